@@ -1,0 +1,50 @@
+"""A study: a base configuration, the variants to compare, and seeds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from resnet_jax.config import ExperimentConfig, override
+
+Changes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs of one question: every variant for every seed."""
+
+    name: str
+    base: ExperimentConfig
+    variants: tuple[Changes, ...]
+    """Each a set of changes to `base` by dotted name."""
+    seeds: tuple[int, ...] = (0, 1)
+
+    def runs(self, seeds: Sequence[int] | None = None) -> dict[str, ExperimentConfig]:
+        """Name and configuration of every run, variants in order, seeds inside; names are unique."""
+        runs: dict[str, ExperimentConfig] = {}
+        for changes in self.variants:
+            for seed in self.seeds if seeds is None else seeds:
+                config = override(self.base, {**changes, "seed": seed})
+                runs[f"{self._variant(config, changes)}-seed{seed}"] = config
+        assert len(runs) == len(self.variants) * len(self.seeds if seeds is None else seeds), "names must differ"
+        return runs
+
+    @staticmethod
+    def _variant(config: ExperimentConfig, changes: Changes) -> str:
+        said_by_net = ("model.depth", "model.shortcut", "model.activation_order")
+        parts = [f"{config.model.net}-{config.model.depth}"]
+        parts += [f"{k.rsplit('.', 1)[-1]}={_short(v)}" for k, v in changes.items() if k not in said_by_net]
+        return "-".join(parts)
+
+
+def grid(**axes: Sequence[Any]) -> tuple[dict[str, Any], ...]:
+    """Every combination of the axes' values; an axis's name has two underscores for the dot: `model__depth=(20, 56)`."""
+    names = [name.replace("__", ".") for name in axes]
+    return tuple(dict(zip(names, values, strict=True)) for values in itertools.product(*axes.values()))
+
+
+def _short(value: Any) -> str:
+    return ",".join(map(_short, value)) if isinstance(value, tuple | list) else str(value)

@@ -1,0 +1,1 @@
+"""Deep residual networks in JAX: plain against residual, and what depth does to both."""

@@ -1,0 +1,393 @@
+"""What a run is: frozen, typed configurations, checked where they are built.
+
+Nothing here imports JAX, so a command line can parse, check and explain itself without waiting for it.
+Every hyper-parameter of a run is a field of one of these classes; derived values are properties.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from resnet_jax.errors import UserError
+
+# Blocks per stage of the ImageNet nets (He et al. 2015, Table 1).
+IMAGENET_STAGES: Mapping[int, tuple[int, int, int, int]] = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+IMAGENET_BASIC_DEPTHS = (18, 34)
+
+
+class _Section:
+    """Base of all configurations: types are checked on construction, then `_check` looks at the values."""
+
+    _section: typing.ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for f in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            name = f"{self._section}.{f.name}" if self._section else f.name
+            # A frozen dataclass: an int given for a float field is stored as the float it means.
+            object.__setattr__(self, f.name, _typed(name, hints[f.name], getattr(self, f.name)))
+        self._check()
+
+    def _check(self) -> None:
+        """Raises UserError where a value, or a combination of values, is not legal."""
+
+    def _require(self, condition: bool, name: str, legal: str) -> None:
+        if not condition:
+            full = f"{self._section}.{name}" if self._section else name
+            raise UserError(f"{full}: got {getattr(self, name)!r}; legal: {legal}.")
+
+
+def _typed(name: str, hint: Any, value: Any) -> Any:
+    """`value` as the type `hint`, or UserError that names the field, the value and what is legal."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value in args and type(value) in {type(a) for a in args}:
+            return value
+        raise UserError(f"{name}: got {value!r}; legal: {', '.join(map(repr, args))}.")
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        (inner,) = (a for a in args if a is not type(None))
+        return _typed(name, inner, value)
+    if origin is tuple:
+        if not isinstance(value, tuple | list):
+            raise UserError(f"{name}: got {value!r}; legal: a list of {args[0].__name__}.")
+        return tuple(_typed(f"{name}[{i}]", args[0], v) for i, v in enumerate(value))
+    if hint is float and type(value) is int:
+        return float(value)
+    # bool is an int in Python, never here.
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise UserError(f"{name}: got {value!r}; legal: a value of type {hint.__name__}.")
+    if hint is float and not math.isfinite(value):
+        raise UserError(f"{name}: got {value!r}; legal: a finite number.")
+    return value
+
+
+@dataclass(frozen=True)
+class BatchNormConfig(_Section):
+    """Batch normalisation (Ioffe and Szegedy 2015). Variances are biased, in the batch and in the running average."""
+
+    _section: typing.ClassVar[str] = "model.norm"
+
+    momentum: float = 0.9
+    """Weight of the old running statistics: new = momentum * old + (1 - momentum) * batch. PyTorch's 0.1."""
+    epsilon: float = 1e-5
+    """Added to the variance before the square root."""
+    scope: Literal["global", "device", "ghost"] = "global"
+    """Who shares batch statistics: all devices, each device by itself, or groups of `ghost_size` images."""
+    ghost_size: int = 64
+    """Images per group for the scope "ghost"; 64 is the paper's BN batch (He et al. 2015, Sec. 4.2: 128 on two GPUs)."""
+
+    def _check(self) -> None:
+        self._require(0.0 <= self.momentum < 1.0, "momentum", "0 <= momentum < 1")
+        self._require(self.epsilon > 0.0, "epsilon", "a number above 0")
+        self._require(self.ghost_size >= 1, "ghost_size", "a whole number above 0")
+
+
+@dataclass(frozen=True)
+class ModelConfig(_Section):
+    """A net of He et al. 2015 (arXiv 1512.03385) or 2016 (arXiv 1603.05027), or its plain twin."""
+
+    _section: typing.ClassVar[str] = "model"
+
+    family: Literal["cifar", "imagenet"] = "cifar"
+    """"cifar": 3x3 stem and three stages (2015, Sec. 4.2); "imagenet": 7x7 stem, max-pool, four stages (Table 1)."""
+    depth: int = 20
+    """Weighted layers: 6n+2 (basic) or 9n+2 (bottleneck) for "cifar"; 18, 34, 50, 101, 152 for "imagenet"."""
+    block: Literal["auto", "basic", "bottleneck"] = "auto"
+    """Residual unit; "auto" is basic for "cifar" and what Table 1 gives the depth for "imagenet"."""
+    shortcut: Literal["none", "A", "B", "C"] = "A"
+    """"none": the plain twin; A: identity, zero channels where they grow; B: projection there; C: projection everywhere."""
+    activation_order: Literal["original", "full_preactivation"] = "original"
+    """Original: ReLU after the addition (2015, Fig. 2); full pre-activation: BN and ReLU before each conv (2016, Fig. 4e)."""
+    width: int | None = None
+    """Channels of the first stage, doubled from stage to stage; None: the papers' 16 ("cifar") or 64 ("imagenet")."""
+    num_classes: int | None = None
+    """Outputs of the last layer; None: as many as the data set has classes."""
+    shortcut_padding: Literal["end", "both"] = "end"
+    """Where option A puts its zero channels: after the signal, or half on each side (the paper does not say)."""
+    bottleneck_stride: Literal["1x1", "3x3"] = "1x1"
+    """Which conv of a bottleneck has the stride: the first 1x1 (the paper), or the 3x3 ("v1.5")."""
+    zero_gamma: bool = False
+    """Start the last BN scale of each unit at 0 (Goyal et al. 2017, Sec. 5.1). Departs from the paper: it starts at 1."""
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Dtype of the computation; parameters and statistics stay float32. float64 (all of it) is for verification."""
+    norm: BatchNormConfig = field(default_factory=BatchNormConfig)
+
+    def _check(self) -> None:
+        if self.family == "cifar":
+            per_stage = 6 if self.block_kind == "basic" else 9
+            n, rest = divmod(self.depth - 2, per_stage)
+            if rest or n < 1:
+                below = max(1, n) * per_stage + 2
+                near = below if n < 1 else f"{below} or {below + per_stage}"
+                self._require(False, "depth", f"{per_stage}n+2 with {self.block_kind} blocks, here {near}")
+        else:
+            self._require(self.depth in IMAGENET_STAGES, "depth", ", ".join(map(str, IMAGENET_STAGES)))
+            if self.block != "auto":
+                implied = dataclasses.replace(self, block="auto").block_kind
+                self._require(self.block == implied, "block", f"'auto' or {implied!r} at depth {self.depth}")
+        self._require(self.width is None or self.width >= 1, "width", "a whole number above 0, or None")
+        self._require(
+            self.num_classes is None or self.num_classes >= 2, "num_classes", "a whole number of at least 2, or None"
+        )
+
+    @property
+    def block_kind(self) -> Literal["basic", "bottleneck"]:
+        """The residual unit, with "auto" resolved."""
+        if self.block != "auto":
+            return self.block
+        basic = self.family == "cifar" or self.depth in IMAGENET_BASIC_DEPTHS
+        return "basic" if basic else "bottleneck"
+
+    @property
+    def stage_blocks(self) -> tuple[int, ...]:
+        """Blocks in each stage: three equal stages ("cifar") or Table 1's four ("imagenet")."""
+        if self.family == "imagenet":
+            return IMAGENET_STAGES[self.depth]
+        n = (self.depth - 2) // (6 if self.block_kind == "basic" else 9)
+        return (n, n, n)
+
+    @property
+    def stage_widths(self) -> tuple[int, ...]:
+        """Channels of the 3x3 convs in each stage; a bottleneck puts out `expansion` times as many."""
+        return tuple(self.base_width * 2**i for i in range(len(self.stage_blocks)))
+
+    @property
+    def base_width(self) -> int:
+        """Channels of the first stage (He et al. 2015, Sec. 4.2 and Table 1)."""
+        return self.width if self.width is not None else (16 if self.family == "cifar" else 64)
+
+    @property
+    def expansion(self) -> int:
+        """Output channels of a block over its width (He et al. 2015, Fig. 5)."""
+        return 1 if self.block_kind == "basic" else 4
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the net has no shortcuts."""
+        return self.shortcut == "none"
+
+    @property
+    def net(self) -> str:
+        """The kind of net in a word, without its depth: "plain", "resnet", "preact-resnet", "resnet-B"."""
+        kind = "plain" if self.is_plain else "resnet"
+        prefix = "preact-" if self.activation_order == "full_preactivation" else ""
+        usual = {"cifar": "A", "imagenet": "B" if self.block_kind == "bottleneck" else "A"}[self.family]
+        suffix = "" if self.is_plain or self.shortcut == usual else f"-{self.shortcut}"
+        return f"{prefix}{kind}{suffix}"
+
+
+@dataclass(frozen=True)
+class DataConfig(_Section):
+    """What a run sees: a data set, its normalisation and its augmentation."""
+
+    _section: typing.ClassVar[str] = "data"
+
+    source: Literal["digits"] = "digits"
+    """"digits": scikit-learn's 1,797 real handwritten digits, 8x8 pixels, embedded, no download."""
+    normalize: Literal["pixel_mean", "channel_mean_std"] = "pixel_mean"
+    """Subtract the training set's mean image and nothing else (the paper), or standardise each channel."""
+    pad: int = 0
+    """Pixels of zero padding on each side before a random crop of the original size; 0: no crop. The paper: 4 for CIFAR."""
+    flip: bool = False
+    """Mirror each image with probability 1/2. The paper: on for CIFAR; wrong for digits."""
+
+    def _check(self) -> None:
+        self._require(self.pad >= 0, "pad", "a whole number of at least 0")
+
+
+@dataclass(frozen=True)
+class OptimConfig(_Section):
+    """SGD with momentum; rates in iterations, as in the papers. Defaults: He et al. 2015, Sec. 4.2."""
+
+    _section: typing.ClassVar[str] = "optim"
+
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    """L2 decay on all parameters, BN scales and biases included, as in the paper."""
+    milestones: tuple[int, ...] = (32_000, 48_000)
+    """Iterations at which the rate is multiplied by `decay_factor`."""
+    decay_factor: float = 0.1
+    warmup: Literal["none", "iterations", "error"] = "none"
+    """"iterations": `warmup_rate` for `warmup_iterations` (2016, Appendix); "error": until training error falls below
+    `warmup_error` (2015, Sec. 4.2, ResNet-110), by a running estimate."""
+    warmup_rate: float = 0.01
+    warmup_iterations: int = 400
+    warmup_error: float = 0.8
+    """Training error, a fraction, below which the warm-up "error" ends for good."""
+    warmup_smoothing: float = 0.9
+    """Running estimate of training error: e <- s * e + (1 - s) * error of the batch, from e = 1. The paper names none."""
+
+    def _check(self) -> None:
+        for name in ("learning_rate", "warmup_rate"):
+            self._require(getattr(self, name) > 0.0, name, "a number above 0")
+        for name in ("momentum", "warmup_smoothing"):
+            self._require(0.0 <= getattr(self, name) < 1.0, name, f"0 <= {name} < 1")
+        self._require(self.weight_decay >= 0.0, "weight_decay", "a number of at least 0")
+        self._require(0.0 < self.decay_factor <= 1.0, "decay_factor", "0 < decay_factor <= 1")
+        rising = all(a < b for a, b in zip((0, *self.milestones), self.milestones, strict=False))
+        self._require(rising, "milestones", "whole numbers above 0, each above the one before")
+        self._require(self.warmup_iterations >= 1, "warmup_iterations", "a whole number above 0")
+        self._require(0.0 < self.warmup_error <= 1.0, "warmup_error", "0 < warmup_error <= 1")
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Section):
+    """How long, in what batches, and what is measured and kept on the way."""
+
+    _section: typing.ClassVar[str] = "train"
+
+    iterations: int = 64_000
+    """Optimizer steps of the run; 64k for CIFAR (He et al. 2015, Sec. 4.2)."""
+    batch_size: int = 128
+    """Images per step over all devices. Batches run on from epoch to epoch, so each is full and no image is dropped."""
+    eval_batch_size: int = 512
+    """Images per evaluation step over all devices; a short last batch is padded with examples of weight 0."""
+    eval_every: int = 1
+    """Epochs between evaluations on the test set (for curves, never for selection); 0: at the last step alone."""
+    checkpoint_every: int = 5
+    """Epochs between checkpoints; 0: none but on Ctrl-C."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept in the run directory; older ones are deleted."""
+
+    def _check(self) -> None:
+        for name in ("iterations", "batch_size", "eval_batch_size", "keep_checkpoints"):
+            self._require(getattr(self, name) >= 1, name, "a whole number above 0")
+        for name in ("eval_every", "checkpoint_every"):
+            self._require(getattr(self, name) >= 0, name, "a whole number of at least 0")
+
+
+@dataclass(frozen=True)
+class ParallelConfig(_Section):
+    """On which devices a step runs, and how."""
+
+    _section: typing.ClassVar[str] = "parallel"
+
+    mode: Literal["jit", "shard_map", "pmap"] = "jit"
+    """jit over a mesh (the compiler partitions), shard_map over the same mesh (explicit), or pmap (in maintenance)."""
+    devices: int = 1
+    """Devices that share each batch."""
+
+    def _check(self) -> None:
+        self._require(self.devices >= 1, "devices", "a whole number above 0")
+
+
+@dataclass(frozen=True)
+class ExperimentConfig(_Section):
+    """One run, whole: with the code's version and the device it determines the result."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    seed: int = 0
+    """Of the initial values, the order of the examples and the augmentation."""
+
+    def _check(self) -> None:
+        self._require(0 <= self.seed < 2**32, "seed", "a whole number from 0 to 2**32 - 1")
+        devices, norm = self.parallel.devices, self.model.norm
+        for name in ("batch_size", "eval_batch_size"):
+            size = getattr(self.train, name)
+            if size % devices:
+                near = max(1, round(size / devices)) * devices
+                raise UserError(
+                    f"train.{name}: got {size}, which parallel.devices={devices} does not divide; "
+                    f"legal: a multiple of {devices}, such as {near}."
+                )
+        per_device = self.train.batch_size // devices
+        if norm.scope == "ghost" and per_device % norm.ghost_size:
+            raise UserError(
+                f"model.norm.ghost_size: got {norm.ghost_size}, which does not divide the {per_device} images "
+                f"that each device gets of train.batch_size={self.train.batch_size}; legal: a divisor of {per_device}."
+            )
+
+
+# --- plain data, and changes by dotted name -----------------------------------------------------------------------
+
+_T = TypeVar("_T", bound=_Section)
+
+
+def to_dict(config: ExperimentConfig) -> dict[str, Any]:
+    """The configuration as nested dictionaries of JSON's types (tuples become lists)."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return list(value) if isinstance(value, tuple) else value
+
+    result: dict[str, Any] = plain(dataclasses.asdict(config))
+    return result
+
+
+def from_dict(values: Mapping[str, Any]) -> ExperimentConfig:
+    """The configuration that `to_dict` gave.
+
+    Raises:
+      UserError: an unknown field (the nearest name is given), a value of a wrong type, or an illegal one.
+    """
+    return _build(ExperimentConfig, values, "")
+
+
+def _build(cls: type[_T], values: Mapping[str, Any], prefix: str) -> _T:
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    built: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in names:
+            raise UserError(f"{prefix}{name}: no such field; {nearest(name, names)}")
+        hint = hints[name]
+        if isinstance(hint, type) and issubclass(hint, _Section) and isinstance(value, Mapping):
+            value = _build(hint, value, f"{prefix}{name}.")
+        built[name] = value
+    return cls(**built)
+
+
+def override(config: ExperimentConfig, changes: Mapping[str, Any]) -> ExperimentConfig:
+    """`config` with fields changed by dotted name, as in `{"model.depth": 56}`; checked as a whole, once.
+
+    Raises:
+      UserError: a name that is no field, or values that are not legal together.
+    """
+    values = to_dict(config)
+    for name, value in changes.items():
+        *sections, last = name.split(".")
+        place: Any = values
+        for section in sections:
+            place = place.get(section) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place:
+            raise UserError(f"{name}: no such field; {nearest(name, list(flatten(values)))}")
+        place[last] = list(value) if isinstance(value, tuple) else value
+    return from_dict(values)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def nearest(name: str, legal: list[str]) -> str:
+    """The end of a sentence about a name that is not known: the nearest legal one, or all of them."""
+    close = difflib.get_close_matches(name, legal, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"legal: {', '.join(sorted(legal))}."

@@ -1,0 +1,240 @@
+"""What a run leaves behind: the files of a run directory and their schema, for the loop that writes them
+and the reports that read them. Nothing here imports JAX.
+
+A run directory `runs/<study>/<run>/` holds
+
+| file            | what                                                                            |
+|-----------------|---------------------------------------------------------------------------------|
+| `config.json`   | the run's ExperimentConfig, written first                                       |
+| `metrics.jsonl` | one `MetricsLine` per epoch, appended; the same whatever interruptions there were |
+| `timings.jsonl` | wall-clock seconds per epoch, apart, since they never repeat                    |
+| `record.json`   | the `RunRecord`, written last and atomically: its presence means finished       |
+| `checkpoints/`  | where an interrupted run goes on from                                           |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from resnet_jax.config import ExperimentConfig, flatten, from_dict, to_dict
+from resnet_jax.errors import UserError
+
+SCHEMA = 1
+CONFIG_FILE, METRICS_FILE, TIMINGS_FILE, RECORD_FILE = "config.json", "metrics.jsonl", "timings.jsonl", "record.json"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class MetricsLine:
+    """One line of metrics.jsonl, at the end of an epoch or of the run. Errors are fractions of the examples."""
+
+    epoch: int
+    """Epochs completed (the last line may stand inside one: then those begun)."""
+    step: int
+    """Iterations completed."""
+    learning_rate: float
+    """The rate of the last step."""
+    running_loss: float
+    """Mean cross-entropy of the training batches since the last line, as the net changed, in train mode."""
+    running_error: float
+    """Training error in the same sense: He et al.'s training curves."""
+    test_loss: float | None
+    test_error: float | None
+    """On the whole test set, in eval mode; None where this epoch was not evaluated."""
+
+
+@dataclass(frozen=True)
+class Final:
+    """The net of the last step, in eval mode, every example counted once. Errors are fractions."""
+
+    step: int
+    train_loss: float
+    train_error: float
+    train_examples: int
+    test_loss: float
+    test_error: float
+    test_examples: int
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The data a run saw."""
+
+    name: str
+    """As one would write it in a table: "digits", "CIFAR-10"."""
+    fingerprint: str
+    """SHA-256 over the arrays and class names, shortened to 16 hexadecimal digits."""
+    image_shape: tuple[int, int, int]
+    """Height, width, channels."""
+    num_classes: int
+    train_examples: int
+    test_examples: int
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a run ran."""
+
+    code: str
+    """Package version and, in a git checkout, the commit ("+changes" where the checkout was not clean)."""
+    python: str
+    versions: dict[str, str]
+    """Of jax, jaxlib, flax, optax, orbax-checkpoint, numpy."""
+    xla_flags: str
+    platform: str
+    device: str
+    """Kind of device, as JAX names it; for a CPU the processor's name."""
+    devices: int
+    cpu_cores: int
+    """Visible to the process: results repeat bit for bit on the same number alone."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Wall-clock seconds, over all sittings of an interrupted run."""
+
+    total_s: float
+    compile_s: float
+    train_s: float
+    """Inside the training loop, evaluation excluded."""
+    eval_s: float
+    images_per_second: float
+    """Training images over `train_s`."""
+    sittings: int
+    """Times the run was started: 1 where nothing interrupted it."""
+    ended: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """record.json: a finished run."""
+
+    study: str
+    run: str
+    """Name of the run directory, such as "plain-56-seed0"."""
+    status: Literal["finished", "diverged"]
+    """"diverged": the loss stopped being a finite number; then `final` is None and `diverged_at_step` is set."""
+    config: ExperimentConfig
+    """As given; `model.num_classes` resolved from the data."""
+    data: DataFacts
+    parameters: int
+    multiply_adds: int
+    """Of one image's forward pass, convolutions and the last layer."""
+    initial_fingerprint: str
+    """SHA-256 over the initial parameters (names left out, in order), 16 hexadecimal digits: equal for twins."""
+    final: Final | None
+    diverged_at_step: int | None
+    environment: Environment
+    cost: Cost
+    schema: int = SCHEMA
+
+
+def record_to_json(record: RunRecord) -> str:
+    """The text of record.json."""
+    values = dataclasses.asdict(record) | {"config": to_dict(record.config)}
+    return json.dumps(values, indent=1) + "\n"
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record in a file.
+
+    Raises:
+      UserError: the file cannot be read, is cut short, or is of another schema; the message names it.
+    """
+    values = read_json(path)
+    try:
+        if values["schema"] != SCHEMA:
+            raise UserError(f"{path}: a record of schema {values['schema']}; this version reads {SCHEMA}.")
+        final = values["final"]
+        data = dict(values["data"])
+        data["image_shape"] = tuple(data["image_shape"])
+        parts = {
+            "config": from_dict(values["config"]),
+            "data": DataFacts(**data),
+            "final": None if final is None else Final(**final),
+            "environment": Environment(**values["environment"]),
+            "cost": Cost(**values["cost"]),
+        }
+        return RunRecord(**(values | parts))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a run record ({error}); delete it to run this run again.") from error
+
+
+def read_metrics(path: Path) -> list[MetricsLine]:
+    """The lines of a metrics.jsonl; a last line cut short by a crash is left out.
+
+    Raises:
+      UserError: the file is missing, or a line that is not the last is damaged.
+    """
+    lines = _read_text(path).splitlines()
+    metrics: list[MetricsLine] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            metrics.append(MetricsLine(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            if number == len(lines):
+                break
+            raise UserError(f"{path}: line {number} is damaged ({error}).") from error
+    return metrics
+
+
+def read_config(path: Path) -> ExperimentConfig:
+    """The configuration in a config.json.
+
+    Raises:
+      UserError: the file is missing, damaged, or holds fields this version does not know.
+    """
+    values = read_json(path)
+    try:
+        return from_dict(values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
+    """The fields in which two configurations differ, as "name: a's value, b's value"."""
+    left, right = flatten(to_dict(a)), flatten(to_dict(b))
+    return [f"{name}: {left[name]!r}, {right[name]!r}" for name in left if left[name] != right[name]]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+      UserError: the file cannot be read or does not hold one JSON object.
+    """
+    try:
+        values = json.loads(_read_text(path))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged or half-written ({error}); delete it to do without it.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: holds no JSON object; delete it to do without it.")
+    return values
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file whole or not at all: to a neighbour first, flushed to the disk, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: damaged, not text.") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
