@@ -34,7 +34,7 @@ class MetricsLine:
     """One line of metrics.jsonl, at the end of an epoch or of the run. Errors are fractions of the examples."""
 
     epoch: int
-    """Epochs completed (the last line may stand inside one: then those begun)."""
+    """Epochs completed; the run's last line may stand inside the next."""
     step: int
     """Iterations completed."""
     learning_rate: float
@@ -121,7 +121,7 @@ class RunRecord:
     status: Literal["finished", "diverged"]
     """"diverged": the loss stopped being a finite number; then `final` is None and `diverged_at_step` is set."""
     config: ExperimentConfig
-    """As given; `model.num_classes` resolved from the data."""
+    """As given."""
     data: DataFacts
     parameters: int
     multiply_adds: int

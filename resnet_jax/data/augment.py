@@ -1,0 +1,71 @@
+"""From stored pixels to what the net sees, inside the compiled step: normalise, pad, crop, flip. Pure; key in.
+
+He et al. 2015, Sec. 4.2: "4 pixels are padded on each side, and a 32x32 crop is randomly sampled from the padded
+image or its horizontal flip". Images are normalised first, so the padding's zeros are the mean colour.
+"""
+
+from __future__ import annotations
+
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+
+def normalize(images: Array, mean: Array, std: Array) -> Array:
+    """Pixels [N, H, W, C] uint8 to (pixels / 255 - mean) / std, in the dtype of `mean`.
+
+    `mean` and `std` are data.Normalization's, on the device: [1, H, W, C] or [1, 1, 1, C].
+    """
+    return (images.astype(mean.dtype) / 255.0 - mean) / std
+
+
+def draw(key: Array, epoch: Array, index: Array, *, pad: int) -> tuple[Array, Array]:
+    """Each example's own random crop and flip, a function of (key, its epoch, its index) alone.
+
+    So an example is augmented alike whatever batch, device or process it falls on.
+
+    Args:
+      key: of the run's augmentation.
+      epoch, index: [N] int32.
+      pad: pixels of padding on each side.
+
+    Returns:
+      offsets [N, 2] int32 in 0 .. 2 pad, row and column of the crop's corner in the padded image; flips [N] bool.
+    """
+
+    def one(epoch: Array, index: Array) -> tuple[Array, Array]:
+        crop_key, flip_key = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, epoch), index))
+        return jax.random.randint(crop_key, (2,), 0, 2 * pad + 1), jax.random.bernoulli(flip_key)
+
+    return jax.vmap(one)(epoch, index)
+
+
+def pad_crop_flip(images: Array, offsets: Array, flips: Array, *, pad: int) -> Array:
+    """The crop of each zero-padded image at its offset, mirrored left to right where its flip says so.
+
+    Args:
+      images: [N, H, W, C], normalised.
+      offsets: [N, 2] int32; flips: [N] bool.
+
+    Returns:
+      [N, H, W, C]
+    """
+    padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+
+    def one(image: Array, offset: Array, flip: Array) -> Array:
+        crop: Array = jax.lax.dynamic_slice(image, (offset[0], offset[1], jnp.zeros_like(offset[0])), images.shape[1:])
+        return jnp.where(flip, crop[:, ::-1, :], crop)
+
+    return jax.vmap(one)(padded, offsets, flips)
+
+
+def augment(images: Array, key: Array, epoch: Array, index: Array, *, pad: int, flip: bool) -> Array:
+    """Training images [N, H, W, C], normalised, as a run with these settings of DataConfig sees them."""
+    if not pad and not flip:
+        return images
+    offsets, flips = draw(key, epoch, index, pad=pad)
+    return pad_crop_flip(images, offsets, flips if flip else jnp.zeros_like(flips), pad=pad)
+
+

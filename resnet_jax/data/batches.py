@@ -1,0 +1,64 @@
+"""Which example comes when, in training and in evaluation; a function of (seed, step), on the host.
+
+Training is one endless sequence: the training set in a fresh order each epoch, the epochs joined end to end, cut
+into batches. A batch may span two epochs, so every batch is full, no example is ever dropped, and each is seen
+exactly once an epoch. The paper does not say what becomes of its last short batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Index = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Positions in a split, [B] int32, with what a step needs to know of each."""
+
+    index: Index
+    epoch: Index
+    """Of each example: the key of its augmentation is (seed, epoch, index)."""
+
+
+def epoch_order(seed: int, epoch: int, examples: int) -> Index:
+    """The order of the training set in an epoch: a permutation [examples] int32, a function of the arguments."""
+    return np.random.default_rng((seed, epoch)).permutation(examples).astype(np.int32)
+
+
+def training_batches(*, seed: int, examples: int, batch_size: int, first_step: int) -> Iterator[Batch]:
+    """The batches of steps first_step, first_step + 1, ... without end; starting late skips and repeats nothing."""
+    position = first_step * batch_size
+    epoch = position // examples
+    order = epoch_order(seed, epoch, examples)
+    while True:
+        index, epochs = np.empty(batch_size, np.int32), np.empty(batch_size, np.int32)
+        filled = 0
+        while filled < batch_size:
+            here = position % examples
+            if position // examples != epoch:
+                epoch = position // examples
+                order = epoch_order(seed, epoch, examples)
+            take = min(batch_size - filled, examples - here)
+            index[filled : filled + take] = order[here : here + take]
+            epochs[filled : filled + take] = epoch
+            filled += take
+            position += take
+        yield Batch(index, epochs)
+
+
+def epochs_done(step: int, *, examples: int, batch_size: int) -> int:
+    """Epochs of which every example has been trained on after `step` steps."""
+    return step * batch_size // examples
+
+
+def eval_batches(examples: int, batch_size: int) -> Iterator[tuple[Index, npt.NDArray[np.float32]]]:
+    """Every example once, in order: (index [B] int32, weight [B] float32); weight 0 marks padding of the last batch."""
+    for start in range(0, examples, batch_size):
+        index = np.arange(start, start + batch_size)
+        weight = (index < examples).astype(np.float32)
+        yield np.minimum(index, examples - 1).astype(np.int32), weight

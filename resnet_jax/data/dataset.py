@@ -1,0 +1,112 @@
+"""The one form in which every source of data ends."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from resnet_jax.config import DataConfig
+from resnet_jax.errors import UserError
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images [N, H, W, C] uint8 and labels [N] int32."""
+
+    images: Images
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training set, a test set and the names of their classes.
+
+    Raises:
+      UserError: an empty split, image shapes that differ between splits, or labels that are not 0 .. classes - 1.
+    """
+
+    name: str
+    """As one would write it in a table: "digits", "CIFAR-10"."""
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for word, split in (("training", self.train), ("test", self.test)):
+            if len(split) == 0:
+                raise UserError(f"{self.name}: the {word} set is empty.")
+            assert split.images.dtype == np.uint8 and split.images.ndim == 4, "sources end in uint8 [N, H, W, C]"
+            assert split.labels.dtype == np.int32 and len(split.labels) == len(split.images)
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= self.num_classes:
+                raise UserError(
+                    f"{self.name}: the {word} set has labels from {low} to {high}; "
+                    f"legal: 0 to {self.num_classes - 1}, for {self.num_classes} classes."
+                )
+        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+            raise UserError(
+                f"{self.name}: training images are {self.train.images.shape[1:]}, "
+                f"test images {self.test.images.shape[1:]} (height, width, channels); they must agree."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        _, height, width, channels = self.train.images.shape
+        return height, width, channels
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over arrays, shapes and class names, shortened to 16 hexadecimal digits."""
+        digest = hashlib.sha256("\0".join(self.class_names).encode())
+        for split in (self.train, self.test):
+            digest.update(repr(split.images.shape).encode())
+            digest.update(np.ascontiguousarray(split.images))
+            digest.update(np.ascontiguousarray(split.labels.astype("<i4")))
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """normalised = (pixels / 255 - mean) / std; mean and std broadcast over [N, H, W, C]."""
+
+    mean: npt.NDArray[np.float64]
+    """[1, H, W, C] (pixel_mean) or [1, 1, 1, C], in units of pixels / 255."""
+    std: npt.NDArray[np.float64]
+    """[1, 1, 1, C] or [1, 1, 1, 1]."""
+
+
+def normalization(images: Images, config: DataConfig) -> Normalization:
+    """The statistics of training images that `config.normalize` names, by exact integer sums.
+
+    "pixel_mean" subtracts the mean image and divides by nothing (He et al. 2015, Sec. 4.2). The paper does not give
+    the scale of its pixels; here they are in [0, 1]. The first BN makes the scale irrelevant.
+    """
+    n = len(images)
+    if config.normalize == "pixel_mean":
+        mean = images.sum(axis=0, keepdims=True, dtype=np.int64) / (n * 255.0)
+        return Normalization(mean, np.ones((1, 1, 1, 1)))
+    count = images[..., 0].size
+    first = images.sum(axis=(0, 1, 2), keepdims=True, dtype=np.int64)
+    second = np.zeros_like(first)
+    for start in range(0, n, 1024):  # in pieces: the squares need eight bytes where the pixels need one
+        second += np.square(images[start : start + 1024], dtype=np.int64).sum(axis=(0, 1, 2), keepdims=True)
+    mean = first / count
+    std = np.sqrt(second / count - np.square(mean))
+    # A channel that never varies (grey stored as colour has none, a blank channel has) is left unscaled.
+    return Normalization(mean / 255.0, np.where(std > 0.0, std / 255.0, 1.0))

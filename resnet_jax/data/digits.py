@@ -1,0 +1,32 @@
+"""The embedded default: 1,797 real handwritten digits of 8x8 pixels, ten classes, shipped with scikit-learn.
+
+A part of the test set of UCI's "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak, 1998).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from resnet_jax.data.dataset import Dataset, Split
+
+# The split is part of what "digits" means here, not a setting: a fifth for testing, each class in proportion.
+TEST_EXAMPLES = 360
+SPLIT_SEED = 0
+MAX_PIXEL = 16
+
+
+def load() -> Dataset:
+    """1,437 training and 360 test images [N, 8, 8, 1] uint8, stretched from 0..16 to 0..255."""
+    pixels, labels = load_digits(return_X_y=True)
+    images = np.rint(pixels * (255 / MAX_PIXEL)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    train_images, test_images, train_labels, test_labels = train_test_split(
+        images, labels.astype(np.int32), test_size=TEST_EXAMPLES, random_state=SPLIT_SEED, stratify=labels
+    )
+    return Dataset(
+        name="digits",
+        train=Split(train_images, train_labels),
+        test=Split(test_images, test_labels),
+        class_names=tuple(map(str, range(10))),
+    )

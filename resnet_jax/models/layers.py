@@ -1,0 +1,138 @@
+"""Convolution, batch normalisation and the last layer, with everything that matters stated.
+
+All take a computation dtype; parameters and running statistics are float32 (float64 when the computation is),
+and batch statistics are computed in that dtype too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Dtype = Any  # what jnp.dtype() takes
+
+# He et al. 2015b (arXiv 1502.01852), Eq. 10: zero-mean Gaussian of variance 2 / (k^2 c_in). Not truncated, as
+# jax.nn.initializers.he_normal would be.
+he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+def param_dtype(dtype: Dtype) -> Dtype:
+    """The dtype of parameters and statistics for a computation in `dtype`: float32, or float64 for float64."""
+    return jnp.float64 if jnp.dtype(dtype) == jnp.float64 else jnp.float32
+
+
+class Conv(nn.Module):
+    """2-D convolution without bias (a batch norm follows, whose bias would absorb it).
+
+    Padding is (kernel - 1) / 2 on both sides at any stride. "SAME" would pad an even input at stride 2 on one side
+    only, which the papers' nets do not.
+    """
+
+    features: int
+    kernel: int
+    stride: int = 1
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """x: [N, H, W, C] -> [N, ceil(H / stride), ceil(W / stride), features] in `dtype`."""
+        assert self.kernel % 2 == 1, "symmetric padding needs an odd kernel"
+        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+        kernel = self.param("kernel", he_normal, shape, param_dtype(self.dtype))
+        pad = (self.kernel - 1) // 2
+        return jax.lax.conv_general_dilated(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            window_strides=(self.stride, self.stride),
+            padding=((pad, pad), (pad, pad)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+
+@dataclass(frozen=True)
+class BatchStatsScope:
+    """Who shares batch statistics, in terms of the code that runs: resolved from the config by training/parallel.py."""
+
+    groups: int = 1
+    """Equal groups of consecutive images that are normalised apart, within what this call of the net sees."""
+    average_over: str | None = None
+    """Mapped axis (pmap, shard_map) over whose devices batch statistics are averaged."""
+    running_over: str | None = None
+    """Mapped axis over which the running statistics are averaged, so that every device keeps the same."""
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over N, H, W (Ioffe and Szegedy 2015), with the biased variance throughout.
+
+    With G groups, each group of N/G images is normalised by its own mean and variance; the running statistics move
+    toward the mean over groups (and devices) of group mean and group variance. PyTorch keeps the unbiased variance
+    instead, larger by m / (m - 1) for m = N H W / G.
+
+    Variance is computed around the mean in a second pass: E[x^2] - E[x]^2 cancels badly in float32.
+    """
+
+    momentum: float
+    epsilon: float
+    stats_scope: BatchStatsScope
+    dtype: Dtype
+    zero_scale: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """x: [N, H, W, C] -> the same shape in `dtype`; in train mode updates the collection `batch_stats`."""
+        channels, stats_dtype = x.shape[-1], param_dtype(self.dtype)
+        start = nn.initializers.zeros if self.zero_scale else nn.initializers.ones
+        scale = self.param("scale", start, (channels,), stats_dtype)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), stats_dtype)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), stats_dtype)
+        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), stats_dtype)
+
+        if not train:
+            factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
+            shift = bias - running_mean.value * factor
+            # shapes: [N, H, W, C] * [1, 1, 1, C]
+            return (x.astype(stats_dtype) * _over_pixels(factor) + _over_pixels(shift)).astype(self.dtype)
+
+        groups = self.stats_scope.groups
+        assert x.shape[0] % groups == 0, f"{x.shape[0]} images do not split into {groups} groups"
+        grouped = x.astype(stats_dtype).reshape(groups, -1, *x.shape[1:])  # [G, N/G, H, W, C]
+        mean = self._average(grouped.mean(axis=(1, 2, 3), keepdims=True))  # [G, 1, 1, 1, C]
+        var = self._average(jnp.square(grouped - mean).mean(axis=(1, 2, 3), keepdims=True))
+        if not self.is_initializing():
+            for running, batch in ((running_mean, mean), (running_var, var)):
+                batch = batch.reshape(groups, channels).mean(axis=0)
+                if self.stats_scope.running_over is not None:
+                    batch = jax.lax.pmean(batch, self.stats_scope.running_over)
+                running.value = self.momentum * running.value + (1.0 - self.momentum) * batch
+        factor = scale.reshape(1, 1, 1, 1, -1) * jax.lax.rsqrt(var + self.epsilon)
+        normalised = (grouped - mean) * factor + bias.reshape(1, 1, 1, 1, -1)
+        return normalised.reshape(x.shape).astype(self.dtype)
+
+    def _average(self, statistic: Array) -> Array:
+        over = self.stats_scope.average_over
+        return statistic if over is None else jax.lax.pmean(statistic, over)
+
+
+class Linear(nn.Module):
+    """The last layer: x W + b, He-initialised, zero bias."""
+
+    features: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """x: [N, C] -> logits [N, features] in the parameters' dtype (float32), whatever the computation dtype."""
+        stats_dtype = param_dtype(self.dtype)
+        kernel = self.param("kernel", he_normal, (x.shape[-1], self.features), stats_dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), stats_dtype)
+        logits = jnp.dot(x.astype(self.dtype), kernel.astype(self.dtype)).astype(stats_dtype)
+        return logits + bias.reshape(1, -1)
+
+
+def _over_pixels(per_channel: Array) -> Array:
+    return per_channel.reshape(1, 1, 1, -1)

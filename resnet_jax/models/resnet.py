@@ -1,0 +1,107 @@
+"""The nets: CIFAR nets of 6n+2 and 9n+2 layers, ImageNet nets of 18 to 152, and the plain twin of each.
+
+    model = build(config)
+    variables = model.init(key, images, train=False)            # {"params": ..., "batch_stats": ...}
+    logits = model.apply(variables, images, train=False)
+    logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from resnet_jax.config import ModelConfig
+from resnet_jax.errors import UserError
+from resnet_jax.models.blocks import Block, block_shape
+from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv, Linear, param_dtype
+
+Array = jax.Array
+
+
+class ResNet(nn.Module):
+    """A residual net, or its plain twin, as `config` says.
+
+    Submodules: stem_conv, stem_norm, stage{i}_block{j} (counted from 1), final_norm, head; a block keeps its name
+    at every depth. A plain net and its twin with option A have the same parameters under the same names, and so,
+    since Flax derives each parameter's key from its name, the same initial values for the same key.
+    """
+
+    config: ModelConfig
+    stats_scope: BatchStatsScope = BatchStatsScope()
+    """Of the batch statistics; training/parallel.py sets it."""
+
+    @nn.compact
+    def __call__(self, images: Array, *, train: bool) -> Array:
+        """Logits of images.
+
+        Args:
+          images: [N, H, W, C] float, normalised.
+          train: True normalises by batch statistics and updates the running ones (pass mutable=["batch_stats"]);
+            False uses the running ones.
+
+        Returns:
+          [N, num_classes] float32 (float64 for a float64 net).
+        """
+        c = self.config
+        assert c.num_classes is not None
+        dtype = jnp.dtype(c.dtype)
+        conv = partial(Conv, dtype=dtype)
+        norm = partial(BatchNorm, c.norm.momentum, c.norm.epsilon, self.stats_scope, dtype)
+        preact = c.activation_order == "full_preactivation"
+
+        x = images.astype(dtype)
+        if c.family == "cifar":
+            x = conv(features=c.base_width, kernel=3, name="stem_conv")(x)
+            # Pre-activation: the "extra activation right after conv1" (2016, Appendix) is the first unit's own,
+            # applied before the two paths split.
+            stem_activation = not preact
+        else:
+            x = conv(features=c.base_width, kernel=7, stride=2, name="stem_conv")(x)
+            stem_activation = True
+        if stem_activation:
+            x = nn.relu(norm(name="stem_norm")(x, train=train))
+        if c.family == "imagenet":
+            x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+
+        for i, (blocks, width) in enumerate(zip(c.stage_blocks, c.stage_widths, strict=True), start=1):
+            for j in range(1, blocks + 1):
+                first_unit = (i, j) == (1, 1)
+                stride = 2 if i > 1 and j == 1 else 1
+                kernels, features, strides = block_shape(
+                    c.block_kind, width, c.expansion, stride, c.bottleneck_stride
+                )
+                x = Block(
+                    kernels=kernels,
+                    features=features,
+                    strides=strides,
+                    shortcut=c.shortcut,
+                    shortcut_padding=c.shortcut_padding,
+                    activation_order=c.activation_order,
+                    conv=conv,
+                    norm=norm,
+                    zero_gamma=c.zero_gamma,
+                    preactivate=not (first_unit and stem_activation),
+                    share_preactivation=first_unit,
+                    name=f"stage{i}_block{j}",
+                )(x, train=train)
+
+        if preact:
+            x = nn.relu(norm(name="final_norm")(x, train=train))
+        x = x.mean(axis=(1, 2), dtype=param_dtype(dtype))  # [N, H, W, C] -> [N, C]
+        logits: Array = Linear(c.num_classes, dtype=dtype, name="head")(x)
+        return logits
+
+
+def build(config: ModelConfig) -> ResNet:
+    """The net that `config` describes.
+
+    Raises:
+      UserError: `config.num_classes` is None (it was left to the data set, and none is at hand).
+    """
+    if config.num_classes is None:
+        raise UserError("model.num_classes: got None; legal here: the number of classes, since no data set gives it.")
+    return ResNet(config)

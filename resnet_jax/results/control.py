@@ -1,0 +1,287 @@
+"""The control: is it degradation, or only too little training?
+
+He et al. 2015, Sec. 4.1, trained their plain nets three times as long on ImageNet and still saw degradation. Here
+the deepest plain net gets more iterations and other rates, and the words below say what is left of the gap in
+training error, with the spread that the seeds show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from resnet_jax.results.document import Table
+from resnet_jax.results.stats import Difference, difference
+from resnet_jax.results.tables import measured
+from resnet_jax.results.text import (
+    TIMES,
+    count,
+    diverged_text,
+    interval_words,
+    percent,
+    plural,
+    summary_text,
+)
+from resnet_jax.results.variants import Comparison, Variant, test_error, train_error
+
+# A gap counts as closed where the whole interval of what is left of it lies below one percentage point.
+CLOSED = 0.01
+
+Conclusion = Literal[
+    "no comparison", "no gap", "closed", "partly closed", "not reduced", "larger", "undecided", "one seed"
+]
+
+
+@dataclass(frozen=True)
+class Control:
+    """The deepest plain net in other budgets and at other rates, beside what it is compared with."""
+
+    base: Variant
+    """The deepest plain net as in the main comparison."""
+    points: tuple[Variant, ...]
+    """The same net in every budget and at every rate, the base among them."""
+    best: Variant | None
+    """In the largest budget, the rate with the lowest mean training error; None where all of these diverged."""
+    shallow: Variant | None
+    """The base depth of the plain nets, in the main comparison."""
+    residual: Variant | None
+    """The residual twin, in the main comparison."""
+    references: tuple[Variant, ...]
+    """Other nets in other budgets or at other rates."""
+
+    @property
+    def largest(self) -> tuple[Variant, ...]:
+        """The points in the largest budget."""
+        most = max(point.iterations for point in self.points)
+        return tuple(point for point in self.points if point.iterations == most)
+
+    @property
+    def gap(self) -> Difference | None:
+        """Training error of the deepest plain net minus that of the shallow one, as in the main comparison."""
+        return _errors_apart(self.base, self.shallow)
+
+    @property
+    def left(self) -> Difference | None:
+        """The same with the best of the largest budget."""
+        return _errors_apart(self.best, self.shallow)
+
+    @property
+    def gone(self) -> Difference | None:
+        """What more training took off the training error of the deepest plain net."""
+        return _errors_apart(self.base, self.best)
+
+    @property
+    def conclusion(self) -> Conclusion:
+        """What the intervals allow to be said, and no more."""
+        gap, left, gone = self.gap, self.left, self.gone
+        if gap is None or left is None or gone is None:
+            return "no comparison"
+        if gap.interval is None or left.interval is None or gone.interval is None:
+            return "one seed"
+        if gap.interval.low <= 0.0:
+            return "no gap"
+        if left.interval.high < CLOSED:
+            return "closed"
+        if left.interval.low <= 0.0:
+            return "undecided"
+        if gone.interval.high < 0.0:
+            return "larger"
+        return "partly closed" if gone.interval.low > 0.0 else "not reduced"
+
+
+def find_control(comparison: Comparison) -> Control | None:
+    """The control in a comparison; None where the deepest plain net has a single budget and a single rate."""
+    plain = [cell for cell in comparison.cells if cell.is_plain]
+    if not plain:
+        return None
+    base = plain[-1]
+    others = [v for v in comparison.others if v.net == base.net and v.depth == base.depth]
+    if not others:
+        return None
+    points = tuple(sorted((base, *others), key=lambda v: (v.iterations, -v.rate)))
+    most = max(point.iterations for point in points)
+    candidates = [(s.mean, p) for p in points if p.iterations == most and (s := p.summary(train_error)) is not None]
+    best = min(candidates, key=lambda pair: pair[0])[1] if candidates else None
+    shallow = comparison.base_cell(base.net)
+    twin = next((other for cell, other in comparison.twins() if cell is base), None)
+    references = tuple(v for v in comparison.others if v not in points)
+    return Control(base, points, best, shallow if shallow is not base else None, twin, references)
+
+
+def control_table(control: Control) -> Table:
+    """Budget and rate against the errors of the deepest plain net, and the nets it is compared with."""
+    compared = [v for v in (control.shallow, control.residual) if v is not None]
+    rows = []
+    for variant in (*control.points, *compared, *control.references):
+        times = f"{variant.iterations / control.base.iterations:g}{TIMES}"
+        row = (variant.net, str(variant.depth), f"{count(variant.iterations)} ({times})", f"{variant.rate:g}")
+        rows.append((*row, str(len(variant.runs)), measured(variant, train_error), measured(variant, test_error)))
+    headers = ("net", "depth", "iterations", "rate", "seeds", "training error, %", "test error, %")
+    caption = (
+        f"{control.base.name} in other budgets and at other rates, then the nets it is compared with. Training error "
+        "in eval mode over all training examples; mean ± sample standard deviation over the seeds that finished."
+    )
+    return Table(caption, headers, tuple(rows))
+
+
+def control_words(control: Control) -> tuple[str, ...]:
+    """The control in sentences, a paragraph each: the gap, what is left of it, the residual net, the conclusion."""
+    paragraphs = [_gap_words(control), _left_words(control), _residual_words(control), _conclusion_words(control)]
+    paragraphs.append(
+        "For comparison: He et al. 2015, Sec. 4.1, report that on ImageNet, too, plain nets trained for three times "
+        "as many iterations still degrade, and take it that more iterations alone do not solve the problem."
+    )
+    return tuple(text for text in paragraphs if text)
+
+
+def _gap_words(control: Control) -> str:
+    if control.shallow is None:
+        return f"The runs given hold no shallower plain net beside {control.base.name}, so there is no gap to measure."
+    if control.gap is None:
+        return f"{_diverged(control.base, control.shallow)}There is no gap to measure: no run of one side finished."
+    return (
+        f"With {_budget(control.base)}, the training error of {control.base.name} is {_words(control.base)} and that "
+        f"of {control.shallow.name} {_words(control.shallow)}: a gap of {_points(control.gap)}. "
+        f"{_diverged(control.base, control.shallow)}"
+    ).strip()
+
+
+def _left_words(control: Control) -> str:
+    best, base = control.best, control.base
+    rates = len({point.rate for point in control.largest})
+    longest = max(point.iterations for point in control.points)
+    effort = f"With {_times(longest, base.iterations)}"
+    if best is None:
+        return f"{effort}, every run of {base.name} diverged."
+    choice = (
+        f"the best of {rates} rates ({best.rate:g}, chosen on mean training error, which favours the plain net)"
+        if rates > 1
+        else f"rate {best.rate:g}, the only one tried"
+    )
+    text = f"{effort} at {choice}, {base.name} reaches {_words(best)}"
+    gap, left = control.gap, control.left
+    if control.shallow is None or gap is None or left is None:
+        return f"{text}. {_diverged(*control.largest)}".strip()
+    share = f", {100.0 * left.mean / gap.mean:.0f} % of the gap" if gap.mean > 0.0 and left.mean > 0.0 else ""
+    text += f": {_against(left)} {control.shallow.name} with {_budget(control.shallow)}{share}."
+    for same in _at(control, control.shallow.net, control.shallow.depth, best):
+        apart = _errors_apart(best, same)
+        if apart is not None:
+            text += f" Against {same.name} with {_budget(same)} as well, {_words(same)}, it is {_against(apart)} it."
+    return f"{text} {_diverged(*control.largest)}".strip()
+
+
+def _residual_words(control: Control) -> str:
+    if control.residual is None or control.best is None:
+        return ""
+    same = _at(control, control.residual.net, control.residual.depth, control.best)
+    sentences = []
+    for other in (control.residual, *same):
+        apart = _errors_apart(control.best, other)
+        if apart is None:
+            sentences.append(f"No run of {other.name} with {_budget(other)} finished.")
+            continue
+        who = f"{other.name} with {_budget(other)}, {_words(other)}"
+        sentences.append(f"Against the equally deep {who}, it is {_against(apart)} it.")
+    return " ".join(sentences)
+
+
+def _conclusion_words(control: Control) -> str:
+    gap, left, gone = control.gap, control.left, control.gone
+    if gap is None or left is None or gone is None or control.best is None:
+        return "So these runs do not answer whether longer training closes the gap."
+    longer = control.best.iterations > control.base.iterations
+    more, cause = ("more training", "slow optimisation") if longer else ("another rate", "the choice of rate")
+    went, remain = percent(abs(gone.mean)), percent(left.mean)
+    match control.conclusion:
+        case "one seed":
+            return (
+                f"The numbers: {percent(gap.mean)} points of gap, {remain} left. One seed supports no interval, so "
+                "nothing is concluded; more seeds are needed."
+            )
+        case "no gap":
+            return "These runs establish no gap to begin with: its interval reaches zero, so there is none to close."
+        case "closed":
+            return (
+                f"Conclusion: {more} closes the gap to within one point. On these data the gap with "
+                f"{_budget(control.base)} was {cause}."
+            )
+        case "partly closed":
+            return (
+                f"Conclusion: part of the gap was {cause}, {went} points of it {interval_words(gone)}; "
+                f"{remain} points remain {interval_words(left)}, and {more} of this amount does not close them."
+            )
+        case "not reduced":
+            return (
+                f"Conclusion: {more} does not measurably reduce the gap (change {percent(-gone.mean, signed=True)} "
+                f"points, its interval includes zero); {remain} points remain {interval_words(left)}."
+            )
+        case "larger":
+            return f"Conclusion: {more} made the gap larger, by {went} points; {remain} points remain."
+        case _:
+            return (
+                f"Conclusion: undecided. What is left, {percent(left.mean, signed=True)} points, may be nothing or "
+                f"several points {interval_words(left)}; more seeds are needed."
+            )
+
+
+def _at(control: Control, net: str, depth: int, best: Variant) -> tuple[Variant, ...]:
+    """The reference of a net in the largest budget: at the best point's rate if it is there, else its own best."""
+    there = [
+        v
+        for v in control.references
+        if v.net == net and v.depth == depth and v.iterations == best.iterations and v.finished
+    ]
+    same_rate = [v for v in there if v.rate == best.rate]
+    pool = same_rate or there
+    return (min(pool, key=lambda v: _mean(v)),) if pool else ()
+
+
+def _mean(variant: Variant) -> float:
+    summary = variant.summary(train_error)
+    assert summary is not None
+    return summary.mean
+
+
+def _errors_apart(left: Variant | None, right: Variant | None) -> Difference | None:
+    if left is None or right is None:
+        return None
+    return difference(left.by_seed(train_error), right.by_seed(train_error))
+
+
+def _budget(variant: Variant) -> str:
+    return f"{count(variant.iterations)} iterations at rate {variant.rate:g}"
+
+
+def _times(iterations: int, base: int) -> str:
+    if iterations == base:
+        return f"the same {count(iterations)} iterations"
+    return f"{iterations / base:g} times the iterations ({count(iterations)})"
+
+
+def _words(variant: Variant) -> str:
+    summary = variant.summary(train_error)
+    if summary is None:
+        return diverged_text(variant.diverged, len(variant.runs))
+    return f"{summary_text(summary)} % ({plural(summary.n, 'seed')})"
+
+
+def _points(apart: Difference) -> str:
+    return f"{percent(apart.mean)} points {interval_words(apart)}"
+
+
+def _against(apart: Difference) -> str:
+    where = "above" if apart.mean >= 0.0 else "below"
+    # "2 points below" has the interval of two points, not of minus two.
+    size = apart if apart.mean >= 0.0 else apart.negated()
+    return f"{percent(size.mean)} points {interval_words(size)} {where}"
+
+
+def _diverged(*variants: Variant) -> str:
+    """A sentence on runs that diverged and so are in no mean, or nothing."""
+    told = [
+        f"{v.name} at rate {v.rate:g}, {count(v.iterations)} iterations: {diverged_text(v.diverged, len(v.runs))}"
+        for v in variants
+        if v.diverged
+    ]
+    return f"Not in these means: {'; '.join(told)}. " if told else ""

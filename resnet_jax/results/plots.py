@@ -1,0 +1,238 @@
+"""The figures, with matplotlib's object-oriented interface: nothing global is set, and the same runs give the same bytes.
+
+Colours are Okabe and Ito's (2008), which colour-blind readers can tell apart; no figure relies on colour alone.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from resnet_jax.record import MetricsLine
+from resnet_jax.results.control import Control
+from resnet_jax.results.text import TIMES, count
+from resnet_jax.results.variants import Comparison, Measure, Variant, test_error, train_error
+
+DOTS_PER_INCH = 200
+
+# Okabe and Ito's colours. Black is left to text, yellow out: it is too faint for lines on white.
+BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
+_RESIDUAL = (BLUE, GREEN, PURPLE, SKY, ORANGE)
+_BY_ORDER = (SKY, GREEN, BLUE, VERMILION, PURPLE, ORANGE)
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_GREY = "#666666"
+
+_STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same letters
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "svg.hashsalt": "resnet_jax",
+    "svg.fonttype": "path",
+}
+
+
+def error_against_depth(comparison: Comparison) -> Figure:
+    """Training and test error in per cent against depth, a line per kind of net, with std over seeds and every seed."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+        panels = figure.subplots(1, 2, sharex=True, sharey=True)
+        depths = sorted({cell.depth for cell in comparison.cells})
+        for axes, measure, name in zip(panels, (train_error, test_error), ("Training error", "Test error"), strict=True):
+            for number, net in enumerate(comparison.nets):
+                _depth_line(axes, comparison.of_net(net), measure, net, *_net_look(comparison, number))
+            axes.set_title(name, loc="left")
+            axes.set_xlabel("depth (layers)")
+            axes.set_xticks(depths)
+        panels[0].set_ylabel("error (%)")
+        _from_zero(panels[0])
+        panels[0].legend(loc="upper left")
+        return figure
+
+
+def _depth_line(
+    axes: Axes, cells: Sequence[Variant], measure: Measure, net: str, colour: str, marker: str, shift: float
+) -> None:
+    shown = [(cell.depth, cell.by_seed(measure), s) for cell in cells if (s := cell.summary(measure)) is not None]
+    x = [depth for depth, _, _ in shown]
+    mean = [100.0 * s.mean for _, _, s in shown]
+    std = [100.0 * (s.std or 0.0) for _, _, s in shown]
+    points = [(depth, 100.0 * value) for depth, values, s in shown if s.n > 1 for value in values.values()]
+    # Beside the line, not on it, where the two kinds of net would cover each other.
+    span = max(c.depth for c in cells) - min(c.depth for c in cells)
+    nudge = shift * 0.016 * span
+    axes.plot(
+        [depth + nudge for depth, _ in points],
+        [value for _, value in points],
+        linestyle="none",
+        marker=marker,
+        markersize=3.0,
+        markerfacecolor="none",
+        markeredgecolor=colour,
+        markeredgewidth=0.6,
+        alpha=0.7,
+        label="_seeds",
+    )
+    axes.errorbar(
+        x, mean, yerr=std, color=colour, marker=marker, markersize=5.0, linewidth=1.6, elinewidth=1.0, capsize=3.0, label=net
+    )
+    for cell in cells:
+        if cell.diverged:
+            where = 100.0 * s.mean if (s := cell.summary(measure)) is not None else 0.0
+            axes.annotate(
+                f"{cell.diverged} of {len(cell.runs)}\ndiverged",
+                (cell.depth, where),
+                xytext=(0, 8),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=7.0,
+                color=colour,
+            )
+
+
+def training_curves(comparison: Comparison) -> Figure:
+    """As in the paper's Fig. 6: running training error dashed, test error solid, in per cent against iterations;
+    a panel per kind of net, a colour per depth, means over seeds with the range from lowest to highest."""
+    with mpl.rc_context(_STYLE):
+        nets = comparison.nets
+        figure = Figure(figsize=(3.6 * max(2, len(nets)), 3.5), layout="constrained")
+        panels = figure.subplots(1, len(nets), sharex=True, sharey=True, squeeze=False)[0]
+        depths = sorted({cell.depth for cell in comparison.cells})
+        colours = {depth: _BY_ORDER[i % len(_BY_ORDER)] for i, depth in enumerate(depths)}
+        for axes, net in zip(panels, nets, strict=True):
+            for cell in comparison.of_net(net):
+                _curves(axes, cell, colours[cell.depth])
+            _rate_drops(axes, comparison.of_net(net))
+            axes.set_title(net, loc="left")
+            axes.set_xlabel("iterations")
+        panels[0].set_ylabel("error (%)")
+        panels[0].set_xlim(0, max(cell.iterations for cell in comparison.cells))
+        _from_zero(panels[0], most=100.0)
+        handles = [Line2D([], [], color=colours[d], linewidth=2.0, label=f"{d} layers") for d in depths]
+        handles.append(Line2D([], [], color=_GREY, linewidth=1.0, linestyle=(0, (4, 2)), label="training (running)"))
+        handles.append(Line2D([], [], color=_GREY, linewidth=2.0, label="test"))
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
+        return figure
+
+
+def _curves(axes: Axes, cell: Variant, colour: str) -> None:
+    """Both curves of one net; runs that diverged are drawn one by one, dotted, and end in a cross."""
+    kinds = (("running_error", 1.0, (0, (4, 2)), "training"), ("test_error", 2.0, "solid", "test"))
+    for name, width, style, label in kinds:
+        lines = [_curve(run.metrics, name) for run in cell.finished]
+        # Seeds of one configuration are measured at the same steps; a file cut short may lack some.
+        steps = sorted(set.intersection(*(set(line) for line in lines))) if lines else []
+        if steps:
+            values = np.array([[line[step] for step in steps] for line in lines])
+            axes.plot(steps, values.mean(0), color=colour, linewidth=width, linestyle=style, label=f"{cell.depth} {label}")
+            if len(lines) > 1:
+                axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.13, linewidth=0.0)
+    for run in cell.runs:
+        if run.diverged and (line := _curve(run.metrics, "running_error")):
+            steps = sorted(line)
+            axes.plot(steps, [line[s] for s in steps], color=colour, linewidth=1.0, linestyle=":", label="_diverged")
+            axes.plot(steps[-1:], [line[steps[-1]]], color=colour, marker="x", linestyle="none", label="_diverged")
+
+
+def _curve(metrics: Sequence[MetricsLine], name: str) -> dict[int, float]:
+    """Step and error in per cent, where the error was measured."""
+    values = {line.step: getattr(line, name) for line in metrics}
+    return {step: 100.0 * value for step, value in values.items() if value is not None}
+
+
+def _rate_drops(axes: Axes, cells: Sequence[Variant]) -> None:
+    """A light line at each drop of the rate, where all nets of the panel share it."""
+    common = set.intersection(*(set(cell.config.optim.milestones) for cell in cells))
+    for step in sorted(step for step in common if step < min(cell.iterations for cell in cells)):
+        axes.axvline(step, color="#bbbbbb", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0.5)
+
+
+def error_against_budget(control: Control) -> Figure:
+    """Training error of the deepest plain net in per cent against iterations, a colour per rate, and its references."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+        axes = figure.subplots()
+        rates = sorted({point.rate for point in control.points}, reverse=True)
+        budgets = sorted({v.iterations for v in (*control.points, *control.references)})
+        for number, rate in enumerate(rates):
+            points = [p for p in control.points if p.rate == rate]
+            # Rates stand side by side at a budget, a few per cent of the logarithmic axis apart.
+            factor = 1.06 ** (number - (len(rates) - 1) / 2.0)
+            look = (_BY_ORDER[number % len(_BY_ORDER)], _MARKERS[number % len(_MARKERS)])
+            _budget_line(axes, points, factor, look, "-", f"{control.base.name}, rate {rate:g}")
+        for variant, style in ((control.shallow, "--"), (control.residual, ":")):
+            if variant is not None and (summary := variant.summary(train_error)) is not None:
+                label = f"{variant.name}, {count(variant.iterations)} iterations"
+                axes.axhline(100.0 * summary.mean, color=_GREY, linestyle=style, linewidth=1.3, label=label)
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        axes.set_xticks(budgets, [f"{count(b)}\n({b / control.base.iterations:g}{TIMES})" for b in budgets])
+        axes.set_xlim(budgets[0] / 1.35, budgets[-1] * 1.35)
+        axes.set_xlabel("iterations")
+        axes.set_ylabel("training error (%)")
+        _from_zero(axes)
+        figure.legend(loc="outside right upper")
+        return figure
+
+
+def _budget_line(
+    axes: Axes, points: Sequence[Variant], factor: float, look: tuple[str, str], style: str, label: str
+) -> None:
+    shown = [(p.iterations * factor, s) for p in points if (s := p.summary(train_error)) is not None]
+    axes.errorbar(
+        [x for x, _ in shown],
+        [100.0 * s.mean for _, s in shown],
+        yerr=[100.0 * (s.std or 0.0) for _, s in shown],
+        color=look[0],
+        marker=look[1],
+        markersize=5.5,
+        linewidth=1.4,
+        linestyle=style,
+        capsize=3.0,
+        label=label,
+    )
+
+
+def save(figure: Figure, folder: Path, stem: str) -> None:
+    """Writes <stem>.png and <stem>.svg, without dates or versions, so that rebuilding gives the same bytes."""
+    FigureCanvasAgg(figure)
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        buffer = io.BytesIO()
+        with mpl.rc_context(_STYLE):
+            figure.savefig(buffer, format=suffix, dpi=DOTS_PER_INCH, metadata=metadata, facecolor="white")
+        (folder / f"{stem}.{suffix}").write_bytes(buffer.getvalue())
+
+
+def _net_look(comparison: Comparison, number: int) -> tuple[str, str, float]:
+    """Colour, marker and the side on which single seeds stand: plain nets vermilion, residual nets blue and on."""
+    plain = [any(c.is_plain for c in comparison.of_net(net)) for net in comparison.nets]
+    marker = _MARKERS[number % len(_MARKERS)]
+    if plain[number]:
+        return (VERMILION, ORANGE)[sum(plain[:number]) % 2], marker, -1.0
+    return _RESIDUAL[(number - sum(plain)) % len(_RESIDUAL)], marker, 1.0
+
+
+def _from_zero(axes: Axes, most: float | None = None) -> None:
+    """The axis starts at zero, a little below it so that a marker at zero stays whole."""
+    top = max(axes.dataLim.y1, *(other.dataLim.y1 for other in axes.figure.axes))
+    top = max(1.0, 1.08 * top)
+    top = min(top, most * 1.02) if most is not None else top
+    axes.set_ylim(-0.02 * top, top)

@@ -1,0 +1,110 @@
+"""Means, sample standard deviations and 95 % t-intervals over seeds: the only statistics a report uses.
+
+Values are whatever the caller measures; in reports they are errors, fractions of the examples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats as scipy_stats  # type: ignore[import-untyped]  # scipy ships no types
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Both ends of a confidence interval."""
+
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether all of it lies on one side of zero."""
+        return self.low > 0.0 or self.high < 0.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One measure over the seeds that finished."""
+
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        assert self.values, "a summary of nothing"
+
+    @property
+    def n(self) -> int:
+        """Number of values."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean."""
+        return float(np.mean(self.values))
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation (divisor n - 1); None for a single value, which has no spread."""
+        return float(np.std(self.values, ddof=1)) if self.n >= 2 else None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of one set of runs minus that of another."""
+
+    mean: float
+    std: float | None
+    """Sample standard deviation of the paired differences; None where there are no two pairs."""
+    n: int
+    """Pairs, or for an unpaired difference the values on the smaller side."""
+    interval: Interval | None
+    """95 %; None where a single value leaves no spread to judge by."""
+    paired: bool
+
+    def negated(self) -> Difference:
+        """The same two sets of runs, the other way round."""
+        interval = Interval(-self.interval.high, -self.interval.low) if self.interval else None
+        return dataclasses.replace(self, mean=-self.mean, interval=interval)
+
+
+def paired_difference(left: Mapping[int, float], right: Mapping[int, float]) -> Difference | None:
+    """Left minus right over the seeds that both have, with Student's t-interval of the mean; None without a pair."""
+    seeds = sorted(left.keys() & right.keys())
+    if not seeds:
+        return None
+    pairs = Summary(tuple(left[seed] - right[seed] for seed in seeds))
+    interval = None
+    if pairs.std is not None:
+        interval = _t_interval(pairs.mean, pairs.std / math.sqrt(pairs.n), pairs.n - 1)
+    return Difference(pairs.mean, pairs.std, pairs.n, interval, paired=True)
+
+
+def difference(left: Mapping[int, float], right: Mapping[int, float]) -> Difference | None:
+    """Left minus right: paired by seed where two seeds or more are common, else of the two means.
+
+    Means are compared by Welch's t-interval (unequal variances) where both sides have two values or more.
+    None where a side has no value.
+    """
+    if not left or not right:
+        return None
+    if len(left.keys() & right.keys()) >= 2 or left.keys() == right.keys():
+        return paired_difference(left, right)
+    a, b = Summary(tuple(left.values())), Summary(tuple(right.values()))
+    mean, interval = a.mean - b.mean, None
+    if a.std is not None and b.std is not None:
+        va, vb = a.std**2 / a.n, b.std**2 / b.n
+        # Welch-Satterthwaite; two sides without any spread leave an interval of no width.
+        freedom = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1)) if va + vb > 0.0 else 1.0
+        interval = _t_interval(mean, math.sqrt(va + vb), freedom)
+    return Difference(mean, None, min(a.n, b.n), interval, paired=False)
+
+
+def _t_interval(mean: float, standard_error: float, freedom: float) -> Interval:
+    half = float(scipy_stats.t.ppf(0.5 + CONFIDENCE / 2.0, freedom)) * standard_error
+    return Interval(mean - half, mean + half)

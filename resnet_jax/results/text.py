@@ -1,0 +1,77 @@
+"""Numbers as a reader sees them: fractions as per cent, differences as percentage points, with their spread."""
+
+from __future__ import annotations
+
+from resnet_jax.results.stats import Difference, Interval, Summary
+
+MINUS, TIMES, EN_DASH = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+NOTHING = EN_DASH
+
+
+def percent(fraction: float, signed: bool = False) -> str:
+    """A fraction in per cent with two decimals, without the sign %; `signed`: with + or the minus sign."""
+    text = f"{100.0 * fraction:+.2f}" if signed else f"{100.0 * fraction:.2f}"
+    # A rounded zero has no sign.
+    text = "0.00" if float(text) == 0.0 else text
+    return text.replace("-", MINUS)
+
+
+def summary_text(summary: Summary | None) -> str:
+    """ "12.34 ± 0.56" in per cent; the mean alone where one seed leaves no spread."""
+    if summary is None:
+        return NOTHING
+    return percent(summary.mean) + (f" ± {percent(summary.std)}" if summary.std is not None else "")
+
+
+def difference_text(difference: Difference | None) -> str:
+    """ "+12.34 ± 0.56" in percentage points."""
+    if difference is None:
+        return NOTHING
+    spread = f" ± {percent(difference.std)}" if difference.std is not None else ""
+    return percent(difference.mean, signed=True) + spread
+
+
+def interval_text(interval: Interval | None) -> str:
+    """ "+1.20 to +3.40" in percentage points."""
+    if interval is None:
+        return NOTHING
+    return f"{percent(interval.low, signed=True)} to {percent(interval.high, signed=True)}"
+
+
+def interval_words(difference: Difference) -> str:
+    """The interval for a sentence, in brackets, or why there is none."""
+    if difference.interval is None:
+        return "(one seed supports no interval)"
+    how = f"{difference.n} pairs by seed" if difference.paired else "unpaired, Welch"
+    return f"(95 % interval {interval_text(difference.interval)}, {how})"
+
+
+def diverged_text(diverged: int, runs: int) -> str:
+    """ "diverged (1 of 3)"."""
+    return f"diverged ({diverged} of {runs})"
+
+
+def count(number: int) -> str:
+    """A whole number with thousands set apart by commas."""
+    return f"{number:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    """ "1 seed", "3 seeds"."""
+    return f"{count(number)} {noun}" + ("" if number == 1 else "s")
+
+
+def seconds(value: float) -> str:
+    """A duration: "41.5 s", "3 min 05 s", "2 h 10 min"."""
+    if value < 60.0:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(value / 60.0)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def listed(items: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,0 +1,70 @@
+"""Where an interrupted run goes on from: the state, and what the current epoch has summed so far."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from resnet_jax.errors import UserError
+from resnet_jax.training.metrics import Totals
+
+Tree = Any
+
+
+class Checkpoints:
+    """The checkpoints of one run, by step. They hold plain arrays: any mode on any devices can go on from them."""
+
+    def __init__(self, directory: Path, keep: int) -> None:
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+
+    def save(self, state: Tree, totals: Totals) -> None:
+        """Keeps a state, on the host, and the sums of the epoch it stands in; returns when they are on the disk."""
+        # Orbax takes arrays, not NumPy's scalars.
+        arrays = jax.tree.map(np.asarray, state)
+        self._manager.save(
+            int(state.step),
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(arrays), totals=ocp.args.JsonSave(dataclasses.asdict(totals))
+            ),
+        )
+        self._manager.wait_until_finished()
+
+    def restore(self, like: Tree) -> tuple[Tree, Totals] | None:
+        """The newest checkpoint, or None where there is none.
+
+        Args:
+          like: a state of the same structure, shapes and dtypes.
+
+        Raises:
+          UserError: it cannot be read, or is of another model.
+        """
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(jax.tree.map(np.asarray, like)), totals=ocp.args.JsonRestore()
+                ),
+            )
+        except (ValueError, KeyError, OSError) as error:
+            raise UserError(
+                f"{self._manager.directory}/{step}: this checkpoint cannot be read ({_first_line(error)}); "
+                f"delete that folder to go on from the one before it."
+            ) from error
+        return restored["state"], Totals(**restored["totals"])
+
+    def close(self) -> None:
+        """Releases the manager's threads."""
+        self._manager.close()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]

@@ -1,0 +1,129 @@
+"""The run directory as a run writes it: claimed by one process, continued after an interruption, closed by a record."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from resnet_jax.config import ExperimentConfig, to_dict
+from resnet_jax.errors import UserError
+from resnet_jax.record import (
+    CHECKPOINTS,
+    CONFIG_FILE,
+    METRICS_FILE,
+    RECORD_FILE,
+    TIMINGS_FILE,
+    MetricsLine,
+    RunRecord,
+    differences,
+    read_config,
+    read_metrics,
+    read_record,
+    record_to_json,
+    write_atomically,
+)
+
+LOCK_FILE = ".lock"
+
+
+class Busy(UserError):
+    """Another process is running this run."""
+
+
+class RunDirectory:
+    """A claimed run directory, as a context manager; the claim ends with the process, however that ends."""
+
+    def __init__(self, path: Path, config: ExperimentConfig) -> None:
+        """Claims `path` for a run of `config`; makes it where it does not exist.
+
+        Raises:
+          UserError: it holds a run of another configuration.
+          Busy: another process has claimed it.
+          OSError: it cannot be made or written.
+        """
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock: IO[str] = open(path / LOCK_FILE, "w")  # noqa: SIM115  # held until __exit__
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise Busy(f"{path}: another process is running this run.") from error
+        try:
+            self._check(config)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _check(self, config: ExperimentConfig) -> None:
+        config_file = self.path / CONFIG_FILE
+        if config_file.exists():
+            kept = read_config(config_file)
+            if kept != config:
+                raise UserError(
+                    f"{self.path}: holds a run of another configuration ({'; '.join(differences(kept, config))}: "
+                    f"there, asked for); choose another directory, or delete this one to run anew."
+                )
+            return
+        strangers = sorted(p.name for p in self.path.iterdir() if p.name != LOCK_FILE)
+        if strangers:
+            raise UserError(
+                f"{self.path}: not empty and no run directory (it holds {strangers[0]!r} but no {CONFIG_FILE}); "
+                f"choose another directory."
+            )
+        write_atomically(config_file, json.dumps(to_dict(config), indent=1) + "\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.close()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints go."""
+        return self.path / CHECKPOINTS
+
+    def record(self) -> RunRecord | None:
+        """The record, where the run has finished."""
+        file = self.path / RECORD_FILE
+        return read_record(file) if file.exists() else None
+
+    def finish(self, record: RunRecord) -> None:
+        """Writes the record: the run has finished."""
+        write_atomically(self.path / RECORD_FILE, record_to_json(record))
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drops the lines of metrics after `step`, which a run that goes on from there will write again."""
+        file = self.path / METRICS_FILE
+        if file.exists():
+            kept = [line for line in read_metrics(file) if line.step <= step]
+            write_atomically(file, "".join(map(_json_line, map(asdict, kept))))
+
+    def append_metrics(self, line: MetricsLine) -> None:
+        """Adds a line to metrics.jsonl."""
+        self._append(METRICS_FILE, asdict(line))
+
+    def append_timing(self, **values: float) -> None:
+        """Adds a line to timings.jsonl."""
+        self._append(TIMINGS_FILE, values)
+
+    def timings(self) -> list[dict[str, float]]:
+        """The lines of timings.jsonl so far; a line cut short by a crash is left out."""
+        file = self.path / TIMINGS_FILE
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def _append(self, name: str, values: dict[str, Any]) -> None:
+        with open(self.path / name, "a", encoding="utf-8") as file:
+            file.write(_json_line(values))
+
+
+def _json_line(values: dict[str, Any]) -> str:
+    return json.dumps(values) + "\n"

@@ -1,0 +1,64 @@
+"""Where a run runs, for its record."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import resnet_jax
+from resnet_jax.record import Environment
+from resnet_jax.training.parallel import Devices
+
+DISTRIBUTION = "deep-residual-jax"
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def describe(devices: Devices) -> Environment:
+    """Code, versions, flags and devices of this process."""
+    first = devices.mesh.devices.flat[0]
+    return Environment(
+        code=_code_version(),
+        python=platform.python_version(),
+        versions={name: importlib.metadata.version(name) for name in LIBRARIES},
+        xla_flags=os.environ.get("XLA_FLAGS", ""),
+        platform=first.platform,
+        device=_processor() if first.platform == "cpu" else first.device_kind,
+        devices=devices.count,
+        cpu_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+    )
+
+
+def _code_version() -> str:
+    try:
+        version = importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        version = "not installed"
+    root = Path(resnet_jax.__file__).parent.parent
+    commit = _git(root, "rev-parse", "--short=12", "HEAD")
+    # Only where the checkout is this project's own: an installed copy may lie inside somebody else's repository.
+    if not commit or _git(root, "ls-files", "resnet_jax/__init__.py") == "":
+        return version
+    # Of the files that decide a result, not of notes and figures beside them.
+    changed = _git(root, "status", "--porcelain", "--", "resnet_jax", "experiments")
+    return f"{version} {commit}{'+changes' if changed else ''}"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

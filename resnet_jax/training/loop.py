@@ -1,0 +1,237 @@
+"""`run(config, directory)`: from a configuration to a record, through any number of interruptions."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from resnet_jax.config import ExperimentConfig
+from resnet_jax.data.batches import epochs_done, training_batches
+from resnet_jax.models import summary
+from resnet_jax.record import Cost, DataFacts, Final, MetricsLine, RunRecord
+from resnet_jax.training import state as state_lib
+from resnet_jax.training.checkpoint import Checkpoints
+from resnet_jax.training.directory import RunDirectory
+from resnet_jax.training.environment import describe
+from resnet_jax.training.metrics import StepReport, Totals
+from resnet_jax.training.progress import Display, Silent
+from resnet_jax.training.setup import Setup, prepare
+from resnet_jax.training.state import TrainState
+
+# Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
+STEPS_AHEAD = 16
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was asked to stop; its checkpoint is on the disk. The message says how to go on."""
+
+
+class _Diverged(Exception):
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step
+
+
+def run(
+    config: ExperimentConfig,
+    directory: Path,
+    *,
+    study: str,
+    display: Display | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> RunRecord:
+    """Trains as `config` says and leaves a record in `directory`; goes on where an interrupted run stopped.
+
+    Args:
+      config: of the run.
+      directory: the run directory; its last part is the run's name. A finished run's record is returned as it is.
+      study: what the run belongs to, for the record.
+      display: is told of progress.
+      stop: asked after every step; once True, a checkpoint is written and Interrupted raised.
+
+    Raises:
+      UserError: a directory of another configuration or in use by another process, missing data, too few devices.
+      OSError: the directory cannot be written.
+      Interrupted: `stop` said so.
+    """
+    with RunDirectory(directory, config) as place:
+        finished = place.record()
+        if finished is not None:
+            return finished
+        return _Run(config, place, study, display or Silent(), stop).go()
+
+
+class _Run:
+    """One sitting of one run."""
+
+    def __init__(
+        self, config: ExperimentConfig, place: RunDirectory, study: str, display: Display, stop: Callable[[], bool]
+    ) -> None:
+        self.config, self.place, self.study, self.display, self.stop = config, place, study, display, stop
+        self.started = time.monotonic()
+        self.setup: Setup = prepare(config)
+        self.checkpoints = Checkpoints(place.checkpoints, config.train.keep_checkpoints)
+        self.totals = Totals()
+        self.pending: deque[tuple[int, StepReport]] = deque()
+        self.rate = 0.0
+        self.images_per_second = 0.0
+
+    def go(self) -> RunRecord:
+        """Trains to the end, or to the first loss that is not a number."""
+        try:
+            first, state = self._start()
+            try:
+                final, diverged_at = self._train(first, state), None
+            except _Diverged as diverged:
+                final, diverged_at = None, diverged.step
+                self.display.note(f"{self.place.path.name}: the loss is not finite at step {diverged.step}; run ended.")
+            record = self._record(final, diverged_at)
+            self.place.finish(record)
+            return record
+        finally:
+            self.checkpoints.close()
+
+    def _start(self) -> tuple[int, TrainState]:
+        """The number of steps done before, and the state after them, on the devices."""
+        state, step = self.setup.initial, 0
+        restored = self.checkpoints.restore(state)
+        if restored is not None:
+            state, self.totals = restored
+            step = int(state.step)
+            self.display.note(f"{self.place.path.name}: going on from the checkpoint of step {step}.")
+        self.place.rewind_metrics(step)
+        setup_s = time.monotonic() - self.started - self.setup.compile_s
+        self.place.append_timing(sitting=1, step=step, setup_s=setup_s, compile_s=self.setup.compile_s)
+        return step, self.setup.devices.replicate_state(state)
+
+    def _train(self, first: int, state: TrainState) -> Final:
+        c, examples = self.config.train, len(self.setup.dataset.train)
+        batches = training_batches(
+            seed=self.config.seed, examples=examples, batch_size=c.batch_size, first_step=first
+        )
+        mark, marked_step = time.monotonic(), first
+        test: Totals | None = None
+        for step in range(first + 1, c.iterations + 1):
+            state, report = self.setup.train(state, next(batches))
+            self.pending.append((step, report))
+            self._drain(STEPS_AHEAD)
+            epoch = epochs_done(step, examples=examples, batch_size=c.batch_size)
+            last = step == c.iterations
+            if last or epoch > epochs_done(step - 1, examples=examples, batch_size=c.batch_size):
+                self._drain(0)
+                train_s = time.monotonic() - mark
+                self.images_per_second = (step - marked_step) * c.batch_size / train_s
+                due = last or (c.eval_every > 0 and epoch % c.eval_every == 0)
+                test = self.setup.evaluate(state, "test") if due else None
+                self._line(epoch, step, test)
+                if c.checkpoint_every and epoch % c.checkpoint_every == 0 and not last:
+                    self._save(state)
+                self.place.append_timing(step=step, train_s=train_s, eval_s=time.monotonic() - mark - train_s)
+                mark, marked_step = time.monotonic(), step
+            if self.stop() and not last:
+                self._interrupt(state, step, time.monotonic() - mark)
+        return self._final(state, test)
+
+    def _drain(self, leave: int) -> None:
+        """Takes in the reports of steps that are done, in order, and waits while more than `leave` are not."""
+        while self.pending and (len(self.pending) > leave or self.pending[0][1].sums.loss.is_ready()):
+            step, report = self.pending.popleft()
+            host: StepReport = self.setup.devices.fetch(report)
+            if not math.isfinite(float(host.sums.loss)):
+                raise _Diverged(step)
+            self.totals.add(host.sums)
+            self.rate = float(host.rate)
+            count = float(host.sums.count)
+            self.display.step(
+                step,
+                rate=self.rate,
+                loss=float(host.sums.loss) / count,
+                error=float(host.sums.errors) / count,
+                images_per_second=self.images_per_second,
+            )
+
+    def _line(self, epoch: int, step: int, test: Totals | None) -> None:
+        line = MetricsLine(
+            epoch=epoch,
+            step=step,
+            learning_rate=float(f"{self.rate:.6g}"),  # as configured, not as float32 rounds it
+            running_loss=self.totals.mean_loss,
+            running_error=self.totals.error,
+            test_loss=test.mean_loss if test else None,
+            test_error=test.error if test else None,
+        )
+        self.place.append_metrics(line)
+        self.display.line(line, self.images_per_second)
+        self.totals = Totals()
+
+    def _save(self, state: TrainState) -> None:
+        self.checkpoints.save(self.setup.devices.fetch(state), self.totals)
+
+    def _interrupt(self, state: TrainState, step: int, train_s: float) -> None:
+        self._drain(0)
+        self._save(state)
+        self.place.append_timing(step=step, train_s=train_s)
+        raise Interrupted(
+            f"interrupted at step {step} of {self.config.train.iterations}, checkpoint kept in {self.place.path}; "
+            f"the same command goes on from there."
+        )
+
+    def _final(self, state: TrainState, test: Totals | None) -> Final:
+        start = time.monotonic()
+        train = self.setup.evaluate(state, "train")
+        if test is None:  # interrupted between the last step and the record
+            test = self.setup.evaluate(state, "test")
+        self.place.append_timing(step=self.config.train.iterations, eval_s=time.monotonic() - start)
+        return Final(
+            step=self.config.train.iterations,
+            train_loss=train.mean_loss,
+            train_error=train.error,
+            train_examples=train.count,
+            test_loss=test.mean_loss,
+            test_error=test.error,
+            test_examples=test.count,
+        )
+
+    def _record(self, final: Final | None, diverged_at: int | None) -> RunRecord:
+        setup, dataset = self.setup, self.setup.dataset
+        whole = summary.total(setup.config.model, dataset.image_shape)
+        params = setup.initial.params
+        assert whole.parameters == state_lib.count_parameters(params), "the formula disagrees with the net"
+        return RunRecord(
+            study=self.study,
+            run=self.place.path.name,
+            status="diverged" if final is None else "finished",
+            config=self.config,
+            data=DataFacts(
+                name=dataset.name,
+                fingerprint=dataset.fingerprint,
+                image_shape=dataset.image_shape,
+                num_classes=dataset.num_classes,
+                train_examples=len(dataset.train),
+                test_examples=len(dataset.test),
+            ),
+            parameters=whole.parameters,
+            multiply_adds=whole.multiply_adds,
+            initial_fingerprint=state_lib.fingerprint(params),
+            final=final,
+            diverged_at_step=diverged_at,
+            environment=describe(setup.devices),
+            cost=self._cost(diverged_at or self.config.train.iterations),
+        )
+
+    def _cost(self, steps: int) -> Cost:
+        lines = self.place.timings()
+        sums = {name: sum(line.get(name, 0.0) for line in lines) for name in ("setup_s", "compile_s", "train_s", "eval_s")}
+        return Cost(
+            total_s=sum(sums.values()),
+            compile_s=sums["compile_s"],
+            train_s=sums["train_s"],
+            eval_s=sums["eval_s"],
+            images_per_second=steps * self.config.train.batch_size / max(sums["train_s"], 1e-9),
+            sittings=sum("sitting" in line for line in lines),
+            ended=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )

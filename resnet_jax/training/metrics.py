@@ -1,0 +1,69 @@
+"""Loss and error as weighted sums with their counts; the mean is taken once, at the end, on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Array = jax.Array
+
+
+class Sums(NamedTuple):
+    """Over the examples of one step, on the device: scalars in the logits' dtype."""
+
+    loss: Array
+    errors: Array
+    """Examples whose largest logit is not their label's."""
+    count: Array
+
+
+class StepReport(NamedTuple):
+    """What a train step tells besides the new state."""
+
+    sums: Sums
+    rate: Array
+    """Learning rate of the step."""
+
+
+def cross_entropy(logits: Array, labels: Array) -> Array:
+    """Softmax cross-entropy in nats of each example: logits [N, K], labels [N] int32 -> [N]."""
+    loss: Array = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return loss
+
+
+def weighted_sums(losses: Array, logits: Array, labels: Array, weight: Array) -> Sums:
+    """Sums over examples: losses [N], logits [N, K], labels [N], weight [N] (1, or 0 for padding)."""
+    wrong = (logits.argmax(axis=-1) != labels).astype(losses.dtype)
+    weight = weight.astype(losses.dtype)
+    # where, not a product: padding's loss may be anything, and 0 * inf is no 0.
+    counted = jnp.where(weight > 0, losses, jnp.zeros_like(losses))
+    return Sums((counted * weight).sum(), (wrong * weight).sum(), weight.sum())
+
+
+@dataclass
+class Totals:
+    """Sums over steps, on the host, in double precision and exact counts."""
+
+    loss: float = 0.0
+    errors: int = 0
+    count: int = 0
+
+    def add(self, sums: Sums) -> None:
+        """Adds one step's sums, already on the host. The order of additions is that of the steps."""
+        self.loss += float(sums.loss)
+        self.errors += round(float(sums.errors))
+        self.count += round(float(sums.count))
+
+    @property
+    def mean_loss(self) -> float:
+        """Cross-entropy per example, in nats."""
+        return self.loss / self.count
+
+    @property
+    def error(self) -> float:
+        """Wrong examples over examples, a fraction."""
+        return self.errors / self.count

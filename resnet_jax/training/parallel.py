@@ -1,0 +1,132 @@
+"""On which devices a step runs: the only code that knows of meshes, shardings, mapped axes and donation.
+
+| mode      | a step sees       | who communicates                                            |
+|-----------|-------------------|-------------------------------------------------------------|
+| jit       | the global batch  | the compiler, from the shardings of its arguments           |
+| shard_map | its shard         | the step, by pmean and psum over the axis                   |
+| pmap      | its shard         | the step; state carries a leading axis of devices           |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from resnet_jax.config import BatchNormConfig, ParallelConfig
+from resnet_jax.errors import UserError
+from resnet_jax.models.layers import BatchStatsScope
+
+Tree = Any
+AXIS = "batch"
+REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices of a run and how they share a batch."""
+
+    mode: str
+    mesh: Mesh
+
+    @property
+    def count(self) -> int:
+        """Number of devices."""
+        return self.mesh.size
+
+    @property
+    def axis_name(self) -> str | None:
+        """The mapped axis that a step must reduce over; None under jit."""
+        return None if self.mode == "jit" else AXIS
+
+    def batch_stats_scope(self, norm: BatchNormConfig, batch_size: int) -> BatchStatsScope:
+        """What `norm.scope` means to a net that runs under this mode.
+
+        Args:
+          norm: its scope and ghost size.
+          batch_size: images per step over all devices.
+        """
+        per_call = batch_size if self.mode == "jit" else batch_size // self.count
+        if norm.scope == "global":
+            return BatchStatsScope(1, average_over=self.axis_name, running_over=None)
+        if norm.scope == "device":
+            # Under jit the groups are consecutive images, and so are the shards of a batch: the two coincide.
+            return BatchStatsScope(self.count if self.mode == "jit" else 1, running_over=self.axis_name)
+        return BatchStatsScope(per_call // norm.ghost_size, running_over=self.axis_name)
+
+    def replicate(self, tree: Tree) -> Tree:
+        """The same value on every device, for the `fixed` arguments of a compiled step."""
+        return jax.device_put(tree, NamedSharding(self.mesh, REPLICATED))
+
+    def replicate_state(self, state: Tree) -> Tree:
+        """A state on every device, for the `state` argument of a compiled step; under pmap with a leading axis."""
+        if self.mode != "pmap":
+            return self.replicate(state)
+        stacked = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (self.count, *np.shape(x))), state)
+        return jax.device_put(stacked, NamedSharding(self.mesh, SHARDED))
+
+    def shard(self, batch: Tree) -> Tree:
+        """A host batch (arrays [B, ...]) split over the devices in consecutive shards."""
+        if self.mode == "pmap":
+            batch = jax.tree.map(lambda x: x.reshape(self.count, -1, *x.shape[1:]), batch)
+        return jax.device_put(batch, NamedSharding(self.mesh, SHARDED))
+
+    def fetch(self, tree: Tree) -> Tree:
+        """A result of a compiled step, as NumPy arrays on the host; waits for it."""
+        if self.mode == "pmap":
+            # The first device's copy; indexing the global array would dispatch a program.
+            tree = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
+            return jax.tree.map(lambda x: x[0], jax.device_get(tree))
+        return jax.device_get(tree)
+
+    def compile(
+        self, step: Callable[..., Any], state: Tree, batch: Tree, *fixed: Tree, donate_state: bool
+    ) -> jax.stages.Compiled:
+        """`step(state, batch, *fixed)` compiled for these devices and for arguments like these, before the first call.
+
+        Args:
+          step: returns replicated results: a state, sums over the global batch, or both.
+          state: from `replicate_state`.
+          batch: from `shard`.
+          fixed: from `replicate`.
+          donate_state: the state's buffers are reused for the result and gone after the call.
+        """
+        donate = (0,) if donate_state else ()
+        if self.mode == "pmap":
+            axes = (0, 0, *(None for _ in fixed))
+            mapped = jax.pmap(
+                step, AXIS, in_axes=axes, devices=list(self.mesh.devices.flat), donate_argnums=donate
+            )
+            return mapped.lower(state, batch, *fixed).compile()  # type: ignore[no-any-return]
+        if self.mode == "shard_map":
+            specs = (REPLICATED, SHARDED, *(REPLICATED for _ in fixed))
+            # check_vma=False: with it, gradients of replicated parameters come summed over devices already, and the
+            # step's own pmean, which pmap needs, would be one too many.
+            step = jax.shard_map(step, mesh=self.mesh, in_specs=specs, out_specs=REPLICATED, check_vma=False)
+        jitted = jax.jit(step, donate_argnums=donate, out_shardings=NamedSharding(self.mesh, REPLICATED))
+        return jitted.lower(state, batch, *fixed).compile()
+
+
+def devices(config: ParallelConfig) -> Devices:
+    """The first `config.devices` devices of this process.
+
+    Raises:
+      UserError: more devices than there are.
+    """
+    available = jax.local_devices()
+    if config.devices > len(available):
+        kind = available[0].platform
+        hint = (
+            f"; XLA_FLAGS=--xla_force_host_platform_device_count={config.devices} makes virtual ones" * (kind == "cpu")
+        )
+        raise UserError(
+            f"parallel.devices: got {config.devices}; legal: 1 to {len(available)}, "
+            f"the {kind} devices that JAX sees here{hint}."
+        )
+    # Auto axes: the compiler chooses shardings inside the step. make_mesh's default, Explicit, would put them in types.
+    mesh = Mesh(np.asarray(available[: config.devices]), (AXIS,), axis_types=(AxisType.Auto,))
+    return Devices(config.mode, mesh)

@@ -1,0 +1,106 @@
+"""What a run shows while it runs: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from resnet_jax.record import MetricsLine
+
+
+class Display(Protocol):
+    """What the loop tells of itself. Errors are fractions, rates are images per second."""
+
+    def note(self, text: str) -> None:
+        """Something worth knowing, once."""
+
+    def step(self, step: int, *, rate: float, loss: float, error: float, images_per_second: float) -> None:
+        """A step is known to be done, with its own batch's numbers."""
+
+    def line(self, line: MetricsLine, images_per_second: float) -> None:
+        """An epoch is done."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def note(self, text: str) -> None: ...
+
+    def step(self, step: int, *, rate: float, loss: float, error: float, images_per_second: float) -> None: ...
+
+    def line(self, line: MetricsLine, images_per_second: float) -> None: ...
+
+
+class Lines:
+    """A line an epoch at most, and at most one every `seconds`: for logs and pipes."""
+
+    def __init__(self, console: Console, total: int, seconds: float = 10.0) -> None:
+        self._console, self._total, self._seconds = console, total, seconds
+        self._last = float("-inf")
+
+    def note(self, text: str) -> None:
+        self._print(text)
+
+    def step(self, step: int, *, rate: float, loss: float, error: float, images_per_second: float) -> None:
+        pass
+
+    def line(self, line: MetricsLine, images_per_second: float) -> None:
+        now = time.monotonic()
+        if now - self._last < self._seconds and line.step < self._total:
+            return
+        self._last = now
+        self._print(f"{_summary(line, self._total)}, {images_per_second:,.0f} images/s")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Live:
+    """A bar with step, rate, loss, error, images/s and the time left, as a context manager."""
+
+    def __init__(self, console: Console, total: int, title: str) -> None:
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task(title, total=total, numbers="compiling ...")
+        self._test = ""
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def note(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
+
+    def step(self, step: int, *, rate: float, loss: float, error: float, images_per_second: float) -> None:
+        numbers = f"rate {rate:g}  loss {loss:.3f}  error {error:6.1%}  {images_per_second:,.0f} images/s{self._test}"
+        self._progress.update(self._task, completed=step, numbers=numbers)
+
+    def line(self, line: MetricsLine, images_per_second: float) -> None:
+        if line.test_error is not None:
+            self._test = f"  test {line.test_error:.1%}"
+
+
+def _summary(line: MetricsLine, total: int) -> str:
+    test = "" if line.test_error is None else f", test error {line.test_error:.2%}"
+    return (
+        f"step {line.step}/{total}, epoch {line.epoch}, rate {line.learning_rate:g}, "
+        f"loss {line.running_loss:.4f}, error {line.running_error:.2%}{test}"
+    )

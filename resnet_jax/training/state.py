@@ -1,0 +1,63 @@
+"""Everything that training changes, as one pytree."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from resnet_jax.models import ResNet
+
+Array = jax.Array
+Tree = Any  # a pytree of arrays
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """The state between two steps. Nothing else persists: keys derive from the seed and `step`."""
+
+    step: Array
+    """Steps done, int32 scalar."""
+    params: Tree
+    batch_stats: Tree
+    """Running mean and variance of every BN."""
+    opt_state: optax.OptState
+
+
+def create(
+    model: ResNet, optimizer: optax.GradientTransformation, key: Array, image_shape: tuple[int, int, int]
+) -> TrainState:
+    """The state before the first step.
+
+    Args:
+      key: of the initial values.
+      image_shape: height, width, channels.
+    """
+
+    def init(key: Array) -> TrainState:
+        images = jnp.zeros((1, *image_shape), jnp.dtype(model.config.dtype))
+        variables = model.init(key, images, train=False)
+        params = variables["params"]
+        return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], optimizer.init(params))
+
+    # Compiled as one program: op by op, a deep net would dispatch thousands of tiny ones. The convolutions of the
+    # forward pass are unused here, and the compiler removes them.
+    state: TrainState = jax.jit(init)(key)
+    return state
+
+
+def count_parameters(params: Tree) -> int:
+    """Number of trainable scalars."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def fingerprint(params: Tree) -> str:
+    """SHA-256 over all leaves in the order of their names, shortened to 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.ascontiguousarray(leaf))
+    return digest.hexdigest()[:16]
