@@ -1,4 +1,4 @@
-"""The figures, with matplotlib's object-oriented interface: nothing global is set, and the same runs give the same bytes.
+"""The figures, with matplotlib's object-oriented interface: nothing global is set, the same runs give the same bytes.
 
 Colours are Okabe and Ito's (2008), which colour-blind readers can tell apart; no figure relies on colour alone.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -30,7 +31,7 @@ _BY_ORDER = (SKY, GREEN, BLUE, VERMILION, PURPLE, ORANGE)
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _GREY = "#666666"
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same letters
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -55,7 +56,9 @@ def error_against_depth(comparison: Comparison) -> Figure:
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         panels = figure.subplots(1, 2, sharex=True, sharey=True)
         depths = sorted({cell.depth for cell in comparison.cells})
-        for axes, measure, name in zip(panels, (train_error, test_error), ("Training error", "Test error"), strict=True):
+        for axes, measure, name in zip(
+            panels, (train_error, test_error), ("Training error", "Test error"), strict=True
+        ):
             for number, net in enumerate(comparison.nets):
                 _depth_line(axes, comparison.of_net(net), measure, net, *_net_look(comparison, number))
             axes.set_title(name, loc="left")
@@ -91,7 +94,16 @@ def _depth_line(
         label="_seeds",
     )
     axes.errorbar(
-        x, mean, yerr=std, color=colour, marker=marker, markersize=5.0, linewidth=1.6, elinewidth=1.0, capsize=3.0, label=net
+        x,
+        mean,
+        yerr=std,
+        color=colour,
+        marker=marker,
+        markersize=5.0,
+        linewidth=1.6,
+        elinewidth=1.0,
+        capsize=3.0,
+        label=net,
     )
     for cell in cells:
         if cell.diverged:
@@ -142,7 +154,9 @@ def _curves(axes: Axes, cell: Variant, colour: str) -> None:
         steps = sorted(set.intersection(*(set(line) for line in lines))) if lines else []
         if steps:
             values = np.array([[line[step] for step in steps] for line in lines])
-            axes.plot(steps, values.mean(0), color=colour, linewidth=width, linestyle=style, label=f"{cell.depth} {label}")
+            axes.plot(
+                steps, values.mean(0), color=colour, linewidth=width, linestyle=style, label=f"{cell.depth} {label}"
+            )
             if len(lines) > 1:
                 axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.13, linewidth=0.0)
     for run in cell.runs:

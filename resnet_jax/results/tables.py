@@ -50,8 +50,8 @@ def paper_of(variant: Variant) -> PaperResult | None:
 def error_table(comparison: Comparison) -> Table:
     """Depth and net against the three errors; the paper's number only beside runs that are the paper's."""
     headers = ["depth", "net", "seeds", "training error, %", "running training error, %", "test error, %"]
-    papers = {cell: paper_of(cell) for cell in comparison.cells}
-    with_paper = any(papers.values())
+    papers = [paper_of(cell) for cell in comparison.cells]
+    with_paper = any(paper is not None for paper in papers)
     caption = (
         "Training error: the net of the last step in eval mode, over all training examples. Running training error: "
         "the same as the net changed, in train mode, over the last epoch. Test error: the net of the last step, over "
@@ -61,11 +61,11 @@ def error_table(comparison: Comparison) -> Table:
         headers += [f"{SOURCE}, %", "difference, points"]
         caption += f" {SOURCE}, is shown where data and recipe are the paper's; difference: ours minus the paper's."
     rows = []
-    for cell in comparison.cells:
+    for cell, paper in zip(comparison.cells, papers, strict=True):
         row = [str(cell.depth), cell.net, str(len(cell.runs))]
         row += [measured(cell, m) for m in (train_error, running_error, test_error)]
         if with_paper:
-            row += _beside_paper(cell, papers[cell])
+            row += _beside_paper(cell, paper)
         rows.append(tuple(row))
     return Table(caption, tuple(headers), tuple(rows), text_columns=2)
 
@@ -89,17 +89,17 @@ _DIFFERENCE_HEADERS = (
 
 def depth_table(comparison: Comparison) -> Table | None:
     """What added layers do to each kind of net: every deeper net minus the base; None where nothing is deeper."""
-    rows = []
-    for net in comparison.nets:
-        base = comparison.base_cell(net)
-        for cell in comparison.deeper_cells(net):
-            rows.append((net, f"{cell.depth} {MINUS} {base.depth} layers", *_difference_cells(cell, base)))
+    rows = tuple(
+        (net, f"{cell.depth} {MINUS} {base.depth} layers", *_difference_cells(cell, base))
+        for net, base in ((net, comparison.base_cell(net)) for net in comparison.nets)
+        for cell in comparison.deeper_cells(net)
+    )
     caption = (
         "The effect of depth: the deeper net minus the base net of the same kind, paired by seed. The base is the "
         "shallowest of at least 20 layers, since degradation is about layers added to a net that already works; where "
         "there is none, the shallowest. Positive: the deeper net is worse."
     )
-    return Table(caption, ("net", "difference", *_DIFFERENCE_HEADERS), tuple(rows), text_columns=2) if rows else None
+    return Table(caption, ("net", "difference", *_DIFFERENCE_HEADERS), rows, text_columns=2) if rows else None
 
 
 def residual_table(comparison: Comparison) -> Table | None:
@@ -108,7 +108,9 @@ def residual_table(comparison: Comparison) -> Table | None:
         (str(plain.depth), f"{other.net} {MINUS} {plain.net}", *_difference_cells(other, plain))
         for plain, other in comparison.twins()
     )
-    caption = "The effect of shortcuts: residual minus plain at the same depth, paired by seed. Negative: residual wins."
+    caption = (
+        "The effect of shortcuts: residual minus plain at the same depth, paired by seed. Negative: residual wins."
+    )
     return Table(caption, ("depth", "difference", *_DIFFERENCE_HEADERS), rows, text_columns=2) if rows else None
 
 
@@ -176,7 +178,6 @@ def runs_table(runs: Sequence[Run]) -> Table:
     """Every run on a line, with the fields in which it differs from the first."""
     rows = []
     for run in runs:
-        config = run.record.config
         if run.diverged:
             at = run.record.diverged_at_step
             errors = [f"diverged at step {count(at)}" if at is not None else "diverged", NOTHING, NOTHING]
@@ -184,10 +185,8 @@ def runs_table(runs: Sequence[Run]) -> Table:
             running = run.running_error
             errors = [percent(run.train_error), NOTHING if running is None else percent(running)]
             errors.append(percent(run.test_error))
-        rows.append(
-            (run.name, "; ".join(_apart(runs[0], run)) or NOTHING, str(run.seed), *errors)
-            + (seconds(run.record.cost.total_s), str(run.record.cost.sittings))
-        )
+        cost = (seconds(run.record.cost.total_s), str(run.record.cost.sittings))
+        rows.append((run.name, "; ".join(_apart(runs[0], run)) or NOTHING, str(run.seed), *errors, *cost))
     headers = ("run", "differs from the first in", "seed", "training error, %", "running, %", "test error, %")
     caption = "One row per run. Sittings: how many times it was started; 1 where nothing interrupted it."
     return Table(caption, (*headers, "time", "sittings"), tuple(rows), text_columns=2)

@@ -1,0 +1,63 @@
+"""Tables, figures and a page from run directories alone.
+
+    python -m experiments.report runs/digits-depth runs/digits-depth-long
+
+Nothing is trained and JAX is not imported: a copy of the run directories is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from experiments.cli import run_main
+from resnet_jax.results.document import Table
+from resnet_jax.results.report import DEFAULT_FOLDER, write_report
+from resnet_jax.results.runs import read_runs
+
+
+@dataclass(frozen=True)
+class ReportArgs:
+    """Turn run directories into tables, figures and a report."""
+
+    directories: tyro.conf.Positional[tuple[Path, ...]]
+    """Studies such as runs/digits-depth, single runs, or folders of studies."""
+    out: Path | None = None
+    """Folder to write to; None: "report" inside the first directory."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes the report and shows the main table; returns the exit status."""
+    arguments = tyro.cli(ReportArgs, args=argv, prog="python -m experiments.report", description=ReportArgs.__doc__)
+    runs = read_runs(arguments.directories)
+    report = write_report(runs, arguments.out or arguments.directories[0] / DEFAULT_FOLDER)
+    console = Console(highlight=False)
+    for answer, table in zip(report.answers, report.tables, strict=True):
+        console.print(_rich(table))
+        console.print(Text(answer), end="\n\n")
+    if runs.unfinished:
+        console.print(Text(f"Unfinished, not in these numbers: {', '.join(run.name for run in runs.unfinished)}"))
+    for warning in runs.warnings:
+        console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
+    for path in report.files:
+        console.print(Text(str(path)), soft_wrap=True)
+    return 0
+
+
+def _rich(table: Table) -> RichTable:
+    rich = RichTable(header_style="bold")
+    for number, header in enumerate(table.headers):
+        rich.add_column(Text(header), justify="left" if number < table.text_columns else "right")
+    for row in table.rows:
+        rich.add_row(*map(Text, row))
+    return rich
+
+
+if __name__ == "__main__":
+    run_main(main)
