@@ -1,12 +1,22 @@
-"""How every command ends: in one sentence and a status, never in a traceback for a mistake of the user's."""
+"""What all commands share: parsing, the display, signals, and an end in one sentence and a status."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from rich.console import Console
+
+from resnet_jax.config import nearest
 from resnet_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from resnet_jax.training.progress import Display
 
 OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
@@ -24,15 +34,81 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(BAD_INPUT)
     except BrokenPipeError:
         # The reader of our output (`| head`) has left; nothing is wrong. Python would complain at exit otherwise.
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(OK)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _say(f"error: {where}{error.strerror or error}.")
         sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        _say("interrupted.")
+    except KeyboardInterrupt as interrupt:
+        _say(str(interrupt) or "interrupted.")
         sys.exit(INTERRUPTED)
+
+
+def first_word(argv: list[str], command: str, kind: str, legal: list[str]) -> tuple[str, list[str]]:
+    """The name that a command line starts with, and the options after it.
+
+    Args:
+      argv: words after `python -m experiments.<command>`.
+      kind: what the name is of, for messages.
+      legal: the names there are.
+
+    Raises:
+      UserError: there is no name, or an unknown one; the message gives the nearest, or all.
+      SystemExit: `--help` came in its place; usage and names were printed.
+    """
+    if argv and argv[0] in legal:
+        return argv[0], argv[1:]
+    usage = f"python -m experiments.{command} {kind.upper()} [OPTIONS]"
+    if argv and argv[0] in ("-h", "--help"):
+        print(f"usage: {usage}\n\n{kind.upper()} is one of\n  " + "\n  ".join(legal))
+        print(f"\nOptions: python -m experiments.{command} {legal[0]} --help")
+        sys.exit(OK)
+    if not argv or argv[0].startswith("-"):
+        raise UserError(f"{kind}: none given; usage: {usage}, where {kind.upper()} is one of {', '.join(legal)}.")
+    raise UserError(f"{kind}: got {argv[0]!r}; {nearest(argv[0], legal)}")
+
+
+def use_compilation_cache(runs: Path) -> None:
+    """Lets JAX keep compiled programs under `runs`, so that a net is compiled once for all its seeds and restarts."""
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(runs.absolute() / ".compiled"))
+    # Many small programs draw the initial values; each is worth keeping.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@contextlib.contextmanager
+def display(total: int, title: str) -> Iterator[Display]:
+    """The live display on a terminal, plain lines elsewhere."""
+    from resnet_jax.training.progress import Lines, Live
+
+    console = Console()
+    if console.is_terminal:
+        with Live(console, total, title) as live:
+            yield live
+    else:
+        yield Lines(console, total)
+
+
+@contextlib.contextmanager
+def stop_request() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C or SIGTERM into a request that a run honours after its step; the second stops at once."""
+    asked = False
+
+    def ask(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        _say("stopping after this step; once more to stop at once.")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say(sentence: str) -> None:

@@ -28,16 +28,17 @@ class Study:
         for changes in self.variants:
             for seed in self.seeds if seeds is None else seeds:
                 config = override(self.base, {**changes, "seed": seed})
-                runs[f"{self._variant(config, changes)}-seed{seed}"] = config
+                runs[f"{variant_name(config, changes)}-seed{seed}"] = config
         assert len(runs) == len(self.variants) * len(self.seeds if seeds is None else seeds), "names must differ"
         return runs
 
-    @staticmethod
-    def _variant(config: ExperimentConfig, changes: Changes) -> str:
-        said_by_net = ("model.depth", "model.shortcut", "model.activation_order")
-        parts = [f"{config.model.net}-{config.model.depth}"]
-        parts += [f"{k.rsplit('.', 1)[-1]}={_short(v)}" for k, v in changes.items() if k not in said_by_net]
-        return "-".join(parts)
+
+def variant_name(config: ExperimentConfig, changes: Changes) -> str:
+    """A variant in a word: the net and its depth, then what else was changed, as in "plain-56-learning_rate=0.05"."""
+    said_by_net = ("model.depth", "model.shortcut", "model.activation_order")
+    parts = [f"{config.model.net}-{config.model.depth}"]
+    parts += [f"{k.rsplit('.', 1)[-1]}={_short(v)}" for k, v in changes.items() if k not in said_by_net]
+    return "-".join(parts)
 
 
 def grid(**axes: Sequence[Any]) -> tuple[dict[str, Any], ...]:

@@ -38,16 +38,12 @@ def create(
       image_shape: height, width, channels.
     """
 
-    def init(key: Array) -> TrainState:
-        images = jnp.zeros((1, *image_shape), jnp.dtype(model.config.dtype))
-        variables = model.init(key, images, train=False)
-        params = variables["params"]
-        return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], optimizer.init(params))
-
-    # Compiled as one program: op by op, a deep net would dispatch thousands of tiny ones. The convolutions of the
-    # forward pass are unused here, and the compiler removes them.
-    state: TrainState = jax.jit(init)(key)
-    return state
+    images = jnp.zeros((1, *image_shape), jnp.dtype(model.config.dtype))
+    # Not compiled as one program: random draws are slow to compile, and op by op each shape is compiled once for all
+    # nets of a process, whatever their depth.
+    variables = model.init(key, images, train=False)
+    params = variables["params"]
+    return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], optimizer.init(params))
 
 
 def count_parameters(params: Tree) -> int:

@@ -1,0 +1,48 @@
+"""`python -m experiments`: the commands, the experiments and the studies, a line each."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.cli import run_main
+from experiments.configs import experiments, studies
+from resnet_jax.errors import UserError
+from resnet_jax.config import nearest
+
+COMMANDS = {
+    "train": "train one net: python -m experiments.train digits-resnet --model.depth=56",
+    "sweep": "run a study, or what is missing of it: python -m experiments.sweep digits-depth",
+    "report": "tables, figures and a page from run directories: python -m experiments.report runs/digits-depth",
+}
+
+
+def main() -> None:
+    """Prints the lists; a word after the command is a mistake that is answered with the nearest command."""
+    words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
+    if words:
+        hint = f"run python -m experiments.{words[0]}" if words[0] in COMMANDS else nearest(words[0], list(COMMANDS))
+        raise UserError(f"python -m experiments takes no arguments, got {words[0]!r}; {hint}")
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for command, line in COMMANDS.items():
+        table.add_row(f"[bold]experiments.{command}", line)
+    console = Console()
+    console.print("Commands (each has --help):", highlight=False)
+    console.print(table, highlight=False)
+    console.print("\nExperiments, for train:", highlight=False)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, config in experiments().items():
+        table.add_row(f"[bold]{name}", f"{config.model.net} on {config.data.source}, {config.train.iterations:,} steps")
+    console.print(table, highlight=False)
+    console.print("\nStudies, for sweep:", highlight=False)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, (_, line) in studies().items():
+        table.add_row(f"[bold]{name}", line)
+    console.print(table, highlight=False)
+
+
+if __name__ == "__main__":
+    run_main(main)

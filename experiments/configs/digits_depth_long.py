@@ -1,0 +1,34 @@
+"""The control of digits-depth: is it degradation, or only too little training? Five times the iterations, several rates.
+
+    python -m experiments.sweep digits-depth-long --seeds 0 1 2
+    python -m experiments.report runs/digits-depth runs/digits-depth-long
+
+The deepest plain net gets 5 times the iterations of digits-depth (drops at one half and three quarters as before) at
+each of three rates; the plain net of 20 layers and the residual net of 56 get the same budget at the base rate.
+He et al. 2015, Sec. 4.1: "We have experimented with more training iterations (3x) and still observed the degradation
+problem, suggesting that this problem cannot be feasibly addressed by simply using more iterations."
+
+Cost: about 4 minutes a run at depth 56 on 2 CPU cores; 10 runs with two seeds, 35 minutes.
+"""
+
+from experiments.configs.digits import ITERATIONS, RESNET
+from experiments.study import Study, grid
+
+TIMES = 5
+LONG = {"train.iterations": TIMES * ITERATIONS, "optim.milestones": tuple(TIMES * m for m in RESNET.optim.milestones)}
+
+STUDIES = (
+    Study(
+        name="digits-depth-long",
+        base=RESNET,
+        variants=tuple(
+            {**net, **LONG}
+            for net in (
+                *grid(model__depth=(56,), model__shortcut=("none",), optim__learning_rate=(0.1, 0.05, 0.02)),
+                *grid(model__depth=(20,), model__shortcut=("none",)),
+                *grid(model__depth=(56,), model__shortcut=("A",)),
+            )
+        ),
+        seeds=(0, 1),
+    ),
+)

@@ -1,0 +1,129 @@
+"""Run a study: every variant for every seed, or what is missing of it.
+
+python -m experiments.sweep digits-depth --seeds 0 1 2
+python -m experiments.sweep digits-depth --shard 1/2        # on one machine, 2/2 on another
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from experiments import cli
+from experiments.configs import studies
+from experiments.train import print_record, train
+from resnet_jax.config import ExperimentConfig
+from resnet_jax.errors import UserError
+from resnet_jax.record import CONFIG_FILE, RECORD_FILE, differences, read_config, read_record
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All runs of a study. Fields of the configuration change the study's base; its variants change them further."""
+
+    config: Annotated[ExperimentConfig, tyro.conf.arg(name="")]
+    runs: Path = Path("runs")
+    """Folder of run directories; the study's are in <runs>/<study>."""
+    seeds: tuple[int, ...] = (0, 1)
+    """Seeds, each of which runs every variant; `--seed` is ignored."""
+    shard: str = "1/1"
+    """i/n: the i-th of n parts of the runs, for n machines or processes."""
+    dry_run: bool = False
+    """List the runs and what is missing; run nothing."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses, lists, runs what is missing; returns the exit status: 2 where a run could not be started."""
+    known = {name: study for name, (study, _) in studies().items()}
+    name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "sweep", "study", list(known))
+    default = Sweep(known[name].base, seeds=known[name].seeds)
+    program = f"python -m experiments.sweep {name}"
+    chosen = tyro.cli(Sweep, default=default, args=options, prog=program, description=__doc__)
+    study = dataclasses.replace(known[name], base=chosen.config)
+    if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
+        raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more whole numbers, each once.")
+    part, parts = parse_shard(chosen.shard)
+    runs = dict(list(study.runs(chosen.seeds).items())[part - 1 :: parts])
+    folder = chosen.runs / study.name
+    console = Console()
+    show(runs, folder, f"{study.name}, part {part} of {parts}" if parts > 1 else study.name, console)
+    if chosen.dry_run:
+        return cli.OK
+    return _run_missing(runs, folder, chosen.runs, console)
+
+
+def _run_missing(runs: Mapping[str, ExperimentConfig], folder: Path, compiled: Path, console: Console) -> int:
+    from resnet_jax.training.directory import Busy
+
+    failed = busy = 0
+    for number, (name, config) in enumerate(runs.items(), start=1):
+        directory = folder / name
+        if state(directory, config) == "finished":
+            continue
+        console.print(f"\nrun {number} of {len(runs)}: {name}", highlight=False)
+        try:
+            record = train(config, directory, study=folder.name, compiled=compiled)
+        except Busy:
+            console.print(f"{name}: another process is at it; going on with the next.", highlight=False)
+            busy += 1
+        except UserError as error:
+            console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+            failed += 1
+        else:
+            print_record(record, directory)
+    done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
+    rest = f", {busy} in other hands" * bool(busy) + f", {failed} failed" * bool(failed)
+    console.print(f"\n{done} of {len(runs)} runs finished{rest}.", highlight=False)
+    console.print(f"python -m experiments.report {folder}", highlight=False, soft_wrap=True)
+    return cli.BAD_INPUT if failed else cli.OK
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """The two numbers of "i/n".
+
+    Raises:
+      UserError: it is not i/n with 1 <= i <= n.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= part <= parts:
+        raise UserError(f"shard: got {text!r}; legal: i/n with i from 1 to n, such as 2/4.")
+    return part, parts
+
+
+def state(directory: Path, config: ExperimentConfig) -> str:
+    """What a run directory holds: "finished", "unfinished", "missing", or what is wrong with it."""
+    try:
+        if (directory / RECORD_FILE).exists():
+            kept = read_record(directory / RECORD_FILE).config
+            return "finished" if kept == config else f"another configuration: {differences(kept, config)[0]}"
+        if (directory / CONFIG_FILE).exists():
+            kept = read_config(directory / CONFIG_FILE)
+            return "unfinished" if kept == config else f"another configuration: {differences(kept, config)[0]}"
+    except UserError as error:
+        return str(error)
+    return "missing"
+
+
+def show(runs: Mapping[str, ExperimentConfig], folder: Path, title: str, console: Console) -> None:
+    """The runs as a table: what each is, and its state."""
+    table = Table(title=title)
+    for heading in ("run", "net", "depth", "steps", "seed", "state"):
+        table.add_column(heading, justify="right" if heading in ("depth", "steps", "seed") else "left")
+    for name, config in runs.items():
+        model, steps = config.model, f"{config.train.iterations:,}"
+        table.add_row(name, model.net, str(model.depth), steps, str(config.seed), state(folder / name, config))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    cli.run_main(main)
