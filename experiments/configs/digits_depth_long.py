@@ -13,21 +13,27 @@ Cost: about 4 minutes a run at depth 56 on 2 CPU cores; 10 runs with two seeds, 
 
 from experiments.configs.digits import ITERATIONS, RESNET
 from experiments.study import Study, grid
+from resnet_jax.config import override
 
 TIMES = 5
-LONG = {"train.iterations": TIMES * ITERATIONS, "optim.milestones": tuple(TIMES * m for m in RESNET.optim.milestones)}
+BASE = override(
+    RESNET,
+    {
+        "train.iterations": TIMES * ITERATIONS,
+        "train.eval_every": TIMES,
+        "train.checkpoint_every": 2 * TIMES,
+        "optim.milestones": tuple(TIMES * m for m in RESNET.optim.milestones),
+    },
+)
 
 STUDIES = (
     Study(
         name="digits-depth-long",
-        base=RESNET,
-        variants=tuple(
-            {**net, **LONG}
-            for net in (
-                *grid(model__depth=(56,), model__shortcut=("none",), optim__learning_rate=(0.1, 0.05, 0.02)),
-                *grid(model__depth=(20,), model__shortcut=("none",)),
-                *grid(model__depth=(56,), model__shortcut=("A",)),
-            )
+        base=BASE,
+        variants=(
+            *grid(model__depth=(20,), model__shortcut=("none",)),
+            *grid(model__depth=(56,), model__shortcut=("A",)),
+            *grid(model__depth=(56,), model__shortcut=("none",), optim__learning_rate=(0.1, 0.05, 0.02)),
         ),
         seeds=(0, 1),
     ),

@@ -16,9 +16,12 @@ import jax.numpy as jnp
 Array = jax.Array
 Dtype = Any  # what jnp.dtype() takes
 
-# He et al. 2015b (arXiv 1502.01852), Eq. 10: zero-mean Gaussian of variance 2 / (k^2 c_in). Not truncated, as
-# jax.nn.initializers.he_normal would be.
-he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+# He et al. 2015b (arXiv 1502.01852), Eq. 14: zero-mean Gaussian of variance 2 / (k^2 c_out), the form that keeps the
+# gradient's variance, and the one in the authors' published CIFAR code; Eq. 10, with c_in, differs only where the
+# number of channels changes. Not truncated, as jax.nn.initializers.he_normal would be.
+he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+# The last layer, with no ReLU after it: uniform in +-1/sqrt(c_in), Torch's default, which that code leaves in place.
+head_uniform = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
 
 
 def param_dtype(dtype: Dtype) -> Dtype:
@@ -119,7 +122,7 @@ class BatchNorm(nn.Module):
 
 
 class Linear(nn.Module):
-    """The last layer: x W + b, He-initialised, zero bias."""
+    """The last layer: x W + b, bias from zero."""
 
     features: int
     dtype: Dtype = jnp.float32
@@ -128,7 +131,7 @@ class Linear(nn.Module):
     def __call__(self, x: Array) -> Array:
         """x: [N, C] -> logits [N, features] in the parameters' dtype (float32), whatever the computation dtype."""
         stats_dtype = param_dtype(self.dtype)
-        kernel = self.param("kernel", he_normal, (x.shape[-1], self.features), stats_dtype)
+        kernel = self.param("kernel", head_uniform, (x.shape[-1], self.features), stats_dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), stats_dtype)
         logits = jnp.dot(x.astype(self.dtype), kernel.astype(self.dtype)).astype(stats_dtype)
         return logits + bias.reshape(1, -1)

@@ -113,7 +113,7 @@ def control_table(control: Control) -> Table:
     compared = [v for v in (control.shallow, control.residual) if v is not None]
     rows = []
     for variant in (*control.points, *compared, *control.references):
-        times = f"{variant.iterations / control.base.iterations:g}{TIMES}"
+        times = f"{variant.iterations / control.base.iterations:.3g}{TIMES}"
         row = (variant.net, str(variant.depth), f"{count(variant.iterations)} ({times})", f"{variant.rate:g}")
         rows.append((*row, str(len(variant.runs)), measured(variant, train_error), measured(variant, test_error)))
     headers = ("net", "depth", "iterations", "rate", "seeds", "training error, %", "test error, %")
@@ -164,25 +164,24 @@ def _left_words(control: Control) -> str:
         return f"{text}. {_diverged(*control.largest)}".strip()
     share = f", {100.0 * left.mean / gap.mean:.0f} % of the gap" if gap.mean > 0.0 and left.mean > 0.0 else ""
     text += f": {_against(left)} {control.shallow.name} with {_budget(control.shallow)}{share}."
-    for same in _at(control, control.shallow.net, control.shallow.depth, best):
+    for same in _as_long(control, control.shallow):
         apart = _errors_apart(best, same)
         if apart is not None:
-            text += f" Against {same.name} with {_budget(same)} as well, {_words(same)}, it is {_against(apart)} it."
+            text += f" That is {_against(apart)} {same.name} with {_budget(same)} as well ({_words(same)})."
     return f"{text} {_diverged(*control.largest)}".strip()
 
 
 def _residual_words(control: Control) -> str:
     if control.residual is None or control.best is None:
         return ""
-    same = _at(control, control.residual.net, control.residual.depth, control.best)
     sentences = []
-    for other in (control.residual, *same):
+    for other in (control.residual, *_as_long(control, control.residual)):
         apart = _errors_apart(control.best, other)
         if apart is None:
             sentences.append(f"No run of {other.name} with {_budget(other)} finished.")
-            continue
-        who = f"{other.name} with {_budget(other)}, {_words(other)}"
-        sentences.append(f"Against the equally deep {who}, it is {_against(apart)} it.")
+        else:
+            who = f"the equally deep {other.name} with {_budget(other)}"
+            sentences.append(f"It is {_against(apart)} {who}, which has {_words(other)}.")
     return " ".join(sentences)
 
 
@@ -225,16 +224,23 @@ def _conclusion_words(control: Control) -> str:
             )
 
 
-def _at(control: Control, net: str, depth: int, best: Variant) -> tuple[Variant, ...]:
-    """The reference of a net in the largest budget: at the best point's rate if it is there, else its own best."""
-    there = [
-        v
-        for v in control.references
-        if v.net == net and v.depth == depth and v.iterations == best.iterations and v.finished
-    ]
-    same_rate = [v for v in there if v.rate == best.rate]
-    pool = same_rate or there
-    return (min(pool, key=lambda v: _mean(v)),) if pool else ()
+def longer(control: Control, variant: Variant) -> tuple[Variant, ...]:
+    """The same net in other budgets, one for each: at the best point's rate if it is there, else its own best."""
+    chosen: dict[int, Variant] = {}
+    for other in control.references:
+        same_net = (other.net, other.depth) == (variant.net, variant.depth)
+        if same_net and other.iterations != variant.iterations and other.finished:
+            rival = chosen.get(other.iterations)
+            rate = None if control.best is None else control.best.rate
+            if rival is None or (rival.rate != rate, _mean(rival)) > (other.rate != rate, _mean(other)):
+                chosen[other.iterations] = other
+    return tuple(chosen[iterations] for iterations in sorted(chosen))
+
+
+def _as_long(control: Control, variant: Variant) -> tuple[Variant, ...]:
+    """The same net in the largest budget of the plain net, if it is there."""
+    most = control.largest[0].iterations
+    return tuple(other for other in longer(control, variant) if other.iterations == most)
 
 
 def _mean(variant: Variant) -> float:
@@ -256,7 +262,7 @@ def _budget(variant: Variant) -> str:
 def _times(iterations: int, base: int) -> str:
     if iterations == base:
         return f"the same {count(iterations)} iterations"
-    return f"{iterations / base:g} times the iterations ({count(iterations)})"
+    return f"{iterations / base:.3g} times the iterations ({count(iterations)})"
 
 
 def _words(variant: Variant) -> str:

@@ -28,21 +28,21 @@ ul { padding-left: 1.25rem; }
 li { margin: 0.25rem 0; }
 .lead { background: var(--lead); border-left: 4px solid var(--edge); padding: 0.8rem 1rem; border-radius: 0 4px 4px 0; }
 figure { margin: 1.5rem 0; }
-figure img { display: block; width: 100%; height: auto; background: #ffffff; border: 1px solid var(--line);
+figure img { display: block; max-width: 100%; height: auto; background: #ffffff; border: 1px solid var(--line);
              border-radius: 4px; padding: 0.5rem; }
-figure.narrow img { max-width: 42rem; }
 figcaption { color: var(--soft); font-size: 0.875rem; max-width: 46rem; margin-top: 0.5rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; min-width: 100%; }
 th, td { padding: 0.4rem 0.75rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { vertical-align: bottom; font-weight: 600; border-bottom: 2px solid var(--soft); white-space: normal; }
 .text { text-align: left; }
-td.text { white-space: normal; min-width: 4.5rem; }
+td.long { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
 tbody tr:nth-child(even) { background: var(--band); }
 @media print { main { max-width: none; } figure, tr { break-inside: avoid; } }
 """
 
-_LEAD, _TEXT = '<p class="lead">', ' class="text"'
+_LEAD, _TEXT, _LONG = '<p class="lead">', ' class="text"', ' class="text long"'
+_LONG_CELL = 48  # characters from which a cell of words may wrap
 
 
 def page(title: str, blocks: Sequence[Block], folder: Path) -> str:
@@ -59,11 +59,11 @@ def page(title: str, blocks: Sequence[Block], folder: Path) -> str:
 def _block(block: Block, folder: Path) -> str:
     match block:
         case Heading(text, level):
-            return f"<h{level}>{escape(text)}</h{level}>"
+            return f"<h{level}>{_text(text)}</h{level}>"
         case Paragraph(text, lead):
-            return f"{_LEAD if lead else '<p>'}{escape(text)}</p>"
+            return f"{_LEAD if lead else '<p>'}{_text(text)}</p>"
         case Bullets(items):
-            return "<ul>\n" + "\n".join(f"<li>{escape(item)}</li>" for item in items) + "\n</ul>"
+            return "<ul>\n" + "\n".join(f"<li>{_text(item)}</li>" for item in items) + "\n</ul>"
         case Table():
             return _table(block)
         case Picture(stem, caption, alternative):
@@ -71,16 +71,21 @@ def _block(block: Block, folder: Path) -> str:
             data = base64.b64encode((folder / f"{stem}.svg").read_bytes()).decode("ascii")
             return (
                 f'<figure>\n<img src="data:image/svg+xml;base64,{data}" alt="{escape(alternative)}">\n'
-                f"<figcaption>{escape(caption)}</figcaption>\n</figure>"
+                f"<figcaption>{_text(caption)}</figcaption>\n</figure>"
             )
 
 
 def _table(table: Table) -> str:
     def row(cells: Sequence[str], tag: str, attributes: str = "") -> str:
-        classes = [_TEXT if i < table.text_columns else "" for i in range(len(cells))]
-        inside = "".join(
-            f"<{tag}{attributes}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(classes, cells, strict=True)
-        )
+        inside = ""
+        for number, cell in enumerate(cells):
+            kind, text = "", _text(cell)
+            if number < table.text_columns:
+                kind = _LONG if len(cell) >= _LONG_CELL else _TEXT
+            else:
+                # A mean and the runs that diverged stand on two lines, or columns of numbers grow wide.
+                text = text.replace("; ", ";<br>")
+            inside += f"<{tag}{attributes}{kind}>{text}</{tag}>"
         return f"<tr>{inside}</tr>"
 
     rows = "\n".join(row(cells, "td") for cells in table.rows)
@@ -88,5 +93,10 @@ def _table(table: Table) -> str:
     return (
         f'<figure>\n<div class="scroll" role="region" aria-label="table" tabindex="0">\n<table>\n'
         f"<thead>{head}</thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"
-        f"<figcaption>{escape(table.caption)}</figcaption>\n</figure>"
+        f"<figcaption>{_text(table.caption)}</figcaption>\n</figure>"
     )
+
+
+def _text(text: str) -> str:
+    """Escaped, and a number stays on one line with its per cent sign."""
+    return escape(text).replace(" %", "\N{NO-BREAK SPACE}%")

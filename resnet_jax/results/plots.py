@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resnet_jax.record import MetricsLine
-from resnet_jax.results.control import Control
-from resnet_jax.results.text import TIMES, count
+from resnet_jax.results.control import Control, longer
+from resnet_jax.results.text import TIMES, count, nets
 from resnet_jax.results.variants import Comparison, Measure, Variant, test_error, train_error
 
 DOTS_PER_INCH = 200
@@ -29,6 +29,7 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "
 _RESIDUAL = (BLUE, GREEN, PURPLE, SKY, ORANGE)
 _BY_ORDER = (SKY, GREEN, BLUE, VERMILION, PURPLE, ORANGE)
 _MARKERS = ("o", "s", "^", "D", "v", "P")
+_RATES = (ORANGE, GREEN, PURPLE, SKY)
 _GREY = "#666666"
 
 _STYLE: dict[Any, Any] = {
@@ -64,6 +65,7 @@ def error_against_depth(comparison: Comparison) -> Figure:
             axes.set_title(name, loc="left")
             axes.set_xlabel("depth (layers)")
             axes.set_xticks(depths)
+            axes.margins(x=0.08)
         panels[0].set_ylabel("error (%)")
         _from_zero(panels[0])
         panels[0].legend(loc="upper left")
@@ -78,11 +80,11 @@ def _depth_line(
     mean = [100.0 * s.mean for _, _, s in shown]
     std = [100.0 * (s.std or 0.0) for _, _, s in shown]
     points = [(depth, 100.0 * value) for depth, values, s in shown if s.n > 1 for value in values.values()]
-    # Beside the line, not on it, where the two kinds of net would cover each other.
-    span = max(c.depth for c in cells) - min(c.depth for c in cells)
-    nudge = shift * 0.016 * span
+    # Kinds of net stand side by side, single seeds outside, where they would cover each other on one spot.
+    span = max(cell.depth for cell in cells) - min(cell.depth for cell in cells)
+    nudge = 0.008 * shift * span
     axes.plot(
-        [depth + nudge for depth, _ in points],
+        [depth + 3.0 * nudge for depth, _ in points],
         [value for _, value in points],
         linestyle="none",
         marker=marker,
@@ -90,32 +92,25 @@ def _depth_line(
         markerfacecolor="none",
         markeredgecolor=colour,
         markeredgewidth=0.6,
-        alpha=0.7,
+        alpha=0.8,
         label="_seeds",
     )
-    axes.errorbar(
-        x,
-        mean,
-        yerr=std,
-        color=colour,
-        marker=marker,
-        markersize=5.0,
-        linewidth=1.6,
-        elinewidth=1.0,
-        capsize=3.0,
-        label=net,
-    )
+    look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4.5, "linewidth": 1.6}
+    axes.errorbar([depth + nudge for depth in x], mean, yerr=std, elinewidth=1.0, capsize=2.5, label=nets(net), **look)
     for cell in cells:
         if cell.diverged:
-            where = 100.0 * s.mean if (s := cell.summary(measure)) is not None else 0.0
+            s = cell.summary(measure)
+            # Above what is drawn; where no run finished nothing is, and the words stand at the top.
+            top = 0.9 if s is None else 100.0 * max(*s.values, s.mean + (s.std or 0.0))
             axes.annotate(
-                f"{cell.diverged} of {len(cell.runs)}\ndiverged",
-                (cell.depth, where),
-                xytext=(0, 8),
+                f"{cell.diverged} of {len(cell.runs)} diverged",
+                (cell.depth + nudge, top),
+                xycoords="data" if s is not None else axes.get_xaxis_transform(),
+                xytext=(8, 6),
                 textcoords="offset points",
-                ha="center",
+                ha="right",
                 va="bottom",
-                fontsize=7.0,
+                fontsize=7.5,
                 color=colour,
             )
 
@@ -124,30 +119,30 @@ def training_curves(comparison: Comparison) -> Figure:
     """As in the paper's Fig. 6: running training error dashed, test error solid, in per cent against iterations;
     a panel per kind of net, a colour per depth, means over seeds with the range from lowest to highest."""
     with mpl.rc_context(_STYLE):
-        nets = comparison.nets
-        figure = Figure(figsize=(3.6 * max(2, len(nets)), 3.5), layout="constrained")
-        panels = figure.subplots(1, len(nets), sharex=True, sharey=True, squeeze=False)[0]
+        kinds = comparison.nets
+        figure = Figure(figsize=(3.6 * max(2, len(kinds)), 3.5), layout="constrained")
+        panels = figure.subplots(1, len(kinds), sharex=True, sharey=True, squeeze=False)[0]
         depths = sorted({cell.depth for cell in comparison.cells})
         colours = {depth: _BY_ORDER[i % len(_BY_ORDER)] for i, depth in enumerate(depths)}
-        for axes, net in zip(panels, nets, strict=True):
+        for axes, net in zip(panels, kinds, strict=True):
             for cell in comparison.of_net(net):
                 _curves(axes, cell, colours[cell.depth])
             _rate_drops(axes, comparison.of_net(net))
-            axes.set_title(net, loc="left")
+            axes.set_title(nets(net).capitalize(), loc="left")
             axes.set_xlabel("iterations")
         panels[0].set_ylabel("error (%)")
         panels[0].set_xlim(0, max(cell.iterations for cell in comparison.cells))
         _from_zero(panels[0], most=100.0)
-        handles = [Line2D([], [], color=colours[d], linewidth=2.0, label=f"{d} layers") for d in depths]
+        handles = [Line2D([], [], color=colours[d], linewidth=1.7, label=f"{d} layers") for d in depths]
         handles.append(Line2D([], [], color=_GREY, linewidth=1.0, linestyle=(0, (4, 2)), label="training (running)"))
-        handles.append(Line2D([], [], color=_GREY, linewidth=2.0, label="test"))
+        handles.append(Line2D([], [], color=_GREY, linewidth=1.7, label="test"))
         figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
         return figure
 
 
 def _curves(axes: Axes, cell: Variant, colour: str) -> None:
     """Both curves of one net; runs that diverged are drawn one by one, dotted, and end in a cross."""
-    kinds = (("running_error", 1.0, (0, (4, 2)), "training"), ("test_error", 2.0, "solid", "test"))
+    kinds = (("running_error", 1.0, (0, (4, 2)), "training"), ("test_error", 1.7, "solid", "test"))
     for name, width, style, label in kinds:
         lines = [_curve(run.metrics, name) for run in cell.finished]
         # Seeds of one configuration are measured at the same steps; a file cut short may lack some.
@@ -158,7 +153,7 @@ def _curves(axes: Axes, cell: Variant, colour: str) -> None:
                 steps, values.mean(0), color=colour, linewidth=width, linestyle=style, label=f"{cell.depth} {label}"
             )
             if len(lines) > 1:
-                axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.13, linewidth=0.0)
+                axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.10, linewidth=0.0)
     for run in cell.runs:
         if run.diverged and (line := _curve(run.metrics, "running_error")):
             steps = sorted(line)
@@ -186,25 +181,34 @@ def error_against_budget(control: Control) -> Figure:
         axes = figure.subplots()
         rates = sorted({point.rate for point in control.points}, reverse=True)
         budgets = sorted({v.iterations for v in (*control.points, *control.references)})
-        for number, rate in enumerate(rates):
-            points = [p for p in control.points if p.rate == rate]
-            # Rates stand side by side at a budget, a few per cent of the logarithmic axis apart.
-            factor = 1.06 ** (number - (len(rates) - 1) / 2.0)
-            look = (_BY_ORDER[number % len(_BY_ORDER)], _MARKERS[number % len(_MARKERS)])
-            _budget_line(axes, points, factor, look, "-", f"{control.base.name}, rate {rate:g}")
-        for variant, style in ((control.shallow, "--"), (control.residual, ":")):
+        # The nets it is compared with first, so that the net in question lies on top.
+        references = ((control.shallow, VERMILION, "o", "--"), (control.residual, BLUE, "s", ":"))
+        middle = (len(references) + len(rates) - 1) / 2.0
+        for number, (variant, colour, marker, style) in enumerate(references):
             if variant is not None and (summary := variant.summary(train_error)) is not None:
-                label = f"{variant.name}, {count(variant.iterations)} iterations"
-                axes.axhline(100.0 * summary.mean, color=_GREY, linestyle=style, linewidth=1.3, label=label)
+                axes.axhline(100.0 * summary.mean, color=colour, linestyle=style, linewidth=1.0, label="_level")
+                same = [variant, *longer(control, variant)]
+                factor = _side(number - middle)
+                _budget_line(axes, same, factor, (colour, marker), "none", variant.name)
+        for number, rate in enumerate(rates):
+            points = [point for point in control.points if point.rate == rate]
+            look = (_RATES[number % len(_RATES)], _MARKERS[(number + 2) % len(_MARKERS)])
+            factor = _side(number + len(references) - middle)
+            _budget_line(axes, points, factor, look, "-", f"{control.base.name}, rate {rate:g}")
         axes.set_xscale("log")
         axes.minorticks_off()
-        axes.set_xticks(budgets, [f"{count(b)}\n({b / control.base.iterations:g}{TIMES})" for b in budgets])
-        axes.set_xlim(budgets[0] / 1.35, budgets[-1] * 1.35)
+        axes.set_xticks(budgets, [f"{count(b)}\n({b / control.base.iterations:.3g}{TIMES})" for b in budgets])
+        axes.set_xlim(budgets[0] / 1.5, budgets[-1] * 1.35)
         axes.set_xlabel("iterations")
         axes.set_ylabel("training error (%)")
         _from_zero(axes)
         figure.legend(loc="outside right upper")
         return figure
+
+
+def _side(place: float) -> float:
+    """What stands side by side at one budget is some per cent apart, on an axis that is logarithmic."""
+    return float(1.06**place)
 
 
 def _budget_line(

@@ -121,7 +121,10 @@ def _comparison(comparison: Comparison, number: int | None, suffix: str, folder:
     if twins:
         blocks += [
             Heading("Twins"),
-            Paragraph("A plain net and its residual twin have the same parameters and, for one seed, the same start:"),
+            Paragraph(
+                "A plain net and its residual twin with option A should have the same parameters and, for one seed, "
+                "the same initial values. What the records say:"
+            ),
             Bullets(twins),
         ]
     control = find_control(comparison)

@@ -47,7 +47,7 @@ def interval_words(difference: Difference) -> str:
 
 
 def diverged_text(diverged: int, runs: int) -> str:
-    """ "diverged (1 of 3)"."""
+    """ "diverged (1 of 3)", for a cell."""
     return f"diverged ({diverged} of {runs})"
 
 
@@ -75,3 +75,8 @@ def seconds(value: float) -> str:
 def listed(items: list[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def nets(net: str) -> str:
+    """A kind of net in the plural: "plain nets", "residual nets", "resnet-B nets"."""
+    return {"plain": "plain nets", "resnet": "residual nets"}.get(net, f"{net} nets")

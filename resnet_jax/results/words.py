@@ -9,6 +9,7 @@ from resnet_jax.results.text import (
     diverged_text,
     interval_words,
     listed,
+    nets,
     percent,
     plural,
     summary_text,
@@ -53,27 +54,29 @@ def answer(comparison: Comparison) -> str:
     """The comparison in one paragraph: what depth does to plain nets, to residual nets, and what shortcuts do."""
     budgets = sorted({cell.iterations for cell in comparison.cells})
     budget = f"{listed([count(b) for b in budgets])} iterations of {comparison.cells[0].config.train.batch_size} images"
-    sentences = [f"On {data_words(comparison.cells[0].runs[0])}, with {budget}:"]
-    verdicts = {}
+    start, sentences = f"On {data_words(comparison.cells[0].runs[0])}, with {budget}, the", list[str]()
+    verdicts: dict[str, str] = {}
     for net in comparison.nets:
         deeper = comparison.deeper_cells(net)
         if not deeper:
             continue
         base, deepest = comparison.base_cell(net), deeper[-1]
         apart = paired_difference(deepest.by_seed(train_error), base.by_seed(train_error))
-        sentences.append(_depth_sentence(net, base, deepest, apart))
-        if comparison.base_cell(net).is_plain or net not in verdicts:
-            verdicts[net] = _verdict(apart)
+        sentences.append(_depth_sentence(start, net, base, deepest, apart))
+        start, verdicts[net] = "The", _verdict(apart)
+    if not verdicts:
+        sentences.append(f"{start[:-5]}: no two depths of one kind of net, so nothing can be said about depth.")
     twins = comparison.twins()
     if twins:
         sentences.append(_twin_sentence(*twins[-1]))
-    sentences.append(_conclusion(comparison, verdicts))
+    if verdicts:
+        sentences.append(_conclusion(comparison, verdicts))
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _depth_sentence(net: str, base: Variant, deepest: Variant, apart: Difference | None) -> str:
+def _depth_sentence(start: str, net: str, base: Variant, deepest: Variant, apart: Difference | None) -> str:
     text = (
-        f"the training error of {net} nets is {_state(base)} at {base.depth} layers and "
+        f"{start} training error of {nets(net)} is {_state(base)} at {base.depth} layers and "
         f"{_state(deepest)} at {deepest.depth}"
     )
     if apart is None:
@@ -86,9 +89,11 @@ def _twin_sentence(plain: Variant, other: Variant) -> str:
     test = paired_difference(other.by_seed(test_error), plain.by_seed(test_error))
     if training is None or test is None:
         return ""
+    sides = ["above" if apart.mean > 0.0 else "below" for apart in (training, test)]
+    size = training if training.mean > 0.0 else training.negated()
     return (
-        f"At {plain.depth} layers {other.net} minus {plain.net} is {percent(training.mean, signed=True)} points of "
-        f"training error {interval_words(training)} and {percent(test.mean, signed=True)} points of test error."
+        f"The training error of {other.name} is {percent(size.mean)} points {sides[0]} that of "
+        f"{plain.name} {interval_words(size)}, its test error {percent(abs(test.mean))} points {sides[1]}."
     )
 
 
@@ -102,26 +107,24 @@ def _verdict(apart: Difference | None) -> str:
 
 
 def _conclusion(comparison: Comparison, verdicts: dict[str, str]) -> str:
-    if not verdicts:
-        return "These runs hold no two depths of one kind of net, so they say nothing about depth."
     groups = {
-        "worse": "added layers raise the training error of {} nets: degradation, not overfitting",
-        "better": "added layers lower the training error of {} nets",
-        "unclear": "for {} nets the interval includes zero: no effect of depth on training error is established",
-        "unknown": "for {} nets there are too few finished seeds for an interval, so nothing is concluded",
+        "worse": "added layers raise the training error of {}: degradation, not overfitting",
+        "better": "added layers lower the training error of {}",
+        "unclear": "for {} the interval includes zero: no effect of depth on training error is established",
+        "unknown": "for {} there are too few finished seeds for an interval, so nothing is concluded",
     }
     parts = []
     for verdict, sentence in groups.items():
-        nets = [net for net in comparison.nets if verdicts.get(net) == verdict]
-        if nets:
-            parts.append(sentence.format(listed(nets)))
+        alike = [nets(net) for net in comparison.nets if verdicts.get(net) == verdict]
+        if alike:
+            parts.append(sentence.format(listed(alike)))
     return f"So {'; '.join(parts)}."
 
 
 def _state(variant: Variant) -> str:
     summary = variant.summary(train_error)
-    gone = diverged_text(variant.diverged, len(variant.runs))
     if summary is None:
-        return gone
-    seeds = plural(summary.n, "seed") + (f"; {gone}" if variant.diverged else "")
+        return diverged_text(variant.diverged, len(variant.runs))
+    gone = f"; {variant.diverged} of {len(variant.runs)} diverged" if variant.diverged else ""
+    seeds = plural(summary.n, "seed") + gone
     return f"{summary_text(summary)} % ({seeds})"

@@ -14,7 +14,7 @@ from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.data import Dataset, load, normalization
 from resnet_jax.data.batches import Batch, eval_batches
 from resnet_jax.errors import UserError
-from resnet_jax.models import build
+from resnet_jax.models.resnet import build
 from resnet_jax.training import optim, state as state_lib
 from resnet_jax.training.metrics import StepReport, Sums, Totals
 from resnet_jax.training.parallel import Devices, devices

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from resnet_jax.models import ResNet
+from resnet_jax.models.resnet import ResNet
 
 Array = jax.Array
 Tree = Any  # a pytree of arrays

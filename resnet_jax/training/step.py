@@ -15,7 +15,7 @@ import optax
 from resnet_jax.config import DataConfig
 from resnet_jax.data import Normalization
 from resnet_jax.data.augment import augment, normalize
-from resnet_jax.models import ResNet
+from resnet_jax.models.resnet import ResNet
 from resnet_jax.training.metrics import StepReport, Sums, cross_entropy, weighted_sums
 from resnet_jax.training.optim import rate_state
 from resnet_jax.training.state import TrainState

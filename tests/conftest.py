@@ -1,0 +1,23 @@
+"""Every test runs on eight virtual CPU devices, with JAX strict about dtypes and ranks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+# Before JAX is imported: it reads the flag once.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """JAX's x64 mode, for tests that compare in float64."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,90 @@
+"""Convolution and batch norm against NumPy, in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv
+
+pytestmark = pytest.mark.usefixtures("x64")
+F64 = jnp.float64
+
+
+def naive_conv(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
+    """Cross-correlation with symmetric zero padding, by its definition."""
+    k, pad = kernel.shape[0], (kernel.shape[0] - 1) // 2
+    n, h, w, _ = x.shape
+    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    rows, columns = range(0, h, stride), range(0, w, stride)
+    out = np.zeros((n, len(rows), len(columns), kernel.shape[-1]))
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            out[:, i, j] = np.einsum("nabc,abcd->nd", padded[:, row : row + k, column : column + k], kernel)
+    return out
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 1), (1, 2), (7, 2)])
+@pytest.mark.parametrize("size", [8, 7])
+def test_conv_equals_its_definition(kernel: int, stride: int, size: int) -> None:
+    x = np.random.default_rng(0).normal(size=(2, size, size, 3))
+    conv = Conv(features=4, kernel=kernel, stride=stride, dtype=F64)
+    variables = conv.init(jax.random.key(0), x)
+    weights = np.asarray(variables["params"]["kernel"])
+    np.testing.assert_allclose(conv.apply(variables, x), naive_conv(x, weights, stride), rtol=1e-12, atol=1e-12)
+
+
+def norm(scope: BatchStatsScope = BatchStatsScope()) -> BatchNorm:
+    return BatchNorm(momentum=0.9, epsilon=1e-5, stats_scope=scope, dtype=F64)
+
+
+def variables_for(channels: int) -> dict[str, Any]:
+    rng = np.random.default_rng(1)
+    draw = lambda: rng.uniform(0.5, 2.0, channels)  # noqa: E731
+    return {"params": {"scale": draw(), "bias": draw()}, "batch_stats": {"mean": draw(), "var": draw()}}
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_batch_norm_in_train_mode(groups: int) -> None:
+    x = np.random.default_rng(0).normal(3.0, 2.0, size=(8, 5, 4, 3))
+    variables = variables_for(3)
+    y, updated = norm(BatchStatsScope(groups=groups)).apply(variables, x, train=True, mutable=["batch_stats"])
+    parts = np.split(x, groups)
+    means = [p.reshape(-1, 3).mean(0) for p in parts]
+    vars_ = [p.reshape(-1, 3).var(0) for p in parts]  # biased
+    scale, bias = variables["params"]["scale"], variables["params"]["bias"]
+    expected = [(p - m) / np.sqrt(v + 1e-5) * scale + bias for p, m, v in zip(parts, means, vars_, strict=True)]
+    np.testing.assert_allclose(y, np.concatenate(expected), rtol=1e-12)
+    for name, batch in (("mean", means), ("var", vars_)):
+        old = variables["batch_stats"][name]
+        np.testing.assert_allclose(updated["batch_stats"][name], 0.9 * old + 0.1 * np.mean(batch, axis=0), rtol=1e-12)
+
+
+def test_batch_norm_in_eval_mode_uses_running_statistics_and_keeps_them() -> None:
+    x = np.random.default_rng(0).normal(size=(8, 5, 4, 3))
+    variables = variables_for(3)
+    y, updated = norm().apply(variables, x, train=False, mutable=["batch_stats"])
+    mean, var = variables["batch_stats"]["mean"], variables["batch_stats"]["var"]
+    expected = (x - mean) / np.sqrt(var + 1e-5) * variables["params"]["scale"] + variables["params"]["bias"]
+    np.testing.assert_allclose(y, expected, rtol=1e-12)
+    assert updated == {}  # nothing was written
+
+
+def test_initialising_leaves_the_running_statistics_at_their_start() -> None:
+    variables = norm().init(jax.random.key(0), jnp.full((4, 2, 2, 3), 7.0, F64), train=True)
+    np.testing.assert_array_equal(variables["batch_stats"]["mean"], 0.0)
+    np.testing.assert_array_equal(variables["batch_stats"]["var"], 1.0)
+
+
+def test_variance_survives_a_large_mean_in_float32() -> None:
+    # E[x^2] - E[x]^2 would lose every digit here: 1e4 squared has no room for 1 in float32's 24 bits.
+    x = np.random.default_rng(0).normal(1e4, 1.0, size=(64, 8, 8, 1)).astype(np.float32)
+    module = BatchNorm(0.0, 1e-5, BatchStatsScope(), jnp.float32)
+    variables = module.init(jax.random.key(0), x, train=False)
+    _, updated = module.apply(variables, x, train=True, mutable=["batch_stats"])
+    # x itself is rounded to 1e4 * 2^-24 = 6e-4, which is what remains.
+    np.testing.assert_allclose(updated["batch_stats"]["var"], np.var(x.astype(np.float64)), rtol=2e-3)

@@ -1,0 +1,172 @@
+"""The nets against the papers' numbers and against each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resnet_jax.config import ModelConfig
+from resnet_jax.errors import UserError
+from resnet_jax.models import summary
+from resnet_jax.models.resnet import build
+
+
+def shapes(config: ModelConfig, size: int, channels: int = 3) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all parameters, without computing any."""
+    images = jnp.zeros((1, size, size, channels))
+    variables = jax.eval_shape(lambda key: build(config).init(key, images, train=False), jax.random.key(0))
+    return flat(variables["params"])
+
+
+def flat(tree: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {"/".join(k.key for k in path): getattr(leaf, "shape", leaf) for path, leaf in leaves}
+
+
+def count(config: ModelConfig, size: int) -> int:
+    return sum(int(np.prod(shape)) for shape in shapes(config, size).values())
+
+
+# Exact counts by hand from Sec. 4.2's layers; they round to Table 6's 0.27M, 0.46M, 0.66M, 0.85M, 1.7M, 19.4M.
+CIFAR = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962, 1202: 19_421_274}
+# torchvision's counts, whose shortcuts project where the shape changes (option B).
+IMAGENET = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}
+
+
+@pytest.mark.parametrize("shortcut", ["A", "none"])
+@pytest.mark.parametrize("depth", [20, 32, 44, 56, 110, pytest.param(1202, marks=pytest.mark.slow)])
+def test_cifar_parameter_counts(depth: int, shortcut: Any) -> None:
+    config = ModelConfig(depth=depth, shortcut=shortcut, num_classes=10)
+    assert count(config, 32) == CIFAR[depth]
+    assert summary.total(config, (32, 32, 3)).parameters == CIFAR[depth]
+
+
+@pytest.mark.parametrize("depth", IMAGENET)
+def test_imagenet_parameter_counts(depth: int) -> None:
+    config = ModelConfig(family="imagenet", depth=depth, shortcut="B", num_classes=1000)
+    assert count(config, 64) == IMAGENET[depth]
+    assert summary.total(config, (224, 224, 3)).parameters == IMAGENET[depth]
+
+
+@pytest.mark.parametrize(
+    ("config", "projecting"),
+    [
+        (ModelConfig(depth=20, shortcut="A"), []),
+        (ModelConfig(depth=20, shortcut="none"), []),
+        (ModelConfig(depth=20, shortcut="B"), ["stage2_block1", "stage3_block1"]),
+        (ModelConfig(depth=20, block="bottleneck", shortcut="B"), ["stage1_block1", "stage2_block1", "stage3_block1"]),
+        # A basic net's first stage keeps 64 channels: no projection there, unlike a bottleneck net's.
+        (ModelConfig(family="imagenet", depth=34, shortcut="B"), [f"stage{i}_block1" for i in (2, 3, 4)]),
+        (ModelConfig(family="imagenet", depth=50, shortcut="B"), [f"stage{i}_block1" for i in (1, 2, 3, 4)]),
+        (ModelConfig(depth=8, shortcut="C"), ["stage1_block1", "stage2_block1", "stage3_block1"]),
+    ],
+    ids=lambda v: f"{v.net}-{v.depth}" if isinstance(v, ModelConfig) else "",
+)
+def test_only_the_blocks_that_should_project_do(config: ModelConfig, projecting: list[str]) -> None:
+    names = shapes(ModelConfig(**{**vars(config), "num_classes": 10}), 64)
+    assert sorted({n.split("/")[0] for n in names if "shortcut_conv" in n}) == projecting
+
+
+@pytest.mark.parametrize("config", [ModelConfig(depth=20), ModelConfig(depth=20, block="bottleneck")], ids=["basic", "bottleneck"])
+def test_plain_net_and_residual_twin_start_from_the_same_values(config: ModelConfig) -> None:
+    images = jnp.zeros((1, 8, 8, 1))
+    twins = [
+        build(ModelConfig(**{**vars(config), "shortcut": s, "num_classes": 10})).init(jax.random.key(3), images, train=False)
+        for s in ("none", "A")
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *twins)
+
+
+def test_block_names_and_values_do_not_depend_on_depth() -> None:
+    images = jnp.zeros((1, 8, 8, 1))
+    short, long = (
+        flat_values(build(ModelConfig(depth=d, num_classes=10)).init(jax.random.key(0), images, train=False))
+        for d in (8, 14)
+    )
+    assert set(short) < set(long)
+    for name, value in short.items():
+        np.testing.assert_array_equal(value, long[name])
+
+
+def flat_values(tree: Any) -> dict[str, Any]:
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def test_he_initialisation() -> None:
+    # He et al. 2015b, Eq. 14: standard deviation sqrt(2 / (k^2 c_out)); Gaussian, so 0.27 % lie beyond three of them.
+    variables = build(ModelConfig(depth=8, width=64, num_classes=10)).init(
+        jax.random.key(1), jnp.zeros((1, 8, 8, 3)), train=False
+    )
+    # The conv that doubles the channels, where c_in would give another answer.
+    kernel = np.asarray(variables["params"]["stage3_block1"]["conv1"]["kernel"])
+    assert kernel.shape == (3, 3, 128, 256)
+    z = kernel.ravel() / np.sqrt(2 / (9 * 256))
+    n = z.size
+    assert abs(z.mean()) < 5 / np.sqrt(n)
+    assert abs(z.std() - 1) < 5 / np.sqrt(2 * n)
+    beyond = 0.0026998
+    assert abs((np.abs(z) > 3).mean() - beyond) < 5 * np.sqrt(beyond / n)
+
+
+@pytest.mark.parametrize("order", ["original", "full_preactivation"])
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_zero_gamma_starts_every_residual_branch_at_zero(order: Any, block: Any) -> None:
+    # With the residual branches silent, an option A net maps images as its stem, shortcuts and head alone do: removing
+    # all convs' weights changes nothing.
+    config = ModelConfig(depth=20, block=block, activation_order=order, zero_gamma=True, num_classes=10)
+    model, images = build(config), jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
+    variables = model.init(jax.random.key(1), images, train=False)
+    silenced = jax.tree_util.tree_map_with_path(
+        lambda path, x: x * 0 if "conv" in path[-2].key and "stem" not in path[-2].key else x, variables
+    )
+    out, expected = (model.apply(v, images, train=False) for v in (variables, silenced))
+    np.testing.assert_allclose(out, expected, rtol=1e-6)
+    without = build(ModelConfig(**{**vars(config), "zero_gamma": False}))
+    assert not np.allclose(without.apply(without.init(jax.random.key(1), images, train=False), images, train=False), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("order", ["original", "full_preactivation"])
+@pytest.mark.parametrize("shortcut", ["none", "A", "B", "C"])
+def test_parameters_statistics_and_logits_are_float32(dtype: Any, order: Any, shortcut: Any) -> None:
+    config = ModelConfig(depth=8, shortcut=shortcut, activation_order=order, dtype=dtype, num_classes=3)
+    model, images = build(config), jnp.ones((2, 8, 8, 3))
+
+    def whole(key: jax.Array) -> Any:
+        variables = model.init(key, images, train=False)
+        return variables, model.apply(variables, images, train=True, mutable=["batch_stats"])
+
+    for leaf in jax.tree.leaves(jax.eval_shape(whole, jax.random.key(0))):
+        assert leaf.dtype == jnp.float32
+
+
+def test_bfloat16_computes_its_convolutions_in_bfloat16() -> None:
+    model = build(ModelConfig(depth=8, dtype="bfloat16", num_classes=3))
+    images = jnp.ones((2, 8, 8, 3))
+    variables = model.init(jax.random.key(0), images, train=False)
+    jaxpr = jax.make_jaxpr(lambda v, x: model.apply(v, x, train=False))(variables, images)
+    products = [e for e in jaxpr.jaxpr.eqns if e.primitive.name in ("conv_general_dilated", "dot_general")]
+    assert len(products) == 8
+    assert all(e.invars[0].aval.dtype == jnp.bfloat16 for e in products)
+
+
+def test_train_and_eval_mode_differ_only_in_the_statistics_they_use() -> None:
+    model = build(ModelConfig(depth=8, num_classes=10))
+    images = jax.random.normal(jax.random.key(0), (16, 8, 8, 1))
+    variables = model.init(jax.random.key(1), images, train=False)
+    logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    # Undo the running average (momentum 0.9, from mean 0 and variance 1): what is left are the batch's statistics.
+    batch = jax.tree_util.tree_map_with_path(
+        lambda path, x: (x - 0.9 * (1.0 if path[-1].key == "var" else 0.0)) / 0.1, updated["batch_stats"]
+    )
+    evaluated = model.apply({"params": variables["params"], "batch_stats": batch}, images, train=False)
+    np.testing.assert_allclose(logits, evaluated, rtol=2e-4, atol=2e-5)  # float32; dividing by 0.1 costs a digit
+
+
+def test_a_net_without_classes_is_refused() -> None:
+    with pytest.raises(UserError, match="model.num_classes: got None"):
+        build(ModelConfig())

@@ -1,0 +1,119 @@
+"""Configurations: checked when built, changed by name, the same after a round trip."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from resnet_jax.config import (
+    BatchNormConfig,
+    DataConfig,
+    ExperimentConfig,
+    ModelConfig,
+    OptimConfig,
+    ParallelConfig,
+    TrainConfig,
+    from_dict,
+    override,
+    to_dict,
+)
+from resnet_jax.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"model.depth": 57}, "model.depth: got 57; legal: 6n+2 with basic blocks, here 56 or 62."),
+        ({"model.depth": 2}, "model.depth: got 2; legal: 6n+2 with basic blocks, here 8."),
+        ({"model.depth": 58, "model.block": "bottleneck"}, "here 56 or 65"),
+        ({"model.depth": 3, "model.block": "bottleneck"}, "model.depth: got 3; legal: 9n+2 with bottleneck blocks, here 11"),
+        ({"model.family": "imagenet"}, "model.depth: got 20; legal: 18, 34, 50, 101, 152."),
+        ({"model.family": "imagenet", "model.depth": 18, "model.block": "bottleneck"}, "'auto' or 'basic' at depth 18"),
+        ({"model.shortcut": "D"}, "model.shortcut: got 'D'; legal: 'none', 'A', 'B', 'C'."),
+        ({"model.shortcut": None}, "model.shortcut: got None; legal: 'none', 'A', 'B', 'C'."),
+        ({"model.depth": "56"}, "model.depth: got '56'; legal: a value of type int."),
+        ({"model.depth": True}, "model.depth: got True; legal: a value of type int."),
+        ({"model.depth": 20.0}, "model.depth: got 20.0; legal: a value of type int."),
+        ({"model.width": 0}, "model.width: got 0"),
+        ({"model.norm.momentum": 1.0}, "model.norm.momentum: got 1.0; legal: 0 <= momentum < 1."),
+        ({"model.norm.epsilon": 0}, "model.norm.epsilon: got 0.0; legal: a number above 0."),
+        ({"optim.learning_rate": float("nan")}, "optim.learning_rate: got nan; legal: a finite number."),
+        ({"optim.learning_rate": -1}, "optim.learning_rate: got -1.0"),
+        ({"optim.milestones": (5, 3)}, "optim.milestones: got (5, 3)"),
+        ({"optim.milestones": 5}, "optim.milestones: got 5; legal: a list of int."),
+        ({"optim.milestones": (1, 2.5)}, "optim.milestones[1]: got 2.5; legal: a value of type int."),
+        ({"optim.warmup": "yes"}, "optim.warmup: got 'yes'; legal: 'none', 'iterations', 'error'."),
+        ({"train.iterations": 0}, "train.iterations: got 0; legal: a whole number above 0."),
+        ({"train.batch_size": 127, "parallel.devices": 2}, "train.batch_size: got 127, which parallel.devices=2"),
+        ({"train.eval_batch_size": 9, "parallel.devices": 8}, "legal: a multiple of 8, such as 8."),
+        ({"model.norm.scope": "ghost", "model.norm.ghost_size": 48}, "legal: a divisor of 128."),
+        ({"parallel.mode": "pmpa"}, "legal: 'jit', 'shard_map', 'pmap'."),
+        ({"parallel.devices": 0}, "parallel.devices: got 0"),
+        ({"seed": -1}, "seed: got -1"),
+        ({"model.depht": 56}, "model.depht: no such field; did you mean 'model.depth'?"),
+        ({"model.norm.momentun": 0.5}, "did you mean 'model.norm.momentum'?"),
+        ({"depth.model": 56}, "depth.model: no such field"),
+    ],
+)
+def test_an_illegal_value_gets_a_sentence_with_field_value_and_what_is_legal(
+    changes: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        override(ExperimentConfig(), changes)
+
+
+def test_round_trip_through_json() -> None:
+    config = override(
+        ExperimentConfig(), {"model.depth": 110, "model.width": 8, "optim.milestones": (1, 2, 3), "optim.learning_rate": 1}
+    )
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    assert config.optim.milestones == (1, 2, 3)
+    assert isinstance(config.optim.learning_rate, float)
+
+
+def test_unknown_field_in_a_file_is_named() -> None:
+    values = to_dict(ExperimentConfig())
+    values["optim"]["nesterov"] = True
+    with pytest.raises(UserError, match="optim.nesterov: no such field"):
+        from_dict(values)
+
+
+def test_overriding_is_checked_as_a_whole() -> None:
+    # Each of the two changes alone would be illegal.
+    config = override(ExperimentConfig(), {"model.family": "imagenet", "model.depth": 50})
+    assert config.model.block_kind == "bottleneck"
+
+
+@pytest.mark.parametrize(
+    ("model", "blocks", "widths"),
+    [
+        (ModelConfig(depth=20), (3, 3, 3), (16, 32, 64)),
+        (ModelConfig(depth=56, width=8), (9, 9, 9), (8, 16, 32)),
+        (ModelConfig(depth=1202), (200, 200, 200), (16, 32, 64)),
+        (ModelConfig(depth=164, block="bottleneck"), (18, 18, 18), (16, 32, 64)),
+        (ModelConfig(family="imagenet", depth=34), (3, 4, 6, 3), (64, 128, 256, 512)),
+        (ModelConfig(family="imagenet", depth=152), (3, 8, 36, 3), (64, 128, 256, 512)),
+    ],
+)
+def test_stages_follow_the_papers(model: ModelConfig, blocks: tuple[int, ...], widths: tuple[int, ...]) -> None:
+    assert model.stage_blocks == blocks
+    assert model.stage_widths == widths
+    weighted = sum(blocks) * (2 if model.block_kind == "basic" else 3) + 2
+    assert weighted == model.depth
+
+
+def test_defaults_are_the_papers_recipe() -> None:
+    # He et al. 2015, Sec. 4.2, written out again.
+    assert OptimConfig() == OptimConfig(0.1, 0.9, 1e-4, (32_000, 48_000), 0.1)
+    assert (TrainConfig().iterations, TrainConfig().batch_size) == (64_000, 128)
+    assert BatchNormConfig() == BatchNormConfig(momentum=0.9, epsilon=1e-5, scope="global")
+    assert DataConfig().normalize == "pixel_mean"
+    assert ParallelConfig() == ParallelConfig(mode="jit", devices=1)
+
+
+def test_configurations_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ModelConfig().depth = 56  # type: ignore[misc]

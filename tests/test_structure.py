@@ -1,0 +1,56 @@
+"""The house keeps its order: a folder imports only from those above it, and the light ones never import JAX."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import resnet_jax
+
+PACKAGE = Path(resnet_jax.__file__).parent
+# From the top of the house down; a room may import from itself and from earlier rows.
+ROOMS = ("errors", "config", "record", "data", "models", "training", "analysis", "weights", "results")
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute module names that a file imports, wherever in the file, under `if TYPE_CHECKING` too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {p.relative_to(PACKAGE).parts[0].removesuffix(".py") for p in FILES} - {"__init__"}
+    assert rooms <= set(ROOMS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_flow_one_way(path: Path) -> None:
+    here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for name in imports(path):
+        root, *rest = name.split(".")
+        assert root not in ("experiments", "tests"), f"{path} imports {name}"
+        if root == "resnet_jax" and rest and here != "__init__":
+            assert ROOMS.index(rest[0]) <= ROOMS.index(here), f"{path} imports {name}, from a room below it"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["resnet_jax.config", "resnet_jax.record", "resnet_jax.models.summary", "experiments.__main__", "experiments.train", "experiments.sweep"],
+)
+def test_light_modules_do_not_import_jax(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
