@@ -1,1 +1,3 @@
 """Deep residual networks in JAX: plain against residual, and what depth does to both."""
+
+__version__ = "0.1.0"

@@ -12,7 +12,6 @@ import resnet_jax
 from resnet_jax.record import Environment
 from resnet_jax.training.parallel import Devices
 
-DISTRIBUTION = "deep-residual-jax"
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -32,10 +31,7 @@ def describe(devices: Devices) -> Environment:
 
 
 def _code_version() -> str:
-    try:
-        version = importlib.metadata.version(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        version = "not installed"
+    version = resnet_jax.__version__
     root = Path(resnet_jax.__file__).parent.parent
     commit = _git(root, "rev-parse", "--short=12", "HEAD")
     # Only where the checkout is this project's own: an installed copy may lie inside somebody else's repository.
