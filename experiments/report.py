@@ -17,6 +17,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from experiments.cli import run_main
+from resnet_jax.errors import UserError
 from resnet_jax.results.document import Table
 from resnet_jax.results.report import DEFAULT_FOLDER, write_report
 from resnet_jax.results.runs import read_runs
@@ -35,6 +36,8 @@ class ReportArgs:
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the report and shows the main table; returns the exit status."""
     arguments = tyro.cli(ReportArgs, args=argv, prog="python -m experiments.report", description=ReportArgs.__doc__)
+    if not arguments.directories:
+        raise UserError("directories: none given; usage: python -m experiments.report runs/digits-depth [MORE ...]")
     runs = read_runs(arguments.directories)
     report = write_report(runs, arguments.out or arguments.directories[0] / DEFAULT_FOLDER)
     console = Console(highlight=False)

@@ -68,7 +68,7 @@ def _write(runs: Runs, compared: tuple[Comparison, ...], folder: Path) -> Report
         # The first comparison's figures have plain names; a second set gets a number.
         suffix = f"-{number + 1}" if number else ""
         blocks += _comparison(comparison, number if len(compared) > 1 else None, suffix, folder, stems)
-    blocks += _closing(runs)
+    blocks += _closing(runs, compared)
     tables = tuple(error_table(comparison) for comparison in compared)
     texts = {
         "report.html": page(title, blocks, folder),
@@ -144,11 +144,12 @@ def _comparison(comparison: Comparison, number: int | None, suffix: str, folder:
     return [*blocks, Heading("Cost"), cost_table(comparison)]
 
 
-def _closing(runs: Runs) -> list[Block]:
+def _closing(runs: Runs, compared: tuple[Comparison, ...]) -> list[Block]:
     """How the numbers came about, where, and everything that is not in them."""
     blocks: list[Block] = [Heading("How each number came about"), Bullets(words.METHOD)]
     blocks += [Heading("Data and environment"), _environment(runs.complete)]
-    blocks += [Heading("Runs"), runs_table(runs.complete)]
+    in_order = [run for c in compared for variant in (*c.cells, *c.others) for run in variant.runs]
+    blocks += [Heading("Runs"), runs_table(in_order)]
     apart = [
         f"{run.name}: diverged at step {count(run.record.diverged_at_step or 0)}."
         for run in runs.complete

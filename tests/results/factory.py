@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from resnet_jax.config import ExperimentConfig, override, to_dict
 from resnet_jax.record import Cost, DataFacts, Environment, Final, RunRecord, record_to_json
+from resnet_jax.results.runs import Runs, read_runs
+from resnet_jax.results.variants import Comparison, comparisons
 
 DIGITS = DataFacts("digits", "0123456789abcdef", (8, 8, 1), 10, 1437, 360)
 CIFAR10 = DataFacts("CIFAR-10", "fedcba9876543210", (32, 32, 3), 10, 50_000, 10_000)
@@ -25,8 +24,6 @@ _ENVIRONMENT = Environment(
     cpu_cores=2,
 )
 _EPOCHS = 10
-
-MakeRun = Callable[..., Path]
 
 
 def write_run(
@@ -106,22 +103,6 @@ def write_run(
     return directory
 
 
-@pytest.fixture
-def make_run(tmp_path: Path) -> MakeRun:
-    """Writes a run directory under tmp_path/runs; see `write_run`."""
-
-    def make(*args: Any, **kwargs: Any) -> Path:
-        return write_run(tmp_path / "runs", *args, **kwargs)
-
-    return make
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where `make_run` puts its studies."""
-    return tmp_path / "runs"
-
-
 def write_study(root: Path) -> None:
     """Plain and residual nets of four depths, three seeds, and a control: numbers as digits might give them."""
     train = {
@@ -144,3 +125,15 @@ def write_study(root: Path) -> None:
             )
     for seed, error in enumerate((0.0, 0.0, 0.001)):
         write_run(root, "resnet", 56, seed, error, 0.019, iterations=1200, study="digits-depth-long")
+
+
+def read(root: Path) -> tuple[Runs, tuple[Comparison, ...]]:
+    """Runs under a folder and their comparisons."""
+    runs = read_runs([root])
+    return runs, comparisons(runs.complete)
+
+
+def only(root: Path) -> Comparison:
+    """The one comparison under a folder."""
+    (comparison,) = read(root)[1]
+    return comparison
