@@ -167,7 +167,7 @@ def _left_words(control: Control) -> str:
     for same in _as_long(control, control.shallow):
         apart = _errors_apart(best, same)
         if apart is not None:
-            text += f" That is {_against(apart)} {same.name} with {_budget(same)} as well ({_words(same)})."
+            text += f" That is {_against(apart)} {same.name} with {_budget(same)} as well, which has {_words(same)}."
     return f"{text} {_diverged(*control.largest)}".strip()
 
 

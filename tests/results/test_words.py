@@ -1,0 +1,63 @@
+"""The answer in words claims what the numbers support."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from resnet_jax.results.text import percent, seconds
+from resnet_jax.results.words import answer
+from tests.results.factory import only, write_run, write_study
+
+
+def test_degradation_is_claimed_where_the_interval_excludes_zero(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    text = answer(only(tmp_path))
+    assert text.startswith("On digits (1,437 training and 360 test images of 8×8×1, 10 classes), with 240 iterations")  # noqa: RUF001
+    assert "is 0.20 ± 0.10 % (3 seeds) at 20 layers and 57.00 ± 5.00 % (3 seeds) at 56" in text
+    assert "So added layers raise the training error of plain nets: degradation, not overfitting" in text
+    assert "for residual nets the interval includes zero" in text
+
+
+def test_one_seed_concludes_nothing(tmp_path: Path) -> None:
+    for net, depth, train in (("plain", 20, 0.0), ("plain", 56, 0.6), ("resnet", 20, 0.0), ("resnet", 56, 0.0)):
+        write_run(tmp_path, net, depth, 0, train)
+    text = answer(only(tmp_path))
+    assert "a difference of +60.00 points (one seed supports no interval)" in text
+    assert "degradation" not in text
+    assert "nothing is concluded" in text
+
+
+def test_an_improvement_with_depth_is_not_called_degradation(tmp_path: Path) -> None:
+    for depth, errors in ((20, (0.50, 0.51)), (56, (0.10, 0.11))):
+        for seed, train in enumerate(errors):
+            write_run(tmp_path, "plain", depth, seed, train)
+    text = answer(only(tmp_path))
+    assert "added layers lower the training error of plain nets" in text
+    assert "degradation" not in text
+
+
+def test_nets_that_all_diverged_are_said(tmp_path: Path) -> None:
+    write_run(tmp_path, "plain", 20, 0, 0.0)
+    write_run(tmp_path, "plain", 56, 0, None)
+    assert "and diverged (1 of 1) at 56; no seed finished at both depths." in answer(only(tmp_path))
+
+
+def test_a_single_depth_says_nothing_about_depth(tmp_path: Path) -> None:
+    write_run(tmp_path, "plain", 20, 0, 0.02)
+    write_run(tmp_path, "resnet", 20, 0, 0.01)
+    text = answer(only(tmp_path))
+    assert "with 240 iterations of 128 images: no two depths of one kind of net" in text
+    assert "The training error of resnet-20 is 1.00 points below that of plain-20" in text
+
+
+def test_numbers() -> None:
+    assert [percent(x) for x in (0.12345, 0.0, -0.00001, -0.5)] == ["12.35", "0.00", "0.00", "−50.00"]  # noqa: RUF001
+    assert percent(0.1, signed=True) == "+10.00"
+    assert percent(0.00001, signed=True) == "0.00"
+    assert [seconds(s) for s in (1.25, 59.9, 65, 3600, 9000)] == [
+        "1.2 s",
+        "59.9 s",
+        "1 min 05 s",
+        "1 h 00 min",
+        "2 h 30 min",
+    ]
