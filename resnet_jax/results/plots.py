@@ -68,7 +68,7 @@ def error_against_depth(comparison: Comparison) -> Figure:
             axes.margins(x=0.08)
         panels[0].set_ylabel("error (%)")
         _from_zero(panels[0])
-        panels[0].legend(loc="upper left")
+        panels[0].legend(loc="best")
         return figure
 
 

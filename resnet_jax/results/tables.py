@@ -54,7 +54,7 @@ def error_table(comparison: Comparison) -> Table:
     with_paper = any(paper is not None for paper in papers)
     caption = (
         "Training error: the net of the last step in eval mode, over all training examples. Running training error: "
-        "the same as the net changed, in train mode, over the last epoch. Test error: the net of the last step, over "
+        "as the net changed, in train mode, over the last epoch or the part of one that ended the run. Test error: the net of the last step, over "
         "all test examples. Mean ± sample standard deviation over the seeds that finished."
     )
     if with_paper:
