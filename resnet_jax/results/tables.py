@@ -54,8 +54,9 @@ def error_table(comparison: Comparison) -> Table:
     with_paper = any(paper is not None for paper in papers)
     caption = (
         "Training error: the net of the last step in eval mode, over all training examples. Running training error: "
-        "as the net changed, in train mode, over the last epoch or the part of one that ended the run. Test error: the net of the last step, over "
-        "all test examples. Mean ± sample standard deviation over the seeds that finished."
+        "as the net changed, in train mode, over the last epoch or the part of one that ended the run. Test error: "
+        "the net of the last step, over all test examples. Mean ± sample standard deviation over the seeds that "
+        "finished."
     )
     if with_paper:
         headers += [f"{SOURCE}, %", "difference, points"]
