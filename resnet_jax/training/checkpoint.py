@@ -59,11 +59,23 @@ class Checkpoints:
                 f"{self._manager.directory}/{step}: this checkpoint cannot be read ({_first_line(error)}); "
                 f"delete that folder to go on from the one before it."
             ) from error
-        return restored["state"], Totals(**restored["totals"])
+        state = restored["state"]
+        _check_alike(state, like, f"{self._manager.directory}/{step}")
+        return state, Totals(**restored["totals"])
 
     def close(self) -> None:
         """Releases the manager's threads."""
         self._manager.close()
+
+
+def _check_alike(state: Tree, like: Tree, where: str) -> None:
+    # Orbax restores an array of another shape without a word.
+    for (path, got), wanted in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(like), strict=True):
+        if np.shape(got) != np.shape(wanted) or got.dtype != wanted.dtype:
+            raise UserError(
+                f"{where}: a checkpoint of another model: {jax.tree_util.keystr(path)} is {got.dtype}{np.shape(got)} "
+                f"there and {wanted.dtype}{np.shape(wanted)} in this run."
+            )
 
 
 def _first_line(error: Exception) -> str:

@@ -37,7 +37,7 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
 
 def weighted_sums(losses: Array, logits: Array, labels: Array, weight: Array) -> Sums:
     """Sums over examples: losses [N], logits [N, K], labels [N], weight [N] (1, or 0 for padding)."""
-    wrong = (logits.argmax(axis=-1) != labels).astype(losses.dtype)
+    wrong = (jax.lax.argmax(logits, 1, labels.dtype) != labels).astype(losses.dtype)
     weight = weight.astype(losses.dtype)
     # where, not a product: padding's loss may be anything, and 0 * inf is no 0.
     counted = jnp.where(weight > 0, losses, jnp.zeros_like(losses))

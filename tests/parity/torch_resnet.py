@@ -1,0 +1,255 @@
+"""The nets of He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027) once more, in PyTorch.
+
+Written from the papers with PyTorch's own layers, NCHW, one class per unit as the figures draw them. It shares nothing
+with `resnet_jax`, and must not import it: two readings of the same papers are compared.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Shortcut = Literal["none", "A", "B", "C"]
+Padding = Literal["end", "both"]
+
+BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3]}
+
+
+def conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(c_in, c_out, kernel, stride=stride, padding=kernel // 2, bias=False)
+
+
+def bn(channels: int) -> nn.BatchNorm2d:
+    # PyTorch's momentum is the weight of the new value.
+    return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
+
+
+class PaddedIdentity(nn.Module):
+    """Option A (2015, Sec. 4.1): identity at every stride-th pixel, zeros in the channels that are new."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int, padding: Padding) -> None:
+        super().__init__()
+        extra = c_out - c_in
+        self.before = extra // 2 if padding == "both" else 0
+        self.after = extra - self.before
+        # A pool over one pixel is a strided identity; the authors' Torch code writes it so.
+        self.stride = nn.AvgPool2d(1, stride=stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stride(x)
+        n, _, h, w = x.shape
+        return torch.cat([x.new_zeros(n, self.before, h, w), x, x.new_zeros(n, self.after, h, w)], dim=1)
+
+
+class Unit(nn.Module):
+    """What all units have: a shortcut from `c_in` channels to `c_out` at `stride`, or none."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int, shortcut: Shortcut, padding: Padding) -> None:
+        super().__init__()
+        grows = stride != 1 or c_in != c_out
+        self.plain = shortcut == "none"
+        self.projects = shortcut == "C" or (shortcut == "B" and grows)
+        if self.projects:
+            self.projection: nn.Module = conv(c_in, c_out, 1, stride)
+        elif not self.plain:
+            self.identity = PaddedIdentity(c_in, c_out, stride, padding)
+
+
+class OriginalUnit(Unit):
+    """The shortcut of 2015 (Fig. 2): a projection is followed by BN; the last ReLU stands after the addition."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int, shortcut: Shortcut, padding: Padding) -> None:
+        super().__init__(c_in, c_out, stride, shortcut, padding)
+        if self.projects:
+            self.projection_bn = bn(c_out)
+
+    def add(self, x: Tensor, residual: Tensor) -> Tensor:
+        if self.plain:
+            return F.relu(residual)
+        shortcut = self.projection_bn(self.projection(x)) if self.projects else self.identity(x)
+        return F.relu(shortcut + residual)
+
+
+class Basic(OriginalUnit):
+    """2015, Fig. 5 left."""
+
+    def __init__(self, c_in: int, width: int, stride: int, shortcut: Shortcut, padding: Padding) -> None:
+        super().__init__(c_in, width, stride, shortcut, padding)
+        self.conv1, self.bn1 = conv(c_in, width, 3, stride), bn(width)
+        self.conv2, self.bn2 = conv(width, width, 3), bn(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.add(x, y)
+
+
+class Bottleneck(OriginalUnit):
+    """2015, Fig. 5 right. The stride is the first conv's (Table 1's caption), or the second's in "v1.5"."""
+
+    def __init__(self, c_in: int, width: int, stride: int, shortcut: Shortcut, padding: Padding, *, v1_5: bool) -> None:
+        super().__init__(c_in, 4 * width, stride, shortcut, padding)
+        s1, s2 = (1, stride) if v1_5 else (stride, 1)
+        self.conv1, self.bn1 = conv(c_in, width, 1, s1), bn(width)
+        self.conv2, self.bn2 = conv(width, width, 3, s2), bn(width)
+        self.conv3, self.bn3 = conv(width, 4 * width, 1), bn(4 * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return self.add(x, y)
+
+
+class PreactUnit(Unit):
+    """The shortcut of 2016 (Fig. 4e and Appendix): no BN, no ReLU after the addition.
+
+    `first` is what the net's first unit does with its input:
+      "own": the activation is the unit's own, and both paths start after it (CIFAR nets: "right after conv1 and before
+        splitting into two paths", Appendix);
+      "done": the stem has activated already (ImageNet nets, BN and ReLU between conv1 and the pool), so no BN here;
+      None: not the first unit. The identity takes the raw input, a projection takes the activated one (the authors'
+        code; a projection is used where the shape changes, "the activation after the addition" moved before it).
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        stride: int,
+        shortcut: Shortcut,
+        padding: Padding,
+        first: Literal["own", "done"] | None,
+    ) -> None:
+        super().__init__(c_in, c_out, stride, shortcut, padding)
+        self.first = first
+        if first != "done":
+            self.bn1 = bn(c_in)
+
+    def activate(self, x: Tensor) -> Tensor:
+        return x if self.first == "done" else F.relu(self.bn1(x))
+
+    def add(self, x: Tensor, activated: Tensor, residual: Tensor) -> Tensor:
+        if self.plain:
+            return residual
+        if self.projects:
+            return self.projection(activated) + residual
+        return self.identity(x if self.first is None else activated) + residual
+
+
+class PreactBasic(PreactUnit):
+    """2016, Fig. 4e."""
+
+    def __init__(
+        self,
+        c_in: int,
+        width: int,
+        stride: int,
+        shortcut: Shortcut,
+        padding: Padding,
+        first: Literal["own", "done"] | None,
+    ) -> None:
+        super().__init__(c_in, width, stride, shortcut, padding, first)
+        self.conv1 = conv(c_in, width, 3, stride)
+        self.bn2, self.conv2 = bn(width), conv(width, width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = self.activate(x)
+        y = self.conv1(activated)
+        y = self.conv2(F.relu(self.bn2(y)))
+        return self.add(x, activated, y)
+
+
+class PreactBottleneck(PreactUnit):
+    """2016, Fig. 4e with the three convs of a bottleneck."""
+
+    def __init__(
+        self,
+        c_in: int,
+        width: int,
+        stride: int,
+        shortcut: Shortcut,
+        padding: Padding,
+        first: Literal["own", "done"] | None,
+        *,
+        v1_5: bool,
+    ) -> None:
+        super().__init__(c_in, 4 * width, stride, shortcut, padding, first)
+        s1, s2 = (1, stride) if v1_5 else (stride, 1)
+        self.conv1 = conv(c_in, width, 1, s1)
+        self.bn2, self.conv2 = bn(width), conv(width, width, 3, s2)
+        self.bn3, self.conv3 = bn(width), conv(width, 4 * width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = self.activate(x)
+        y = self.conv1(activated)
+        y = self.conv2(F.relu(self.bn2(y)))
+        y = self.conv3(F.relu(self.bn3(y)))
+        return self.add(x, activated, y)
+
+
+class TorchResNet(nn.Module):
+    """CIFAR nets (2015, Sec. 4.2) and ImageNet nets (2015, Table 1): [N, C, H, W] -> logits [N, classes]."""
+
+    def __init__(
+        self,
+        *,
+        imagenet: bool,
+        depth: int,
+        bottleneck: bool,
+        shortcut: Shortcut,
+        classes: int,
+        channels: int = 3,
+        padding: Padding = "end",
+        preactivation: bool = False,
+        v1_5: bool = False,
+        width: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.imagenet, self.preactivation = imagenet, preactivation
+        if imagenet:
+            width, blocks = width or 64, BLOCKS[depth]
+            self.stem_conv = conv(channels, width, 7, stride=2)
+            self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+        else:
+            width, blocks = width or 16, [(depth - 2) // (9 if bottleneck else 6)] * 3
+            self.stem_conv = conv(channels, width, 3)
+        if imagenet or not preactivation:
+            self.stem_bn = bn(width)
+
+        c_in, stages = width, []
+        for i, count in enumerate(blocks):
+            stage = []
+            for j in range(count):
+                stride = 2 if i > 0 and j == 0 else 1
+                args = (c_in, width * 2**i, stride, shortcut, padding)
+                if preactivation:
+                    start: Literal["own", "done"] = "done" if imagenet else "own"
+                    first = start if i == j == 0 else None
+                    unit: nn.Module = (
+                        PreactBottleneck(*args, first, v1_5=v1_5) if bottleneck else PreactBasic(*args, first)
+                    )
+                else:
+                    unit = Bottleneck(*args, v1_5=v1_5) if bottleneck else Basic(*args)
+                stage.append(unit)
+                c_in = width * 2**i * (4 if bottleneck else 1)
+            stages.append(nn.Sequential(*stage))
+        self.stages = nn.Sequential(*stages)
+        if preactivation:
+            self.final_bn = bn(c_in)
+        self.fc = nn.Linear(c_in, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem_conv(x)
+        if self.imagenet or not self.preactivation:
+            x = F.relu(self.stem_bn(x))
+        if self.imagenet:
+            x = self.pool(x)
+        x = self.stages(x)
+        if self.preactivation:
+            x = F.relu(self.final_bn(x))
+        x = F.adaptive_avg_pool2d(x, 1).flatten(1)
+        return self.fc(x)

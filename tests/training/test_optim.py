@@ -1,0 +1,80 @@
+"""SGD and its schedule against the formulas, step by step in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resnet_jax.config import OptimConfig
+from resnet_jax.training.optim import rate_state, sgd
+
+
+def rates(config: OptimConfig, errors: list[float]) -> list[float]:
+    """The rate of each step when the batches' errors are these."""
+    optimizer = sgd(config)
+    params = {"w": jnp.ones(2)}
+    state = optimizer.init(params)
+    seen = []
+    for error in errors:
+        _, state = optimizer.update({"w": jnp.ones(2)}, state, params, error=jnp.asarray(error, jnp.float32))
+        seen.append(round(float(rate_state(state).rate), 7))
+    return seen
+
+
+@pytest.mark.usefixtures("x64")
+def test_sgd_equals_its_formulas() -> None:
+    config = OptimConfig(learning_rate=0.1, momentum=0.9, weight_decay=1e-2, milestones=(2, 3), decay_factor=0.5)
+    optimizer = sgd(config)
+    rng = np.random.default_rng(0)
+    w, v = rng.normal(size=(3, 2)), np.zeros((3, 2))
+    params: Any = {"conv": {"kernel": jnp.asarray(w)}, "norm": {"scale": jnp.asarray(w[0])}}
+    scale, scale_v = w[0].copy(), np.zeros(2)
+    state = optimizer.init(params)
+    for step, rate in enumerate([0.1, 0.1, 0.05, 0.025, 0.025]):
+        g = rng.normal(size=(3, 2))
+        grads = {"conv": {"kernel": jnp.asarray(g)}, "norm": {"scale": jnp.asarray(g[1])}}
+        updates, state = optimizer.update(grads, state, params, error=jnp.asarray(0.5))
+        params = jax.tree.map(jnp.add, params, updates)
+        v = 0.9 * v + (g + 1e-2 * w)
+        w = w - rate * v
+        # Decay is on BN's parameters as well: the paper decays all.
+        scale_v = 0.9 * scale_v + (g[1] + 1e-2 * scale)
+        scale = scale - rate * scale_v
+        np.testing.assert_allclose(params["conv"]["kernel"], w, rtol=1e-13, err_msg=f"step {step}")
+        np.testing.assert_allclose(params["norm"]["scale"], scale, rtol=1e-13)
+
+
+def test_the_papers_schedule_in_iterations() -> None:
+    # He et al. 2015, Sec. 4.2: 0.1, divided by 10 at 32k and 48k; here a thousandth of it.
+    config = OptimConfig(milestones=(32, 48))
+    assert rates(config, [0.5] * 64) == [0.1] * 32 + [0.01] * 16 + [0.001] * 16
+
+
+def test_warmup_by_iterations() -> None:
+    config = OptimConfig(warmup="iterations", warmup_iterations=4, milestones=(6,))
+    assert rates(config, [0.9] * 8) == [0.01] * 4 + [0.1] * 2 + [0.01] * 2
+
+
+def test_warmup_by_error_ends_when_the_estimate_falls_below_and_never_returns() -> None:
+    config = OptimConfig(warmup="error", warmup_error=0.8, warmup_smoothing=0.5, milestones=())
+    errors = [0.9, 0.8, 0.7, 0.6, 1.0, 1.0, 1.0]
+    # By hand: the estimate goes 0.95, 0.875, 0.7875 (below), ...; the third step's own batch counts.
+    assert rates(config, errors) == [0.01, 0.01] + [0.1] * 5
+
+
+def test_milestones_count_from_the_first_step_in_a_warmup_too() -> None:
+    config = OptimConfig(warmup="error", warmup_error=0.8, warmup_smoothing=0.0, milestones=(2,))
+    assert rates(config, [0.9, 0.9, 0.9, 0.1, 0.1]) == [0.01, 0.01, 0.01, 0.01, 0.01]
+    assert rates(config, [0.9, 0.1, 0.1, 0.1, 0.1]) == [0.01, 0.1, 0.01, 0.01, 0.01]
+
+
+def test_the_warmup_lives_in_the_optimizer_state() -> None:
+    optimizer = sgd(OptimConfig(warmup="error"))
+    state = rate_state(optimizer.init({"w": jnp.ones(1)}))
+    assert not state.warm
+    assert state.running_error == 1.0
+    assert rate_state(sgd(OptimConfig()).init({"w": jnp.ones(1)})).warm

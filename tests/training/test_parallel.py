@@ -1,0 +1,194 @@
+"""One step, four ways to run it: the same numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.configs import experiments
+from experiments.equivalence import largest_difference, parameters_after
+from resnet_jax.config import BatchNormConfig, ExperimentConfig, ParallelConfig, override
+from resnet_jax.data import load, normalization
+from resnet_jax.data.augment import normalize
+from resnet_jax.data.batches import epoch_order, training_batches
+from resnet_jax.errors import UserError
+from resnet_jax.models.layers import BatchStatsScope
+from resnet_jax.models.resnet import build
+from resnet_jax.training.parallel import devices
+from resnet_jax.training.setup import prepare
+
+MODES = ("jit", "shard_map", "pmap")
+
+
+def config_for(net: str, **changes: Any) -> ExperimentConfig:
+    return override(experiments()[net], {k.replace("__", "."): v for k, v in changes.items()})
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("net", ["digits-plain", "digits-resnet"])
+def test_all_modes_give_the_same_parameters_in_float64(net: str) -> None:
+    # Rounding, 1e-16, grows a little through five steps; a real difference (unsynced BN, a mean for a sum) is 1e-3.
+    base = config_for(net, model__depth=20, model__dtype="float64", train__batch_size=64)
+    (reference,) = parameters_after(base, (5,))
+    for mode in MODES:
+        config = override(base, {"parallel.mode": mode, "parallel.devices": 8})
+        (got,) = parameters_after(config, (5,))
+        assert largest_difference(got, reference) < 1e-11, mode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net", ["digits-plain", "digits-resnet"])
+def test_first_step_agrees_in_float32(net: str) -> None:
+    """Loss, errors, logits and batch statistics of step 1, to 1e-5; see experiments/equivalence.py for later steps."""
+    base = config_for(net, model__depth=20)
+    outcomes = {}
+    for mode, count in (("jit", 1), *((mode, 8) for mode in MODES)):
+        setup = prepare(override(base, {"parallel.mode": mode, "parallel.devices": count}))
+        where = setup.devices
+        state = where.replicate_state(setup.initial)
+        batch = next(training_batches(seed=0, examples=len(setup.dataset.train), batch_size=128, first_step=0))
+        split = setup.dataset.train
+        stats = normalization(split.images, setup.config.data)
+        scope = where.batch_stats_scope(setup.config.model.norm, 128)
+        model = build(setup.config.model).clone(stats_scope=scope)
+
+        def logits(state: Any, images: Any, model: Any = model, stats: Any = stats, axis: Any = where.axis_name) -> Any:
+            x = normalize(images, jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32))
+            variables = {"params": state.params, "batch_stats": state.batch_stats}
+            out, _ = model.apply(variables, x, train=True, mutable=["batch_stats"])
+            return out if axis is None else jax.lax.all_gather(out, axis, tiled=True)
+
+        images = where.shard(split.images[batch.index])
+        compiled = where.compile(logits, state, images, donate_state=False)
+        out = where.fetch(compiled(state, images))
+        state, report = setup.train(state, batch)
+        outcomes[mode, count] = (out, where.fetch(report).sums, where.fetch(state).batch_stats)
+    logits_1, sums_1, stats_1 = outcomes["jit", 1]
+    for (mode, _), (logits_n, sums_n, stats_n) in outcomes.items():
+        np.testing.assert_allclose(logits_n, logits_1, rtol=1e-5, atol=1e-5 * np.abs(logits_1).max(), err_msg=mode)
+        assert sums_n.loss == pytest.approx(sums_1.loss, rel=1e-5), mode
+        assert (sums_n.errors, sums_n.count) == (sums_1.errors, sums_1.count) == (sums_1.errors, 128.0), mode
+        assert largest_difference(stats_n, stats_1) < 1e-5, mode
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_step_compiles_once_donates_its_state_and_moves_nothing_unasked(mode: str) -> None:
+    setup = prepare(config_for("digits-resnet", model__depth=8, parallel__mode=mode, parallel__devices=8))
+    state = setup.devices.replicate_state(setup.initial)
+    batches = training_batches(seed=0, examples=1437, batch_size=128, first_step=0)
+    with pytest.raises(Exception, match="Disallowed host-to-device transfer"), jax.transfer_guard("disallow"):
+        jnp.sin(np.ones(3, np.float32)).block_until_ready()  # the guard guards
+    with jax.transfer_guard("disallow"), compilations() as seen:
+        for _ in range(3):
+            before = state
+            state, report = setup.train(state, next(batches))
+            donated = (before.params, before.batch_stats, before.opt_state[1])  # and the momentum
+            assert all(leaf.is_deleted() for leaf in jax.tree.leaves(donated))
+        setup.devices.fetch(report)
+        assert setup.evaluate(state, "test").count == 360
+    assert seen == []
+
+
+def compilations() -> Any:
+    """The compilations that happen inside the context, by name."""
+    import contextlib
+    import logging
+
+    @contextlib.contextmanager
+    def watching() -> Any:
+        seen: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
+        logger = logging.getLogger("jax._src.dispatch")
+        propagated, logger.propagate = logger.propagate, False
+        logger.addHandler(handler)
+        try:
+            with jax.log_compiles():
+                yield (found := [])
+                found.extend(m for m in seen if "Finished XLA compilation" in m)
+        finally:
+            logger.removeHandler(handler)
+            logger.propagate = propagated
+
+    return watching()
+
+
+def test_compilations_are_seen() -> None:
+    with compilations() as seen:
+        jax.jit(lambda x: x * 3 + 1)(jnp.arange(7))
+    assert seen
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_device_scope_normalises_each_shard_by_itself(mode: str) -> None:
+    """Changing one shard's images leaves the others' outputs alone in scope "device", not in "global"."""
+    for scope, isolated in (("device", True), ("global", False)):
+        where = devices(ParallelConfig(mode=mode, devices=4))  # type: ignore[arg-type]
+        norm = BatchNormConfig(scope=scope)  # type: ignore[arg-type]
+        config = override(ExperimentConfig(), {"model.depth": 8, "model.num_classes": 3}).model
+        model = build(config).clone(stats_scope=where.batch_stats_scope(norm, 16))
+        images = np.random.default_rng(0).normal(size=(16, 8, 8, 1)).astype(np.float32)
+        variables = build(config).init(jax.random.key(0), images[:1], train=False)
+        state = where.replicate_state(jax.device_get(variables))
+
+        def logits(state: Any, images: Any, model: Any = model, axis: Any = where.axis_name) -> Any:
+            out, _ = model.apply(state, images, train=True, mutable=["batch_stats"])
+            return out if axis is None else jax.lax.all_gather(out, axis, tiled=True)
+
+        compiled = where.compile(logits, state, where.shard(images), donate_state=False)
+        changed = images.copy()
+        changed[:4] += 1.5
+        first, second = (where.fetch(compiled(state, where.shard(x))) for x in (images, changed))
+        assert not np.allclose(first[:4], second[:4])
+        assert np.allclose(first[4:], second[4:]) is isolated, (mode, scope)
+
+
+def test_what_a_scope_means_in_each_mode() -> None:
+    scopes = {
+        (mode, scope): devices(ParallelConfig(mode=mode, devices=4)).batch_stats_scope(  # type: ignore[arg-type]
+            BatchNormConfig(scope=scope, ghost_size=8),  # type: ignore[arg-type]
+            128,
+        )
+        for mode in MODES
+        for scope in ("global", "device", "ghost")
+    }
+    assert scopes["jit", "global"] == BatchStatsScope(1, None, None)
+    assert scopes["jit", "device"] == BatchStatsScope(4, None, None)
+    assert scopes["jit", "ghost"] == BatchStatsScope(16, None, None)
+    for mode in ("shard_map", "pmap"):
+        assert scopes[mode, "global"] == BatchStatsScope(1, "batch", None)
+        assert scopes[mode, "device"] == BatchStatsScope(1, None, "batch")
+        assert scopes[mode, "ghost"] == BatchStatsScope(4, None, "batch")
+
+
+def test_more_devices_than_there_are_is_a_sentence() -> None:
+    with pytest.raises(UserError, match="parallel.devices: got 9; legal: 1 to 8, the cpu devices"):
+        devices(ParallelConfig(devices=9))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("count", [2, 8])
+def test_shards_are_consecutive_and_fetch_restores(mode: str, count: int) -> None:
+    where = devices(ParallelConfig(mode=mode, devices=count))  # type: ignore[arg-type]
+    batch = np.arange(16)
+    placed = where.shard(batch)
+    for i, shard in enumerate(sorted(placed.addressable_shards, key=lambda s: s.device.id)):
+        np.testing.assert_array_equal(np.ravel(shard.data), np.split(batch, count)[i])
+    state = {"a": np.arange(3.0, dtype=np.float32), "b": np.int32(4)}
+    jax.tree.map(np.testing.assert_array_equal, where.fetch(where.replicate_state(state)), state)
+
+
+def test_the_images_of_a_step_do_not_depend_on_the_devices() -> None:
+    # The order is made on the host from (seed, epoch) alone; the shards of a batch are its consecutive parts.
+    data = load(experiments()["digits-plain"].data)
+    order = epoch_order(0, 0, len(data.train))
+    batch = next(training_batches(seed=0, examples=len(data.train), batch_size=16, first_step=0))
+    np.testing.assert_array_equal(batch.index, order[:16])
+    for count in (1, 2, 8):
+        placed = devices(ParallelConfig(devices=count)).shard(data.train.images[batch.index])
+        np.testing.assert_array_equal(np.asarray(placed), data.train.images[order[:16]])
