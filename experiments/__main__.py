@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 
 from rich.console import Console
@@ -10,8 +9,8 @@ from rich.table import Table
 
 from experiments.cli import run_main
 from experiments.configs import experiments, studies
-from resnet_jax.errors import UserError
 from resnet_jax.config import nearest
+from resnet_jax.errors import UserError
 
 COMMANDS = {
     "train": "train one net: python -m experiments.train digits-resnet --model.depth=56",

@@ -56,11 +56,16 @@ def main(argv: list[str] | None = None) -> int:
             for mode in ("jit", "shard_map", "pmap"):
                 config = override(base, {"parallel.mode": mode, "parallel.devices": chosen.devices})
                 print(f"{net} {dtype} {mode}", file=sys.stderr)
-                drift = [largest_difference(*pair) for pair in zip(parameters_after(config, chosen.steps), reference, strict=True)]
+                drift = [
+                    largest_difference(*pair)
+                    for pair in zip(parameters_after(config, chosen.steps), reference, strict=True)
+                ]
                 rows.append({"net": f"{base.model.net}-{chosen.depth}", "dtype": dtype, "mode": mode, "drift": drift})
     _show(rows, chosen)
     if chosen.out is not None:
-        write_atomically(chosen.out, json.dumps({"devices": chosen.devices, "steps": chosen.steps, "rows": rows}, indent=1) + "\n")
+        write_atomically(
+            chosen.out, json.dumps({"devices": chosen.devices, "steps": chosen.steps, "rows": rows}, indent=1) + "\n"
+        )
     return cli.OK
 
 

@@ -42,7 +42,7 @@ def variant_name(config: ExperimentConfig, changes: Changes) -> str:
 
 
 def grid(**axes: Sequence[Any]) -> tuple[dict[str, Any], ...]:
-    """Every combination of the axes' values; an axis's name has two underscores for the dot: `model__depth=(20, 56)`."""
+    """Every combination of the axes' values; two underscores stand for a name's dot: `model__depth=(20, 56)`."""
     names = [name.replace("__", ".") for name in axes]
     return tuple(dict(zip(names, values, strict=True)) for values in itertools.product(*axes.values()))
 

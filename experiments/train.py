@@ -83,7 +83,12 @@ def print_summary(config: ExperimentConfig) -> None:
     dataset = load(config.data)
     model = resolve(config.model, dataset)
     table = Table(title=f"{model.net}-{model.depth} on {dataset.name}, one image")
-    for heading, justify in (("stage", "left"), ("output", "right"), ("parameters", "right"), ("multiply-adds", "right")):
+    for heading, justify in (
+        ("stage", "left"),
+        ("output", "right"),
+        ("parameters", "right"),
+        ("multiply-adds", "right"),
+    ):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     shape = " x ".join(map(str, dataset.image_shape))
     table.add_row("images", shape, "", "")

@@ -89,7 +89,7 @@ class BatchNormConfig(_Section):
     scope: Literal["global", "device", "ghost"] = "global"
     """Who shares batch statistics: all devices, each device by itself, or groups of `ghost_size` images."""
     ghost_size: int = 64
-    """Images per group for the scope "ghost"; 64 is the paper's BN batch (He et al. 2015, Sec. 4.2: 128 on two GPUs)."""
+    """Images per group for the scope "ghost"; the paper's: 64 (He et al. 2015, Sec. 4.2: 128 on two GPUs)."""
 
     def _check(self) -> None:
         self._require(0.0 <= self.momentum < 1.0, "momentum", "0 <= momentum < 1")
@@ -110,9 +110,9 @@ class ModelConfig(_Section):
     block: Literal["auto", "basic", "bottleneck"] = "auto"
     """Residual unit; "auto" is basic for "cifar" and what Table 1 gives the depth for "imagenet"."""
     shortcut: Literal["none", "A", "B", "C"] = "A"
-    """"none": the plain twin; A: identity, zero channels where they grow; B: projection there; C: projection everywhere."""
+    """"none": the plain twin; A: identity, zero channels where they grow; B: projection there; C: projections only."""
     activation_order: Literal["original", "full_preactivation"] = "original"
-    """Original: ReLU after the addition (2015, Fig. 2); full pre-activation: BN and ReLU before each conv (2016, Fig. 4e)."""
+    """Original: ReLU after the addition (2015, Fig. 2); full pre-activation: BN, ReLU before each conv (Fig. 4e)."""
     width: int | None = None
     """Channels of the first stage, doubled from stage to stage; None: the papers' 16 ("cifar") or 64 ("imagenet")."""
     num_classes: int | None = None
@@ -122,7 +122,7 @@ class ModelConfig(_Section):
     bottleneck_stride: Literal["1x1", "3x3"] = "1x1"
     """Which conv of a bottleneck has the stride: the first 1x1 (the paper), or the 3x3 ("v1.5")."""
     zero_gamma: bool = False
-    """Start the last BN scale of each unit at 0 (Goyal et al. 2017, Sec. 5.1). Departs from the paper: it starts at 1."""
+    """Start each unit's last BN scale at 0 (Goyal et al. 2017, Sec. 5.1). Departs from the paper: it starts at 1."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     """Dtype of the computation; parameters and statistics stay float32. float64 (all of it) is for verification."""
     norm: BatchNormConfig = field(default_factory=BatchNormConfig)
@@ -202,7 +202,7 @@ class DataConfig(_Section):
     normalize: Literal["pixel_mean", "channel_mean_std"] = "pixel_mean"
     """Subtract the training set's mean image and nothing else (the paper), or standardise each channel."""
     pad: int = 0
-    """Pixels of zero padding on each side before a random crop of the original size; 0: no crop. The paper: 4 for CIFAR."""
+    """Zero padding on each side, in pixels, before a random crop of the original size; 0: no crop. The paper: 4."""
     flip: bool = False
     """Mirror each image with probability 1/2. The paper: on for CIFAR; wrong for digits."""
 
@@ -231,7 +231,7 @@ class OptimConfig(_Section):
     warmup_error: float = 0.8
     """Training error, a fraction, below which the warm-up "error" ends for good."""
     warmup_smoothing: float = 0.9
-    """Running estimate of training error: e <- s * e + (1 - s) * error of the batch, from e = 1. The paper names none."""
+    """Running estimate of training error: e <- s * e + (1 - s) * error of the batch, from 1. The paper names none."""
 
     def _check(self) -> None:
         for name in ("learning_rate", "warmup_rate"):

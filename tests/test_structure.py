@@ -49,7 +49,14 @@ def test_imports_flow_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["resnet_jax.config", "resnet_jax.record", "resnet_jax.models.summary", "experiments.__main__", "experiments.train", "experiments.sweep"],
+    [
+        "resnet_jax.config",
+        "resnet_jax.record",
+        "resnet_jax.models.summary",
+        "experiments.__main__",
+        "experiments.train",
+        "experiments.sweep",
+    ],
 )
 def test_light_modules_do_not_import_jax(module: str) -> None:
     code = f"import sys, {module}; sys.exit('jax' in sys.modules)"

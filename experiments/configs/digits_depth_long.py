@@ -1,4 +1,4 @@
-"""The control of digits-depth: is it degradation, or only too little training? Five times the iterations, several rates.
+"""The control of digits-depth: degradation, or only too little training? Five times the iterations, three rates.
 
     python -m experiments.sweep digits-depth-long --seeds 0 1 2
     python -m experiments.report runs/digits-depth runs/digits-depth-long

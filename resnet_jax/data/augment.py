@@ -6,7 +6,6 @@ image or its horizontal flip". Images are normalised first, so the padding's zer
 
 from __future__ import annotations
 
-
 import jax
 import jax.numpy as jnp
 
@@ -67,5 +66,3 @@ def augment(images: Array, key: Array, epoch: Array, index: Array, *, pad: int, 
         return images
     offsets, flips = draw(key, epoch, index, pad=pad)
     return pad_crop_flip(images, offsets, flips if flip else jnp.zeros_like(flips), pad=pad)
-
-

@@ -45,8 +45,10 @@ class Dataset:
         for word, split in (("training", self.train), ("test", self.test)):
             if len(split) == 0:
                 raise UserError(f"{self.name}: the {word} set is empty.")
-            assert split.images.dtype == np.uint8 and split.images.ndim == 4, "sources end in uint8 [N, H, W, C]"
-            assert split.labels.dtype == np.int32 and len(split.labels) == len(split.images)
+            assert split.images.dtype == np.uint8, "sources end in uint8"
+            assert split.images.ndim == 4, "[N, H, W, C]"
+            assert split.labels.dtype == np.int32
+            assert split.labels.shape == split.images.shape[:1]
             low, high = int(split.labels.min()), int(split.labels.max())
             if low < 0 or high >= self.num_classes:
                 raise UserError(
@@ -76,8 +78,8 @@ class Dataset:
         digest = hashlib.sha256("\0".join(self.class_names).encode())
         for split in (self.train, self.test):
             digest.update(repr(split.images.shape).encode())
-            digest.update(np.ascontiguousarray(split.images))
-            digest.update(np.ascontiguousarray(split.labels.astype("<i4")))
+            digest.update(np.ascontiguousarray(split.images).data)
+            digest.update(np.ascontiguousarray(split.labels.astype("<i4")).data)
         return digest.hexdigest()[:16]
 
 

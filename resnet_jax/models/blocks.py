@@ -12,7 +12,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from resnet_jax.models.layers import BatchNorm, Conv
 from resnet_jax.models.shortcuts import ShortcutPadding, join, projects
 
 Array = jax.Array
@@ -95,9 +94,7 @@ class Block(nn.Module):
 
     def _join(self, source: Array, residual: Array, *, train: bool, projection_norm: bool) -> Array:
         project = partial(self._project, train=train, norm=projection_norm) if self._projects(source) else None
-        return join(
-            self.shortcut, source, residual, stride=self.stride, padding=self.shortcut_padding, project=project
-        )
+        return join(self.shortcut, source, residual, stride=self.stride, padding=self.shortcut_padding, project=project)
 
     def _project(self, x: Array, *, train: bool, norm: bool) -> Array:
         y: Array = self.conv(features=self.features[-1], kernel=1, stride=self.stride, name="shortcut_conv")(x)

@@ -1,9 +1,9 @@
 """The nets: CIFAR nets of 6n+2 and 9n+2 layers, ImageNet nets of 18 to 152, and the plain twin of each.
 
-    model = build(config)
-    variables = model.init(key, images, train=False)            # {"params": ..., "batch_stats": ...}
-    logits = model.apply(variables, images, train=False)
-    logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+model = build(config)
+variables = model.init(key, images, train=False)            # {"params": ..., "batch_stats": ...}
+logits = model.apply(variables, images, train=False)
+logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
 """
 
 from __future__ import annotations
@@ -71,9 +71,7 @@ class ResNet(nn.Module):
             for j in range(1, blocks + 1):
                 first_unit = (i, j) == (1, 1)
                 stride = 2 if i > 1 and j == 1 else 1
-                kernels, features, strides = block_shape(
-                    c.block_kind, width, c.expansion, stride, c.bottleneck_stride
-                )
+                kernels, features, strides = block_shape(c.block_kind, width, c.expansion, stride, c.bottleneck_stride)
                 x = Block(
                     kernels=kernels,
                     features=features,

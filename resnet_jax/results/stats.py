@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as scipy_stats  # type: ignore[import-untyped]  # scipy ships no types
+from scipy import stats as scipy_stats
 
 CONFIDENCE = 0.95
 

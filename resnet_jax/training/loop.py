@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.data.batches import epochs_done, training_batches
@@ -76,7 +77,7 @@ class _Run:
         self.setup: Setup = prepare(config)
         self.checkpoints = Checkpoints(place.checkpoints, config.train.keep_checkpoints)
         self.totals = Totals()
-        self.pending: deque[tuple[int, StepReport]] = deque()
+        self.pending: deque[tuple[int, Any]] = deque()
         self.rate = 0.0
         self.images_per_second = 0.0
 
@@ -110,9 +111,7 @@ class _Run:
 
     def _train(self, first: int, state: TrainState) -> Final:
         c, examples = self.config.train, len(self.setup.dataset.train)
-        batches = training_batches(
-            seed=self.config.seed, examples=examples, batch_size=c.batch_size, first_step=first
-        )
+        batches = training_batches(seed=self.config.seed, examples=examples, batch_size=c.batch_size, first_step=first)
         mark, marked_step = time.monotonic(), first
         test: Totals | None = None
         for step in range(first + 1, c.iterations + 1):
@@ -145,12 +144,12 @@ class _Run:
                 raise _Diverged(step)
             self.totals.add(host.sums)
             self.rate = float(host.rate)
-            count = float(host.sums.count)
+            examples = float(host.sums.examples)
             self.display.step(
                 step,
                 rate=self.rate,
-                loss=float(host.sums.loss) / count,
-                error=float(host.sums.errors) / count,
+                loss=float(host.sums.loss) / examples,
+                error=float(host.sums.errors) / examples,
                 images_per_second=self.images_per_second,
             )
 
@@ -190,10 +189,10 @@ class _Run:
             step=self.config.train.iterations,
             train_loss=train.mean_loss,
             train_error=train.error,
-            train_examples=train.count,
+            train_examples=train.examples,
             test_loss=test.mean_loss,
             test_error=test.error,
-            test_examples=test.count,
+            test_examples=test.examples,
         )
 
     def _record(self, final: Final | None, diverged_at: int | None) -> RunRecord:
@@ -225,7 +224,9 @@ class _Run:
 
     def _cost(self, steps: int) -> Cost:
         lines = self.place.timings()
-        sums = {name: sum(line.get(name, 0.0) for line in lines) for name in ("setup_s", "compile_s", "train_s", "eval_s")}
+        sums = {
+            name: sum(line.get(name, 0.0) for line in lines) for name in ("setup_s", "compile_s", "train_s", "eval_s")
+        }
         return Cost(
             total_s=sum(sums.values()),
             compile_s=sums["compile_s"],

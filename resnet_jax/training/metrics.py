@@ -1,4 +1,4 @@
-"""Loss and error as weighted sums with their counts; the mean is taken once, at the end, on the host."""
+"""Loss and error as weighted sums with the number of examples; the mean is taken once, at the end, on the host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sums(NamedTuple):
     loss: Array
     errors: Array
     """Examples whose largest logit is not their label's."""
-    count: Array
+    examples: Array
 
 
 class StepReport(NamedTuple):
@@ -46,24 +46,24 @@ def weighted_sums(losses: Array, logits: Array, labels: Array, weight: Array) ->
 
 @dataclass
 class Totals:
-    """Sums over steps, on the host, in double precision and exact counts."""
+    """Sums over steps, on the host, in double precision and exact numbers."""
 
     loss: float = 0.0
     errors: int = 0
-    count: int = 0
+    examples: int = 0
 
     def add(self, sums: Sums) -> None:
         """Adds one step's sums, already on the host. The order of additions is that of the steps."""
         self.loss += float(sums.loss)
         self.errors += round(float(sums.errors))
-        self.count += round(float(sums.count))
+        self.examples += round(float(sums.examples))
 
     @property
     def mean_loss(self) -> float:
         """Cross-entropy per example, in nats."""
-        return self.loss / self.count
+        return self.loss / self.examples
 
     @property
     def error(self) -> float:
         """Wrong examples over examples, a fraction."""
-        return self.errors / self.count
+        return self.errors / self.examples

@@ -22,7 +22,7 @@ Array = jax.Array
 class RateState(NamedTuple):
     """Of the schedule, inside the optimizer state."""
 
-    count: Array
+    steps: Array
     """Steps done, int32."""
     rate: Array
     """The rate of the last step."""
@@ -54,7 +54,7 @@ def scheduled_rate(config: OptimConfig) -> optax.GradientTransformationExtraArgs
     def init(params: optax.Params) -> RateState:
         dtype = jax.tree.leaves(params)[0].dtype
         return RateState(
-            count=jnp.zeros((), jnp.int32),
+            steps=jnp.zeros((), jnp.int32),
             rate=jnp.zeros((), dtype),
             running_error=jnp.ones((), dtype),
             warm=jnp.asarray(config.warmup == "none"),
@@ -70,18 +70,18 @@ def scheduled_rate(config: OptimConfig) -> optax.GradientTransformationExtraArgs
         if config.warmup == "error":
             warm = state.warm | (running_error < config.warmup_error)
         else:
-            warm = state.warm | (state.count >= config.warmup_iterations)
-        passed = sum((state.count >= m).astype(jnp.int32) for m in config.milestones)
+            warm = state.warm | (state.steps >= config.warmup_iterations)
+        passed = sum((state.steps >= m).astype(jnp.int32) for m in config.milestones)
         rate = jnp.asarray(table, dtype)[passed]
         rate = jnp.where(warm, rate, jnp.asarray(config.warmup_rate, dtype))
         updates = jax.tree.map(lambda u: -rate * u, updates)
-        return updates, RateState(state.count + 1, rate, running_error, warm)
+        return updates, RateState(state.steps + 1, rate, running_error, warm)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
 def rate_state(opt_state: optax.OptState) -> RateState:
     """The schedule's part of the state of `sgd`."""
-    state = opt_state[-1]  # type: ignore[index]  # optax.chain's state is a tuple, in the order of the chain
+    state = opt_state[-1]  # optax.chain's state is a tuple, in the order of the chain
     assert isinstance(state, RateState)
     return state

@@ -98,9 +98,7 @@ class Devices:
         donate = (0,) if donate_state else ()
         if self.mode == "pmap":
             axes = (0, 0, *(None for _ in fixed))
-            mapped = jax.pmap(
-                step, AXIS, in_axes=axes, devices=list(self.mesh.devices.flat), donate_argnums=donate
-            )
+            mapped = jax.pmap(step, AXIS, in_axes=axes, devices=list(self.mesh.devices.flat), donate_argnums=donate)
             return mapped.lower(state, batch, *fixed).compile()  # type: ignore[no-any-return]
         if self.mode == "shard_map":
             specs = (REPLICATED, SHARDED, *(REPLICATED for _ in fixed))
@@ -120,8 +118,8 @@ def devices(config: ParallelConfig) -> Devices:
     available = jax.local_devices()
     if config.devices > len(available):
         kind = available[0].platform
-        hint = (
-            f"; XLA_FLAGS=--xla_force_host_platform_device_count={config.devices} makes virtual ones" * (kind == "cpu")
+        hint = f"; XLA_FLAGS=--xla_force_host_platform_device_count={config.devices} makes virtual ones" * (
+            kind == "cpu"
         )
         raise UserError(
             f"parallel.devices: got {config.devices}; legal: 1 to {len(available)}, "

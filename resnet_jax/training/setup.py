@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,7 +15,8 @@ from resnet_jax.data import Dataset, load, normalization
 from resnet_jax.data.batches import Batch, eval_batches
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
-from resnet_jax.training import optim, state as state_lib
+from resnet_jax.training import optim
+from resnet_jax.training import state as state_lib
 from resnet_jax.training.metrics import StepReport, Sums, Totals
 from resnet_jax.training.parallel import Devices, devices
 from resnet_jax.training.state import TrainState
@@ -27,18 +28,20 @@ Array = jax.Array
 class Resident(NamedTuple):
     """All examples on every device: the training set, then the test set."""
 
-    images: Array
-    labels: Array
+    images: Any
+    labels: Any
 
 
 class _TrainIndex(NamedTuple):
-    epoch: Array
-    index: Array
+    """Which examples a train step takes: [B] int32 each; from the host, or on the devices."""
+
+    epoch: Any
+    example: Any
 
 
 class _EvalIndex(NamedTuple):
-    index: Array
-    weight: Array
+    example: Any
+    weight: Any
 
 
 @dataclass
@@ -74,7 +77,7 @@ class Setup:
         totals = Totals()
         for sums in pending:
             totals.add(self.devices.fetch(sums))
-        assert totals.count == size, f"evaluated {totals.count} of {size} {split} examples"
+        assert totals.examples == size, f"evaluated {totals.examples} of {size} {split} examples"
         return totals
 
 
@@ -98,7 +101,7 @@ def prepare(config: ExperimentConfig) -> Setup:
     Raises:
       UserError: data missing or damaged, more devices than there are, float64 without JAX's x64 mode.
     """
-    if config.model.dtype == "float64" and not jax.config.jax_enable_x64:
+    if config.model.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
         raise UserError("model.dtype: got 'float64', which needs JAX's x64 mode: set JAX_ENABLE_X64=1.")
     where = devices(config.parallel)
     dataset = load(config.data)
@@ -113,7 +116,7 @@ def prepare(config: ExperimentConfig) -> Setup:
     scoped = model.clone(stats_scope=where.batch_stats_scope(config.model.norm, config.train.batch_size))
 
     def train(state: TrainState, at: _TrainIndex, resident: Resident, key: Array) -> tuple[TrainState, StepReport]:
-        batch = TrainBatch(resident.images[at.index], resident.labels[at.index], at.epoch, at.index)
+        batch = TrainBatch(resident.images[at.example], resident.labels[at.example], at.epoch, at.example)
         return train_step(
             state,
             batch,
@@ -126,7 +129,7 @@ def prepare(config: ExperimentConfig) -> Setup:
         )
 
     def evaluate(state: TrainState, at: _EvalIndex, resident: Resident) -> Sums:
-        batch = EvalBatch(resident.images[at.index], resident.labels[at.index], at.weight)
+        batch = EvalBatch(resident.images[at.example], resident.labels[at.example], at.weight)
         return eval_step(state, batch, model=model, normalization=stats, axis_name=where.axis_name)
 
     resident = where.replicate(

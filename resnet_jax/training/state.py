@@ -55,5 +55,5 @@ def fingerprint(params: Tree) -> str:
     """SHA-256 over all leaves in the order of their names, shortened to 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
-        digest.update(np.ascontiguousarray(leaf))
+        digest.update(np.ascontiguousarray(leaf).data)
     return digest.hexdigest()[:16]

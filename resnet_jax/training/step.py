@@ -24,12 +24,13 @@ Array = jax.Array
 
 
 class TrainBatch(NamedTuple):
-    """Images [N, H, W, C] uint8, labels [N] int32, and each example's epoch and index [N] int32."""
+    """Images [N, H, W, C] uint8, labels [N] int32, each example's epoch and its position in the
+    training set [N] int32."""
 
     images: Array
     labels: Array
     epoch: Array
-    index: Array
+    example: Array
 
 
 class EvalBatch(NamedTuple):
@@ -56,14 +57,14 @@ def train_step(
     Args:
       state: before the step.
       batch: this device's examples (all of them under jit).
-      key: of the run's augmentation, the same at every step: an example's draw depends on its epoch and index.
+      key: of the run's augmentation, the same at every step: an example's draw depends on its epoch and itself.
       model: with its BN scope set for how this function is mapped.
 
     Returns:
       The state after the step, and the step's report: sums over the global batch, in train mode, before the update.
     """
     images = _inputs(batch.images, normalization, model)
-    images = augment(images, key, batch.epoch, batch.index, pad=data.pad, flip=data.flip)
+    images = augment(images, key, batch.epoch, batch.example, pad=data.pad, flip=data.flip)
 
     def loss_of(params: Any) -> tuple[Array, tuple[Array, Array, Any]]:
         variables = {"params": params, "batch_stats": state.batch_stats}
@@ -78,7 +79,7 @@ def train_step(
         grads = jax.lax.pmean(grads, axis_name)
         sums = jax.lax.psum(sums, axis_name)
 
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params, error=sums.errors / sums.count)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params, error=sums.errors / sums.examples)
     params = optax.apply_updates(state.params, updates)
     new = TrainState(state.step + 1, params, batch_stats, opt_state)
     return new, StepReport(sums, rate_state(opt_state).rate)
@@ -94,7 +95,7 @@ def eval_step(
 ) -> Sums:
     """Sums over the examples of weight 1 of the global batch, in eval mode (running statistics, no augmentation)."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    logits = model.apply(variables, _inputs(batch.images, normalization, model), train=False)
+    logits: Any = model.apply(variables, _inputs(batch.images, normalization, model), train=False)
     sums = weighted_sums(cross_entropy(logits, batch.labels), logits, batch.labels, batch.weight)
     return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 

@@ -11,9 +11,7 @@ from resnet_jax.data.batches import epoch_order, epochs_done, eval_batches, trai
 
 
 def take(steps: int, *, first: int = 0, seed: int = 0, examples: int = 50, batch: int = 16) -> tuple[np.ndarray, ...]:
-    batches = list(
-        islice(training_batches(seed=seed, examples=examples, batch_size=batch, first_step=first), steps)
-    )
+    batches = list(islice(training_batches(seed=seed, examples=examples, batch_size=batch, first_step=first), steps))
     return np.concatenate([b.index for b in batches]), np.concatenate([b.epoch for b in batches])
 
 

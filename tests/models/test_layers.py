@@ -38,8 +38,8 @@ def test_conv_equals_its_definition(kernel: int, stride: int, size: int) -> None
     np.testing.assert_allclose(conv.apply(variables, x), naive_conv(x, weights, stride), rtol=1e-12, atol=1e-12)
 
 
-def norm(scope: BatchStatsScope = BatchStatsScope()) -> BatchNorm:
-    return BatchNorm(momentum=0.9, epsilon=1e-5, stats_scope=scope, dtype=F64)
+def norm(groups: int = 1) -> BatchNorm:
+    return BatchNorm(momentum=0.9, epsilon=1e-5, stats_scope=BatchStatsScope(groups), dtype=F64)
 
 
 def variables_for(channels: int) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def variables_for(channels: int) -> dict[str, Any]:
 def test_batch_norm_in_train_mode(groups: int) -> None:
     x = np.random.default_rng(0).normal(3.0, 2.0, size=(8, 5, 4, 3))
     variables = variables_for(3)
-    y, updated = norm(BatchStatsScope(groups=groups)).apply(variables, x, train=True, mutable=["batch_stats"])
+    y, updated = norm(groups).apply(variables, x, train=True, mutable=["batch_stats"])
     parts = np.split(x, groups)
     means = [p.reshape(-1, 3).mean(0) for p in parts]
     vars_ = [p.reshape(-1, 3).var(0) for p in parts]  # biased

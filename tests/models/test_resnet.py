@@ -71,11 +71,15 @@ def test_only_the_blocks_that_should_project_do(config: ModelConfig, projecting:
     assert sorted({n.split("/")[0] for n in names if "shortcut_conv" in n}) == projecting
 
 
-@pytest.mark.parametrize("config", [ModelConfig(depth=20), ModelConfig(depth=20, block="bottleneck")], ids=["basic", "bottleneck"])
+@pytest.mark.parametrize(
+    "config", [ModelConfig(depth=20), ModelConfig(depth=20, block="bottleneck")], ids=["basic", "bottleneck"]
+)
 def test_plain_net_and_residual_twin_start_from_the_same_values(config: ModelConfig) -> None:
     images = jnp.zeros((1, 8, 8, 1))
     twins = [
-        build(ModelConfig(**{**vars(config), "shortcut": s, "num_classes": 10})).init(jax.random.key(3), images, train=False)
+        build(ModelConfig(**{**vars(config), "shortcut": s, "num_classes": 10})).init(
+            jax.random.key(3), images, train=False
+        )
         for s in ("none", "A")
     ]
     jax.tree.map(np.testing.assert_array_equal, *twins)
@@ -126,7 +130,9 @@ def test_zero_gamma_starts_every_residual_branch_at_zero(order: Any, block: Any)
     out, expected = (model.apply(v, images, train=False) for v in (variables, silenced))
     np.testing.assert_allclose(out, expected, rtol=1e-6)
     without = build(ModelConfig(**{**vars(config), "zero_gamma": False}))
-    assert not np.allclose(without.apply(without.init(jax.random.key(1), images, train=False), images, train=False), expected)
+    assert not np.allclose(
+        without.apply(without.init(jax.random.key(1), images, train=False), images, train=False), expected
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -168,5 +174,5 @@ def test_train_and_eval_mode_differ_only_in_the_statistics_they_use() -> None:
 
 
 def test_a_net_without_classes_is_refused() -> None:
-    with pytest.raises(UserError, match="model.num_classes: got None"):
+    with pytest.raises(UserError, match=r"model\.num_classes: got None"):
         build(ModelConfig())

@@ -38,7 +38,8 @@ def test_projection_replaces_the_identity() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shortcut", "kept", "changed"), [("none", False, False), ("A", False, False), ("B", False, True), ("C", True, True)]
+    ("shortcut", "kept", "changed"),
+    [("none", False, False), ("A", False, False), ("B", False, True), ("C", True, True)],
 )
 def test_who_projects(shortcut: str, kept: bool, changed: bool) -> None:
     # He et al. 2015, Sec. 4.1: B where dimensions increase, C everywhere.

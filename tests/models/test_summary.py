@@ -75,12 +75,17 @@ def test_cifar_multiply_adds(depth: int, millions: float) -> None:
 
 @pytest.mark.parametrize(
     ("depth", "shortcut", "stride", "billions"),
-    [(18, "A", "1x1", 1.8), (34, "A", "1x1", 3.6), (50, "B", "1x1", 3.86), (101, "B", "1x1", 7.6), (152, "B", "1x1", 11.3), (50, "B", "3x3", 4.09)],
+    [
+        (18, "A", "1x1", 1.8),
+        (34, "A", "1x1", 3.6),
+        (50, "B", "1x1", 3.86),
+        (101, "B", "1x1", 7.6),
+        (152, "B", "1x1", 11.3),
+        (50, "B", "3x3", 4.09),
+    ],
 )
 def test_imagenet_multiply_adds(depth: int, shortcut: Any, stride: Any, billions: float) -> None:
-    config = ModelConfig(
-        family="imagenet", depth=depth, shortcut=shortcut, bottleneck_stride=stride, num_classes=1000
-    )
+    config = ModelConfig(family="imagenet", depth=depth, shortcut=shortcut, bottleneck_stride=stride, num_classes=1000)
     total = summary.total(config, (224, 224, 3)).multiply_adds
     assert total / 1e9 == pytest.approx(billions, abs=0.06 if billions not in (3.86, 4.09) else 0.006)
 

@@ -52,7 +52,7 @@ def compare(config: ModelConfig, tolerance: float, comparison: Comparison) -> No
     sums = evaluate(state, EvalBatch(images, labels, weight))
     comparison.check("loss", sums.loss, loss.item(), tolerance)
     assert int(sums.errors) == errors
-    assert int(sums.count) == REAL
+    assert int(sums.examples) == REAL
 
     # Whatever stands in the padding.
     labels[REAL:], images[REAL:] = 3, 255

@@ -29,7 +29,13 @@ from tests.training.test_parallel import compilations
 # 1,437 digits in batches of 128: epochs end after steps 12, 23, 34.
 SMALL = override(
     experiments()["digits-resnet"],
-    {"model.depth": 8, "model.width": 4, "train.iterations": 30, "optim.milestones": (20, 25), "train.checkpoint_every": 1},
+    {
+        "model.depth": 8,
+        "model.width": 4,
+        "train.iterations": 30,
+        "optim.milestones": (20, 25),
+        "train.checkpoint_every": 1,
+    },
 )
 
 
@@ -140,7 +146,7 @@ def test_a_half_written_record_is_named(whole: Path, tmp_path: Path) -> None:
     place.mkdir()
     (place / "config.json").write_bytes((whole / "config.json").read_bytes())
     (place / "record.json").write_bytes((whole / "record.json").read_bytes()[:100])
-    with pytest.raises(UserError, match="record.json: damaged or half-written"):
+    with pytest.raises(UserError, match=r"record\.json: damaged or half-written"):
         run(SMALL, place, study="test")
 
 
@@ -160,7 +166,9 @@ def _lines(place: Path) -> Any:
     return read_metrics(place / "metrics.jsonl") if (place / "metrics.jsonl").exists() else []
 
 
-def test_the_loop_compiles_nothing_and_transfers_nothing_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_compiles_nothing_and_transfers_nothing_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original: Any = loop._Run._train
     seen: list[str] = []
 
@@ -187,7 +195,7 @@ def test_twins_share_their_initial_fingerprint(tmp_path: Path) -> None:
 
 
 def test_another_number_of_classes_than_the_data_have_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="model.num_classes: got 7; legal: 10"):
+    with pytest.raises(UserError, match=r"model\.num_classes: got 7; legal: 10"):
         run(override(SMALL, {"model.num_classes": 7}), tmp_path / "run", study="test")
 
 
@@ -201,7 +209,9 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path: Path) -> None:
         run(SMALL, tmp_path / "run", study="test", stop=stop_after(2))
     other = prepare(override(SMALL, {"model.width": 5})).initial
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", keep=2)
-    with pytest.raises(UserError, match=r"of another model: .*float32\(4,\) there and float32\(5,\) in this run"):
+    with pytest.raises(
+        UserError, match=r"of another model: .*float32\(16, 10\) there and float32\(20, 10\) in this run"
+    ):
         checkpoints.restore(other)
     checkpoints.close()
 
@@ -220,5 +230,5 @@ def test_evaluation_counts_every_example_in_every_mode(mode: str, batch: int) ->
     )
     setup = prepare(config)
     state = setup.devices.replicate_state(setup.initial)
-    assert setup.evaluate(state, "test").count == 360
+    assert setup.evaluate(state, "test").examples == 360
     assert len(list(eval_batches(360, batch))) == -(-360 // batch)

@@ -22,7 +22,7 @@ def test_padding_counts_nothing_even_where_its_loss_is_not_a_number() -> None:
     losses = jnp.asarray([1.0, 2.0, jnp.inf, jnp.nan])
     logits = jnp.asarray([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     sums = weighted_sums(losses, logits, jnp.asarray([0, 1, 0, 0]), jnp.asarray([1.0, 1.0, 0.0, 0.0]))
-    assert (float(sums.loss), float(sums.errors), float(sums.count)) == (3.0, 1.0, 2.0)
+    assert (float(sums.loss), float(sums.errors), float(sums.examples)) == (3.0, 1.0, 2.0)
 
 
 @pytest.mark.parametrize("sizes", [(7,), (4, 3), (1, 1, 5), (6, 1)])
@@ -32,6 +32,6 @@ def test_totals_do_not_depend_on_the_cut_into_batches(sizes: tuple[int, ...]) ->
     for start, size in zip(np.cumsum((0, *sizes[:-1])), sizes, strict=True):
         part = slice(int(start), int(start) + size)
         totals.add(weighted_sums(losses[part], jnp.asarray(LOGITS[part]), jnp.asarray(LABELS[part]), jnp.ones(size)))
-    assert totals.count == 7
+    assert totals.examples == 7
     assert totals.errors == int((LOGITS.argmax(axis=1) != LABELS).sum())
     assert totals.mean_loss == pytest.approx(float(np.mean(losses)), rel=1e-6)

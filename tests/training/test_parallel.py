@@ -72,7 +72,7 @@ def test_first_step_agrees_in_float32(net: str) -> None:
     for (mode, _), (logits_n, sums_n, stats_n) in outcomes.items():
         np.testing.assert_allclose(logits_n, logits_1, rtol=1e-5, atol=1e-5 * np.abs(logits_1).max(), err_msg=mode)
         assert sums_n.loss == pytest.approx(sums_1.loss, rel=1e-5), mode
-        assert (sums_n.errors, sums_n.count) == (sums_1.errors, sums_1.count) == (sums_1.errors, 128.0), mode
+        assert (sums_n.errors, sums_n.examples) == (sums_1.errors, sums_1.examples) == (sums_1.errors, 128.0), mode
         assert largest_difference(stats_n, stats_1) < 1e-5, mode
 
 
@@ -90,7 +90,7 @@ def test_the_step_compiles_once_donates_its_state_and_moves_nothing_unasked(mode
             donated = (before.params, before.batch_stats, before.opt_state[1])  # and the momentum
             assert all(leaf.is_deleted() for leaf in jax.tree.leaves(donated))
         setup.devices.fetch(report)
-        assert setup.evaluate(state, "test").count == 360
+        assert setup.evaluate(state, "test").examples == 360
     assert seen == []
 
 
@@ -167,7 +167,7 @@ def test_what_a_scope_means_in_each_mode() -> None:
 
 
 def test_more_devices_than_there_are_is_a_sentence() -> None:
-    with pytest.raises(UserError, match="parallel.devices: got 9; legal: 1 to 8, the cpu devices"):
+    with pytest.raises(UserError, match=r"parallel\.devices: got 9; legal: 1 to 8, the cpu devices"):
         devices(ParallelConfig(devices=9))
 
 

@@ -1,0 +1,55 @@
+# Two commands do everything on a machine that has Python 3.11 or later and make:
+#   make degradation   virtual environment, installation, the study, its tables and figures (about 10 minutes, 2 cores)
+#   make test          virtual environment, installation, lint, type check, tests
+PYTHON ?= python3
+VENV ?= .venv
+RUNS ?= runs
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SETTINGS := setup.cfg pyproject.toml constraints.txt
+
+.PHONY: degradation control test lint types parity clean
+
+degradation: $(VENV)/.main
+	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS)
+	$(BIN)/python -m experiments.report $(RUNS)/digits-depth
+
+# Is it degradation, or only too little training? About 40 minutes more.
+control: degradation
+	$(BIN)/python -m experiments.sweep digits-depth-long --runs $(RUNS)
+	$(BIN)/python -m experiments.report $(RUNS)/digits-depth $(RUNS)/digits-depth-long
+
+test: lint types
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+# Against PyTorch; apart from `make test`, so that nobody downloads PyTorch unasked.
+parity: $(VENV)/.parity
+	$(BIN)/python -m pytest tests/parity
+
+clean:
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or later is needed, $(PYTHON) is older; try make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.main: $(SETTINGS) | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: $(SETTINGS) | $(BIN)/python
+	$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/.main
+
+$(VENV)/.parity: $(SETTINGS) | $(BIN)/python
+	$(PIP) --editable '.[test,parity]'
+	@touch $@ $(VENV)/.main $(VENV)/.test
