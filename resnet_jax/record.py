@@ -19,10 +19,12 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from resnet_jax.config import ExperimentConfig, flatten, from_dict, to_dict
 from resnet_jax.errors import UserError
+
+_T = TypeVar("_T")
 
 SCHEMA = 1
 CONFIG_FILE, METRICS_FILE, TIMINGS_FILE, RECORD_FILE = "config.json", "metrics.jsonl", "timings.jsonl", "record.json"
@@ -148,22 +150,54 @@ def read_record(path: Path) -> RunRecord:
       UserError: the file cannot be read, is cut short, or is of another schema; the message names it.
     """
     values = read_json(path)
+    if values.get("schema", SCHEMA) != SCHEMA:
+        raise UserError(f"{path}: a record of schema {values['schema']}; this version reads {SCHEMA}.")
     try:
-        if values["schema"] != SCHEMA:
-            raise UserError(f"{path}: a record of schema {values['schema']}; this version reads {SCHEMA}.")
         final = values["final"]
-        data = dict(values["data"])
-        data["image_shape"] = tuple(data["image_shape"])
         parts = {
-            "config": from_dict(values["config"]),
-            "data": DataFacts(**data),
-            "final": None if final is None else Final(**final),
-            "environment": Environment(**values["environment"]),
-            "cost": Cost(**values["cost"]),
+            "config": from_dict(_mapping(values["config"])),
+            "data": _part(DataFacts, values["data"] | {"image_shape": tuple(values["data"]["image_shape"])}),
+            "final": None if final is None else _part(Final, final),
+            "environment": _part(Environment, values["environment"]),
+            "cost": _part(Cost, values["cost"]),
         }
-        return RunRecord(**(values | parts))
-    except (KeyError, TypeError) as error:
+        record = _part(RunRecord, values | parts)
+        finished = record.final is not None and record.diverged_at_step is None
+        diverged = record.final is None and record.diverged_at_step is not None
+        if not {"finished": finished, "diverged": diverged}[record.status]:
+            raise ValueError(f"status {record.status!r} does not fit the rest")
+        if record.final is not None:
+            _check_final(record.final, record.data)
+        return record
+    except (KeyError, TypeError, AttributeError, ValueError) as error:  # UserError is a ValueError
         raise UserError(f"{path}: not a run record ({error}); delete it to run this run again.") from error
+
+
+def _check_final(final: Final, data: DataFacts) -> None:
+    """The numbers must be able to be true."""
+    for name in ("train_error", "test_error"):
+        if not 0.0 <= getattr(final, name) <= 1.0:
+            raise ValueError(f"{name} is {getattr(final, name)}, no fraction between 0 and 1")
+    for name in ("train_examples", "test_examples"):
+        if getattr(final, name) != getattr(data, name):
+            raise ValueError(f"{name} is {getattr(final, name)}, but the data set has {getattr(data, name)}")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} is no object")
+    return value
+
+
+def _part(cls: type[_T], values: Any) -> _T:
+    """An instance of a record's part, its numbers and texts checked for their types."""
+    legal: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "str": (str,)}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # every part is a dataclass
+        kinds = legal.get(str(field.type))
+        value = _mapping(values)[field.name]
+        if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise TypeError(f"{field.name} is {value!r}")
+    return cls(**values)
 
 
 def read_metrics(path: Path) -> list[MetricsLine]:

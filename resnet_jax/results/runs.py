@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +111,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     directories = _run_directories(paths)
     for directory in directories:
         if (directory / RECORD_FILE).exists():
-            record = _or_warn(lambda: _record(directory / RECORD_FILE), warnings)  # noqa: B023  # called at once
+            record = _or_warn(lambda: read_record(directory / RECORD_FILE), warnings)  # noqa: B023  # called at once
             if record is not None:
                 metrics = _or_warn(lambda: read_metrics(directory / METRICS_FILE), warnings)  # noqa: B023
                 complete.append(Run(directory, record, tuple(metrics or ())))
@@ -150,29 +149,6 @@ def _search(directory: Path, levels: int) -> Iterable[Path]:
             raise UserError(f"{directory}: cannot be read ({error.strerror}).") from error
         for child in inside:
             yield from _search(child, levels - 1)
-
-
-def _record(path: Path) -> RunRecord:
-    """The record in a file, checked further than its schema: the numbers in it must be able to be true."""
-    try:
-        record = read_record(path)
-    except (ValueError, AttributeError) as error:
-        # UserError is a ValueError; one about a field does not know the file it stood in.
-        sentence = str(error) if str(path) in str(error) else f"{path}: not a run record ({error})."
-        raise UserError(sentence) from error
-    final = record.final
-    if (record.status == "finished") != (final is not None):
-        raise UserError(f"{path}: status {record.status!r} does not go with what the record holds; not used.")
-    if final is not None:
-        for name in ("train_error", "test_error"):
-            value = getattr(final, name)
-            if not (isinstance(value, int | float) and math.isfinite(value) and 0.0 <= value <= 1.0):
-                raise UserError(f"{path}: final.{name} is {value!r}, not a fraction between 0 and 1; not used.")
-        for name in ("train_examples", "test_examples"):
-            seen, there = getattr(final, name), getattr(record.data, name)
-            if seen != there:
-                raise UserError(f"{path}: final.{name} counts {seen} examples, the data set has {there}; not used.")
-    return record
 
 
 def _unfinished(directory: Path, warnings: list[str]) -> Unfinished:

@@ -13,14 +13,14 @@ from typing import Any
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.data.batches import epochs_done, training_batches
 from resnet_jax.models import summary
-from resnet_jax.record import Cost, DataFacts, Final, MetricsLine, RunRecord
+from resnet_jax.record import RECORD_FILE, Cost, DataFacts, Final, MetricsLine, RunRecord
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.checkpoint import Checkpoints
 from resnet_jax.training.directory import RunDirectory
 from resnet_jax.training.environment import describe
 from resnet_jax.training.metrics import StepReport, Totals
 from resnet_jax.training.progress import Display, Silent
-from resnet_jax.training.setup import Setup, prepare
+from resnet_jax.training.setup import Setup, check_machine, prepare
 from resnet_jax.training.state import TrainState
 
 # Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
@@ -59,6 +59,8 @@ def run(
       OSError: the directory cannot be written.
       Interrupted: `stop` said so.
     """
+    if not (directory / RECORD_FILE).exists():
+        check_machine(config)  # before the directory is made: a mistake leaves nothing behind
     with RunDirectory(directory, config) as place:
         finished = place.record()
         if finished is not None:

@@ -95,15 +95,24 @@ def resolve(config: ModelConfig, dataset: Dataset) -> ModelConfig:
     return dataclasses.replace(config, num_classes=dataset.num_classes)
 
 
+def check_machine(config: ExperimentConfig) -> Devices:
+    """The devices of a run, once it is sure that this process can run it.
+
+    Raises:
+      UserError: more devices than there are, or float64 without JAX's x64 mode.
+    """
+    if config.model.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
+        raise UserError("model.dtype: got 'float64', which needs JAX's x64 mode: set JAX_ENABLE_X64=1.")
+    return devices(config.parallel)
+
+
 def prepare(config: ExperimentConfig) -> Setup:
     """Loads the data, builds the net, places all on the devices and compiles the steps.
 
     Raises:
-      UserError: data missing or damaged, more devices than there are, float64 without JAX's x64 mode.
+      UserError: data missing or damaged, or what `check_machine` raises.
     """
-    if config.model.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
-        raise UserError("model.dtype: got 'float64', which needs JAX's x64 mode: set JAX_ENABLE_X64=1.")
-    where = devices(config.parallel)
+    where = check_machine(config)
     dataset = load(config.data)
     config = dataclasses.replace(config, model=resolve(config.model, dataset))
     stats = normalization(dataset.train.images, config.data)

@@ -29,8 +29,8 @@ from tests.parity.torch_resnet import TorchResNet
 
 pytestmark = pytest.mark.usefixtures("x64")
 
-# Float64 rounds at 1e-16; 20 layers and three steps make of that some 1e-14, in the plain net 1e-13. Another formula
-# is far off: BN scales without weight decay, about the smallest such slip, differ by MISSING.
+# Float64 rounds at 1e-16; 20 layers and three steps make of that some 1e-14, in the plain net 1e-13. Another formula is
+# far off: epsilon outside the root moves the loss by 2e-6, biases without weight decay their momentum by 2e-4.
 TOLERANCE = 1e-8
 STEPS, BATCH, SHAPE = 3, 8, (12, 10, 3)  # 12x10, 6x5, 3x3: even and odd sizes meet a stride of 2
 

@@ -1,0 +1,186 @@
+"""The command line as a stranger meets it: help, typos, wrong values, Ctrl-C."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import cli
+from experiments.configs import experiments
+from experiments.train import main as train_main
+from resnet_jax.config import override, to_dict
+from resnet_jax.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", *words], capture_output=True, text=True, cwd=cwd, env=environment, check=False
+    )
+
+
+MISTAKES = [
+    (("experiments.train", "digits-plain", "--model.depth=57"), "model.depth: got 57; legal: 6n+2"),
+    (("experiments.train", "digits-plain", "--model.shortcut=D"), "'none', 'A', 'B', 'C'"),
+    (("experiments.train", "digits-plain", "--train.batch-size=127", "--parallel.devices=2"), "does not divide"),
+    (("experiments.train", "digits-plain", "--model.depht=56"), "--model.depth"),
+    (("experiments.train", "digits-plain", "--model.depth=deep"), "deep"),
+    (("experiments.train", "digits-plane"), "did you mean 'digits-plain'?"),
+    (("experiments.train",), "experiment: none given"),
+    (("experiments.train", "digits-plain", "--parallel.devices=40", "--train.batch-size=40"), "got 40; legal: 1 to "),
+    (("experiments.sweep", "digits-dept"), "did you mean 'digits-depth'?"),
+    (("experiments.sweep", "digits-depth", "--dry-run", "--shard=3/2"), "shard: got '3/2'; legal: i/n"),
+    (("experiments.sweep", "digits-depth", "--dry-run", "--seeds", "1", "1"), "seeds: got [1, 1]"),
+    (("experiments.report", "nowhere"), "nowhere: no such directory"),
+    (("experiments", "trian"), "did you mean 'train'?"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), MISTAKES, ids=lambda v: " ".join(v) if isinstance(v, tuple) else "")
+def test_a_mistake_gets_a_sentence_and_status_2(words: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
+    done = command(*words, cwd=tmp_path)
+    assert done.returncode == cli.BAD_INPUT, done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) in ([], [tmp_path / "runs"])  # at most the folder of compiled programs
+
+
+def test_a_mistake_in_the_configuration_leaves_no_directory(tmp_path: Path) -> None:
+    command("experiments.train", "digits-plain", "--model.depth=57", cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_of_another_configuration(tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    place.mkdir()
+    kept = json.dumps(to_dict(override(experiments()["digits-plain"], {"model.depth": 32})))
+    (place / "config.json").write_text(kept)
+    done = command("experiments.train", "digits-plain", "--directory", str(place), cwd=tmp_path)
+    assert done.returncode == cli.BAD_INPUT
+    assert "holds a run of another configuration (model.depth: 32, 20" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (place / "config.json").read_text() == kept
+
+
+def test_a_half_written_record(tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    place.mkdir()
+    (place / "config.json").write_text(json.dumps(to_dict(experiments()["digits-plain"])))
+    (place / "record.json").write_text('{"study": "dig')
+    done = command("experiments.train", "digits-plain", "--directory", str(place), cwd=tmp_path)
+    assert done.returncode == cli.BAD_INPUT
+    assert "record.json: damaged or half-written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_where_a_directory_should_be(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("no directory")
+    done = command("experiments.train", "digits-plain", cwd=tmp_path)
+    assert done.returncode == cli.BAD_INPUT
+    assert done.stderr.startswith("error: ")
+    assert "Not a directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.EROFS, "Read-only file system"), (errno.ENOSPC, "No space left")])
+def test_a_file_system_that_refuses(
+    number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Simulated, since a test may run as root, for whom no directory is read-only.
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(SystemExit) as end:
+        cli.run_main(lambda: train_main(["digits-plain", "--runs", str(tmp_path / "runs")]))
+    assert end.value.code == cli.BAD_INPUT
+    stderr = capsys.readouterr().err
+    assert words in stderr
+    assert str(tmp_path / "runs" / "digits-plain") in stderr
+
+
+def test_a_defect_of_ours_keeps_its_traceback() -> None:
+    def broken() -> int:
+        raise KeyError("ours")
+
+    with pytest.raises(KeyError):
+        cli.run_main(broken)
+
+
+def test_help_names_every_field_of_the_configuration() -> None:
+    text = command("experiments.train", "digits-plain", "--help").stdout
+    for name in (
+        "--model.depth",
+        "--model.norm.epsilon",
+        "--optim.milestones",
+        "--train.batch-size",
+        "--seed",
+        "--runs",
+    ):
+        assert name in text
+
+
+def test_the_list_of_commands_experiments_and_studies() -> None:
+    text = command("experiments").stdout
+    for name in ("experiments.train", "experiments.sweep", "experiments.report", "digits-plain", "digits-depth-long"):
+        assert name in text
+
+
+def test_summary_prints_the_papers_numbers() -> None:
+    # CIFAR's 853,018 less the two missing input channels of the stem, 2 * 9 * 16 weights.
+    done = command("experiments.train", "digits-plain", "--model.depth=56", "--summary")
+    assert done.returncode == cli.OK
+    assert "852,730" in done.stdout
+
+
+def test_first_word_prints_usage_for_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.first_word(["--help"], "train", "experiment", ["a", "b"])
+    assert end.value.code == cli.OK
+    assert "EXPERIMENT is one of\n  a\n  b" in capsys.readouterr().out
+    with pytest.raises(UserError, match="none given"):
+        cli.first_word(["--model.depth=20"], "train", "experiment", ["a"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_says_how_to_go_on_and_does(number: signal.Signals, tmp_path: Path) -> None:
+    words = ["experiments.train", "digits-resnet", "--model.depth=8", "--model.width=4", "--train.iterations=4000"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment
+    )
+    metrics = tmp_path / "runs" / "digits-resnet" / "resnet-8-width=4-iterations=4000-seed0" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not metrics.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == cli.INTERRUPTED
+    assert b"the same command goes on from there" in stderr
+    assert b"Traceback" not in stdout + stderr
+    before = metrics.read_bytes()
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment
+    )
+    while metrics.read_bytes() == before:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline + 120
+        time.sleep(0.1)
+    process.send_signal(number)
+    stdout, _ = process.communicate(timeout=60)
+    assert b"going on from the checkpoint of step" in stdout
+    assert metrics.read_bytes().startswith(before)
