@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,10 @@ STUDY = Study("tiny", TINY, grid(model__shortcut=("none", "A")), seeds=(0, 1))
 
 
 @pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
+def study(monkeypatch: pytest.MonkeyPatch) -> Study:
     monkeypatch.setattr(sweep, "studies", lambda: {"tiny": (STUDY, "a tiny study")})
     monkeypatch.setattr("experiments.cli.use_compilation_cache", lambda runs: None)
-    yield STUDY
+    return STUDY
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def test_shards_partition_the_runs(study: Study, ran: list[str], tmp_path: Path)
         sweep.main(["tiny", "--runs", str(tmp_path), "--shard", f"{i}/3"])
         parts.append(list(ran))
         ran.clear()
-    assert sorted(sum(parts, [])) == ALL
+    assert sorted(name for part in parts for name in part) == ALL
     assert [len(p) for p in parts] == [2, 1, 1]
 
 
