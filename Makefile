@@ -15,7 +15,7 @@ degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS)
 	$(BIN)/python -m experiments.report $(RUNS)/digits-depth
 
-# Is it degradation, or only too little training? About 40 minutes more.
+# Is it degradation, or only too little training? About 20 minutes more.
 control: degradation
 	$(BIN)/python -m experiments.sweep digits-depth-long --runs $(RUNS)
 	$(BIN)/python -m experiments.report $(RUNS)/digits-depth $(RUNS)/digits-depth-long
