@@ -197,8 +197,26 @@ class DataConfig(_Section):
 
     _section: typing.ClassVar[str] = "data"
 
-    source: Literal["digits"] = "digits"
-    """"digits": scikit-learn's 1,797 real handwritten digits, 8x8 pixels, embedded, no download."""
+    source: Literal["digits", "tfds", "folder", "npz"] = "digits"
+    """"digits": scikit-learn's 1,797 real handwritten digits, 8x8 pixels, embedded, no download; "tfds": `name` from
+    TensorFlow Datasets; "folder": images in <path>/{train,test}/<class>/; "npz": NumPy arrays in one file."""
+    name: str | None = None
+    """For "tfds": the data set's name, such as cifar10."""
+    path: str | None = None
+    """For "folder" and "npz": where the images are. For "tfds": its data directory, where not the usual one."""
+    image_size: int | None = None
+    """For "folder": resize every image to this height and width, in pixels; None: all must have one size already."""
+    bad_images: Literal["stop", "skip"] = "stop"
+    """For "folder": at an image that cannot be read, stop and name it, or leave it out and say how many were."""
+    train_subset: int | None = None
+    """Train on this many of the training images, each class in proportion, chosen by `split_seed`; None: on all."""
+    validation: int = 0
+    """Hold this many training images out, each class in proportion, chosen by `split_seed`, and evaluate on them along
+    the way; the test set is then evaluated once, at the last step. The paper's 45k/5k split: 5000."""
+    split_seed: int = 0
+    """Of `train_subset` and `validation`; apart from the run's seed, so that all seeds see the same images."""
+    placement: Literal["auto", "device", "host"] = "auto"
+    """Keep all images on the device, or feed them from the host batch by batch; "auto": on the device where they fit."""
     normalize: Literal["pixel_mean", "channel_mean_std"] = "pixel_mean"
     """Subtract the training set's mean image and nothing else (the paper), or standardise each channel."""
     pad: int = 0
@@ -208,6 +226,13 @@ class DataConfig(_Section):
 
     def _check(self) -> None:
         self._require(self.pad >= 0, "pad", "a whole number of at least 0")
+        needs = {"digits": None, "tfds": "name", "folder": "path", "npz": "path"}[self.source]
+        if needs is not None and not getattr(self, needs):
+            raise UserError(f"data.{needs}: got {getattr(self, needs)!r}; data.source={self.source!r} needs it.")
+        self._require(self.image_size is None or self.image_size >= 1, "image_size", "a whole number above 0, or None")
+        subset = self.train_subset
+        self._require(subset is None or subset >= 1, "train_subset", "a whole number above 0, or None")
+        self._require(self.validation >= 0, "validation", "a whole number of at least 0")
 
 
 @dataclass(frozen=True)

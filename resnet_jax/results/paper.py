@@ -75,7 +75,11 @@ _FREE = {
     "model.norm.scope",
     "model.norm.ghost_size",
     "data.source",  # DataFacts say what the data were
-    "data.directory",
+    "data.name",
+    "data.path",
+    "data.bad_images",
+    "data.split_seed",  # of no effect without a subset or a validation set
+    "data.placement",
     "optim.warmup",
     "optim.warmup_iterations",
     "optim.warmup_smoothing",
