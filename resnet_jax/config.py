@@ -216,7 +216,7 @@ class DataConfig(_Section):
     split_seed: int = 0
     """Of `train_subset` and `validation`; apart from the run's seed, so that all seeds see the same images."""
     placement: Literal["auto", "device", "host"] = "auto"
-    """Keep all images on the device, or feed them from the host batch by batch; "auto": on the device where they fit."""
+    """Keep all images on the device, or feed them from the host in batches; "auto": on the device where they fit."""
     normalize: Literal["pixel_mean", "channel_mean_std"] = "pixel_mean"
     """Subtract the training set's mean image and nothing else (the paper), or standardise each channel."""
     pad: int = 0
