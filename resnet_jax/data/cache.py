@@ -1,0 +1,179 @@
+"""Decoded images kept in one file, so that they are decoded once.
+
+The file: a line that names the format; a line of JSON (fingerprint, shapes, images left out); the bytes of training
+images, training labels (little-endian int32), test images, test labels; the SHA-256 of all before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import PIL
+
+from resnet_jax.data import decode, memory
+from resnet_jax.data.dataset import Split
+from resnet_jax.data.layout import ImageFile, shown
+
+MAGIC = b"resnet_jax images 1\n"
+LABEL = np.dtype("<i4")
+STEP = 1 << 24  # bytes read, written and digested at a time
+HEADER_LIMIT = 1 << 26  # bytes; names of images left out may be many
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is kept of a folder."""
+
+    train: Split
+    test: Split
+    left_out: tuple[str, ...]
+    """Images that could not be read, with the reasons."""
+
+
+class _Unusable(Exception):
+    """Why a cache cannot be used, as a clause."""
+
+
+def place(root: str, *, image_size: int | None, bad_images: str) -> Path:
+    """Where the images of a folder, read in this way, are kept: one file, replaced when the folder changes.
+
+    Raises:
+      OSError: there is no home folder to put it in.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        # A relative path is not to be used, says the XDG Base Directory Specification.
+        base = Path(given) if os.path.isabs(given) else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise OSError("no home folder is known") from error
+    whole = os.path.realpath(root)
+    digest = hashlib.sha256(os.fsencode(whole) + f"\0{image_size}\0{bad_images}".encode()).hexdigest()[:16]
+    name = re.sub(r"[^\w.-]", "_", os.path.basename(whole), flags=re.ASCII)[:64]
+    return base / "resnet_jax" / f"{name}-{image_size or 'as-stored'}-{digest}.images"
+
+
+def fingerprint(files: Iterable[ImageFile], *, image_size: int | None, bad_images: str) -> str:
+    """Of the images, by names, sizes and times of change, and of the way they are read; hexadecimal SHA-256."""
+    rules = f"{decode.VERSION} Pillow {PIL.__version__} {image_size} {bad_images}\n"
+    digest = hashlib.sha256(rules.encode())
+    for file in files:
+        digest.update(os.fsencode(file.relative) + f"\0{file.size}\0{file.mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def read(path: Path, key: str, tell: Callable[[str], None]) -> Contents | None:
+    """What `write` kept under this fingerprint, or None; a file that is damaged or of another state is removed.
+
+    Raises:
+      UserError: the images need more memory than there is.
+    """
+    try:
+        with path.open("rb") as file:
+            return _parse(file, key)
+    except FileNotFoundError:
+        return None
+    except (_Unusable, OSError) as error:
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        with contextlib.suppress(OSError):
+            path.unlink()
+        tell(f"the cache {shown(str(path))} is dropped, for {reason}; the images are read again.")
+        return None
+
+
+def write(path: Path, key: str, contents: Contents, tell: Callable[[str], None]) -> None:
+    """Keeps `contents` for `read`; where that cannot be, a sentence says so, and no part of a file is left."""
+    size = sum(s.images.nbytes + s.labels.nbytes for s in (contents.train, contents.test))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Asked first: filling the disk, if only for a moment, would break other programs.
+        if shutil.disk_usage(path.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        number, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        try:
+            with os.fdopen(number, "wb") as file:
+                _dump(file, key, contents)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        tell(
+            f"the decoded images ({memory.gigabytes(size)}) cannot be kept in {shown(str(path.parent))} "
+            f"({error.strerror or error}), so the next start decodes them again."
+        )
+    else:
+        tell(f"kept for the next start in {shown(str(path))} ({memory.gigabytes(size)}).")
+
+
+def _dump(file: BinaryIO, key: str, contents: Contents) -> None:
+    digest = hashlib.sha256()
+
+    def put(data: bytes | memoryview) -> None:
+        for start in range(0, len(data), STEP):
+            piece = data[start : start + STEP]
+            digest.update(piece)
+            file.write(piece)
+
+    head = {
+        "fingerprint": key,
+        "train": contents.train.images.shape,
+        "test": contents.test.images.shape,
+        "left_out": contents.left_out,
+    }
+    put(MAGIC + json.dumps(head).encode() + b"\n")
+    for split in (contents.train, contents.test):
+        for array in (split.images, split.labels.astype(LABEL)):
+            put(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    file.write(digest.digest())
+
+
+def _parse(file: BinaryIO, key: str) -> Contents:
+    magic, line = file.readline(len(MAGIC)), file.readline(HEADER_LIMIT)
+    digest = hashlib.sha256(magic + line)
+    try:
+        head: dict[str, Any] = json.loads(line)
+        shapes = [tuple(int(n) for n in head[part]) for part in ("train", "test")]
+        left_out = tuple(str(name) for name in head["left_out"])
+        found = head["fingerprint"]
+        usual = magic == MAGIC and all(len(shape) == 4 and min(shape) > 0 for shape in shapes)
+    except (ValueError, KeyError, TypeError):  # not UTF-8, not JSON, or not what `write` wrote
+        usual = False
+    if not usual:
+        raise _Unusable("it is damaged")
+    if found != key:
+        raise _Unusable("the images, or the way to read them, have changed since")
+    sizes = [int(np.prod(shape, dtype=object)) + LABEL.itemsize * shape[0] for shape in shapes]
+    # Compared before memory is taken: so damaged numbers cannot ask for more than the file has.
+    if len(magic) + len(line) + sum(sizes) + digest.digest_size != os.fstat(file.fileno()).st_size:
+        raise _Unusable("it is truncated")
+    memory.require(sum(sizes), "the decoded images", "use fewer images, or smaller ones (--data.image-size)")
+    splits = []
+    for shape in shapes:
+        images, labels = np.empty(shape, np.uint8), np.empty(shape[0], LABEL)
+        for array in (images, labels):
+            rest = array.reshape(-1).view(np.uint8).data
+            while len(rest):
+                piece = rest[:STEP]
+                if file.readinto(piece) != len(piece):  # type: ignore[attr-defined]  # BinaryIO lacks it, files do not
+                    raise _Unusable("it is truncated")
+                digest.update(piece)
+                rest = rest[STEP:]
+        splits.append(Split(images, labels.astype(np.int32)))
+    if file.read() != digest.digest():
+        raise _Unusable("it is damaged")
+    return Contents(splits[0], splits[1], left_out)

@@ -1,0 +1,229 @@
+"""From image files to uint8 arrays, through Pillow, in parallel.
+
+What each mode becomes. In colour: Pillow's `convert("RGB")`, which drops an alpha channel and looks up a palette. In
+grey: `convert("L")`. 16-bit grey is scaled to 8 bits, v / 257 rounded; Pillow's own conversion would clip it.
+(16-bit colour reaches us with 8 bits: Pillow keeps the upper byte.) Of several frames the first is taken. An
+orientation in the EXIF data is applied. Resizing is torchvision's Resize and CenterCrop: the shorter side to the size,
+bilinear with antialiasing, then the square in the middle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from resnet_jax.data.dataset import Images
+
+VERSION = 1
+"""Of the rules above: a cache made by other rules is not used."""
+# By content, whatever the file's name says. No more than these: Pillow's EPS reader would start another program.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+GREY_MODES = frozenset(["1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N", "I"])
+NO_RANGE = "its pixels are 32-bit numbers of no known range; save it with 8 or 16 bits a channel"
+CHUNK = 32  # images a task: the bar still moves with large images, and small ones are not all overhead
+
+T = TypeVar("T")
+
+
+class Unreadable(Exception):
+    """An image that cannot be had; the message is the reason, as a clause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of its image before it is decoded; sizes in pixels, as seen upright."""
+
+    height: int
+    width: int
+    grey: bool
+
+
+def header(path: str, *, upright: bool = True) -> Header:
+    """Reads the size and mode of the image at `path`.
+
+    Args:
+      upright: look for an EXIF orientation, which may swap height and width.
+
+    Raises:
+      Unreadable: it is missing, empty, not an image, damaged, or too large to be decoded.
+    """
+    with _reasons(), _open(path) as image:
+        grey = image.mode in GREY_MODES
+        _require_range(image)
+        if upright and image.width != image.height and _orientation(image) >= 5:
+            _turn(image)  # rare, so by decoding; formats differ in whether the size is already swapped
+        return Header(image.height, image.width, grey)
+
+
+def decode(path: str, *, channels: int, size: int | None) -> Images:
+    """The image at `path`: [H, W, channels] uint8, [size, size, channels] where a size is given.
+
+    Args:
+      channels: 3 for colour; 1 for grey, of grey images only.
+      size: height and width in pixels; None: as stored.
+
+    Raises:
+      Unreadable: see `header`; or it is truncated.
+    """
+    with _reasons(), _open(path) as stored:
+        _require_range(stored)
+        _turn(stored)
+        image = _eight_bits(stored, "L" if channels == 1 else "RGB")
+        if size is not None:
+            image = _square(image, size)
+        # Copied out while the file is open: the array is Pillow's own memory.
+        return np.array(image).reshape(image.height, image.width, channels)
+
+
+def headers(paths: Sequence[str], *, upright: bool, advance: Callable[[int], None]) -> Iterator[Header | Unreadable]:
+    """The header of each image, in order; `advance` is told how many more are done. See `header`."""
+
+    def work(i: int) -> Header | Unreadable:
+        try:
+            return header(paths[i], upright=upright)
+        except Unreadable as reason:
+            return reason
+
+    return _in_order(work, len(paths), advance)
+
+
+def fill(
+    images: Images, paths: Sequence[str], *, size: int | None, advance: Callable[[int], None]
+) -> Iterator[Unreadable | None]:
+    """Decodes each image into its row of `images` [N, H, W, C]; gives None, or why a row is left as it was, in order.
+
+    See `decode` and `headers`.
+    """
+
+    def work(i: int) -> Unreadable | None:
+        try:
+            image = decode(paths[i], channels=images.shape[3], size=size)
+        except Unreadable as reason:
+            return reason
+        if image.shape != images.shape[1:]:
+            return Unreadable(f"it is {image.shape[1]}x{image.shape[0]} pixels, which its header does not say")
+        images[i] = image
+        return None
+
+    return _in_order(work, len(paths), advance)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow's warnings off, in all threads: of damaged metadata, which are not used here.
+
+    One stays, as an error: of an image so large that decoding it would take absurd memory.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _in_order(work: Callable[[int], T], count: int, advance: Callable[[int], None]) -> Iterator[T]:
+    """work(0), work(1), ... from a pool of threads; what is not begun when the caller leaves is not done.
+
+    Threads, for Pillow decodes and resizes outside Python's lock. Images of 32x32 pixels take most of their time in
+    Python, so there threads gain nothing; processes would, but importing the caller's program again in each costs as
+    much as some ten thousand such images do.
+    """
+
+    def chunk(start: int) -> list[T]:
+        return [work(i) for i in range(start, min(start + CHUNK, count))]
+
+    pool = ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
+    try:
+        for results in pool.map(chunk, range(0, count, CHUNK)):
+            advance(len(results))
+            yield from results
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    # The cores this process may use, where the system tells: a container may have fewer than the machine.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _reasons() -> Iterator[None]:
+    """Any failure of Pillow's as Unreadable."""
+    try:
+        yield
+    except (Unreadable, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Unreadable(
+            f"it has more than the {Image.MAX_IMAGE_PIXELS or 0:,} pixels that are safe to decode"
+        ) from None
+    except UnidentifiedImageError:
+        raise Unreadable(f"it is no image in a format that is read here ({', '.join(FORMATS)})") from None
+    except OSError as error:
+        raise Unreadable(_clause(error.strerror or str(error))) from None
+    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
+        raise Unreadable(_clause(str(error) or type(error).__name__)) from None
+
+
+def _clause(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")
+
+
+def _open(path: str) -> Image.Image:
+    # Read at once: Pillow would go back to the file in small steps.
+    with open(path, "rb") as file:
+        content = file.read()
+    if not content:
+        raise Unreadable("it is empty (0 bytes)")
+    return Image.open(io.BytesIO(content), formats=FORMATS)
+
+
+def _require_range(image: Image.Image) -> None:
+    # Mode I, 32-bit whole numbers, is also how some versions of Pillow open 16-bit PNG and PPM files.
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        raise Unreadable(NO_RANGE)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(0x0112, 1)
+    except Exception:  # damaged EXIF data; the pixels may well be whole, which decoding will show
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _turn(image: Image.Image) -> None:
+    """Applies the EXIF orientation in place; an orientation that cannot be read is none, as in image viewers."""
+    image.load()  # outside the next block: what fails in there is metadata
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I"):  # "I" is in the range of 16 bits here, see _require_range
+        values: npt.NDArray[np.uint32] = np.asarray(image).astype(np.uint32)
+        # v / 257 rounded: 257 is odd, so there are no halves.
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    # Pillow would carry a transparent colour over, and warn where it cannot.
+    image.info.pop("transparency", None)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _square(image: Image.Image, size: int) -> Image.Image:
+    short = min(image.size)
+    width, height = (int(size * side / short) for side in image.size)
+    if width * height > (Image.MAX_IMAGE_PIXELS or np.inf):
+        raise Unreadable(f"it is so narrow ({image.width}x{image.height}) that resized it would be {width}x{height}")
+    if (width, height) != image.size:
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return image.crop((left, top, left + size, top + size)) if width != height else image

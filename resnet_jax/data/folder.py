@@ -1,0 +1,195 @@
+"""A folder of images as a data set: <root>/{train,test}/<class>/<image>, or ImageNet's train and val.
+
+Where the images are is `layout`'s matter, pixels are `decode`'s, and `cache` makes the second start fast.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import rich
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from resnet_jax.data import cache, decode, layout, memory
+from resnet_jax.data.cache import Contents
+from resnet_jax.data.dataset import Dataset, Images, Split
+from resnet_jax.data.layout import ImageFile, Listing, shown, some
+from resnet_jax.errors import UserError
+
+CLASSES_TOLD = 10
+IMAGENET_SIZE = 224  # suggested for large images (He et al. 2015, Sec. 3.4)
+
+
+def load(path: str, *, image_size: int | None, bad_images: str, tell: Callable[[str], None]) -> Dataset:
+    """The images below `path`, decoded, or from the cache if nothing has changed since they were.
+
+    Images are [N, H, W, C] uint8 in the order of their classes' and files' names; C = 1 if every image is grey,
+    training and test, else 3. Memory: the arrays themselves and little more.
+
+    Args:
+      path: the folder; see `layout.scan`.
+      image_size: height and width in pixels that every image is resized to; None: all have one size already.
+      bad_images: "stop" at an image that cannot be read, or "skip" it.
+      tell: is told, a line at a time, of the classes, of what is passed over or left out, and of the cache.
+
+    Raises:
+      UserError: the folder is not as `layout.scan` needs it, an image cannot be read, a class has no readable image,
+        sizes differ and no image_size is given, or the images need more memory than there is.
+    """
+    assert bad_images in ("stop", "skip")
+    listing = layout.scan(path)
+    for note in listing.notes:
+        tell(note)
+    name = f"{shown(os.path.basename(os.path.abspath(listing.root)))} (folder)"
+    key = cache.fingerprint((*listing.train, *listing.test), image_size=image_size, bad_images=bad_images)
+    try:
+        place = cache.place(listing.root, image_size=image_size, bad_images=bad_images)
+    except OSError as error:
+        tell(f"{error}, so the decoded images are not kept for the next start.")
+        place = None
+    contents = None if place is None else cache.read(place, key, tell)
+    if contents is None:
+        contents = _decoded(listing, image_size, bad_images == "skip", tell)
+        if place is not None:
+            cache.write(place, key, contents, tell)
+    if contents.left_out:
+        tell(f"images that cannot be read, left out: {len(contents.left_out):,} ({some(contents.left_out)}).")
+    dataset = Dataset(name=name, train=contents.train, test=contents.test, class_names=listing.class_names)
+    height, width, channels = dataset.image_shape
+    tell(
+        f"{name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, {height}x{width}x{channels}, "
+        f"{dataset.num_classes:,} classes: {some(dataset.class_names, CLASSES_TOLD)}."
+    )
+    return dataset
+
+
+def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str], None]) -> Contents:
+    """Two passes: over the headers, for the arrays' shape and early errors, and over the pixels."""
+    files = (*listing.train, *listing.test)
+    start = time.monotonic()
+    with decode.quiet(), _progress(len(files), tell) as advance:
+        left_out: list[str] = []
+        readable: list[ImageFile] = []
+        heads: list[decode.Header] = []
+        # With a size given, the shape does not depend on the images' own, nor on which way up they are.
+        found = decode.headers([file.path for file in files], upright=size is None, advance=advance)
+        for file, head in zip(files, found, strict=True):
+            if isinstance(head, decode.Unreadable):
+                left_out.append(_bad(file, head, skip))
+            else:
+                readable.append(file)
+                heads.append(head)
+        train = [file for file in readable if file.relative.startswith("train/")]
+        test = readable[len(train) :]
+        _require_classes(listing, train, test)
+        shape = _shape(readable, heads, size)
+        _require_memory(len(files), shape, size)
+        splits = []
+        for part in (train, test):
+            images = np.empty((len(part), *shape), np.uint8)
+            reasons = decode.fill(images, [file.path for file in part], size=size, advance=advance)
+            kept = []
+            for i, reason in enumerate(reasons):
+                if reason is None:
+                    kept.append(i)
+                else:
+                    left_out.append(_bad(part[i], reason, skip))
+            part[:] = [part[i] for i in kept]
+            labels = np.array([file.label for file in part], np.int32)
+            splits.append(Split(_close_gaps(images, kept), labels))
+    _require_classes(listing, train, test)
+    tell(f"decoded {len(files):,} images in {time.monotonic() - start:.1f} s.")
+    return Contents(splits[0], splits[1], tuple(left_out))
+
+
+def _bad(file: ImageFile, reason: decode.Unreadable, skip: bool) -> str:
+    """The line for an image left out; with `skip` off, the end of the run."""
+    if not skip:
+        raise UserError(
+            f"{shown(file.path)} cannot be read as an image: {reason}; mend it or remove it, or use "
+            "--data.bad-images=skip, which leaves such images out."
+        )
+    return f"{shown(file.relative)} ({reason})"
+
+
+def _require_classes(listing: Listing, train: Sequence[ImageFile], test: Sequence[ImageFile]) -> None:
+    for files, all_files in ((train, listing.train), (test, listing.test)):
+        gone = {file.label for file in all_files} - {file.label for file in files}
+        if gone:
+            first = next(file for file in all_files if file.label == min(gone))
+            raise UserError(
+                f"data.path: no image of the class folder {shown(os.path.dirname(first.path))} can be read, such as "
+                f"{shown(os.path.basename(first.path))}; mend them, or remove the class from training and test."
+            )
+
+
+def _shape(files: Sequence[ImageFile], heads: Sequence[decode.Header], size: int | None) -> tuple[int, int, int]:
+    """Height, width and channels that all images will have."""
+    channels = 1 if all(head.grey for head in heads) else 3
+    if size is not None:
+        return size, size, channels
+    first = heads[0]
+    for file, head in zip(files, heads, strict=True):
+        if (head.height, head.width) != (first.height, first.width):
+            short = min(first.height, first.width, head.height, head.width, IMAGENET_SIZE)
+            raise UserError(
+                f"images differ in size: {shown(files[0].path)} is {first.width}x{first.height} pixels and "
+                f"{shown(file.path)} is {head.width}x{head.height}; have all resized to one size, "
+                f"such as --data.image-size={short}."
+            )
+    return first.height, first.width, channels
+
+
+def _require_memory(count: int, shape: tuple[int, int, int], size: int | None) -> None:
+    height, width, channels = shape
+    memory.require(
+        count * height * width * channels,
+        f"{count:,} images of {height}x{width}x{channels}",
+        f"have them resized to less with --data.image-size ({'now ' + str(size) if size else 'now not set'}), "
+        "or use a folder with fewer images",
+    )
+
+
+def _close_gaps(images: Images, kept: Sequence[int]) -> Images:
+    """The rows that were decoded, moved up in place: a copy would double the memory."""
+    for new, old in enumerate(kept):
+        if new != old:
+            images[new] = images[old]
+    return images[: len(kept)]
+
+
+@contextlib.contextmanager
+def _progress(count: int, tell: Callable[[str], None]) -> Iterator[Callable[[int], None]]:
+    """A bar over both passes on a terminal; a line at the start elsewhere."""
+    # Rich's shared console: where it already shows something live, this bar joins it.
+    console = rich.get_console()
+    if not console.is_terminal:
+        tell(f"decoding {count:,} images.")
+    bar = Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    done = 0
+    headers = bar.add_task("looking at images", total=count)
+    pixels = bar.add_task("decoding images", total=count, start=False)
+
+    def advance(more: int) -> None:
+        nonlocal done
+        if done == count:
+            bar.start_task(pixels)
+        done += more
+        bar.advance(headers if done <= count else pixels, more)
+
+    with bar:
+        yield advance

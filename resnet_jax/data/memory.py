@@ -1,0 +1,53 @@
+"""How much memory there is, asked before it is taken: Linux kills a process that takes too much, without a word."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from resnet_jax.errors import UserError
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def available() -> int | None:
+    """Bytes that can be taken without swapping, no more than a container may have; None where nothing tells."""
+    known = [size for size in (_free(), _limit()) if size is not None]
+    return min(known, default=None)
+
+
+def require(size: int, what: str, remedy: str) -> None:
+    """Makes sure that `size` bytes are to be had.
+
+    Raises:
+      UserError: they are not; its sentence starts with `what`, such as "10 images of 2x2x3", and ends with `remedy`.
+    """
+    there = available()
+    if there is not None and size > there:
+        raise UserError(f"{what} need {gigabytes(size)} of memory and {gigabytes(there)} are available; {remedy}.")
+
+
+def gigabytes(size: int) -> str:
+    """A number of bytes as people write it: "184 MB", "1.2 GB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size:,} bytes"
+
+
+def _free() -> int | None:
+    try:
+        for line in MEMINFO.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    try:  # not Linux: all memory is the best that is known
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _limit() -> int | None:
+    try:
+        return int(CGROUP_LIMIT.read_text())
+    except (OSError, ValueError):  # no control group, or "max"
+        return None
