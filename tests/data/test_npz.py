@@ -1,0 +1,145 @@
+"""NumPy files: what is read is what was saved, and what cannot be used is refused in a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from resnet_jax.data import npz
+from resnet_jax.errors import UserError
+
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (12, 5, 4, 3), dtype=np.uint8)
+GREY = COLOUR[..., 0]
+LABELS = np.array([0, 1, 2] * 4)
+
+
+def arrays(**changes: Any) -> dict[str, Any]:
+    whole = {
+        "train_images": COLOUR,
+        "train_labels": LABELS,
+        "test_images": COLOUR[:3],
+        "test_labels": LABELS[:3],
+        **changes,
+    }
+    return {key: value for key, value in whole.items() if value is not None}
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., str]:
+    def write(**changes: Any) -> str:
+        path = tmp_path / "toys.npz"
+        np.savez(path, **arrays(**changes))
+        return str(path)
+
+    return write
+
+
+def refused(path: str | Path, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        npz.load(str(path))
+    message = str(caught.value).replace(str(path), "PATH")
+    assert message.startswith("data.path: ")
+    assert re.findall(r"\.(?:\s|$)", message) == ["."]  # one sentence
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.int64, np.uint64, ">i2"])
+def test_images_and_labels_are_those_saved(save: Callable[..., str], dtype: Any) -> None:
+    data = npz.load(save(train_labels=LABELS.astype(dtype)))
+    assert data.name == "toys (npz)"
+    np.testing.assert_array_equal(data.train.images, COLOUR)
+    np.testing.assert_array_equal(data.test.images, COLOUR[:3])
+    np.testing.assert_array_equal(data.train.labels, LABELS)
+    assert data.train.labels.dtype == np.int32
+    assert data.class_names == ("0", "1", "2")
+
+
+def test_grey_images_get_a_channel_and_compressed_files_are_read(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "grey.npz", **arrays(train_images=GREY, test_images=GREY[:3, ..., None]))
+    data = npz.load(str(tmp_path / "grey.npz"))
+    assert data.image_shape == (5, 4, 1)
+    np.testing.assert_array_equal(data.train.images[..., 0], GREY)
+
+
+def test_kerass_keys_and_shapes(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "cifar.npz", x_train=COLOUR, y_train=LABELS[:, None], x_test=COLOUR[:3], y_test=LABELS[:3, None]
+    )
+    data = npz.load(str(tmp_path / "cifar.npz"))
+    np.testing.assert_array_equal(data.train.images, COLOUR)
+    np.testing.assert_array_equal(data.train.labels, LABELS)
+
+
+@pytest.mark.parametrize("names", [["cat", "dog", "frog", "hörse"], [b"cat", b"dog", b"frog", "hörse".encode()]])
+def test_class_names(save: Callable[..., str], names: list[Any]) -> None:
+    # One class more than there are labels: a class may be missing from a small set.
+    assert npz.load(save(class_names=np.array(names))).class_names == ("cat", "dog", "frog", "hörse")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"train_images": None}, "has test_images, test_labels, train_labels; needed: train_images, .* x_train"),
+        ({"test_labels": None}, "has test_images, train_images, train_labels; needed"),
+        ({"train_images": np.array([object()] * 12)}, "train_images in .* holds pickled Python objects"),
+        ({"class_names": np.array(["a", "b", "c"], dtype=object)}, r"class_names in .* pickled .*dtype=str"),
+        ({"train_images": COLOUR / 255.0}, r"dtype float64; legal: uint8; convert with np\.rint\(images \* 255\)"),
+        ({"test_images": COLOUR[:3].astype(np.int64)}, r"test_images .* dtype int64; .* images\.astype"),
+        ({"train_images": COLOUR.reshape(12, -1)}, r"train_images .* shape \(12, 60\); legal: \[N, H, W\]"),
+        ({"train_images": COLOUR[:, :0]}, "none of them 0"),
+        ({"train_images": COLOUR[:0], "train_labels": LABELS[:0]}, "none of them 0"),
+        (
+            {"train_images": np.zeros((12, 3, 8, 8), np.uint8)},
+            r"channels first; legal: \[N, H, W, C\]; .*transpose\(0, 2, 3, 1\)",
+        ),
+        ({"train_labels": LABELS[:-1]}, "12 train_images and 11 train_labels; each image needs one label"),
+        ({"train_labels": LABELS.astype(float)}, "train_labels .* dtype float64; legal: whole numbers"),
+        ({"train_labels": np.eye(3, dtype=int)[LABELS]}, r"shape \(12, 3\); legal: \[N\]; .*argmax\(axis=1\)"),
+        ({"test_labels": LABELS[:3] - 1}, "test_labels .* the label -1; legal: whole numbers from 0"),
+        ({"train_labels": LABELS * 2**40}, "number the classes from 0"),
+        ({"train_labels": LABELS * 1000}, "labels up to 2,000 for 15 images"),
+        ({"class_names": np.array(["a", "b"])}, "labels up to 2 and 2 class_names; legal: labels from 0 to 1"),
+        ({"class_names": np.array([1, 2, 3])}, "class_names .* legal: strings"),
+        ({"train_labels": LABELS * 0, "test_labels": LABELS[:3] * 0}, "only one class"),
+    ],
+)
+def test_arrays_that_cannot_be_used(save: Callable[..., str], changes: dict[str, Any], sentence: str) -> None:
+    refused(save(**changes), sentence)
+
+
+def test_sizes_that_differ_between_training_and_test(save: Callable[..., str]) -> None:
+    with pytest.raises(UserError, match="must agree"):
+        npz.load(save(test_images=GREY[:3]))
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    refused(tmp_path / "none.npz", "there is no such file")
+    refused(tmp_path, "it is a folder")
+
+
+def test_files_that_are_no_npz(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    for content in (b"", b"some text", b"\x80\x04N."):
+        path.write_bytes(content)
+        refused(path, r"not an \.npz file, or it is truncated")
+    np.save(tmp_path / "x.npy", COLOUR)
+    refused(tmp_path / "x.npy", r"not an \.npz file")
+
+
+def test_a_truncated_file(save: Callable[..., str]) -> None:
+    path = Path(save())
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(path, "truncated")
+
+
+def test_a_flipped_byte(save: Callable[..., str]) -> None:
+    path = Path(save())
+    content = bytearray(path.read_bytes())
+    content[content.find(COLOUR.tobytes()) + 10] ^= 1
+    path.write_bytes(content)
+    refused(path, "train_images in .* cannot be read .*CRC.*; write the file again")
