@@ -1,10 +1,10 @@
 """From image files to uint8 arrays, through Pillow, in parallel.
 
 What each mode becomes. In colour: Pillow's `convert("RGB")`, which drops an alpha channel and looks up a palette. In
-grey: `convert("L")`. 16-bit grey is scaled to 8 bits, v / 257 rounded; Pillow's own conversion would clip it.
-(16-bit colour reaches us with 8 bits: Pillow keeps the upper byte.) Of several frames the first is taken. An
-orientation in the EXIF data is applied. Resizing is torchvision's Resize and CenterCrop: the shorter side to the size,
-bilinear with antialiasing, then the square in the middle.
+grey: `convert("L")`. A palette counts as colour, whatever its colours. 16-bit grey is scaled to 8 bits, v / 257
+rounded; Pillow's own conversion would clip it. (16-bit colour reaches us with 8 bits: Pillow keeps the upper byte.)
+Of several frames the first is taken. An orientation in the EXIF data is applied. Resizing is torchvision's Resize and
+CenterCrop: the shorter side to the size, bilinear with antialiasing, then the square in the middle.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ NO_RANGE = "its pixels are 32-bit numbers of no known range; save it with 8 or 1
 CHUNK = 32  # images a task: the bar still moves with large images, and small ones are not all overhead
 
 T = TypeVar("T")
+Results: TypeAlias = Generator[T, None, None]
 
 
 class Unreadable(Exception):
@@ -85,8 +86,11 @@ def decode(path: str, *, channels: int, size: int | None) -> Images:
         return np.array(image).reshape(image.height, image.width, channels)
 
 
-def headers(paths: Sequence[str], *, upright: bool, advance: Callable[[int], None]) -> Iterator[Header | Unreadable]:
-    """The header of each image, in order; `advance` is told how many more are done. See `header`."""
+def headers(paths: Sequence[str], *, upright: bool, advance: Callable[[int], None]) -> Results[Header | Unreadable]:
+    """The header of each image, in order; `advance` is told how many more are done. See `header`.
+
+    To be closed by the caller (contextlib.closing), as `fill` is: that ends the threads.
+    """
 
     def work(i: int) -> Header | Unreadable:
         try:
@@ -99,7 +103,7 @@ def headers(paths: Sequence[str], *, upright: bool, advance: Callable[[int], Non
 
 def fill(
     images: Images, paths: Sequence[str], *, size: int | None, advance: Callable[[int], None]
-) -> Iterator[Unreadable | None]:
+) -> Results[Unreadable | None]:
     """Decodes each image into its row of `images` [N, H, W, C]; gives None, or why a row is left as it was, in order.
 
     See `decode` and `headers`.
@@ -130,8 +134,8 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _in_order(work: Callable[[int], T], count: int, advance: Callable[[int], None]) -> Iterator[T]:
-    """work(0), work(1), ... from a pool of threads; what is not begun when the caller leaves is not done.
+def _in_order(work: Callable[[int], T], count: int, advance: Callable[[int], None]) -> Results[T]:
+    """work(0), work(1), ... from a pool of threads; what is not begun when the caller closes this is not done.
 
     Threads, for Pillow decodes and resizes outside Python's lock. Images of 32x32 pixels take most of their time in
     Python, so there threads gain nothing; processes would, but importing the caller's program again in each costs as

@@ -77,12 +77,13 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
         heads: list[decode.Header] = []
         # With a size given, the shape does not depend on the images' own, nor on which way up they are.
         found = decode.headers([file.path for file in files], upright=size is None, advance=advance)
-        for file, head in zip(files, found, strict=True):
-            if isinstance(head, decode.Unreadable):
-                left_out.append(_bad(file, head, skip))
-            else:
-                readable.append(file)
-                heads.append(head)
+        with contextlib.closing(found):
+            for file, head in zip(files, found, strict=True):
+                if isinstance(head, decode.Unreadable):
+                    left_out.append(_bad(file, head, skip))
+                else:
+                    readable.append(file)
+                    heads.append(head)
         train = [file for file in readable if file.relative.startswith("train/")]
         test = readable[len(train) :]
         _require_classes(listing, train, test)
@@ -93,11 +94,12 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
             images = np.empty((len(part), *shape), np.uint8)
             reasons = decode.fill(images, [file.path for file in part], size=size, advance=advance)
             kept = []
-            for i, reason in enumerate(reasons):
-                if reason is None:
-                    kept.append(i)
-                else:
-                    left_out.append(_bad(part[i], reason, skip))
+            with contextlib.closing(reasons):
+                for i, reason in enumerate(reasons):
+                    if reason is None:
+                        kept.append(i)
+                    else:
+                        left_out.append(_bad(part[i], reason, skip))
             part[:] = [part[i] for i in kept]
             labels = np.array([file.label for file in part], np.int32)
             splits.append(Split(_close_gaps(images, kept), labels))
