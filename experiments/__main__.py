@@ -35,7 +35,10 @@ def main() -> None:
     console.print("\nExperiments, for train:", highlight=False)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, config in experiments().items():
-        table.add_row(f"[bold]{name}", f"{config.model.net} on {config.data.source}, {config.train.iterations:,} steps")
+        table.add_row(
+            f"[bold]{name}",
+            f"{config.model.net} on {config.data.name or config.data.source}, {config.train.iterations:,} steps",
+        )
     console.print(table, highlight=False)
     console.print("\nStudies, for sweep:", highlight=False)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))

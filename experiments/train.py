@@ -18,8 +18,12 @@ from experiments import cli
 from experiments.configs import experiments
 from experiments.study import variant_name
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
+from resnet_jax.errors import UserError
 from resnet_jax.models import summary
 from resnet_jax.record import RunRecord
+
+PICTURES = (".png", ".svg", ".pdf", ".jpg")
+SHOWN = 32
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Train:
     """This run's directory, where the one made from its name will not do."""
     summary: bool = False
     """Print the net's stages, shapes, parameters and multiply-adds, and train nothing."""
+    show_batch: Path | None = None
+    """Write a picture of the first training images as the net sees them, with their classes; train nothing."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,6 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     chosen = tyro.cli(Train, default=Train(named[name]), args=options, prog=program, description=__doc__)
     if chosen.summary:
         print_summary(chosen.config)
+        return cli.OK
+    if chosen.show_batch is not None:
+        write_batch(chosen.config, chosen.show_batch)
         return cli.OK
     directory = chosen.directory or chosen.runs / name / _run_name(named[name], chosen.config)
     record = train(chosen.config, directory, study=name, compiled=chosen.runs)
@@ -99,6 +108,42 @@ def print_summary(config: ExperimentConfig) -> None:
         shape = " x ".join(map(str, row.output))
         table.add_row(row.name, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
     Console().print(table)
+
+
+def write_batch(config: ExperimentConfig, file: Path) -> None:
+    """Pictures the first images of a run, augmented by the code of its train step.
+
+    Raises:
+      UserError: the file's ending is none that a picture can have.
+    """
+    import jax.numpy as jnp
+    import numpy as np
+
+    from resnet_jax.data import load, normalization
+    from resnet_jax.data.augment import augment, normalize
+    from resnet_jax.data.batches import training_batches
+    from resnet_jax.results.images import image_grid
+    from resnet_jax.training.setup import run_keys
+
+    if file.suffix.lower() not in PICTURES:
+        raise UserError(f"show-batch: got {str(file)!r}; legal: a file that ends in {', '.join(PICTURES)}.")
+    dataset = load(config.data, print)
+    stats = normalization(dataset.train.images, config.data)
+    size = min(SHOWN, config.train.batch_size)
+    batch = next(training_batches(seed=config.seed, examples=len(dataset.train), batch_size=size, first_step=0))
+    mean, std = jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32)
+    images = normalize(jnp.asarray(dataset.train.images[batch.index]), mean, std)
+    _, key = run_keys(config.seed)
+    images = augment(
+        images, key, jnp.asarray(batch.epoch), jnp.asarray(batch.index), pad=config.data.pad, flip=config.data.flip
+    )
+    # Back to colours for the eye by channel: where the mean image was subtracted, a crop no longer lies on it.
+    shown = np.asarray(images) * stats.std + stats.mean.mean(axis=(1, 2), keepdims=True)
+    names = [dataset.class_names[label] for label in dataset.train.labels[batch.index]]
+    heading = f"{dataset.name}: the first {size} training images of seed {config.seed}, as the net sees them"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    image_grid(np.clip(shown, 0.0, 1.0), names, heading).savefig(file, dpi=200)
+    print(file)
 
 
 def _run_name(base: ExperimentConfig, config: ExperimentConfig) -> str:

@@ -48,6 +48,9 @@ class MetricsLine:
     test_loss: float | None
     test_error: float | None
     """On the whole test set, in eval mode; None where this epoch was not evaluated."""
+    validation_loss: float | None = None
+    validation_error: float | None = None
+    """On the validation set, where the run has one; then the test set waits for the last step."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,9 @@ class Final:
     test_loss: float
     test_error: float
     test_examples: int
+    validation_loss: float | None = None
+    validation_error: float | None = None
+    validation_examples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +200,9 @@ def _part(cls: type[_T], values: Any) -> _T:
     legal: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "str": (str,)}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # every part is a dataclass
         kinds = legal.get(str(field.type))
-        value = _mapping(values)[field.name]
+        if field.name not in _mapping(values) and field.default is not dataclasses.MISSING:
+            continue  # written by a version that did not have it yet
+        value = values[field.name]
         if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
             raise TypeError(f"{field.name} is {value!r}")
     return cls(**values)

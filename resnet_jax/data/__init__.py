@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
+import resnet_jax.data.split as split
 from resnet_jax.config import DataConfig
 from resnet_jax.data.dataset import Dataset, Normalization, Split, normalization
 
 __all__ = ["Dataset", "Normalization", "Split", "load", "normalization"]
 
 
-def load(config: DataConfig) -> Dataset:
-    """The data set that `config.source` names.
+def load(config: DataConfig, tell: Callable[[str], None] = lambda text: None) -> Dataset:
+    """The data set that `config` describes, reduced and with a validation set as it asks.
+
+    Args:
+      config: source, place and splits.
+      tell: is told what is worth knowing, a line at a time: classes, images left out, the cache.
 
     Raises:
       UserError: the data are missing or damaged; the message says what to do.
     """
-    # Imported on use: each source brings libraries that the others do not need.
-    assert config.source == "digits"
-    from resnet_jax.data import digits
+    dataset, validation = split.apply(
+        _whole(config, tell),
+        train_subset=config.train_subset,
+        validation=config.validation,
+        split_seed=config.split_seed,
+    )
+    return dataclasses.replace(dataset, validation=validation)
 
-    return digits.load()
+
+def _whole(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
+    # Imported on use: each source brings libraries that the others do not need.
+    if config.source == "digits":
+        import resnet_jax.data.digits as digits
+
+        return digits.load()
+    if config.source == "tfds":
+        import resnet_jax.data.tfds as tfds
+
+        assert config.name is not None
+        return tfds.load(config.name, data_dir=config.path, tell=tell)
+    assert config.path is not None
+    if config.source == "folder":
+        import resnet_jax.data.folder as folder
+
+        return folder.load(config.path, image_size=config.image_size, bad_images=config.bad_images, tell=tell)
+    import resnet_jax.data.npz as npz
+
+    return npz.load(config.path)

@@ -26,6 +26,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __bool__(self) -> bool:
+        return True  # an empty split is still one
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -40,9 +43,12 @@ class Dataset:
     train: Split
     test: Split
     class_names: tuple[str, ...]
+    validation: Split | None = None
+    """Held out of the training set, where the configuration asks for it."""
 
     def __post_init__(self) -> None:
-        for word, split in (("training", self.train), ("test", self.test)):
+        held_out = [("validation", self.validation)] if self.validation else []
+        for word, split in (("training", self.train), ("test", self.test), *held_out):
             if len(split) == 0:
                 raise UserError(f"{self.name}: the {word} set is empty.")
             assert split.images.dtype == np.uint8, "sources end in uint8"
@@ -76,7 +82,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 over arrays, shapes and class names, shortened to 16 hexadecimal digits."""
         digest = hashlib.sha256("\0".join(self.class_names).encode())
-        for split in (self.train, self.test):
+        for split in filter(None, (self.train, self.test, self.validation)):
             digest.update(repr(split.images.shape).encode())
             digest.update(np.ascontiguousarray(split.images).data)
             digest.update(np.ascontiguousarray(split.labels.astype("<i4")).data)

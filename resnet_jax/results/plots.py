@@ -135,14 +135,15 @@ def training_curves(comparison: Comparison) -> Figure:
         _from_zero(panels[0], most=100.0)
         handles = [Line2D([], [], color=colours[d], linewidth=1.7, label=f"{d} layers") for d in depths]
         handles.append(Line2D([], [], color=_GREY, linewidth=1.0, linestyle=(0, (4, 2)), label="training (running)"))
-        handles.append(Line2D([], [], color=_GREY, linewidth=1.7, label="test"))
+        handles.append(Line2D([], [], color=_GREY, linewidth=1.7, label=_watched(comparison.cells[0])))
         figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
         return figure
 
 
 def _curves(axes: Axes, cell: Variant, colour: str) -> None:
     """Both curves of one net; runs that diverged are drawn one by one, dotted, and end in a cross."""
-    kinds = (("running_error", 1.0, (0, (4, 2)), "training"), ("test_error", 1.7, "solid", "test"))
+    watched = _watched(cell)
+    kinds = (("running_error", 1.0, (0, (4, 2)), "training"), (f"{watched}_error", 1.7, "solid", watched))
     for name, width, style, label in kinds:
         lines = [_curve(run.metrics, name) for run in cell.finished]
         # Seeds of one configuration are measured at the same steps; a file cut short may lack some.
@@ -159,6 +160,11 @@ def _curves(axes: Axes, cell: Variant, colour: str) -> None:
             steps = sorted(line)
             axes.plot(steps, [line[s] for s in steps], color=colour, linewidth=1.0, linestyle=":", label="_diverged")
             axes.plot(steps[-1:], [line[steps[-1]]], color=colour, marker="x", linestyle="none", label="_diverged")
+
+
+def _watched(cell: Variant) -> str:
+    """What was evaluated along the way: the validation set where there is one, and the test set elsewhere."""
+    return "validation" if cell.config.data.validation else "test"
 
 
 def _curve(metrics: Sequence[MetricsLine], name: str) -> dict[int, float]:

@@ -20,11 +20,8 @@ from resnet_jax.training.directory import RunDirectory
 from resnet_jax.training.environment import describe
 from resnet_jax.training.metrics import StepReport, Totals
 from resnet_jax.training.progress import Display, Silent
-from resnet_jax.training.setup import Setup, check_machine, prepare
+from resnet_jax.training.setup import STEPS_AHEAD, Setup, check_machine, prepare
 from resnet_jax.training.state import TrainState
-
-# Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
-STEPS_AHEAD = 16
 
 
 class Interrupted(KeyboardInterrupt):
@@ -76,7 +73,7 @@ class _Run:
     ) -> None:
         self.config, self.place, self.study, self.display, self.stop = config, place, study, display, stop
         self.started = time.monotonic()
-        self.setup: Setup = prepare(config)
+        self.setup: Setup = prepare(config, display.note)
         self.checkpoints = Checkpoints(place.checkpoints, config.train.keep_checkpoints)
         self.totals = Totals()
         self.pending: deque[tuple[int, Any]] = deque()
@@ -115,7 +112,8 @@ class _Run:
         c, examples = self.config.train, len(self.setup.dataset.train)
         batches = training_batches(seed=self.config.seed, examples=examples, batch_size=c.batch_size, first_step=first)
         mark, marked_step = time.monotonic(), first
-        test: Totals | None = None
+        watched = "validation" if self.setup.dataset.validation else "test"
+        seen: dict[str, Totals] = {}
         for step in range(first + 1, c.iterations + 1):
             state, report = self.setup.train(state, next(batches))
             self.pending.append((step, report))
@@ -127,15 +125,16 @@ class _Run:
                 train_s = time.monotonic() - mark
                 self.images_per_second = (step - marked_step) * c.batch_size / train_s
                 due = last or (c.eval_every > 0 and epoch % c.eval_every == 0)
-                test = self.setup.evaluate(state, "test") if due else None
-                self._line(epoch, step, test)
+                splits = ({watched, "test"} if last else {watched}) if due else ()
+                seen = {split: self.setup.evaluate(state, split) for split in splits}
+                self._line(epoch, step, seen)
                 if c.checkpoint_every and epoch % c.checkpoint_every == 0 and not last:
                     self._save(state)
                 self.place.append_timing(step=step, train_s=train_s, eval_s=time.monotonic() - mark - train_s)
                 mark, marked_step = time.monotonic(), step
             if self.stop() and not last:
                 self._interrupt(state, step, time.monotonic() - mark)
-        return self._final(state, test)
+        return self._final(state, seen)
 
     def _drain(self, leave: int) -> None:
         """Takes in the reports of steps that are done, in order, and waits while more than `leave` are not."""
@@ -155,7 +154,8 @@ class _Run:
                 images_per_second=self.images_per_second,
             )
 
-    def _line(self, epoch: int, step: int, test: Totals | None) -> None:
+    def _line(self, epoch: int, step: int, seen: dict[str, Totals]) -> None:
+        test, validation = seen.get("test"), seen.get("validation")
         line = MetricsLine(
             epoch=epoch,
             step=step,
@@ -164,6 +164,8 @@ class _Run:
             running_error=self.totals.error,
             test_loss=test.mean_loss if test else None,
             test_error=test.error if test else None,
+            validation_loss=validation.mean_loss if validation else None,
+            validation_error=validation.error if validation else None,
         )
         self.place.append_metrics(line)
         self.display.line(line, self.images_per_second)
@@ -181,11 +183,10 @@ class _Run:
             f"the same command goes on from there."
         )
 
-    def _final(self, state: TrainState, test: Totals | None) -> Final:
+    def _final(self, state: TrainState, seen: dict[str, Totals]) -> Final:
+        test, validation = seen["test"], seen.get("validation")
         start = time.monotonic()
         train = self.setup.evaluate(state, "train")
-        if test is None:  # interrupted between the last step and the record
-            test = self.setup.evaluate(state, "test")
         self.place.append_timing(step=self.config.train.iterations, eval_s=time.monotonic() - start)
         return Final(
             step=self.config.train.iterations,
@@ -195,6 +196,9 @@ class _Run:
             test_loss=test.mean_loss,
             test_error=test.error,
             test_examples=test.examples,
+            validation_loss=validation.mean_loss if validation else None,
+            validation_error=validation.error if validation else None,
+            validation_examples=validation.examples if validation else None,
         )
 
     def _record(self, final: Final | None, diverged_at: int | None) -> RunRecord:

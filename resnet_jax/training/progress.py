@@ -94,13 +94,17 @@ class Live:
         self._progress.update(self._task, completed=step, numbers=numbers)
 
     def line(self, line: MetricsLine, images_per_second: float) -> None:
-        if line.test_error is not None:
-            self._test = f"  test {line.test_error:.1%}"
+        self._test = _evaluated(line, "  {} {:.1%}") or self._test
 
 
 def _summary(line: MetricsLine, total: int) -> str:
-    test = "" if line.test_error is None else f", test error {line.test_error:.2%}"
+    test = _evaluated(line, ", {} error {:.2%}")
     return (
         f"step {line.step}/{total}, epoch {line.epoch}, rate {line.learning_rate:g}, "
         f"loss {line.running_loss:.4f}, error {line.running_error:.2%}{test}"
     )
+
+
+def _evaluated(line: MetricsLine, form: str) -> str:
+    found = (("validation", line.validation_error), ("test", line.test_error))
+    return "".join(form.format(name, error) for name, error in found if error is not None)

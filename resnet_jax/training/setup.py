@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,31 +19,15 @@ from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.training import optim
 from resnet_jax.training import state as state_lib
+from resnet_jax.training.feed import Feed, feed
 from resnet_jax.training.metrics import StepReport, Sums, Totals
 from resnet_jax.training.parallel import Devices, devices
 from resnet_jax.training.state import TrainState
-from resnet_jax.training.step import EvalBatch, TrainBatch, eval_step, train_step
+from resnet_jax.training.step import eval_step, train_step
 
 Array = jax.Array
-
-
-class Resident(NamedTuple):
-    """All examples on every device: the training set, then the test set."""
-
-    images: Any
-    labels: Any
-
-
-class _TrainIndex(NamedTuple):
-    """Which examples a train step takes: [B] int32 each; from the host, or on the devices."""
-
-    epoch: Any
-    example: Any
-
-
-class _EvalIndex(NamedTuple):
-    example: Any
-    weight: Any
+# Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
+STEPS_AHEAD = 16
 
 
 @dataclass
@@ -55,26 +41,29 @@ class Setup:
     initial: TrainState
     """Before the first step, on the host."""
     compile_s: float
-    _resident: Resident
+    place: str
+    """For people: where the images are."""
+    _feed: Feed
     _key: Array
     _train: jax.stages.Compiled
     _eval: jax.stages.Compiled
 
     def train(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
         """Dispatches one train step; `state` is gone after the call. Nothing waits for the device."""
-        on_devices = self.devices.shard(_TrainIndex(batch.epoch, batch.index))
-        new, report = self._train(state, on_devices, self._resident, self._key)
+        on_devices = self.devices.shard(self._feed.train(batch))
+        new, report = self._train(state, on_devices, self._key, *self._feed.fixed)
         return new, report
 
     def evaluate(self, state: TrainState, split: str) -> Totals:
-        """Loss and error on all of a split ("train" or "test"), in eval mode, every example once."""
+        """Loss and error on all of a split ("train", "validation", "test"), in eval mode, every example once."""
         size = len(getattr(self.dataset, split))
-        offset = np.int32(0 if split == "train" else len(self.dataset.train))
-        pending: list[Sums] = []
-        for index, weight in eval_batches(size, self.config.train.eval_batch_size):
-            on_devices = self.devices.shard(_EvalIndex(index + offset, weight))
-            pending.append(self._eval(state, on_devices, self._resident))
+        pending: deque[Sums] = deque()
         totals = Totals()
+        for index, weight in eval_batches(size, self.config.train.eval_batch_size):
+            on_devices = self.devices.shard(self._feed.evaluate(split, index, weight))
+            pending.append(self._eval(state, on_devices, *self._feed.fixed))
+            if len(pending) > STEPS_AHEAD:
+                totals.add(self.devices.fetch(pending.popleft()))
         for sums in pending:
             totals.add(self.devices.fetch(sums))
         assert totals.examples == size, f"evaluated {totals.examples} of {size} {split} examples"
@@ -95,6 +84,12 @@ def resolve(config: ModelConfig, dataset: Dataset) -> ModelConfig:
     return dataclasses.replace(config, num_classes=dataset.num_classes)
 
 
+def run_keys(seed: int) -> tuple[Array, Array]:
+    """The keys of a run, by purpose: of the initial values, and of the augmentation."""
+    initial, augmentation = jax.random.split(jax.random.key(seed))
+    return initial, augmentation
+
+
 def check_machine(config: ExperimentConfig) -> Devices:
     """The devices of a run, once it is sure that this process can run it.
 
@@ -106,29 +101,33 @@ def check_machine(config: ExperimentConfig) -> Devices:
     return devices(config.parallel)
 
 
-def prepare(config: ExperimentConfig) -> Setup:
+def prepare(config: ExperimentConfig, tell: Callable[[str], None] = lambda text: None) -> Setup:
     """Loads the data, builds the net, places all on the devices and compiles the steps.
+
+    Args:
+      config: of the run.
+      tell: is told what is worth knowing about the data, a line at a time.
 
     Raises:
       UserError: data missing or damaged, or what `check_machine` raises.
     """
     where = check_machine(config)
-    dataset = load(config.data)
+    dataset = load(config.data, tell)
     config = dataclasses.replace(config, model=resolve(config.model, dataset))
     stats = normalization(dataset.train.images, config.data)
+    source = feed(config.data, dataset, where)
 
-    init_key, augment_key = jax.random.split(jax.random.key(config.seed))
+    init_key, augment_key = run_keys(config.seed)
     model = build(config.model)
     optimizer = optim.sgd(config.optim)
     initial = jax.device_get(state_lib.create(model, optimizer, init_key, dataset.image_shape))
 
     scoped = model.clone(stats_scope=where.batch_stats_scope(config.model.norm, config.train.batch_size))
 
-    def train(state: TrainState, at: _TrainIndex, resident: Resident, key: Array) -> tuple[TrainState, StepReport]:
-        batch = TrainBatch(resident.images[at.example], resident.labels[at.example], at.epoch, at.example)
+    def train(state: TrainState, at: Any, key: Array, *fixed: Any) -> tuple[TrainState, StepReport]:
         return train_step(
             state,
-            batch,
+            source.train_batch(at, *fixed),
             key,
             model=scoped,
             optimizer=optimizer,
@@ -137,34 +136,28 @@ def prepare(config: ExperimentConfig) -> Setup:
             axis_name=where.axis_name,
         )
 
-    def evaluate(state: TrainState, at: _EvalIndex, resident: Resident) -> Sums:
-        batch = EvalBatch(resident.images[at.example], resident.labels[at.example], at.weight)
+    def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:
+        batch = source.eval_batch(at, *fixed)
         return eval_step(state, batch, model=model, normalization=stats, axis_name=where.axis_name)
 
-    resident = where.replicate(
-        Resident(
-            np.concatenate([dataset.train.images, dataset.test.images]),
-            np.concatenate([dataset.train.labels, dataset.test.labels]),
-        )
-    )
     key = where.replicate(augment_key)
     state = where.replicate_state(initial)
     # Compiled ahead of the loop, so a run cannot compile its step twice: a later call of another shape is an error.
     start = time.monotonic()
     zeros = np.zeros(config.train.batch_size, np.int32)
-    compiled_train = where.compile(
-        train, state, where.shard(_TrainIndex(zeros, zeros)), resident, key, donate_state=True
-    )
+    at = where.shard(source.train(Batch(zeros, zeros)))
+    compiled_train = where.compile(train, state, at, key, *source.fixed, donate_state=True)
     zeros = np.zeros(config.train.eval_batch_size, np.int32)
-    at = where.shard(_EvalIndex(zeros, zeros.astype(np.float32)))
-    compiled_eval = where.compile(evaluate, state, at, resident, donate_state=False)
+    at = where.shard(source.evaluate("test", zeros, zeros.astype(np.float32)))
+    compiled_eval = where.compile(evaluate, state, at, *source.fixed, donate_state=False)
     return Setup(
         config=config,
         dataset=dataset,
         devices=where,
         initial=initial,
         compile_s=time.monotonic() - start,
-        _resident=resident,
+        place=source.place,
+        _feed=source,
         _key=key,
         _train=compiled_train,
         _eval=compiled_eval,

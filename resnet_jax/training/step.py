@@ -24,21 +24,23 @@ Array = jax.Array
 
 
 class TrainBatch(NamedTuple):
-    """Images [N, H, W, C] uint8, labels [N] int32, each example's epoch and its position in the
-    training set [N] int32."""
+    """Images [N, H, W, C] uint8, labels [N] int32, each example's epoch and position in the training set [N] int32.
 
-    images: Array
-    labels: Array
-    epoch: Array
-    example: Array
+    On the devices, or on the host before they are sent; so are those of an EvalBatch.
+    """
+
+    images: Any
+    labels: Any
+    epoch: Any
+    example: Any
 
 
 class EvalBatch(NamedTuple):
     """Images [N, H, W, C] uint8, labels [N] int32, weight [N] float32: 1, or 0 for padding."""
 
-    images: Array
-    labels: Array
-    weight: Array
+    images: Any
+    labels: Any
+    weight: Any
 
 
 def train_step(

@@ -1,0 +1,26 @@
+"""CIFAR-100 by depth: plain and residual nets of 20 to 110 layers, with CIFAR-10's recipe.
+
+    python -m experiments.prepare cifar100
+    python -m experiments.sweep cifar100-depth
+    python -m experiments.report runs/cifar100-depth
+
+He et al. 2015 give no CIFAR-100 numbers for these nets; 2016 (Table 3) give 25.16 % for a bottleneck net of 164 layers.
+
+Cost: that of cifar10-depth's nets of the same depth.
+"""
+
+from experiments.configs.cifar import RESNET, WARMUP
+from experiments.study import Study, grid
+from resnet_jax.config import override
+
+STUDIES = (
+    Study(
+        name="cifar100-depth",
+        base=override(RESNET, {"data.name": "cifar100"}),
+        variants=(
+            *grid(model__depth=(20, 32, 44, 56), model__shortcut=("none", "A")),
+            *({**net, **WARMUP} for net in grid(model__depth=(110,), model__shortcut=("none", "A"))),
+        ),
+        seeds=(0, 1, 2),
+    ),
+)

@@ -1,0 +1,73 @@
+"""ImageNet by depth: plain and residual 18 and 34, residual 50, 101 and 152 (He et al. 2015, Tables 2 and 3).
+
+    python -m experiments.sweep imagenet-depth --data.path=IMAGENET --dry-run
+    python -m experiments.report runs/imagenet-depth
+
+IMAGENET holds train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, and must fit in memory at 224 pixels (the whole of ILSVRC 2012
+takes 193 GB; a subset of classes less). What of the recipe is the paper's, and what is not, stands beside each number.
+
+Cost by multiply-adds of training, a run of 90 epochs: 6.2e17 (18 layers), 1.3e18 (34), 1.3e18 (50), 2.6e18 (101),
+3.9e18 (152): days to weeks on one GPU.
+"""
+
+from experiments.study import Study, grid
+from resnet_jax.config import (
+    BatchNormConfig,
+    DataConfig,
+    ExperimentConfig,
+    ModelConfig,
+    OptimConfig,
+    TrainConfig,
+)
+
+TRAIN_IMAGES = 1_281_167  # ILSVRC 2012
+BATCH = 256  # "a mini-batch size of 256" (2015, Sec. 3.4)
+EPOCH = TRAIN_IMAGES // BATCH
+
+BASE = ExperimentConfig(
+    model=ModelConfig(
+        family="imagenet",
+        depth=18,
+        shortcut="A",
+        # 2016, Appendix: 8 GPUs with 32 images each. The 2015 paper does not give its BN batch.
+        norm=BatchNormConfig(scope="ghost", ghost_size=32),
+    ),
+    data=DataConfig(
+        source="folder",
+        path="IMAGENET",
+        # Departs from the paper: one size for all, padded crops; the paper crops 224 from images whose shorter side is
+        # drawn from [256, 480], and augments colours. Images of several sizes cannot lie in one array.
+        image_size=224,
+        pad=32,
+        flip=True,
+        # Departs from the paper: it subtracts the mean image.
+        normalize="channel_mean_std",
+    ),
+    optim=OptimConfig(
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=1e-4,
+        # 2016, Appendix: "divided by 10 at 30 and 60 epochs". The 2015 paper divides when the error plateaus.
+        milestones=(30 * EPOCH, 60 * EPOCH),
+        decay_factor=0.1,
+    ),
+    train=TrainConfig(
+        iterations=90 * EPOCH,  # the 2015 paper: up to 60e4 iterations, about 120 epochs
+        batch_size=BATCH,
+        eval_batch_size=256,
+        eval_every=1,
+        checkpoint_every=1,
+    ),
+)
+
+STUDIES = (
+    Study(
+        name="imagenet-depth",
+        base=BASE,
+        variants=(
+            *grid(model__depth=(18, 34), model__shortcut=("none", "A")),  # Table 2
+            *grid(model__depth=(50, 101, 152), model__shortcut=("B",)),  # Table 3
+        ),
+        seeds=(0,),
+    ),
+)

@@ -1,0 +1,312 @@
+"""Download a data set of TensorFlow Datasets and prepare it as array_record, which is read without TensorFlow.
+
+python -m experiments.prepare cifar10
+
+Needs TensorFlow and a few hundred megabytes of it: pip install -e '.[prepare]', in a virtual environment of its own if
+you like. Data that TFDS has already prepared as tfrecord are converted where they are, without TensorFlow or network.
+Afterwards: python -m experiments.train EXPERIMENT --data.source=tfds --data.name=cifar10
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import json
+import os
+import queue
+import shutil
+import signal
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import tyro
+
+from experiments import cli
+from resnet_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from resnet_jax.data.tfds import Name
+
+NEEDED = ("tensorflow", "importlib_resources")
+PROBE_SECONDS = 5.0
+URLS_TOLD = 3
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """What is prepared, and where."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """The data set as TFDS has it: cifar10, cifar100, fashion_mnist, mnist, svhn_cropped, name/config, ..."""
+    data_dir: str | None = None
+    """Where prepared data sets are kept; usual: $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Checks all that can be checked, prepares, says where the data are; returns the exit status.
+
+    Raises:
+      UserError: no such data set, or not one of images with classes; TensorFlow, the network or disk space is missing;
+        the download failed; prepared already, but damaged.
+      KeyboardInterrupt: by Ctrl-C or SIGTERM; what was half done is deleted.
+    """
+    chosen = tyro.cli(Prepare, args=argv, prog="python -m experiments.prepare", description=__doc__)
+    # Before TensorFlow is imported. It has nothing to say here, and a GPU is not for it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    from resnet_jax.data import tfds  # a second, which --help should not wait for
+
+    name, data_dir = tfds.Name.parse(chosen.name), chosen.data_dir
+    directory = tfds.find(name, data_dir)
+    if directory is not None:
+        prepared = tfds.open_metadata(directory, name, data_dir)
+        if tfds.has_array_record(prepared) or not tfds.is_tfrecord(prepared):
+            tfds.open_prepared(directory, name, data_dir)
+            print(f"{name}: already prepared in {directory}")
+            return cli.OK
+        with _interruptible():
+            convert(prepared, name, data_dir)
+    else:
+        tfds.require_known(name)
+        _require_modules()
+        directory = download_and_prepare(name, data_dir)
+    tfds.open_prepared(directory, name, data_dir)
+    path = f" --data.path={data_dir}" if data_dir else ""
+    print(f"{name}: prepared in {directory}; train on it with --data.source=tfds --data.name={name}{path}")
+    return cli.OK
+
+
+def download_and_prepare(name: Name, data_dir: str | None) -> Path:
+    """Has TFDS download and prepare a data set as array_record; returns its directory.
+
+    TFDS works in a directory called incomplete.*, which it deletes when interrupted and renames when done.
+
+    Raises:
+      UserError: it cannot be prepared, as far as can be known beforehand; or the download failed.
+    """
+    import requests
+    import tensorflow_datasets
+    from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+    from tensorflow_datasets.core.download.util import DownloadError
+
+    from resnet_jax.data import tfds
+
+    place = tfds.root(data_dir)
+    try:
+        builder = tensorflow_datasets.builder(str(name), data_dir=place, file_format="array_record")
+    except (AssertionError, ImportError) as error:  # a version that it cannot make; a library that its code wants
+        raise UserError(f"{name}: TFDS cannot prepare it: {_line(error)}.") from error
+    tfds.features(name, builder.info)
+    downloads = place / "downloads"
+    by_hand = downloads / "manual"
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not by_hand.is_dir():
+        instructions = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split()).rstrip(".")
+        raise UserError(f"{name}: its files must be downloaded by hand into {by_hand}. TFDS says: {instructions}.")
+    _require_space(name, builder.info, place)
+    _require_network(name, missing_urls(builder, downloads), by_hand)
+    _require_tensorflow()
+    with _interruptible(), _no_partial_downloads(downloads):
+        try:
+            builder.download_and_prepare()
+        except (DownloadError, NonMatchingChecksumError, requests.RequestException, ImportError) as error:
+            raise UserError(f"{name}: TFDS could not prepare it: {_line(error)}.") from error
+    return Path(builder.data_dir)
+
+
+# --- checks beforehand --------------------------------------------------------------------------------------------
+
+
+def _require_modules() -> None:
+    from resnet_jax.data.tfds import INSTALL
+
+    missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UserError(f"preparing needs {' and '.join(missing)}, not installed here; run {INSTALL}")
+
+
+def _require_tensorflow() -> None:
+    """Imports it: installed is not yet working. After the other checks, because it takes seconds."""
+    from resnet_jax.data.tfds import INSTALL
+
+    try:
+        importlib.import_module("tensorflow")
+    except ImportError as error:
+        raise UserError(f"TensorFlow is installed but fails: {_line(error)}; try {INSTALL}") from error
+
+
+def _require_space(name: Name, info: Any, place: Path) -> None:
+    """Sizes are known to TFDS for most data sets, and 0 for the others."""
+    from resnet_jax.data.memory import gigabytes
+
+    needed = int(info.download_size) + int(info.dataset_size)
+    existing = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise UserError(f"{name}: needs {gigabytes(needed)} of disk space, {existing} has {gigabytes(free)} free.")
+
+
+def missing_urls(builder: Any, downloads: Path) -> list[str]:
+    """What TFDS would download: URLs on its list for the data set whose files it does not have yet.
+
+    A file is there if TFDS downloaded it before, or if somebody put it into <downloads>/manual. The list may be too
+    long (all configurations of a data set share one), and is empty where TFDS has none.
+    """
+    from tensorflow_datasets.core.download import resource
+
+    missing = []
+    for url, known in (builder.url_infos or {}).items():
+        file = resource.get_dl_fname(url, known.checksum)
+        kept = (downloads / builder.name / file, downloads / file)
+        by_hand = downloads / "manual" / known.filename if known.filename else None
+        if not any(map(resource.is_locally_cached, kept)) and not (by_hand and by_hand.exists()):
+            missing.append(url)
+    return missing
+
+
+def _require_network(name: Name, urls: Sequence[str], by_hand: Path) -> None:
+    """TFDS retries for over three minutes where nobody answers; asking first takes seconds."""
+    if not urls or answers(urls):
+        return
+    hosts = " and ".join(dict.fromkeys(str(urlsplit(url).hostname) for url in urls))
+    more = f" and {len(urls) - URLS_TOLD} more" if len(urls) > URLS_TOLD else ""
+    raise UserError(
+        f"{name}: {hosts} cannot be reached; prepare where there is a network, or put "
+        f"{', '.join(urls[:URLS_TOLD])}{more} into {by_hand} and run this again."
+    )
+
+
+def answers(urls: Sequence[str], seconds: float = PROBE_SECONDS) -> bool:
+    """Whether any host of `urls` answers a HEAD request, whatever it answers, within `seconds` altogether.
+
+    One is enough: a list may hold hosts of other configurations, or dead ones. The request goes the way that the
+    download will: through the proxies of the environment. FTP, which has no such request, counts as an answer.
+    """
+    import requests
+
+    by_host = {(part := urlsplit(url)).netloc: (part.scheme, url) for url in urls}
+    if any(scheme not in ("http", "https") for scheme, _ in by_host.values()):
+        return True
+    results: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def ask(url: str) -> None:
+        try:
+            requests.head(url, timeout=seconds)
+        except requests.RequestException:
+            results.put(False)
+        else:
+            results.put(True)
+
+    for _, url in by_host.values():
+        # Nobody waits for these threads: looking a name up has no timeout, and may take longer than the request's.
+        threading.Thread(target=ask, args=(url,), daemon=True).start()
+    end = time.monotonic() + seconds
+    with contextlib.suppress(queue.Empty):
+        return any(results.get(timeout=max(0.0, end - time.monotonic())) for _ in by_host)
+    return False
+
+
+# --- from tfrecord ------------------------------------------------------------------------------------------------
+
+
+def convert(prepared: Any, name: Name, data_dir: str | None) -> None:
+    """Writes array_record files beside the tfrecord files of a prepared data set, which stay as they are.
+
+    dataset_info.json names the new format last, so that an interruption leaves the data set as it was.
+
+    Args:
+      prepared: TFDS's builder for it.
+
+    Raises:
+      UserError: a tfrecord file is missing or truncated; the message names it.
+    """
+    from tensorflow_datasets.core import file_adapters
+
+    from resnet_jax.data import tfds
+
+    directory = Path(prepared.data_dir)
+    for shard in [Path(file) for split in prepared.info.splits.values() for file in split.filepaths]:
+        new = shard.with_name(shard.name.replace(".tfrecord-", ".array_record-"))
+        partial = new.with_name(f"incomplete.{new.name}")
+        print(f"converting {shard.name}", flush=True)
+        try:
+            file_adapters.ArrayRecordFileAdapter.write_examples(partial, enumerate(tfrecords(shard)))
+            partial.replace(new)
+        except (FileNotFoundError, EOFError) as error:
+            state = "truncated" if isinstance(error, EOFError) else "missing"
+            raise UserError(f"{shard}: {state}; {tfds.again(name, data_dir, directory)}.") from error
+        finally:
+            partial.unlink(missing_ok=True)
+    file = directory / tfds.INFO
+    info = json.loads(file.read_text(encoding="utf-8"))
+    info["alternativeFileFormats"] = [*info.get("alternativeFileFormats", ()), "array_record"]
+    partial = directory / f"incomplete.{file.name}"
+    partial.write_text(json.dumps(info, indent=2), encoding="utf-8")
+    partial.replace(file)
+
+
+def tfrecords(file: Path) -> Iterator[bytes]:
+    """The records of a TFRecord file: for each a length of 8 bytes, 4 bytes of checksum, the data, 4 of checksum.
+
+    Raises:
+      EOFError: it ends within a record.
+    """
+    with file.open("rb") as stream:
+        while head := stream.read(12):
+            (length,) = struct.unpack("<Q", head[:8]) if len(head) == 12 else (None,)
+            record = stream.read(length + 4) if length is not None else b""
+            if length is None or len(record) < length + 4:
+                raise EOFError(file)
+            yield record[:length]
+
+
+# --- leaving early ------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C, so that it cleans up as well; the message says that nothing is left."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt("interrupted; nothing is left half-prepared.") from interrupt
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _no_partial_downloads(downloads: Path) -> Iterator[None]:
+    """Deletes the directories of unfinished downloads, <file>.tmp.<id>, that TFDS leaves when it is interrupted."""
+
+    def partial() -> set[Path]:
+        return set(downloads.glob("**/*.tmp.*"))
+
+    before = partial()
+    try:
+        yield
+    finally:
+        for directory in partial() - before:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _line(error: BaseException) -> str:
+    # TFDS puts what it was doing before what went wrong: 'Failed to construct dataset "x", ... "{...}": ...'
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rsplit('": ', 1)[-1][:300].rstrip(" .:")
+
+
+if __name__ == "__main__":
+    try:
+        cli.run_main(main)
+    except SystemExit as leaving:
+        # At once: Python would wait for the threads of an interrupted download until they are done.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(leaving.code if isinstance(leaving.code, int) else cli.BAD_INPUT)

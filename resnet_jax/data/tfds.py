@@ -1,0 +1,373 @@
+"""A data set of TensorFlow Datasets (TFDS) by name, read without TensorFlow.
+
+Only a prepared data set is read, in the format array_record; `python -m experiments.prepare NAME` makes one, with
+TensorFlow. Nothing here goes to a network: the directory is found and checked before TFDS is asked for anything, since
+TFDS itself would retry a download for minutes. Images are decoded by Pillow, whatever other decoders are installed, so
+that pixels do not depend on them; a JPEG's may differ by a few grey levels from what TensorFlow makes of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import io
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rich
+import tensorflow_datasets
+from PIL import Image
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from tensorflow_datasets.core import constants, file_adapters, naming
+
+from resnet_jax.data import memory
+from resnet_jax.data.dataset import Dataset, Images, Split
+from resnet_jax.errors import UserError
+
+INSTALL = "pip install -e '.[prepare]'"
+DISPLAY = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "fashion_mnist": "Fashion-MNIST",
+    "mnist": "MNIST",
+    "svhn_cropped": "SVHN (cropped)",
+}
+INFO, FEATURES = "dataset_info.json", "features.json"
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's, by channels
+SUPPORTED = "supported: uint8 images of one size under 'image' and a class under 'label'"
+FORMATS = ("PNG", "JPEG", "GIF", "BMP")  # those of TFDS's images
+CHUNK = 1000
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+LEGAL = re.compile(r"[\w./:*=,-]+")  # TFDS reads what it can of a name and drops the rest, as in "cifar 10"
+
+
+@dataclass(frozen=True)
+class Name:
+    """What TFDS calls a data set: "name", "name/config", "name:1.0.0" or "name/config:1.*.*"."""
+
+    dataset: str
+    config: str | None = None
+    version: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Name:
+        """The parts of `text`.
+
+        Raises:
+          UserError: it is not of TFDS's form, or it has a namespace or arguments for a builder's code.
+        """
+        form = "legal: name, name/config, name:1.0.0 or name/config:1.0.0"
+        if not LEGAL.fullmatch(text):
+            raise UserError(f"data.name: got {text!r}; {form}.")
+        try:
+            dataset, parts = naming.parse_builder_name_kwargs(text)
+            version = parts.pop("version", None)
+            if version is not None:
+                tensorflow_datasets.core.Version("0.0.0").match(version)
+        except Exception as error:  # TFDS raises what its parsing stumbles over, AttributeError among others
+            raise UserError(f"data.name: got {text!r}; {form}.") from error
+        config = parts.pop("config", None)
+        if parts or dataset.namespace or not isinstance(config, str | None):
+            raise UserError(f"data.name: got {text!r}; namespaces and builder arguments are not supported, {form}.")
+        return cls(dataset.name, config, version)
+
+    def __str__(self) -> str:
+        config = f"/{self.config}" if self.config else ""
+        return f"{self.dataset}{config}" + (f":{self.version}" if self.version else "")
+
+
+def load(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dataset:
+    """The splits "train" and "test" of a prepared data set; "validation" stands in where there is no "test".
+
+    Images are [N, H, W, C] uint8 in TFDS's order, C as TFDS declares it. Memory: the arrays themselves and little
+    more.
+
+    Args:
+      name: as TFDS has it, such as "cifar10"; without a version, the highest that is prepared.
+      data_dir: where TFDS keeps prepared data; None: TFDS's usual place.
+      tell: is told, a line at a time, what is read from where.
+
+    Raises:
+      UserError: no such data set, not prepared or not as array_record, a damaged directory, or data of another kind:
+        no images with labels, images of different sizes or not of 8 bits, no split to test on.
+    """
+    wanted = Name.parse(name)
+    directory = find(wanted, data_dir)
+    if directory is None:
+        raise UserError(not_prepared(wanted, data_dir))
+    builder = open_prepared(directory, wanted, data_dir)
+    channels, class_names = features(wanted, builder.info)
+    splits = builder.info.splits
+    test = next((split for split in ("test", "validation") if split in splits), None)
+    if "train" not in splits or test is None:
+        raise UserError(
+            f"{wanted}: it has the splits {', '.join(splits)}; needed are train, and test or validation to test on."
+        )
+    display = DISPLAY.get(wanted.dataset, wanted.dataset) + (f" ({wanted.config})" if wanted.config else "")
+    if test != "test":
+        tell(f"{display}: TFDS has no split test; the split {test} is tested on instead.")
+    counts = [int(splits[split].num_examples) for split in ("train", test)]
+    with _progress(sum(counts), f"reading {display}", tell) as advance:
+        train, tested = (
+            _read(builder, split, channels, directory, again(wanted, data_dir, directory), advance)
+            for split in ("train", test)
+        )
+    dataset = Dataset(name=display, train=train, test=tested, class_names=class_names)
+    shape = "x".join(map(str, dataset.image_shape))
+    tell(
+        f"{display} {builder.version}: {counts[0]:,} training and {counts[1]:,} test images, {shape}, "
+        f"{dataset.num_classes} classes, from {directory}."
+    )
+    return dataset
+
+
+# --- where a prepared data set is, and whether it is whole --------------------------------------------------------
+
+
+def root(data_dir: str | None) -> Path:
+    """The folder of all prepared data sets: `data_dir`, or TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets)."""
+    return Path(data_dir or constants.DATA_DIR).expanduser()
+
+
+def find(name: Name, data_dir: str | None) -> Path | None:
+    """The directory of the highest prepared version that `name` allows, whole or not; None: there is none."""
+    folder = root(data_dir) / name.dataset
+    config = name.config or _default_config(name)
+    if config:
+        folder /= config
+    # A directory that is still being made is called incomplete.XXXXXX_<version>, and so is left out.
+    found = [path.name for path in folder.glob("*") if VERSION.fullmatch(path.name) and path.is_dir()]
+    versions = [tensorflow_datasets.core.Version(version) for version in found]
+    legal = [version for version in versions if name.version is None or version.match(name.version)]
+    return folder / str(max(legal)) if legal else None
+
+
+def prepare_command(name: Name, data_dir: str | None) -> str:
+    """What a user types to have `name` prepared."""
+    return f"python -m experiments.prepare {name}" + (f" --data-dir {data_dir}" if data_dir else "")
+
+
+def has_tensorflow() -> bool:
+    """Whether TensorFlow is installed; it is not imported."""
+    return importlib.util.find_spec("tensorflow") is not None
+
+
+def require_known(name: Name) -> None:
+    """Makes sure that this TFDS has code for `name`, and its configuration.
+
+    Raises:
+      UserError: it has not; the message gives the nearest names.
+    """
+    known = tensorflow_datasets.list_builders(with_community_datasets=False)  # the community's list is on a server
+    if name.dataset not in known:
+        plain = {word.replace("_", ""): word for word in known}  # fashionmnist, and FashionMNIST, which TFDS splits
+        near = [plain[word] for word in difflib.get_close_matches(name.dataset.replace("_", ""), plain, n=3)]
+        hint = f"the nearest names are {', '.join(near)}" if near else "none of its names is near, see its catalogue"
+        raise UserError(f"data.name: TFDS {tensorflow_datasets.__version__} has no {name.dataset!r}; {hint}.")
+    configs = list(tensorflow_datasets.builder_cls(name.dataset).builder_configs)
+    if name.config and name.config not in configs:
+        legal = ", ".join(configs[:20]) + (f" and {len(configs) - 20} more" if len(configs) > 20 else "")
+        raise UserError(f"data.name: {name.dataset} has no configuration {name.config!r}; legal: {legal or 'none'}.")
+
+
+def not_prepared(name: Name, data_dir: str | None) -> str:
+    """The sentence for a data set that is not there, with the commands that make it.
+
+    Raises:
+      UserError: TFDS has no data set of that name.
+    """
+    require_known(name)
+    install = "" if has_tensorflow() else f"{INSTALL} (preparing needs TensorFlow, reading does not) and "
+    command = prepare_command(name, data_dir)
+    return f"{name}: not prepared in {root(data_dir)}; run {install}{command}"
+
+
+def open_prepared(directory: Path, name: Name, data_dir: str | None) -> Any:
+    """TFDS's builder for the data in `directory`, whose metadata and files were found whole.
+
+    Raises:
+      UserError: prepared in another format, or damaged; the message names the file.
+    """
+    remedy = again(name, data_dir, directory)
+    builder = open_metadata(directory, name, data_dir)
+    if not has_array_record(builder):
+        command = prepare_command(name, data_dir)
+        mend = f"{command} makes array_record of it." if is_tfrecord(builder) else f"{remedy}."
+        kind = builder.info.file_format.value
+        raise UserError(f"{directory}: prepared as {kind}, which cannot be read without TensorFlow; {mend}")
+    builder.info.set_file_format("array_record", override=True, override_if_initialized=True)
+    for split in builder.info.splits.values():
+        for file, count in zip(map(Path, split.filepaths), split.shard_lengths, strict=True):
+            if not file.is_file():
+                raise UserError(f"{file}: missing; {remedy}.")
+            try:
+                # The index of a file is at its end, so that a truncated one is found here.
+                there = file_adapters.ArrayRecordFileAdapter.num_examples(file)
+            except Exception as error:  # array_record raises RuntimeError, ValueError and more
+                raise UserError(f"{file}: truncated or damaged; {remedy}.") from error
+            if there != count:
+                raise UserError(f"{file}: has {there:,} examples, {INFO} says {count:,}; {remedy}.")
+    return builder
+
+
+def open_metadata(directory: Path, name: Name, data_dir: str | None) -> Any:
+    """TFDS's builder for the data in `directory`, by dataset_info.json and features.json alone.
+
+    Raises:
+      UserError: one of them is missing or broken; the message names it.
+    """
+    remedy = again(name, data_dir, directory)
+    for file in (directory / INFO, directory / FEATURES):
+        try:
+            json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"{file}: missing; {remedy}.") from error
+        except ValueError as error:  # not JSON, or not even text
+            raise UserError(f"{file}: broken, it is not JSON ({_line(error)}); {remedy}.") from error
+    try:
+        # From the directory, not by name: that would take the version and the features of the installed code.
+        builder = tensorflow_datasets.builder_from_directory(directory)
+        if not builder.info.splits or builder.info.file_format is None:
+            raise ValueError("it has no splits, or no file format")
+    except Exception as error:  # whatever TFDS stumbles over in files that are JSON, but not what it wrote
+        raise UserError(
+            f"{directory}: TFDS cannot read its {INFO} and {FEATURES} ({_line(error)}); {remedy}."
+        ) from error
+    return builder
+
+
+def has_array_record(builder: Any) -> bool:
+    """Whether a prepared data set can be read without TensorFlow."""
+    return tensorflow_datasets.core.FileFormat.ARRAY_RECORD in builder.info.available_file_formats()
+
+
+def is_tfrecord(builder: Any) -> bool:
+    """Whether a prepared data set is in TFDS's usual format, of which array_record can be made."""
+    return bool(builder.info.file_format is tensorflow_datasets.core.FileFormat.TFRECORD)
+
+
+def again(name: Name, data_dir: str | None, directory: Path) -> str:
+    """What to do about a damaged directory, as the end of a sentence."""
+    return f"delete {directory} and run {prepare_command(name, data_dir)}"
+
+
+def _default_config(name: Name) -> str | None:
+    """The configuration that TFDS takes where none is named; None: the data set has none, or no code here."""
+    if name.dataset not in tensorflow_datasets.list_builders(with_community_datasets=False):
+        return None
+    default = tensorflow_datasets.builder_cls(name.dataset).default_builder_config
+    return None if default is None else str(default.name)
+
+
+# --- what is in it ------------------------------------------------------------------------------------------------
+
+
+def features(name: Name, info: Any) -> tuple[int, tuple[str, ...]]:
+    """Channels of the images and names of the classes, by TFDS's `info` on a data set, prepared or not.
+
+    Raises:
+      UserError: it has no images with a class, or images that are not of 8 bits.
+    """
+    found = dict(info.features.items())
+    image, label = found.get("image"), found.get("label")
+    kinds = tensorflow_datasets.features
+    if not isinstance(image, kinds.Image) or not isinstance(label, kinds.ClassLabel):
+        raise UserError(f"{name}: its features are {', '.join(found)}; {SUPPORTED}.")
+    channels = image.shape[-1]
+    if image.np_dtype != np.uint8 or channels not in MODES:
+        raise UserError(f"{name}: its images are {np.dtype(image.np_dtype)} with {channels} channels; {SUPPORTED}.")
+    return channels, tuple(map(str, label.names))
+
+
+def _read(
+    builder: Any, split: str, channels: int, directory: Path, remedy: str, advance: Callable[[int], None]
+) -> Split:
+    """The images [N, H, W, channels] and labels [N] of one split."""
+    # Undecoded: TFDS would take OpenCV where it is installed.
+    skip = {"image": tensorflow_datasets.decode.SkipDecoding()}
+    source = builder.as_data_source(split=split, decoders=skip)
+    count = len(source)
+    images: Images = np.empty((0, 0, 0, channels), np.uint8)  # made when the first image tells the size
+    labels = np.empty((count,), np.int32)
+    for start in range(0, count, CHUNK):
+        chunk = range(start, min(start + CHUNK, count))
+        try:
+            examples = source.__getitems__(chunk)
+        except Exception as error:  # a checksum that is wrong, or an example that is not what features.json says
+            place = _shards(builder.info.splits[split], chunk)
+            raise UserError(f"{place}: damaged, its examples cannot be read ({_line(error)}); {remedy}.") from error
+        for i, example in zip(chunk, examples, strict=True):
+            try:
+                pixels = _decode(example["image"], channels)
+            except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises at a broken image
+                place = _shards(builder.info.splits[split], [i])
+                raise UserError(f"{place}: image {i:,} of {split} cannot be decoded ({error}); {remedy}.") from error
+            if i == 0:
+                memory.require(
+                    count * pixels.size,
+                    f"{directory}: {count:,} images of {'x'.join(map(str, pixels.shape))}",
+                    "data sets that do not fit in memory are not supported",
+                )
+                images = np.empty((count, *pixels.shape), np.uint8)
+            if pixels.shape != images.shape[1:]:
+                sizes = [f"{shape[1]}x{shape[0]}" for shape in (images.shape[1:], pixels.shape)]
+                raise UserError(
+                    f"{directory}: images differ in size, image 0 of {split} is {sizes[0]} pixels and image {i:,} is "
+                    f"{sizes[1]}; {SUPPORTED} (others: write them to a folder, and use --data.source=folder with "
+                    "--data.image-size)."
+                )
+            images[i], labels[i] = pixels, example["label"]
+        advance(len(chunk))
+    if count == 0:
+        raise UserError(f"{directory}: the split {split} is empty; {remedy}.")
+    return Split(images, labels)
+
+
+def _decode(encoded: bytes, channels: int) -> Images:
+    """The pixels [H, W, channels] of a PNG or JPEG; an image with other channels is converted, as TensorFlow does."""
+    with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+        pixels = np.asarray(image if image.mode == MODES[channels] else image.convert(MODES[channels]))
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _shards(split: Any, examples: Sequence[int]) -> str:
+    """The file, or files, that hold these examples of a split."""
+    ends = list(accumulate(split.shard_lengths))
+    files = [str(split.filepaths[bisect_right(ends, i)]) for i in (examples[0], examples[-1])]
+    return " or ".join(dict.fromkeys(files))
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error's message, short enough for a sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120].rstrip(" .:")
+
+
+@contextmanager
+def _progress(count: int, title: str, tell: Callable[[str], None]) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, a line elsewhere; gives what is called with the number of images read."""
+    # Rich's shared console: where it already shows something live, this bar joins it.
+    console = rich.get_console()
+    if not console.is_terminal:
+        tell(f"{title}: {count:,} images.")
+    bar = Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task(title, total=count)
+    with bar:
+        yield lambda more: bar.advance(task, more)

@@ -1,0 +1,156 @@
+"""How examples reach a compiled step: gathered on the device from all images, or on the host, batch by batch.
+
+Both give the step the same arrays, and which of them runs changes no result. Steps are dispatched ahead of the device
+(setup.STEPS_AHEAD), so a batch is gathered and sent while earlier steps compute.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from resnet_jax.config import DataConfig
+from resnet_jax.data import Dataset
+from resnet_jax.data.batches import Batch, Index
+from resnet_jax.training.parallel import Devices
+from resnet_jax.training.step import EvalBatch, TrainBatch
+
+Tree = Any
+# Of a device's memory, what images may take: the rest is for activations.
+DEVICE_SHARE = 0.5
+
+
+class Feed(Protocol):
+    """What a run's steps take their examples from."""
+
+    place: str
+    """For people: where the images are, and how much of it they fill."""
+    fixed: tuple[Tree, ...]
+    """Arguments of a compiled step that stay the same, on the devices."""
+
+    def train(self, batch: Batch) -> Tree:
+        """A batch for `Devices.shard`."""
+
+    def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
+        """A batch of a split ("train", "validation", "test") for `Devices.shard`."""
+
+    def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
+        """Inside the compiled step: from its arguments to the batch."""
+
+    def eval_batch(self, at: Tree, *fixed: Tree) -> EvalBatch:
+        """Inside the compiled step: from its arguments to the batch."""
+
+
+class Resident(NamedTuple):
+    """All images and labels, split after split."""
+
+    images: Any
+    labels: Any
+
+
+class _TrainIndex(NamedTuple):
+    """Which examples a train step takes: [B] int32 each."""
+
+    epoch: Any
+    example: Any
+
+
+class _EvalIndex(NamedTuple):
+    """Which examples an evaluation step takes, and their weights: [B]."""
+
+    example: Any
+    weight: Any
+
+
+class OnDevice:
+    """All images on every device; a step is sent indices."""
+
+    def __init__(self, dataset: Dataset, devices: Devices) -> None:
+        splits = dict(_splits(dataset))
+        sizes = np.cumsum([0, *map(len, splits.values())])
+        self._offsets = {name: np.int32(start) for name, start in zip(splits, sizes[:-1], strict=True)}
+        images = np.concatenate([s.images for s in splits.values()])
+        labels = np.concatenate([s.labels for s in splits.values()])
+        self.fixed: tuple[Tree, ...] = (devices.replicate(Resident(images, labels)),)
+        self.place = f"on the device, {_megabytes(images.nbytes)}"
+
+    def train(self, batch: Batch) -> Tree:
+        """[B] positions."""
+        return _TrainIndex(batch.epoch, batch.index)
+
+    def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
+        """[B] positions and weights."""
+        return _EvalIndex(index + self._offsets[split], weight)
+
+    def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
+        """Gathers on the device. The training set comes first, so its positions are its own."""
+        (resident,) = fixed
+        return TrainBatch(resident.images[at.example], resident.labels[at.example], at.epoch, at.example)
+
+    def eval_batch(self, at: Tree, *fixed: Tree) -> EvalBatch:
+        """Gathers on the device."""
+        (resident,) = fixed
+        return EvalBatch(resident.images[at.example], resident.labels[at.example], at.weight)
+
+
+class FromHost:
+    """Images stay on the host; a step is sent its own."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._splits = dict(_splits(dataset))
+        self.fixed: tuple[Tree, ...] = ()
+        self.place = f"on the host, {_megabytes(dataset.train.images.nbytes)}, sent in batches"
+
+    def train(self, batch: Batch) -> Tree:
+        """The batch's images, labels, epochs and positions."""
+        train = self._splits["train"]
+        return TrainBatch(train.images[batch.index], train.labels[batch.index], batch.epoch, batch.index)
+
+    def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
+        """The batch's images, labels and weights."""
+        part = self._splits[split]
+        return EvalBatch(part.images[index], part.labels[index], weight)
+
+    def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
+        """As sent."""
+        batch: TrainBatch = at
+        return batch
+
+    def eval_batch(self, at: Tree, *fixed: Tree) -> EvalBatch:
+        """As sent."""
+        batch: EvalBatch = at
+        return batch
+
+
+def feed(config: DataConfig, dataset: Dataset, devices: Devices) -> Feed:
+    """The feed that `config.placement` names; "auto" keeps images on the device where they take half of it at most."""
+    if config.placement == "host":
+        return FromHost(dataset)
+    size = sum(split.images.nbytes for _, split in _splits(dataset))
+    if config.placement == "auto" and size > DEVICE_SHARE * _memory(devices.mesh.devices.flat[0]):
+        return FromHost(dataset)
+    return OnDevice(dataset, devices)
+
+
+def _splits(dataset: Dataset) -> list[tuple[str, Any]]:
+    named = [("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test)]
+    return [(name, split) for name, split in named if split is not None]
+
+
+def _memory(device: jax.Device) -> float:
+    """Bytes that a device has; of a CPU, which does not say, those that are free in the machine, if anyone says."""
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        return float(stats["bytes_limit"])
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return float(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return float("inf")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
