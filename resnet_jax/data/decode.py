@@ -138,8 +138,8 @@ def _in_order(work: Callable[[int], T], count: int, advance: Callable[[int], Non
     """work(0), work(1), ... from a pool of threads; what is not begun when the caller closes this is not done.
 
     Threads, for Pillow decodes and resizes outside Python's lock. Images of 32x32 pixels take most of their time in
-    Python, so there threads gain nothing; processes would, but importing the caller's program again in each costs as
-    much as some ten thousand such images do.
+    Python, so for them threads gain little. Two processes were no faster there (10,000 of them, two busy cores), and
+    each would import the caller's program again.
     """
 
     def chunk(start: int) -> list[T]:
