@@ -115,6 +115,8 @@ def load(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dat
     if test != "test":
         tell(f"{display}: TFDS has no split test; the split {test} is tested on instead.")
     counts = [int(splits[split].num_examples) for split in ("train", test)]
+    if 0 in counts:
+        raise UserError(f"{directory}: the split {('train', test)[counts.index(0)]} is empty.")
     with _progress(sum(counts), f"reading {display}", tell) as advance:
         train, tested = (
             _read(builder, split, channels, directory, again(wanted, data_dir, directory), advance)
@@ -326,8 +328,6 @@ def _read(
                 )
             images[i], labels[i] = pixels, example["label"]
         advance(len(chunk))
-    if count == 0:
-        raise UserError(f"{directory}: the split {split} is empty; {remedy}.")
     return Split(images, labels)
 
 
