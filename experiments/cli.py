@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rich.console import Console
+import rich
 
 from resnet_jax.config import nearest
 from resnet_jax.errors import UserError
@@ -83,7 +83,7 @@ def display(total: int, title: str) -> Iterator[Display]:
     """The live display on a terminal, plain lines elsewhere."""
     from resnet_jax.training.progress import Lines, Live
 
-    console = Console()
+    console = rich.get_console()  # the one that loaders draw their bars on
     if console.is_terminal:
         with Live(console, total, title) as live:
             yield live
@@ -93,19 +93,27 @@ def display(total: int, title: str) -> Iterator[Display]:
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C or SIGTERM into a request that a run honours after its step; the second stops at once."""
-    asked = False
+    """Turns the first Ctrl-C or SIGTERM into a request that a run honours after its step; the second stops at once.
+
+    Before the first step there is nothing to keep, so then the first stops at once too.
+    """
+    asked = stepping = False
 
     def ask(number: int, frame: Any) -> None:
         nonlocal asked
-        if asked:
+        if asked or not stepping:
             raise KeyboardInterrupt
         asked = True
         _say("stopping after this step; once more to stop at once.")
 
+    def stop() -> bool:
+        nonlocal stepping
+        stepping = True
+        return asked
+
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

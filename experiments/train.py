@@ -89,7 +89,7 @@ def print_summary(config: ExperimentConfig) -> None:
     from resnet_jax.data import load
     from resnet_jax.training.setup import resolve
 
-    dataset = load(config.data)
+    dataset = load(config.data, print)
     model = resolve(config.model, dataset)
     table = Table(title=f"{model.net}-{model.depth} on {dataset.name}, one image")
     for heading, justify in (

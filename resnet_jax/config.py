@@ -205,7 +205,8 @@ class DataConfig(_Section):
     path: str | None = None
     """For "folder" and "npz": where the images are. For "tfds": its data directory, where not the usual one."""
     image_size: int | None = None
-    """For "folder": resize every image to this height and width, in pixels; None: all must have one size already."""
+    """For "folder": resize each image's shorter side to this many pixels and keep the square in its middle; None: all
+    images must have one size already."""
     bad_images: Literal["stop", "skip"] = "stop"
     """For "folder": at an image that cannot be read, stop and name it, or leave it out and say how many were."""
     train_subset: int | None = None
@@ -232,7 +233,8 @@ class DataConfig(_Section):
         self._require(self.image_size is None or self.image_size >= 1, "image_size", "a whole number above 0, or None")
         subset = self.train_subset
         self._require(subset is None or subset >= 1, "train_subset", "a whole number above 0, or None")
-        self._require(self.validation >= 0, "validation", "a whole number of at least 0")
+        for name in ("validation", "split_seed"):
+            self._require(getattr(self, name) >= 0, name, "a whole number of at least 0")
 
 
 @dataclass(frozen=True)

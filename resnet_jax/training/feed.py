@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import Dataset
+from resnet_jax.data import Dataset, memory
 from resnet_jax.data.batches import Batch, Index
 from resnet_jax.training.parallel import Devices
 from resnet_jax.training.step import EvalBatch, TrainBatch
@@ -74,7 +74,7 @@ class OnDevice:
         images = np.concatenate([s.images for s in splits.values()])
         labels = np.concatenate([s.labels for s in splits.values()])
         self.fixed: tuple[Tree, ...] = (devices.replicate(Resident(images, labels)),)
-        self.place = f"on the device, {_megabytes(images.nbytes)}"
+        self.place = f"on the device, {memory.gigabytes(images.nbytes)}"
 
     def train(self, batch: Batch) -> Tree:
         """[B] positions."""
@@ -101,7 +101,7 @@ class FromHost:
     def __init__(self, dataset: Dataset) -> None:
         self._splits = dict(_splits(dataset))
         self.fixed: tuple[Tree, ...] = ()
-        self.place = f"on the host, {_megabytes(dataset.train.images.nbytes)}, sent in batches"
+        self.place = f"on the host, {memory.gigabytes(dataset.train.images.nbytes)}, sent in batches"
 
     def train(self, batch: Batch) -> Tree:
         """The batch's images, labels, epochs and positions."""
@@ -144,13 +144,5 @@ def _memory(device: jax.Device) -> float:
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return float(stats["bytes_limit"])
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        return float(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return float("inf")
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+    free = memory.available()
+    return float("inf") if free is None else float(free)

@@ -82,6 +82,7 @@ class _Run:
 
     def go(self) -> RunRecord:
         """Trains to the end, or to the first loss that is not a number."""
+        self._announce()
         try:
             first, state = self._start()
             try:
@@ -94,6 +95,17 @@ class _Run:
             return record
         finally:
             self.checkpoints.close()
+
+    def _announce(self) -> None:
+        setup, config = self.setup, self.setup.config
+        model, dataset, device = config.model, setup.dataset, setup.devices.mesh.devices.flat[0]
+        parameters = state_lib.count_parameters(setup.initial.params)
+        self.display.note(
+            f"{model.net}-{model.depth}, {parameters:,} parameters; {dataset.name}, {len(dataset.train):,} training "
+            f"and {len(dataset.test):,} test images {setup.place}; {setup.devices.count} {device.platform} device"
+            f"{'s' * (setup.devices.count > 1)}, {config.parallel.mode}, batch {config.train.batch_size}, "
+            f"BN {model.norm.scope}"
+        )
 
     def _start(self) -> tuple[int, TrainState]:
         """The number of steps done before, and the state after them, on the devices."""

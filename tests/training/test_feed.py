@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from resnet_jax.config import override
-from resnet_jax.data import load
+from resnet_jax.config import ParallelConfig, override
+from resnet_jax.data import load, normalization
+from resnet_jax.data.augment import augment, draw, normalize
+from resnet_jax.data.batches import training_batches
 from resnet_jax.record import read_metrics
 from resnet_jax.training import feed as feed_lib
 from resnet_jax.training.feed import FromHost, OnDevice, feed
 from resnet_jax.training.loop import run
 from resnet_jax.training.parallel import devices
-from resnet_jax.training.setup import Setup
+from resnet_jax.training.setup import Setup, run_keys
 from tests.training.test_loop import SMALL
 
 SHORT = override(SMALL, {"train.iterations": 14, "data.pad": 1, "data.flip": True})
@@ -76,3 +81,45 @@ def test_a_subset_trains_on_that_many(tmp_path: Path) -> None:
     assert record.data.train_examples == 100
     assert record.final is not None
     assert record.final.train_examples == 100
+
+
+@pytest.mark.parametrize("placement", ["device", "host"])
+def test_any_devices_and_mode_see_the_same_images_in_the_same_order(placement: Any) -> None:
+    """The augmented images themselves, through feed, sharding and the step's own augmentation, over an epoch's end."""
+    data = override(SHORT, {"data.placement": placement}).data
+    dataset = load(data)
+    stats = normalization(dataset.train.images, data)
+    mean, std = (np.asarray(x, np.float32) for x in (stats.mean, stats.std))
+    _, run_key = run_keys(seed=3)
+    seen = {}
+    for mode, count in (("jit", 1), ("jit", 2), ("jit", 8), ("shard_map", 8), ("pmap", 2)):
+        where = devices(ParallelConfig(mode=mode, devices=count))  # type: ignore[arg-type]
+        source = feed(data, dataset, where)
+
+        def images_of(
+            state: Any, at: Any, key: Any, *fixed: Any, source: Any = source, axis: Any = where.axis_name
+        ) -> Any:
+            batch = source.train_batch(at, *fixed)
+            images = normalize(batch.images, jnp.asarray(mean), jnp.asarray(std))
+            images = augment(images, key, batch.epoch, batch.example, pad=data.pad, flip=data.flip)
+            out = images, batch.labels
+            return out if axis is None else jax.lax.all_gather(out, axis, tiled=True)
+
+        key, state = where.replicate(run_key), where.replicate_state(np.float32(0))
+        batches = list(islice(training_batches(seed=3, examples=1437, batch_size=128, first_step=10), 3))
+        assert {0, 1} == {int(e) for batch in batches for e in batch.epoch}
+        placed = [where.shard(source.train(batch)) for batch in batches]
+        compiled = where.compile(images_of, state, placed[0], key, *source.fixed, donate_state=False)
+        seen[mode, count] = [where.fetch(compiled(state, at, key, *source.fixed)) for at in placed]
+    # What they should be, by NumPy, from the order and the draws.
+    for batch, (images, labels) in zip(batches, seen["jit", 1], strict=True):
+        offsets, flips = draw(run_key, jnp.asarray(batch.epoch), jnp.asarray(batch.index), pad=1)
+        np.testing.assert_array_equal(labels, dataset.train.labels[batch.index])
+        normalised = dataset.train.images[batch.index] / np.float32(255.0) - mean
+        for image, got, (row, column), flip in zip(
+            normalised, images, np.asarray(offsets), np.asarray(flips), strict=True
+        ):
+            crop = np.pad(image, ((1, 1), (1, 1), (0, 0)))[row : row + 8, column : column + 8]
+            np.testing.assert_allclose(got, crop[:, ::-1] if flip else crop, atol=1e-6)
+    for outcome in seen.values():
+        jax.tree.map(np.testing.assert_array_equal, outcome, seen["jit", 1])

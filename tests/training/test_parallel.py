@@ -12,9 +12,9 @@ import pytest
 from experiments.configs import experiments
 from experiments.equivalence import largest_difference, parameters_after
 from resnet_jax.config import BatchNormConfig, ExperimentConfig, ParallelConfig, override
-from resnet_jax.data import load, normalization
+from resnet_jax.data import normalization
 from resnet_jax.data.augment import normalize
-from resnet_jax.data.batches import epoch_order, training_batches
+from resnet_jax.data.batches import training_batches
 from resnet_jax.errors import UserError
 from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.models.resnet import build
@@ -181,14 +181,3 @@ def test_shards_are_consecutive_and_fetch_restores(mode: str, count: int) -> Non
         np.testing.assert_array_equal(np.ravel(shard.data), np.split(batch, count)[i])
     state = {"a": np.arange(3.0, dtype=np.float32), "b": np.int32(4)}
     jax.tree.map(np.testing.assert_array_equal, where.fetch(where.replicate_state(state)), state)
-
-
-def test_the_images_of_a_step_do_not_depend_on_the_devices() -> None:
-    # The order is made on the host from (seed, epoch) alone; the shards of a batch are its consecutive parts.
-    data = load(experiments()["digits-plain"].data)
-    order = epoch_order(0, 0, len(data.train))
-    batch = next(training_batches(seed=0, examples=len(data.train), batch_size=16, first_step=0))
-    np.testing.assert_array_equal(batch.index, order[:16])
-    for count in (1, 2, 8):
-        placed = devices(ParallelConfig(devices=count)).shard(data.train.images[batch.index])
-        np.testing.assert_array_equal(np.asarray(placed), data.train.images[order[:16]])
