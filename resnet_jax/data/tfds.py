@@ -282,7 +282,7 @@ def features(name: Name, info: Any) -> tuple[int, tuple[str, ...]]:
     image, label = found.get("image"), found.get("label")
     kinds = tensorflow_datasets.features
     if not isinstance(image, kinds.Image) or not isinstance(label, kinds.ClassLabel):
-        raise UserError(f"{name}: its features are {', '.join(found)}; {SUPPORTED}.")
+        raise UserError(f"{name}: its features are {', '.join(sorted(found))}; {SUPPORTED}.")
     channels = image.shape[-1]
     if image.np_dtype != np.uint8 or channels not in MODES:
         raise UserError(f"{name}: its images are {np.dtype(image.np_dtype)} with {channels} channels; {SUPPORTED}.")

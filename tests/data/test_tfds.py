@@ -423,7 +423,7 @@ def test_no_images_with_classes(tmp_path: Path) -> None:
     content: dict[str, Any] = {"train": [("good", 1)], "test": [("bad", 0)]}
     features = {"text": kinds.Text(), "label": kinds.ClassLabel(names=["neg", "pos"])}
     write(tmp_path, content, name="imdb_reviews", config="plain_text", features=features)
-    refused(tmp_path, "imdb_reviews: its features are text, label; supported: uint8 images", "imdb_reviews")
+    refused(tmp_path, "imdb_reviews: its features are label, text; supported: uint8 images", "imdb_reviews")
     features = {"image": kinds.Image(shape=(8, 8, 3)), "label": kinds.Scalar(np.int64)}
     images = {"train": examples(random_images(2)), "test": examples(random_images(2))}
     write(tmp_path, images, name="my_own", features=features)
