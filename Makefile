@@ -12,12 +12,12 @@ SETTINGS := setup.cfg pyproject.toml constraints.txt
 .PHONY: degradation control test lint types parity clean
 
 degradation: $(VENV)/.main
-	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS)
+	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
 	$(BIN)/python -m experiments.report $(RUNS)/digits-depth
 
 # Is it degradation, or only too little training? About 20 minutes more.
 control: degradation
-	$(BIN)/python -m experiments.sweep digits-depth-long --runs $(RUNS)
+	$(BIN)/python -m experiments.sweep digits-depth-long --runs $(RUNS) --jobs 2
 	$(BIN)/python -m experiments.report $(RUNS)/digits-depth $(RUNS)/digits-depth-long
 
 test: lint types

@@ -65,7 +65,8 @@ def first_word(argv: list[str], command: str, kind: str, legal: list[str]) -> tu
         print(f"\nOptions: python -m experiments.{command} {legal[0]} --help")
         sys.exit(OK)
     if not argv or argv[0].startswith("-"):
-        raise UserError(f"{kind}: none given; usage: {usage}, where {kind.upper()} is one of {', '.join(legal)}.")
+        names = ", ".join(legal)
+        raise UserError(f"{kind}: none given; it comes first: {usage}, where {kind.upper()} is one of {names}.")
     raise UserError(f"{kind}: got {argv[0]!r}; {nearest(argv[0], legal)}")
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from resnet_jax.config import ExperimentConfig, override
@@ -48,4 +51,10 @@ def grid(**axes: Sequence[Any]) -> tuple[dict[str, Any], ...]:
 
 
 def _short(value: Any) -> str:
-    return ",".join(map(_short, value)) if isinstance(value, tuple | list) else str(value)
+    if isinstance(value, tuple | list):
+        return ",".join(map(_short, value))
+    text = str(value)
+    if os.sep not in text:
+        return text
+    # A path is no part of a name: its last part, and a few digits that tell it from its namesakes.
+    return f"{Path(text).name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"

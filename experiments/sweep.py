@@ -18,10 +18,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments import cli
+from experiments import cli, jobs
 from experiments.configs import studies
+from experiments.study import Study
 from experiments.train import print_record, train
-from resnet_jax.config import ExperimentConfig
+from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.errors import UserError
 from resnet_jax.record import CONFIG_FILE, RECORD_FILE, differences, read_config, read_record
 
@@ -37,6 +38,8 @@ class Sweep:
     """Seeds, each of which runs every variant; `--seed` is ignored."""
     shard: str = "1/1"
     """i/n: the i-th of n parts of the runs, for n machines or processes."""
+    jobs: int = 1
+    """Processes, each on its share of the CPU cores and one run at a time, the longest runs first."""
     dry_run: bool = False
     """List the runs and what is missing; run nothing."""
 
@@ -49,19 +52,50 @@ def main(argv: list[str] | None = None) -> int:
     program = f"python -m experiments.sweep {name}"
     chosen = tyro.cli(Sweep, default=default, args=options, prog=program, description=__doc__)
     study = dataclasses.replace(known[name], base=chosen.config)
-    if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
-        raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more whole numbers, each once.")
+    _check(chosen, known[name])
     part, parts = parse_shard(chosen.shard)
     runs = dict(list(study.runs(chosen.seeds).items())[part - 1 :: parts])
     folder = chosen.runs / study.name
     console = Console()
+    if jobs.claim_cores():
+        # Longest first, so that no process is left with a long run when the others are done.
+        runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
+        failed, _ = _run_missing(runs, folder, chosen.runs, console)
+        return cli.BAD_INPUT if failed else cli.OK
     show(runs, folder, f"{study.name}, part {part} of {parts}" if parts > 1 else study.name, console)
     if chosen.dry_run:
         return cli.OK
-    return _run_missing(runs, folder, chosen.runs, console)
+    if chosen.jobs == 1:
+        failed, busy = _run_missing(runs, folder, chosen.runs, console)
+    else:
+        # The same command in each process, which finds itself told its cores.
+        statuses = jobs.run(["experiments.sweep", name, *options], chosen.jobs)
+        failed, busy = sum(status != cli.OK for status in statuses), 0
+    done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
+    rest = f", {busy} in other hands" * bool(busy) + f", {failed} failed" * bool(failed)
+    console.print(f"\n{done} of {len(runs)} runs finished{rest}.", highlight=False)
+    console.print(f"python -m experiments.report {folder}", highlight=False, soft_wrap=True)
+    return cli.BAD_INPUT if failed else cli.OK
 
 
-def _run_missing(runs: Mapping[str, ExperimentConfig], folder: Path, compiled: Path, console: Console) -> int:
+def _check(chosen: Sweep, study: Study) -> None:
+    if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
+        raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more whole numbers, each once.")
+    if chosen.jobs < 1:
+        raise UserError(f"jobs: got {chosen.jobs}; legal: a whole number above 0.")
+    # What the command line changes and every variant changes back would be lost without a word.
+    before, asked = flatten(to_dict(study.base)), flatten(to_dict(chosen.config))
+    varied = {"seed", *(name for changes in study.variants for name in changes)}
+    for name in sorted(varied):
+        if before[name] != asked[name]:
+            how = "--seeds" if name == "seed" else "experiments.train, for one run"
+            raise UserError(f"{name}: got {asked[name]!r}, but {study.name} varies it itself; use {how}.")
+
+
+def _run_missing(
+    runs: Mapping[str, ExperimentConfig], folder: Path, compiled: Path, console: Console
+) -> tuple[int, int]:
+    """Runs what is missing; how many could not be started, and how many another process was at."""
     from resnet_jax.training.directory import Busy
 
     failed = busy = 0
@@ -80,11 +114,7 @@ def _run_missing(runs: Mapping[str, ExperimentConfig], folder: Path, compiled: P
             failed += 1
         else:
             print_record(record, directory)
-    done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
-    rest = f", {busy} in other hands" * bool(busy) + f", {failed} failed" * bool(failed)
-    console.print(f"\n{done} of {len(runs)} runs finished{rest}.", highlight=False)
-    console.print(f"python -m experiments.report {folder}", highlight=False, soft_wrap=True)
-    return cli.BAD_INPUT if failed else cli.OK
+    return failed, busy
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -66,7 +66,11 @@ def train(config: ExperimentConfig, directory: Path, *, study: str, compiled: Pa
 
     cli.use_compilation_cache(compiled)
     with cli.stop_request() as stop, cli.display(config.train.iterations, directory.name) as display:
-        return run(config, directory, study=study, display=display, stop=stop)
+        record = run(config, directory, study=study, display=display, stop=stop)
+    if stop():  # too late for this run, but not for a sweep's next
+        print_record(record, directory)
+        raise KeyboardInterrupt("stopped; this run had just finished.")
+    return record
 
 
 def print_record(record: RunRecord, directory: Path) -> None:

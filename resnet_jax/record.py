@@ -146,7 +146,7 @@ class RunRecord:
 def record_to_json(record: RunRecord) -> str:
     """The text of record.json."""
     values = dataclasses.asdict(record) | {"config": to_dict(record.config)}
-    return json.dumps(values, indent=1) + "\n"
+    return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
 
 def read_record(path: Path) -> RunRecord:

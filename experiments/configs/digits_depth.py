@@ -1,12 +1,12 @@
 """Degradation versus depth on real 8x8 digits: plain and residual nets of 8, 20, 32 and 56 layers.
 
-    python -m experiments.sweep digits-depth
+    python -m experiments.sweep digits-depth --jobs 2
     python -m experiments.report runs/digits-depth
 
 The question of He et al. 2015, Fig. 1 and 6, in minutes: does the training error rise as a plain net gets deeper, and
 does it not with identity shortcuts (option A: equal parameters, equal initial values)? The recipe is digits.py's.
 
-Cost: 16 runs with two seeds, about 8 minutes on 2 CPU cores.
+Cost: 16 runs with two seeds, about 8 minutes on 2 CPU cores with --jobs 2, a run on each core.
 """
 
 from experiments.configs.digits import RESNET

@@ -23,26 +23,34 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
 
-    def save(self, state: Tree, totals: Totals) -> None:
-        """Keeps a state, on the host, and the sums of the epoch it stands in; returns when they are on the disk."""
+    def save(self, state: Tree, totals: Totals, data: str) -> None:
+        """Keeps a state on the disk; returns when it is there.
+
+        Args:
+          state: on the host.
+          totals: the sums so far of the epoch it stands in.
+          data: fingerprint of the data it was trained on.
+        """
         # Orbax takes arrays, not NumPy's scalars.
         arrays = jax.tree.map(np.asarray, state)
         self._manager.save(
             int(state.step),
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(arrays), totals=ocp.args.JsonSave(dataclasses.asdict(totals))
+                state=ocp.args.StandardSave(arrays),
+                totals=ocp.args.JsonSave({"data": data, **dataclasses.asdict(totals)}),
             ),
         )
         self._manager.wait_until_finished()
 
-    def restore(self, like: Tree) -> tuple[Tree, Totals] | None:
+    def restore(self, like: Tree, data: str) -> tuple[Tree, Totals] | None:
         """The newest checkpoint, or None where there is none.
 
         Args:
           like: a state of the same structure, shapes and dtypes.
+          data: fingerprint of the data that training goes on with.
 
         Raises:
-          UserError: it cannot be read, or is of another model.
+          UserError: it cannot be read, or is of another model or of other data.
         """
         step = self._manager.latest_step()
         if step is None:
@@ -61,7 +69,14 @@ class Checkpoints:
             ) from error
         state = restored["state"]
         _check_alike(state, like, f"{self._manager.directory}/{step}")
-        return state, Totals(**restored["totals"])
+        totals = dict(restored["totals"])
+        trained_on = totals.pop("data")
+        if trained_on != data:
+            raise UserError(
+                f"{self._manager.directory}/{step}: trained on data of fingerprint {trained_on}, and the data are now "
+                f"{data}; bring those back, or choose another directory."
+            )
+        return state, Totals(**totals)
 
     def close(self) -> None:
         """Releases the manager's threads."""

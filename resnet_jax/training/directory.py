@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -45,7 +47,7 @@ class RunDirectory:
           Busy: another process has claimed it.
           OSError: it cannot be made or written.
         """
-        self.path = path
+        self.path, self._config, self._fresh = path, config, False
         path.mkdir(parents=True, exist_ok=True)
         self._lock: IO[str] = open(path / LOCK_FILE, "w")  # noqa: SIM115  # held until __exit__
         try:
@@ -69,13 +71,15 @@ class RunDirectory:
                     f"there, asked for); choose another directory, or delete this one to run anew."
                 )
             return
-        strangers = sorted(p.name for p in self.path.iterdir() if p.name != LOCK_FILE)
+        # A record alone will do: it carries its configuration.
+        strangers = sorted(p.name for p in self.path.iterdir() if p.name not in (LOCK_FILE, RECORD_FILE))
         if strangers:
             raise UserError(
                 f"{self.path}: not empty and no run directory (it holds {strangers[0]!r} but no {CONFIG_FILE}); "
                 f"choose another directory."
             )
         write_atomically(config_file, json.dumps(to_dict(config), indent=1) + "\n")
+        self._fresh = True
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +89,14 @@ class RunDirectory:
     ) -> None:
         self._lock.close()
 
+    def abandon(self) -> None:
+        """Takes back what claiming a new directory left in it; one that was there before stays as it was."""
+        if self._fresh:
+            for name in (CONFIG_FILE, LOCK_FILE):
+                (self.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+
     @property
     def checkpoints(self) -> Path:
         """Where checkpoints go."""
@@ -93,7 +105,11 @@ class RunDirectory:
     def record(self) -> RunRecord | None:
         """The record, where the run has finished."""
         file = self.path / RECORD_FILE
-        return read_record(file) if file.exists() else None
+        record = read_record(file) if file.exists() else None
+        if record is not None and record.config != self._config:
+            found = "; ".join(differences(record.config, self._config))
+            raise UserError(f"{file}: a record of another configuration ({found}: there, asked for).")
+        return record
 
     def finish(self, record: RunRecord) -> None:
         """Writes the record: the run has finished."""
@@ -117,12 +133,19 @@ class RunDirectory:
     def timings(self) -> list[dict[str, float]]:
         """The lines of timings.jsonl so far; a line cut short by a crash is left out."""
         file = self.path / TIMINGS_FILE
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+        timings = []
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                timings.append(json.loads(line))
+        return timings
 
     def _append(self, name: str, values: dict[str, Any]) -> None:
-        with open(self.path / name, "a", encoding="utf-8") as file:
-            file.write(_json_line(values))
+        with open(self.path / name, "a+b") as file:
+            # A line that a crash cut short is not to swallow the next one.
+            if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                file.write(b"\n")
+            file.write(_json_line(values).encode())
 
 
 def _json_line(values: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.data.batches import epochs_done, training_batches
+from resnet_jax.errors import UserError
 from resnet_jax.models import summary
 from resnet_jax.record import RECORD_FILE, Cost, DataFacts, Final, MetricsLine, RunRecord
 from resnet_jax.training import state as state_lib
@@ -62,7 +63,12 @@ def run(
         finished = place.record()
         if finished is not None:
             return finished
-        return _Run(config, place, study, display or Silent(), stop).go()
+        try:
+            sitting = _Run(config, place, study, display or Silent(), stop)
+        except UserError:
+            place.abandon()
+            raise
+        return sitting.go()
 
 
 class _Run:
@@ -79,6 +85,8 @@ class _Run:
         self.pending: deque[tuple[int, Any]] = deque()
         self.rate = 0.0
         self.images_per_second = 0.0
+        # Since when, and since which step, training has gone on without an evaluation between.
+        self.mark, self.marked_step = self.started, 0
 
     def go(self) -> RunRecord:
         """Trains to the end, or to the first loss that is not a number."""
@@ -89,6 +97,7 @@ class _Run:
                 final, diverged_at = self._train(first, state), None
             except _Diverged as diverged:
                 final, diverged_at = None, diverged.step
+                self.place.append_timing(step=diverged.step, train_s=time.monotonic() - self.mark)
                 self.display.note(f"{self.place.path.name}: the loss is not finite at step {diverged.step}; run ended.")
             record = self._record(final, diverged_at)
             self.place.finish(record)
@@ -110,7 +119,7 @@ class _Run:
     def _start(self) -> tuple[int, TrainState]:
         """The number of steps done before, and the state after them, on the devices."""
         state, step = self.setup.initial, 0
-        restored = self.checkpoints.restore(state)
+        restored = self.checkpoints.restore(state, self.setup.dataset.fingerprint)
         if restored is not None:
             state, self.totals = restored
             step = int(state.step)
@@ -123,7 +132,7 @@ class _Run:
     def _train(self, first: int, state: TrainState) -> Final:
         c, examples = self.config.train, len(self.setup.dataset.train)
         batches = training_batches(seed=self.config.seed, examples=examples, batch_size=c.batch_size, first_step=first)
-        mark, marked_step = time.monotonic(), first
+        self.mark, self.marked_step = time.monotonic(), first
         watched = "validation" if self.setup.dataset.validation else "test"
         seen: dict[str, Totals] = {}
         for step in range(first + 1, c.iterations + 1):
@@ -134,18 +143,19 @@ class _Run:
             last = step == c.iterations
             if last or epoch > epochs_done(step - 1, examples=examples, batch_size=c.batch_size):
                 self._drain(0)
-                train_s = time.monotonic() - mark
-                self.images_per_second = (step - marked_step) * c.batch_size / train_s
+                train_s = time.monotonic() - self.mark
                 due = last or (c.eval_every > 0 and epoch % c.eval_every == 0)
                 splits = ({watched, "test"} if last else {watched}) if due else ()
                 seen = {split: self.setup.evaluate(state, split) for split in splits}
+                if not all(math.isfinite(totals.loss) for totals in seen.values()):
+                    raise _Diverged(step)  # by the last update, before the next step's loss could tell
                 self._line(epoch, step, seen)
                 if c.checkpoint_every and epoch % c.checkpoint_every == 0 and not last:
                     self._save(state)
-                self.place.append_timing(step=step, train_s=train_s, eval_s=time.monotonic() - mark - train_s)
-                mark, marked_step = time.monotonic(), step
-            if self.stop() and not last:
-                self._interrupt(state, step, time.monotonic() - mark)
+                self.place.append_timing(step=step, train_s=train_s, eval_s=time.monotonic() - self.mark - train_s)
+                self.mark, self.marked_step = time.monotonic(), step
+            if not last and self.stop():
+                self._interrupt(state, step, time.monotonic() - self.mark)
         return self._final(state, seen)
 
     def _drain(self, leave: int) -> None:
@@ -157,6 +167,8 @@ class _Run:
                 raise _Diverged(step)
             self.totals.add(host.sums)
             self.rate = float(host.rate)
+            seconds = max(time.monotonic() - self.mark, 1e-9)
+            self.images_per_second = (step - self.marked_step) * self.config.train.batch_size / seconds
             examples = float(host.sums.examples)
             self.display.step(
                 step,
@@ -184,7 +196,7 @@ class _Run:
         self.totals = Totals()
 
     def _save(self, state: TrainState) -> None:
-        self.checkpoints.save(self.setup.devices.fetch(state), self.totals)
+        self.checkpoints.save(self.setup.devices.fetch(state), self.totals, self.setup.dataset.fingerprint)
 
     def _interrupt(self, state: TrainState, step: int, train_s: float) -> None:
         self._drain(0)
@@ -199,6 +211,8 @@ class _Run:
         test, validation = seen["test"], seen.get("validation")
         start = time.monotonic()
         train = self.setup.evaluate(state, "train")
+        if not math.isfinite(train.loss):
+            raise _Diverged(self.config.train.iterations)
         self.place.append_timing(step=self.config.train.iterations, eval_s=time.monotonic() - start)
         return Final(
             step=self.config.train.iterations,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from resnet_jax.record import MetricsLine
 
@@ -59,15 +61,23 @@ class Lines:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+class _TwoLines(Progress):
+    """Where a run is, and below it how it does: a terminal of 80 columns shows both."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(f"  {task.fields['numbers']}", no_wrap=True, overflow="ellipsis")
+
+
 class Live:
     """A bar with step, rate, loss, error, images/s and the time left, as a context manager."""
 
     def __init__(self, console: Console, total: int, title: str) -> None:
-        self._progress = Progress(
+        self._progress = _TwoLines(
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),

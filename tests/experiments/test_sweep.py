@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ import pytest
 
 from experiments import sweep
 from experiments.configs import experiments, studies
+from experiments.jobs import shares
 from experiments.study import Study, grid, variant_name
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
 from resnet_jax.record import read_record
+from resnet_jax.training import loop
 from resnet_jax.training.directory import RunDirectory
 
 TINY = override(
@@ -144,3 +148,43 @@ def test_a_variant_says_what_was_changed() -> None:
     changes = {"model.depth": 56, "model.shortcut": "none", "optim.learning_rate": 0.05, "optim.milestones": (1, 2)}
     config = override(TINY, changes)
     assert variant_name(config, changes) == "plain-56-learning_rate=0.05-milestones=1,2"
+
+
+def test_a_path_in_a_variant_stays_inside_its_folder() -> None:
+    changes = {"data.path": "../../data/x.npz"}
+    config = override(TINY, {"data.source": "npz", **changes})
+    name = variant_name(config, changes)
+    assert Path(name).name == name
+    assert "x.npz" in name
+    assert name != variant_name(config, {"data.path": "../data/x.npz"})
+
+
+def test_a_change_that_the_study_would_undo_is_refused(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.shortcut: got 'B', but tiny varies it itself"):
+        sweep.main(["tiny", "--runs", str(tmp_path), "--model.shortcut=B"])
+    with pytest.raises(UserError, match="use --seeds"):
+        sweep.main(["tiny", "--runs", str(tmp_path), "--seed=3"])
+
+
+def test_ctrl_c_while_a_run_ends_stops_the_sweep(
+    study: Study, ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original: Any = loop._Run._final
+
+    def interrupted(self: Any, *arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(loop._Run, "_final", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="had just finished"):
+        sweep.main(["tiny", "--runs", str(tmp_path)])
+    assert ran == ALL[:1]
+    assert read_record(tmp_path / "tiny" / ALL[0] / "record.json").status == "finished"
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "dealt"),
+    [([0, 1], 2, [[0], [1]]), ([0, 1, 2, 3, 4], 2, [[0, 2, 4], [1, 3]]), ([7], 2, [[7], [7]]), ([], 2, [[], []])],
+)
+def test_cores_are_dealt_out(cores: list[int], jobs: int, dealt: list[list[int]]) -> None:
+    assert shares(cores, jobs) == dealt

@@ -151,7 +151,7 @@ def test_a_half_written_record_is_named(whole: Path, tmp_path: Path) -> None:
 
 
 def test_a_diverged_run_says_so_in_its_record(tmp_path: Path) -> None:
-    # A pre-activation net at an absurd rate: the head is not normalised, so its logits overflow.
+    # At an absurd rate the head, which no BN tames, overflows.
     config = override(SMALL, {"optim.learning_rate": 1e20})
     record = run(config, tmp_path / "run", study="test")
     assert record.status == "diverged"
@@ -212,7 +212,7 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"of another model: .*float32\(16, 10\) there and float32\(20, 10\) in this run"
     ):
-        checkpoints.restore(other)
+        checkpoints.restore(other, "any")
     checkpoints.close()
 
 
@@ -232,3 +232,49 @@ def test_evaluation_counts_every_example_in_every_mode(mode: str, batch: int) ->
     state = setup.devices.replicate_state(setup.initial)
     assert setup.evaluate(state, "test").examples == 360
     assert len(list(eval_batches(360, batch))) == -(-360 // batch)
+
+
+def test_data_that_changed_between_sittings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Interrupted):
+        run(SMALL, tmp_path / "run", study="test", stop=stop_after(2))
+    monkeypatch.setattr("resnet_jax.data.dataset.Dataset.fingerprint", "0123456789abcdef")
+    with pytest.raises(UserError, match="trained on data of fingerprint"):
+        run(SMALL, tmp_path / "run", study="test")
+
+
+def test_a_net_that_its_last_update_broke_has_not_finished(tmp_path: Path) -> None:
+    # The losses of both steps are finite: nothing but the evaluation after the second can tell.
+    config = override(SMALL, {"optim.learning_rate": 1e30, "train.iterations": 2, "train.eval_every": 0})
+    record = run(config, tmp_path / "run", study="test")
+    assert record.status == "diverged"
+    assert record.diverged_at_step == 2
+    assert 0.0 < record.cost.images_per_second < 1e7
+    json.loads((tmp_path / "run" / "record.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+
+
+def test_a_timings_line_cut_short_costs_that_line_alone(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        run(SMALL, tmp_path / "run", study="test", stop=stop_after(2))
+    with open(tmp_path / "run" / "timings.jsonl", "a") as file:
+        file.write('{"step": 3, "tra')
+    record = run(SMALL, tmp_path / "run", study="test")
+    assert record.cost.sittings == 2
+
+
+def test_a_record_of_another_configuration_is_not_taken_for_this_runs(whole: Path, tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    place.mkdir()
+    (place / "record.json").write_bytes((whole / "record.json").read_bytes())
+    assert run(SMALL, place, study="test") == read_record(whole / "record.json")  # a record alone will do
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "record.json").write_bytes((whole / "record.json").read_bytes())
+    with pytest.raises(UserError, match=r"record of another configuration \(optim\.learning_rate: 0\.1, 0\.2"):
+        run(override(SMALL, {"optim.learning_rate": 0.2}), other, study="test")
+
+
+def test_a_mistake_found_late_leaves_no_directory(tmp_path: Path) -> None:
+    for changes in ({"model.num_classes": 7}, {"data.source": "npz", "data.path": "nowhere.npz"}):
+        with pytest.raises(UserError):
+            run(override(SMALL, changes), tmp_path / "run", study="test")
+        assert list(tmp_path.iterdir()) == []
