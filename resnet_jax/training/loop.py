@@ -106,13 +106,14 @@ class _Run:
             self.checkpoints.close()
 
     def _announce(self) -> None:
-        setup, config = self.setup, self.setup.config
-        model, dataset, device = config.model, setup.dataset, setup.devices.mesh.devices.flat[0]
+        setup, model, parallel = self.setup, self.setup.config.model, self.config.parallel
+        dataset, platform = setup.dataset, setup.devices.mesh.devices.flat[0].platform
         parameters = state_lib.count_parameters(setup.initial.params)
+        name = dataset.name.split(",")[0]  # the numbers of images, which a reduced set has in its name, come first here
         self.display.note(
-            f"{model.net}-{model.depth}, {parameters:,} parameters; {dataset.name}, {len(dataset.train):,} training "
-            f"and {len(dataset.test):,} test images {setup.place}; {setup.devices.count} {device.platform} device"
-            f"{'s' * (setup.devices.count > 1)}, {config.parallel.mode}, batch {config.train.batch_size}, "
+            f"{model.net}-{model.depth}, {parameters:,} parameters; {len(dataset.train):,} training and "
+            f"{len(dataset.test):,} test images of {name} {setup.place}; {setup.devices.count} {platform} "
+            f"device{'s' * (setup.devices.count > 1)}, {parallel.mode}, batch {self.config.train.batch_size}, "
             f"BN {model.norm.scope}"
         )
 

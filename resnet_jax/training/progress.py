@@ -61,12 +61,13 @@ class Lines:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-class _TwoLines(Progress):
-    """Where a run is, and below it how it does: a terminal of 80 columns shows both."""
+class _Lines(Progress):
+    """A run's name, where it is, and how it does, a line each: a terminal of 80 columns shows all."""
 
     def get_renderables(self) -> Iterator[RenderableType]:
-        yield self.make_tasks_table(self.tasks)
         for task in self.tasks:
+            yield Text(task.description, style="bold", no_wrap=True, overflow="ellipsis")
+            yield self.make_tasks_table([task])
             yield Text(f"  {task.fields['numbers']}", no_wrap=True, overflow="ellipsis")
 
 
@@ -74,9 +75,8 @@ class Live:
     """A bar with step, rate, loss, error, images/s and the time left, as a context manager."""
 
     def __init__(self, console: Console, total: int, title: str) -> None:
-        self._progress = _TwoLines(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=12),
+        self._progress = _Lines(
+            BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),

@@ -1,0 +1,36 @@
+"""What a run shows: everything at 80 columns, and plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from resnet_jax.record import MetricsLine
+from resnet_jax.training.progress import Lines, Live
+
+LINE = MetricsLine(9, 103, 0.1, 0.25, 0.125, 0.5, 0.0625)
+
+
+def test_a_terminal_of_80_columns_shows_all() -> None:
+    console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system=None)
+    live = Live(console, 64_000, "plain-56-learning_rate=0.02-seed1")
+    live.line(LINE, 1234.0)
+    live.step(281, rate=0.1, loss=2.303, error=0.9, images_per_second=12_345.0)
+    for renderable in live._progress.get_renderables():
+        console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for part in ("plain-56-learning_rate=0.02-seed1", "281/64000", "left", "loss 2.303", "90.0%", "12,345 images/s"):
+        assert part in text
+    assert "test 6.2%" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_lines_say_where_a_run_is() -> None:
+    console = Console(width=80, file=io.StringIO())
+    Lines(console, 240, seconds=0.0).line(LINE, 1234.0)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == (
+        "step 103/240, epoch 9, rate 0.1, loss 0.2500, error 12.50%, test error 6.25%, 1,234 images/s\n"
+    )
