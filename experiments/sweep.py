@@ -35,7 +35,7 @@ class Sweep:
     runs: Path = Path("runs")
     """Folder of run directories; the study's are in <runs>/<study>."""
     seeds: tuple[int, ...] = (0, 1)
-    """Seeds, each of which runs every variant; `--seed` is ignored."""
+    """Seeds, each of which runs every variant; they take the place of `--seed`."""
     shard: str = "1/1"
     """i/n: the i-th of n parts of the runs, for n machines or processes."""
     jobs: int = 1
