@@ -134,14 +134,15 @@ def state(directory: Path, config: ExperimentConfig) -> str:
     """What a run directory holds: "finished", "unfinished", "missing", or what is wrong with it."""
     try:
         if (directory / RECORD_FILE).exists():
-            kept = read_record(directory / RECORD_FILE).config
-            return "finished" if kept == config else f"another configuration: {differences(kept, config)[0]}"
-        if (directory / CONFIG_FILE).exists():
-            kept = read_config(directory / CONFIG_FILE)
-            return "unfinished" if kept == config else f"another configuration: {differences(kept, config)[0]}"
+            kept, found = read_record(directory / RECORD_FILE).config, "finished"
+        elif (directory / CONFIG_FILE).exists():
+            kept, found = read_config(directory / CONFIG_FILE), "unfinished"
+        else:
+            return "missing"
+        others = differences(kept, config)
+        return f"another configuration: {others[0]}" if others else found
     except UserError as error:
         return str(error)
-    return "missing"
 
 
 def show(runs: Mapping[str, ExperimentConfig], folder: Path, title: str, console: Console) -> None:

@@ -125,6 +125,8 @@ class ModelConfig(_Section):
     """Start each unit's last BN scale at 0 (Goyal et al. 2017, Sec. 5.1). Departs from the paper: it starts at 1."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     """Dtype of the computation; parameters and statistics stay float32. float64 (all of it) is for verification."""
+    remat: bool = False
+    """Keep only each block's input for the backward pass and compute the rest again: less memory, a third more time."""
     norm: BatchNormConfig = field(default_factory=BatchNormConfig)
 
     def _check(self) -> None:
@@ -283,19 +285,27 @@ class TrainConfig(_Section):
     """Optimizer steps of the run; 64k for CIFAR (He et al. 2015, Sec. 4.2)."""
     batch_size: int = 128
     """Images per step over all devices. Batches run on from epoch to epoch, so each is full and no image is dropped."""
+    accumulation: int = 1
+    """Parts of a batch whose gradients are computed one after another and averaged, for a batch too large for memory.
+    BN sees one part at a time: equal to the whole batch with scope "ghost", not with "global" or "device"."""
     eval_batch_size: int = 512
     """Images per evaluation step over all devices; a short last batch is padded with examples of weight 0."""
     eval_every: int = 1
     """Epochs between evaluations on the test set (for curves, never for selection); 0: at the last step alone."""
-    checkpoint_every: int = 5
-    """Epochs between checkpoints; 0: none but on Ctrl-C."""
+    recompute_batch_stats: bool = False
+    """Before the final evaluation, replace BN's running statistics by averages over the training set, as the authors
+    did for their released models."""
+    checkpoint_steps: int = 1_000
+    """Steps between checkpoints; 0: none but on Ctrl-C, on SIGTERM and at the end."""
     keep_checkpoints: int = 2
-    """Checkpoints kept in the run directory; older ones are deleted."""
+    """Newest checkpoints kept in the run directory; older ones are deleted."""
+    keep_every: int = 0
+    """Of the older ones, keep those whose step is a multiple of this; 0: none."""
 
     def _check(self) -> None:
-        for name in ("iterations", "batch_size", "eval_batch_size", "keep_checkpoints"):
+        for name in ("iterations", "batch_size", "accumulation", "eval_batch_size", "keep_checkpoints"):
             self._require(getattr(self, name) >= 1, name, "a whole number above 0")
-        for name in ("eval_every", "checkpoint_every"):
+        for name in ("eval_every", "checkpoint_steps", "keep_every"):
             self._require(getattr(self, name) >= 0, name, "a whole number of at least 0")
 
 
@@ -328,26 +338,59 @@ class ExperimentConfig(_Section):
 
     def _check(self) -> None:
         self._require(0 <= self.seed < 2**32, "seed", "a whole number from 0 to 2**32 - 1")
-        devices, norm = self.parallel.devices, self.model.norm
-        for name in ("batch_size", "eval_batch_size"):
-            size = getattr(self.train, name)
-            if size % devices:
-                near = max(1, round(size / devices)) * devices
-                raise UserError(
-                    f"train.{name}: got {size}, which parallel.devices={devices} does not divide; "
-                    f"legal: a multiple of {devices}, such as {near}."
-                )
-        per_device = self.train.batch_size // devices
-        if norm.scope == "ghost" and per_device % norm.ghost_size:
+        size, parts = self.train.batch_size, self.parallel.devices * self.train.accumulation
+        if size % parts:
+            near = max(1, round(size / parts)) * parts
+            shares = f"parallel.devices={self.parallel.devices}"
+            if self.train.accumulation > 1:
+                shares += f" times train.accumulation={self.train.accumulation}"
             raise UserError(
-                f"model.norm.ghost_size: got {norm.ghost_size}, which does not divide the {per_device} images "
-                f"that each device gets of train.batch_size={self.train.batch_size}; legal: a divisor of {per_device}."
+                f"train.batch_size: got {size}, which {shares} does not divide; legal: a multiple of {parts}, "
+                f"such as {near}."
             )
+        norm, part = self.model.norm, size // parts
+        if norm.scope == "ghost" and part % norm.ghost_size:
+            raise UserError(
+                f"model.norm.ghost_size: got {norm.ghost_size}, which does not divide the {part} images "
+                f"that each device gets at once of train.batch_size={size}; legal: a divisor of {part}."
+            )
+
+    @property
+    def norm_batch(self) -> int:
+        """Images that share batch statistics in training: BN's batch size."""
+        at_once = self.train.batch_size // self.train.accumulation
+        if self.model.norm.scope == "global":
+            return at_once
+        return at_once // self.parallel.devices if self.model.norm.scope == "device" else self.model.norm.ghost_size
+
+    @property
+    def operational(self) -> frozenset[str]:
+        """Dotted names of the fields that say how this run runs and not what it computes, beyond rounding.
+
+        A run may go on with others, and a finished one counts whatever they were.
+        """
+        fixed = {"parallel.devices"} if self.model.norm.scope == "device" else set()
+        return frozenset(_OPERATIONAL - fixed)
+
+
+_OPERATIONAL = {
+    "data.path",  # the images are known by their fingerprint
+    "data.placement",
+    "model.remat",
+    "train.checkpoint_steps",
+    "train.keep_checkpoints",
+    "train.keep_every",
+    "parallel.mode",
+    "parallel.devices",
+}
 
 
 # --- plain data, and changes by dotted name -----------------------------------------------------------------------
 
 _T = TypeVar("_T", bound=_Section)
+
+# Fields that records of earlier versions have and that changed no result.
+_RETIRED = {"train.checkpoint_every"}
 
 
 def to_dict(config: ExperimentConfig) -> dict[str, Any]:
@@ -376,6 +419,8 @@ def _build(cls: type[_T], values: Mapping[str, Any], prefix: str) -> _T:
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     built: dict[str, Any] = {}
     for name, value in values.items():
+        if f"{prefix}{name}" in _RETIRED:
+            continue
         if name not in names:
             raise UserError(f"{prefix}{name}: no such field; {nearest(name, names)}")
         hint = hints[name]

@@ -240,9 +240,10 @@ def read_config(path: Path) -> ExperimentConfig:
 
 
 def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
-    """The fields in which two configurations differ, as "name: a's value, b's value"."""
-    left, right = flatten(to_dict(a)), flatten(to_dict(b))
-    return [f"{name}: {left[name]!r}, {right[name]!r}" for name in left if left[name] != right[name]]
+    """The fields in which two runs differ, as "name: a's value, b's value"; how they run (`operational`) left out."""
+    left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), a.operational & b.operational
+    names = (name for name in left if name not in free and left[name] != right[name])
+    return [f"{name}: {left[name]!r}, {right[name]!r}" for name in names]
 
 
 def read_json(path: Path) -> dict[str, Any]:

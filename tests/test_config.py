@@ -21,6 +21,7 @@ from resnet_jax.config import (
     to_dict,
 )
 from resnet_jax.errors import UserError
+from resnet_jax.record import differences
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,16 @@ from resnet_jax.errors import UserError
         ({"optim.warmup": "yes"}, "optim.warmup: got 'yes'; legal: 'none', 'iterations', 'error'."),
         ({"train.iterations": 0}, "train.iterations: got 0; legal: a whole number above 0."),
         ({"train.batch_size": 127, "parallel.devices": 2}, "train.batch_size: got 127, which parallel.devices=2"),
-        ({"train.eval_batch_size": 9, "parallel.devices": 8}, "legal: a multiple of 8, such as 8."),
+        ({"train.batch_size": 9, "parallel.devices": 8}, "legal: a multiple of 8, such as 8."),
+        (
+            {"train.batch_size": 100, "parallel.devices": 2, "train.accumulation": 4},
+            "parallel.devices=2 times train.accumulation=4 does not divide; legal: a multiple of 8, such as 96.",
+        ),
+        (
+            {"train.accumulation": 4, "model.norm.scope": "ghost", "model.norm.ghost_size": 64},
+            "does not divide the 32 images that each device gets at once of train.batch_size=128",
+        ),
+        ({"train.accumulation": 0}, "train.accumulation: got 0; legal: a whole number above 0."),
         ({"model.norm.scope": "ghost", "model.norm.ghost_size": 48}, "legal: a divisor of 128."),
         ({"parallel.mode": "pmpa"}, "legal: 'jit', 'shard_map', 'pmap'."),
         ({"parallel.devices": 0}, "parallel.devices: got 0"),
@@ -116,6 +126,29 @@ def test_defaults_are_the_papers_recipe() -> None:
     assert BatchNormConfig() == BatchNormConfig(momentum=0.9, epsilon=1e-5, scope="global")
     assert DataConfig().normalize == "pixel_mean"
     assert ParallelConfig() == ParallelConfig(mode="jit", devices=1)
+
+
+@pytest.mark.parametrize(
+    ("scope", "devices", "accumulation", "images"),
+    [("global", 4, 1, 128), ("global", 4, 2, 64), ("device", 2, 1, 64), ("device", 2, 2, 32), ("ghost", 2, 1, 16)],
+)
+def test_the_images_that_share_batch_statistics(scope: str, devices: int, accumulation: int, images: int) -> None:
+    changes = {"model.norm.scope": scope, "model.norm.ghost_size": 16, "parallel.devices": devices}
+    assert override(ExperimentConfig(), changes | {"train.accumulation": accumulation}).norm_batch == images
+
+
+def test_how_a_run_runs_is_no_other_run_unless_batch_statistics_are_each_devices_own() -> None:
+    one = ExperimentConfig()
+    many = override(one, {"parallel.devices": 8, "parallel.mode": "pmap", "train.checkpoint_steps": 7})
+    assert differences(one, many) == []
+    own = {"model.norm.scope": "device"}
+    assert differences(override(one, own), override(many, own)) == ["parallel.devices: 1, 8"]
+
+
+def test_a_field_of_an_earlier_version_that_changed_no_result_is_read_over() -> None:
+    values = to_dict(ExperimentConfig())
+    values["train"]["checkpoint_every"] = 5
+    assert from_dict(values) == ExperimentConfig()
 
 
 def test_configurations_are_frozen() -> None:

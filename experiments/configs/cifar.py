@@ -47,7 +47,7 @@ RESNET = ExperimentConfig(
         batch_size=128,
         eval_batch_size=1_000,
         eval_every=1,
-        checkpoint_every=5,
+        checkpoint_steps=1_000,
     ),
 )
 

@@ -47,7 +47,7 @@ RESNET = ExperimentConfig(
         batch_size=128,
         eval_batch_size=360,  # the test set at once, the training set in four
         eval_every=1,
-        checkpoint_every=5,
+        checkpoint_steps=60,
     ),
 )
 

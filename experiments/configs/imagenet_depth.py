@@ -56,7 +56,7 @@ BASE = ExperimentConfig(
         batch_size=BATCH,
         eval_batch_size=256,
         eval_every=1,
-        checkpoint_every=1,
+        checkpoint_steps=1_000,
     ),
 )
 

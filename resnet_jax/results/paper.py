@@ -85,8 +85,11 @@ _FREE = {
     "optim.warmup_smoothing",
     "train.eval_batch_size",
     "train.eval_every",
-    "train.checkpoint_every",
+    "train.checkpoint_steps",
     "train.keep_checkpoints",
+    "train.keep_every",
+    "train.accumulation",  # what it does to BN is looked at below
+    "model.remat",
     "parallel.mode",
     "parallel.devices",
 }
@@ -110,7 +113,7 @@ def departures(record: RunRecord) -> list[str]:
 
 def _special(config: ExperimentConfig) -> list[str]:
     found = []
-    model, norm, devices = config.model, config.model.norm, config.parallel.devices
+    model, norm = config.model, config.model.norm
     if model.depth not in TABLE_6:
         found.append(_departure("model.depth", model.depth, "in Table 6"))
     if model.block_kind != "basic":
@@ -118,10 +121,8 @@ def _special(config: ExperimentConfig) -> list[str]:
     if model.base_width != 16:
         found.append(_departure("model.width", model.base_width, 16))
     # Batch 128 on two GPUs, each with statistics of its own 64 images.
-    ghosts = norm.scope == "ghost" and norm.ghost_size == 64
-    two = norm.scope == "device" and devices == 2
-    if not (ghosts or two):
-        found.append(_departure("model.norm", f"{norm.scope} on {devices} device(s)", "groups of 64 images"))
+    if config.norm_batch != 64:
+        found.append(_departure("model.norm", f"{norm.scope}, groups of {config.norm_batch} images", "of 64"))
     # 110 layers start at rate 0.01; 1202 layers are "trained as described above", which may or may not include that.
     legal = {110: ("error",), 1202: ("none", "error")}.get(model.depth, ("none",))
     if config.optim.warmup not in legal:

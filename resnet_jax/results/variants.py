@@ -2,7 +2,8 @@
 
 - A *variant* is everything in the configuration but the seed, on one data set.
 - Variants differ in *setting* where they differ in more than the net (depth, shortcut, order of activations), the
-  warm-up that belongs to a depth, and how often a run evaluates and saves. One table compares one setting.
+  warm-up that belongs to a depth, how often a run evaluates, and how it runs (`ExperimentConfig.operational`). One
+  table compares one setting.
 - Settings that differ only in iterations, rate and its drops belong to one *comparison*: the one with the most
   nets is its base, the others are its control, "is it degradation or only too little training?".
 """
@@ -24,7 +25,7 @@ _NET = {"model.depth", "model.shortcut", "model.activation_order"}
 _WARMUP = {f"optim.{name}" for name in ("warmup", "warmup_rate", "warmup_iterations", "warmup_error")} | {
     "optim.warmup_smoothing"
 }
-_BOOKKEEPING = {f"train.{name}" for name in ("eval_every", "eval_batch_size", "checkpoint_every", "keep_checkpoints")}
+_BOOKKEEPING = {"train.eval_every", "train.eval_batch_size"}
 _BUDGET = {"train.iterations", "optim.learning_rate", "optim.milestones"}
 
 # "Degradation" is about layers added to a net that already works (He et al. 2015, Sec. 1); the paper's own CIFAR
@@ -199,5 +200,6 @@ def _flat(run: Run) -> dict[str, Any]:
 
 
 def _key(run: Run, blind: set[str]) -> str:
-    fields = {name: value for name, value in _flat(run).items() if name not in blind}
+    unseen = blind | run.record.config.operational
+    fields = {name: value for name, value in _flat(run).items() if name not in unseen}
     return json.dumps([run.record.data.fingerprint, fields], sort_keys=True)

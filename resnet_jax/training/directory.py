@@ -64,10 +64,10 @@ class RunDirectory:
     def _check(self, config: ExperimentConfig) -> None:
         config_file = self.path / CONFIG_FILE
         if config_file.exists():
-            kept = read_config(config_file)
-            if kept != config:
+            others = differences(read_config(config_file), config)
+            if others:
                 raise UserError(
-                    f"{self.path}: holds a run of another configuration ({'; '.join(differences(kept, config))}: "
+                    f"{self.path}: holds a run of another configuration ({'; '.join(others)}: "
                     f"there, asked for); choose another directory, or delete this one to run anew."
                 )
             return
@@ -106,9 +106,9 @@ class RunDirectory:
         """The record, where the run has finished."""
         file = self.path / RECORD_FILE
         record = read_record(file) if file.exists() else None
-        if record is not None and record.config != self._config:
-            found = "; ".join(differences(record.config, self._config))
-            raise UserError(f"{file}: a record of another configuration ({found}: there, asked for).")
+        others = differences(record.config, self._config) if record is not None else []
+        if others:
+            raise UserError(f"{file}: a record of another configuration ({'; '.join(others)}: there, asked for).")
         return record
 
     def finish(self, record: RunRecord) -> None:

@@ -151,10 +151,11 @@ class _Run:
                 if not all(math.isfinite(totals.loss) for totals in seen.values()):
                     raise _Diverged(step)  # by the last update, before the next step's loss could tell
                 self._line(epoch, step, seen)
-                if c.checkpoint_every and epoch % c.checkpoint_every == 0 and not last:
-                    self._save(state)
                 self.place.append_timing(step=step, train_s=train_s, eval_s=time.monotonic() - self.mark - train_s)
                 self.mark, self.marked_step = time.monotonic(), step
+            if c.checkpoint_steps and step % c.checkpoint_steps == 0 and not last:
+                self._drain(0)
+                self._save(state)
             if not last and self.stop():
                 self._interrupt(state, step, time.monotonic() - self.mark)
         return self._final(state, seen)

@@ -111,7 +111,7 @@ def test_other_data_take_the_paper_away(tmp_path: Path, name: str, value: Any) -
         ("model.shortcut_padding", "both"),
         ("train.eval_batch_size", 1024),
         ("train.eval_every", 7),
-        ("train.checkpoint_every", 0),
+        ("train.checkpoint_steps", 0),
         ("parallel.mode", "shard_map"),
     ],
 )

@@ -34,7 +34,7 @@ SMALL = override(
         "model.width": 4,
         "train.iterations": 30,
         "optim.milestones": (20, 25),
-        "train.checkpoint_every": 1,
+        "train.checkpoint_steps": 10,
     },
 )
 
@@ -110,11 +110,11 @@ def test_an_interrupted_run_ends_as_one_never_stopped(whole: Path, tmp_path: Pat
 def test_lines_after_the_checkpoint_are_written_again_once(whole: Path, tmp_path: Path) -> None:
     """As after kill -9 between a line and the next checkpoint: the directory's newest checkpoint is an older one."""
     with pytest.raises(Interrupted):
-        run(override(SMALL, {"train.checkpoint_every": 0}), tmp_path / "run", study="test", stop=stop_after(13))
+        run(override(SMALL, {"train.checkpoint_steps": 0}), tmp_path / "run", study="test", stop=stop_after(13))
     place = tmp_path / "run"
     lines = (whole / "metrics.jsonl").read_text().splitlines()
     (place / "metrics.jsonl").write_text("\n".join(lines[:2]) + "\n" + lines[2][:40])
-    run(override(SMALL, {"train.checkpoint_every": 0}), place, study="test")
+    run(override(SMALL, {"train.checkpoint_steps": 0}), place, study="test")
     assert (place / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 
