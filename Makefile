@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SETTINGS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: degradation control test lint types parity clean
+.PHONY: degradation control test lint types parity kill-test clean
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
@@ -33,6 +33,11 @@ types: $(VENV)/.test
 # Against PyTorch; apart from `make test`, so that nobody downloads PyTorch unasked.
 parity: $(VENV)/.parity
 	$(BIN)/python -m pytest tests/parity
+
+# Kills a run thirty times, and compares it with one never killed; about six minutes. make kill-test KILLS=100 for more.
+KILLS ?= 30
+kill-test: $(VENV)/.test
+	$(BIN)/python -m pytest --numprocesses=0 tests/kill --kills=$(KILLS)
 
 clean:
 	rm -rf $(VENV)

@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train one net: python -m experiments.train digits-resnet --model.depth=56",
     "sweep": "run a study, or what is missing of it: python -m experiments.sweep digits-depth",
     "prepare": "make a TFDS data set readable without TensorFlow: python -m experiments.prepare cifar10",
+    "recompute": "a finished net with BN averages over the training set: python -m experiments.recompute RUN",
     "equivalence": "how far parallel modes drift apart: python -m experiments.equivalence",
     "report": "tables, figures and a page from run directories: python -m experiments.report runs/digits-depth",
 }

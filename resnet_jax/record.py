@@ -7,7 +7,7 @@ A run directory `runs/<study>/<run>/` holds
 |-----------------|---------------------------------------------------------------------------------|
 | `config.json`   | the run's ExperimentConfig, written first                                       |
 | `metrics.jsonl` | one `MetricsLine` per epoch, appended; the same whatever interruptions there were |
-| `timings.jsonl` | wall-clock seconds per epoch, apart, since they never repeat                    |
+| `timings.jsonl` | wall-clock seconds and sittings, apart, since they never repeat                 |
 | `record.json`   | the `RunRecord`, written last and atomically: its presence means finished       |
 | `checkpoints/`  | where an interrupted run goes on from                                           |
 """
@@ -103,6 +103,19 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class Sitting:
+    """From one start of a run to its interruption or its end."""
+
+    step: int
+    """The steps that had been done when it began."""
+    mode: str
+    devices: int
+    device: str
+    cpu_cores: int
+    code: str
+
+
+@dataclass(frozen=True)
 class Cost:
     """Wall-clock seconds, over all sittings of an interrupted run."""
 
@@ -140,6 +153,10 @@ class RunRecord:
     diverged_at_step: int | None
     environment: Environment
     cost: Cost
+    final_fingerprint: str | None = None
+    """The same over the parameters after the last step: equal for runs that are equal to the bit."""
+    sittings: tuple[Sitting, ...] = ()
+    """Where each sitting ran; one where nothing interrupted the run."""
     schema: int = SCHEMA
 
 
@@ -166,6 +183,7 @@ def read_record(path: Path) -> RunRecord:
             "final": None if final is None else _part(Final, final),
             "environment": _part(Environment, values["environment"]),
             "cost": _part(Cost, values["cost"]),
+            "sittings": tuple(_part(Sitting, sitting) for sitting in values.get("sittings", ())),
         }
         record = _part(RunRecord, values | parts)
         finished = record.final is not None and record.diverged_at_step is None

@@ -56,9 +56,29 @@ def epochs_done(step: int, *, examples: int, batch_size: int) -> int:
     return step * batch_size // examples
 
 
-def eval_batches(examples: int, batch_size: int) -> Iterator[tuple[Index, npt.NDArray[np.float32]]]:
-    """Every example once, in order: (index [B] int32, weight [B] float32); weight 0 marks padding of the last batch."""
+def epoch_ends(steps: int, *, examples: int, batch_size: int) -> list[int]:
+    """Of the first `steps` steps, those that complete an epoch."""
+    done = epochs_done(steps, examples=examples, batch_size=batch_size)
+    return [-(-epoch * examples // batch_size) for epoch in range(1, done + 1)]
+
+
+def eval_batches(
+    examples: int, batch_size: int, multiple_of: int = 1
+) -> Iterator[tuple[Index, npt.NDArray[np.float32]]]:
+    """Every example once, in order: (index [B'] int32, weight [B'] float32); weight 0 marks padding.
+
+    Args:
+      examples: of the split.
+      batch_size: examples in each batch but the last, which is padded with the split's last example.
+      multiple_of: the number of devices; every batch is padded to B', the next multiple of it, to be shared equally.
+    """
+    rows = np.arange(padded(batch_size, multiple_of))
     for start in range(0, examples, batch_size):
-        index = np.arange(start, start + batch_size)
-        weight = (index < examples).astype(np.float32)
+        index = start + rows
+        weight = ((rows < batch_size) & (index < examples)).astype(np.float32)
         yield np.minimum(index, examples - 1).astype(np.int32), weight
+
+
+def padded(batch_size: int, multiple_of: int) -> int:
+    """The next multiple, `batch_size` itself if it is one."""
+    return -(-batch_size // multiple_of) * multiple_of

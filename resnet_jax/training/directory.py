@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -115,22 +116,36 @@ class RunDirectory:
         """Writes the record: the run has finished."""
         write_atomically(self.path / RECORD_FILE, record_to_json(record))
 
-    def rewind_metrics(self, step: int) -> None:
-        """Drops the lines of metrics after `step`, which a run that goes on from there will write again."""
+    def rewind_metrics(self, step: int, epoch_ends: Sequence[int]) -> None:
+        """Drops the lines of metrics after `step`, which a run that goes on from there will write again.
+
+        Args:
+          step: the steps done.
+          epoch_ends: the steps up to there after which a line was written.
+
+        Raises:
+          UserError: lines before it are missing.
+        """
         file = self.path / METRICS_FILE
+        kept = [line for line in read_metrics(file) if line.step <= step] if file.exists() else []
+        missing = sorted(set(epoch_ends) - {line.step for line in kept})
+        if missing:
+            raise UserError(
+                f"{file}: the line of step {missing[0]} is missing, and the checkpoint is of step {step}; bring the "
+                f"file back, or delete the run directory to run anew."
+            )
         if file.exists():
-            kept = [line for line in read_metrics(file) if line.step <= step]
             write_atomically(file, "".join(map(_json_line, map(asdict, kept))))
 
     def append_metrics(self, line: MetricsLine) -> None:
-        """Adds a line to metrics.jsonl."""
+        """Adds a line to metrics.jsonl; returns when it is on the disk, which a checkpoint that follows counts on."""
         self._append(METRICS_FILE, asdict(line))
 
-    def append_timing(self, **values: float) -> None:
+    def append_timing(self, **values: Any) -> None:
         """Adds a line to timings.jsonl."""
         self._append(TIMINGS_FILE, values)
 
-    def timings(self) -> list[dict[str, float]]:
+    def timings(self) -> list[dict[str, Any]]:
         """The lines of timings.jsonl so far; a line cut short by a crash is left out."""
         file = self.path / TIMINGS_FILE
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
@@ -146,6 +161,8 @@ class RunDirectory:
             if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
                 file.write(b"\n")
             file.write(_json_line(values).encode())
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _json_line(values: dict[str, Any]) -> str:

@@ -7,20 +7,22 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from resnet_jax.config import ExperimentConfig
-from resnet_jax.data.batches import epochs_done, training_batches
+from resnet_jax.data.batches import epoch_ends, epochs_done, training_batches
 from resnet_jax.errors import UserError
 from resnet_jax.models import summary
-from resnet_jax.record import RECORD_FILE, Cost, DataFacts, Final, MetricsLine, RunRecord
+from resnet_jax.record import RECORD_FILE, Cost, DataFacts, Final, MetricsLine, RunRecord, Sitting
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.checkpoint import Checkpoints
 from resnet_jax.training.directory import RunDirectory
 from resnet_jax.training.environment import describe
 from resnet_jax.training.metrics import StepReport, Totals
 from resnet_jax.training.progress import Display, Silent
+from resnet_jax.training.recompute import recompute
 from resnet_jax.training.setup import STEPS_AHEAD, Setup, check_machine, prepare
 from resnet_jax.training.state import TrainState
 
@@ -80,8 +82,15 @@ class _Run:
         self.config, self.place, self.study, self.display, self.stop = config, place, study, display, stop
         self.started = time.monotonic()
         self.setup: Setup = prepare(config, display.note)
-        self.checkpoints = Checkpoints(place.checkpoints, config.train.keep_checkpoints)
+        self.checkpoints = Checkpoints(
+            place.checkpoints,
+            keep=config.train.keep_checkpoints,
+            keep_every=config.train.keep_every,
+            tell=self.display.note,
+        )
         self.totals = Totals()
+        self.seen: dict[str, Totals] = {}
+        """By split, at the last line."""
         self.pending: deque[tuple[int, Any]] = deque()
         self.rate = 0.0
         self.images_per_second = 0.0
@@ -94,12 +103,13 @@ class _Run:
         try:
             first, state = self._start()
             try:
-                final, diverged_at = self._train(first, state), None
+                state = self._train(first, state)
+                record = self._record(self._final(state), self.setup.devices.fetch(state), None)
             except _Diverged as diverged:
-                final, diverged_at = None, diverged.step
                 self.place.append_timing(step=diverged.step, train_s=time.monotonic() - self.mark)
                 self.display.note(f"{self.place.path.name}: the loss is not finite at step {diverged.step}; run ended.")
-            record = self._record(final, diverged_at)
+                record = self._record(None, None, diverged.step)
+            self.checkpoints.wait()
             self.place.finish(record)
             return record
         finally:
@@ -125,40 +135,58 @@ class _Run:
             state, self.totals = restored
             step = int(state.step)
             self.display.note(f"{self.place.path.name}: going on from the checkpoint of step {step}.")
-        self.place.rewind_metrics(step)
+        c, examples = self.config.train, len(self.setup.dataset.train)
+        self.place.rewind_metrics(step, epoch_ends(step, examples=examples, batch_size=c.batch_size))
         setup_s = time.monotonic() - self.started - self.setup.compile_s
-        self.place.append_timing(sitting=1, step=step, setup_s=setup_s, compile_s=self.setup.compile_s)
+        self.place.append_timing(
+            sitting=asdict(self._sitting(step)), step=step, setup_s=setup_s, compile_s=self.setup.compile_s
+        )
         return step, self.setup.devices.replicate_state(state)
 
-    def _train(self, first: int, state: TrainState) -> Final:
+    def _sitting(self, step: int) -> Sitting:
+        here, parallel = describe(self.setup.devices), self.config.parallel
+        return Sitting(step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code)
+
+    def _train(self, first: int, state: TrainState) -> TrainState:
+        """From the state after `first` steps to that after the last."""
         c, examples = self.config.train, len(self.setup.dataset.train)
         batches = training_batches(seed=self.config.seed, examples=examples, batch_size=c.batch_size, first_step=first)
         self.mark, self.marked_step = time.monotonic(), first
-        watched = "validation" if self.setup.dataset.validation else "test"
-        seen: dict[str, Totals] = {}
         for step in range(first + 1, c.iterations + 1):
             state, report = self.setup.train(state, next(batches))
             self.pending.append((step, report))
             self._drain(STEPS_AHEAD)
             epoch = epochs_done(step, examples=examples, batch_size=c.batch_size)
             last = step == c.iterations
+            if last and c.recompute_batch_stats:
+                state = recompute(self.setup, state)
             if last or epoch > epochs_done(step - 1, examples=examples, batch_size=c.batch_size):
-                self._drain(0)
-                train_s = time.monotonic() - self.mark
-                due = last or (c.eval_every > 0 and epoch % c.eval_every == 0)
-                splits = ({watched, "test"} if last else {watched}) if due else ()
-                seen = {split: self.setup.evaluate(state, split) for split in splits}
-                if not all(math.isfinite(totals.loss) for totals in seen.values()):
-                    raise _Diverged(step)  # by the last update, before the next step's loss could tell
-                self._line(epoch, step, seen)
-                self.place.append_timing(step=step, train_s=train_s, eval_s=time.monotonic() - self.mark - train_s)
-                self.mark, self.marked_step = time.monotonic(), step
-            if c.checkpoint_steps and step % c.checkpoint_steps == 0 and not last:
+                self._end_epoch(epoch, step, state)
+            if last or (c.checkpoint_steps and step % c.checkpoint_steps == 0):
                 self._drain(0)
                 self._save(state)
             if not last and self.stop():
                 self._interrupt(state, step, time.monotonic() - self.mark)
-        return self._final(state, seen)
+        return state
+
+    def _end_epoch(self, epoch: int, step: int, state: TrainState) -> None:
+        """Evaluates where it is due and writes a line."""
+        self._drain(0)
+        train_s = time.monotonic() - self.mark
+        c, last = self.config.train, step == self.config.train.iterations
+        watched = "validation" if self.setup.dataset.validation else "test"
+        due = last or (c.eval_every > 0 and epoch % c.eval_every == 0)
+        splits = ({watched, "test"} if last else {watched}) if due else ()
+        self.seen = {split: self._evaluate(state, split, step) for split in splits}
+        self._line(epoch, step)
+        self.place.append_timing(step=step, train_s=train_s, eval_s=time.monotonic() - self.mark - train_s)
+        self.mark, self.marked_step = time.monotonic(), step
+
+    def _evaluate(self, state: TrainState, split: str, step: int) -> Totals:
+        totals = self.setup.evaluate(state, split)
+        if not math.isfinite(totals.loss):
+            raise _Diverged(step)  # by the last update, before the next step's loss could tell
+        return totals
 
     def _drain(self, leave: int) -> None:
         """Takes in the reports of steps that are done, in order, and waits while more than `leave` are not."""
@@ -180,8 +208,8 @@ class _Run:
                 images_per_second=self.images_per_second,
             )
 
-    def _line(self, epoch: int, step: int, seen: dict[str, Totals]) -> None:
-        test, validation = seen.get("test"), seen.get("validation")
+    def _line(self, epoch: int, step: int) -> None:
+        test, validation = self.seen.get("test"), self.seen.get("validation")
         line = MetricsLine(
             epoch=epoch,
             step=step,
@@ -203,21 +231,22 @@ class _Run:
     def _interrupt(self, state: TrainState, step: int, train_s: float) -> None:
         self._drain(0)
         self._save(state)
+        self.checkpoints.wait()
         self.place.append_timing(step=step, train_s=train_s)
         raise Interrupted(
             f"interrupted at step {step} of {self.config.train.iterations}, checkpoint kept in {self.place.path}; "
             f"the same command goes on from there."
         )
 
-    def _final(self, state: TrainState, seen: dict[str, Totals]) -> Final:
-        test, validation = seen["test"], seen.get("validation")
-        start = time.monotonic()
-        train = self.setup.evaluate(state, "train")
-        if not math.isfinite(train.loss):
-            raise _Diverged(self.config.train.iterations)
-        self.place.append_timing(step=self.config.train.iterations, eval_s=time.monotonic() - start)
+    def _final(self, state: TrainState) -> Final:
+        """Errors of the state of the last step on every split; those of its line are not computed again."""
+        start, step = time.monotonic(), self.config.train.iterations
+        splits = ["train", "test"] + ["validation"] * (self.setup.dataset.validation is not None)
+        seen = {split: self.seen.get(split) or self._evaluate(state, split, step) for split in splits}
+        train, test, validation = seen["train"], seen["test"], seen.get("validation")
+        self.place.append_timing(step=step, eval_s=time.monotonic() - start)
         return Final(
-            step=self.config.train.iterations,
+            step=step,
             train_loss=train.mean_loss,
             train_error=train.error,
             train_examples=train.examples,
@@ -229,7 +258,7 @@ class _Run:
             validation_examples=validation.examples if validation else None,
         )
 
-    def _record(self, final: Final | None, diverged_at: int | None) -> RunRecord:
+    def _record(self, final: Final | None, state: TrainState | None, diverged_at: int | None) -> RunRecord:
         setup, dataset = self.setup, self.setup.dataset
         whole = summary.total(setup.config.model, dataset.image_shape)
         params = setup.initial.params
@@ -254,6 +283,8 @@ class _Run:
             diverged_at_step=diverged_at,
             environment=describe(setup.devices),
             cost=self._cost(diverged_at or self.config.train.iterations),
+            final_fingerprint=state_lib.fingerprint(state.params) if state is not None else None,
+            sittings=tuple(Sitting(**line["sitting"]) for line in self.place.timings() if "sitting" in line),
         )
 
     def _cost(self, steps: int) -> Cost:

@@ -1,0 +1,80 @@
+"""What BN's running statistics do to a finished net: its errors with them, and with averages over the training set.
+
+    python -m experiments.recompute runs/digits-depth/plain-56-seed0 runs/digits-depth/resnet-56-seed0
+
+The averages replace the running statistics as the authors did for their released models (training/recompute.py). The
+runs stay as they are; their data must be at hand. Cost: one forward pass over the training set a run, and compilation.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from experiments import cli
+from resnet_jax.errors import UserError
+from resnet_jax.record import RECORD_FILE, write_atomically
+
+
+@dataclass(frozen=True)
+class Recompute:
+    """Finished runs, evaluated with both kinds of batch statistics."""
+
+    directories: tyro.conf.Positional[tuple[Path, ...]]
+    """Run directories with the checkpoint of their last step, or folders of such."""
+    out: Path | None = None
+    """JSON file for the numbers."""
+    compiled: Path = Path("runs")
+    """Folder whose compiled programs to use."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses, evaluates, prints the table; returns the exit status."""
+    chosen = tyro.cli(Recompute, args=argv, prog="python -m experiments.recompute", description=__doc__)
+    runs = [run for directory in chosen.directories for run in _runs(directory)]
+    if not runs:
+        raise UserError("directories: none given; usage: python -m experiments.recompute RUN [MORE ...]")
+    cli.use_compilation_cache(chosen.compiled)
+    rows = [both(run) for run in runs]
+    table = Table(title="Error in eval mode, %, with running statistics and with averages over the training set")
+    for heading in ("run", "training", "recomputed", "test", "recomputed"):
+        table.add_column(heading, justify="left" if heading == "run" else "right")
+    for row in rows:
+        errors = (row[split][kind] for split in ("train_error", "test_error") for kind in ("running", "recomputed"))
+        table.add_row(row["run"], *(f"{100 * error:.2f}" for error in errors))
+    Console().print(table)
+    if chosen.out is not None:
+        write_atomically(chosen.out, json.dumps({"rows": rows}, indent=1) + "\n")
+    return cli.OK
+
+
+def both(directory: Path) -> dict[str, Any]:
+    """The errors of a run's last net with its running statistics and with recomputed ones, fractions."""
+    from resnet_jax.training.finished import load_finished
+    from resnet_jax.training.recompute import recompute
+
+    setup, state = load_finished(directory)
+    states = {"running": state, "recomputed": recompute(setup, state)}
+    row: dict[str, Any] = {"run": directory.name, "depth": setup.config.model.depth, "net": setup.config.model.net}
+    for split in ("train", "test"):
+        row[f"{split}_error"] = {kind: setup.evaluate(state, split).error for kind, state in states.items()}
+    return row
+
+
+def _runs(directory: Path) -> list[Path]:
+    if (directory / RECORD_FILE).exists():
+        return [directory]
+    found = sorted(file.parent for file in directory.glob(f"*/{RECORD_FILE}"))
+    if not found:
+        raise UserError(f"{directory}: no run with a {RECORD_FILE} in it, nor in the folders under it.")
+    return found
+
+
+if __name__ == "__main__":
+    cli.run_main(main)

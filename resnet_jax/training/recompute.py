@@ -1,0 +1,82 @@
+"""BN's running statistics replaced by true averages over the training set, after training.
+
+The authors' released models have such averages, "not moving average", computed "on a sufficiently large training
+batch after the training procedure" (github.com/KaimingHe/deep-residual-networks). What training leaves behind lags
+behind the parameters and remembers the last few batches most.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_jax.data import Dataset, normalization
+from resnet_jax.data.augment import normalize
+from resnet_jax.data.batches import Index, epoch_order
+from resnet_jax.models.layers import BatchStatsScope
+from resnet_jax.models.resnet import build
+from resnet_jax.training.setup import Setup
+from resnet_jax.training.state import TrainState
+
+Tree = Any
+
+
+def recompute(setup: Setup, state: TrainState) -> TrainState:
+    """`state` with batch statistics averaged over the training set; nothing else changes.
+
+    The training images, as evaluation sees them (no augmentation), each once, in the order of the run's first epoch,
+    are normalised in groups of as many images as shared statistics in training (`ExperimentConfig.norm_batch`; the
+    last group has what is left). Each BN's new mean and variance are the averages over groups of group mean and
+    (biased) group variance, weighted by images: what the running statistics estimate. Runs on one device.
+
+    Args:
+      setup: of the run.
+      state: on the devices; it is left as it is.
+
+    Returns:
+      A state on the devices.
+    """
+    host: TrainState = setup.devices.fetch(state)
+    new = averages(setup, host.params, host.batch_stats)
+    return setup.devices.replicate_state(host.replace(batch_stats=new))  # type: ignore[no-any-return]
+
+
+def averages(setup: Setup, params: Tree, batch_stats: Tree) -> Tree:
+    """The averages that `recompute` puts in the place of `batch_stats`, in its dtypes; all on the host."""
+    config, dataset = setup.config, setup.dataset
+    stats = normalization(dataset.train.images, config.data)
+    # Without memory, the new running statistics are the batch's.
+    forgetful = dataclasses.replace(config.model, norm=dataclasses.replace(config.model.norm, momentum=0.0))
+    model = build(forgetful)
+    dtype = jnp.float64 if config.model.dtype == "float64" else jnp.float32
+
+    def of_groups(images: jax.Array, groups: int) -> Tree:
+        scoped = model.clone(stats_scope=BatchStatsScope(groups))
+        x = normalize(images, jnp.asarray(stats.mean, dtype), jnp.asarray(stats.std, dtype))
+        variables = {"params": params, "batch_stats": batch_stats}
+        return scoped.apply(variables, x, train=True, mutable=["batch_stats"])[1]["batch_stats"]
+
+    compiled = jax.jit(of_groups, static_argnums=1)
+    sums = jax.tree.map(lambda x: np.zeros(x.shape, np.float64), batch_stats)
+    at_once = config.train.batch_size // config.train.accumulation
+    for index, groups in _groups(dataset, config.seed, config.norm_batch, at_once):
+        found = jax.device_get(compiled(dataset.train.images[index], groups))
+        images = len(index)
+        sums = jax.tree.map(lambda s, x, n=images: s + n * x.astype(np.float64), sums, found)
+    return jax.tree.map(lambda s, x: (s / len(dataset.train)).astype(x.dtype), sums, batch_stats)
+
+
+def _groups(dataset: Dataset, seed: int, size: int, at_once: int) -> Iterator[tuple[Index, int]]:
+    """All positions of the training set, in batches of whole groups; each with its number of groups."""
+    # Shuffled: the images of a folder lie class by class, and statistics of one class are not those of training.
+    order, start = epoch_order(seed, 0, len(dataset.train)), 0
+    while start < len(order):
+        groups = max(1, min(at_once, len(order) - start) // size)
+        index = order[start : start + groups * size]
+        yield index, groups
+        start += len(index)

@@ -1,0 +1,17 @@
+"""How often the kill test kills."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--kills=N`."""
+    parser.addoption("--kills", type=int, default=30, help="how often to kill a run (30)")
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often to kill."""
+    number: int = request.config.getoption("--kills")
+    return number

@@ -1,0 +1,167 @@
+"""A run killed at any moment, again and again, against the same run never killed: equal to the bit.
+
+`make kill-test` kills 30 times, about six minutes on two cores; apart from the other tests for that reason. The command
+is the user's own, in a process of its own, on the same cores each time. Four kinds of kill take turns:
+
+- kill -9 at a random moment from the start of the command, so often before the first step;
+- kill -9 at a random moment of training;
+- kill -9 inside a checkpoint write: its folder is there under its unfinished name;
+- SIGTERM at a random moment of training, which writes a checkpoint and ends.
+
+A run that comes to its end in between is compared, and the next one is begun.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.configs import experiments
+from resnet_jax.config import override
+from resnet_jax.record import read_json, read_record
+from resnet_jax.training.checkpoint import UNFINISHED, Checkpoints
+from resnet_jax.training.setup import prepare
+
+ROOT = Path(__file__).parent.parent.parent
+# Long enough for a few kills, and a checkpoint every third step, so that many kills fall near or into one.
+CHANGES = {
+    "model.depth": 8,
+    "model.width": 8,
+    "train.iterations": 400,
+    "optim.milestones": (200, 300),
+    "train.checkpoint_steps": 3,
+}
+CONFIG = override(experiments()["digits-resnet"], CHANGES)
+KINDS = ("kill -9", "kill -9 in training", "kill -9 in a checkpoint write", "SIGTERM in training")
+SECONDS = 120.0
+
+
+def start(directory: Path, runs: Path) -> subprocess.Popen[bytes]:
+    options = [
+        "--model.depth=8",
+        "--model.width=8",
+        "--train.iterations=400",
+        "--optim.milestones",
+        "200",
+        "300",
+        "--train.checkpoint-steps=3",
+        f"--directory={directory}",
+        f"--runs={runs}",  # the compiled programs, for all
+    ]
+    # Without the eight devices of the tests.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("XLA_FLAGS", None)
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.train", "digits-resnet", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+    )
+
+
+def sittings(directory: Path) -> int:
+    timings = directory / "timings.jsonl"
+    return timings.read_text().count('"sitting"') if timings.exists() else 0
+
+
+def wait_for_training(process: subprocess.Popen[bytes], directory: Path, before: int) -> bool:
+    """Waits until the run trains; False where it ended first."""
+    deadline = time.monotonic() + SECONDS
+    while sittings(directory) == before:
+        if process.poll() is not None:
+            return False
+        assert time.monotonic() < deadline, "the run does not begin"
+        time.sleep(0.005)
+    return True
+
+
+def wait_for_a_write(process: subprocess.Popen[bytes], directory: Path) -> bool:
+    """Waits until a checkpoint is being written; False where the run ended first."""
+    while process.poll() is None:
+        if any((directory / "checkpoints").glob(f"*{UNFINISHED}")):
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def kill(process: subprocess.Popen[bytes], kind: str, directory: Path, before: int, draw: random.Random) -> str | None:
+    """Kills the run in this way; returns what was going on, or None where it ended first."""
+    if kind == "kill -9":
+        time.sleep(draw.uniform(0.0, 8.0))
+    elif not wait_for_training(process, directory, before):
+        return None
+    elif kind == "kill -9 in a checkpoint write":
+        for _ in range(draw.randint(1, 5)):
+            if not wait_for_a_write(process, directory):
+                return None
+            time.sleep(draw.uniform(0.0, 0.03))
+    else:
+        time.sleep(draw.uniform(0.0, 3.0))
+    if process.poll() is not None:
+        return None
+    process.send_signal(signal.SIGTERM if kind.startswith("SIGTERM") else signal.SIGKILL)
+    if process.wait(timeout=SECONDS) == 0:
+        return None  # SIGTERM in its last step
+    return kind if not any((directory / "checkpoints").glob(f"*{UNFINISHED}")) else f"{kind}, half a checkpoint left"
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output.decode()
+
+
+def parameters(directory: Path) -> list[np.ndarray]:
+    setup = prepare(CONFIG)
+    restored = Checkpoints(directory / "checkpoints", keep=1).restore(setup.initial, setup.dataset.fingerprint)
+    assert restored is not None
+    assert int(restored[0].step) == CONFIG.train.iterations
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(restored[0])]
+
+
+def assert_equal_to_the_bit(directory: Path, whole: Path) -> None:
+    assert (directory / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    ours, theirs = read_record(directory / "record.json"), read_record(whole / "record.json")
+    assert ours.config == theirs.config == CONFIG
+    assert ours.final == theirs.final
+    for a, b in zip(parameters(directory), parameters(whole), strict=True):
+        assert a.tobytes() == b.tobytes()
+    assert not list((directory / "checkpoints").glob("*.damaged"))  # nothing half-written was taken for a checkpoint
+    assert read_json(directory / "config.json") == read_json(whole / "config.json")
+
+
+def test_a_run_killed_at_any_moment_ends_as_one_never_killed(
+    tmp_path: Path, kills: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw, runs, whole = random.Random(2015), tmp_path / "runs", tmp_path / "whole"
+    finish(start(whole, runs))
+    done: Counter[str] = Counter()
+    finished, directory = 0, tmp_path / "run0"
+    while sum(done.values()) < kills:
+        kind = KINDS[sum(done.values()) % len(KINDS)]
+        before = sittings(directory)
+        process = start(directory, runs)
+        happened = kill(process, kind, directory, before, draw)
+        if happened is not None:
+            assert process.returncode in (-signal.SIGKILL, -signal.SIGTERM, 130), process.communicate()[0].decode()
+            process.communicate()
+            done[happened] += 1
+            continue
+        finish(process)
+        assert_equal_to_the_bit(directory, whole)
+        finished += 1
+        directory = tmp_path / f"run{finished}"
+    finish(start(directory, runs))
+    assert_equal_to_the_bit(directory, whole)
+    with capsys.disabled():
+        print(f"\n{sum(done.values())} kills, {finished + 1} runs, each equal to the bit to one never killed:")
+        print("".join(f"{number:5}  {kind}\n" for kind, number in sorted(done.items())))

@@ -1,0 +1,131 @@
+"""Recomputed batch statistics against a net written out in NumPy, float64, group by group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from numpy.lib.stride_tricks import sliding_window_view
+
+from resnet_jax.config import ExperimentConfig, override
+from resnet_jax.data import normalization
+from resnet_jax.data.batches import epoch_order, training_batches
+from resnet_jax.training.loop import run
+from resnet_jax.training.recompute import averages, recompute
+from resnet_jax.training.setup import Setup, prepare
+from tests.training.test_loop import SMALL
+from tests.training.test_resume import final_state
+
+Array = npt.NDArray[np.float64]
+
+
+class NumPyNet:
+    """ResNet-8 (or plain-8) of basic blocks in train mode; keeps each BN's mean and biased variance."""
+
+    def __init__(self, params: Any, plain: bool) -> None:
+        self.params, self.plain = params, plain
+        self.statistics: dict[str, tuple[Array, Array]] = {}
+
+    def conv(self, x: Array, kernel: Array, stride: int) -> Array:
+        pad = kernel.shape[0] // 2
+        padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+        windows = sliding_window_view(padded, kernel.shape[:2], axis=(1, 2))[:, ::stride, ::stride]  # N H W C kh kw
+        return np.einsum("nhwcij,ijco->nhwo", windows, kernel)
+
+    def norm(self, x: Array, params: Any, name: str) -> Array:
+        mean, var = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+        self.statistics[name] = mean, var
+        return params["scale"] * (x - mean) / np.sqrt(var + 1e-5) + params["bias"]
+
+    def __call__(self, x: Array) -> None:
+        p = self.params
+        x = np.maximum(self.norm(self.conv(x, p["stem_conv"]["kernel"], 1), p["stem_norm"], "stem_norm"), 0.0)
+        for name in ("stage1_block1", "stage2_block1", "stage3_block1"):
+            b, stride = p[name], 1 if name.startswith("stage1") else 2
+            y = np.maximum(self.norm(self.conv(x, b["conv1"]["kernel"], stride), b["norm1"], f"{name}/norm1"), 0.0)
+            y = self.norm(self.conv(y, b["conv2"]["kernel"], 1), b["norm2"], f"{name}/norm2")
+            shortcut = np.pad(x[:, ::stride, ::stride], ((0, 0), (0, 0), (0, 0), (0, y.shape[3] - x.shape[3])))
+            x = np.maximum(y if self.plain else y + shortcut, 0.0)
+
+
+def trained(**changes: Any) -> tuple[Setup, Any]:
+    config: ExperimentConfig = override(SMALL, {"model.dtype": "float64", **changes})
+    setup = prepare(config)
+    state = setup.devices.replicate_state(setup.initial)
+    batches = training_batches(seed=0, examples=1437, batch_size=128, first_step=0)
+    for _ in range(5):
+        state, _ = setup.train(state, next(batches))
+    return setup, state
+
+
+@pytest.mark.parametrize(
+    ("shortcut", "changes", "group"),
+    [
+        ("A", {}, 128),
+        ("none", {}, 128),
+        ("A", {"model.norm.scope": "ghost", "model.norm.ghost_size": 32}, 32),
+        ("A", {"model.norm.scope": "device", "parallel.devices": 2}, 64),
+        ("A", {"train.accumulation": 2}, 64),
+    ],
+)
+@pytest.mark.usefixtures("x64")
+def test_they_are_the_averages_over_the_training_set(shortcut: str, changes: dict[str, Any], group: int) -> None:
+    setup, state = trained(**{"model.shortcut": shortcut}, **changes)
+    new = setup.devices.fetch(recompute(setup, state)).batch_stats
+    images = setup.dataset.train.images / 255.0 - normalization(setup.dataset.train.images, setup.config.data).mean
+    order, examples = epoch_order(0, 0, 1437), 1437
+    means: dict[str, Array] = {}
+    for start in range(0, examples, group):
+        index = order[start : start + group]
+        net = NumPyNet(setup.devices.fetch(state).params, shortcut == "none")
+        net(images[index])
+        for name, (mean, var) in net.statistics.items():
+            means[name] = means.get(name, np.zeros((2, len(mean)))) + len(index) * np.stack([mean, var]) / examples
+    assert len(means) == 7
+    for name, (mean, var) in means.items():
+        block: Any = new
+        for part in name.split("/"):
+            block = block[part]
+        # Relative to the largest of a layer: a mean that cancels to zero has no relative error.
+        np.testing.assert_allclose(block["mean"], mean, rtol=0, atol=1e-12 * np.abs(mean).max())
+        np.testing.assert_allclose(block["var"], var, rtol=1e-12)
+
+
+def test_nothing_else_changes_and_the_order_of_the_images_does_not_matter_to_a_batch_of_all() -> None:
+    setup, state = trained_in_float32()
+    before = setup.devices.fetch(state)
+    after = setup.devices.fetch(recompute(setup, state))
+    assert all(np.array_equal(a, b) for a, b in zip(_leaves(before.params), _leaves(after.params), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(_leaves(before.opt_state), _leaves(after.opt_state), strict=True))
+    assert int(before.step) == int(after.step)
+    for a, b in zip(_leaves(before.batch_stats), _leaves(after.batch_stats), strict=True):
+        assert a.dtype == b.dtype == np.float32
+        assert not np.array_equal(a, b)
+    # What they were is of no account.
+    again = averages(setup, before.params, after.batch_stats)
+    assert all(np.array_equal(a, b) for a, b in zip(_leaves(again), _leaves(after.batch_stats), strict=True))
+
+
+def trained_in_float32() -> tuple[Setup, Any]:
+    return trained(**{"model.dtype": "float32"})
+
+
+def _leaves(tree: Any) -> list[Any]:
+    import jax
+
+    return jax.tree.leaves(tree)
+
+
+def test_a_run_that_asks_for_them_is_evaluated_with_them(tmp_path: Any) -> None:
+    config = override(SMALL, {"train.recompute_batch_stats": True})
+    record = run(config, tmp_path / "run", study="test")
+    state = final_state(config, tmp_path / "run")
+    setup = prepare(config)
+    expected = averages(setup, state.params, state.batch_stats)
+    assert all(np.array_equal(a, b) for a, b in zip(_leaves(expected), _leaves(state.batch_stats), strict=True))
+    assert record.final is not None
+    on_devices = setup.devices.replicate_state(state)
+    assert setup.evaluate(on_devices, "test").error == record.final.test_error
+    assert setup.evaluate(on_devices, "train").error == record.final.train_error
