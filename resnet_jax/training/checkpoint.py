@@ -14,6 +14,7 @@ checksums find what went bad afterwards. Orbax by itself restores flipped bits w
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -141,6 +142,9 @@ class Checkpoints:
             # What a killed process left half-written. It was never a checkpoint.
             for leftover in self._directory.glob(f"*{UNFINISHED}"):
                 shutil.rmtree(leftover)
+            # Before orbax finds out, which it does not do quietly.
+            if shutil.disk_usage(self._directory).free < sum(leaf.nbytes for leaf in jax.tree.leaves(state)):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             unfinished = place.with_name(place.name + UNFINISHED)
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
                 checkpointer.save(unfinished.absolute() / ARRAYS, args=ocp.args.StandardSave(state))

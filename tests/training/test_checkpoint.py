@@ -212,6 +212,11 @@ def no_file_larger_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+# Where its writer fails, orbax leaves coroutines that nobody waits for.
+LOUD = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@LOUD
 @pytest.mark.parametrize("room", [0, 100, 1500])
 def test_a_disk_that_is_full_is_told_once_and_costs_nothing_kept(tmp_path: Path, room: int) -> None:
     checkpoints = filled(tmp_path)
@@ -226,6 +231,16 @@ def test_a_disk_that_is_full_is_told_once_and_costs_nothing_kept(tmp_path: Path,
     checkpoints.save(state(30), Totals(), "data")  # there is room again
     checkpoints.wait()
     assert checkpoints.steps() == [10, 20, 30]
+
+
+def test_a_disk_without_room_is_found_before_a_byte_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = filled(tmp_path)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state(30)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(size, 1, size - 1))  # type: ignore[attr-defined]
+    checkpoints.save(state(30), Totals(), "data")
+    with pytest.raises(UserError, match=r"30: the checkpoint could not be written \(No space left on device\)"):
+        checkpoints.wait()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["10", "20"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

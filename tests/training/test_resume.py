@@ -15,7 +15,7 @@ from resnet_jax.record import read_metrics, read_record
 from resnet_jax.training.checkpoint import Checkpoints
 from resnet_jax.training.loop import Interrupted, run
 from resnet_jax.training.setup import prepare
-from tests.training.test_checkpoint import no_file_larger_than
+from tests.training.test_checkpoint import LOUD, no_file_larger_than
 from tests.training.test_loop import SMALL, stop_after
 
 
@@ -140,6 +140,7 @@ def test_lines_that_are_gone_are_missed(whole: Path, tmp_path: Path, lost: int) 
     as_the_whole(place, whole)
 
 
+@LOUD
 def test_a_full_disk_ends_a_run_in_a_sentence_and_room_lets_it_go_on(whole: Path, tmp_path: Path) -> None:
     place, stop = tmp_path / "run", stop_after(13)
 
