@@ -67,12 +67,19 @@ class ResNet(nn.Module):
         if c.family == "imagenet":
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
 
+        def unit(block: Block, x: Array) -> Array:
+            y: Array = block(x, train=train)
+            return y
+
+        if c.remat and train:
+            unit = nn.remat(unit)
+
         for i, (blocks, width) in enumerate(zip(c.stage_blocks, c.stage_widths, strict=True), start=1):
             for j in range(1, blocks + 1):
                 first_unit = (i, j) == (1, 1)
                 stride = 2 if i > 1 and j == 1 else 1
                 kernels, features, strides = block_shape(c.block_kind, width, c.expansion, stride, c.bottleneck_stride)
-                x = Block(
+                block = Block(
                     kernels=kernels,
                     features=features,
                     strides=strides,
@@ -85,7 +92,8 @@ class ResNet(nn.Module):
                     preactivate=not (first_unit and stem_activation),
                     share_preactivation=first_unit,
                     name=f"stage{i}_block{j}",
-                )(x, train=train)
+                )
+                x = unit(block, x)
 
         if preact:
             x = nn.relu(norm(name="final_norm")(x, train=train))

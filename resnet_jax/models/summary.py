@@ -1,15 +1,29 @@
-"""What a net costs, by formula: shapes, parameters and multiply-adds, layer by layer. Nothing here imports JAX.
+"""What a net costs, by formula: shapes, parameters, multiply-adds and memory. Nothing here imports JAX.
 
 Multiply-adds are those of convolutions and of the last layer for one image's forward pass, which is what He et al.
 2015 (Table 1) call FLOPs; taps on the padding count, as in the paper's 3.6e9 for the 34-layer net.
+
+Training takes, on each device, with P parameters of 4 bytes (8 in float64) and numbers of b bytes (2 in bfloat16):
+
+    parameters    4 P
+    gradients     4 P, twice with accumulation: the sum so far, and the part's
+    optimizer     4 P, the velocity
+    activations   b * (images at once) * (numbers kept of each image)
+
+Kept for the backward pass are the inputs of every convolution and every BN, of the max-pool, and of the last average. A
+ReLU needs no more than its output, which is the next layer's input, and a projection has its block's. With `remat` only
+each block's input is kept, and, while a block goes backward, what that block alone would keep. This is what the
+mathematics needs: a compiler keeps more where that is faster, and has its own scratch space, or fuses and keeps less.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from resnet_jax.config import ModelConfig
+from resnet_jax.config import ExperimentConfig, ModelConfig
 
 Shape = tuple[int, int, int]
 
@@ -24,6 +38,25 @@ class Row:
     """Height, width, channels."""
     parameters: int
     multiply_adds: int
+    kept: int
+    """Numbers of one image's forward pass that it keeps for the backward pass, without `remat`."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What training takes on each device, by the formula above, in bytes."""
+
+    images: int
+    """That each device computes at once."""
+    parameters: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.parameters + self.gradients + self.optimizer + self.activations
 
 
 def layers(config: ModelConfig, image_shape: Shape) -> list[Row]:
@@ -55,8 +88,46 @@ def total(config: ModelConfig, image_shape: Shape) -> Row:
     return Row("total", rows[-1].output, *_sums(rows))
 
 
-def _sums(rows: list[Row]) -> tuple[int, int]:
-    return sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows)
+def memory(config: ExperimentConfig, image_shape: Shape) -> Memory:
+    """What training takes on each device.
+
+    Args:
+      config: with `model.num_classes` set.
+      image_shape: height, width, channels.
+    """
+    train = config.train
+    rows = layers(config.model, image_shape)
+    images = train.batch_size // (config.parallel.devices * train.accumulation)
+    weight_bytes = 8 if config.model.dtype == "float64" else 4
+    number_bytes = {"bfloat16": 2, "float32": 4, "float64": 8}[config.model.dtype]
+    parameters = weight_bytes * sum(row.parameters for row in rows)
+    return Memory(
+        images=images,
+        parameters=parameters,
+        gradients=parameters * (2 if train.accumulation > 1 else 1),
+        optimizer=parameters,
+        activations=number_bytes * images * (_kept_with_remat(rows) if config.model.remat else _sums(rows)[2]),
+    )
+
+
+def _kept_with_remat(rows: list[Row]) -> int:
+    """Each block's input, the most that one block keeps, and all that is kept outside blocks."""
+    blocks: dict[str, list[Row]] = {}
+    outside = 0
+    for row in rows:
+        block, inside, _ = row.name.partition("/")
+        if inside:
+            blocks.setdefault(block, []).append(row)
+        else:
+            outside += row.kept
+    # A block's first layer that keeps anything keeps the block's input.
+    inputs = [next(row.kept for row in members if row.kept) for members in blocks.values()]
+    insides = [_sums(members)[2] - own for members, own in zip(blocks.values(), inputs, strict=True)]
+    return outside + sum(inputs) + max(insides)
+
+
+def _sums(rows: list[Row]) -> tuple[int, int, int]:
+    return sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows), sum(row.kept for row in rows)
 
 
 def _stage(name: str) -> str:
@@ -67,11 +138,11 @@ def _stage(name: str) -> str:
 def _conv(name: str, shape: Shape, features: int, kernel: int, stride: int) -> Row:
     height, width = (-(-size // stride) for size in shape[:2])
     weights = kernel * kernel * shape[2] * features
-    return Row(name, (height, width, features), weights, height * width * weights)
+    return Row(name, (height, width, features), weights, height * width * weights, math.prod(shape))
 
 
 def _norm(name: str, shape: Shape) -> Row:
-    return Row(name, shape, 2 * shape[2], 0)
+    return Row(name, shape, 2 * shape[2], 0, math.prod(shape))
 
 
 def _layers(c: ModelConfig, image_shape: Shape) -> Iterator[Row]:
@@ -83,7 +154,9 @@ def _layers(c: ModelConfig, image_shape: Shape) -> Iterator[Row]:
     shape = stem.output
     stem_norm = not (preact and c.family == "cifar")
     if stem_norm:
-        yield _norm("stem_norm", shape)
+        norm = _norm("stem_norm", shape)
+        # The max-pool's input is as large as the BN's.
+        yield dataclasses.replace(norm, kept=2 * norm.kept) if c.family == "imagenet" else norm
     if c.family == "imagenet":  # max-pool, stride 2
         shape = (-(-shape[0] // 2), -(-shape[1] // 2), shape[2])
     for i, (blocks, width) in enumerate(zip(c.stage_blocks, c.stage_widths, strict=True), start=1):
@@ -95,7 +168,8 @@ def _layers(c: ModelConfig, image_shape: Shape) -> Iterator[Row]:
             shape = rows[-1].output
     if preact:
         yield _norm("final_norm", shape)
-    yield Row("head", (1, 1, c.num_classes), (shape[2] + 1) * c.num_classes, shape[2] * c.num_classes)
+    weights = shape[2] * c.num_classes
+    yield Row("head", (1, 1, c.num_classes), weights + c.num_classes, weights, math.prod(shape))
 
 
 def _block(c: ModelConfig, name: str, shape: Shape, width: int, stride: int, skip_norm: bool) -> Iterator[Row]:
@@ -109,7 +183,7 @@ def _block(c: ModelConfig, name: str, shape: Shape, width: int, stride: int, ski
     # The shortcut first, so that the last row of a block has the block's output.
     if c.shortcut == "C" or (c.shortcut == "B" and (stride > 1 or shape[2] != out)):
         projection = _conv(f"{name}/shortcut_conv", shape, out, 1, stride)
-        yield projection
+        yield dataclasses.replace(projection, kept=0)  # its input is the block's, or conv1's
         if not preact:
             yield _norm(f"{name}/shortcut_norm", projection.output)
     for k, (features, kernel, s) in enumerate(convs, start=1):

@@ -116,16 +116,14 @@ class _Run:
             self.checkpoints.close()
 
     def _announce(self) -> None:
-        setup, model, parallel = self.setup, self.setup.config.model, self.config.parallel
-        dataset, platform = setup.dataset, setup.devices.mesh.devices.flat[0].platform
+        setup, model, dataset = self.setup, self.setup.config.model, self.setup.dataset
         parameters = state_lib.count_parameters(setup.initial.params)
         name = dataset.name.split(",")[0]  # the numbers of images, which a reduced set has in its name, come first here
         self.display.note(
             f"{model.net}-{model.depth}, {parameters:,} parameters; {len(dataset.train):,} training and "
-            f"{len(dataset.test):,} test images of {name} {setup.place}; {setup.devices.count} {platform} "
-            f"device{'s' * (setup.devices.count > 1)}, {parallel.mode}, batch {self.config.train.batch_size}, "
-            f"BN {model.norm.scope}"
+            f"{len(dataset.test):,} test images of {name} {setup.place}"
         )
+        self.display.note(setup.table())
 
     def _start(self) -> tuple[int, TrainState]:
         """The number of steps done before, and the state after them, on the devices."""

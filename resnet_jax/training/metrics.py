@@ -7,13 +7,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 import optax
 
 Array = jax.Array
 
 
 class Sums(NamedTuple):
-    """Over the examples of one step, on the device: scalars in the logits' dtype."""
+    """Over the examples of one step, on the device: scalars in the logits' dtype.
+
+    Counts are whole numbers, which float32 holds exactly up to 2**24 = 16,777,216 examples in a step.
+    """
 
     loss: Array
     errors: Array
@@ -67,3 +72,40 @@ class Totals:
     def error(self) -> float:
         """Wrong examples over examples, a fraction."""
         return self.errors / self.examples
+
+
+class Miscounted(RuntimeError):
+    """An evaluation that did not count every example once: a defect of this project, and never a result."""
+
+
+class Tally:
+    """How often each example of a split was counted in an evaluation."""
+
+    def __init__(self, split: str, examples: int) -> None:
+        self._split = split
+        self._counts = np.zeros(examples, np.int64)
+
+    def add(self, index: npt.NDArray[np.int32], weight: npt.NDArray[np.float32]) -> None:
+        """A batch that was sent: positions in the split [B], weights [B]; weight 0 counts nothing."""
+        counted = index[weight > 0]
+        if not np.isin(weight, (0.0, 1.0)).all() or (counted < 0).any() or (counted >= len(self._counts)).any():
+            raise Miscounted(f"{self._split}: a batch has weights other than 0 and 1, or examples that are not there.")
+        np.add.at(self._counts, counted, 1)
+
+    def check(self, totals: Totals) -> None:
+        """Makes sure that every example was sent once and that the devices counted as many.
+
+        Raises:
+          Miscounted: an example was left out or counted twice; the message names the first.
+        """
+        wrong = np.flatnonzero(self._counts != 1)
+        if wrong.size:
+            raise Miscounted(
+                f"{self._split}: {wrong.size:,} of {len(self._counts):,} examples were not counted once in an "
+                f"evaluation; the first is example {wrong[0]}, counted {self._counts[wrong[0]]} times."
+            )
+        if totals.examples != len(self._counts):
+            raise Miscounted(
+                f"{self._split}: the devices counted {totals.examples:,} examples in an evaluation of "
+                f"{len(self._counts):,}."
+            )

@@ -20,10 +20,14 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from resnet_jax.config import BatchNormConfig, ParallelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models.layers import BatchStatsScope
+from resnet_jax.training.step import Parts
 
 Tree = Any
 AXIS = "batch"
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
+# For a CPU, XLA drops optimization barriers early and then merges what they kept apart: what a rematerialised block
+# computes again with what it computed before, so that nothing is saved. Without the pass that drops them they hold.
+_CPU_OPTIONS: dict[str, str | bool] = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,30 @@ class Devices:
         return self.mesh.size
 
     @property
+    def first(self) -> jax.Device:
+        """One of them; all are of a kind."""
+        device: jax.Device = self.mesh.devices.flat[0]
+        return device
+
+    @property
     def axis_name(self) -> str | None:
         """The mapped axis that a step must reduce over; None under jit."""
         return None if self.mode == "jit" else AXIS
 
-    def batch_stats_scope(self, norm: BatchNormConfig, batch_size: int) -> BatchStatsScope:
+    def parts(self, accumulation: int) -> Parts:
+        """What `train.accumulation` means to a train step that runs under this mode."""
+        shards = self.count if self.mode == "jit" else 1
+        # XLA has fast convolutions for a CPU, but not inside a loop: there they take several times as long.
+        return Parts(accumulation, shards, unroll=self.first.platform == "cpu")
+
+    def batch_stats_scope(self, norm: BatchNormConfig, at_once: int) -> BatchStatsScope:
         """What `norm.scope` means to a net that runs under this mode.
 
         Args:
           norm: its scope and ghost size.
-          batch_size: images per step over all devices.
+          at_once: images that all devices together are given at once: a batch, or a part of one.
         """
-        per_call = batch_size if self.mode == "jit" else batch_size // self.count
+        per_call = at_once if self.mode == "jit" else at_once // self.count
         if norm.scope == "global":
             return BatchStatsScope(1, average_over=self.axis_name, running_over=None)
         if norm.scope == "device":
@@ -96,17 +112,18 @@ class Devices:
           donate_state: the state's buffers are reused for the result and gone after the call.
         """
         donate = (0,) if donate_state else ()
+        options = _CPU_OPTIONS if self.first.platform == "cpu" else None
         if self.mode == "pmap":
             axes = (0, 0, *(None for _ in fixed))
             mapped = jax.pmap(step, AXIS, in_axes=axes, devices=list(self.mesh.devices.flat), donate_argnums=donate)
-            return mapped.lower(state, batch, *fixed).compile()  # type: ignore[no-any-return]
+            return mapped.lower(state, batch, *fixed).compile(options)  # type: ignore[no-any-return]
         if self.mode == "shard_map":
             specs = (REPLICATED, SHARDED, *(REPLICATED for _ in fixed))
             # check_vma=False: with it, gradients of replicated parameters come summed over devices already, and the
             # step's own pmean, which pmap needs, would be one too many.
             step = jax.shard_map(step, mesh=self.mesh, in_specs=specs, out_specs=REPLICATED, check_vma=False)
         jitted = jax.jit(step, donate_argnums=donate, out_shardings=NamedSharding(self.mesh, REPLICATED))
-        return jitted.lower(state, batch, *fixed).compile()
+        return jitted.lower(state, batch, *fixed).compile(options)
 
 
 def devices(config: ParallelConfig) -> Devices:

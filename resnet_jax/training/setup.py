@@ -14,13 +14,13 @@ import numpy as np
 
 from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.data import Dataset, load, normalization
-from resnet_jax.data.batches import Batch, eval_batches
+from resnet_jax.data.batches import Batch, eval_batches, padded
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.training import optim
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.feed import Feed, feed
-from resnet_jax.training.metrics import StepReport, Sums, Totals
+from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals
 from resnet_jax.training.parallel import Devices, devices
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import eval_step, train_step
@@ -28,6 +28,7 @@ from resnet_jax.training.step import eval_step, train_step
 Array = jax.Array
 # Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
 STEPS_AHEAD = 16
+COLUMNS = 80  # of a terminal
 
 
 @dataclass
@@ -54,19 +55,50 @@ class Setup:
         new, report = self._train(state, on_devices, self._key, *self._feed.fixed)
         return new, report
 
+    def memory(self) -> tuple[int, int] | None:
+        """The compiler's own figures for the train step on each device: bytes of its arguments, and of temporaries.
+
+        Arguments are the state, and the images where they lie on the device. None where the compiler tells nothing.
+        """
+        found = self._train.memory_analysis()
+        return None if found is None else (found.argument_size_in_bytes, found.temp_size_in_bytes)
+
+    def table(self) -> str:
+        """Where and how the run computes, for people: a few lines of at most 80 columns."""
+        c, where = self.config, self.devices
+        parts, share = c.train.accumulation, c.train.batch_size // where.count
+        batch = f"{c.train.batch_size} images a step, {share} on each device"
+        if parts > 1:
+            batch += f", in {parts} parts of {share // parts}"
+        norm = c.model.norm.scope
+        dtype = c.model.dtype
+        rows = {
+            "platform": f"{where.first.platform}, {where.first.device_kind}",
+            "devices": f"{where.count}, {where.mode}",
+            "batch": batch,
+            "batch norm": f"{norm}, over {c.norm_batch} images",
+            "computes in": f"{dtype}, parameters and statistics in {'float64' if dtype == 'float64' else 'float32'}",
+        }
+        return "\n".join(f"  {name:11}  {value}"[:COLUMNS] for name, value in rows.items())
+
     def evaluate(self, state: TrainState, split: str) -> Totals:
-        """Loss and error on all of a split ("train", "validation", "test"), in eval mode, every example once."""
+        """Loss and error on all of a split ("train", "validation", "test"), in eval mode, every example once.
+
+        Raises:
+          Miscounted: some example did not count once, by the positions sent or by the devices' own sum of weights.
+        """
         size = len(getattr(self.dataset, split))
         pending: deque[Sums] = deque()
-        totals = Totals()
-        for index, weight in eval_batches(size, self.config.train.eval_batch_size):
+        totals, tally = Totals(), Tally(split, size)
+        for index, weight in eval_batches(size, self.config.train.eval_batch_size, self.devices.count):
             on_devices = self.devices.shard(self._feed.evaluate(split, index, weight))
             pending.append(self._eval(state, on_devices, *self._feed.fixed))
+            tally.add(index, weight)
             if len(pending) > STEPS_AHEAD:
                 totals.add(self.devices.fetch(pending.popleft()))
         for sums in pending:
             totals.add(self.devices.fetch(sums))
-        assert totals.examples == size, f"evaluated {totals.examples} of {size} {split} examples"
+        tally.check(totals)
         return totals
 
 
@@ -101,18 +133,22 @@ def check_machine(config: ExperimentConfig) -> Devices:
     return devices(config.parallel)
 
 
-def prepare(config: ExperimentConfig, tell: Callable[[str], None] = lambda text: None) -> Setup:
+def prepare(
+    config: ExperimentConfig, tell: Callable[[str], None] = lambda text: None, dataset: Dataset | None = None
+) -> Setup:
     """Loads the data, builds the net, places all on the devices and compiles the steps.
 
     Args:
       config: of the run.
       tell: is told what is worth knowing about the data, a line at a time.
+      dataset: that of `config.data`, where it is loaded already.
 
     Raises:
       UserError: data missing or damaged, or what `check_machine` raises.
     """
     where = check_machine(config)
-    dataset = load(config.data, tell)
+    if dataset is None:
+        dataset = load(config.data, tell)
     config = dataclasses.replace(config, model=resolve(config.model, dataset))
     stats = normalization(dataset.train.images, config.data)
     source = feed(config.data, dataset, where)
@@ -122,7 +158,8 @@ def prepare(config: ExperimentConfig, tell: Callable[[str], None] = lambda text:
     optimizer = optim.sgd(config.optim)
     initial = jax.device_get(state_lib.create(model, optimizer, init_key, dataset.image_shape))
 
-    scoped = model.clone(stats_scope=where.batch_stats_scope(config.model.norm, config.train.batch_size))
+    at_once = config.train.batch_size // config.train.accumulation
+    scoped = model.clone(stats_scope=where.batch_stats_scope(config.model.norm, at_once))
 
     def train(state: TrainState, at: Any, key: Array, *fixed: Any) -> tuple[TrainState, StepReport]:
         return train_step(
@@ -134,6 +171,7 @@ def prepare(config: ExperimentConfig, tell: Callable[[str], None] = lambda text:
             normalization=stats,
             data=config.data,
             axis_name=where.axis_name,
+            parts=where.parts(config.train.accumulation),
         )
 
     def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:
@@ -147,7 +185,7 @@ def prepare(config: ExperimentConfig, tell: Callable[[str], None] = lambda text:
     zeros = np.zeros(config.train.batch_size, np.int32)
     at = where.shard(source.train(Batch(zeros, zeros)))
     compiled_train = where.compile(train, state, at, key, *source.fixed, donate_state=True)
-    zeros = np.zeros(config.train.eval_batch_size, np.int32)
+    zeros = np.zeros(padded(config.train.eval_batch_size, where.count), np.int32)
     at = where.shard(source.evaluate("test", zeros, zeros.astype(np.float32)))
     compiled_eval = where.compile(evaluate, state, at, *source.fixed, donate_state=False)
     return Setup(

@@ -1,11 +1,19 @@
 """The train step and the eval step: pure functions, the same under jit, shard_map and pmap.
 
+A train step may cut its batch into parts and compute their gradients one after another, for a batch whose activations
+do not fit the memory. It is the step of the whole batch, beyond rounding, where batch statistics are those of "ghost"
+groups: a part is made of whole groups, so the groups are the same. With "global" and "device" BN sees a part at a time:
+gradients are then the mean of the parts' gradients, each normalised by its own statistics, which is another function
+of the batch (of smaller BN batches) than the whole one's.
+
 `axis_name` is the mapped axis of shard_map or pmap, over which gradients are averaged and sums summed. It is None
 under jit, where each function sees the global batch even if a mesh of devices holds it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -43,6 +51,17 @@ class EvalBatch(NamedTuple):
     weight: Any
 
 
+@dataclass(frozen=True)
+class Parts:
+    """How a train step cuts its batch, in terms of the code that runs: resolved from the config by parallel.py."""
+
+    count: int = 1
+    shards: int = 1
+    """Equal shards of consecutive images, on a device each, within what this call of the step sees."""
+    unroll: bool = False
+    """Write the parts out one after another rather than as a loop."""
+
+
 def train_step(
     state: TrainState,
     batch: TrainBatch,
@@ -53,6 +72,7 @@ def train_step(
     normalization: Normalization,
     data: DataConfig,
     axis_name: str | None = None,
+    parts: Parts = Parts(),
 ) -> tuple[TrainState, StepReport]:
     """One step of SGD on a full batch.
 
@@ -60,22 +80,30 @@ def train_step(
       state: before the step.
       batch: this device's examples (all of them under jit).
       key: of the run's augmentation, the same at every step: an example's draw depends on its epoch and itself.
-      model: with its BN scope set for how this function is mapped.
+      model: with its BN scope set for how this function is mapped, and for the images of one part.
+      parts: of the batch, computed one after another. Each starts from the running statistics of `state`; the new
+        ones are the mean over parts, as they are the mean over groups within a part.
 
     Returns:
       The state after the step, and the step's report: sums over the global batch, in train mode, before the update.
     """
-    images = _inputs(batch.images, normalization, model)
-    images = augment(images, key, batch.epoch, batch.example, pad=data.pad, flip=data.flip)
 
-    def loss_of(params: Any) -> tuple[Array, tuple[Array, Array, Any]]:
-        variables = {"params": params, "batch_stats": state.batch_stats}
-        logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
-        losses = cross_entropy(logits, batch.labels)
-        return losses.mean(), (losses, logits, updated["batch_stats"])
+    def part_of(batch: TrainBatch) -> tuple[Any, Any, Sums]:
+        """Mean gradients, running statistics and sums of some examples."""
+        # Here and not before: augmented images are four times the size of stored ones, and so made for one part only.
+        images = _inputs(batch.images, normalization, model)
+        images = augment(images, key, batch.epoch, batch.example, pad=data.pad, flip=data.flip)
 
-    grads, (losses, logits, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
-    sums = weighted_sums(losses, logits, batch.labels, jnp.ones_like(losses))
+        def loss_of(params: Any) -> tuple[Array, tuple[Array, Array, Any]]:
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+            losses = cross_entropy(logits, batch.labels)
+            return losses.mean(), (losses, logits, updated["batch_stats"])
+
+        grads, (losses, logits, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
+        return grads, batch_stats, weighted_sums(losses, logits, batch.labels, jnp.ones_like(losses))
+
+    grads, batch_stats, sums = part_of(batch) if parts.count == 1 else _accumulate(part_of, batch, parts)
     if axis_name is not None:
         # Every device holds equally many examples, so the mean of means is the mean.
         grads = jax.lax.pmean(grads, axis_name)
@@ -100,6 +128,33 @@ def eval_step(
     logits: Any = model.apply(variables, _inputs(batch.images, normalization, model), train=False)
     sums = weighted_sums(cross_entropy(logits, batch.labels), logits, batch.labels, batch.weight)
     return sums if axis_name is None else jax.lax.psum(sums, axis_name)
+
+
+def _accumulate(
+    part_of: Callable[[TrainBatch], tuple[Any, Any, Sums]], batch: TrainBatch, parts: Parts
+) -> tuple[Any, Any, Sums]:
+    """Gradients and running statistics averaged, and sums added, over the parts of a batch.
+
+    Part a is made of each shard's a-th slice of consecutive images: no image leaves its device, and each device's
+    ghost groups are those of its whole shard.
+    """
+
+    def cut(x: Array) -> Array:
+        by_shard = x.reshape(parts.shards, parts.count, -1, *x.shape[1:])  # [D, A, b, ...]
+        return jnp.swapaxes(by_shard, 0, 1).reshape(parts.count, -1, *x.shape[1:])  # [A, D * b, ...]
+
+    def add(so_far: Any, part: TrainBatch) -> tuple[Any, None]:
+        # The next part waits for this one: written out, they would run side by side and keep all activations at once.
+        so_far, part = jax.lax.optimization_barrier((so_far, part))
+        return jax.tree.map(jnp.add, so_far, part_of(part)), None
+
+    cuts = jax.tree.map(cut, batch)
+    shapes = jax.eval_shape(part_of, jax.tree.map(lambda x: x[0], cuts))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    (grads, batch_stats, sums), _ = jax.lax.scan(add, zeros, cuts, unroll=parts.count if parts.unroll else 1)
+    # Equal parts, so the mean of means is the mean; of the running statistics too, which are linear in the batch's.
+    grads, batch_stats = jax.tree.map(lambda total: total / parts.count, (grads, batch_stats))
+    return grads, batch_stats, sums
 
 
 def _inputs(images: Array, normalization: Normalization, model: ResNet) -> Array:

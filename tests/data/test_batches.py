@@ -53,10 +53,17 @@ def test_epochs_done(step: int, done: int) -> None:
 
 @pytest.mark.parametrize("examples", [1, 7, 359, 1000])
 @pytest.mark.parametrize("batch", [1, 8, 128, 1024])
-def test_evaluation_counts_every_example_once(examples: int, batch: int) -> None:
+@pytest.mark.parametrize("devices", [1, 3, 8])
+def test_evaluation_counts_every_example_once(examples: int, batch: int, devices: int) -> None:
     counted = np.zeros(examples)
-    for index, weight in eval_batches(examples, batch):
-        assert index.shape == weight.shape == (batch,)
-        assert index.dtype == np.int32
+    batches = list(eval_batches(examples, batch, devices))
+    assert len(batches) == -(-examples // batch)  # whatever the devices: the padding takes no example's place
+    for index, weight in batches:
+        assert index.shape == weight.shape
+        assert index.size % devices == 0
+        assert batch <= index.size < batch + devices
+        assert (index.dtype, weight.dtype) == (np.int32, np.float32)
+        assert (index >= 0).all()
+        assert (index < examples).all()
         np.add.at(counted, index, weight)
     np.testing.assert_array_equal(counted, 1.0)

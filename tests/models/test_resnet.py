@@ -173,6 +173,47 @@ def test_train_and_eval_mode_differ_only_in_the_statistics_they_use() -> None:
     np.testing.assert_allclose(logits, evaluated, rtol=2e-4, atol=2e-5)  # float32; dividing by 0.1 costs a digit
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(depth=8, width=2, dtype="float64", num_classes=3),
+        ModelConfig(
+            depth=11,
+            width=2,
+            block="bottleneck",
+            shortcut="B",
+            activation_order="full_preactivation",
+            dtype="float64",
+            num_classes=3,
+        ),
+    ],
+    ids=["basic", "bottleneck"],
+)
+def test_remat_changes_no_name_and_no_number(config: ModelConfig) -> None:
+    images = jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
+    outcomes = []
+    for remat in (False, True):
+        model = build(ModelConfig(**{**vars(config), "remat": remat}))
+        variables = model.init(jax.random.key(1), images, train=False)
+
+        def loss_of(params: Any, model: Any = model, stats: Any = variables["batch_stats"]) -> Any:
+            logits, updated = model.apply(
+                {"params": params, "batch_stats": stats}, images, train=True, mutable=["batch_stats"]
+            )
+            return jnp.square(logits).sum(), updated["batch_stats"]
+
+        gradient = jax.grad(loss_of, has_aux=True)
+        jaxpr = str(jax.make_jaxpr(gradient)(variables["params"]))
+        # The forward pass of every block, and its repetition in the backward pass.
+        assert jaxpr.count("prevent_cse=True") == (3 if remat else 0)
+        outcomes.append((variables, *jax.jit(gradient)(variables["params"])))
+    (variables, grads, stats), (other_variables, other_grads, other_stats) = outcomes
+    jax.tree.map(np.testing.assert_array_equal, variables, other_variables)  # names too, or the trees would differ
+    for a, b in zip(jax.tree.leaves((grads, stats)), jax.tree.leaves((other_grads, other_stats)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * np.abs(b).max())
+
+
 def test_a_net_without_classes_is_refused() -> None:
     with pytest.raises(UserError, match=r"model\.num_classes: got None"):
         build(ModelConfig())
