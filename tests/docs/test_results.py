@@ -7,31 +7,48 @@ from pathlib import Path
 
 import pytest
 
+from resnet_jax.record import read_record
 from resnet_jax.results.report import write_report
 from resnet_jax.results.runs import read_runs
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+# What is rebuilt from which records.
+REPORTS = {"digits": ("digits-depth", "digits-depth-long"), "sources": ("sources",)}
+
+
 @pytest.fixture(scope="module")
-def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("digits")
-    write_report(read_runs([DOCS / "records" / "digits-depth", DOCS / "records" / "digits-depth-long"]), folder)
-    return folder
+def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folders = {}
+    for name, studies in REPORTS.items():
+        folders[name] = tmp_path_factory.mktemp(name)
+        write_report(read_runs([DOCS / "records" / study for study in studies]), folders[name])
+    return folders
 
 
+@pytest.mark.parametrize("report", REPORTS)
 @pytest.mark.parametrize("name", ["table.md", "table.csv", "runs.csv"])
-def test_tables_are_those_of_the_records(rebuilt: Path, name: str) -> None:
-    assert (DOCS / "digits" / name).read_text() == (rebuilt / name).read_text()
+def test_tables_are_those_of_the_records(rebuilt: dict[str, Path], report: str, name: str) -> None:
+    assert (DOCS / report / name).read_text() == (rebuilt[report] / name).read_text()
 
 
-def test_every_measured_value_in_the_text_is_in_the_report(rebuilt: Path) -> None:
+def test_every_measured_value_in_the_text_is_in_the_report(rebuilt: dict[str, Path]) -> None:
     """Each "mean ± deviation" of the digits' part of results.md, as the report states it."""
-    text = (DOCS / "results.md").read_text().split("## Parallel modes")[0]
-    report = (rebuilt / "report.md").read_text()
+    text = (DOCS / "results.md").read_text().split("## Other sources")[0]
+    report = (rebuilt["digits"] / "report.md").read_text()
     values = set(re.findall(r"\d+\.\d\d ± \d+\.\d\d", text))
     assert len(values) > 15
     assert [value for value in values if value not in report] == []
+
+
+def test_the_other_sources_errors_are_those_of_their_records() -> None:
+    text = (DOCS / "results.md").read_text()
+    records = [read_record(file) for file in sorted((DOCS / "records" / "sources").glob("*/record.json"))]
+    assert len(records) == 2
+    for record in records:
+        assert record.final is not None
+        assert f"| {record.final.train_error:.2%} | {record.final.test_error:.2%} |".replace("%", "") in text
 
 
 def test_every_link_of_readme_and_docs_leads_somewhere() -> None:
