@@ -5,10 +5,11 @@ python -m experiments.train digits-plain --model.depth=56 --optim.learning-rate=
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
@@ -22,6 +23,12 @@ from resnet_jax.errors import UserError
 from resnet_jax.models import summary
 from resnet_jax.record import RunRecord
 
+if TYPE_CHECKING:
+    from resnet_jax.data import Dataset
+
+# The help of --profile names both.
+WARM, TRACED = 3, 5
+PERFETTO = "perfetto_trace.json.gz"  # as JAX's profiler names it
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 SHOWN = 32
 
@@ -36,9 +43,13 @@ class Train:
     directory: Path | None = None
     """This run's directory, where the one made from its name will not do."""
     summary: bool = False
-    """Print the net's stages, shapes, parameters and multiply-adds, and train nothing."""
+    """Print the net's stages, shapes, parameters and multiply-adds, and the memory that training takes, by formula and
+    by the compiler; train nothing."""
     show_batch: Path | None = None
     """Write a picture of the first training images as the net sees them, with their classes; train nothing."""
+    profile: Path | None = None
+    """Write a trace of 5 steps, after 3 warm ones, into this folder, for TensorBoard and Perfetto; train nothing else
+    and leave no run directory."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,6 +63,9 @@ def main(argv: list[str] | None = None) -> int:
         return cli.OK
     if chosen.show_batch is not None:
         write_batch(chosen.config, chosen.show_batch)
+        return cli.OK
+    if chosen.profile is not None:
+        write_trace(chosen.config, chosen.profile)
         return cli.OK
     directory = chosen.directory or chosen.runs / name / _run_name(named[name], chosen.config)
     record = train(chosen.config, directory, study=name, compiled=chosen.runs)
@@ -89,7 +103,7 @@ def print_record(record: RunRecord, directory: Path) -> None:
 
 
 def print_summary(config: ExperimentConfig) -> None:
-    """Stages, output shapes, parameters and multiply-adds of the net on its data."""
+    """Stages, output shapes, parameters and multiply-adds of the net on its data; the memory of its training."""
     from resnet_jax.data import load
     from resnet_jax.training.setup import resolve
 
@@ -112,6 +126,41 @@ def print_summary(config: ExperimentConfig) -> None:
         shape = " x ".join(map(str, row.output))
         table.add_row(row.name, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
     Console().print(table)
+    _print_memory(dataclasses.replace(config, model=model), dataset)
+
+
+def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:
+    from resnet_jax.training.setup import prepare
+
+    print("compiling the train step, for the compiler's figures ...", file=sys.stderr)
+    figures, remark = None, "The compiler gives no figures here."
+    try:
+        setup = prepare(config, dataset=dataset)
+        figures = setup.memory()
+    except UserError as error:  # such as devices that are not here: the rest of the summary stands
+        remark = f"No figures of the compiler: {error}"
+    estimate = summary.memory(config, dataset.image_shape)
+    table = Table(title=f"training, on each device, {estimate.images} image{'s' * (estimate.images > 1)} at once")
+    table.add_column("memory")
+    table.add_column("MB", justify="right")
+    kept = "activations kept for the backward pass" + ", with remat" * config.model.remat
+    rows = [
+        ("parameters", estimate.parameters),
+        ("gradients", estimate.gradients),
+        ("optimizer", estimate.optimizer),
+        (kept, estimate.activations),
+        ("total, by the formula of resnet_jax/models/summary.py", estimate.total),
+    ]
+    if figures is not None:
+        rows += [
+            ("compiler: arguments (state, images on the device)", figures[0]),
+            ("compiler: temporaries (gradients, activations, scratch)", figures[1]),
+        ]
+    for i, (what, size) in enumerate(rows):
+        table.add_row(what, f"{size / 1e6:,.1f}", end_section=i in (3, 4))
+    Console().print(table)
+    if figures is None:
+        Console().print(remark, highlight=False, soft_wrap=True)
 
 
 def write_batch(config: ExperimentConfig, file: Path) -> None:
@@ -148,6 +197,39 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     image_grid(np.clip(shown, 0.0, 1.0), names, heading).savefig(file, dpi=200)
     print(file)
+
+
+def write_trace(config: ExperimentConfig, directory: Path) -> None:
+    """Traces a few train steps and says how to look at them. What TensorBoard and Perfetto read lies in `directory`.
+
+    Raises:
+      OSError: the directory cannot be made.
+    """
+    import jax
+
+    from resnet_jax.data.batches import training_batches
+    from resnet_jax.training.setup import prepare
+
+    directory.mkdir(parents=True, exist_ok=True)  # before minutes are spent on compiling
+    setup = prepare(config, print)
+    print(setup.table())
+    state = setup.devices.replicate_state(setup.initial)
+    batches = training_batches(
+        seed=config.seed, examples=len(setup.dataset.train), batch_size=config.train.batch_size, first_step=0
+    )
+    for _ in range(WARM):
+        state, _ = setup.train(state, next(batches))
+    jax.block_until_ready(state)
+    with jax.profiler.trace(str(directory), create_perfetto_trace=True):
+        for step in range(WARM + 1, WARM + TRACED + 1):
+            with jax.profiler.StepTraceAnnotation("train_step", step_num=step):
+                state, _ = setup.train(state, next(batches))
+        jax.block_until_ready(state)
+    # The profiler makes a folder of each trace, named by the time.
+    file = max(directory.glob(f"plugins/profile/*/{PERFETTO}"), key=lambda path: path.stat().st_mtime)
+    print(f"steps {WARM + 1} to {WARM + TRACED}: {file.parent}")
+    print(f"TensorBoard: pip install tensorboard xprof; tensorboard --logdir {directory}")
+    print(f"Perfetto: open {file} at https://ui.perfetto.dev")
 
 
 def _run_name(base: ExperimentConfig, config: ExperimentConfig) -> str:

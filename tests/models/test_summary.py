@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_jax.config import ModelConfig
+from resnet_jax.config import ExperimentConfig, ModelConfig, override
 from resnet_jax.models import summary
 from resnet_jax.models.resnet import build
 from tests.models.test_resnet import shapes
@@ -97,3 +97,54 @@ def test_stages_sum_to_the_whole() -> None:
     assert [row.output for row in rows[:4]] == [(32, 32, 16), (32, 32, 16), (16, 16, 32), (8, 8, 64)]
     assert sum(row.parameters for row in rows) == total.parameters == 853_018
     assert sum(row.multiply_adds for row in rows) == total.multiply_adds
+
+
+SMALL = override(
+    ExperimentConfig(),
+    {"model.depth": 8, "model.width": 2, "model.num_classes": 3, "train.batch_size": 32},
+)
+
+
+def test_memory_by_hand() -> None:
+    """An 8-layer net on images of 8x8x1, whose numbers fit on a page."""
+    # Convs 3x3: 1-2, then 2-2 2-2, 2-4 4-4, 4-8 8-8; a scale and a bias for each of their channels; the head 8-3.
+    parameters = (18 + 4) + (36 + 36 + 8) + (72 + 144 + 16) + (288 + 576 + 32) + (24 + 3)
+    # Inputs of conv, BN, conv, BN in each block; before them the stem's, after them the head's.
+    stem, head = 64 + 128, 32
+    blocks = (128 + 128 + 128 + 128, 128 + 64 + 64 + 64, 64 + 32 + 32 + 32)
+    found = summary.memory(SMALL, (8, 8, 1))
+    assert found.images == 32
+    assert found.parameters == found.gradients == found.optimizer == 4 * parameters == 5028
+    assert found.activations == 4 * 32 * (stem + sum(blocks) + head) == 4 * 32 * 1216
+    assert found.total == 3 * 5028 + 4 * 32 * 1216
+
+    # With remat: each block's input (128, 128, 64), and the rest of the largest block.
+    with_remat = summary.memory(override(SMALL, {"model.remat": True}), (8, 8, 1))
+    assert with_remat.activations == 4 * 32 * (stem + head + (128 + 128 + 64) + (512 - 128))
+
+    # Two devices, two parts, bfloat16: 8 images of 2 bytes a number, and two sets of gradients.
+    changes = {"parallel.devices": 2, "train.accumulation": 2, "model.dtype": "bfloat16"}
+    shared = summary.memory(override(SMALL, changes), (8, 8, 1))
+    assert (shared.images, shared.activations) == (8, 2 * 8 * 1216)
+    assert (shared.parameters, shared.gradients, shared.optimizer) == (5028, 2 * 5028, 5028)
+    double = summary.memory(override(SMALL, {"model.dtype": "float64"}), (8, 8, 1))
+    assert double.total == 2 * found.total
+
+
+@pytest.mark.parametrize("config", [c for c in NETS if c.shortcut in ("A", "none")], ids=name)
+def test_what_is_kept_is_the_input_of_every_convolution(config: ModelConfig) -> None:
+    images = jnp.zeros((1, 32, 32, 3))
+    model = build(config)
+    variables = jax.eval_shape(lambda key: model.init(key, images, train=False), jax.random.key(0))
+    jaxpr = jax.make_jaxpr(lambda v, x: model.apply(v, x, train=False))(variables, images)
+    inputs = [e.invars[0].aval.size for e in jaxpr.jaxpr.eqns if e.primitive.name == "conv_general_dilated"]
+    rows = summary.layers(config, (32, 32, 3))
+    assert [row.kept for row in rows if "conv" in row.name] == inputs
+
+
+def test_activations_of_the_50_layer_net() -> None:
+    # Radosavovic et al. 2020 (arXiv 2003.13678) count 11.1 million outputs of convolutions, each the input of a BN.
+    config = ModelConfig(family="imagenet", depth=50, shortcut="B", bottleneck_stride="3x3", num_classes=1000)
+    rows = [row for row in summary.layers(config, (224, 224, 3)) if "norm" in row.name]
+    assert rows[0].kept == 2 * 112 * 112 * 64  # the stem's BN and the max-pool
+    assert sum(row.kept for row in rows) - rows[0].kept // 2 == pytest.approx(11.1e6, abs=0.05e6)
