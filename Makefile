@@ -34,7 +34,7 @@ types: $(VENV)/.test
 parity: $(VENV)/.parity
 	$(BIN)/python -m pytest tests/parity
 
-# Kills a run thirty times, and compares it with one never killed; about six minutes. make kill-test KILLS=100 for more.
+# Kills a run thirty times, and compares it with one never killed; about six minutes. More: make kill-test KILLS=100.
 KILLS ?= 30
 kill-test: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses=0 tests/kill --kills=$(KILLS)
