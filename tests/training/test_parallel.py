@@ -20,6 +20,7 @@ from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.models.resnet import build
 from resnet_jax.training.parallel import devices
 from resnet_jax.training.setup import prepare
+from resnet_jax.training.step import Parts
 
 MODES = ("jit", "shard_map", "pmap")
 
@@ -164,6 +165,13 @@ def test_what_a_scope_means_in_each_mode() -> None:
         assert scopes[mode, "global"] == BatchStatsScope(1, "batch", None)
         assert scopes[mode, "device"] == BatchStatsScope(1, None, "batch")
         assert scopes[mode, "ghost"] == BatchStatsScope(4, None, "batch")
+
+
+def test_what_accumulation_means_in_each_mode() -> None:
+    parts = {mode: devices(ParallelConfig(mode=mode, devices=4)).parts(2) for mode in MODES}  # type: ignore[arg-type]
+    # Written out, since these devices are CPUs; under jit the step sees the shards of all four.
+    assert parts["jit"] == Parts(2, shards=4, unroll=True)
+    assert parts["shard_map"] == parts["pmap"] == Parts(2, shards=1, unroll=True)
 
 
 def test_more_devices_than_there_are_is_a_sentence() -> None:
