@@ -13,6 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from resnet_jax.models.convolution import conv2d
+
 Array = jax.Array
 Dtype = Any  # what jnp.dtype() takes
 
@@ -47,14 +49,7 @@ class Conv(nn.Module):
         assert self.kernel % 2 == 1, "symmetric padding needs an odd kernel"
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", he_normal, shape, param_dtype(self.dtype))
-        pad = (self.kernel - 1) // 2
-        return jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            kernel.astype(self.dtype),
-            window_strides=(self.stride, self.stride),
-            padding=((pad, pad), (pad, pad)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        return conv2d(x.astype(self.dtype), kernel.astype(self.dtype), stride=self.stride, pad=(self.kernel - 1) // 2)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def test_layers_equal_the_traced_program(config: ModelConfig, size: int) -> None
     jaxpr = jax.make_jaxpr(lambda v, x: model.apply(v, x, train=False))(variables, images)
     products = []
     for e in jaxpr.jaxpr.eqns:
-        if e.primitive.name in ("conv_general_dilated", "dot_general"):
+        if e.primitive.name in ("conv2d", "dot_general"):
             weights, out = e.invars[1].aval.shape, e.outvars[0].aval.shape
             # Each output takes one multiply-add per weight of its channel.
             products.append(int(np.prod(out)) * int(np.prod(weights[:-1])))
@@ -137,7 +137,7 @@ def test_what_is_kept_is_the_input_of_every_convolution(config: ModelConfig) -> 
     model = build(config)
     variables = jax.eval_shape(lambda key: model.init(key, images, train=False), jax.random.key(0))
     jaxpr = jax.make_jaxpr(lambda v, x: model.apply(v, x, train=False))(variables, images)
-    inputs = [e.invars[0].aval.size for e in jaxpr.jaxpr.eqns if e.primitive.name == "conv_general_dilated"]
+    inputs = [e.invars[0].aval.size for e in jaxpr.jaxpr.eqns if e.primitive.name == "conv2d"]
     rows = summary.layers(config, (32, 32, 3))
     assert [row.kept for row in rows if "conv" in row.name] == inputs
 

@@ -86,7 +86,8 @@ def test_every_dtype_of_a_bfloat16_train_step(net: str) -> None:
     step, _, create_state, _ = pieces(NETS[net])
     program = jax.make_jaxpr(step)(jax.eval_shape(create_state), batch()).jaxpr
     # Forward and backward: convolutions by inputs, by kernels and by the gradients between them.
-    assert dtypes(program, "conv_general_dilated", "dot_general") == {"bfloat16"}
+    for product in ("conv2d", "conv_general_dilated", "conv2d_kernel_gradient", "dot_general"):
+        assert dtypes(program, product) == {"bfloat16"}, product
     # All sums: batch statistics, the average over pixels, the loss, gradients of scales and biases.
     assert dtypes(program, "reduce_sum") == {"float32"}
     # BN's factor, the softmax, division (of pixels by 255 and by the standard deviation, of sums by numbers), and the

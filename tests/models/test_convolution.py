@@ -1,0 +1,219 @@
+"""The convolution against jax.lax's: values, gradients and all that JAX makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from resnet_jax.models import convolution
+from resnet_jax.models.convolution import conv2d
+
+Array = jax.Array
+Conv = Callable[..., Array]
+worth_it = convolution._worth_it  # before `always_fast`
+
+# N, H, W, C, F, kernel, stride: of every kind of conv in the nets.
+CIFAR = [
+    (8, 32, 32, 3, 16, 3, 1),
+    (8, 32, 32, 16, 16, 3, 1),
+    (8, 32, 32, 16, 32, 3, 2),
+    (16, 16, 16, 32, 32, 3, 1),
+    (16, 16, 16, 32, 64, 3, 2),
+    (32, 8, 8, 64, 64, 3, 1),
+    (8, 32, 32, 16, 32, 1, 2),
+    (8, 16, 16, 128, 32, 1, 1),
+]
+DIGITS = [
+    (64, 8, 8, 1, 16, 3, 1),
+    (64, 4, 4, 32, 64, 3, 2),
+    (64, 2, 2, 64, 64, 3, 1),
+]
+IMAGENET = [
+    (1, 56, 56, 3, 64, 7, 2),
+    (1, 56, 56, 64, 64, 3, 1),
+    (1, 28, 28, 64, 128, 3, 2),
+    (2, 14, 14, 256, 256, 3, 1),
+    (4, 7, 7, 256, 256, 3, 1),
+    (2, 28, 28, 64, 256, 1, 1),
+]
+# Odd sizes, windows larger than the image, a prime number of images, a stride as large as the kernel.
+ODD = [
+    (7, 15, 13, 4, 5, 3, 2),
+    (13, 9, 7, 4, 5, 5, 2),
+    (8, 7, 7, 4, 5, 1, 2),
+    (8, 3, 1, 3, 4, 5, 1),
+    (8, 8, 7, 3, 4, 3, 3),
+]
+
+
+def lax_conv(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, (stride,) * 2, ((pad, pad),) * 2, dimension_numbers=numbers)
+
+
+def draw(shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    n, height, width, c, f, size, _ = shape
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, height, width, c)) + 0.5
+    return jnp.asarray(x, dtype), jnp.asarray(rng.normal(size=(size, size, c, f)), dtype)
+
+
+def function(conv: Conv, stride: int, pad: int) -> Callable[[Array, Array], Array]:
+    """A number that depends on every output, each with a weight of its own."""
+
+    def f(x: Array, kernel: Array) -> Array:
+        y = conv(x, kernel, stride=stride, pad=pad)
+        weights = jnp.cos(jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape)).astype(y.dtype)
+        return (weights * (y + jnp.asarray(0.01, y.dtype) * y * y)).sum()
+
+    return f
+
+
+def close(got: Any, expected: Any, tolerance: float = 1e-12) -> None:
+    """Every array within `tolerance` of the largest number expected in it, and of its dtype."""
+
+    def check(a: Array, b: Array) -> None:
+        assert a.dtype == b.dtype
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(np.abs(b).max(), 1e-30))
+
+    jax.tree.map(check, got, expected)
+
+
+@pytest.fixture(autouse=True)
+def always_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shapes here are small and take the matrix products all the same."""
+    monkeypatch.setattr(convolution, "_worth_it", lambda *_: True)
+
+
+@pytest.mark.parametrize("shape", CIFAR + DIGITS + IMAGENET + ODD, ids=str)
+@pytest.mark.usefixtures("x64")
+def test_value_and_gradients_are_those_of_lax(shape: tuple[int, ...]) -> None:
+    stride, pad = shape[-1], (shape[-2] - 1) // 2
+    x, kernel = draw(shape, jnp.float64)
+    ours, theirs = (
+        jax.jit(jax.value_and_grad(function(conv, stride, pad), (0, 1)))(x, kernel) for conv in (conv2d, lax_conv)
+    )
+    close(ours, theirs)
+    x32, kernel32 = x.astype(jnp.float32), kernel.astype(jnp.float32)
+    cotangent = jnp.ones_like(lax_conv(x32, kernel32, stride=stride, pad=pad))
+    _, pull = jax.vjp(partial(conv2d, stride=stride, pad=pad), x32, kernel32)
+    _, pull_exactly = jax.vjp(partial(lax_conv, stride=stride, pad=pad), x, kernel)
+    exact = pull_exactly(cotangent.astype(jnp.float64))
+    close(jax.tree.map(lambda a: a.astype(jnp.float64), pull(cotangent)), exact, 1e-5)
+
+
+SMALL = (8, 8, 8, 4, 5, 3, 2)
+TRANSFORMED = {
+    "jvp": lambda f: lambda x, k: jax.jvp(f, (x, k), (x + 1, k - 1)),
+    "jvp of grad": lambda f: lambda x, k: jax.jvp(jax.grad(f, (0, 1)), (x, k), (x + 1, k - 1)),
+    "grad of grad": lambda f: jax.grad(lambda x, k: sum((g**2).sum() for g in jax.grad(f, (0, 1))(x, k)), (0, 1)),
+    "hessian": lambda f: lambda x, k: jax.hessian(f, 1)(x[:2], k[..., :2]),
+    "checkpoint": lambda f: jax.grad(jax.checkpoint(f), (0, 1)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+@pytest.mark.usefixtures("x64")
+def test_derivatives_of_both_modes_and_orders(name: str) -> None:
+    x, kernel = draw(SMALL, jnp.float64)
+    ours, theirs = (TRANSFORMED[name](function(conv, 2, 1))(x, kernel) for conv in (conv2d, lax_conv))
+    close(ours, theirs)
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)], ids=str)
+@pytest.mark.usefixtures("x64")
+def test_vmap(axes: tuple[int | None, int | None]) -> None:
+    x, kernel = draw(SMALL, jnp.float64)
+    x, kernel = (jnp.stack([a, a * 2, a + 1]) if axis == 0 else a for a, axis in zip((x, kernel), axes, strict=True))
+
+    def results(conv: Conv) -> Any:
+        f = function(conv, 2, 1)
+        of_each = jax.vmap(jax.value_and_grad(f, (0, 1)), axes)(x, kernel)
+        of_sum = jax.grad(lambda x, kernel: jax.vmap(f, axes)(x, kernel).sum(), (0, 1))(x, kernel)
+        twice = jax.vmap(jax.vmap(jax.grad(f, 1), axes), (None, 0))(x, jnp.stack([kernel, kernel - 1]))
+        return of_each, of_sum, twice
+
+    close(results(conv2d), results(lax_conv))
+
+
+def on_devices(count: int) -> tuple[Mesh, Array, Array]:
+    mesh = Mesh(np.asarray(jax.devices()[:count]), ("batch",), axis_types=(AxisType.Auto,))
+    x, kernel = draw((16, 8, 8, 4, 5, 3, 1), jnp.float64)
+    x = jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
+    return mesh, x, jax.device_put(kernel, NamedSharding(mesh, PartitionSpec()))
+
+
+@pytest.mark.parametrize("count", [2, 8])
+@pytest.mark.usefixtures("x64")
+def test_a_sharded_batch_stays_where_it_is(count: int) -> None:
+    mesh, x, kernel = on_devices(count)
+    gradient = jax.grad(function(conv2d, 1, 1), 1)
+    compiled = jax.jit(gradient, out_shardings=NamedSharding(mesh, PartitionSpec())).lower(x, kernel).compile()
+    text = compiled.as_text()
+    assert text is not None
+    # The sum over devices, once, and nothing else.
+    moved = {op: text.count(f" {op}(") for op in ("all-gather", "all-to-all", "collective-permute", "all-reduce")}
+    assert moved == {"all-gather": 0, "all-to-all": 0, "collective-permute": 0, "all-reduce": 1}
+    close(compiled(x, kernel), jax.grad(function(lax_conv, 1, 1), 1)(x, kernel))
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("check_vma", [False, True])
+@pytest.mark.usefixtures("x64")
+def test_shard_map(monkeypatch: pytest.MonkeyPatch, check_vma: bool, fast: bool) -> None:
+    monkeypatch.setattr(convolution, "_worth_it", lambda *_: fast)
+    jax.clear_caches()  # of the traces that asked the other way
+    mesh, x, kernel = on_devices(4)
+    back = jnp.ones((3, 3, 5, 2))
+
+    def step(x: Array, kernel: Array) -> Array:
+        gradient = jax.grad(lambda kernel: conv2d(conv2d(x, kernel, stride=1, pad=1), back, stride=1, pad=1).sum())(
+            kernel
+        )
+        # With check_vma, the gradient of a kernel that all devices share comes summed over them.
+        return gradient if check_vma else jax.lax.psum(gradient, "batch")
+
+    specs = (PartitionSpec("batch"), PartitionSpec())
+    mapped = jax.shard_map(step, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=check_vma)
+    expected = jax.grad(lambda k: lax_conv(lax_conv(x, k, stride=1, pad=1), back, stride=1, pad=1).sum())(kernel)
+    close(jax.jit(mapped)(x, kernel), expected)
+
+
+@pytest.mark.usefixtures("x64")
+def test_pmap() -> None:
+    x, kernel = draw((16, 8, 8, 4, 5, 3, 1), jnp.float64)
+    gradient = jax.grad(lambda kernel, x: conv2d(x, kernel, stride=1, pad=1).sum())
+    mapped = jax.pmap(lambda x, kernel: jax.lax.psum(gradient(kernel, x), "batch"), "batch", in_axes=(0, None))
+    expected = jax.grad(lambda kernel: lax_conv(x, kernel, stride=1, pad=1).sum())(kernel)
+    close(mapped(x.reshape(8, 2, *x.shape[1:]), kernel)[0], expected)
+
+
+def test_bfloat16_sums_in_float32() -> None:
+    # Sums of 2048 ones: bfloat16 would stop at 256.
+    x, kernel = jnp.ones((32, 8, 8, 2), jnp.bfloat16), jnp.ones((3, 3, 2, 3), jnp.bfloat16)
+    gradient = jax.grad(lambda kernel: conv2d(x, kernel, stride=1, pad=1).sum(dtype=jnp.float32))(kernel)
+    assert gradient.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(np.asarray(gradient[1, 1], np.float32), 2048.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((128, 32, 32, 3), True),  # CIFAR's stem
+        ((128, 32, 32, 16), True),
+        ((128, 8, 8, 64), True),
+        ((8, 14, 14, 256), True),
+        ((128, 8, 8, 16), False),  # digits
+        ((128, 4, 4, 64), False),
+    ],
+)
+def test_the_kernel_gradient_is_a_product_where_that_is_faster(shape: tuple[int, ...], expected: bool) -> None:
+    assert worth_it(shape, shape, 3) == expected
