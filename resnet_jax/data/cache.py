@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -65,11 +66,18 @@ def place(root: str, *, image_size: int | None, bad_images: str) -> Path:
 
 
 def fingerprint(files: Iterable[ImageFile], *, image_size: int | None, bad_images: str) -> str:
-    """Of the images, by names, sizes and times of change, and of the way they are read; hexadecimal SHA-256."""
+    """Of the images, as the file system tells of them, and of the way they are read; hexadecimal SHA-256.
+
+    Names, sizes and modification times are not enough: archives give all their files one time, and copies keep it. So
+    the inode is in it too, which sees folders or files that swapped names, and the time of the inode's change, which
+    sees a file rewritten in place whatever modification time it was given. The price: a folder that was copied, moved
+    to another disk, or had its owner or permissions changed is decoded anew though its pixels are the same.
+    """
     rules = f"{decode.VERSION} Pillow {PIL.__version__} {image_size} {bad_images}\n"
     digest = hashlib.sha256(rules.encode())
     for file in files:
-        digest.update(os.fsencode(file.relative) + f"\0{file.size}\0{file.mtime_ns}\n".encode())
+        told = f"\0{file.size}\0{file.mtime_ns}\0{file.ctime_ns}\0{file.inode}\n"
+        digest.update(os.fsencode(file.relative) + told.encode())
     return digest.hexdigest()
 
 
@@ -93,14 +101,18 @@ def read(path: Path, key: str, tell: Callable[[str], None]) -> Contents | None:
 
 
 def write(path: Path, key: str, contents: Contents, tell: Callable[[str], None]) -> None:
-    """Keeps `contents` for `read`; where that cannot be, a sentence says so, and no part of a file is left."""
+    """Keeps `contents` for `read`; where that cannot be, a sentence says so, and no part of a file is left.
+
+    A process that is killed does leave its part. The next one to write this cache removes it.
+    """
     size = sum(s.images.nbytes + s.labels.nbytes for s in (contents.train, contents.test))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         # Asked first: filling the disk, if only for a moment, would break other programs.
         if shutil.disk_usage(path.parent).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        number, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{_family(path)}{os.getpid()}.", suffix=".tmp")
         try:
             with os.fdopen(number, "wb") as file:
                 _dump(file, key, contents)
@@ -118,6 +130,33 @@ def write(path: Path, key: str, contents: Contents, tell: Callable[[str], None])
         )
     else:
         tell(f"kept for the next start in {shown(str(path))} ({memory.gigabytes(size)}).")
+
+
+def _family(path: Path) -> str:
+    """How names of parts of this cache start: with the machine's name, for several may share a home folder."""
+    return f"{path.name}.{re.sub(r'[^A-Za-z0-9-]', '_', platform.node())}."
+
+
+def _sweep(path: Path) -> None:
+    """Removes parts of this cache whose writers are gone; they are as large as the whole."""
+    start = _family(path)
+    for part in path.parent.glob(f"{start}*.tmp"):
+        number = part.name[len(start) :].split(".")[0]
+        if number.isdecimal() and not _running(int(number)):
+            with contextlib.suppress(OSError):
+                part.unlink()
+
+
+def _running(process: int) -> bool:
+    if os.name != "posix":  # there the call below would end the process
+        return True
+    try:
+        os.kill(process, 0)  # no signal; asks whether there is one to receive it
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _dump(file: BinaryIO, key: str, contents: Contents) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resnet_jax.errors import UserError
 
@@ -29,11 +30,19 @@ class ImageFile:
     size: int
     """In bytes."""
     mtime_ns: int
+    ctime_ns: int
+    """When anything about the file was last changed; unlike `mtime_ns` no program can set it."""
+    inode: int
+    """The file's number on its disk, which it keeps where it is renamed or moved."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder has. Classes, and the images of a class, are in the order of their names' code points."""
+    """What a folder has. Classes, and the images of a class, are in the order of their names' code points.
+
+    Names of classes are in Unicode's composed form (NFC): some systems store "é" as two characters, and training and
+    test may come from two of them.
+    """
 
     root: str
     class_names: tuple[str, ...]
@@ -132,8 +141,14 @@ def _part(root: str, part: str, aside: Counter[str]) -> dict[str, list[ImageFile
                     f"data.path: the class folder {shown(entry.path)!r} has characters in its name that cannot be "
                     "printed; rename it."
                 )
-            classes[entry.name] = _class_files(entry.path, f"{part}/{entry.name}", aside)
-            if not classes[entry.name]:
+            name = unicodedata.normalize("NFC", entry.name)
+            if name in classes:
+                raise UserError(
+                    f"data.path: {shown(folder)} has two class folders whose names both read {name!r}, written with "
+                    "different Unicode characters; rename one, or merge them."
+                )
+            classes[name] = _class_files(entry.path, f"{part}/{entry.name}", aside)
+            if not classes[name]:
                 raise UserError(
                     f"data.path: the class folder {shown(entry.path)} has no images; fill it, or remove it "
                     "from training and test."
@@ -155,13 +170,13 @@ def _class_files(folder: str, relative: str, aside: Counter[str]) -> list[ImageF
         else:
             try:
                 status = entry.stat()
-                size, mtime_ns = status.st_size, status.st_mtime_ns
+                told = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
                 if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
                     aside["files that are not images"] += 1
                     continue
             except OSError:  # a link to nothing: an image that cannot be read, which its reader will say
-                size, mtime_ns = 0, 0
-            files.append(ImageFile(entry.path, f"{relative}/{entry.name}", -1, size, mtime_ns))
+                told = (0, 0, 0, 0)
+            files.append(ImageFile(entry.path, f"{relative}/{entry.name}", -1, *told))
     return files
 
 
@@ -174,8 +189,4 @@ def _agree(root: str, test: str, train_names: set[str], test_names: set[str]) ->
 
 
 def _files(classes: dict[str, list[ImageFile]], names: list[str]) -> tuple[ImageFile, ...]:
-    return tuple(
-        ImageFile(file.path, file.relative, label, file.size, file.mtime_ns)
-        for label, name in enumerate(names)
-        for file in classes[name]
-    )
+    return tuple(replace(file, label=label) for label, name in enumerate(names) for file in classes[name])

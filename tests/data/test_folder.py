@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -384,6 +387,38 @@ def change(root: Path) -> None:
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # the size alone tells
 
 
+def rewrite(root: Path) -> None:
+    path, times = root / "train/cat/1.bmp", (root / "train/cat/1.bmp").stat()
+    path.write_bytes(path.read_bytes()[:-60] + noise(60).tobytes())
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def replace(root: Path) -> None:
+    new = put(root.parent, "new.bmp")
+    os.utime(new, ns=(0, 0))
+    new.replace(root / "train/cat/1.bmp")
+
+
+def swap(root: Path) -> None:
+    for old, new in (("cat", "x"), ("dog", "cat"), ("x", "dog")):
+        (root / "train" / old).rename(root / "train" / new)
+
+
+@pytest.mark.parametrize("alter", [rewrite, replace, swap])
+def test_equal_names_sizes_and_times_do_not_hide_other_pixels(tmp_path: Path, alter: Callable[[Path], Any]) -> None:
+    """As after unpacking an archive: BMP files of one size and one time."""
+    root = tmp_path / "pets"
+    paths = [root / f"{part}/{name}/{i}.bmp" for part in ("train", "test") for name in ("cat", "dog") for i in range(3)]
+    for path in paths:
+        os.utime(put(root, str(path.relative_to(root))), ns=(0, 0))
+    before = load(root)
+    alter(root)
+    assert len({(path.stat().st_size, path.stat().st_mtime_ns) for path in paths}) == 1
+    data = load(root)
+    assert not same(data, before)
+    np.testing.assert_array_equal(data.train.images, np.stack([pillow(path, "RGB") for path in paths[:6]]))
+
+
 @pytest.mark.parametrize(
     "alter",
     [
@@ -495,6 +530,36 @@ def test_an_interrupted_write_leaves_nothing_behind(
     assert list(cache_home.iterdir()) == []
 
 
+def test_parts_of_a_killed_process_are_swept(root: Path, cache_home: Path) -> None:
+    load(root)
+    place = the_cache(cache_home)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    mine = cache._family(place)
+    starts = [f"{mine}{gone.pid}", f"{mine}{os.getpid()}"]
+    others = [f"{place.name}.another-machine.{gone.pid}", f"other{mine}{gone.pid}"]
+    for start in starts + others:
+        (cache_home / f"{start}.abc.tmp").write_bytes(b"part")
+    place.unlink()
+    load(root)
+    left = sorted(path.name for path in cache_home.iterdir() if path != place)
+    assert left == sorted(f"{start}.abc.tmp" for start in starts[1:] + others)
+
+
+def test_a_kill_while_writing_leaves_a_part_that_the_next_start_sweeps(root: Path, cache_home: Path) -> None:
+    program = f"""
+import os, signal
+from resnet_jax.data import cache, folder
+cache.os.fsync = lambda number: os.kill(os.getpid(), signal.SIGKILL)
+folder.load({str(root)!r}, image_size=None, bad_images="stop", tell=print)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert the_cache(cache_home).suffix == ".tmp"
+    load(root)
+    assert the_cache(cache_home).suffix == ".images"
+
+
 def test_a_cache_folder_that_cannot_be_made(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -569,6 +634,14 @@ def test_classes_that_differ(root: Path) -> None:
     (root / "test/dog").rename(root / "test/dogs")
     put(root, "test/emu/0.png")
     refused(root, "must have the same classes; only in train: dog, only in test: dogs, emu")
+
+
+def test_names_written_in_other_characters_agree(root: Path) -> None:
+    (root / "train/dog").rename(root / "train/caf\u00e9")
+    (root / "test/dog").rename(root / "test/cafe\u0301")
+    assert load(root).class_names == ("caf\u00e9", "cat")
+    (root / "train/cat").rename(root / "train/cafe\u0301")
+    refused(root, "train has two class folders whose names both read 'caf\u00e9'")
 
 
 def test_a_name_that_cannot_be_printed(root: Path) -> None:
