@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -97,6 +99,24 @@ class Normalization:
     """[1, H, W, C] (pixel_mean) or [1, 1, 1, C], in units of pixels / 255."""
     std: npt.NDArray[np.float64]
     """[1, 1, 1, C] or [1, 1, 1, 1]."""
+
+
+def require_names(names: Sequence[str], what: str) -> None:
+    """Makes sure that the names of classes can be printed and told apart, as names of folders can.
+
+    Raises:
+      UserError: one is empty or has control characters, or two are the same; its sentence starts with `what`.
+    """
+    numbers: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if not name.strip() or not name.isprintable():
+            raise UserError(
+                f"{what} names class {i} {name!a}; legal: a name that is not empty and has no control characters."
+            )
+        # Composed: the same letter may be written as one character or as two.
+        first = numbers.setdefault(unicodedata.normalize("NFC", name), i)
+        if first != i:
+            raise UserError(f"{what} names both class {first} and class {i} {name!r}; each needs a name of its own.")
 
 
 def normalization(images: Images, config: DataConfig) -> Normalization:

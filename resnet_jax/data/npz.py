@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import os
+import warnings
 import zipfile
-import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from resnet_jax.data.dataset import Dataset, Images, Labels, Split
+from resnet_jax.data import memory
+from resnet_jax.data.dataset import Dataset, Images, Labels, Split, require_names
+from resnet_jax.data.layout import some
 from resnet_jax.errors import UserError
 
 KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 KERAS_KEYS = ("x_train", "y_train", "x_test", "y_test")  # as keras.datasets names and stores them
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+CHANNELS = (1, 3, 4)
 
 Array = npt.NDArray[Any]
 
@@ -22,14 +29,16 @@ Array = npt.NDArray[Any]
 def load(path: str) -> Dataset:
     """Reads train_images, train_labels, test_images and test_labels, or Keras's x_train, y_train, x_test, y_test.
 
-    Images are uint8 [N, H, W] or [N, H, W, C]; labels are whole numbers [N] or [N, 1] from 0. Names of the classes
-    are in class_names, an array of strings [K]; without it the classes are "0", "1", ... up to the highest label.
+    Images are uint8 [N, H, W] or [N, H, W, C] with C = 1, 3 or 4; labels are whole numbers [N] or [N, 1] from 0.
+    Names of the classes are in class_names, an array of strings [K]; without it the classes are "0", "1", ... up to
+    the highest label.
     Pickled objects are never read: they could run any program.
 
     Raises:
-      UserError: the file is missing or damaged, or an array is missing or not as described here.
+      UserError: the file is missing or damaged, an array is missing or not as described here, the classes of training
+        and test differ, or the arrays need more memory than there is.
     """
-    place = Path(path).expanduser()
+    place = Path(os.path.expanduser(path))
     if not place.is_file():
         problem = "it is a folder" if place.is_dir() else "there is no such file"
         raise UserError(f"data.path: got {path!r}, but {problem}; give an .npz file.")
@@ -48,36 +57,83 @@ def _pairs(keys: tuple[str, ...]) -> list[tuple[str, str]]:
 def _arrays(path: Path) -> dict[str, Array]:
     key = ""
     try:
-        # Asked here, for NumPy takes whatever is no zip file for a pickle.
-        if not zipfile.is_zipfile(path):
-            raise UserError(
-                f"data.path: {path} is not an .npz file, or it is truncated; write it with np.savez and the arrays "
-                f"{', '.join(KEYS)}."
-            )
-        with np.load(path, allow_pickle=False) as file:
-            legal = next((keys for keys in (KEYS, KERAS_KEYS) if set(keys) <= set(file.files)), None)
-            if legal is None:
-                there = ", ".join(sorted(file.files)) or "nothing"
+        # NumPy warns where a damaged header looks like an old one; the sentence below says more.
+        with path.open("rb") as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if not zipfile.is_zipfile(stream):
                 raise UserError(
-                    f"data.path: {path} has {there}; needed: {', '.join(KEYS)} (or {', '.join(KERAS_KEYS)}), "
-                    "and class_names if you like."
+                    f"data.path: {path} is not an .npz file, or it is truncated; write it with np.savez and the arrays "
+                    f"{', '.join(KEYS)}."
                 )
-            arrays = {}
-            for key in (*legal, "class_names"):
-                if key in file.files:
-                    arrays[key] = file[key]
-            return arrays
+            with zipfile.ZipFile(stream) as file:
+                for name in file.namelist():  # compares its name in the two places where the file has it
+                    file.open(name).close()
+                members = {name.removesuffix(".npy"): name for name in file.namelist()}
+                keys = [*_legal(path, members), *({"class_names"} & set(members))]
+                size = 0
+                for key in keys:
+                    size += _size(file, members[key])
+                memory.require(size, f"data.path: the arrays in {path}", "use fewer images, or smaller ones")
+                arrays = {}
+                for key in keys:
+                    with file.open(members[key]) as member:
+                        arrays[key] = np.lib.format.read_array(member, allow_pickle=False)
+                return arrays
     except UserError:
         raise
-    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
-        if isinstance(error, ValueError) and "allow_pickle" in str(error):
-            raise UserError(
-                f"data.path: {key} in {path} holds pickled Python objects, which are not read, for they could run any "
-                "program; store an array of numbers, or of strings for class_names (dtype=str)."
-            ) from None
+    except _Pickled:
+        raise UserError(
+            f"data.path: {key} in {path} holds pickled Python objects, which are not read, for they could run any "
+            "program; store an array of numbers, or of strings for class_names (dtype=str)."
+        ) from None
+    except Exception as error:  # zipfile, zlib and NumPy raise whatever a damaged file leads them to
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
         what = f"{key} in {path}" if key else str(path)
-        raise UserError(f"data.path: {what} cannot be read ({reason.rstrip('.')}); write the file again.") from None
+        raise UserError(f"data.path: {what} cannot be read ({_clause(reason)}); write the file again.") from None
+
+
+class _Pickled(Exception):
+    pass
+
+
+def _legal(path: Path, there: Iterable[str]) -> tuple[str, ...]:
+    """The keys of the four arrays in a file."""
+    legal = next((keys for keys in (KEYS, KERAS_KEYS) if set(keys) <= set(there)), None)
+    if legal is None:
+        found = ", ".join(name if name.isprintable() else ascii(name) for name in sorted(there)) or "nothing"
+        raise UserError(
+            f"data.path: {path} has {found}; needed: {', '.join(KEYS)} (or {', '.join(KERAS_KEYS)}), "
+            "and class_names if you like."
+        )
+    return legal
+
+
+def _size(file: zipfile.ZipFile, name: str) -> int:
+    """Bytes of an array by its header, which are those that the file holds: no more is ever asked for.
+
+    Raises:
+      ValueError: the member is no array of NumPy's, or its header asks for another number of bytes.
+      _Pickled: it is an array of objects.
+    """
+    with file.open(name) as member:
+        try:
+            version = np.lib.format.read_magic(member)
+        except ValueError:
+            raise ValueError("it is not in NumPy's .npy form") from None
+        if version not in HEADERS:  # the third is for the fields of structured arrays
+            raise ValueError(f"its .npy form has the version {version[0]}.{version[1]}")
+        shape, _, dtype = HEADERS[version](member)
+        if dtype.hasobject:
+            raise _Pickled
+        size = math.prod(map(int, shape)) * dtype.itemsize
+        held = file.getinfo(name).file_size - member.tell()
+    if size != held or min(shape, default=0) < 0:
+        raise ValueError(f"its header asks for an array of shape {shape} and dtype {dtype}, which its data are not")
+    return size
+
+
+def _clause(text: str) -> str:
+    return " ".join(text.split())[:200].rstrip(" .")
 
 
 def _split(path: Path, keys: tuple[str, str], images: Array, labels: Array) -> Split:
@@ -106,11 +162,10 @@ def _images(what: str, images: Array) -> Images:
     if images.ndim == 3:
         return np.ascontiguousarray(images[..., None])
     # PyTorch's order would otherwise pass for images of height 3 with many channels.
-    _, height, width, channels = images.shape
-    if height in (1, 3) and width == channels > 4:
+    if images.shape[3] not in CHANNELS:
         raise UserError(
-            f"{what} has the shape {images.shape}, channels first; legal: [N, H, W, C]; "
-            "convert with images.transpose(0, 2, 3, 1)."
+            f"{what} has the shape {images.shape}, so {images.shape[3]} channels; legal: [N, H, W, C], channels last, "
+            "with C = 1, 3 or 4; if the channels come first, convert with images.transpose(0, 2, 3, 1)."
         )
     return np.ascontiguousarray(images)
 
@@ -159,6 +214,14 @@ def _class_names(path: Path, names: Array | None, splits: list[Split]) -> tuple[
                 f"data.path: {path} has labels up to {count - 1} and {len(found)} class_names; "
                 f"legal: labels from 0 to {len(found) - 1}."
             )
+        require_names(found, f"data.path: class_names in {path}")
     if len(found) < 2:
         raise UserError(f"data.path: {path} has only one class; a classifier needs at least two.")
+    there = [set(np.unique(split.labels).tolist()) for split in splits]
+    if there[0] != there[1]:
+        sides = [("training", there[0] - there[1]), ("test", there[1] - there[0])]
+        only = ", ".join(
+            f"only in {part}: {some([found[i] for i in sorted(labels)])}" for part, labels in sides if labels
+        )
+        raise UserError(f"data.path: training and test of {path} must have the same classes; {only}.")
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from resnet_jax.data import npz
+from resnet_jax.data import memory, npz
 from resnet_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -95,8 +97,11 @@ def test_class_names(save: Callable[..., str], names: list[Any]) -> None:
         ({"train_images": COLOUR[:0], "train_labels": LABELS[:0]}, "none of them 0"),
         (
             {"train_images": np.zeros((12, 3, 8, 8), np.uint8)},
-            r"channels first; legal: \[N, H, W, C\]; .*transpose\(0, 2, 3, 1\)",
+            r"so 8 channels; legal: \[N, H, W, C\], channels last, with C = 1, 3 or 4; .*transpose\(0, 2, 3, 1\)",
         ),
+        ({"train_images": np.zeros((12, 3, 9, 8), np.uint8)}, "so 8 channels; legal"),
+        ({"test_images": np.zeros((3, 1, 28, 32), np.uint8)}, "test_images .* so 32 channels; legal"),
+        ({"train_images": COLOUR[..., :2]}, "so 2 channels; legal"),
         ({"train_labels": LABELS[:-1]}, "12 train_images and 11 train_labels; each image needs one label"),
         ({"train_labels": LABELS.astype(float)}, "train_labels .* dtype float64; legal: whole numbers"),
         ({"train_labels": np.eye(3, dtype=int)[LABELS]}, r"shape \(12, 3\); legal: \[N\]; .*argmax\(axis=1\)"),
@@ -105,6 +110,18 @@ def test_class_names(save: Callable[..., str], names: list[Any]) -> None:
         ({"train_labels": LABELS * 1000}, "labels up to 2,000 for 15 images"),
         ({"class_names": np.array(["a", "b"])}, "labels up to 2 and 2 class_names; legal: labels from 0 to 1"),
         ({"class_names": np.array([1, 2, 3])}, "class_names .* legal: strings"),
+        (
+            {"class_names": np.array(["a", "b", "a"])},
+            "class_names in .* names both class 0 and class 2 'a'; each needs",
+        ),
+        ({"class_names": np.array(["caf\u00e9", "b", "cafe\u0301"])}, "names both class 0 and class 2"),
+        ({"class_names": np.array(["a", "", "c"])}, "names class 1 ''; legal: a name that is not empty"),
+        ({"class_names": np.array(["a", "b", "c\n"])}, r"names class 2 'c\\n'; legal: .* no control characters"),
+        ({"test_labels": LABELS[:3] * 0}, "training and test of .* must have the same classes; only in training: 1, 2"),
+        (
+            {"test_labels": LABELS[:3] + 1, "class_names": np.array(["a", "b", "c", "d"])},
+            "must have the same classes; only in training: a, only in test: d",
+        ),
         ({"train_labels": LABELS * 0, "test_labels": LABELS[:3] * 0}, "only one class"),
     ],
 )
@@ -143,3 +160,92 @@ def test_a_flipped_byte(save: Callable[..., str]) -> None:
     content[content.find(COLOUR.tobytes()) + 10] ^= 1
     path.write_bytes(content)
     refused(path, "train_images in .* cannot be read .*CRC.*; write the file again")
+
+
+def members(path: Path, **changes: bytes) -> Path:
+    """The file written again, with other contents of some members."""
+    with zipfile.ZipFile(path) as file:
+        content = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w") as file:
+        for name, data in {**content, **{f"{key}.npy": data for key, data in changes.items()}}.items():
+            file.writestr(name, data)
+    return path
+
+
+def npy(shape: tuple[int, ...], data: bytes = b"", descr: str = "|u1") -> bytes:
+    """An array's header and whatever follows it."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
+    return buffer.getvalue() + data
+
+
+HEADER = npy((12, 5, 4, 3))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"some text", "train_images in .* cannot be read .it is not in NumPy's .npy form.; write the file again"),
+        (b"", "it is not in NumPy's .npy form"),
+        (b"\x93NUMPY\x03\x00" + HEADER[8:], "its .npy form has the version 3.0"),
+        (npy((10**15, 5, 4, 3)), r"its header asks for an array of shape \(1000000000000000, 5, 4, 3\)"),
+        (npy((12, 5, 4, 3), bytes(719)), "its header asks for"),
+        (npy((-12, -5, 4, 3), bytes(720)), "its header asks for"),
+        (HEADER.replace(b"(12", b"((("), "cannot be read"),
+        (HEADER.replace(b"}", b"'"), "cannot be read"),
+        (HEADER.replace(b"{", b"\x00"), "cannot be read"),
+        (HEADER.replace(b"12, 5, 4, 3", b"'a', 'b'   "), "cannot be read"),
+        (npy((12,), b"x" * 96, "|O"), "holds pickled Python objects"),
+    ],
+)
+def test_members_that_are_no_arrays(save: Callable[..., str], content: bytes, sentence: str) -> None:
+    refused(members(Path(save()), train_images=content), sentence)
+
+
+def test_more_than_memory_is_not_asked_for(save: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save()
+    size = 15 * (5 * 4 * 3 + 8)
+    monkeypatch.setattr(memory, "available", lambda: size)
+    npz.load(path)
+    monkeypatch.setattr(memory, "available", lambda: size - 1)
+    refused(path, "the arrays in .* need 1,020 bytes of memory and 1,019 bytes are available; use fewer images")
+    monkeypatch.setattr(memory, "available", lambda: None)
+
+    def starve(*args: Any, **options: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(np.lib.format, "read_array", starve)
+    refused(path, "train_images in .* cannot be read .MemoryError")
+
+
+def test_an_encrypted_file(save: Callable[..., str]) -> None:
+    path = Path(save())
+    content = bytearray(path.read_bytes())
+    at = content.find(b"PK\x01\x02")  # of the directory at the end; the flags come 8 bytes later, encryption is bit 0
+    content[at + 8] |= 1
+    content[6] |= 1
+    path.write_bytes(content)
+    refused(path, "cannot be read .File .train_images.npy. is encrypted")
+
+
+def test_a_home_of_nobodys() -> None:
+    refused("~nobodyhere/x.npz", "there is no such file")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_whichever_byte_is_changed_it_is_read_or_refused(tmp_path: Path, compressed: bool) -> None:
+    path = tmp_path / "toys.npz"
+    (np.savez_compressed if compressed else np.savez)(path, **arrays(class_names=np.array(["a", "b", "c"])))
+    content = path.read_bytes()
+    rng = np.random.default_rng(1)
+    whole, messages = npz.load(str(path)).fingerprint, []
+    for at in rng.choice(len(content), 400, replace=False).tolist():
+        damaged = bytearray(content)
+        damaged[at] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            assert npz.load(str(path)).fingerprint == whole, f"byte {at} was changed and nothing said so"
+        except UserError as error:
+            messages.append(str(error))
+    assert len(messages) > 200
+    assert not any("\n" in message for message in messages)
