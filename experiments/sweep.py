@@ -57,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     runs = dict(list(study.runs(chosen.seeds).items())[part - 1 :: parts])
     folder = chosen.runs / study.name
     console = Console()
+    if argv is None and not chosen.dry_run:
+        cli.use_large_pages()
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))

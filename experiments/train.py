@@ -67,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.profile is not None:
         write_trace(chosen.config, chosen.profile)
         return cli.OK
+    if argv is None:
+        cli.use_large_pages()
     directory = chosen.directory or chosen.runs / name / _run_name(named[name], chosen.config)
     record = train(chosen.config, directory, study=name, compiled=chosen.runs)
     print_record(record, directory)
@@ -99,7 +101,7 @@ def print_record(record: RunRecord, directory: Path) -> None:
         )
     console = Console()
     console.print(f"{record.run}: {outcome}", highlight=False, soft_wrap=True)
-    console.print(f"record: {directory}", highlight=False, soft_wrap=True)
+    console.print(f"record: {directory}, of {record.data.name}", highlight=False, markup=False, soft_wrap=True)
 
 
 def print_summary(config: ExperimentConfig) -> None:

@@ -374,7 +374,6 @@ class ExperimentConfig(_Section):
 
 
 _OPERATIONAL = {
-    "data.path",  # the images are known by their fingerprint
     "data.placement",
     "model.remat",
     "train.checkpoint_steps",

@@ -200,6 +200,7 @@ def _flat(run: Run) -> dict[str, Any]:
 
 
 def _key(run: Run, blind: set[str]) -> str:
-    unseen = blind | run.record.config.operational
+    # Where images lie says nothing: they are known by their fingerprint.
+    unseen = blind | run.record.config.operational | {"data.path"}
     fields = {name: value for name, value in _flat(run).items() if name not in unseen}
     return json.dumps([run.record.data.fingerprint, fields], sort_keys=True)
