@@ -169,7 +169,9 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     """Pictures the first images of a run, augmented by the code of its train step.
 
     Raises:
-      UserError: the file's ending is none that a picture can have.
+      UserError: the file's ending is none that a picture can have, or the run itself would be refused: data missing or
+        damaged, another number of classes than theirs.
+      OSError: the file cannot be written; an older one is as it was.
     """
     import jax.numpy as jnp
     import numpy as np
@@ -177,12 +179,13 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     from resnet_jax.data import load, normalization
     from resnet_jax.data.augment import augment, normalize
     from resnet_jax.data.batches import training_batches
-    from resnet_jax.results.images import image_grid
-    from resnet_jax.training.setup import run_keys
+    from resnet_jax.results.images import image_grid, save
+    from resnet_jax.training.setup import resolve, run_keys
 
     if file.suffix.lower() not in PICTURES:
         raise UserError(f"show-batch: got {str(file)!r}; legal: a file that ends in {', '.join(PICTURES)}.")
     dataset = load(config.data, print)
+    resolve(config.model, dataset)
     stats = normalization(dataset.train.images, config.data)
     size = min(SHOWN, config.train.batch_size)
     batch = next(training_batches(seed=config.seed, examples=len(dataset.train), batch_size=size, first_step=0))
@@ -197,7 +200,8 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     names = [dataset.class_names[label] for label in dataset.train.labels[batch.index]]
     heading = f"{dataset.name}: the first {size} training images of seed {config.seed}, as the net sees them"
     file.parent.mkdir(parents=True, exist_ok=True)
-    image_grid(np.clip(shown, 0.0, 1.0), names, heading).savefig(file, dpi=200)
+    if not save(image_grid(np.clip(shown, 0.0, 1.0), names, heading), file):
+        print("the picture's font lacks characters of the names, and has boxes for them.")
     print(file)
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
+import os
+import re
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -13,25 +19,57 @@ from matplotlib.figure import Figure
 COLUMNS = 8
 # Inches of one image with its title.
 CELL_WIDTH, CELL_HEIGHT = 1.0, 1.2
+DOTS_PER_INCH = 200
+NO_GLYPH = re.compile(r"Glyph .* missing from")  # how Matplotlib's warning starts
 
 
 def image_grid(images: npt.NDArray[np.float64], titles: Sequence[str], heading: str) -> Figure:
     """A figure of images in rows of eight.
 
     Args:
-      images: [N, H, W, C] in 0..1, C = 1 or 3.
-      titles: [N], above each image.
+      images: [N, H, W, C] in 0..1. Of three channels or more the first three are drawn, as red, green and blue
+        (the fourth of four is transparency); of fewer the first, in grey.
+      titles: [N], above each image, as they stand: a dollar sign starts no formula.
       heading: above all.
     """
     rows = math.ceil(len(images) / COLUMNS)
     with mpl.rc_context({"font.size": 8, "axes.titlepad": 3}):
         figure = Figure(figsize=(CELL_WIDTH * COLUMNS, CELL_HEIGHT * rows + 0.4), layout="constrained")
-        figure.suptitle(heading, fontsize=9)
+        figure.suptitle(heading, fontsize=9, parse_math=False)
         for axes in figure.subplots(rows, COLUMNS, squeeze=False).flat:
             axes.set_axis_off()
         for axes, image, title in zip(figure.axes, images, titles, strict=False):
-            grey = image.shape[-1] == 1
+            drawn = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
             # Pixels as they are: no smoothing between them.
-            axes.imshow(image[..., 0] if grey else image, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
-            axes.set_title(title if len(title) <= 16 else f"{title[:15]}…")
+            axes.imshow(drawn, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+            axes.set_title(title if len(title) <= 16 else f"{title[:15]}…", parse_math=False)
     return figure
+
+
+def save(figure: Figure, file: Path) -> bool:
+    """Writes a figure whole or not at all, in the format of the file's ending: an older picture survives a full disk.
+
+    Returns:
+      Whether every character could be drawn: the font may lack some, such as Chinese ones, and has boxes for them.
+
+    Raises:
+      OSError: it cannot be written; the file is named.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        picture = io.BytesIO()
+        figure.savefig(picture, format=file.suffix[1:].lower(), dpi=DOTS_PER_INCH)
+    lacking = [warning for warning in caught if NO_GLYPH.match(str(warning.message))]
+    for warning in caught:
+        if warning not in lacking:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(picture.getvalue())
+        os.replace(temporary, file)
+    except OSError as error:  # a full disk names no file, and the neighbour's name would puzzle
+        raise OSError(error.errno, error.strerror, str(file)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return not lacking

