@@ -15,6 +15,7 @@ import importlib.util
 import json
 import os
 import queue
+import shlex
 import shutil
 import signal
 import struct
@@ -76,11 +77,14 @@ def main(argv: list[str] | None = None) -> int:
             convert(prepared, name, data_dir)
     else:
         tfds.require_known(name)
+        _require_place(tfds.root(data_dir) / name.dataset)
         _require_modules()
         directory = download_and_prepare(name, data_dir)
     tfds.open_prepared(directory, name, data_dir)
-    path = f" --data.path={data_dir}" if data_dir else ""
-    print(f"{name}: prepared in {directory}; train on it with --data.source=tfds --data.name={name}{path}")
+    options = f"--data.source=tfds --data.name={shlex.quote(str(name))}"
+    if data_dir:
+        options += f" --data.path={shlex.quote(data_dir)}"
+    print(f"{name}: prepared in {directory}; train on it with {options}")
     return cli.OK
 
 
@@ -124,6 +128,22 @@ def download_and_prepare(name: Name, data_dir: str | None) -> Path:
 # --- checks beforehand --------------------------------------------------------------------------------------------
 
 
+def _existing(place: Path) -> Path:
+    """The lowest part of a path that is there."""
+    return next(part for part in (place.absolute(), *place.absolute().parents) if part.exists())
+
+
+def _require_place(folder: Path) -> None:
+    """Makes sure that `folder` is one, or can be made."""
+    existing = _existing(folder)
+    if not existing.is_dir():
+        raise UserError(
+            f"data-dir: {existing} is a file, so {folder} cannot be prepared; give a folder, or a new path."
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"data-dir: {existing} cannot be written to, which {folder} needs; give another folder.")
+
+
 def _require_modules() -> None:
     from resnet_jax.data.tfds import INSTALL
 
@@ -147,7 +167,7 @@ def _require_space(name: Name, info: Any, place: Path) -> None:
     from resnet_jax.data.memory import gigabytes
 
     needed = int(info.download_size) + int(info.dataset_size)
-    existing = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
+    existing = _existing(place)
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise UserError(f"{name}: needs {gigabytes(needed)} of disk space, {existing} has {gigabytes(free)} free.")

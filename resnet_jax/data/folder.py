@@ -8,13 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import rich
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from resnet_jax.data import cache, decode, layout, memory
+from resnet_jax.data import bar, cache, decode, layout, memory
 from resnet_jax.data.cache import Contents
 from resnet_jax.data.dataset import Dataset, Images, Split
 from resnet_jax.data.layout import ImageFile, Listing, shown, some
@@ -71,7 +69,9 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
     """Two passes: over the headers, for the arrays' shape and early errors, and over the pixels."""
     files = (*listing.train, *listing.test)
     start = time.monotonic()
-    with decode.quiet(), _progress(len(files), tell) as advance:
+    passes = ("looking at images", "decoding images")
+    line = f"decoding {len(files):,} images."
+    with decode.quiet(), bar.progress(passes, len(files), line, tell) as advance:
         left_out: list[str] = []
         readable: list[ImageFile] = []
         heads: list[decode.Header] = []
@@ -162,36 +162,3 @@ def _close_gaps(images: Images, kept: Sequence[int]) -> Images:
         if new != old:
             images[new] = images[old]
     return images[: len(kept)]
-
-
-@contextlib.contextmanager
-def _progress(count: int, tell: Callable[[str], None]) -> Iterator[Callable[[int], None]]:
-    """A bar over both passes on a terminal; a line at the start elsewhere."""
-    # Rich's shared console: where it already shows something live, this bar joins it.
-    console = rich.get_console()
-    if not console.is_terminal:
-        tell(f"decoding {count:,} images.")
-    bar = Progress(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    done = 0
-    headers = bar.add_task("looking at images", total=count)
-    pixels = bar.add_task("decoding images", total=count, start=False)
-
-    def advance(more: int) -> None:
-        nonlocal done
-        if done == count:
-            bar.start_task(pixels)
-        done += more
-        bar.advance(headers if done <= count else pixels, more)
-
-    with bar:
-        yield advance

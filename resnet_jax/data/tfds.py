@@ -12,24 +12,23 @@ import difflib
 import importlib.util
 import io
 import json
+import os
 import re
+import shlex
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rich
 import tensorflow_datasets
 from PIL import Image
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tensorflow_datasets.core import constants, file_adapters, naming
 
-from resnet_jax.data import memory
-from resnet_jax.data.dataset import Dataset, Images, Split
+from resnet_jax.data import bar, memory
+from resnet_jax.data.dataset import Dataset, Images, Split, require_names
 from resnet_jax.errors import UserError
 
 INSTALL = "pip install -e '.[prepare]'"
@@ -40,7 +39,7 @@ DISPLAY = {
     "mnist": "MNIST",
     "svhn_cropped": "SVHN (cropped)",
 }
-INFO, FEATURES = "dataset_info.json", "features.json"
+INFO, FEATURES, NAMES = "dataset_info.json", "features.json", "label.labels.txt"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's, by channels
 SUPPORTED = "supported: uint8 images of one size under 'image' and a class under 'label'"
 FORMATS = ("PNG", "JPEG", "GIF", "BMP")  # those of TFDS's images
@@ -105,6 +104,12 @@ def load(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dat
         raise UserError(not_prepared(wanted, data_dir))
     builder = open_prepared(directory, wanted, data_dir)
     channels, class_names = features(wanted, builder.info)
+    classes = int(builder.info.features["label"].num_classes)
+    if len(class_names) != classes:  # which TFDS takes as it comes
+        raise UserError(
+            f"{directory / NAMES}: has {len(class_names):,} names, {FEATURES} says {classes:,} classes; "
+            f"{again(wanted, data_dir, directory)}."
+        )
     splits = builder.info.splits
     test = next((split for split in ("test", "validation") if split in splits), None)
     if "train" not in splits or test is None:
@@ -117,7 +122,10 @@ def load(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dat
     counts = [int(splits[split].num_examples) for split in ("train", test)]
     if 0 in counts:
         raise UserError(f"{directory}: the split {('train', test)[counts.index(0)]} is empty.")
-    with _progress(sum(counts), f"reading {display}", tell) as advance:
+    if not (directory / NAMES).is_file():
+        tell(f"{display}: no names of the classes are stored (there is no {directory / NAMES}); their numbers serve.")
+    title = f"reading {display}"
+    with bar.progress([title], sum(counts), f"{title}: {sum(counts):,} images.", tell) as advance:
         train, tested = (
             _read(builder, split, channels, directory, again(wanted, data_dir, directory), advance)
             for split in ("train", test)
@@ -136,7 +144,8 @@ def load(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dat
 
 def root(data_dir: str | None) -> Path:
     """The folder of all prepared data sets: `data_dir`, or TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets)."""
-    return Path(data_dir or constants.DATA_DIR).expanduser()
+    # Not pathlib's: it raises where there is no such home. Absolute, so that TFDS does not look for the home again.
+    return Path(os.path.expanduser(data_dir or constants.DATA_DIR)).absolute()
 
 
 def find(name: Name, data_dir: str | None) -> Path | None:
@@ -154,7 +163,8 @@ def find(name: Name, data_dir: str | None) -> Path | None:
 
 def prepare_command(name: Name, data_dir: str | None) -> str:
     """What a user types to have `name` prepared."""
-    return f"python -m experiments.prepare {name}" + (f" --data-dir {data_dir}" if data_dir else "")
+    place = f" --data-dir {shlex.quote(data_dir)}" if data_dir else ""
+    return f"python -m experiments.prepare {shlex.quote(str(name))}{place}"
 
 
 def has_tensorflow() -> bool:
@@ -221,10 +231,10 @@ def open_prepared(directory: Path, name: Name, data_dir: str | None) -> Any:
 
 
 def open_metadata(directory: Path, name: Name, data_dir: str | None) -> Any:
-    """TFDS's builder for the data in `directory`, by dataset_info.json and features.json alone.
+    """TFDS's builder for the data in `directory`, by dataset_info.json, features.json and the classes' names alone.
 
     Raises:
-      UserError: one of them is missing or broken; the message names it.
+      UserError: one of the first two is missing, or any is broken; the message names it.
     """
     remedy = again(name, data_dir, directory)
     for file in (directory / INFO, directory / FEATURES):
@@ -234,16 +244,33 @@ def open_metadata(directory: Path, name: Name, data_dir: str | None) -> Any:
             raise UserError(f"{file}: missing; {remedy}.") from error
         except ValueError as error:  # not JSON, or not even text
             raise UserError(f"{file}: broken, it is not JSON ({_line(error)}); {remedy}.") from error
+    _check_names(directory / NAMES, remedy)
     try:
         # From the directory, not by name: that would take the version and the features of the installed code.
         builder = tensorflow_datasets.builder_from_directory(directory)
         if not builder.info.splits or builder.info.file_format is None:
             raise ValueError("it has no splits, or no file format")
+        for split in builder.info.splits.values():
+            _ = split.filepaths  # made by a template that is in the file
     except Exception as error:  # whatever TFDS stumbles over in files that are JSON, but not what it wrote
         raise UserError(
             f"{directory}: TFDS cannot read its {INFO} and {FEATURES} ({_line(error)}); {remedy}."
         ) from error
     return builder
+
+
+def _check_names(file: Path, remedy: str) -> None:
+    """Here, for TFDS's own complaints do not name the file. It need not be there: some data sets have no names."""
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        return
+    except ValueError as error:
+        raise UserError(f"{file}: broken, it is not text ({_line(error)}); {remedy}.") from error
+    names = [line.strip() for line in lines if line.strip()]  # as TFDS reads them
+    if not names:
+        raise UserError(f"{file}: empty; {remedy}.")
+    require_names(names, str(file))
 
 
 def has_array_record(builder: Any) -> bool:
@@ -348,26 +375,3 @@ def _shards(split: Any, examples: Sequence[int]) -> str:
 def _line(error: Exception) -> str:
     """The first line of an error's message, short enough for a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:120].rstrip(" .:")
-
-
-@contextmanager
-def _progress(count: int, title: str, tell: Callable[[str], None]) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, a line elsewhere; gives what is called with the number of images read."""
-    # Rich's shared console: where it already shows something live, this bar joins it.
-    console = rich.get_console()
-    if not console.is_terminal:
-        tell(f"{title}: {count:,} images.")
-    bar = Progress(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task(title, total=count)
-    with bar:
-        yield lambda more: bar.advance(task, more)

@@ -241,6 +241,37 @@ def test_the_usual_place(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(tfds.load("cifar10", data_dir=None, tell=silent).train) == 7
 
 
+def test_classes_without_names_are_numbered_and_told(tmp_path: Path) -> None:
+    directory = write(tmp_path, {"train": examples(random_images(3)), "test": examples(random_images(3))})
+    (directory / "label.labels.txt").unlink()
+    told: list[str] = []
+    assert tfds.load("cifar10", data_dir=str(tmp_path), tell=told.append).class_names == ("0", "1", "2")
+    assert told[0] == (
+        f"CIFAR-10: no names of the classes are stored (there is no {directory}/label.labels.txt); their numbers serve."
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ("a\nb\na\n", "names both class 0 and class 2 'a'; each needs a name of its own"),
+        ("caf\u00e9\nb\ncafe\u0301\n", "names both class 0 and class 2"),
+        ("a\nb\nc\td\n", r"names class 2 'c\\td'; legal: .* no control characters"),
+    ],
+)
+def test_names_of_classes_that_cannot_be_told_apart(small: Path, names: str, sentence: str) -> None:
+    (small / "label.labels.txt").write_text(names)
+    refused(small.parents[1], f"^{small}/label.labels.txt {sentence}")
+
+
+def test_a_home_of_nobodys() -> None:
+    refused("~nobodyhere/x", "cifar10: not prepared in .*/~nobodyhere/x; run ")
+
+
+def test_a_command_with_blanks_in_its_path_can_be_pasted(tmp_path: Path) -> None:
+    refused(tmp_path / "my data", f"prepare 'mnist:3.\\*.\\*' --data-dir '{tmp_path}/my data'$", "mnist:3.*.*")
+
+
 def test_a_bar_on_a_terminal_and_no_line(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(rich, "get_console", lambda: rich.console.Console(file=screen, force_terminal=True, width=120))
@@ -361,6 +392,24 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "unknown format": (
         lambda d: edit(d / "dataset_info.json", lambda i: i.update(fileFormat="x")),
         "TFDS cannot read its dataset_info.json and features.json",
+    ),
+    "broken template": (
+        lambda d: edit(d / "dataset_info.json", lambda i: i["splits"][0].update(filepathTemplate="{DATASET")),
+        "TFDS cannot read its dataset_info.json",
+    ),
+    "unknown field in a template": (
+        lambda d: edit(d / "dataset_info.json", lambda i: i["splits"][1].update(filepathTemplate="{X}-{Y}")),
+        "TFDS cannot read its dataset_info.json",
+    ),
+    "empty names": (lambda d: (d / "label.labels.txt").write_text("\n"), "label.labels.txt: empty"),
+    "binary names": (lambda d: (d / "label.labels.txt").write_bytes(b"\xff"), "label.labels.txt: broken"),
+    "too many names": (
+        lambda d: (d / "label.labels.txt").write_text("a\nb\nc\nd"),
+        "has 4 names, features.json says 3",
+    ),
+    "too few names": (
+        lambda d: (d / "label.labels.txt").write_text("a\n"),
+        "labels.txt: has 1 names, features.json says 3",
     ),
     "no features.json": (lambda d: (d / "features.json").unlink(), "features.json: missing"),
     "broken features.json": (lambda d: cut(d / "features.json", 40), "features.json: broken"),

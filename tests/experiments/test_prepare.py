@@ -172,6 +172,23 @@ def test_a_full_disk(tmp_path: Path, with_builder: Callable[[Builder], None]) ->
     assert f"{tmp_path} has " in message
 
 
+def test_a_file_in_the_way_comes_before_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_builder: Callable[[Builder], None]
+) -> None:
+    with_builder(Builder(tmp_path))
+    urls = asked_for(monkeypatch, nobody)
+    for file, place in ((tmp_path / "file", tmp_path / "file" / "below"), (tmp_path / "cifar10", tmp_path)):
+        file.touch()
+        assert refused(place) == (
+            f"data-dir: {file} is a file, so {place}/cifar10 cannot be prepared; give a folder, or a new path."
+        )
+    monkeypatch.setattr(prepare.os, "access", lambda path, mode: False)
+    assert refused(tmp_path / "new").startswith(
+        f"data-dir: {tmp_path} cannot be written to, which {tmp_path}/new/cifar"
+    )
+    assert urls == []
+
+
 def test_another_kind_of_data_is_not_downloaded(tmp_path: Path, with_builder: Callable[[Builder], None]) -> None:
     text = tensorflow_datasets.features.FeaturesDict({"text": tensorflow_datasets.features.Text()})
     with_builder(Builder(tmp_path, info=SimpleNamespace(features=text)))
@@ -275,6 +292,20 @@ def test_download_and_prepare(
     assert prepare.main(["cifar10", "--data-dir", str(tmp_path)]) == cli.OK
     assert capsys.readouterr().out == f"cifar10: already prepared in {tmp_path}/cifar10/3.0.2\n"
     assert urls == []
+
+
+def test_the_last_line_can_be_pasted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    with_builder: Callable[[Builder], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = tmp_path / "my data"
+    content = {"train": examples(random_images(3)), "test": examples(random_images(3))}
+    with_builder(Builder(place, work=lambda: write(place, content)))
+    asked_for(monkeypatch, lambda url: None)
+    prepare.main(["cifar10", "--data-dir", str(place)])
+    assert capsys.readouterr().out.endswith(f" --data.name=cifar10 --data.path='{place}'\n")
 
 
 def test_prepared_already_but_damaged(tmp_path: Path) -> None:
