@@ -81,15 +81,18 @@ def fingerprint(files: Iterable[ImageFile], *, image_size: int | None, bad_image
     return digest.hexdigest()
 
 
-def read(path: Path, key: str, tell: Callable[[str], None]) -> Contents | None:
+def read(path: Path, key: str, tell: Callable[[str], None], side: int | None = None) -> Contents | None:
     """What `write` kept under this fingerprint, or None; a file that is damaged or of another state is removed.
+
+    Args:
+      side: height and width that the images must have, else None is given and the file stays; None: any.
 
     Raises:
       UserError: the images need more memory than there is.
     """
     try:
         with path.open("rb") as file:
-            return _parse(file, key)
+            return _parse(file, key, side)
     except FileNotFoundError:
         return None
     except (_Unusable, OSError) as error:
@@ -181,7 +184,7 @@ def _dump(file: BinaryIO, key: str, contents: Contents) -> None:
     file.write(digest.digest())
 
 
-def _parse(file: BinaryIO, key: str) -> Contents:
+def _parse(file: BinaryIO, key: str, side: int | None) -> Contents | None:
     magic, line = file.readline(len(MAGIC)), file.readline(HEADER_LIMIT)
     digest = hashlib.sha256(magic + line)
     try:
@@ -196,6 +199,8 @@ def _parse(file: BinaryIO, key: str) -> Contents:
         raise _Unusable("it is damaged")
     if found != key:
         raise _Unusable("the images, or the way to read them, have changed since")
+    if side is not None and any(shape[1:3] != (side, side) for shape in shapes):
+        return None
     sizes = [int(np.prod(shape, dtype=object)) + LABEL.itemsize * shape[0] for shape in shapes]
     # Compared before memory is taken: so damaged numbers cannot ask for more than the file has.
     if len(magic) + len(line) + sum(sizes) + digest.digest_size != os.fstat(file.fileno()).st_size:

@@ -43,17 +43,7 @@ def load(path: str, *, image_size: int | None, bad_images: str, tell: Callable[[
     for note in listing.notes:
         tell(note)
     name = f"{shown(os.path.basename(os.path.abspath(listing.root)))} (folder)"
-    key = cache.fingerprint((*listing.train, *listing.test), image_size=image_size, bad_images=bad_images)
-    try:
-        place = cache.place(listing.root, image_size=image_size, bad_images=bad_images)
-    except OSError as error:
-        tell(f"{error}, so the decoded images are not kept for the next start.")
-        place = None
-    contents = None if place is None else cache.read(place, key, tell)
-    if contents is None:
-        contents = _decoded(listing, image_size, bad_images == "skip", tell)
-        if place is not None:
-            cache.write(place, key, contents, tell)
+    contents = _kept_or_decoded(listing, image_size, bad_images, tell)
     if contents.left_out:
         tell(f"images that cannot be read, left out: {len(contents.left_out):,} ({some(contents.left_out)}).")
     dataset = Dataset(name=name, train=contents.train, test=contents.test, class_names=listing.class_names)
@@ -65,8 +55,41 @@ def load(path: str, *, image_size: int | None, bad_images: str, tell: Callable[[
     return dataset
 
 
-def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str], None]) -> Contents:
-    """Two passes: over the headers, for the arrays' shape and early errors, and over the pixels."""
+def _kept_or_decoded(
+    listing: Listing, image_size: int | None, bad_images: str, tell: Callable[[str], None]
+) -> Contents:
+    """From the cache, or else decoded and put there.
+
+    Images that are stored at `image_size` are the same resized or not, and are kept once, as stored.
+    """
+    files = (*listing.train, *listing.test)
+    try:
+        kept = {
+            size: (
+                cache.place(listing.root, image_size=size, bad_images=bad_images),
+                cache.fingerprint(files, image_size=size, bad_images=bad_images),
+            )
+            for size in (None, image_size)
+        }
+    except OSError as error:
+        tell(f"{error}, so the decoded images are not kept for the next start.")
+        kept = {}
+    for place, key in kept.values():
+        contents = cache.read(place, key, tell, side=image_size)
+        if contents is not None:
+            return contents
+    contents, as_stored = _decoded(listing, image_size, bad_images == "skip", tell)
+    if kept:
+        place, key = kept[None if as_stored else image_size]
+        cache.write(place, key, contents, tell)
+    return contents
+
+
+def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str], None]) -> tuple[Contents, bool]:
+    """Two passes: over the headers, for the arrays' shape and early errors, and over the pixels.
+
+    Gives with the images whether they are as stored, none of them resized.
+    """
     files = (*listing.train, *listing.test)
     start = time.monotonic()
     passes = ("looking at images", "decoding images")
@@ -89,6 +112,7 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
         _require_classes(listing, train, test)
         shape = _shape(readable, heads, size)
         _require_memory(len(files), shape, size)
+        as_stored = all((head.height, head.width) == shape[:2] for head in heads)
         splits = []
         for part in (train, test):
             images = np.empty((len(part), *shape), np.uint8)
@@ -105,7 +129,7 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
             splits.append(Split(_close_gaps(images, kept), labels))
     _require_classes(listing, train, test)
     tell(f"decoded {len(files):,} images in {time.monotonic() - start:.1f} s.")
-    return Contents(splits[0], splits[1], tuple(left_out))
+    return Contents(splits[0], splits[1], tuple(left_out)), as_stored
 
 
 def _bad(file: ImageFile, reason: decode.Unreadable, skip: bool) -> str:

@@ -455,6 +455,21 @@ def test_each_size_and_choice_has_a_cache_of_its_own(root: Path, cache_home: Pat
     assert len(list(cache_home.iterdir())) == 3
 
 
+@pytest.mark.parametrize("order", [(None, 5), (5, None)])
+def test_a_size_that_images_have_already_makes_no_second_cache(
+    tmp_path: Path, cache_home: Path, no_decoder: Callable[[], None], order: tuple[int | None, int | None]
+) -> None:
+    for name in ("train/a", "train/b", "test/a", "test/b"):
+        put(tmp_path / "square", f"{name}/0.png", noise(5, 5, 3))
+    data = load(tmp_path / "square", size=order[0])
+    smaller = load(tmp_path / "square", size=3)
+    assert smaller.image_shape == (3, 3, 3)
+    no_decoder()
+    assert same(load(tmp_path / "square", size=order[1]), data)
+    assert same(load(tmp_path / "square", size=3), smaller)
+    assert sorted(path.name.split("-")[1] for path in cache_home.iterdir()) == ["3", "as"]
+
+
 @pytest.mark.parametrize("cut", [1, 33, 200, 400])
 def test_a_truncated_cache_is_dropped(root: Path, cache_home: Path, cut: int) -> None:
     data = load(root)
