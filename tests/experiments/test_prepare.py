@@ -294,6 +294,16 @@ def test_download_and_prepare(
     assert urls == []
 
 
+def test_a_home_of_nobodys_is_a_folder_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "~nobodyhere", {"train": examples(random_images(3)), "test": examples(random_images(3))})
+    assert prepare.main(["cifar10", "--data-dir", "~nobodyhere"]) == cli.OK
+    assert capsys.readouterr().out == f"cifar10: already prepared in {tmp_path}/~nobodyhere/cifar10/3.0.2\n"
+    assert len(tfds.load("cifar10", data_dir="~nobodyhere", tell=silent).train) == 3
+
+
 def test_the_last_line_can_be_pasted(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
