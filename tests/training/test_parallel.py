@@ -16,7 +16,7 @@ from resnet_jax.data import normalization
 from resnet_jax.data.augment import normalize
 from resnet_jax.data.batches import training_batches
 from resnet_jax.errors import UserError
-from resnet_jax.models.layers import BatchStatsScope
+from resnet_jax.models.layers import BatchNorm, BatchStatsScope
 from resnet_jax.models.resnet import build
 from resnet_jax.training.parallel import devices
 from resnet_jax.training.setup import prepare
@@ -146,7 +146,41 @@ def test_device_scope_normalises_each_shard_by_itself(mode: str) -> None:
         changed[:4] += 1.5
         first, second = (where.fetch(compiled(state, where.shard(x))) for x in (images, changed))
         assert not np.allclose(first[:4], second[:4])
-        assert np.allclose(first[4:], second[4:]) is isolated, (mode, scope)
+        assert np.array_equal(first[4:], second[4:]) is isolated, (mode, scope)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("scope", "groups"), [("global", 1), ("device", 4), ("ghost", 8)])
+@pytest.mark.usefixtures("x64")
+def test_batch_norm_over_devices_equals_numpy_on_the_shards(mode: str, scope: str, groups: int) -> None:
+    """Outputs, and the running statistics that every device keeps; four devices, groups of images in their order."""
+    where = devices(ParallelConfig(mode=mode, devices=4))  # type: ignore[arg-type]
+    stats_scope = where.batch_stats_scope(BatchNormConfig(scope=scope, ghost_size=2), 16)  # type: ignore[arg-type]
+    layer = BatchNorm(0.9, 1e-5, stats_scope, jnp.float64)
+    draw = np.random.default_rng(0)
+    x = draw.normal(2.0, 3.0, size=(16, 4, 5, 3)) + np.arange(16.0).reshape(16, 1, 1, 1)
+    params = {"scale": draw.uniform(0.5, 2.0, 3), "bias": draw.normal(size=3)}
+    state = {"params": params, "batch_stats": {"mean": draw.normal(size=3), "var": draw.uniform(0.5, 2.0, 3)}}
+
+    def normalise(state: Any, x: Any) -> Any:
+        y, updated = layer.apply(state, x, train=True, mutable=["batch_stats"])
+        axis = where.axis_name
+        everyone = y if axis is None else jax.lax.all_gather(y, axis, tiled=True)
+        return everyone, updated["batch_stats"]
+
+    on_devices = where.replicate_state(state)
+    compiled = where.compile(normalise, on_devices, where.shard(x), donate_state=False)
+    y, kept = where.fetch(compiled(on_devices, where.shard(x)))
+    parts = np.split(x, groups)
+    means, variances = (np.stack([f(part, axis=(0, 1, 2)) for part in parts]) for f in (np.mean, np.var))
+    expected = [
+        (part - mean) / np.sqrt(variance + 1e-5) * params["scale"] + params["bias"]
+        for part, mean, variance in zip(parts, means, variances, strict=True)
+    ]
+    np.testing.assert_allclose(y, np.concatenate(expected), rtol=0, atol=1e-12)
+    for name, batch in (("mean", means), ("var", variances)):
+        running = 0.9 * state["batch_stats"][name] + 0.1 * batch.mean(axis=0)
+        np.testing.assert_allclose(kept[name], running, rtol=1e-12)
 
 
 def test_what_a_scope_means_in_each_mode() -> None:
