@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SETTINGS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: degradation control test lint types parity kill-test clean
+.PHONY: degradation control reproduce-cifar10 test lint types parity kill-test clean
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
@@ -19,6 +19,12 @@ degradation: $(VENV)/.main
 control: degradation
 	$(BIN)/python -m experiments.sweep digits-depth-long --runs $(RUNS) --jobs 2
 	$(BIN)/python -m experiments.report $(RUNS)/digits-depth $(RUNS)/digits-depth-long
+
+# The paper's recipe on the original CIFAR-10, from TFDS; for a GPU. Cost: experiments/configs/cifar10_depth.py.
+reproduce-cifar10: $(VENV)/.prepare
+	$(BIN)/python -m experiments.prepare cifar10
+	$(BIN)/python -m experiments.sweep cifar10-depth --runs $(RUNS)
+	$(BIN)/python -m experiments.report $(RUNS)/cifar10-depth
 
 test: lint types
 	$(BIN)/python -m pytest
@@ -53,6 +59,10 @@ $(VENV)/.main: $(SETTINGS) | $(BIN)/python
 
 $(VENV)/.test: $(SETTINGS) | $(BIN)/python
 	$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/.main
+
+$(VENV)/.prepare: $(SETTINGS) | $(BIN)/python
+	$(PIP) --editable '.[prepare]'
 	@touch $@ $(VENV)/.main
 
 $(VENV)/.parity: $(SETTINGS) | $(BIN)/python
