@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -49,6 +50,34 @@ def test_the_other_sources_errors_are_those_of_their_records() -> None:
     for record in records:
         assert record.final is not None
         assert f"| {record.final.train_error:.2%} | {record.final.test_error:.2%} |".replace("%", "") in text
+
+
+def test_recomputed_statistics_change_what_the_text_says() -> None:
+    text = (DOCS / "results.md").read_text()
+    rows = json.loads((DOCS / "records" / "recomputed.json").read_text())["rows"]
+    changes: dict[str, list[float]] = {"train_error": [], "test_error": []}
+    for row in rows:
+        pairs = [(row[split]["running"], row[split]["recomputed"]) for split in changes]
+        assert f"| {row['run']} | " + " | ".join(f"{100 * e:.2f}" for pair in pairs for e in pair) + " |" in text
+        for split, (before, after) in zip(changes, pairs, strict=True):
+            changes[split].append(abs(after - before))
+    largest = [f"{100 * max(values):.1f}" for values in changes.values()]
+    assert f"by {largest[0]} points of training error and {largest[1]} of test error at most" in text
+
+
+def test_parallel_modes_agree_as_the_table_says() -> None:
+    """Each cell: the worst of the three modes after ten steps."""
+    text = (DOCS / "results.md").read_text()
+    rows = json.loads((DOCS / "records" / "equivalence.json").read_text())["rows"]
+    worst: dict[tuple[str, str, str], dict[int, float]] = {}
+    for row in rows:
+        cells = worst.setdefault((row["net"], row["dtype"], row["scope"]), {})
+        cells[row["devices"]] = max(cells.get(row["devices"], 0.0), row["drift"][-1])
+    assert len(rows) == 2 * 2 * 3 * 3 * 3
+    for (net, dtype, scope), cells in worst.items():
+        assert list(cells) == [1, 2, 8]
+        assert f"| {net} | {dtype} | {scope} | " + " | ".join(f"{d:.0e}" for d in cells.values()) + " |" in text
+        assert dtype == "float32" or max(cells.values()) < 1e-11
 
 
 def test_every_link_of_readme_and_docs_leads_somewhere() -> None:
