@@ -44,7 +44,9 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt as interrupt:
         _say(str(interrupt) or "interrupted.")
-        sys.exit(INTERRUPTED)
+        # At once: what was to be kept has been, and XLA's threads, which may be compiling, do not survive Python's end.
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
 
 
 def first_word(argv: list[str], command: str, kind: str, legal: list[str]) -> tuple[str, list[str]]:
@@ -118,6 +120,7 @@ def stop_request() -> Iterator[Callable[[], bool]]:
     def ask(number: int, frame: Any) -> None:
         nonlocal asked
         if asked or not stepping:
+            asked = True
             raise KeyboardInterrupt
         asked = True
         _say("stopping after this step; once more to stop at once.")

@@ -41,25 +41,40 @@ def main(argv: list[str] | None = None) -> int:
     if not runs:
         raise UserError("directories: none given; usage: python -m experiments.recompute RUN [MORE ...]")
     cli.use_compilation_cache(chosen.compiled)
-    rows = [both(run) for run in runs]
+    console = Console()
+    rows, failed = [], 0
+    for run in runs:
+        try:
+            rows.append(both(run))
+        except UserError as error:
+            console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+            failed += 1
+    if not rows:
+        return cli.BAD_INPUT
     table = Table(title="Error in eval mode, %, with running statistics and with averages over the training set")
     for heading in ("run", "training", "recomputed", "test", "recomputed"):
         table.add_column(heading, justify="left" if heading == "run" else "right")
     for row in rows:
         errors = (row[split][kind] for split in ("train_error", "test_error") for kind in ("running", "recomputed"))
         table.add_row(row["run"], *(f"{100 * error:.2f}" for error in errors))
-    Console().print(table)
+    console.print(table)
     if chosen.out is not None:
         write_atomically(chosen.out, json.dumps({"rows": rows}, indent=1) + "\n")
-    return cli.OK
+    return cli.BAD_INPUT if failed else cli.OK
 
 
 def both(directory: Path) -> dict[str, Any]:
-    """The errors of a run's last net with its running statistics and with recomputed ones, fractions."""
+    """The errors of a run's last net with its running statistics and with recomputed ones, fractions.
+
+    Raises:
+      UserError: the run's last net is not there, or has recomputed statistics already.
+    """
     from resnet_jax.training.finished import load_finished
     from resnet_jax.training.recompute import recompute
 
-    setup, state = load_finished(directory)
+    setup, state = load_finished(directory, print)
+    if setup.config.train.recompute_batch_stats:
+        raise UserError(f"{directory}: trained with train.recompute_batch_stats, so its running statistics are gone.")
     states = {"running": state, "recomputed": recompute(setup, state)}
     row: dict[str, Any] = {"run": directory.name, "depth": setup.config.model.depth, "net": setup.config.model.net}
     for split in ("train", "test"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -216,7 +217,9 @@ def write_trace(config: ExperimentConfig, directory: Path) -> None:
     from resnet_jax.data.batches import training_batches
     from resnet_jax.training.setup import prepare
 
-    directory.mkdir(parents=True, exist_ok=True)  # before minutes are spent on compiling
+    traces = directory / "plugins" / "profile"  # as the profiler names it; before minutes are spent on compiling
+    traces.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=traces).close()
     setup = prepare(config, print)
     print(setup.table())
     state = setup.devices.replicate_state(setup.initial)

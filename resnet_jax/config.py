@@ -369,7 +369,11 @@ class ExperimentConfig(_Section):
 
         A run may go on with others, and a finished one counts whatever they were.
         """
-        fixed = {"parallel.devices"} if self.model.norm.scope == "device" else set()
+        # Parts of a batch are made of every device's share, so with "global" they are other images on other devices.
+        depends = self.model.norm.scope == "device" or (
+            self.model.norm.scope == "global" and self.train.accumulation > 1
+        )
+        fixed = {"parallel.devices"} if depends else set()
         return frozenset(_OPERATIONAL - fixed)
 
 

@@ -236,8 +236,8 @@ def read_metrics(path: Path) -> list[MetricsLine]:
     metrics: list[MetricsLine] = []
     for number, line in enumerate(lines, start=1):
         try:
-            metrics.append(MetricsLine(**json.loads(line)))
-        except (ValueError, TypeError) as error:
+            metrics.append(_part(MetricsLine, json.loads(line)))
+        except (ValueError, TypeError, KeyError) as error:
             if number == len(lines):
                 break
             raise UserError(f"{path}: line {number} is damaged ({error}).") from error
@@ -250,7 +250,7 @@ def read_config(path: Path) -> ExperimentConfig:
     Raises:
       UserError: the file is missing, damaged, or holds fields this version does not know.
     """
-    values = read_json(path)
+    values = read_json(path, "delete the run directory to run anew")
     try:
         return from_dict(values)
     except UserError as error:
@@ -264,8 +264,8 @@ def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
     return [f"{name}: {left[name]!r}, {right[name]!r}" for name in names]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+def read_json(path: Path, advice: str = "delete it to do without it") -> dict[str, Any]:
+    """The JSON object in a file; `advice` says what to do with one that is damaged.
 
     Raises:
       UserError: the file cannot be read or does not hold one JSON object.
@@ -273,9 +273,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(_read_text(path))
     except ValueError as error:
-        raise UserError(f"{path}: damaged or half-written ({error}); delete it to do without it.") from error
+        raise UserError(f"{path}: damaged or half-written ({error}); {advice}.") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path}: holds no JSON object; delete it to do without it.")
+        raise UserError(f"{path}: holds no JSON object; {advice}.")
     return values
 
 

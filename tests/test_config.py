@@ -143,6 +143,11 @@ def test_how_a_run_runs_is_no_other_run_unless_batch_statistics_are_each_devices
     assert differences(one, many) == []
     own = {"model.norm.scope": "device"}
     assert differences(override(one, own), override(many, own)) == ["parallel.devices: 1, 8"]
+    # Parts of a batch are made of every device's share, so with "global" they are other images on other devices.
+    parts = {"train.accumulation": 2}
+    assert differences(override(one, parts), override(many, parts)) == ["parallel.devices: 1, 8"]
+    ghosts = parts | {"model.norm.scope": "ghost", "model.norm.ghost_size": 8}
+    assert differences(override(one, ghosts), override(many, ghosts)) == []
 
 
 def test_a_field_of_an_earlier_version_that_changed_no_result_is_read_over() -> None:

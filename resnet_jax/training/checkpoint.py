@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,18 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.errors import UserError
 from resnet_jax.training.metrics import Totals
 
 Tree = Any
 ARRAYS, MANIFEST, DAMAGED, UNFINISHED = "arrays", "manifest", ".damaged", ".unfinished"
+
+
+def identity(config: ExperimentConfig) -> dict[str, Any]:
+    """What tells a run from others: its configuration, without what may change between sittings, by dotted name."""
+    values = flatten(to_dict(config))
+    return {name: value for name, value in values.items() if name not in config.operational}
 
 
 class _Damaged(Exception):
@@ -43,7 +50,13 @@ class Checkpoints:
     """The checkpoints of one run, by step. They hold plain arrays: any mode on any devices can go on from them."""
 
     def __init__(
-        self, directory: Path, *, keep: int, keep_every: int = 0, tell: Callable[[str], None] = lambda text: None
+        self,
+        directory: Path,
+        *,
+        keep: int,
+        keep_every: int = 0,
+        run: Mapping[str, Any] | None = None,
+        tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Opens a folder of checkpoints, which need not exist yet; the caller has claimed it for itself.
 
@@ -51,9 +64,13 @@ class Checkpoints:
           directory: the folder.
           keep: newest checkpoints to keep.
           keep_every: of the older ones, those to keep: whose step is a multiple of this; 0: none.
+          run: what tells this run from others, in JSON's types; a checkpoint that says otherwise is refused.
           tell: is told, in a sentence, of a checkpoint that cannot be used.
         """
         self._directory, self._keep, self._keep_every, self._tell = directory, keep, keep_every, tell
+        self._run = dict(run or {})
+        self._newest: int | None = None
+        """The step last saved or restored."""
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
 
@@ -69,10 +86,14 @@ class Checkpoints:
           UserError: the checkpoint before this one could not be written.
         """
         self.wait()
+        step = int(state.step)
+        if step == self._newest:
+            return  # it is there: an interruption at a step that had its checkpoint
         # A copy: the host's view of a CPU device's buffer is the buffer itself, which the next step overwrites.
         copy = jax.tree.map(lambda x: np.array(x, copy=True), state)
-        facts = {"step": int(state.step), "data": data, "totals": dataclasses.asdict(totals)}
+        facts = {"step": step, "data": data, "run": self._run, "totals": dataclasses.asdict(totals)}
         self._writing = self._writer.submit(self._write, copy, facts)
+        self._newest = step
 
     def wait(self) -> None:
         """Returns when what was saved is on the disk.
@@ -82,19 +103,23 @@ class Checkpoints:
         """
         writing, self._writing = self._writing, None
         if writing is not None:
-            writing.result()
+            try:
+                writing.result()
+            except UserError:
+                self._newest = None
+                raise
 
-    def restore(self, like: Tree, data: str) -> tuple[Tree, Totals] | None:
+    def restore(self, like: Tree, data: str, *, put_aside: bool = True) -> tuple[Tree, Totals] | None:
         """The newest checkpoint that is as it was written, or None where there is none at all.
 
-        Newer ones that are not are put aside, as `<step>.damaged`, and it is said.
+        Newer ones that are not are told of and, where `put_aside`, renamed to `<step>.damaged`.
 
         Args:
           like: a state of the same structure, shapes and dtypes.
           data: fingerprint of the data that training goes on with.
 
         Raises:
-          UserError: there are checkpoints and none can be read; or the newest is of another model or of other data.
+          UserError: there are checkpoints and none can be read; or the newest is of another model, run or data.
         """
         self.wait()
         steps = self.steps()
@@ -106,6 +131,12 @@ class Checkpoints:
             except _Damaged as error:
                 damaged.append((place, str(error)))
                 continue
+            for name in facts["run"].keys() & self._run.keys():
+                there, here = facts["run"][name], self._run[name]
+                if there != here:
+                    raise UserError(
+                        f"{place}: a checkpoint of another run: {name} is {there!r} there and {here!r} here."
+                    )
             if facts["data"] != data:
                 raise UserError(
                     f"{place}: trained on data of fingerprint {facts['data']}, and the data are now {data}; bring "
@@ -113,9 +144,12 @@ class Checkpoints:
                 )
             for bad, reason in damaged:
                 aside = bad.with_name(bad.name + DAMAGED)
-                shutil.rmtree(aside, ignore_errors=True)
-                bad.rename(aside)
-                self._tell(f"{bad}: damaged ({reason}); put aside as {aside.name}, going on from step {step} instead.")
+                if put_aside:
+                    shutil.rmtree(aside, ignore_errors=True)
+                    bad.rename(aside)
+                done = f"put aside as {aside.name}, " * put_aside
+                self._tell(f"{bad}: damaged ({reason}); {done}going on from step {step} instead.")
+            self._newest = step
             return state, Totals(**facts["totals"])
         if damaged:
             bad, reason = damaged[0]
@@ -151,7 +185,6 @@ class Checkpoints:
             leaves = {name: _describe(leaf) for name, leaf in _named(state)}
             (unfinished / MANIFEST).write_bytes(_sealed(facts | {"leaves": leaves, "files": _digests(unfinished)}))
             _flush(unfinished)
-            shutil.rmtree(place, ignore_errors=True)
             unfinished.rename(place)
             _flush_entry(self._directory)
             self._prune()
@@ -163,7 +196,10 @@ class Checkpoints:
     def _prune(self) -> None:
         for step in self.steps()[: -self._keep]:
             if not (self._keep_every and step % self._keep_every == 0):
-                shutil.rmtree(self._directory / str(step))
+                # Under a name that is no checkpoint's, so that a kill while it is deleted leaves no half of one.
+                old = self._directory / f"{step}.old{UNFINISHED}"
+                (self._directory / str(step)).rename(old)
+                shutil.rmtree(old)
 
 
 def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
@@ -174,7 +210,10 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
       UserError: it is of another model.
     """
     facts = _unsealed(place / MANIFEST)
-    found = _digests(place)
+    try:
+        found = _digests(place)
+    except OSError as error:
+        raise _Damaged(_reason(error)) from error
     for name, digest in facts["files"].items():
         if found.get(name) != digest:
             raise _Damaged(f"{name} is not what was written" if name in found else f"{name} is missing")

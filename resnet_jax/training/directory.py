@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -63,6 +64,12 @@ class RunDirectory:
             raise
 
     def _check(self, config: ExperimentConfig) -> None:
+        # What a killed process left of a file that it was writing.
+        for name in (CONFIG_FILE, METRICS_FILE, RECORD_FILE):
+            for part in self.path.glob(f".{name}.*"):
+                part.unlink()
+        if self.checkpoints.exists() and not self.checkpoints.is_dir():
+            raise UserError(f"{self.checkpoints}: in the way, a file where the folder of checkpoints should be.")
         config_file = self.path / CONFIG_FILE
         if config_file.exists():
             others = differences(read_config(config_file), config)
@@ -124,15 +131,17 @@ class RunDirectory:
           epoch_ends: the steps up to there after which a line was written.
 
         Raises:
-          UserError: lines before it are missing.
+          UserError: the lines up to there are not those.
         """
         file = self.path / METRICS_FILE
         kept = [line for line in read_metrics(file) if line.step <= step] if file.exists() else []
-        missing = sorted(set(epoch_ends) - {line.step for line in kept})
-        if missing:
+        wrong = sorted((Counter(epoch_ends) - Counter(line.step for line in kept)).elements())
+        twice = sorted((Counter(line.step for line in kept) - Counter(epoch_ends)).elements())
+        if wrong or twice:
+            what = f"the line of step {wrong[0]} is missing" if wrong else f"a line of step {twice[0]} too many"
             raise UserError(
-                f"{file}: the line of step {missing[0]} is missing, and the checkpoint is of step {step}; bring the "
-                f"file back, or delete the run directory to run anew."
+                f"{file}: {what}, and the checkpoint is of step {step}; bring the file back, or delete the run "
+                f"directory to run anew."
             )
         if file.exists():
             write_atomically(file, "".join(map(_json_line, map(asdict, kept))))
@@ -152,7 +161,9 @@ class RunDirectory:
         timings = []
         for line in lines:
             with contextlib.suppress(ValueError):
-                timings.append(json.loads(line))
+                values = json.loads(line)
+                if isinstance(values, dict):
+                    timings.append(values)
         return timings
 
     def _append(self, name: str, values: dict[str, Any]) -> None:

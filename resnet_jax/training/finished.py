@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from resnet_jax.config import override
 from resnet_jax.errors import UserError
 from resnet_jax.record import CHECKPOINTS, RECORD_FILE, read_record
-from resnet_jax.training.checkpoint import Checkpoints
+from resnet_jax.training.checkpoint import Checkpoints, identity
 from resnet_jax.training.setup import Setup, prepare
 from resnet_jax.training.state import TrainState
 
@@ -25,14 +26,19 @@ def load_finished(directory: Path, tell: Callable[[str], None] = lambda text: No
     record = read_record(directory / RECORD_FILE)
     if record.final is None:
         raise UserError(f"{directory}: this run diverged at step {record.diverged_at_step}; it left no net.")
-    checkpoints = Checkpoints(directory / CHECKPOINTS, keep=1, tell=tell)
+    config = record.config
+    if config.model.norm.scope != "device":
+        # On one device, whatever it was trained on: BN's groups stay the same.
+        config = override(config, {"parallel.mode": "jit", "parallel.devices": 1})
+    checkpoints = Checkpoints(directory / CHECKPOINTS, keep=1, run=identity(record.config), tell=tell)
     if record.final.step not in checkpoints.steps():
         raise UserError(
             f"{directory}: holds no checkpoint of its last step, {record.final.step}; a record alone does not hold the "
             f"net. Run it again: delete the directory first."
         )
-    setup = prepare(record.config, tell)
-    restored = checkpoints.restore(setup.initial, setup.dataset.fingerprint)
+    setup = prepare(config, tell)
+    # Looked at and not touched: the run is not ours.
+    restored = checkpoints.restore(setup.initial, setup.dataset.fingerprint, put_aside=False)
     assert restored is not None
     state: TrainState = restored[0]
     if int(state.step) != record.final.step:

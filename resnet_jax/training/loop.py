@@ -7,7 +7,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from resnet_jax.errors import UserError
 from resnet_jax.models import summary
 from resnet_jax.record import RECORD_FILE, Cost, DataFacts, Final, MetricsLine, RunRecord, Sitting
 from resnet_jax.training import state as state_lib
-from resnet_jax.training.checkpoint import Checkpoints
+from resnet_jax.training.checkpoint import Checkpoints, identity
 from resnet_jax.training.directory import RunDirectory
 from resnet_jax.training.environment import describe
 from resnet_jax.training.metrics import StepReport, Totals
@@ -86,6 +86,7 @@ class _Run:
             place.checkpoints,
             keep=config.train.keep_checkpoints,
             keep_every=config.train.keep_every,
+            run=identity(config),
             tell=self.display.note,
         )
         self.totals = Totals()
@@ -134,7 +135,10 @@ class _Run:
             step = int(state.step)
             self.display.note(f"{self.place.path.name}: going on from the checkpoint of step {step}.")
         c, examples = self.config.train, len(self.setup.dataset.train)
-        self.place.rewind_metrics(step, epoch_ends(step, examples=examples, batch_size=c.batch_size))
+        written = epoch_ends(step, examples=examples, batch_size=c.batch_size)
+        if step == c.iterations and step not in written:
+            written.append(step)
+        self.place.rewind_metrics(step, written)
         setup_s = time.monotonic() - self.started - self.setup.compile_s
         self.place.append_timing(
             sitting=asdict(self._sitting(step)), step=step, setup_s=setup_s, compile_s=self.setup.compile_s
@@ -282,13 +286,19 @@ class _Run:
             environment=describe(setup.devices),
             cost=self._cost(diverged_at or self.config.train.iterations),
             final_fingerprint=state_lib.fingerprint(state.params) if state is not None else None,
-            sittings=tuple(Sitting(**line["sitting"]) for line in self.place.timings() if "sitting" in line),
+            sittings=tuple(Sitting(**line["sitting"]) for line in self._sittings()),
         )
+
+    def _sittings(self) -> list[dict[str, Any]]:
+        names = {field.name for field in fields(Sitting)}
+        lines = [line for line in self.place.timings() if isinstance(line.get("sitting"), dict)]
+        return [line for line in lines if line["sitting"].keys() == names]
 
     def _cost(self, steps: int) -> Cost:
         lines = self.place.timings()
         sums = {
-            name: sum(line.get(name, 0.0) for line in lines) for name in ("setup_s", "compile_s", "train_s", "eval_s")
+            name: sum(line[name] for line in lines if isinstance(line.get(name), float))
+            for name in ("setup_s", "compile_s", "train_s", "eval_s")
         }
         return Cost(
             total_s=sum(sums.values()),
@@ -296,6 +306,6 @@ class _Run:
             train_s=sums["train_s"],
             eval_s=sums["eval_s"],
             images_per_second=steps * self.config.train.batch_size / max(sums["train_s"], 1e-9),
-            sittings=sum("sitting" in line for line in lines),
+            sittings=len(self._sittings()),
             ended=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )

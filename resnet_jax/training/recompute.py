@@ -55,17 +55,18 @@ def averages(setup: Setup, params: Tree, batch_stats: Tree) -> Tree:
     model = build(forgetful)
     dtype = jnp.float64 if config.model.dtype == "float64" else jnp.float32
 
-    def of_groups(images: jax.Array, groups: int) -> Tree:
+    def of_groups(variables: Tree, images: jax.Array, groups: int) -> Tree:
         scoped = model.clone(stats_scope=BatchStatsScope(groups))
         x = normalize(images, jnp.asarray(stats.mean, dtype), jnp.asarray(stats.std, dtype))
-        variables = {"params": params, "batch_stats": batch_stats}
         return scoped.apply(variables, x, train=True, mutable=["batch_stats"])[1]["batch_stats"]
 
-    compiled = jax.jit(of_groups, static_argnums=1)
+    compiled = jax.jit(of_groups, static_argnums=2)
     sums = jax.tree.map(lambda x: np.zeros(x.shape, np.float64), batch_stats)
     at_once = config.train.batch_size // config.train.accumulation
     for index, groups in _groups(dataset, config.seed, config.norm_batch, at_once):
-        found = jax.device_get(compiled(dataset.train.images[index], groups))
+        found = jax.device_get(
+            compiled({"params": params, "batch_stats": batch_stats}, dataset.train.images[index], groups)
+        )
         images = len(index)
         sums = jax.tree.map(lambda s, x, n=images: s + n * x.astype(np.float64), sums, found)
     return jax.tree.map(lambda s, x: (s / len(dataset.train)).astype(x.dtype), sums, batch_stats)

@@ -201,6 +201,42 @@ def test_one_of_other_data_is_refused(tmp_path: Path) -> None:
         filled(tmp_path).restore(state(0), "others")
 
 
+def test_one_of_another_run_is_refused_with_the_field_that_differs(tmp_path: Path) -> None:
+    mine = Checkpoints(tmp_path, keep=1, run={"seed": 1, "model.depth": 8})
+    mine.save(state(10), Totals(), "data")
+    mine.close()
+    with pytest.raises(UserError, match=r"10: a checkpoint of another run: seed is 1 there and 0 here"):
+        Checkpoints(tmp_path, keep=1, run={"seed": 0, "model.depth": 8}).restore(state(0), "data")
+    # A field that one of the two does not have is no difference: a later version may have more.
+    assert Checkpoints(tmp_path, keep=1, run={"seed": 1, "new": 3}).restore(state(0), "data") is not None
+
+
+def test_a_step_that_has_its_checkpoint_is_not_written_again(tmp_path: Path) -> None:
+    checkpoints = filled(tmp_path, keep=1)
+    before = {p: p.stat().st_ino for p in tmp_path.rglob("*")}
+    checkpoints.save(state(20), Totals(), "data")
+    checkpoints.wait()
+    again = Checkpoints(tmp_path, keep=1)
+    again.restore(state(0), "data")
+    again.save(state(20), Totals(), "data")
+    again.wait()
+    assert {p: p.stat().st_ino for p in tmp_path.rglob("*")} == before
+
+
+def test_a_checkpoint_half_deleted_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the process were killed while it deletes an old one: its folder no longer bears the name of a step."""
+    checkpoints, original = filled(tmp_path, (10, 20), keep=2), shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", lambda path: (next(Path(path).rglob("d/*")).unlink(), path)[1])
+    checkpoints.save(state(30), Totals(), "data")
+    checkpoints.wait()
+    monkeypatch.setattr(shutil, "rmtree", original)
+    assert checkpoints.steps() == [20, 30]
+    again = Checkpoints(tmp_path, keep=2)
+    again.save(state(40), Totals(), "data")
+    again.wait()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["30", "40"]
+
+
 @contextlib.contextmanager
 def no_file_larger_than(size: int) -> Iterator[None]:
     """The kernel refuses to write more to a file, as a full disk does."""

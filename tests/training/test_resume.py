@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,79 @@ def test_lines_that_are_gone_are_missed(whole: Path, tmp_path: Path, lost: int) 
     (place / "metrics.jsonl").write_text("".join(kept))  # brought back
     run(SMALL, place, study="test")
     as_the_whole(place, whole)
+
+
+def test_a_line_too_many_is_noticed(tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(SMALL, place, study="test", stop=stop_after(25))
+    lines = (place / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (place / "metrics.jsonl").write_text(lines[0] + "".join(lines))
+    with pytest.raises(UserError, match="a line of step 12 too many"):
+        run(SMALL, place, study="test")
+
+
+def test_the_last_line_is_missed_too(whole: Path, tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    shutil.copytree(whole, place)
+    (place / "record.json").unlink()
+    lines = (place / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (place / "metrics.jsonl").write_text("".join(lines[:-1]))
+    with pytest.raises(UserError, match="the line of step 30 is missing"):
+        run(SMALL, place, study="test")
+
+
+def test_timings_of_any_kind_do_not_keep_a_run_from_its_end(whole: Path, tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(SMALL, place, study="test", stop=stop_after(25))
+    with open(place / "timings.jsonl", "a") as file:
+        file.write('7\n"words"\n{"train_s": "long"}\n{"sitting": 1}\n{"sitting": {"step": 3}}\n')
+    record = run(SMALL, place, study="test")
+    assert record.cost.sittings == len(record.sittings) == 2
+    as_the_whole(place, whole)
+
+
+def test_metrics_of_another_kind_are_damage(tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(SMALL, place, study="test", stop=stop_after(25))
+    text = (place / "metrics.jsonl").read_text()
+    (place / "metrics.jsonl").write_text(text.replace('"step": 12', '"step": "12"'))
+    with pytest.raises(UserError, match=r"metrics\.jsonl: line 1 is damaged"):
+        run(SMALL, place, study="test")
+
+
+def test_killed_while_a_file_of_the_run_is_written(tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    place.mkdir()
+    for name in (".lock", ".config.json.123", ".metrics.jsonl.123", ".record.json.123"):
+        (place / name).write_text("{")
+    with pytest.raises(Interrupted):
+        run(SMALL, place, study="test", stop=stop_after(2))
+    assert not list(place.glob(".*.123"))
+
+
+def test_checkpoints_of_another_seed_are_refused(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        with pytest.raises(Interrupted):
+            run(override(SMALL, {"seed": seed}), tmp_path / f"{seed}", study="test", stop=stop_after(2))
+    shutil.rmtree(tmp_path / "0" / "checkpoints")
+    shutil.copytree(tmp_path / "1" / "checkpoints", tmp_path / "0" / "checkpoints")
+    with pytest.raises(UserError, match="a checkpoint of another run: seed is 1 there and 0 here"):
+        run(SMALL, tmp_path / "0", study="test")
+
+
+def test_a_file_in_the_place_of_the_checkpoints_is_named_and_nothing_lost(tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(SMALL, place, study="test", stop=stop_after(13))
+    lines = (place / "metrics.jsonl").read_bytes()
+    (place / "checkpoints").rename(tmp_path / "away")
+    (place / "checkpoints").write_text("")
+    with pytest.raises(UserError, match="checkpoints: in the way, a file"):
+        run(SMALL, place, study="test")
+    assert (place / "metrics.jsonl").read_bytes() == lines
 
 
 @LOUD
