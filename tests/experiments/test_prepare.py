@@ -363,6 +363,7 @@ def test_an_interruption_leaves_no_partial_download(
     monkeypatch: pytest.MonkeyPatch,
     with_builder: Callable[[Builder], None],
     number: signal.Signals,
+    request: pytest.FixtureRequest,
 ) -> None:
     old = tmp_path / "downloads" / "cifar10" / "a.tmp.1"
     old.mkdir(parents=True)
@@ -376,6 +377,9 @@ def test_an_interruption_leaves_no_partial_download(
 
     with_builder(Builder(tmp_path, work=work))
     asked_for(monkeypatch, lambda url: None)
+    # Python's own: a test that runs in a shell's background finds Ctrl-C ignored.
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, found))
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt, match="interrupted; nothing is left half-prepared"):
         prepare.main(["cifar10", "--data-dir", str(tmp_path)])

@@ -155,7 +155,7 @@ def test_bfloat16_computes_its_convolutions_in_bfloat16() -> None:
     images = jnp.ones((2, 8, 8, 3))
     variables = model.init(jax.random.key(0), images, train=False)
     jaxpr = jax.make_jaxpr(lambda v, x: model.apply(v, x, train=False))(variables, images)
-    products = [e for e in jaxpr.jaxpr.eqns if e.primitive.name in ("conv_general_dilated", "dot_general")]
+    products = [e for e in jaxpr.jaxpr.eqns if e.primitive.name in ("conv2d", "dot_general")]
     assert len(products) == 8
     assert all(e.invars[0].aval.dtype == jnp.bfloat16 for e in products)
 
