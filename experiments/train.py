@@ -217,7 +217,9 @@ def write_trace(config: ExperimentConfig, directory: Path) -> None:
     from resnet_jax.data.batches import training_batches
     from resnet_jax.training.setup import prepare
 
-    traces = directory / "plugins" / "profile"  # as the profiler names it; before minutes are spent on compiling
+    # Before minutes are spent on compiling.
+    directory.mkdir(parents=True, exist_ok=True)
+    traces = directory / "plugins" / "profile"  # as the profiler names it
     traces.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=traces).close()
     setup = prepare(config, print)

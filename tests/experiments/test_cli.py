@@ -138,10 +138,10 @@ def test_the_list_of_commands_experiments_and_studies() -> None:
 
 
 def test_summary_prints_the_papers_numbers() -> None:
-    # CIFAR's 853,018 less the two missing input channels of the stem, 2 * 9 * 16 weights.
-    done = command("experiments.train", "digits-plain", "--model.depth=56", "--summary")
+    # CIFAR's 269,722 less the two missing input channels of the stem, 2 * 9 * 16 weights.
+    done = command("experiments.train", "digits-plain", "--model.depth=20", "--summary")
     assert done.returncode == cli.OK
-    assert "852,730" in done.stdout
+    assert "269,434" in done.stdout
 
 
 def test_first_word_prints_usage_for_help(capsys: pytest.CaptureFixture[str]) -> None:
