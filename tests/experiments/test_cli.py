@@ -155,13 +155,16 @@ def test_first_word_prints_usage_for_help(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_command_says_how_to_go_on_and_does(number: signal.Signals, tmp_path: Path) -> None:
+def test_an_interrupted_command_says_how_to_go_on_and_does(
+    number: signal.Signals, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     words = ["experiments.train", "digits-resnet", "--model.depth=8", "--model.width=4", "--train.iterations=4000"]
+    words += [f"--directory={tmp_path / 'run'}", f"--runs={tmp_path_factory.getbasetemp() / 'compiled-once'}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-m", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment
     )
-    metrics = tmp_path / "runs" / "digits-resnet" / "resnet-8-width=4-iterations=4000-seed0" / "metrics.jsonl"
+    metrics = tmp_path / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not metrics.exists():
         assert process.poll() is None, process.communicate()

@@ -37,8 +37,8 @@ ROOT = Path(__file__).parent.parent.parent
 CHANGES = {
     "model.depth": 8,
     "model.width": 8,
-    "train.iterations": 400,
-    "optim.milestones": (200, 300),
+    "train.iterations": 200,
+    "optim.milestones": (100, 150),
     "train.checkpoint_steps": 3,
 }
 CONFIG = override(experiments()["digits-resnet"], CHANGES)
@@ -50,10 +50,10 @@ def start(directory: Path, runs: Path) -> subprocess.Popen[bytes]:
     options = [
         "--model.depth=8",
         "--model.width=8",
-        "--train.iterations=400",
+        "--train.iterations=200",
         "--optim.milestones",
-        "200",
-        "300",
+        "100",
+        "150",
         "--train.checkpoint-steps=3",
         f"--directory={directory}",
         f"--runs={runs}",  # the compiled programs, for all

@@ -68,8 +68,6 @@ def whole() -> tuple[TrainState, list[StepReport]]:
     ("parts", "mode", "devices"),
     [
         (2, "jit", 1),
-        (2, "shard_map", 1),
-        (2, "pmap", 1),
         (4, "jit", 2),
         (2, "shard_map", 2),
         (4, "pmap", 2),
