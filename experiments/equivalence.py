@@ -92,7 +92,7 @@ def parameters_after(config: ExperimentConfig, steps: tuple[int, ...]) -> list[A
     from resnet_jax.training.setup import prepare
 
     setup = prepare(config)
-    state = setup.devices.replicate_state(setup.initial)
+    state = setup.put(setup.initial)
     batches = training_batches(
         seed=config.seed, examples=len(setup.dataset.train), batch_size=config.train.batch_size, first_step=0
     )
@@ -100,7 +100,7 @@ def parameters_after(config: ExperimentConfig, steps: tuple[int, ...]) -> list[A
     for step in range(1, steps[-1] + 1):
         state, _ = setup.train(state, next(batches))
         if step in steps:
-            kept.append(setup.devices.fetch(state).params)
+            kept.append(setup.fetch(state).params)
     return kept
 
 

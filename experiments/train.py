@@ -224,7 +224,7 @@ def write_trace(config: ExperimentConfig, directory: Path) -> None:
     tempfile.TemporaryFile(dir=traces).close()
     setup = prepare(config, print)
     print(setup.table())
-    state = setup.devices.replicate_state(setup.initial)
+    state = setup.put(setup.initial)
     batches = training_batches(
         seed=config.seed, examples=len(setup.dataset.train), batch_size=config.train.batch_size, first_step=0
     )

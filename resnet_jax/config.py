@@ -127,6 +127,9 @@ class ModelConfig(_Section):
     """Dtype of the computation; parameters and statistics stay float32. float64 (all of it) is for verification."""
     remat: bool = False
     """Keep only each block's input for the backward pass and compute the rest again: less memory, a third more time."""
+    stages: Literal["auto", "unrolled", "scanned"] = "auto"
+    """A stage's blocks written out in the program, or as a loop over those that are alike: the same numbers from a
+    program that does not grow with depth. "auto" follows what was measured, see training/setup.py."""
     norm: BatchNormConfig = field(default_factory=BatchNormConfig)
 
     def _check(self) -> None:
@@ -380,6 +383,7 @@ class ExperimentConfig(_Section):
 _OPERATIONAL = {
     "data.placement",
     "model.remat",
+    "model.stages",
     "train.checkpoint_steps",
     "train.keep_checkpoints",
     "train.keep_every",

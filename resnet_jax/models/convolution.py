@@ -68,9 +68,10 @@ def conv2d(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
     return y
 
 
-# Two primitives, each linear in each of its operands, and one the other's transpose:
-#   conv(x, kernel) -> y, and kernel_gradient(x, dy) -> dkernel, of kernel's shape (its size K is a parameter).
-# A custom_vjp would forbid forward mode; with primitives all of JAX's transformations compose, to any order.
+# Three primitives, the three sides of one trilinear form sum(y * conv(x, kernel)), each linear in both its operands:
+#   conv(x, kernel) -> y, input_gradient(y, kernel) -> x, kernel_gradient(x, y) -> kernel.
+# The transposes of each are the other two. A custom_vjp would forbid forward mode; with primitives all of JAX's
+# transformations compose, to any order.
 
 
 def _plain_conv(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
@@ -80,9 +81,9 @@ def _plain_conv(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
     return y
 
 
-def _plain_input_gradient(dy: Array, kernel: Array, x: Any, *, stride: int, pad: int) -> Array:
+def _plain_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
     # Zeros like dy: only their type is used, but under shard_map it says that they vary over devices as dy does.
-    x = jnp.zeros_like(dy, shape=x.shape)
+    x = jnp.zeros_like(dy, shape=(dy.shape[0], height, width, kernel.shape[2]))
     transpose = jax.linear_transpose(lambda x: _plain_conv(x, kernel, stride=stride, pad=pad), x)
     (dx,) = transpose(dy)
     return dx  # type: ignore[no-any-return]
@@ -93,6 +94,47 @@ def _plain_kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: 
     transpose = jax.linear_transpose(lambda kernel: _plain_conv(x, kernel, stride=stride, pad=pad), kernel)
     (dkernel,) = transpose(dy)
     return dkernel  # type: ignore[no-any-return]
+
+
+# The same two with their axes in the order of a plain convolution. XLA:CPU has fast code for that order only, and
+# rearranges what JAX gives it, but in a program's outermost computation alone: in a loop it does not, and the gradients
+# above take up to thirty times as long there.
+
+
+def _ordered_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
+    size = kernel.shape[0]
+    before = size - 1 - pad
+    # Of dy, spread out by the stride, and as many zeros after it as give the input's size.
+    padding = [
+        (before, out - stride * (side - 1) - 1 + size - 1 - before)
+        for out, side in ((height, dy.shape[1]), (width, dy.shape[2]))
+    ]
+    dx: Array = jax.lax.conv_general_dilated(
+        dy,
+        jnp.flip(kernel, (0, 1)).swapaxes(2, 3),
+        (1, 1),
+        padding,
+        lhs_dilation=(stride, stride),
+        dimension_numbers=NHWC,
+    )
+    return dx
+
+
+def _ordered_kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int) -> Array:
+    padding = [
+        (pad, size + stride * (side_out - 1) - side - pad)
+        for side, side_out in zip(x.shape[1:3], dy.shape[1:3], strict=True)
+    ]
+    # A channel of x is an "image", and an image a "channel": [C, H, W, N] * [H', W', N, F] -> [C, K, K, F].
+    dkernel: Array = jax.lax.conv_general_dilated(
+        x.transpose(3, 1, 2, 0),
+        dy.transpose(1, 2, 0, 3),
+        (1, 1),
+        padding,
+        rhs_dilation=(stride, stride),
+        dimension_numbers=NHWC,
+    )
+    return dkernel.transpose(1, 2, 0, 3)
 
 
 def _fast_kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, groups: int) -> Array:
@@ -231,31 +273,27 @@ def _times(function: Callable[..., Array], mapped: int) -> Callable[..., Array]:
     return function
 
 
-@partial(jax.jit, static_argnames=("stride", "pad", "mapped"))
-def _conv(x: Array, kernel: Array, *, stride: int, pad: int, mapped: int) -> Array:
-    return _times(partial(_plain_conv, stride=stride, pad=pad), mapped)(x, kernel)
+def _conv(x: Array, kernel: Array, *, mapped: int, **how: Any) -> Array:
+    return _times(partial(_plain_conv, **how), mapped)(x, kernel)
 
 
-@partial(jax.jit, static_argnames=("stride", "pad", "size", "groups", "mapped"))
-def _kernel_gradient_anywhere(
-    x: Array, dy: Array, *, stride: int, pad: int, size: int, groups: int, mapped: int
-) -> Array:
-    return _times(partial(_plain_kernel_gradient, stride=stride, pad=pad, size=size), mapped)(x, dy)
+def _input_gradient(dy: Array, kernel: Array, *, mapped: int, **how: Any) -> Array:
+    return _times(partial(_plain_input_gradient, **how), mapped)(dy, kernel)
 
 
-@partial(jax.jit, static_argnames=("stride", "pad", "size", "mapped", "groups"))
-def _kernel_gradient_on_cpu(
-    x: Array, dy: Array, *, stride: int, pad: int, size: int, mapped: int, groups: int
-) -> Array:
-    one = partial(_plain_kernel_gradient, stride=stride, pad=pad, size=size)
+def _input_gradient_on_cpu(dy: Array, kernel: Array, *, mapped: int, **how: Any) -> Array:
+    return _times(partial(_ordered_input_gradient, **how), mapped)(dy, kernel)
+
+
+def _kernel_gradient(x: Array, dy: Array, *, mapped: int, groups: int, **how: Any) -> Array:
+    return _times(partial(_plain_kernel_gradient, **how), mapped)(x, dy)
+
+
+def _kernel_gradient_on_cpu(x: Array, dy: Array, *, mapped: int, groups: int, size: int, **how: Any) -> Array:
+    one = partial(_ordered_kernel_gradient, size=size, **how)
     if _worth_it(x.shape[mapped:], dy.shape[mapped:], size):
-        one = partial(_fast_kernel_gradient, stride=stride, pad=pad, size=size, groups=groups)
+        one = partial(_fast_kernel_gradient, groups=groups, size=size, **how)
     return _times(one, mapped)(x, dy)
-
-
-def _input_gradient(dy: Array, kernel: Array, x: Any, *, stride: int, pad: int, mapped: int) -> Array:
-    one = jax.ShapeDtypeStruct(x.shape[mapped:], x.dtype)
-    return _times(partial(_plain_input_gradient, x=one, stride=stride, pad=pad), mapped)(dy, kernel)
 
 
 def _conv_shape(x: Any, kernel: Any, *, stride: int, pad: int, mapped: int) -> Any:
@@ -265,67 +303,71 @@ def _conv_shape(x: Any, kernel: Any, *, stride: int, pad: int, mapped: int) -> A
     return x.update(shape=(*lead, *out, f), weak_type=False)
 
 
-def _kernel_gradient_shape(x: Any, dy: Any, *, stride: int, pad: int, size: int, groups: int, mapped: int) -> Any:
+def _input_gradient_shape(dy: Any, kernel: Any, *, height: int, width: int, mapped: int, **_: int) -> Any:
+    return dy.update(shape=(*dy.shape[: mapped + 1], height, width, kernel.shape[-2]), weak_type=False)
+
+
+def _kernel_gradient_shape(x: Any, dy: Any, *, size: int, mapped: int, **_: int) -> Any:
     return x.update(shape=(*x.shape[:mapped], size, size, x.shape[-1], dy.shape[-1]), weak_type=False)
 
 
+def _to_x(dy: Array, x: Any, kernel: Array, *, stride: int, pad: int, mapped: int, **_: int) -> Array:
+    height, width = x.aval.shape[-3:-1]
+    dx: Array = _input_gradient_p.bind(dy, kernel, stride=stride, pad=pad, mapped=mapped, height=height, width=width)
+    return dx
+
+
+def _to_y(x: Array, _: Any, kernel: Array, *, stride: int, pad: int, mapped: int, **__: int) -> Array:
+    y: Array = _conv_p.bind(x, kernel, stride=stride, pad=pad, mapped=mapped)
+    return y
+
+
+def _to_kernel(dy: Array, x: Array, kernel: Any, *, stride: int, pad: int, mapped: int, **_: int) -> Array:
+    size, groups = kernel.aval.shape[-3], _groups(x.shape[mapped])
+    dkernel: Array = _kernel_gradient_p.bind(x, dy, stride=stride, pad=pad, mapped=mapped, size=size, groups=groups)
+    return dkernel
+
+
 def _map(primitive: Primitive, operands: Any, axes: Any, *, mapped: int, **how: int) -> tuple[Array, int]:
+    shared_kernel = primitive is not _kernel_gradient_p and axes[1] is None and mapped == 0
+    if shared_kernel:
+        images, kernel = jnp.moveaxis(operands[0], axes[0], 0), operands[1]  # One kernel: more images.
+        y = primitive.bind(images.reshape(-1, *images.shape[2:]), kernel, mapped=0, **how)
+        return y.reshape(*images.shape[:2], *y.shape[1:]), 0
     (length,) = {a.shape[axis] for a, axis in zip(operands, axes, strict=True) if axis is not None}
     operands = [batching.bdim_at_front(a, axis, length) for a, axis in zip(operands, axes, strict=True)]
     return primitive.bind(*operands, mapped=mapped + 1, **how), 0
 
 
-def _map_conv(operands: Any, axes: Any, *, mapped: int, **how: int) -> tuple[Array, int]:
-    (x, kernel), (x_axis, kernel_axis) = operands, axes
-    if kernel_axis is None and mapped == 0:
-        x = jnp.moveaxis(x, x_axis, 0)  # One kernel: more images.
-        y = _conv_p.bind(x.reshape(-1, *x.shape[2:]), kernel, mapped=0, **how)
-        return y.reshape(*x.shape[:2], *y.shape[1:]), 0
-    return _map(_conv_p, operands, axes, mapped=mapped, **how)
+def _primitive(
+    name: str, function: Callable[..., Array], on_cpu: Callable[..., Array], shape: Callable[..., Any]
+) -> Primitive:
+    primitive = Primitive(name)
+    # Outside jit: compiled once for each way.
+    compiled = jax.jit(lambda operands, how: primitive.bind(*operands, **dict(how)), static_argnums=1)
+    primitive.def_impl(lambda *operands, **how: compiled(operands, tuple(how.items())))
+    primitive.def_abstract_eval(shape)
+    mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(on_cpu, multiple_results=False), "cpu")
+    batching.primitive_batchers[primitive] = partial(_map, primitive)
+    return primitive
 
 
-# Transposes of conv(x, kernel) and of kernel_gradient(x, dy), each in one operand; `_` is the operand sought.
-
-
-def _conv_to_x(dy: Array, x: Any, kernel: Array, *, stride: int, pad: int, mapped: int) -> Array:
-    return _input_gradient(dy, kernel, x.aval, stride=stride, pad=pad, mapped=mapped)
-
-
-def _conv_to_kernel(dy: Array, x: Array, kernel: Any, *, stride: int, pad: int, mapped: int) -> Array:
-    how = {"stride": stride, "pad": pad, "mapped": mapped}
-    size, groups = kernel.aval.shape[-3], _groups(x.shape[mapped])
-    dkernel: Array = _kernel_gradient_p.bind(x, dy, size=size, groups=groups, **how)
-    return dkernel
-
-
-def _kernel_gradient_to_x(kernel: Array, x: Any, dy: Array, *, stride: int, pad: int, mapped: int, **_: int) -> Array:
-    return _input_gradient(dy, kernel, x.aval, stride=stride, pad=pad, mapped=mapped)
-
-
-def _kernel_gradient_to_dy(kernel: Array, x: Array, _: Any, *, stride: int, pad: int, mapped: int, **__: int) -> Array:
-    dy: Array = _conv_p.bind(x, kernel, stride=stride, pad=pad, mapped=mapped)
-    return dy
-
-
-_conv_p = Primitive("conv2d")
-_conv_p.def_impl(_conv)
-_conv_p.def_abstract_eval(_conv_shape)
-mlir.register_lowering(_conv_p, mlir.lower_fun(_conv, multiple_results=False))
-ad.defbilinear(_conv_p, _conv_to_x, _conv_to_kernel)
-batching.primitive_batchers[_conv_p] = _map_conv
-
-_kernel_gradient_p = Primitive("conv2d_kernel_gradient")
-_kernel_gradient_p.def_abstract_eval(_kernel_gradient_shape)
-mlir.register_lowering(_kernel_gradient_p, mlir.lower_fun(_kernel_gradient_anywhere, multiple_results=False))
-mlir.register_lowering(_kernel_gradient_p, mlir.lower_fun(_kernel_gradient_on_cpu, multiple_results=False), "cpu")
-ad.defbilinear(_kernel_gradient_p, _kernel_gradient_to_x, _kernel_gradient_to_dy)
-batching.primitive_batchers[_kernel_gradient_p] = partial(_map, _kernel_gradient_p)
-
-
-@partial(jax.jit, static_argnames=("stride", "pad", "size", "groups", "mapped"))
-def _kernel_gradient(x: Array, dy: Array, **how: int) -> Array:
-    dkernel: Array = _kernel_gradient_p.bind(x, dy, **how)
-    return dkernel
-
-
-_kernel_gradient_p.def_impl(_kernel_gradient)
+_conv_p = _primitive("conv2d", _conv, _conv, _conv_shape)
+_input_gradient_p = _primitive("conv2d_input_gradient", _input_gradient, _input_gradient_on_cpu, _input_gradient_shape)
+_kernel_gradient_p = _primitive(
+    "conv2d_kernel_gradient", _kernel_gradient, _kernel_gradient_on_cpu, _kernel_gradient_shape
+)
+# Each with its transposes in its first and its second operand: functions of the cotangent and of both operands, of
+# which the one sought is known by its shape only.
+ad.defbilinear(_conv_p, _to_x, _to_kernel)
+ad.defbilinear(
+    _input_gradient_p,
+    lambda x, dy, kernel, **how: _to_y(x, dy, kernel, **how),
+    lambda x, dy, kernel, **how: _to_kernel(dy, x, kernel, **how),
+)
+ad.defbilinear(
+    _kernel_gradient_p,
+    lambda kernel, x, dy, **how: _to_x(dy, x, kernel, **how),
+    lambda kernel, x, dy, **how: _to_y(x, dy, kernel, **how),
+)

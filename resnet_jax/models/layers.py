@@ -6,7 +6,10 @@ and batch statistics are computed in that dtype too.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -18,12 +21,37 @@ from resnet_jax.models.convolution import conv2d
 Array = jax.Array
 Dtype = Any  # what jnp.dtype() takes
 
-# He et al. 2015b (arXiv 1502.01852), Eq. 14: zero-mean Gaussian of variance 2 / (k^2 c_out), the form that keeps the
-# gradient's variance, and the one in the authors' published CIFAR code; Eq. 10, with c_in, differs only where the
-# number of channels changes. Not truncated, as jax.nn.initializers.he_normal would be.
-he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-# The last layer, with no ReLU after it: uniform in +-1/sqrt(c_in), Torch's default, which that code leaves in place.
-head_uniform = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
+SHORTEST_DRAW = 4**8  # numbers, more than the largest kernel of a CIFAR net has
+
+
+def he_normal(key: Array, shape: tuple[int, ...], dtype: Dtype) -> Array:
+    """Kernels [K, K, C, F]: `jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")`, to the bit.
+
+    He et al. 2015b (arXiv 1502.01852), Eq. 14: zero-mean Gaussian of variance 2 / (k^2 c_out), the form that keeps the
+    gradient's variance, and the one in the authors' published CIFAR code; Eq. 10, with c_in, differs only where the
+    number of channels changes. Not truncated, as jax.nn.initializers.he_normal would be.
+    """
+    fan_out = math.prod(shape) // shape[-2]
+    return _draw(jax.random.normal, key, shape, dtype, 2.0 / fan_out)
+
+
+def head_uniform(key: Array, shape: tuple[int, ...], dtype: Dtype) -> Array:
+    """The last layer [C, classes], with no ReLU after it: uniform in +-1/sqrt(c_in).
+
+    Torch's default, which the authors' code leaves in place; `variance_scaling(1 / 3, "fan_in", "uniform")`.
+    """
+    return _draw(partial(jax.random.uniform, minval=-1.0), key, shape, dtype, 1.0 / shape[0])
+
+
+def _draw(random: Callable[..., Array], key: Array, shape: tuple[int, ...], dtype: Dtype, square: float) -> Array:
+    """Random numbers times the root of `square`.
+
+    A program of random draws takes a second or two to compile. JAX's depend on the key and an element's place in the
+    flattened array alone, so that a longer array begins with a shorter one's, and those of a few lengths serve all.
+    """
+    size = math.prod(shape)
+    length = max(SHORTEST_DRAW, 4 ** math.ceil(math.log(size, 4)))
+    return (random(key, (length,), dtype) * jnp.sqrt(jnp.asarray(square, dtype)))[:size].reshape(shape)
 
 
 def param_dtype(dtype: Dtype) -> Dtype:

@@ -18,6 +18,7 @@ from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models.blocks import Block, block_shape
 from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv, Linear, param_dtype
+from resnet_jax.models.stacking import block_name, rest_name, stacked_stages
 
 Array = jax.Array
 
@@ -33,6 +34,9 @@ class ResNet(nn.Module):
     config: ModelConfig
     stats_scope: BatchStatsScope = BatchStatsScope()
     """Of the batch statistics; training/parallel.py sets it."""
+    scanned: bool = False
+    """Loop over the blocks of a stage that are alike, all but the first, with variables laid out as stacking.py says.
+    The values are the same; the program does not grow with depth. Such a net is applied, not initialised."""
 
     @nn.compact
     def __call__(self, images: Array, *, train: bool) -> Array:
@@ -74,8 +78,25 @@ class ResNet(nn.Module):
         if c.remat and train:
             unit = nn.remat(unit)
 
+        def body(block: Block, x: Array, _: None) -> tuple[Array, None]:
+            return unit(block, x), None
+
+        def scan(block: Block, x: Array, length: int) -> Array:
+            over_blocks = nn.scan(
+                body,
+                variable_axes={"params": 0, "batch_stats": 0},
+                split_rngs={"params": False},
+                length=length,
+            )
+            y: Array = over_blocks(block, x, None)[0]
+            return y
+
+        stacked = stacked_stages(c) if self.scanned else {}
         for i, (blocks, width) in enumerate(zip(c.stage_blocks, c.stage_widths, strict=True), start=1):
             for j in range(1, blocks + 1):
+                rest = stacked.get(i, range(0))
+                if j in rest[1:]:
+                    continue  # with the first of the rest
                 first_unit = (i, j) == (1, 1)
                 stride = 2 if i > 1 and j == 1 else 1
                 kernels, features, strides = block_shape(c.block_kind, width, c.expansion, stride, c.bottleneck_stride)
@@ -91,9 +112,9 @@ class ResNet(nn.Module):
                     zero_gamma=c.zero_gamma,
                     preactivate=not (first_unit and stem_activation),
                     share_preactivation=first_unit,
-                    name=f"stage{i}_block{j}",
+                    name=rest_name(i) if j in rest else block_name(i, j),
                 )
-                x = unit(block, x)
+                x = scan(block, x, len(rest)) if j in rest else unit(block, x)
 
         if preact:
             x = nn.relu(norm(name="final_norm")(x, train=train))

@@ -90,6 +90,7 @@ _FREE = {
     "train.keep_every",
     "train.accumulation",  # what it does to BN is looked at below
     "model.remat",
+    "model.stages",
     "parallel.mode",
     "parallel.devices",
 }

@@ -43,4 +43,4 @@ def load_finished(directory: Path, tell: Callable[[str], None] = lambda text: No
     state: TrainState = restored[0]
     if int(state.step) != record.final.step:
         raise UserError(f"{directory}: the checkpoint of its last step, {record.final.step}, is damaged.")
-    return setup, setup.devices.replicate_state(state)
+    return setup, setup.put(state)

@@ -105,7 +105,7 @@ class _Run:
             first, state = self._start()
             try:
                 state = self._train(first, state)
-                record = self._record(self._final(state), self.setup.devices.fetch(state), None)
+                record = self._record(self._final(state), self.setup.fetch(state), None)
             except _Diverged as diverged:
                 self.place.append_timing(step=diverged.step, train_s=time.monotonic() - self.mark)
                 self.display.note(f"{self.place.path.name}: the loss is not finite at step {diverged.step}; run ended.")
@@ -143,7 +143,7 @@ class _Run:
         self.place.append_timing(
             sitting=asdict(self._sitting(step)), step=step, setup_s=setup_s, compile_s=self.setup.compile_s
         )
-        return step, self.setup.devices.replicate_state(state)
+        return step, self.setup.put(state)
 
     def _sitting(self, step: int) -> Sitting:
         here, parallel = describe(self.setup.devices), self.config.parallel
@@ -228,7 +228,7 @@ class _Run:
         self.totals = Totals()
 
     def _save(self, state: TrainState) -> None:
-        self.checkpoints.save(self.setup.devices.fetch(state), self.totals, self.setup.dataset.fingerprint)
+        self.checkpoints.save(self.setup.fetch(state), self.totals, self.setup.dataset.fingerprint)
 
     def _interrupt(self, state: TrainState, step: int, train_s: float) -> None:
         self._drain(0)

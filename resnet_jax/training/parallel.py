@@ -55,9 +55,7 @@ class Devices:
 
     def parts(self, accumulation: int) -> Parts:
         """What `train.accumulation` means to a train step that runs under this mode."""
-        shards = self.count if self.mode == "jit" else 1
-        # XLA has fast convolutions for a CPU, but not inside a loop: there they take several times as long.
-        return Parts(accumulation, shards, unroll=self.first.platform == "cpu")
+        return Parts(accumulation, shards=self.count if self.mode == "jit" else 1)
 
     def batch_stats_scope(self, norm: BatchNormConfig, at_once: int) -> BatchStatsScope:
         """What `norm.scope` means to a net that runs under this mode.

@@ -41,9 +41,9 @@ def recompute(setup: Setup, state: TrainState) -> TrainState:
     Returns:
       A state on the devices.
     """
-    host: TrainState = setup.devices.fetch(state)
+    host: TrainState = setup.fetch(state)
     new = averages(setup, host.params, host.batch_stats)
-    return setup.devices.replicate_state(host.replace(batch_stats=new))  # type: ignore[no-any-return]
+    return setup.put(host.replace(batch_stats=new))
 
 
 def averages(setup: Setup, params: Tree, batch_stats: Tree) -> Tree:
@@ -52,7 +52,7 @@ def averages(setup: Setup, params: Tree, batch_stats: Tree) -> Tree:
     stats = normalization(dataset.train.images, config.data)
     # Without memory, the new running statistics are the batch's.
     forgetful = dataclasses.replace(config.model, norm=dataclasses.replace(config.model.norm, momentum=0.0))
-    model = build(forgetful)
+    model = build(forgetful).clone(scanned=setup.model.scanned)
     dtype = jnp.float64 if config.model.dtype == "float64" else jnp.float32
 
     def of_groups(variables: Tree, images: jax.Array, groups: int) -> Tree:

@@ -16,7 +16,8 @@ from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.data import Dataset, load, normalization
 from resnet_jax.data.batches import Batch, eval_batches, padded
 from resnet_jax.errors import UserError
-from resnet_jax.models.resnet import build
+from resnet_jax.models.resnet import ResNet, build
+from resnet_jax.models.stacking import stack, unstack
 from resnet_jax.training import optim
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.feed import Feed, feed
@@ -28,12 +29,14 @@ from resnet_jax.training.step import eval_step, train_step
 Array = jax.Array
 # Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
 STEPS_AHEAD = 16
+# Up to which depth "auto" writes stages out.
+UNROLLED_DEPTH = 200
 COLUMNS = 80  # of a terminal
 
 
 @dataclass
 class Setup:
-    """A run, ready to be stepped. States are the devices' own: `devices.fetch` brings one to the host."""
+    """A run, ready to be stepped. States are the devices' own: `put` places one, `fetch` brings it to the host."""
 
     config: ExperimentConfig
     """With the number of classes resolved."""
@@ -44,10 +47,26 @@ class Setup:
     compile_s: float
     place: str
     """For people: where the images are."""
+    model: ResNet
+    """As it is evaluated; of scanned blocks, perhaps."""
     _feed: Feed
     _key: Array
     _train: jax.stages.Compiled
     _eval: jax.stages.Compiled
+
+    def put(self, state: TrainState) -> TrainState:
+        """A host's state on the devices. Blocks have a name each on the host; here they may be stacked for a scan."""
+        placed: TrainState = self.devices.replicate_state(self.to_layout(state))
+        return placed
+
+    def fetch(self, state: TrainState) -> TrainState:
+        """A state of the devices, as NumPy arrays on the host, block by block; waits for it."""
+        host: TrainState = self.devices.fetch(state)
+        return unstack(host, self.config.model) if self.model.scanned else host
+
+    def to_layout(self, tree: Any) -> Any:
+        """A host's tree of variables as `model` takes it."""
+        return stack(tree, self.config.model) if self.model.scanned else tree
 
     def train(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
         """Dispatches one train step; `state` is gone after the call. Nothing waits for the device."""
@@ -116,6 +135,11 @@ def resolve(config: ModelConfig, dataset: Dataset) -> ModelConfig:
     return dataclasses.replace(config, num_classes=dataset.num_classes)
 
 
+def scans(config: ModelConfig) -> bool:
+    """Whether a net's stages are scanned, with "auto" resolved."""
+    return config.stages == "scanned" or (config.stages == "auto" and config.depth > UNROLLED_DEPTH)
+
+
 def run_keys(seed: int) -> tuple[Array, Array]:
     """The keys of a run, by purpose: of the initial values, and of the augmentation."""
     initial, augmentation = jax.random.split(jax.random.key(seed))
@@ -154,10 +178,11 @@ def prepare(
     source = feed(config.data, dataset, where)
 
     init_key, augment_key = run_keys(config.seed)
-    model = build(config.model)
+    unrolled = build(config.model)
     optimizer = optim.sgd(config.optim)
-    initial = jax.device_get(state_lib.create(model, optimizer, init_key, dataset.image_shape))
+    initial = jax.device_get(state_lib.create(unrolled, optimizer, init_key, dataset.image_shape))
 
+    model = unrolled.clone(scanned=scans(config.model))
     at_once = config.train.batch_size // config.train.accumulation
     scoped = model.clone(stats_scope=where.batch_stats_scope(config.model.norm, at_once))
 
@@ -179,7 +204,7 @@ def prepare(
         return eval_step(state, batch, model=model, normalization=stats, axis_name=where.axis_name)
 
     key = where.replicate(augment_key)
-    state = where.replicate_state(initial)
+    state = where.replicate_state(stack(initial, config.model) if model.scanned else initial)
     # Compiled ahead of the loop, so a run cannot compile its step twice: a later call of another shape is an error.
     start = time.monotonic()
     zeros = np.zeros(config.train.batch_size, np.int32)
@@ -195,6 +220,7 @@ def prepare(
         initial=initial,
         compile_s=time.monotonic() - start,
         place=source.place,
+        model=model,
         _feed=source,
         _key=key,
         _train=compiled_train,

@@ -38,10 +38,10 @@ def create(
       image_shape: height, width, channels.
     """
 
-    images = jnp.zeros((1, *image_shape), jnp.dtype(model.config.dtype))
-    # Not compiled as one program: random draws are slow to compile, and op by op each shape is compiled once for all
-    # nets of a process, whatever their depth.
-    variables = model.init(key, images, train=False)
+    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.dtype(model.config.dtype))
+    # Not compiled as one program: random draws are slow to compile, and op by op each is compiled once for all layers
+    # and nets of a process. Lazily: what does not lead to a parameter, the forward pass, is not computed.
+    variables = model.lazy_init(key, images, train=False)
     params = variables["params"]
     return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], optimizer.init(params))
 

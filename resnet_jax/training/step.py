@@ -58,8 +58,6 @@ class Parts:
     count: int = 1
     shards: int = 1
     """Equal shards of consecutive images, on a device each, within what this call of the step sees."""
-    unroll: bool = False
-    """Write the parts out one after another rather than as a loop."""
 
 
 def train_step(
@@ -144,14 +142,12 @@ def _accumulate(
         return jnp.swapaxes(by_shard, 0, 1).reshape(parts.count, -1, *x.shape[1:])  # [A, D * b, ...]
 
     def add(so_far: Any, part: TrainBatch) -> tuple[Any, None]:
-        # The next part waits for this one: written out, they would run side by side and keep all activations at once.
-        so_far, part = jax.lax.optimization_barrier((so_far, part))
         return jax.tree.map(jnp.add, so_far, part_of(part)), None
 
     cuts = jax.tree.map(cut, batch)
     shapes = jax.eval_shape(part_of, jax.tree.map(lambda x: x[0], cuts))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    (grads, batch_stats, sums), _ = jax.lax.scan(add, zeros, cuts, unroll=parts.count if parts.unroll else 1)
+    (grads, batch_stats, sums), _ = jax.lax.scan(add, zeros, cuts)
     # Equal parts, so the mean of means is the mean; of the running statistics too, which are linear in the batch's.
     grads, batch_stats = jax.tree.map(lambda total: total / parts.count, (grads, batch_stats))
     return grads, batch_stats, sums

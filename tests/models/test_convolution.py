@@ -110,6 +110,35 @@ def test_value_and_gradients_are_those_of_lax(shape: tuple[int, ...]) -> None:
     close(jax.tree.map(lambda a: a.astype(jnp.float64), pull(cotangent)), exact, 1e-5)
 
 
+@pytest.mark.parametrize("shape", [CIFAR[1], CIFAR[2], DIGITS[0], IMAGENET[0], *ODD], ids=str)
+@pytest.mark.usefixtures("x64")
+def test_gradients_in_the_order_of_a_plain_convolution(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "_worth_it", lambda *_: False)
+    stride, pad = shape[-1], (shape[-2] - 1) // 2
+    x, kernel = draw(shape, jnp.float64)
+    ours, theirs = (
+        jax.jit(jax.value_and_grad(function(conv, stride, pad), (0, 1)))(x, kernel) for conv in (conv2d, lax_conv)
+    )
+    close(ours, theirs)
+
+
+def test_in_a_loop_every_convolution_is_in_the_order_that_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XLA:CPU's fast code is for NHWC and HWIO; outside loops it reorders by itself, in loops it does not."""
+    monkeypatch.setattr(convolution, "_worth_it", lambda *_: False)
+
+    def loss_of(kernels: Array, x: Array, conv: Conv) -> Array:
+        over = jax.lax.scan(lambda x, kernel: (conv(x, kernel, stride=1, pad=1), None), x, kernels)[0]
+        return jnp.square(over).sum()
+
+    def orders(conv: Conv) -> set[str]:
+        gradient = jax.jit(jax.grad(partial(loss_of, conv=conv), (0, 1)))
+        program = gradient.lower(jnp.ones((2, 3, 3, 4, 4)), jnp.ones((8, 8, 8, 4))).compile().as_text()
+        return {word for word in program.split() if word.startswith("dim_labels=")}
+
+    assert {order.rstrip(",") for order in orders(conv2d)} == {"dim_labels=b01f_01io->b01f"}
+    assert len(orders(lax_conv)) > 1, "XLA:CPU reorders in loops now: the functions for it can go"
+
+
 SMALL = (8, 8, 8, 4, 5, 3, 2)
 TRANSFORMED = {
     "jvp": lambda f: lambda x, k: jax.jvp(f, (x, k), (x + 1, k - 1)),

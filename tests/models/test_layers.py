@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv
+from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv, he_normal, head_uniform
 
 pytestmark = pytest.mark.usefixtures("x64")
 F64 = jnp.float64
@@ -88,3 +89,13 @@ def test_variance_survives_a_large_mean_in_float32() -> None:
     _, updated = module.apply(variables, x, train=True, mutable=["batch_stats"])
     # x itself is rounded to 1e4 * 2^-24 = 6e-4, which is what remains.
     np.testing.assert_allclose(updated["batch_stats"]["var"], np.var(x.astype(np.float64)), rtol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 1, 16), (7, 7, 3, 64), (1, 1, 512, 256)], ids=str)
+def test_initial_values_are_jaxs_own_to_the_bit(shape: tuple[int, ...]) -> None:
+    """Drawn in other lengths than JAX's initializers draw, the last in more than the shortest."""
+    key = jax.random.key(3)
+    gaussian = nn.initializers.variance_scaling(2.0, "fan_out", "normal")(key, shape, jnp.float32)
+    np.testing.assert_array_equal(he_normal(key, shape, jnp.float32), gaussian)
+    uniform = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")(key, shape[2:], jnp.float32)
+    np.testing.assert_array_equal(head_uniform(key, shape[2:], jnp.float32), uniform)

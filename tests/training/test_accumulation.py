@@ -92,7 +92,7 @@ def test_ghost_groups_in_parts_are_the_whole_batch(
 def test_global_statistics_in_parts_are_those_of_each_part() -> None:
     """By the documented formula: gradients and running statistics averaged over halves, each normalised by itself."""
     step, state, batch, key, model, stats = pieces(BASE)
-    new, report = jax.jit(step(Parts(2, shards=2, unroll=True)))(state, batch, key)
+    new, report = jax.jit(step(Parts(2, shards=2)))(state, batch, key)
     # Two shards of 16 images; the first half is the first half of each.
     halves = [np.array([*range(8), *range(16, 24)]), np.array([*range(8, 16), *range(24, 32)])]
 
@@ -124,21 +124,16 @@ def test_global_statistics_in_parts_are_those_of_each_part() -> None:
 
 
 @pytest.mark.usefixtures("x64")
-def test_the_loop_of_an_accelerator_gives_the_numbers_of_the_parts_written_out() -> None:
+def test_one_part_is_no_loop_of_one() -> None:
     step, state, batch, key, *_ = pieces(BASE)
-    (loop, loop_report), (flat, flat_report) = (
-        jax.jit(step(Parts(4, 1, unroll=unroll)))(state, batch, key) for unroll in (False, True)
-    )
-    assert largest_difference((loop.params, loop.batch_stats), (flat.params, flat.batch_stats)) < 1e-12
-    assert largest_difference(loop_report, flat_report) < 1e-12
     names = [
         {e.primitive.name for e in jax.make_jaxpr(step(parts))(state, batch, key).jaxpr.eqns}
-        for parts in (Parts(), Parts(1, 2, unroll=True), Parts(4, 1))
+        for parts in (Parts(), Parts(1, 2), Parts(4, 1))
     ]
-    assert ["scan" in seen for seen in names] == [False, False, True]  # one part is no loop of one
+    assert ["scan" in seen for seen in names] == [False, False, True]
 
 
-def test_a_cpus_parts_stand_outside_a_loop_and_wait_for_one_another() -> None:
+def test_parts_take_turns() -> None:
     """Activations of one part at a time: memory falls with the number of parts, and no image leaves its device."""
     memory = {}
     for parts in (1, 2):
@@ -148,7 +143,6 @@ def test_a_cpus_parts_stand_outside_a_loop_and_wait_for_one_another() -> None:
         config = override(config, {"train.batch_size": 256, "train.accumulation": parts})
         compiled = prepare(config)._train
         text = compiled.as_text()
-        assert " while(" not in text
         assert not re.search(r" (all-gather|all-to-all|collective-permute)[-(]", text)
         assert re.search(r" all-reduce[-(]", text)
         memory[parts] = compiled.memory_analysis().temp_size_in_bytes

@@ -204,9 +204,9 @@ def test_what_a_scope_means_in_each_mode() -> None:
 
 def test_what_accumulation_means_in_each_mode() -> None:
     parts = {mode: devices(ParallelConfig(mode=mode, devices=4)).parts(2) for mode in MODES}  # type: ignore[arg-type]
-    # Written out, since these devices are CPUs; under jit the step sees the shards of all four.
-    assert parts["jit"] == Parts(2, shards=4, unroll=True)
-    assert parts["shard_map"] == parts["pmap"] == Parts(2, shards=1, unroll=True)
+    # Under jit the step sees the shards of all four.
+    assert parts["jit"] == Parts(2, shards=4)
+    assert parts["shard_map"] == parts["pmap"] == Parts(2, shards=1)
 
 
 def test_more_devices_than_there_are_is_a_sentence() -> None:

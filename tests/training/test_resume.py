@@ -44,6 +44,7 @@ SITTINGS = {
     "pmap to jit": ({"parallel.mode": "pmap", **EIGHT}, {}),
     "jit to shard_map to pmap": ({}, {"parallel.mode": "shard_map", **EIGHT}, {"parallel.mode": "pmap", **EIGHT}),
     "other places": ({"data.placement": "host"}, {"data.placement": "device", "model.remat": True}),
+    "scanned to pmap": ({"model.stages": "scanned"}, {"parallel.mode": "pmap", "parallel.devices": 2}),
 }
 
 
@@ -59,6 +60,8 @@ def test_a_run_may_go_on_in_another_mode_on_other_devices(tmp_path: Path, name: 
         "optim.milestones": (8,),
         "model.norm.scope": scope,
         "model.norm.ghost_size": 16,
+        # Three blocks a stage, two of them alike, where they are scanned.
+        "model.depth": 20 if name.startswith("scanned") else 8,
     }
     config = override(SMALL, changes)
     whole = run(config, tmp_path / "whole", study="test")

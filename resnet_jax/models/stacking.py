@@ -1,0 +1,74 @@
+"""Two layouts of a net's variables: block by block, and stacked by stage for a scan.
+
+Block by block ("stage2_block3") is how files, records and every tool know a net. A net that scans over the blocks of a
+stage takes those that are alike, all but the first, as one ("stage2_rest") whose leaves have a leading axis of blocks:
+so its program is as long at 1202 layers as at 20. Only training/setup.py converts, on the way to the devices and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from resnet_jax.config import ModelConfig
+
+Tree = Any
+Net = dict[str, Any]
+
+
+def block_name(stage: int, block: int) -> str:
+    """The name of a block; both count from 1."""
+    return f"stage{stage}_block{block}"
+
+
+def rest_name(stage: int) -> str:
+    """The name of all of a stage's blocks but the first, stacked."""
+    return f"stage{stage}_rest"
+
+
+def stacked_stages(config: ModelConfig) -> dict[int, range]:
+    """The stages that are stacked, each with the numbers of its stacked blocks: those with two alike at least."""
+    return {i: range(2, n + 1) for i, n in enumerate(config.stage_blocks, start=1) if n > 2}
+
+
+def stack(tree: Tree, config: ModelConfig) -> Tree:
+    """Block by block -> stacked by stage.
+
+    Args:
+      tree: a pytree with any number of nets' variables in it (parameters, running statistics, momenta), whose leaves
+        are NumPy's; what is not part of a net is left as it is.
+      config: of the nets.
+    """
+
+    def convert(net: Net) -> Net:
+        net = dict(net)
+        for stage, blocks in stacked_stages(config).items():
+            members = [net.pop(block_name(stage, block)) for block in blocks]
+            net[rest_name(stage)] = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
+        return net
+
+    return _each_net(tree, convert)
+
+
+def unstack(tree: Tree, config: ModelConfig) -> Tree:
+    """Stacked by stage -> block by block: the inverse of `stack`."""
+
+    def convert(net: Net) -> Net:
+        net = dict(net)
+        for stage, blocks in stacked_stages(config).items():
+            rest = net.pop(rest_name(stage))
+            for k, block in enumerate(blocks):
+                net[block_name(stage, block)] = jax.tree.map(lambda leaf, k=k: leaf[k], rest)
+        return net
+
+    return _each_net(tree, convert)
+
+
+def _each_net(tree: Tree, convert: Callable[[Net], Net]) -> Tree:
+    def is_net(node: Any) -> bool:
+        return isinstance(node, dict) and block_name(1, 1) in node
+
+    return jax.tree.map(lambda node: convert(node) if is_net(node) else node, tree, is_leaf=is_net)
