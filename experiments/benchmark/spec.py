@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from resnet_jax.config import (
     DataConfig,
@@ -150,8 +150,3 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def legal_nets() -> tuple[str, ...]:
-    """The names of the nets."""
-    return get_args(Net)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from experiments.benchmark.spec import Spec
 from resnet_jax.errors import UserError
 
 SCHEMA = 1
+NARROWEST = 130  # columns that the widest table takes
 Row = dict[str, Any]
 
 
@@ -120,7 +122,10 @@ class Printed:
 def printed(record: Mapping[str, Any]) -> list[Printed]:
     """All tables of a record."""
     tables = [_limits(record["limits"])] if record["limits"] else []
-    for what, make in (("step", _steps), ("compile", _compiling), ("epoch", _epochs)):
+    steps = [row for row in record["results"] if row["what"] == "step"]
+    for _, case in itertools.groupby(steps, lambda row: [row[k] for k in ("net", "batch_size", "dtype", "phase")]):
+        tables.append(_steps(list(case)))
+    for what, make in (("compile", _compiling), ("epoch", _epochs)):
         rows = [row for row in record["results"] if row["what"] == what]
         if rows:
             tables.append(make(rows))
@@ -142,31 +147,24 @@ def _limits(rows: list[Row]) -> Printed:
 
 
 def _steps(rows: list[Row]) -> Printed:
-    headings: tuple[str, ...] = (
-        "net",
-        "batch",
-        "dtype",
-        "step",
-        "contestant",
-        "ms (quartiles)",
-        "images/s",
-        f"x {_peer(rows)}",
-    )
-    headings += ("of products", "of memory", "peak MB", "compiler MB")
+    """Of one case."""
+    first = rows[0]
+    case = f"{first['net']}, batch {first['batch_size']}, {first['dtype']}, {first['phase']} step"
+    headings = ("contestant", "ms (quartiles)", "images/s", f"x {_peer(rows)}", "of products", "of memory")
     cells: list[tuple[str, ...]] = []
     for row in rows:
-        case = (row["net"], str(row["batch_size"]), row["dtype"], row["phase"], row["contestant"])
         if row["failed"]:
-            cells.append((*case, "failed", *[""] * 6))
+            cells.append((row["contestant"], "failed", *[""] * 6))
             continue
+        ratio = f"{row['ratio']:.2f}" if "ratio" in row else ""
+        shares = (_percent(row.get("share_of_products")), _percent(row.get("share_of_memory")))
         peak = row.get("device_peak_bytes", row.get("peak_resident_bytes"))
         compiler = row.get("compiler_temporary_bytes")
         if compiler is not None:
             compiler += row["compiler_argument_bytes"]
-        shares = (_percent(row.get("share_of_products")), _percent(row.get("share_of_memory")))
-        cells.append((*case, _spread(row, 1e3), f"{row['images_per_second']:,.0f}", _ratio(row), *shares))
-        cells[-1] += (_megabytes(peak), _megabytes(compiler))
-    return Printed("Time of a step; shares are of the limits", headings, cells, words=5)
+        numbers = (_spread(row, 1e3), f"{row['images_per_second']:,.0f}", ratio, *shares)
+        cells.append((row["contestant"], *numbers, _megabytes(peak), _megabytes(compiler)))
+    return Printed(f"{case}; shares are of the limits", (*headings, "peak MB", "compiler MB"), cells, words=1)
 
 
 def _compiling(rows: list[Row]) -> Printed:
@@ -187,9 +185,10 @@ def _compiling(rows: list[Row]) -> Printed:
 def _epochs(rows: list[Row]) -> Printed:
     cells: list[tuple[str, ...]] = []
     for row in rows:
-        case = (row.get("data", row["net"]), row["contestant"])
-        numbers = ("failed", "") if row["failed"] else (f"{row['images_per_second']:,.0f}", _ratio(row))
-        cells.append((*case, *numbers))
+        case = (str(row.get("data", row["net"])), row["contestant"])
+        cells.append(
+            (*case, "failed", "") if row["failed"] else (*case, f"{row['images_per_second']:,.0f}", _ratio(row))
+        )
     return Printed("An epoch with its data", ("data", "loop", "images/s", f"x {_peer(rows)}"), cells, words=2)
 
 
@@ -218,7 +217,8 @@ def _megabytes(size: int | None) -> str:
 
 
 def show(record: Mapping[str, Any], console: Console) -> None:
-    """All tables, on a terminal."""
+    """All tables, on a terminal; beyond the width of a narrow one rather than with words cut off."""
+    console.width = max(console.width, NARROWEST)
     for table in printed(record):
         console.print(table.rich())
 
@@ -237,7 +237,8 @@ def render(file: Path) -> str:
             raise UserError(f"{file}: a record of schema {record['schema']!r}; legal: {SCHEMA}.")
         versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         head = (
-            f"`{record['command']}`\n\n{machine['device']}, {machine['cpu_cores']} CPU cores of {machine['processor']}; "
+            f"`{record['command']}`\n\n"
+            f"{machine['device']}, {machine['cpu_cores']} CPU cores of {machine['processor']}; "
             f"{versions}; code {machine['code']}; {record['started']}.\n"
         )
         return "\n".join([head, *(table.markdown() for table in printed(record))])
