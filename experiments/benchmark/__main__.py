@@ -270,6 +270,8 @@ class _Run:
         """Keeps what the processes said of the machine, once: all are on it."""
         for outcome in outcomes:
             self.record["environment"] = self.record["environment"] or outcome.environment
+            if "torch" in outcome.facts and self.record["environment"]:
+                self.record["environment"]["versions"]["torch"] = outcome.facts["torch"]
 
 
 def _tell(line: str) -> None:
