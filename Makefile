@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SETTINGS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: degradation control reproduce-cifar10 test lint types parity kill-test clean
+.PHONY: degradation control reproduce-cifar10 test lint types parity benchmark kill-test clean
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
@@ -39,6 +39,10 @@ types: $(VENV)/.test
 # Against PyTorch; apart from `make test`, so that nobody downloads PyTorch unasked.
 parity: $(VENV)/.parity
 	$(BIN)/python -m pytest tests/parity
+
+# How fast, beside Flax and PyTorch; on a machine that does nothing else. More: make benchmark OPTIONS='--what compile'.
+benchmark: $(VENV)/.parity
+	$(BIN)/python -m experiments.benchmark $(OPTIONS)
 
 # Kills a run thirty times, and compares it with one never killed; about six minutes. More: make kill-test KILLS=100.
 KILLS ?= 30

@@ -18,6 +18,7 @@ COMMANDS = {
     "prepare": "make a TFDS data set readable without TensorFlow: python -m experiments.prepare cifar10",
     "recompute": "a finished net with BN averages over the training set: python -m experiments.recompute RUN",
     "equivalence": "how far parallel modes drift apart: python -m experiments.equivalence",
+    "benchmark": "how fast it is, beside Flax and PyTorch, and how far from the limit: python -m experiments.benchmark",
     "report": "tables, figures and a page from run directories: python -m experiments.report runs/digits-depth",
 }
 

@@ -47,6 +47,12 @@ def test_imports_flow_one_way(path: Path) -> None:
             assert ROOMS.index(rest[0]) <= ROOMS.index(here), f"{path} imports {name}, from a room below it"
 
 
+@pytest.mark.parametrize("name", ["flax_resnet", "torch_resnet"])
+def test_peers_share_nothing_with_the_package(name: str) -> None:
+    path = PACKAGE.parent / "experiments" / "benchmark" / "peers" / f"{name}.py"
+    assert {module.split(".")[0] for module in imports(path)}.isdisjoint({"resnet_jax", "experiments", "tests"})
+
+
 @pytest.mark.parametrize(
     "module",
     [
@@ -56,8 +62,9 @@ def test_imports_flow_one_way(path: Path) -> None:
         "experiments.__main__",
         "experiments.train",
         "experiments.sweep",
+        "experiments.benchmark.__main__",
     ],
 )
 def test_light_modules_do_not_import_jax(module: str) -> None:
-    code = f"import sys, {module}; sys.exit('jax' in sys.modules)"
+    code = f"import sys, {module}; sys.exit('jax' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

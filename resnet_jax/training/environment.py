@@ -24,7 +24,7 @@ def describe(devices: Devices) -> Environment:
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
         xla_flags=os.environ.get("XLA_FLAGS", ""),
         platform=first.platform,
-        device=_processor() if first.platform == "cpu" else first.device_kind,
+        device=processor() if first.platform == "cpu" else first.device_kind,
         devices=devices.count,
         cpu_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     )
@@ -50,7 +50,8 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's CPU."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

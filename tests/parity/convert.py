@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from experiments.benchmark.peers.torch_resnet import TorchResNet
 from resnet_jax.config import ModelConfig
 from resnet_jax.models.resnet import build
-from tests.parity.torch_resnet import TorchResNet
 
 Flat = dict[str, np.ndarray]
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.benchmark.peers.torch_resnet import TorchResNet
 from resnet_jax.config import DataConfig, ModelConfig, OptimConfig
 from resnet_jax.data import normalization
 from resnet_jax.data.augment import normalize
@@ -25,7 +26,6 @@ from resnet_jax.training.step import TrainBatch, train_step
 from tests.parity.conftest import Comparison
 from tests.parity.convert import Flat, flatten, random_values, to_flax, to_torch, twin, unflatten
 from tests.parity.nets import CIFAR_NETS, name
-from tests.parity.torch_resnet import TorchResNet
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -1,7 +1,8 @@
 """The nets of He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027) once more, in PyTorch.
 
 Written from the papers with PyTorch's own layers, NCHW, one class per unit as the figures draw them. It shares nothing
-with `resnet_jax`, and must not import it: two readings of the same papers are compared.
+with `resnet_jax`, and must not import it: tests/parity compares two readings of the same papers, number by number, and
+the benchmark their speed.
 """
 
 from __future__ import annotations

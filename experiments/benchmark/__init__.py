@@ -1,0 +1,13 @@
+"""How fast is it, against whom, and how far from the limit? `python -m experiments.benchmark`.
+
+| file            | what                                                                                   |
+|-----------------|----------------------------------------------------------------------------------------|
+| `__main__`      | the command: options, and which contestants meet in which case                          |
+| `spec`          | what one contestant is told to do, as plain data                                        |
+| `race`          | contestants in processes of their own, timed in turn                                    |
+| `worker`        | such a process: it builds its contestant, warms it up and steps when told               |
+| `contestants`   | the step of this project, and those of its peers                                        |
+| `limits`        | what the device can do at most, and what a step asks of it                              |
+| `table`         | from times to medians, ratios, shares and tables                                        |
+| `peers`         | the nets of the peers                                                                   |
+"""

@@ -1,0 +1,282 @@
+"""How fast is it? Steps, compilation and epochs, beside the same nets in Flax and PyTorch, and the device's limits.
+
+    python -m experiments.benchmark
+    python -m experiments.benchmark --nets resnet-50 --batch-sizes 128 256 --dtypes bfloat16 --phases train eval
+    python -m experiments.benchmark --what compile --depth-nets resnet-20 resnet-110 resnet-1202
+    python -m experiments.benchmark --contestants resnet_jax resnet_jax:model.remat=True torch-eager --out FILE.json
+    python -m experiments.benchmark --render FILE.json
+
+All contestants compute the same function: the paper's net with BN over the whole batch, no augmentation, mean
+cross-entropy, SGD with momentum and weight decay, on one batch of noise that lies on the device. Each has a process of
+its own; in each round all go once, in turn, and ratios are taken round by round: 1.25 x PEER is a quarter faster. The
+table has medians and quartiles. Use a machine that does nothing else: what shares its cores slows contestants by
+different factors, PyTorch's the most, since its threads wait for each other in every layer.
+
+The process of resnet_jax has the setting of malloc that this project's commands give themselves; "+large-pages" after a
+peer's name gives it the same. PyTorch's contestants need PyTorch: pip install -e '.[parity]'.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.util
+import json
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from rich.console import Console
+
+from experiments import cli
+from experiments.benchmark import limits, table
+from experiments.benchmark.race import Outcome, race
+from experiments.benchmark.spec import (
+    FLAX,
+    TORCH,
+    Dtype,
+    Net,
+    Phase,
+    Spec,
+    configure,
+    default_contestants,
+    step_config,
+)
+from experiments.configs import experiments
+from resnet_jax.config import ExperimentConfig, override
+from resnet_jax.errors import UserError
+from resnet_jax.record import write_atomically
+
+What = Literal["step", "compile", "epoch"]
+STEP_ALONE = "step alone"
+PLACEMENTS = {"device": "loop, images on the device", "host": "loop, images on the host"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What `--all` measures, and what options mean that are left out."""
+
+    what: tuple[What, ...] = ("step", "compile", "epoch")
+    nets: tuple[Net, ...] = ("resnet-20", "resnet-56", "resnet-110", "resnet-50")
+    depth_nets: tuple[Net, ...] = ("resnet-20", "resnet-56", "resnet-110", "resnet-302", "resnet-1202")
+    dtypes: tuple[Dtype, ...] = ("float32", "bfloat16")
+    phases: tuple[Phase, ...] = ("train", "eval")
+    cifar_batch_sizes: tuple[int, ...] = (32, 128, 512)
+    imagenet_batch_sizes: tuple[int, ...] = (32, 128)
+    cifar_batch_size: int = 128
+    imagenet_batch_size: int = 32
+    cpu_steps: int = 1
+    gpu_steps: int = 20
+    """Enough that the host's part at their end does not show."""
+
+
+GRID = Grid()
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Measures, and prints a table."""
+
+    what: tuple[What, ...] = ("step",)
+    """Time of a step; of its compilation, by depth; of an epoch of the training loop, with its data."""
+    nets: tuple[Net, ...] = ("resnet-20", "resnet-56")
+    """For steps. resnet-50 is the ImageNet net at 224 pixels with projections, the others are CIFAR's at 32 with option
+    A."""
+    batch_sizes: tuple[int, ...] = ()
+    """For steps and compilation; none: 128, for resnet-50 32."""
+    dtypes: tuple[Dtype, ...] = ("float32",)
+    phases: tuple[Phase, ...] = ("train",)
+    """For steps."""
+    depth_nets: tuple[Net, ...] = ("resnet-20", "resnet-56", "resnet-110")
+    """For compilation. PyTorch takes no part in it."""
+    contestants: tuple[str, ...] = ()
+    """Of resnet_jax, flax, torch-eager, torch-compiled; resnet_jax:FIELD=VALUE,... changes our configuration, and
+    PEER+large-pages is a peer with our setting of malloc. None: all, and torch-eager+large-pages."""
+    peer: str | None = None
+    """To whom ratios are taken; none: torch-eager where it runs, else flax; in compiling, flax."""
+    repeats: int = 10
+    """Rounds that count."""
+    compile_repeats: int = 3
+    """Each in a fresh process; JAX's cache of compiled programs is off."""
+    warmup: int = 2
+    """Rounds before them."""
+    steps: int | None = None
+    """Train or eval steps timed together; none: 1 on a CPU, 20 on a GPU."""
+    data_path: Path | None = None
+    """For epochs: a folder of images, DIR/{train,test}/<class>/*.jpg, beside the digits."""
+    all: bool = False
+    """The whole grid: all of `what`, every net, dtype and phase, several batch sizes. Hours on a CPU."""
+    out: Path | None = None
+    """JSON file for options, machine, versions, and the time of every round; written after each case."""
+    render: tuple[Path, ...] = ()
+    """Print such files as Markdown; measure nothing."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses, measures, prints the tables; returns the exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    program = "python -m experiments.benchmark"
+    chosen = tyro.cli(Benchmark, args=words, prog=program, description=__doc__)
+    if chosen.render:
+        print("\n".join(table.render(file) for file in chosen.render), end="")
+        return cli.OK
+    if chosen.all:
+        changes = {name: getattr(GRID, name) for name in ("what", "nets", "depth_nets", "dtypes", "phases")}
+        chosen = dataclasses.replace(chosen, **changes)
+    run = _Run(_checked(chosen), f"{program} {shlex.join(words)}".strip())
+    run.go()
+    table.show(run.record, Console())
+    return cli.OK
+
+
+def _checked(chosen: Benchmark) -> Benchmark:
+    """`chosen`, once it is sure that it can be measured: minutes later is too late for a mistake."""
+    for name in ("repeats", "compile_repeats", "steps"):
+        value = getattr(chosen, name)
+        if value is not None and value < 1:
+            raise UserError(f"{name}: got {value}; legal: a whole number above 0.")
+    if chosen.warmup < 0:
+        raise UserError(f"warmup: got {chosen.warmup}; legal: a whole number of at least 0.")
+    if len(set(chosen.contestants)) < len(chosen.contestants):
+        raise UserError(f"contestants: got {' '.join(chosen.contestants)}; legal: each once.")
+    known = chosen.contestants or {name for task in ("step", "compile") for name in default_contestants(task)}
+    if chosen.peer is not None and chosen.peer not in known:
+        raise UserError(f"peer: got {chosen.peer!r}; legal: one of the contestants, {', '.join(sorted(known))}.")
+    if chosen.data_path is not None and not chosen.data_path.is_dir():
+        raise UserError(f"data-path: {chosen.data_path} is no directory.")
+    for batch_size in chosen.batch_sizes:
+        step_config("resnet-20", batch_size, "float32")
+    for contestant in chosen.contestants:
+        configure(contestant, step_config("resnet-20", GRID.cifar_batch_size, "float32"))
+    if chosen.out is not None:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=chosen.out.parent).close()
+    return chosen
+
+
+class _Run:
+    """The cases of one call of the command, and their record."""
+
+    def __init__(self, chosen: Benchmark, command: str) -> None:
+        self.chosen = chosen
+        self.torch = importlib.util.find_spec("torch") is not None
+        self.record: dict[str, Any] = {
+            "schema": table.SCHEMA,
+            "command": command,
+            "options": json.loads(json.dumps(dataclasses.asdict(chosen), default=str)),
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "environment": {},
+            "limits": [],
+            "results": [],
+        }
+
+    def go(self) -> None:
+        """All cases, one after another; the record is written after each."""
+        measure: dict[What, Callable[[], None]] = {
+            "step": self._steps,
+            "compile": self._compiling,
+            "epoch": self._epochs,
+        }
+        for what in self.chosen.what:
+            measure[what]()
+
+    def _steps(self) -> None:
+        wanted = self.chosen.contestants or default_contestants("step")
+        missing = [name for name in wanted if name.startswith(TORCH) and not self.torch]
+        if missing:
+            _tell(f"PyTorch is not installed, so {', '.join(missing)} are left out: pip install -e '.[parity]'")
+        contestants = [name for name in wanted if name not in missing]
+        platform = self._limits()
+        steps = self.chosen.steps or (GRID.cpu_steps if platform == "cpu" else GRID.gpu_steps)
+        for net in self.chosen.nets:
+            for batch_size in self._batch_sizes(net):
+                for dtype in self.chosen.dtypes:
+                    config = step_config(net, batch_size, dtype)
+                    for phase in self.chosen.phases:
+                        self._case(
+                            "step",
+                            [
+                                Spec("step", name, configure(name, config), phase, steps, self.chosen.warmup, platform)
+                                for name in contestants
+                            ],
+                            self.chosen.peer or (TORCH[0] if TORCH[0] in contestants else FLAX),
+                        )
+
+    def _batch_sizes(self, net: Net) -> tuple[int, ...]:
+        imagenet = step_config(net, 1, "float32").model.family == "imagenet"
+        if self.chosen.batch_sizes:
+            return self.chosen.batch_sizes
+        if self.chosen.all:
+            return GRID.imagenet_batch_sizes if imagenet else GRID.cifar_batch_sizes
+        return (GRID.imagenet_batch_size if imagenet else GRID.cifar_batch_size,)
+
+    def _limits(self) -> str:
+        """Measures the device's limits; returns JAX's platform, "cpu" or "gpu"."""
+        platform = ""
+        for library in [limits.JAX] + [limits.TORCH] * self.torch:
+            for i, dtype in enumerate(self.chosen.dtypes):
+                config = step_config("resnet-20", GRID.cifar_batch_size, dtype)
+                whats = (limits.MATMUL, limits.COPY) if i == 0 else (limits.MATMUL,)
+                _tell(f"limits of the device, {dtype}, by {library}")
+                names = [f"{what}, {library}" for what in whats]
+                specs = [Spec("limit", name, config, warmup=self.chosen.warmup, platform=platform) for name in names]
+                outcomes = race(specs, self.chosen.repeats, _tell)
+                self._note(outcomes)
+                self.record["limits"] += table.limits(outcomes, dtype)
+            platform = "cpu" if self.record["environment"].get("platform", "cpu") == "cpu" else "gpu"
+        return platform
+
+    def _compiling(self) -> None:
+        wanted = self.chosen.contestants or default_contestants("compile")
+        contestants = [name for name in wanted if not name.startswith(TORCH)]
+        for net in self.chosen.depth_nets:
+            for dtype in self.chosen.dtypes:
+                config = step_config(net, self._batch_sizes(net)[0], dtype)
+                specs = [Spec("compile", name, configure(name, config)) for name in contestants]
+                self._case("compile", specs, self.chosen.peer or FLAX)
+
+    def _epochs(self) -> None:
+        named = experiments()
+        configs: list[ExperimentConfig] = [named["digits-resnet"]]
+        if self.chosen.data_path is not None:
+            configs.append(override(named["folder-resnet"], {"data.path": str(self.chosen.data_path)}))
+        for config in configs:
+            specs = [
+                Spec("loop", name, override(config, {"data.placement": placement}), warmup=self.chosen.warmup)
+                for name, placement in [(STEP_ALONE, "device"), *((name, place) for place, name in PLACEMENTS.items())]
+            ]
+            self._case("epoch", specs, STEP_ALONE)
+
+    def _case(self, what: What, specs: list[Spec], peer: str) -> None:
+        case = specs[0].config
+        _tell(f"{what}: resnet-{case.model.depth}, batch {case.train.batch_size}, {case.model.dtype}, {specs[0].phase}")
+        repeats = self.chosen.compile_repeats if what == "compile" else self.chosen.repeats
+        outcomes = race(specs, repeats, _tell)
+        self._note(outcomes)
+        compared = next((outcome for outcome in outcomes if outcome.contestant == peer), None)
+        self.record["results"] += [
+            table.result(what, spec, outcome, compared, self.record["limits"])
+            for spec, outcome in zip(specs, outcomes, strict=True)
+        ]
+        if self.chosen.out is not None:
+            write_atomically(self.chosen.out, json.dumps(self.record, indent=1) + "\n")
+
+    def _note(self, outcomes: list[Outcome]) -> None:
+        """Keeps what the processes said of the machine, once: all are on it."""
+        for outcome in outcomes:
+            self.record["environment"] = self.record["environment"] or outcome.environment
+            if "torch" in outcome.facts and self.record["environment"]:
+                self.record["environment"]["versions"]["torch"] = outcome.facts["torch"]
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    cli.run_main(main)

@@ -1,0 +1,126 @@
+"""The limits of a device, measured, and what a step asks of it, by formula.
+
+Matrix products: C = A B of two square matrices, in the dtype of the step; n^3 multiply-adds.
+Memory: x <- x + 1 in place, over an array far larger than any cache; it is read once and written once.
+Each is measured by JAX and, where it is there, by PyTorch; the limit is the faster of the two.
+
+With B images, b bytes to a number, P parameters of 4 bytes and K numbers of each image kept for the backward pass
+(resnet_jax/models/summary.py: the inputs of every convolution and every BN), a step asks for
+
+    multiply-adds   eval: M B, with M of one image's forward pass; train: 3 M B, since each product of the forward pass
+                    has two of its size in the backward pass, for the gradients of input and of weights
+    bytes           eval: 2 b B K + 4 P. Each layer reads its input, which some layer has written.
+                    train: 5 b B K + 28 P. The backward pass reads each input again, and writes and reads its gradient;
+                    parameters are read in both passes, gradients written and read, velocities and parameters updated.
+
+The bytes are those of a step that passes over memory once for each layer and pass. BN alone passes over its input
+twice, for the mean and the variance; a compiler that joins layers passes over it less.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.benchmark.spec import INPUTS, Spec
+from resnet_jax.config import ExperimentConfig
+from resnet_jax.models import summary
+
+MATMUL, COPY = "matrix product", "memory"
+JAX, TORCH = "jax", "torch"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of what is measured; large enough that a larger one is no faster."""
+
+    matrix: tuple[tuple[str, int], ...] = (("cpu", 2048), ("gpu", 8192))
+    """Rows of the square matrices, by platform."""
+    array_bytes: int = 2**28
+    """Of the array that is passed over: 256 MiB, of float32."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a step asks of its device."""
+
+    multiply_adds: int
+    bytes: int
+
+
+def asked(config: ExperimentConfig, phase: str) -> Asked:
+    """By the formulas above."""
+    shape = INPUTS.image_shape(config.model.family)
+    products = summary.total(config.model, shape).multiply_adds * config.train.batch_size
+    memory = summary.memory(config, shape)
+    if phase == "eval":
+        return Asked(products, 2 * memory.activations + memory.parameters)
+    return Asked(3 * products, 5 * memory.activations + 7 * memory.parameters)
+
+
+class Limit:
+    """A contestant whose step is a matrix product or a pass over memory."""
+
+    def __init__(self, spec: Spec, sizes: Sizes = Sizes()) -> None:
+        what, library = spec.contestant.rsplit(", ", 1)
+        self.steps, dtype = spec.steps, spec.config.model.dtype
+        operation = _of_jax if library == JAX else _of_torch
+        self._run, platform = operation(what, dtype, sizes, spec)
+        n = dict(sizes.matrix)[platform]
+        self.amount = n**3 if what == MATMUL else 2 * sizes.array_bytes
+
+    def run(self) -> float:
+        """See Contestant."""
+        self._run()
+        return 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """Multiply-adds, or bytes, of one step."""
+        return {"amount": self.amount}
+
+
+def _of_jax(what: str, dtype: str, sizes: Sizes, spec: Spec) -> tuple[Callable[[], None], str]:
+    import jax
+    import jax.numpy as jnp
+
+    platform = "cpu" if jax.default_backend() == "cpu" else "gpu"
+    if what == MATMUL:
+        n = dict(sizes.matrix)[platform]
+        a = jnp.ones((n, n), jnp.dtype(dtype))
+        product = jax.jit(jnp.dot)
+
+        def multiply() -> None:
+            for _ in range(spec.steps):
+                c = product(a, a)
+            c.block_until_ready()
+
+        return multiply, platform
+    # Donated: a new array would cost a CPU the faults of its fresh pages, which is another limit.
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+    held = [jnp.zeros(sizes.array_bytes // 4, jnp.float32)]
+
+    def touch() -> None:
+        for _ in range(spec.steps):
+            held[0] = add(held[0])
+        held[0].block_until_ready()
+
+    return touch, platform
+
+
+def _of_torch(what: str, dtype: str, sizes: Sizes, spec: Spec) -> tuple[Callable[[], None], str]:
+    torch: Any = importlib.import_module("torch")
+    torch.backends.cuda.matmul.allow_tf32 = True
+    platform = spec.platform or "cpu"
+    device = torch.device("cuda" if platform == "gpu" else "cpu")
+    n = dict(sizes.matrix)[platform]
+    a = torch.ones((n, n), dtype=getattr(torch, dtype), device=device)
+    x = torch.zeros(sizes.array_bytes // 4, device=device)
+
+    def run() -> None:
+        for _ in range(spec.steps):
+            out = torch.mm(a, a) if what == MATMUL else x.add_(1)
+        out[0].max().item()  # which waits for the device
+
+    return run, platform

@@ -1,0 +1,152 @@
+"""What one contestant is told to do, as plain data: it goes to the contestant's process as JSON."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from resnet_jax.config import (
+    DataConfig,
+    ExperimentConfig,
+    ModelConfig,
+    OptimConfig,
+    TrainConfig,
+    from_dict,
+    nearest,
+    override,
+    to_dict,
+)
+from resnet_jax.errors import UserError
+
+Net = Literal["resnet-8", "resnet-20", "resnet-56", "resnet-110", "resnet-302", "resnet-1202", "resnet-50"]
+Phase = Literal["train", "eval"]
+Dtype = Literal["float32", "bfloat16"]
+Task = Literal["step", "compile", "loop", "limit"]
+
+OURS, FLAX, TORCH = "resnet_jax", "flax", ("torch-eager", "torch-compiled")
+LARGE_PAGES = "+large-pages"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Of the synthetic batches that steps are timed on, by family. Only shapes matter to a time."""
+
+    image_size: tuple[tuple[str, int], ...] = (("cifar", 32), ("imagenet", 224))
+    classes: tuple[tuple[str, int], ...] = (("cifar", 10), ("imagenet", 1000))
+    channels: int = 3
+    seed: int = 0
+    learning_rate: float = 0.01
+    """Low: a net that diverges on one batch of noise would be timed on numbers that are none."""
+
+    def image_shape(self, family: str) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        size = dict(self.image_size)[family]
+        return size, size, self.channels
+
+
+INPUTS = Inputs()
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One contestant in one case."""
+
+    task: Task
+    contestant: str
+    """ "resnet_jax", "flax", "torch-eager" or "torch-compiled"; "resnet_jax:FIELD=VALUE,..." changes our configuration,
+    and "+large-pages" after a peer's name gives it the setting of malloc that our own commands give themselves. Of a
+    limit: what is measured, and by whom. Of a loop: what it includes."""
+    config: ExperimentConfig
+    phase: Phase = "train"
+    steps: int = 1
+    """That are timed together; in a loop, those of an epoch are."""
+    warmup: int = 2
+    """Rounds of `steps` before the first that counts."""
+    platform: str = ""
+    """ "cpu" or "gpu": where PyTorch shall compute, since JAX does; "": wherever."""
+
+    @property
+    def name(self) -> str:
+        """The contestant, without its settings."""
+        return self.contestant.removesuffix(LARGE_PAGES).split(":")[0]
+
+    @property
+    def large_pages(self) -> bool:
+        """Whether its process asks malloc for large pages: our commands always do."""
+        return self.task == "loop" or self.name == OURS or self.contestant.endswith(LARGE_PAGES)
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps({**dataclasses.asdict(self), "config": to_dict(self.config)})
+
+    @staticmethod
+    def from_json(line: str) -> Spec:
+        """The spec that `to_json` gave."""
+        values = json.loads(line)
+        return Spec(**{**values, "config": from_dict(values["config"])})
+
+
+def step_config(net: Net, batch_size: int, dtype: Dtype) -> ExperimentConfig:
+    """What every contestant computes: the paper's net and recipe, with what peers do not have left out.
+
+    BN is over the whole batch (the papers' groups are ours alone), and nothing is augmented.
+
+    Raises:
+      UserError: a batch size that is none.
+    """
+    depth = int(net.removeprefix("resnet-"))
+    # 50 is 6n+2 too, but "ResNet-50" is the ImageNet net, with projections where the shape changes (2015, Table 1).
+    family: Literal["cifar", "imagenet"] = "imagenet" if net == "resnet-50" else "cifar"
+    return ExperimentConfig(
+        model=ModelConfig(
+            family=family,
+            depth=depth,
+            shortcut="B" if family == "imagenet" else "A",
+            num_classes=dict(INPUTS.classes)[family],
+            dtype=dtype,
+        ),
+        data=DataConfig(placement="device"),
+        optim=OptimConfig(learning_rate=INPUTS.learning_rate),
+        train=TrainConfig(batch_size=batch_size, eval_batch_size=batch_size),
+    )
+
+
+def configure(contestant: str, config: ExperimentConfig) -> ExperimentConfig:
+    """`config` as the contestant's name changes it: only ours may.
+
+    Raises:
+      UserError: an unknown contestant, or changes that are none.
+    """
+    name, colon, changes = contestant.removesuffix(LARGE_PAGES).partition(":")
+    legal = [OURS, FLAX, *TORCH]
+    if name not in legal:
+        raise UserError(f"contestants: got {contestant!r}; {nearest(name, legal)}")
+    if name == OURS and contestant.endswith(LARGE_PAGES):
+        raise UserError(f"contestants: got {contestant!r}; {OURS} has large pages without being asked.")
+    if not colon:
+        return config
+    if name != OURS:
+        raise UserError(f"contestants: got {contestant!r}; legal: changed fields for {OURS} alone, not for {name}.")
+    pairs = [change.partition("=") for change in changes.split(",")]
+    if not all(field and equals for field, equals, _ in pairs):
+        raise UserError(f"contestants: got {contestant!r}; legal: {OURS}:FIELD=VALUE, more of them after commas.")
+    return override(config, {field: _literal(value) for field, _, value in pairs})
+
+
+def default_contestants(task: Task) -> tuple[str, ...]:
+    """Who competes where the command line does not say; in compiling, each way of ours to write the blocks down."""
+    if task == "step":
+        return (OURS, FLAX, *TORCH, f"{TORCH[0]}{LARGE_PAGES}")
+    hints = {field.name: field.type for field in dataclasses.fields(ModelConfig)}
+    ways = ("unrolled", "scanned") if "blocks" in hints else ()
+    return (*(f"{OURS}:model.blocks={way}" for way in ways), FLAX) if ways else (OURS, FLAX)
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,28 @@
+"""The benchmark's PyTorch contestant takes our steps: the same losses from the same values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiments.benchmark.contestants import Ours, Torch
+from experiments.benchmark.spec import step_config
+from tests.parity.convert import flatten, to_torch
+
+STEPS = 3
+CONFIG = step_config("resnet-8", 4, "float32")
+
+
+def test_the_torch_contestant_takes_our_steps() -> None:
+    ours, peer = Ours(CONFIG, "train", steps=1), Torch(CONFIG, "train", steps=1, compiled=False, gpu=False)
+    start = flatten(ours.setup.initial.params, ours.setup.initial.batch_stats)
+    peer.net.load_state_dict(to_torch(start), strict=True)
+    losses = [(peer.run(), ours.run()) for _ in range(STEPS)]
+    np.testing.assert_allclose(*np.transpose(losses), rtol=1e-4)
+    assert len({loss for _, loss in losses}) == STEPS  # it learns: equal ones would say nothing
+
+
+def test_in_eval_mode_too() -> None:
+    ours, peer = Ours(CONFIG, "eval", steps=1), Torch(CONFIG, "eval", steps=1, compiled=False, gpu=False)
+    peer.net.load_state_dict(to_torch(flatten(ours.setup.initial.params, ours.setup.initial.batch_stats)), strict=True)
+    assert peer.run() == pytest.approx(ours.run(), rel=1e-5)
