@@ -92,7 +92,7 @@ class Ours:
         test = Split(np.tile(split.images, (steps, 1, 1, 1)), np.tile(split.labels, steps))
         names = tuple(map(str, range(config.model.num_classes or 0)))
         self.setup = prepare(config, dataset=Dataset("noise", split, test, names))
-        self.state = self.setup.devices.replicate_state(self.setup.initial)
+        self.state = self.setup.put(self.setup.initial)
         self.batch = Batch(np.arange(len(split), dtype=np.int32), np.zeros(len(split), np.int32))
         self.phase, self.steps = phase, steps
 
@@ -131,7 +131,7 @@ class Loop:
         from resnet_jax.training.setup import prepare
 
         self.setup = prepare(config, dataset=load(config.data))
-        self.state = self.setup.devices.replicate_state(self.setup.initial)
+        self.state = self.setup.put(self.setup.initial)
         examples, batch_size = len(self.setup.dataset.train), config.train.batch_size
         self.batches = training_batches(seed=config.seed, examples=examples, batch_size=batch_size, first_step=0)
         self.first = next(self.batches)

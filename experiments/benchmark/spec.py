@@ -137,12 +137,10 @@ def configure(contestant: str, config: ExperimentConfig) -> ExperimentConfig:
 
 
 def default_contestants(task: Task) -> tuple[str, ...]:
-    """Who competes where the command line does not say; in compiling, each way of ours to write the blocks down."""
+    """Who competes where the command line does not say; in compiling, each way of ours to write stages down."""
     if task == "step":
         return (OURS, FLAX, *TORCH, f"{TORCH[0]}{LARGE_PAGES}")
-    hints = {field.name: field.type for field in dataclasses.fields(ModelConfig)}
-    ways = ("unrolled", "scanned") if "blocks" in hints else ()
-    return (*(f"{OURS}:model.blocks={way}" for way in ways), FLAX) if ways else (OURS, FLAX)
+    return f"{OURS}:model.stages=unrolled", f"{OURS}:model.stages=scanned", FLAX
 
 
 def _literal(text: str) -> Any:
