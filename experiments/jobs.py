@@ -1,7 +1,9 @@
-"""A sweep in several processes of this machine, each on its own share of the CPU cores.
+"""A sweep in several processes of this machine, each on its own share of the CPU cores and, where there are any, a GPU.
 
 Small nets leave most of a core idle when one process has them all: two runs side by side on one core each finish sooner
 than one after the other on both. The processes need no plan: each takes the next run that nobody has claimed.
+
+Nothing here imports JAX: the process that deals out would take a GPU of its own.
 """
 
 from __future__ import annotations
@@ -10,32 +12,96 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 CORES = "RESNET_JAX_CORES"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+# Of a GPU's memory, what the processes on it may reserve together; JAX's own choice for one alone is 0.75.
+RESERVED = 0.9
 
 
-def shares(cores: Sequence[int], jobs: int) -> list[list[int]]:
-    """`cores` dealt out to `jobs` processes; where there are fewer cores than processes, each gets all."""
-    return [list(cores[i::jobs]) or list(cores) for i in range(jobs)]
+@dataclass(frozen=True)
+class Share:
+    """What one process of a sweep has."""
+
+    cores: tuple[int, ...]
+    """Of the CPU, by number; none where the system does not tell."""
+    gpu: str | None = None
+    """As CUDA names it: a number or a UUID."""
+    sharers: int = 1
+    """Processes on that GPU, this one included."""
+
+    def environment(self, before: Mapping[str, str]) -> dict[str, str]:
+        """The environment of the process: `before`, which says what else JAX is to know, with this share in it."""
+        told = {CORES: ",".join(map(str, self.cores))}
+        if self.gpu is not None:
+            told[VISIBLE] = self.gpu
+            if self.sharers > 1 and MEMORY not in before:
+                told[MEMORY] = f"{RESERVED / self.sharers:.3f}"
+        return {**before, **told}
 
 
-def run(words: Sequence[str], jobs: int) -> list[int]:
-    """Runs `python -m words` as `jobs` processes, prints their lines with their numbers, and returns their statuses.
+def deal(jobs: int, cores: Sequence[int], gpus: Sequence[str] = ()) -> list[Share]:
+    """The cores and GPUs of a machine dealt out to `jobs` processes, in turn.
+
+    Where there are fewer cores than processes, each gets all of them; where there are fewer GPUs, processes share.
+    """
+    seats = [gpus[i % len(gpus)] if gpus else None for i in range(jobs)]
+    return [
+        Share(tuple(cores[i::jobs]) or tuple(cores), gpu, seats.count(gpu) if gpu else 1) for i, gpu in enumerate(seats)
+    ]
+
+
+def describe(shares: Sequence[Share]) -> str:
+    """What each process has, in a sentence."""
+    used = {share.gpu for share in shares} - {None}
+    if not used:
+        return f"{len(shares)} processes, each on its share of the CPU cores."
+    most = max(share.sharers for share in shares)
+    how = f"up to {most} share one and its memory" if most > 1 else "one each"
+    return f"{len(shares)} processes on {len(used)} GPU{'s' * (len(used) > 1)}, {how}."
+
+
+def cores() -> list[int]:
+    """The CPU cores that this process may use; none where the system does not tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def gpus(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> list[str]:
+    """The NVIDIA GPUs that JAX may use in this environment, as CUDA_VISIBLE_DEVICES names them.
+
+    A JAX installed for CPUs alone leaves them idle: JAX_PLATFORMS=cpu says so here too.
+
+    Args:
+      environment: its JAX_PLATFORMS and CUDA_VISIBLE_DEVICES count, in which CUDA ignores what follows a -1.
+      devices: where the system keeps its device files, of which each GPU has one, nvidia0, nvidia1, ...
+    """
+    platforms = environment.get("JAX_PLATFORMS", "").split(",")
+    if platforms != [""] and not {"cuda", "gpu"} & set(platforms):
+        return []
+    if VISIBLE not in environment:
+        return [str(number) for number, _ in enumerate(devices.glob("nvidia[0-9]*"))]
+    listed = [name.strip() for name in environment[VISIBLE].split(",")]
+    return listed[: next((i for i, name in enumerate(listed) if name in ("", "-1")), len(listed))]
+
+
+def run(words: Sequence[str], shares: Sequence[Share]) -> list[int]:
+    """Runs `python -m words` in a process for each share, prints their lines with their numbers; their statuses.
 
     Ctrl-C reaches them as well as this process: each keeps its checkpoint and ends, and then this one does.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     processes, readers = [], []
-    for number, share in enumerate(shares(cores, jobs), start=1):
-        environment = {**os.environ, CORES: ",".join(map(str, share))}
+    for number, share in enumerate(shares, start=1):
         process = subprocess.Popen(
             [sys.executable, "-m", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=environment,
+            env=share.environment(os.environ),
         )
         assert process.stdout is not None
         reader = threading.Thread(target=_repeat, args=(process.stdout, number))
@@ -65,6 +131,7 @@ def claim_cores() -> bool:
 
 
 def _repeat(lines: IO[str], number: int) -> None:
-    for line in lines:
-        if line.strip():
-            print(f"[{number}] {line}", end="", flush=True)
+    with lines:
+        for line in lines:
+            if line.strip():
+                print(f"[{number}] {line}", end="", flush=True)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -38,8 +38,9 @@ class Sweep:
     """Seeds, each of which runs every variant; they take the place of `--seed`."""
     shard: str = "1/1"
     """i/n: the i-th of n parts of the runs, for n machines or processes."""
-    jobs: int = 1
-    """Processes, each on its share of the CPU cores and one run at a time, the longest runs first."""
+    jobs: int | Literal["auto"] = 1
+    """Processes, one run at a time each, the longest runs first; each has its share of the CPU cores and sees one GPU,
+    where there are any. "auto": one for each GPU, or for each core where there is none."""
     dry_run: bool = False
     """List the runs and what is missing; run nothing."""
 
@@ -53,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     chosen = tyro.cli(Sweep, default=default, args=options, prog=program, description=__doc__)
     study = dataclasses.replace(known[name], base=chosen.config)
     _check(chosen, known[name])
+    shares = _shares(chosen)
     part, parts = parse_shard(chosen.shard)
     runs = dict(list(study.runs(chosen.seeds).items())[part - 1 :: parts])
     folder = chosen.runs / study.name
@@ -67,11 +69,12 @@ def main(argv: list[str] | None = None) -> int:
     show(runs, folder, f"{study.name}, part {part} of {parts}" if parts > 1 else study.name, console)
     if chosen.dry_run:
         return cli.OK
-    if chosen.jobs == 1:
+    if len(shares) == 1:
         failed, busy = _run_missing(runs, folder, chosen.runs, console)
     else:
+        console.print(jobs.describe(shares), highlight=False)
         # The same command in each process, which finds itself told its cores.
-        statuses = jobs.run(["experiments.sweep", name, *options], chosen.jobs)
+        statuses = jobs.run(["experiments.sweep", name, *options], shares)
         failed, busy = sum(status != cli.OK for status in statuses), 0
     done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
     rest = f", {busy} in other hands" * bool(busy) + f", {failed} failed" * bool(failed)
@@ -83,8 +86,6 @@ def main(argv: list[str] | None = None) -> int:
 def _check(chosen: Sweep, study: Study) -> None:
     if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
         raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more whole numbers, each once.")
-    if chosen.jobs < 1:
-        raise UserError(f"jobs: got {chosen.jobs}; legal: a whole number above 0.")
     # What the command line changes and every variant changes back would be lost without a word.
     before, asked = flatten(to_dict(study.base)), flatten(to_dict(chosen.config))
     varied = {"seed", *(name for changes in study.variants for name in changes)}
@@ -92,6 +93,19 @@ def _check(chosen: Sweep, study: Study) -> None:
         if before[name] != asked[name]:
             how = "--seeds" if name == "seed" else "experiments.train, for one run"
             raise UserError(f"{name}: got {asked[name]!r}, but {study.name} varies it itself; use {how}.")
+
+
+def _shares(chosen: Sweep) -> list[jobs.Share]:
+    """What each process of this sweep has of the machine."""
+    cores, gpus, number = jobs.cores(), jobs.gpus(), chosen.jobs
+    if number == "auto":
+        number = len(gpus or cores) or 1
+    if number < 1:
+        raise UserError(f"jobs: got {number}; legal: a whole number above 0, or 'auto'.")
+    each = chosen.config.parallel.devices
+    if gpus and number > 1 and each > 1:
+        raise UserError(f"jobs: got {chosen.jobs}; legal: 1 with parallel.devices={each}, for a job sees one GPU.")
+    return jobs.deal(number, cores, gpus)
 
 
 def _run_missing(

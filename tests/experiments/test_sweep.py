@@ -11,7 +11,6 @@ import pytest
 
 from experiments import sweep
 from experiments.configs import experiments, studies
-from experiments.jobs import shares
 from experiments.study import Study, grid, variant_name
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
@@ -182,9 +181,25 @@ def test_ctrl_c_while_a_run_ends_stops_the_sweep(
     assert read_record(tmp_path / "tiny" / ALL[0] / "record.json").status == "finished"
 
 
-@pytest.mark.parametrize(
-    ("cores", "jobs", "dealt"),
-    [([0, 1], 2, [[0], [1]]), ([0, 1, 2, 3, 4], 2, [[0, 2, 4], [1, 3]]), ([7], 2, [[7], [7]]), ([], 2, [[], []])],
-)
-def test_cores_are_dealt_out(cores: list[int], jobs: int, dealt: list[list[int]]) -> None:
-    assert shares(cores, jobs) == dealt
+def test_an_impossible_number_of_jobs(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="jobs: got 0; legal: a whole number above 0, or 'auto'"):
+        sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", "0"])
+    monkeypatch.setattr("experiments.jobs.gpus", lambda: ["0", "1"])
+    with pytest.raises(UserError, match=r"legal: 1 with parallel\.devices=2, for a job sees one GPU"):
+        sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", "auto", "--parallel.devices=2"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("gpus", "processes"), [([], 3), (["0", "1"], 2), (["5"], 1)])
+def test_as_many_jobs_as_there_are_gpus_or_cores(
+    gpus: list[str], processes: int, study: Study, ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr("experiments.jobs.gpus", lambda: gpus)
+    monkeypatch.setattr("experiments.jobs.cores", lambda: [0, 1, 2])
+    monkeypatch.setattr("experiments.jobs.run", lambda words, shares: started.extend(shares) or [0] * len(shares))
+    monkeypatch.setattr(sweep, "_run_missing", lambda *rest: (started.append("here"), (0, 0))[1])
+    assert sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", "auto"]) == 0
+    assert [share if share == "here" else share.gpu for share in started] == (
+        ["here"] if processes == 1 else gpus or [None] * 3
+    )
