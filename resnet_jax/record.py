@@ -113,11 +113,13 @@ class Sitting:
     device: str
     cpu_cores: int
     code: str
+    together: int = 1
+    """Runs that were stepped together, this one included: seeds of one net."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall-clock seconds, over all sittings of an interrupted run."""
+    """Wall-clock seconds, over all sittings of an interrupted run; of runs stepped together, each has its share."""
 
     total_s: float
     compile_s: float

@@ -42,6 +42,13 @@ def identity(config: ExperimentConfig) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in config.operational}
 
 
+def steps_in(directory: Path) -> list[int]:
+    """The steps of the checkpoints in a folder, which need not exist, rising."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in directory.iterdir() if entry.name.isdecimal())
+
+
 class _Damaged(Exception):
     """A checkpoint is not what was written; the message says in what."""
 
@@ -161,9 +168,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints there are, rising."""
-        if not self._directory.is_dir():
-            return []
-        return sorted(int(entry.name) for entry in self._directory.iterdir() if entry.name.isdecimal())
+        return steps_in(self._directory)
 
     def close(self) -> None:
         """Ends the writer, once it has written."""

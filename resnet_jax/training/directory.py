@@ -49,7 +49,7 @@ class RunDirectory:
           Busy: another process has claimed it.
           OSError: it cannot be made or written.
         """
-        self.path, self._config, self._fresh = path, config, False
+        self.path, self.config, self._fresh = path, config, False
         path.mkdir(parents=True, exist_ok=True)
         self._lock: IO[str] = open(path / LOCK_FILE, "w")  # noqa: SIM115  # held until __exit__
         try:
@@ -95,6 +95,10 @@ class RunDirectory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Ends the claim; nothing may be written after it."""
         self._lock.close()
 
     def abandon(self) -> None:
@@ -114,7 +118,7 @@ class RunDirectory:
         """The record, where the run has finished."""
         file = self.path / RECORD_FILE
         record = read_record(file) if file.exists() else None
-        others = differences(record.config, self._config) if record is not None else []
+        others = differences(record.config, self.config) if record is not None else []
         if others:
             raise UserError(f"{file}: a record of another configuration ({'; '.join(others)}: there, asked for).")
         return record

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from resnet_jax.config import ExperimentConfig, ModelConfig
@@ -36,14 +37,20 @@ COLUMNS = 80  # of a terminal
 
 @dataclass
 class Setup:
-    """A run, ready to be stepped. States are the devices' own: `put` places one, `fetch` brings it to the host."""
+    """A run, ready to be stepped, or runs that differ in the seed alone, ready to be stepped together.
+
+    States are the devices' own: `put` places one, `fetch` brings it to the host. That of several runs is theirs joined,
+    each leaf [S, ...]; on the host they are always apart.
+    """
 
     config: ExperimentConfig
-    """With the number of classes resolved."""
+    """With the number of classes resolved; of several runs, the first's."""
+    seeds: tuple[int, ...]
+    """One for each run."""
     dataset: Dataset
     devices: Devices
-    initial: TrainState
-    """Before the first step, on the host."""
+    initials: tuple[TrainState, ...]
+    """Of each run before the first step, on the host."""
     compile_s: float
     place: str
     """For people: where the images are."""
@@ -54,22 +61,43 @@ class Setup:
     _train: jax.stages.Compiled
     _eval: jax.stages.Compiled
 
-    def put(self, state: TrainState) -> TrainState:
-        """A host's state on the devices. Blocks have a name each on the host; here they may be stacked for a scan."""
-        placed: TrainState = self.devices.replicate_state(self.to_layout(state))
+    @property
+    def initial(self) -> TrainState:
+        """Of the first run, or the only one."""
+        return self.initials[0]
+
+    def put(self, *states: TrainState) -> TrainState:
+        """The host's states of all runs, on the devices as one; there, blocks may be stacked for a scan."""
+        placed: TrainState = self.devices.replicate_state(_joined([self.to_layout(state) for state in states]))
         return placed
 
     def fetch(self, state: TrainState) -> TrainState:
-        """A state of the devices, as NumPy arrays on the host, block by block; waits for it."""
-        host: TrainState = self.devices.fetch(state)
-        return unstack(host, self.config.model) if self.model.scanned else host
+        """What `fetch_each` gives for the only run."""
+        (host,) = self.fetch_each(state)
+        return host
+
+    def fetch_each(self, state: TrainState) -> tuple[TrainState, ...]:
+        """Each run's state, from the devices' own, as NumPy arrays on the host, block by block; waits for it."""
+        hosts = self.each(state)
+        return tuple(unstack(host, self.config.model) for host in hosts) if self.model.scanned else hosts
 
     def to_layout(self, tree: Any) -> Any:
         """A host's tree of variables as `model` takes it."""
         return stack(tree, self.config.model) if self.model.scanned else tree
 
-    def train(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
-        """Dispatches one train step; `state` is gone after the call. Nothing waits for the device."""
+    def each(self, result: Any) -> tuple[Any, ...]:
+        """What a step gave (a state, a report, sums) as one for each run, on the host; waits for it."""
+        host = self.devices.fetch(result)
+        if len(self.seeds) == 1:
+            return (host,)
+        return tuple(jax.tree.map(lambda x, i=i: x[i], host) for i in range(len(self.seeds)))
+
+    def train(self, state: TrainState, *batches: Batch) -> tuple[TrainState, StepReport]:
+        """Dispatches one train step, with each run's batch; `state` is gone after the call.
+
+        Nothing waits for the device. The report is the devices' own too; `each` brings it to the host.
+        """
+        batch = Batch(_joined([b.index for b in batches]), _joined([b.epoch for b in batches]))
         on_devices = self.devices.shard(self._feed.train(batch))
         new, report = self._train(state, on_devices, self._key, *self._feed.fixed)
         return new, report
@@ -101,23 +129,33 @@ class Setup:
         return "\n".join(f"  {name:11}  {value}"[:COLUMNS] for name, value in rows.items())
 
     def evaluate(self, state: TrainState, split: str) -> Totals:
-        """Loss and error on all of a split ("train", "validation", "test"), in eval mode, every example once.
+        """What `evaluate_each` gives for the only run."""
+        (totals,) = self.evaluate_each(state, split)
+        return totals
+
+    def evaluate_each(self, state: TrainState, split: str) -> tuple[Totals, ...]:
+        """Loss and error of each run on a whole split ("train", "validation", "test"), in eval mode, each example once.
 
         Raises:
           Miscounted: some example did not count once, by the positions sent or by the devices' own sum of weights.
         """
         size = len(getattr(self.dataset, split))
         pending: deque[Sums] = deque()
-        totals, tally = Totals(), Tally(split, size)
+        totals, tally = tuple(Totals() for _ in self.seeds), Tally(split, size)
+
+        def add(leave: int) -> None:
+            while len(pending) > leave:
+                for total, sums in zip(totals, self.each(pending.popleft()), strict=True):
+                    total.add(sums)
+
         for index, weight in eval_batches(size, self.config.train.eval_batch_size, self.devices.count):
             on_devices = self.devices.shard(self._feed.evaluate(split, index, weight))
             pending.append(self._eval(state, on_devices, *self._feed.fixed))
             tally.add(index, weight)
-            if len(pending) > STEPS_AHEAD:
-                totals.add(self.devices.fetch(pending.popleft()))
-        for sums in pending:
-            totals.add(self.devices.fetch(sums))
-        tally.check(totals)
+            add(STEPS_AHEAD)
+        add(0)
+        for total in totals:
+            tally.check(total)
         return totals
 
 
@@ -140,6 +178,11 @@ def scans(config: ModelConfig) -> bool:
     return config.stages == "scanned" or (config.stages == "auto" and config.depth > UNROLLED_DEPTH)
 
 
+def can_go_together(config: ExperimentConfig) -> bool:
+    """Whether runs like this one can be stepped together: only where a step has one device, under jit."""
+    return config.parallel.mode == "jit" and config.parallel.devices == 1
+
+
 def run_keys(seed: int) -> tuple[Array, Array]:
     """The keys of a run, by purpose: of the initial values, and of the augmentation."""
     initial, augmentation = jax.random.split(jax.random.key(seed))
@@ -158,7 +201,10 @@ def check_machine(config: ExperimentConfig) -> Devices:
 
 
 def prepare(
-    config: ExperimentConfig, tell: Callable[[str], None] = lambda text: None, dataset: Dataset | None = None
+    config: ExperimentConfig,
+    tell: Callable[[str], None] = lambda text: None,
+    dataset: Dataset | None = None,
+    seeds: tuple[int, ...] = (),
 ) -> Setup:
     """Loads the data, builds the net, places all on the devices and compiles the steps.
 
@@ -166,21 +212,27 @@ def prepare(
       config: of the run.
       tell: is told what is worth knowing about the data, a line at a time.
       dataset: that of `config.data`, where it is loaded already.
+      seeds: of runs to be stepped together, in the place of the configuration's own; one device, under jit.
 
     Raises:
       UserError: data missing or damaged, or what `check_machine` raises.
     """
     where = check_machine(config)
+    seeds = seeds or (config.seed,)
+    together = len(seeds) > 1
+    assert not together or can_go_together(config)
     if dataset is None:
         dataset = load(config.data, tell)
     config = dataclasses.replace(config, model=resolve(config.model, dataset))
     stats = normalization(dataset.train.images, config.data)
     source = feed(config.data, dataset, where)
 
-    init_key, augment_key = run_keys(config.seed)
+    init_keys, augment_keys = zip(*map(run_keys, seeds), strict=True)
     unrolled = build(config.model)
     optimizer = optim.sgd(config.optim)
-    initial = jax.device_get(state_lib.create(unrolled, optimizer, init_key, dataset.image_shape))
+    initials = tuple(
+        jax.device_get(state_lib.create(unrolled, optimizer, key, dataset.image_shape)) for key in init_keys
+    )
 
     model = unrolled.clone(scanned=scans(config.model))
     at_once = config.train.batch_size // config.train.accumulation
@@ -203,11 +255,15 @@ def prepare(
         batch = source.eval_batch(at, *fixed)
         return eval_step(state, batch, model=model, normalization=stats, axis_name=where.axis_name)
 
-    key = where.replicate(augment_key)
-    state = where.replicate_state(stack(initial, config.model) if model.scanned else initial)
+    same = (None,) * len(source.fixed)  # one copy of the images serves all
+    if together:
+        train, evaluate = jax.vmap(train, (0, 0, 0, *same)), jax.vmap(evaluate, (0, None, *same))
+    key = where.replicate(jnp.stack(augment_keys) if together else augment_keys[0])
+    layouts = [stack(initial, config.model) if model.scanned else initial for initial in initials]
+    state = where.replicate_state(_joined(layouts))
     # Compiled ahead of the loop, so a run cannot compile its step twice: a later call of another shape is an error.
     start = time.monotonic()
-    zeros = np.zeros(config.train.batch_size, np.int32)
+    zeros = _joined([np.zeros(config.train.batch_size, np.int32)] * len(seeds))
     at = where.shard(source.train(Batch(zeros, zeros)))
     compiled_train = where.compile(train, state, at, key, *source.fixed, donate_state=True)
     zeros = np.zeros(padded(config.train.eval_batch_size, where.count), np.int32)
@@ -215,9 +271,10 @@ def prepare(
     compiled_eval = where.compile(evaluate, state, at, *source.fixed, donate_state=False)
     return Setup(
         config=config,
+        seeds=seeds,
         dataset=dataset,
         devices=where,
-        initial=initial,
+        initials=initials,
         compile_s=time.monotonic() - start,
         place=source.place,
         model=model,
@@ -226,3 +283,8 @@ def prepare(
         _train=compiled_train,
         _eval=compiled_eval,
     )
+
+
+def _joined(trees: Sequence[Any]) -> Any:
+    """Host trees, one for each run, as one: leaves [S, ...]; the only one as it is."""
+    return trees[0] if len(trees) == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

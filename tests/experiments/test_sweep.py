@@ -168,13 +168,13 @@ def test_a_change_that_the_study_would_undo_is_refused(study: Study, tmp_path: P
 def test_ctrl_c_while_a_run_ends_stops_the_sweep(
     study: Study, ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original: Any = loop._Run._final
+    original: Any = loop._Sitting._finish
 
     def interrupted(self: Any, *arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
         return original(self, *arguments)
 
-    monkeypatch.setattr(loop._Run, "_final", interrupted)
+    monkeypatch.setattr(loop._Sitting, "_finish", interrupted)
     with pytest.raises(KeyboardInterrupt, match="had just finished"):
         sweep.main(["tiny", "--runs", str(tmp_path)])
     assert ran == ALL[:1]

@@ -169,7 +169,7 @@ def _lines(place: Path) -> Any:
 def test_the_loop_compiles_nothing_and_transfers_nothing_unasked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original: Any = loop._Run._train
+    original: Any = loop._Sitting._train
     seen: list[str] = []
 
     def guarded(self: Any, *arguments: Any) -> Any:
@@ -178,7 +178,7 @@ def test_the_loop_compiles_nothing_and_transfers_nothing_unasked(
         seen.extend(found)
         return final
 
-    monkeypatch.setattr(loop._Run, "_train", guarded)
+    monkeypatch.setattr(loop._Sitting, "_train", guarded)
     record = run(SMALL, tmp_path / "run", study="test")
     assert record.status == "finished"
     assert seen == []
