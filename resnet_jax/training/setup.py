@@ -32,6 +32,8 @@ Array = jax.Array
 STEPS_AHEAD = 16
 # Up to which depth "auto" writes stages out.
 UNROLLED_DEPTH = 200
+# Up to which depth "auto" trains seeds together on an accelerator; not measured there.
+TOGETHER_DEPTH = 110
 COLUMNS = 80  # of a terminal
 
 
@@ -181,6 +183,17 @@ def scans(config: ModelConfig) -> bool:
 def can_go_together(config: ExperimentConfig) -> bool:
     """Whether runs like this one can be stepped together: only where a step has one device, under jit."""
     return config.parallel.mode == "jit" and config.parallel.devices == 1
+
+
+def together_pays(config: ExperimentConfig) -> bool:
+    """Whether runs like this one, but for the seed, are trained sooner together than one after another, here.
+
+    On a CPU they are not: a step of one digits net keeps a core busy, and nets with kernels of their own are grouped
+    convolutions to XLA, which take it at least as long as one after another (docs/performance.md). Unmeasured: that an
+    accelerator, which small nets leave idle, gains by it, and up to which size.
+    """
+    small = config.model.family == "cifar" and config.model.depth <= TOGETHER_DEPTH
+    return jax.default_backend() != "cpu" and small
 
 
 def run_keys(seed: int) -> tuple[Array, Array]:
