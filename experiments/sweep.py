@@ -132,7 +132,7 @@ def _run_missing(
         missing = {folder / name: c for name, c in group.items() if state(folder / name, c) != "finished"}
         alone = dict(missing)
         if len(missing) > 1 and _side_by_side(together, missing):
-            alone = _run_together(missing, compiled, console)
+            alone = _run_together(missing, compiled)
         begun += len(group) - len(alone)
         for directory, config in alone.items():
             begun += 1
@@ -167,14 +167,11 @@ def _side_by_side(together: Together, runs: Mapping[Path, ExperimentConfig]) -> 
     return wanted and can_go_together(config)
 
 
-def _run_together(
-    runs: Mapping[Path, ExperimentConfig], compiled: Path, console: Console
-) -> dict[Path, ExperimentConfig]:
+def _run_together(runs: Mapping[Path, ExperimentConfig], compiled: Path) -> dict[Path, ExperimentConfig]:
     """Trains together those that stand at one step, then those at the next; what is left has to go alone."""
     left = dict(runs)
     with contextlib.suppress(UserError):  # Alone, each run tells what is wrong with it.
         while len(left) > 1:
-            console.print(f"\n{', '.join(directory.name for directory in left)}: together", highlight=False)
             records = train_together(left, study=next(iter(left)).parent.name, compiled=compiled)
             if not records:
                 break

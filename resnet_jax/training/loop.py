@@ -1,4 +1,8 @@
-"""`run(config, directory)`: from a configuration to a record, through any number of interruptions."""
+"""`run(config, directory)`: from a configuration to a record, through any number of interruptions.
+
+`run_together` does it for several seeds of one net at once. Only the state on the devices is theirs in common: on the
+host each run has its own directory, checkpoints, lines and record.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +114,9 @@ def run_together(
                 place.release()
         if len(chosen) < 2:
             return {}
-        records = _train(chosen, study, display or Silent(), stop)
+        display = display or Silent()
+        display.note(f"\n{', '.join(place.path.name for place in chosen)}: together")
+        records = _train(chosen, study, display, stop)
         return {place.path: record for place, record in zip(chosen, records, strict=True)}
 
 

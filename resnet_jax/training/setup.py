@@ -128,6 +128,8 @@ class Setup:
             "batch norm": f"{norm}, over {c.norm_batch} images",
             "computes in": f"{dtype}, parameters and statistics in {'float64' if dtype == 'float64' else 'float32'}",
         }
+        if len(self.seeds) > 1:
+            rows["seeds"] = f"{', '.join(map(str, self.seeds))}, together: each step is a step of all"
         return "\n".join(f"  {name:11}  {value}"[:COLUMNS] for name, value in rows.items())
 
     def evaluate(self, state: TrainState, split: str) -> Totals:
