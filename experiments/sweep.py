@@ -47,7 +47,7 @@ class Sweep:
     together: Together = "auto"
     """Train the seeds of a net side by side, in one step of the device for all; records, checkpoints and results are
     those of separate runs, but for rounding. "auto": not on a CPU, where it gains nothing; on a GPU or a TPU small nets
-    are (there nothing was measured yet)."""
+    are (nothing was measured there yet), if there are as many nets as processes."""
     dry_run: bool = False
     """List the runs and what is missing; run nothing."""
 
@@ -65,23 +65,26 @@ def main(argv: list[str] | None = None) -> int:
     part, parts = parse_shard(chosen.shard)
     runs = dict(list(study.runs(chosen.seeds).items())[part - 1 :: parts])
     folder = chosen.runs / study.name
+    together = chosen.together
+    if together == "auto" and len(seed_groups(runs)) < len(shares):
+        together = "no"  # rather than leave a process, and its GPU, without a run
     console = Console()
     if argv is None and not chosen.dry_run:
         cli.use_large_pages()
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
-        failed, _ = _run_missing(runs, folder, chosen.runs, console, chosen.together)
+        failed, _ = _run_missing(runs, folder, chosen.runs, console, together)
         return cli.BAD_INPUT if failed else cli.OK
     show(runs, folder, f"{study.name}, part {part} of {parts}" if parts > 1 else study.name, console)
     if chosen.dry_run:
         return cli.OK
     if len(shares) == 1:
-        failed, busy = _run_missing(runs, folder, chosen.runs, console, chosen.together)
+        failed, busy = _run_missing(runs, folder, chosen.runs, console, together)
     else:
         console.print(jobs.describe(shares), highlight=False)
         # The same command in each process, which finds itself told its cores.
-        statuses = jobs.run(["experiments.sweep", name, *options], shares)
+        statuses = jobs.run(["experiments.sweep", name, *options, "--together", together], shares)
         failed, busy = sum(status != cli.OK for status in statuses), 0
     done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
     rest = f", {busy} in other hands" * bool(busy) + f", {failed} failed" * bool(failed)

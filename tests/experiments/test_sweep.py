@@ -229,6 +229,16 @@ def test_on_a_cpu_seeds_go_one_after_another_unasked(
     assert ran == ALL
 
 
+@pytest.mark.parametrize(("processes", "passed_on"), [(2, "auto"), (3, "no")])
+def test_seeds_go_together_only_where_every_process_still_has_some(
+    processes: int, passed_on: str, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: list[str] = []
+    monkeypatch.setattr("experiments.jobs.run", lambda said, shares: words.extend(said) or [0] * len(shares))
+    assert sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", str(processes)]) == 0  # of two nets
+    assert words[-2:] == ["--together", passed_on]
+
+
 def test_runs_over_several_devices_do_not_go_together(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"together: got 'yes'; legal: .* parallel\.devices=2"):
         sweep.main(["tiny", "--runs", str(tmp_path), "--together", "yes", "--parallel.devices=2"])
