@@ -84,6 +84,7 @@ def equal_runs(ours: Path, theirs: Path, seed: int) -> None:
     assert {p.name for p in (ours / name).iterdir()} == {p.name for p in (theirs / name).iterdir()}
 
 
+@pytest.mark.slow  # the nets are compiled here, for all tests of this file
 def test_seeds_trained_together_are_those_trained_apart(separate: Path, tmp_path: Path) -> None:
     notes = Notes()
     records = run_together(runs_in(tmp_path), study="test", display=notes)
