@@ -18,9 +18,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-# Many tests prepare the same small net: it is compiled once for all of them.
-_COMPILED = tempfile.TemporaryDirectory(prefix="resnet_jax_tests_", ignore_cleanup_errors=True)
-jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
+# Many tests prepare the same small net: it is compiled once for all of them, in whichever process they run. The first,
+# which starts the others, makes the folder and removes it.
+_COMPILED = "RESNET_JAX_TESTS_COMPILED"
+if _COMPILED not in os.environ:
+    _FOLDER = tempfile.TemporaryDirectory(prefix="resnet_jax_tests_", ignore_cleanup_errors=True)
+    os.environ[_COMPILED] = _FOLDER.name
+jax.config.update("jax_compilation_cache_dir", os.environ[_COMPILED])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
