@@ -86,7 +86,7 @@ def test_every_dtype_of_a_bfloat16_train_step(net: str) -> None:
     step, _, create_state, _ = pieces(NETS[net])
     program = jax.make_jaxpr(step)(jax.eval_shape(create_state), batch()).jaxpr
     # Forward and backward: convolutions by inputs, by kernels and by the gradients between them.
-    for product in ("conv2d", "conv_general_dilated", "conv2d_kernel_gradient", "dot_general"):
+    for product in ("conv2d", "conv2d_input_gradient", "conv2d_kernel_gradient", "dot_general"):
         assert dtypes(program, product) == {"bfloat16"}, product
     # All sums: batch statistics, the average over pixels, the loss, gradients of scales and biases.
     assert dtypes(program, "reduce_sum") == {"float32"}

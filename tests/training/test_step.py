@@ -31,6 +31,7 @@ class Tiny(nn.Module):
 
     config: ModelConfig
     stats_scope: BatchStatsScope = BatchStatsScope()
+    scanned: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
