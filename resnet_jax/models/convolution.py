@@ -1,7 +1,8 @@
-"""2-D convolution whose kernel gradient is fast on CPUs too.
+"""2-D convolution whose gradients are fast on CPUs too, and in loops.
 
-The value and the input's gradient are XLA's own everywhere; so is the kernel's gradient, but for CPUs, where XLA's
-costs more than all else in a train step. XLA takes it for a convolution with a window as large as the image, after
+The value and both gradients are XLA's own convolutions, on CPUs with their axes in the order that XLA:CPU has fast code
+for. Only the kernel's gradient of large batches is another on CPUs, where XLA's costs more than all else in a train
+step. XLA takes it for a convolution with a window as large as the image, after
 two transposes, and its CPU code is not made for such windows. Here it is a matrix product, over every position p of
 the images,
 
@@ -24,7 +25,7 @@ Measured on one core of an AMD EPYC (Zen 3), other work on the second, JAX 0.10.
     3x3 stem, 32x32x3 -> 16     4.4      3x3, batch 8, 7x7x512                        1.1
     3x3 stride 2, 1.6 to 2.9             1x1, a product as it stands, 2.9 to 20
 
-`conv2d` is a primitive of JAX, linear in each operand, and its kernel gradient another one: under jit, grad, jvp, vmap,
+`conv2d` and its two gradients are primitives of JAX, each linear in both operands: under jit, grad, jvp, vmap,
 checkpoint, shard_map and pmap, in any order and to any order of derivative, they behave as jax.lax's convolution does.
 """
 

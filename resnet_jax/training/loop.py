@@ -339,9 +339,10 @@ class _Run:
         restored = self.checkpoints.restore(self.initial, self.setup.dataset.fingerprint)
         if restored is None:
             return self.initial
+        state: TrainState
         state, self.totals = restored
         self.tell(f"{self.place.path.name}: going on from the checkpoint of step {int(state.step)}.")
-        return state  # type: ignore[no-any-return]
+        return state
 
     def rewind(self, step: int) -> None:
         """Drops the lines after `step`."""

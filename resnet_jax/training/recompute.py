@@ -65,6 +65,7 @@ def averages(setup: Setup, params: Tree, batch_stats: Tree, seed: int) -> Tree:
         return scoped.apply(variables, x, train=True, mutable=["batch_stats"])[1]["batch_stats"]
 
     compiled = jax.jit(of_groups, static_argnums=2)
+    params, batch_stats = setup.to_layout(params), setup.to_layout(batch_stats)
     sums = jax.tree.map(lambda x: np.zeros(x.shape, np.float64), batch_stats)
     at_once = config.train.batch_size // config.train.accumulation
     for index, groups in _groups(dataset, seed, config.norm_batch, at_once):
@@ -73,7 +74,7 @@ def averages(setup: Setup, params: Tree, batch_stats: Tree, seed: int) -> Tree:
         )
         images = len(index)
         sums = jax.tree.map(lambda s, x, n=images: s + n * x.astype(np.float64), sums, found)
-    return jax.tree.map(lambda s, x: (s / len(dataset.train)).astype(x.dtype), sums, batch_stats)
+    return setup.from_layout(jax.tree.map(lambda s, x: (s / len(dataset.train)).astype(x.dtype), sums, batch_stats))
 
 
 def _groups(dataset: Dataset, seed: int, size: int, at_once: int) -> Iterator[tuple[Index, int]]:

@@ -80,12 +80,15 @@ class Setup:
 
     def fetch_each(self, state: TrainState) -> tuple[TrainState, ...]:
         """Each run's state, from the devices' own, as NumPy arrays on the host, block by block; waits for it."""
-        hosts = self.each(state)
-        return tuple(unstack(host, self.config.model) for host in hosts) if self.model.scanned else hosts
+        return tuple(self.from_layout(host) for host in self.each(state))
 
     def to_layout(self, tree: Any) -> Any:
         """A host's tree of variables as `model` takes it."""
-        return stack(tree, self.config.model) if self.model.scanned else tree
+        return _laid_out(self.model, tree)
+
+    def from_layout(self, tree: Any) -> Any:
+        """A host's tree of variables as `model` has it, block by block."""
+        return unstack(tree, self.model.config) if self.model.scanned else tree
 
     def each(self, result: Any) -> tuple[Any, ...]:
         """What a step gave (a state, a report, sums) as one for each run, on the host; waits for it."""
@@ -275,8 +278,7 @@ def prepare(
     if together:
         train, evaluate = jax.vmap(train, (0, 0, 0, *same)), jax.vmap(evaluate, (0, None, *same))
     key = where.replicate(jnp.stack(augment_keys) if together else augment_keys[0])
-    layouts = [stack(initial, config.model) if model.scanned else initial for initial in initials]
-    state = where.replicate_state(_joined(layouts))
+    state = where.replicate_state(_joined([_laid_out(model, initial) for initial in initials]))
     # Compiled ahead of the loop, so a run cannot compile its step twice: a later call of another shape is an error.
     start = time.monotonic()
     zeros = _joined([np.zeros(config.train.batch_size, np.int32)] * len(seeds))
@@ -299,6 +301,10 @@ def prepare(
         _train=compiled_train,
         _eval=compiled_eval,
     )
+
+
+def _laid_out(model: ResNet, tree: Any) -> Any:
+    return stack(tree, model.config) if model.scanned else tree
 
 
 def _joined(trees: Sequence[Any]) -> Any:

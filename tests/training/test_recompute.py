@@ -108,6 +108,21 @@ def test_nothing_else_changes_and_the_order_of_the_images_does_not_matter_to_a_b
     assert all(np.array_equal(a, b) for a, b in zip(_leaves(again), _leaves(after.batch_stats), strict=True))
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("x64")
+def test_scanned_stages_have_the_averages_of_unrolled_ones() -> None:
+    config: ExperimentConfig = override(SMALL, {"model.dtype": "float64", "model.depth": 20})
+    found = []
+    for stages in ("unrolled", "scanned"):
+        setup = prepare(override(config, {"model.stages": stages}))
+        assert setup.model.scanned == (stages == "scanned")
+        found.append(setup.fetch(recompute(setup, setup.put(setup.initial))).batch_stats)
+    unrolled, scanned = found
+    assert unrolled.keys() == scanned.keys()
+    for a, b in zip(_leaves(unrolled), _leaves(scanned), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11 * np.abs(a).max())
+
+
 def trained_in_float32() -> tuple[Setup, Any]:
     return trained(**{"model.dtype": "float32"})
 
