@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         together = "no"  # rather than leave a process, and its GPU, without a run
     console = Console()
     if argv is None and not chosen.dry_run:
-        cli.use_large_pages()
+        cli.tune_malloc()
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
