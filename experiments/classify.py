@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
             answers.append({"image": path, "top": top(result, weights.class_names)})
         else:
             answers.append({"image": path, "error": result.reason})
-            print(f"error: {path}: {result.reason}.", file=sys.stderr)
+            print(f"error: {path} cannot be read as an image: {result.reason}.", file=sys.stderr)
     if chosen.json:
         print(json.dumps(answers, indent=1, ensure_ascii=False))
     elif seen:
@@ -133,7 +133,8 @@ def write_features(seen: list[Seen], block: str, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.npz")
     try:
-        np.savez(temporary, **{block: stacked, "paths": np.array([shown(result.path) for result in seen])})
+        arrays: dict[str, Any] = {block: stacked, "paths": np.array([shown(result.path) for result in seen])}
+        np.savez(temporary, **arrays)
         os.replace(temporary, out)
     finally:
         temporary.unlink(missing_ok=True)

@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
             rank = int((-result.probabilities).argsort(kind="stable").tolist().index(label))
             first, among, count = first + (rank > 0), among + (rank >= TOP), count + 1
         else:
-            print(f"error: {shown(result.path)}: {result.reason}.", file=sys.stderr)
+            print(f"error: {shown(result.path)} cannot be read as an image: {result.reason}.", file=sys.stderr)
     if not count:
         raise UserError(f"{chosen.folder}: no image of it can be read.")
     Console(highlight=False, markup=False, soft_wrap=True).print(

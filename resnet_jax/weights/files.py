@@ -211,8 +211,8 @@ def _portable(folder: Path) -> Weights:
         if model.num_classes is None:
             raise UserError("model.num_classes: got None; legal: the number of classes.")
         ours = shapes(model, preprocessing.channels)
-        found = {name: array.shape for name, array in arrays.items()}
-        require_arrays(ours, counts(ours), found, str(folder / MODEL_FILE), describe(model))
+        there = {name: array.shape for name, array in arrays.items()}
+        require_arrays(ours, counts(ours), there, str(folder / MODEL_FILE), describe(model))
         here = Origin(f"{folder.absolute().name}/{MODEL_FILE}", values["digest"])
         return Weights(model, arrays, preprocessing, tuple(map(str, values["class_names"])), origin, here)
     except (KeyError, TypeError, AttributeError) as error:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +69,7 @@ class Classifier:
         )
 
         @jax.jit
-        def apply(variables: dict[str, object], images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        def apply(variables: dict[str, Any], images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
             logits, kept = model.apply(
                 variables,
                 normalize(images, mean, std),

@@ -96,7 +96,7 @@ def read(content: bytes, file: str) -> dict[str, Array]:
     except _Refused as name:
         raise UserError(
             f"{file}: a pickle that asks for {name}, which no state dict needs and which could run any program; "
-            f"nothing of it was run. Where you trust the file, load it in PyTorch and {ADVICE}."
+            f"nothing of it was run; {ADVICE}."
         ) from None
     except Exception as error:  # pickle and zipfile raise whatever a damaged file leads them to
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
