@@ -100,7 +100,9 @@ def test_every_picture_that_can_be_read_is_and_the_others_get_a_sentence(
     assert "truncated" in reasons[2]
     assert reasons[3] == "No such file or directory"
     lines = printed.err.splitlines()
-    assert lines == [f"error: {answer['image']} cannot be read as an image: {answer['error']}." for answer in answers[5:]]
+    assert lines == [
+        f"error: {answer['image']} cannot be read as an image: {answer['error']}." for answer in answers[5:]
+    ]
 
 
 def test_the_table_and_features(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,17 @@ def test_logits_and_round_trip(name: str, comparison: Comparison, tmp_path: Path
         net.load_state_dict(plain, strict=True)
 
 
+def test_the_whole_of_resnet152_comes_back_to_the_bit(tmp_path: Path) -> None:
+    state = shake(ImageNetNet(152)).state_dict()
+    safetensors.torch.save_file(state, tmp_path / "net.safetensors")
+    files.save(files.load(tmp_path / "net.safetensors"), tmp_path / "net")
+    naming, back = files.state_dict(files.load(tmp_path / "net"))
+    assert naming.name == "torchvision"
+    assert sum(array.size for name, array in back.items() if name.endswith(("weight", "bias"))) == 60_192_808
+    assert back.keys() == state.keys()
+    assert equal({name: back[name] for name in state}, dict(state))
+
+
 @pytest.fixture(scope="module")
 def published() -> Path:
     """The file of akamaster's ResNet-20."""
