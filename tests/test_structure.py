@@ -63,6 +63,7 @@ def test_peers_share_nothing_with_the_package(name: str) -> None:
         "experiments.train",
         "experiments.sweep",
         "experiments.benchmark.__main__",
+        "experiments.derivation",
     ],
 )
 def test_light_modules_do_not_import_jax(module: str) -> None:
