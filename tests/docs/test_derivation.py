@@ -16,7 +16,8 @@ from markdown_it import MarkdownIt
 from matplotlib.mathtext import MathTextParser
 
 from experiments.configs import experiments
-from experiments.derivation import IMAGE, RESNET_152, WORDS, cost_table, gradient_norms, growth_per_layer, tables
+from experiments.derivation.gradients import gradient_norms, growth_per_layer
+from experiments.derivation.tables import IMAGE, RESNET_152, WORDS, cost_table, tables
 from resnet_jax.config import override
 from resnet_jax.models import summary
 from resnet_jax.record import read_json

@@ -311,7 +311,7 @@ def test_with_batch_norm_gradients_grow() -> None:
     xs, gradients = run([nn.relu, *(partial(layer, kernel=kernel) for kernel in kernels)])
     assert (gradients[1] / gradients[-1]) ** (1 / DEEP) == pytest.approx(GAIN, rel=0.03)
     before = [np.asarray(x) @ np.asarray(kernel[0, 0]) for x, kernel in zip(xs[1:], kernels, strict=False)]
-    assert np.mean([mean_variance(y) for y in before]) == pytest.approx(1 - 1 / math.pi, rel=0.03)
+    assert np.mean([mean_variance(y) for y in before]) == pytest.approx(1 - 1 / math.pi, rel=0.05)
 
 
 def test_in_a_preactivation_net_they_grow_by_a_power_of_depth() -> None:
@@ -331,7 +331,7 @@ def test_in_a_preactivation_net_they_grow_by_a_power_of_depth() -> None:
     growing = variances[0] + before * (1 - 1 / math.pi)
     np.testing.assert_allclose(variances, growing, rtol=0.05)
     expected = 1 + GAIN / growing[:-1]
-    np.testing.assert_allclose(np.divide(gradients[:-1], gradients[1:]), expected, rtol=0.1)
-    assert gradients[0] / gradients[-1] == pytest.approx(np.prod(expected), rel=0.15)
+    np.testing.assert_allclose(np.divide(gradients[:-1], gradients[1:]), expected, rtol=0.05)
+    assert gradients[0] / gradients[-1] == pytest.approx(np.prod(expected), rel=0.1)
     # A plain net of as many convolutions is far beyond.
     assert np.prod(expected) < 0.01 * GAIN ** (2 * DEEP)

@@ -152,7 +152,7 @@ def test_cost_of_a_convolution() -> None:
 
 @pytest.mark.parametrize(("c", "f"), [(8, 4096), (4096, 8)], ids=["forward", "backward"])
 def test_variances_through_a_convolution(c: int, f: int) -> None:
-    """Mean squares of one pixel's outputs and of its gradients, over thousands of channels with weights of their own."""
+    """Mean squares of one pixel's outputs and of its gradients, over thousands of channels with their own weights."""
     rng = np.random.default_rng(0)
     x, dy, variance = relu_of_normal(rng, (1, 3, 3, c)), rng.normal(size=(1, 3, 3, f)), 0.01
     w = rng.normal(0.0, np.sqrt(variance), (3, 3, c, f))

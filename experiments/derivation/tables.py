@@ -1,48 +1,24 @@
 # ruff: noqa: RUF001  # full-width punctuation and × are what the headings need
-"""The tables of docs/derivation.md: what the nets cost, by formula, and gradients at the start of training, measured.
-
-    python -m experiments.derivation                     # all tables; --language=zh for derivation.zh.md
-    python -m experiments.derivation --measure           # first measure the gradients anew, into --record
-
-A test compares the documents with what this prints. Gradients are of the mean loss of a run's first batch with respect
-to the kernels that the run starts from, in float64, so that they repeat on any machine to many digits. Cost: a second;
-with --measure some minutes on 2 CPU cores, most of it compilation.
-"""
+"""The tables as Markdown, in the languages of the document. Nothing here imports JAX."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import statistics
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
-
-from experiments import cli
-from experiments.configs import experiments
-from resnet_jax.config import IMAGENET_STAGES, ExperimentConfig, ModelConfig, override
+from experiments.derivation.gradients import growth_per_layer
+from resnet_jax.config import IMAGENET_STAGES, ModelConfig
 from resnet_jax.models import summary
-from resnet_jax.record import read_json, write_atomically
+from resnet_jax.record import read_json
 
 Language = Literal["en", "zh"]
-RECORD = Path("docs/records/gradients-at-start.json")
 IMAGE = (224, 224, 3)
 RESNET_152 = ModelConfig(family="imagenet", depth=152, shortcut="B", num_classes=1000)
 # He et al. 2015, Table 1, "FLOPs": 10^9 multiply-adds.
 PAPER = {18: 1.8, 34: 3.6, 50: 3.8, 101: 7.6, 152: 11.3}
-
-# The nets whose gradients are measured, on the digits and with their recipe.
-NETS = (
-    {"model.shortcut": "none"},
-    {"model.shortcut": "A"},
-    {"model.shortcut": "A", "model.activation_order": "full_preactivation"},
-)
-DEPTHS, SEEDS = (8, 20, 56, 110), (0, 1, 2)
 
 WORDS: dict[Language, dict[str, str]] = {
     "en": {
@@ -102,28 +78,6 @@ WORDS: dict[Language, dict[str, str]] = {
         "growth": "第 1 阶段每层",
     },
 }
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """Prints the tables of docs/derivation.md."""
-
-    language: Language = "en"
-    """Of the headings."""
-    record: Path = RECORD
-    """JSON file of the measured gradients."""
-    measure: bool = False
-    """Measure the gradients first and write `record`."""
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Parses, measures where asked to, prints the tables; returns the exit status."""
-    chosen = tyro.cli(Derivation, args=argv, prog="python -m experiments.derivation", description=__doc__)
-    if chosen.measure:
-        os.environ["JAX_ENABLE_X64"] = "1"  # before JAX is imported
-        write_atomically(chosen.record, _to_json(measure()))
-    print("\n\n".join(tables(chosen.record, chosen.language)))
-    return cli.OK
 
 
 def tables(record: Path, language: Language) -> list[str]:
@@ -215,77 +169,6 @@ def gradient_table(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> str
     return _table([words[key] for key in keys], cells, numbers=4)
 
 
-def growth_per_layer(norms: Sequence[float]) -> float:
-    """Geometric mean over neighbouring convs of stage 1, all of one shape, from the last to the first.
-
-    Args:
-      norms: of every conv's gradient: the stem's, then those of three equally long stages.
-    """
-    stage = norms[1 : 1 + (len(norms) - 1) // 3]
-    return float((stage[0] / stage[-1]) ** (1 / (len(stage) - 1)))
-
-
-def measure() -> list[dict[str, Any]]:
-    """A row for each net, depth and seed."""
-    rows = []
-    for changes in NETS:
-        for depth in DEPTHS:
-            config = override(
-                experiments()["digits-resnet"], {**changes, "model.depth": depth, "model.dtype": "float64"}
-            )
-            print(f"{config.model.net}-{depth}", file=sys.stderr)
-            for seed, norms in zip(SEEDS, gradient_norms(config, SEEDS), strict=True):
-                rows.append({"net": config.model.net, "depth": depth, "seed": seed, "norms": norms})
-    return rows
-
-
-def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[list[float]]:
-    """For each seed, the Euclidean norm of every conv kernel's gradient at the start, from the input to the end.
-
-    The loss is the mean over the run's first batch, in train mode, without augmentation. A float64 net needs x64 mode.
-    """
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from resnet_jax.data import load, normalization
-    from resnet_jax.data.augment import normalize
-    from resnet_jax.data.batches import training_batches
-    from resnet_jax.models.resnet import build
-    from resnet_jax.models.stacking import stack, unstack
-    from resnet_jax.training import optim
-    from resnet_jax.training.metrics import cross_entropy
-    from resnet_jax.training.setup import resolve, run_keys
-    from resnet_jax.training.state import create
-
-    dataset = load(config.data, lambda text: None)
-    c = resolve(config.model, dataset)
-    stats = normalization(dataset.train.images, config.data)
-    model, scanned = build(c), build(c).clone(scanned=True)
-
-    @jax.jit
-    def gradient(params: Any, batch_stats: Any, images: Any, labels: Any) -> Any:
-        def loss(params: Any) -> Any:
-            variables = {"params": params, "batch_stats": batch_stats}
-            logits, _ = scanned.apply(variables, images, train=True, mutable=["batch_stats"])
-            return cross_entropy(logits, labels).mean()
-
-        return jax.grad(loss)(params)
-
-    for seed in seeds:
-        state = jax.device_get(create(model, optim.sgd(config.optim), run_keys(seed)[0], dataset.image_shape))
-        size = config.train.batch_size
-        batch = next(training_batches(seed=seed, examples=len(dataset.train), batch_size=size, first_step=0))
-        mean, std = (jnp.asarray(s, jnp.dtype(c.dtype)) for s in (stats.mean, stats.std))
-        images = normalize(jnp.asarray(dataset.train.images[batch.index]), mean, std)
-        labels = jnp.asarray(dataset.train.labels[batch.index])
-        params, batch_stats = stack(state.params, c), stack(state.batch_stats, c)
-        found = unstack(jax.device_get(gradient(params, batch_stats, images, labels)), c)
-        names = [row.name.split("/") for row in summary.layers(c, dataset.image_shape) if "conv" in row.name]
-        kernels = [found[module] if not inner else found[module][inner[0]] for module, *inner in names]
-        yield [float(np.linalg.norm(kernel["kernel"])) for kernel in kernels]
-
-
 def _convs(config: ModelConfig, image_shape: summary.Shape, block: str) -> tuple[int, int]:
     """Weights and multiply-adds of a block's convolutions."""
     rows = [row for row in summary.layers(config, image_shape) if row.name.startswith(f"{block}/conv")]
@@ -310,14 +193,3 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: i
     left = len(headings) - numbers
     lines = [headings, ["-"] * left + ["-:"] * numbers, *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _to_json(rows: list[dict[str, Any]]) -> str:
-    """A line for each row."""
-    rounded = ({**row, "norms": [float(f"{norm:.10g}") for norm in row["norms"]]} for row in rows)
-    lines = ",\n".join(json.dumps(row) for row in rounded)
-    return f'{{"command": "python -m experiments.derivation --measure", "rows": [\n{lines}\n]}}\n'
-
-
-if __name__ == "__main__":
-    cli.run_main(main)
