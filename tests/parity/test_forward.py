@@ -25,7 +25,8 @@ MORE_CIFAR_NETS = [
 # Variants, most at less than Table 1's 64 channels: no structure depends on the width, and the suite stays quick. The
 # paper's own nets, all depths, are test_imagenet.py's.
 IMAGENET_NETS = [
-    ModelConfig(family="imagenet", depth=18, shortcut="B", width=32, num_classes=100),
+    ModelConfig(family="imagenet", depth=18, shortcut="A", width=32, num_classes=100),
+    ModelConfig(family="imagenet", depth=34, shortcut="A", width=16, num_classes=100),
     ModelConfig(family="imagenet", depth=34, shortcut="none", width=16, num_classes=100),
     ModelConfig(family="imagenet", depth=34, shortcut="C", width=16, num_classes=100),
     ModelConfig(family="imagenet", depth=50, shortcut="B", width=32, num_classes=100),
