@@ -184,8 +184,8 @@ def _shape(shape: Sequence[int]) -> str:
 
 
 def _figures(value: float) -> str:
-    """Two significant figures, without an exponent below a million."""
-    return f"{float(f'{value:.2g}'):,.10g}" if value < 1e6 else f"{value:.1e}"
+    """Two significant figures, without an exponent."""
+    return f"{float(f'{value:.2g}'):,.10g}"
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:
