@@ -89,7 +89,7 @@ def tables(record: Path, language: Language) -> list[str]:
     """
     words = WORDS[language]
     rows = read_json(record, "measure it anew with --measure")["rows"]
-    return [gradient_table(rows, words), stage_table(words), unit_table(words), depth_table(words), cost_table(words)]
+    return [gradient_table(rows, words), stage_table(words), unit_table(words), cost_table(words), depth_table(words)]
 
 
 def stage_table(words: dict[str, str]) -> str:
