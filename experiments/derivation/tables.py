@@ -185,7 +185,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _figures(value: float) -> str:
     """Two significant figures, without an exponent."""
-    return f"{float(f'{value:.2g}'):,.10g}"
+    return f"{value:#.2g}" if value < 10 else f"{float(f'{value:.2g}'):,.0f}"
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:
