@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "a net's errors on a folder of classes: python -m experiments.evaluate --weights resnet50 val",
     "equivalence": "how far parallel modes drift apart: python -m experiments.equivalence",
     "benchmark": "how fast it is, beside Flax and PyTorch, and how far from the limit: python -m experiments.benchmark",
+    "derivation": "the tables of docs/derivation.md, and gradients at the start: python -m experiments.derivation",
     "report": "tables, figures and a page from run directories: python -m experiments.report runs/digits-depth",
 }
 

@@ -66,6 +66,7 @@ def test_peers_share_nothing_with_the_package(name: str) -> None:
         "experiments.classify",
         "experiments.evaluate",
         "experiments.benchmark.__main__",
+        "experiments.derivation.__main__",
     ],
 )
 def test_light_modules_do_not_import_jax(module: str) -> None:

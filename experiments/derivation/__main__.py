@@ -1,0 +1,50 @@
+"""The tables of docs/derivation.md: what the nets cost, by formula, and gradients at the start of training, measured.
+
+    python -m experiments.derivation                     # all tables; --language=zh for derivation.zh.md
+    python -m experiments.derivation --measure           # first measure the gradients anew, into --record
+
+A test compares the documents with what this prints. Cost: a second; with --measure some minutes on 2 CPU cores, most of
+it compilation.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from experiments import cli
+from experiments.derivation.gradients import measure, to_json
+from experiments.derivation.tables import Language, tables
+from resnet_jax.record import write_atomically
+
+RECORD = Path("docs/records/gradients-at-start.json")
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """Prints the tables of docs/derivation.md; in the root of a checkout."""
+
+    language: Language = "en"
+    """Of the headings."""
+    record: Path = RECORD
+    """JSON file of the measured gradients."""
+    measure: bool = False
+    """Measure the gradients first and write `record`."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses, measures where asked to, prints the tables; returns the exit status."""
+    chosen = tyro.cli(Derivation, args=argv, prog="python -m experiments.derivation", description=__doc__)
+    if chosen.measure:
+        chosen.record.parent.mkdir(parents=True, exist_ok=True)  # before minutes are spent
+        os.environ["JAX_ENABLE_X64"] = "1"  # before JAX is imported
+        write_atomically(chosen.record, to_json(measure()))
+    print("\n\n".join(tables(chosen.record, chosen.language)))
+    return cli.OK
+
+
+if __name__ == "__main__":
+    cli.run_main(main)

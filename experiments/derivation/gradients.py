@@ -1,0 +1,101 @@
+"""Gradients at the start of training: of the mean loss of a run's first batch, with respect to its initial kernels.
+
+In float64, so that they repeat on any machine to many digits. JAX is imported only to measure.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from experiments.configs import experiments
+from resnet_jax.config import ExperimentConfig, override
+from resnet_jax.models import summary
+
+# The nets that are measured, on the digits and with their recipe.
+NETS = (
+    {"model.shortcut": "none"},
+    {"model.shortcut": "A"},
+    {"model.shortcut": "A", "model.activation_order": "full_preactivation"},
+)
+DEPTHS, SEEDS = (8, 20, 56, 110), (0, 1, 2)
+
+
+def measure() -> list[dict[str, Any]]:
+    """A row for each net, depth and seed."""
+    rows = []
+    for changes in NETS:
+        for depth in DEPTHS:
+            config = override(
+                experiments()["digits-resnet"], {**changes, "model.depth": depth, "model.dtype": "float64"}
+            )
+            print(f"{config.model.net}-{depth}", file=sys.stderr)
+            for seed, norms in zip(SEEDS, gradient_norms(config, SEEDS), strict=True):
+                rows.append({"net": config.model.net, "depth": depth, "seed": seed, "norms": norms})
+    return rows
+
+
+def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[list[float]]:
+    """For each seed, the Euclidean norm of every conv kernel's gradient at the start, from the input to the end.
+
+    The loss is the mean over the run's first batch, in train mode, without augmentation. A float64 net needs x64 mode.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from resnet_jax.data import load, normalization
+    from resnet_jax.data.augment import normalize
+    from resnet_jax.data.batches import training_batches
+    from resnet_jax.models.resnet import build
+    from resnet_jax.models.stacking import stack, unstack
+    from resnet_jax.training import optim
+    from resnet_jax.training.metrics import cross_entropy
+    from resnet_jax.training.setup import resolve, run_keys
+    from resnet_jax.training.state import create
+
+    dataset = load(config.data, lambda text: None)
+    c = resolve(config.model, dataset)
+    stats = normalization(dataset.train.images, config.data)
+    model, scanned = build(c), build(c).clone(scanned=True)
+
+    @jax.jit
+    def gradient(params: Any, batch_stats: Any, images: Any, labels: Any) -> Any:
+        def loss(params: Any) -> Any:
+            variables = {"params": params, "batch_stats": batch_stats}
+            logits, _ = scanned.apply(variables, images, train=True, mutable=["batch_stats"])
+            return cross_entropy(logits, labels).mean()
+
+        return jax.grad(loss)(params)
+
+    for seed in seeds:
+        state = jax.device_get(create(model, optim.sgd(config.optim), run_keys(seed)[0], dataset.image_shape))
+        size = config.train.batch_size
+        batch = next(training_batches(seed=seed, examples=len(dataset.train), batch_size=size, first_step=0))
+        mean, std = (jnp.asarray(s, jnp.dtype(c.dtype)) for s in (stats.mean, stats.std))
+        images = normalize(jnp.asarray(dataset.train.images[batch.index]), mean, std)
+        labels = jnp.asarray(dataset.train.labels[batch.index])
+        params, batch_stats = stack(state.params, c), stack(state.batch_stats, c)
+        found = unstack(jax.device_get(gradient(params, batch_stats, images, labels)), c)
+        names = [row.name.split("/") for row in summary.layers(c, dataset.image_shape) if "conv" in row.name]
+        kernels = [found[module] if not inner else found[module][inner[0]] for module, *inner in names]
+        yield [float(np.linalg.norm(kernel["kernel"])) for kernel in kernels]
+
+
+def growth_per_layer(norms: Sequence[float]) -> float:
+    """Geometric mean over neighbouring convs of stage 1, all of one shape, from the last to the first.
+
+    Args:
+      norms: of every conv's gradient: the stem's, then those of three equally long stages.
+    """
+    stage = norms[1 : 1 + (len(norms) - 1) // 3]
+    return float((stage[0] / stage[-1]) ** (1 / (len(stage) - 1)))
+
+
+def to_json(rows: list[dict[str, Any]]) -> str:
+    """The text of a record, a line for each row."""
+    rounded = ({**row, "norms": [float(f"{norm:.10g}") for norm in row["norms"]]} for row in rows)
+    lines = ",\n".join(json.dumps(row) for row in rounded)
+    return f'{{"command": "python -m experiments.derivation --measure", "rows": [\n{lines}\n]}}\n'
