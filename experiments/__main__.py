@@ -19,6 +19,7 @@ COMMANDS = {
     "recompute": "a finished net with BN averages over the training set: python -m experiments.recompute RUN",
     "equivalence": "how far parallel modes drift apart: python -m experiments.equivalence",
     "benchmark": "how fast it is, beside Flax and PyTorch, and how far from the limit: python -m experiments.benchmark",
+    "analyze": "look inside nets: python -m experiments.analyze layer-responses runs/digits-depth/resnet-56-seed0",
     "report": "tables, figures and a page from run directories: python -m experiments.report runs/digits-depth",
 }
 
