@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import inspect
 import json
 import os
 import sys
@@ -77,7 +78,9 @@ def main(argv: list[str] | None = None) -> int:
             _draw(file)
         return cli.OK
     kind = INSTRUMENTS[name]
-    chosen: Analyze[Any] = tyro.cli(Analyze[kind], args=rest, prog=program, description=kind.__doc__)  # type: ignore[valid-type]
+    chosen: Analyze[Any] = tyro.cli(
+        Analyze[kind], args=rest, prog=program, description=inspect.cleandoc(kind.__doc__ or "")
+    )  # type: ignore[valid-type]
     sources = _sources(chosen.nets, program, looks_at=kind.looks_at)
     if kind.double:
         os.environ["JAX_ENABLE_X64"] = "1"  # before JAX is imported: it reads it once

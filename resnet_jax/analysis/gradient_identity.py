@@ -5,10 +5,10 @@ follows the addition. Then
 
     dL/dx_l = dL/dx_L + dL/dx_L d/dx_l sum_i F(x_i):
 
-the first term comes through the shortcuts, untouched by any weight. Here L is the end of a stage. dL/dx_l and dL/dx_L are
-one backward pass of the whole net; the second term is the gradient of <dL/dx_L, sum_i F(x_i)>, where F(x_i) is what the
-last layer of the residual branch of block i puts out. What the two terms leave of dL/dx_l is zero where the identity
-holds, and nothing here assumes that it does.
+the first term comes through the shortcuts, untouched by any weight. Here L is the end of a stage. dL/dx_l and dL/dx_L
+are one backward pass of the whole net; the second term is the gradient of <dL/dx_L, sum_i F(x_i)>, where F(x_i) is
+what the last layer of the residual branch of block i puts out. What the two terms leave of dL/dx_l is zero where the
+identity holds, and nothing here assumes that it does.
 """
 
 from __future__ import annotations

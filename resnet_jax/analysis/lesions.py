@@ -38,6 +38,9 @@ class Lesion(NamedTuple):
     """Pairs of blocks that change places, one pair after another."""
 
 
+NONE = Lesion()
+
+
 class Patient:
     """A net whose blocks may be deleted or swapped, and the images on which it is judged."""
 
@@ -74,7 +77,7 @@ class Patient:
             if kinds[a] == kinds[b]
         ]
 
-    def error(self, lesion: Lesion = Lesion()) -> float:
+    def error(self, lesion: Lesion) -> float:
         """The fraction of images that the net gets wrong, in eval mode, after a lesion."""
         variables = swapped(self._variables, lesion.swaps)
         alive = np.array([name not in lesion.deleted for name in self.blocks])
@@ -144,14 +147,13 @@ def measure(net: Net, options: Lesions, bench: Bench) -> dict[str, Any]:
     examples = net.examples(options.split, options.images, options.seed)
     patient = Patient(net.model, net.variables, examples.images, examples.labels)
     planned = plan(patient.blocks, patient.swappable, options.repeats, options.seed)
-    lesions = [Lesion(), *(one for kind in planned.values() for several in kind for one in several)]
-    found_errors = []
+    lesions = [NONE, *(one for kind in planned.values() for several in kind for one in several)]
+    errors = {}
     with bench.progress(len(lesions), net.name) as advance:
         for lesion in lesions:
-            found_errors.append(patient.error(lesion))
+            errors[lesion] = patient.error(lesion)
             advance()
-    errors = iter(found_errors)
-    found: dict[str, Any] = {"blocks": patient.blocks, "images": len(examples.labels), "whole": next(errors)}
-    found |= {kind: [[next(errors) for _ in several] for several in lists] for kind, lists in planned.items()}
+    found: dict[str, Any] = {"blocks": patient.blocks, "images": len(examples.labels), "whole": errors[NONE]}
+    found |= {kind: [[errors[one] for one in several] for several in lists] for kind, lists in planned.items()}
     found["single"] = [error for (error,) in found["single"]]
     return found

@@ -2,8 +2,8 @@
 
 What BN does with moved weights must be said. By default it normalises at each point by the statistics of the images
 there, in batches as in training: the loss that SGD descends. The trained net's running statistics (as in the
-authors' code) are those of other weights at any other point; each layer then passes on what the one before did wrong, the
-more the deeper the net, and what is drawn is that and not the curvature.
+authors' code) are those of other weights at any other point; each layer then passes on what the one before did wrong,
+the more the deeper the net, and what is drawn is that and not the curvature.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Landscape:
 def measure(net: Net, options: LossLandscape, bench: Bench) -> dict[str, Any]:
     """Coordinates along a direction [points], and loss and error [points] or [points][points], for JSON.
 
-    The first index is that of the first direction. A row is one call; after each, what there is goes to `bench.scratch`.
+    The first index is that of the first direction. A row is one call; after each, all there is goes to `bench.scratch`.
     """
     examples = net.examples(options.split, options.images, options.seed)
     params = net.variables["params"]

@@ -143,7 +143,7 @@ class Lesions(Options):
 @dataclass(frozen=True)
 class LossLandscape(Options):
     """The loss around a trained net, along random directions that are normalised filter by filter: on a line or
-    on a plane. Directions move kernels alone; a filter's part has the norm of the filter, and BN scales and biases stay.
+    on a plane. Directions move kernels alone: a filter's part has the filter's norm, and BN scales and biases stay.
 
     Source: Li et al. 2018 (arXiv 1712.09913), Sec. 4. Cost: a pass over the images for each point; 25 x 25 points of
     ResNet-56 on 512 digits, about 5 minutes. Interrupted, the same command goes on from the last row.

@@ -112,8 +112,9 @@ def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, p
 
     On a line x(t) = start + t (end - start), t = 0 .. 1, every number of a block's output is a function from R to R,
     as are the nets of Balduzzi et al. 2017, Sec. 2, with a derivative d(t) at each of the points. The
-    autocorrelation at lag k is sum (d(t) - m)(d(t + k) - m) / sum (d(t) - m)^2, m the mean of d over the line; numerators
-    and denominators are summed over the numbers of an output and over lines. White noise has 0 at all lags but 0.
+    autocorrelation at lag k is sum (d(t) - m)(d(t + k) - m) / sum (d(t) - m)^2, m the mean of d over the line;
+    numerators and denominators are summed over the numbers of an output and over lines. White noise has 0 at all lags
+    but 0.
 
     Args:
       model, variables: as for `Jacobians`.
@@ -128,15 +129,17 @@ def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, p
         along = jnp.broadcast_to((end - start)[None], (points, *start.shape))
         line = start[None] + t * along
         _, derivatives = jax.jvp(lambda x: activations(model, variables, x), (line,), (along,))
-        found = []
-        for d in derivatives:  # [points, size]
-            apart = d - d.mean(axis=0, keepdims=True)
-            found.append(jnp.stack([jnp.vdot(apart[: points - k], apart[k:]) for k in range(lags + 1)]))
-        return found
+        return [lagged_products(d, lags) for d in derivatives]
 
     total = sum(np.asarray(jax.device_get(sums(variables, a, b))) for a, b in zip(starts, ends, strict=True))
     by_lag: Floats = total / total[:, :1]
     return by_lag
+
+
+def lagged_products(d: Array, lags: int) -> Array:
+    """sum_t <d(t) - m, d(t + k) - m> for k = 0 .. lags, m the mean over t: d [points, size] -> [lags + 1]."""
+    apart = d - d.mean(axis=0, keepdims=True)
+    return jnp.stack([jnp.vdot(apart[: len(d) - k], apart[k:]) for k in range(lags + 1)])
 
 
 def measure(net: Net, options: SignalPropagation, bench: Bench) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ _BAND = 0.15
 
 
 def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
-    """A line for each net: a colour for its kind, plain vermilion and residual blue; paler and other dashes by depth."""
+    """A line for each net: a colour for its kind, plain vermilion, residual blue; shades and dashes by depth."""
     kinds = list(dict.fromkeys(net["net"] for net in nets))
     others = [kind for kind in kinds if kind not in ("plain", "resnet")]
     colours = {"plain": VERMILION, "resnet": BLUE} | {k: _OTHERS[i % 3] for i, k in enumerate(others)}
@@ -126,7 +127,7 @@ def gradient_identity(measured: Measured) -> Figure:
 def _stage_lines(axes: Axes, blocks: Sequence[str]) -> None:
     """A light line between stages."""
     stages = [name.partition("_")[0] for name in blocks]
-    for i, (a, b) in enumerate(zip(stages, stages[1:], strict=False), start=1):
+    for i, (a, b) in enumerate(itertools.pairwise(stages), start=1):
         if a != b and "stem" not in (a, b):
             axes.axvline(i + 0.5, color="#bbbbbb", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0.5)
 
