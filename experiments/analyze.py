@@ -30,6 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from experiments import cli
 from experiments.configs import experiments
+from experiments.study import variant_name
 from resnet_jax.analysis.options import INSTRUMENTS, Options
 from resnet_jax.config import ExperimentConfig, nearest, override
 from resnet_jax.errors import UserError
@@ -103,7 +104,7 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
     from resnet_jax.analysis.net import Loader
 
     loader = Loader(print)
-    nets = [source.load(loader) for source in sources]
+    nets = [source.load(loader, source.name) for source in sources]
     _same_data(nets)
     measure = importlib.import_module(f"resnet_jax.analysis.{name.replace('-', '_')}").measure
     rows, scratches = [], []
@@ -142,11 +143,12 @@ class Source:
     """A net that was asked for, and was found to be there."""
 
     name: str
-    load: Callable[[Loader], Net]
+    load: Callable[[Loader, str], Net]
+    """By a loader, under a name."""
 
 
 def _sources(words: Sequence[str], program: str, *, looks_at: str) -> list[Source]:
-    """The nets that words stand for.
+    """The nets that words stand for, under names that tell them apart.
 
     Raises:
       UserError: there are none, the same twice, or one that is neither a run that will do nor an experiment that
@@ -157,26 +159,33 @@ def _sources(words: Sequence[str], program: str, *, looks_at: str) -> list[Sourc
     if len(set(words)) < len(words):
         twice = next(word for word in words if words.count(word) > 1)
         raise UserError(f"nets: got {twice!r} twice.")
-    names = _short_names(words)
-    return [_source(word, name, looks_at=looks_at) for word, name in zip(words, names, strict=True)]
+    sources = [_source(word, looks_at=looks_at) for word in words]
+    names = [source.name for source in sources]
+    without_seeds = [name.rsplit("-seed", 1)[0] for name in names]
+    for shorter in (without_seeds, names, list(words)):
+        if len(set(shorter)) == len(shorter):
+            break
+    return [dataclasses.replace(source, name=name) for source, name in zip(sources, shorter, strict=True)]
 
 
-def _source(word: str, name: str, *, looks_at: str) -> Source:
+def _source(word: str, *, looks_at: str) -> Source:
     directory, takes_configurations = Path(word), looks_at != "trained"
     if directory.is_dir():
+        name = directory.resolve().name
         if not any((directory / file).exists() for file in (RECORD_FILE, CONFIG_FILE)):
             raise UserError(f"{directory}: no run directory, it holds neither a {CONFIG_FILE} nor a {RECORD_FILE}.")
         if looks_at == "initial":
             config = _config(directory)
-            return Source(name, lambda loader: loader.untrained(config, name, directory))
+            return Source(name, lambda loader, name: loader.untrained(config, name, directory))
         if not (directory / RECORD_FILE).exists():
             raise UserError(f"{directory}: this run has not finished; the command that began it goes on with it.")
-        return Source(name, lambda loader: loader.trained(directory, name))
-    experiment, _, changes = word.partition(":")
+        return Source(name, lambda loader, name: loader.trained(directory, name))
+    experiment, _, text = word.partition(":")
     named = experiments()
     if takes_configurations and experiment in named:
-        config = override(named[experiment], _changes(word, changes))
-        return Source(name, lambda loader: loader.untrained(config, name))
+        changes = _changes(word, text)
+        config = override(named[experiment], changes)
+        return Source(variant_name(config, changes), lambda loader, name: loader.untrained(config, name))
     if experiment in named:
         raise UserError(f"nets: got {word!r}; this instrument takes finished runs alone, and no configuration.")
     hint = f", nor an experiment; {nearest(experiment, list(named))}" if takes_configurations else "."
@@ -200,15 +209,6 @@ def _changes(word: str, text: str) -> dict[str, Any]:
         except ValueError:
             changes[field] = None if value == "None" else value
     return changes
-
-
-def _short_names(words: Sequence[str]) -> list[str]:
-    """Of each net a name for figures: a run's directory, its seed left out where that tells no two apart."""
-    names = [Path(word).resolve().name if Path(word).is_dir() else word for word in words]
-    if len(set(names)) < len(names):
-        names = [str(Path(word)) for word in words]
-    short = [name.rsplit("-seed", 1)[0] for name in names]
-    return short if len(set(short)) == len(short) else names
 
 
 def _same_data(nets: Sequence[Net]) -> None:

@@ -20,7 +20,7 @@ Array = jax.Array
 
 def mean_loss(model: ResNet, variables: Any, images: Array, labels: Array) -> Array:
     """Mean cross-entropy of a batch in train mode: images [N, H, W, C], labels [N] -> scalar."""
-    return cross_entropy(train_mode(model, variables, images), labels).mean()
+    return cross_entropy(train_mode(model, variables, images)[0], labels).mean()
 
 
 def gradient_norms(model: ResNet, variables: Any, images: Array, labels: Array) -> dict[str, float]:

@@ -129,5 +129,5 @@ def _input_shapes(model: ResNet, variables: Any, images: Any, blocks: list[str])
         return call(x)
 
     with intercepted(note):
-        jax.eval_shape(lambda v, x: train_mode(model, v, x), variables, images)
+        jax.eval_shape(lambda v, x: train_mode(model, v, x)[0], variables, images)
     return shapes

@@ -111,7 +111,7 @@ class Landscape:
 
             def of_batch(batch: tuple[Array, Array]) -> tuple[Array, Array]:
                 x, y = batch
-                logits = train_mode(model, moved, x) if recomputed else model.apply(moved, x, train=False)
+                logits = train_mode(model, moved, x)[0] if recomputed else model.apply(moved, x, train=False)
                 return cross_entropy(logits, y).sum(), (logits.argmax(1) != y).sum()
 
             losses, wrong = jax.lax.map(of_batch, batched)

@@ -57,6 +57,18 @@ def preserved_blocks(model: ResNet, variables: Any, images: Any) -> list[str]:
     return names
 
 
+def train_mode(model: ResNet, variables: Any, images: Array) -> tuple[Array, Any]:
+    """Logits in train mode, [N, classes], and the running statistics that come of it.
+
+    What a net draws at random in train mode is drawn from one fixed key. Flax turns to "params" where a module asks for
+    a stream of keys of another name, so no variant's name needs to be known.
+    """
+    logits, updated = model.apply(
+        variables, images, train=True, mutable=["batch_stats"], rngs={"params": jax.random.key(0)}
+    )
+    return logits, updated["batch_stats"]
+
+
 def block_outputs(model: ResNet, variables: Any, images: Array, *, train: bool) -> dict[str, Array]:
     """What every block puts out, by name and in order: [N, H', W', C']; and before them "stem", the first's input."""
     outputs: dict[str, Array] = {}
@@ -69,7 +81,7 @@ def block_outputs(model: ResNet, variables: Any, images: Array, *, train: bool) 
         return outputs[name]
 
     with intercepted(keep):
-        model.apply(variables, images, train=train, mutable=["batch_stats"])
+        train_mode(model, variables, images) if train else model.apply(variables, images, train=False)
     return outputs
 
 
@@ -82,11 +94,4 @@ def with_statistics_of(model: ResNet, variables: Any, images: Array) -> Any:
     # Without memory, the new running statistics are the batch's.
     norm = dataclasses.replace(model.config.norm, momentum=0.0)
     forgetful = build(dataclasses.replace(model.config, norm=norm))
-    _, updated = forgetful.apply(variables, images, train=True, mutable=["batch_stats"])
-    return {**variables, "batch_stats": updated["batch_stats"]}
-
-
-def train_mode(model: ResNet, variables: Any, images: Array) -> Array:
-    """Logits in train mode, [N, classes]; the running statistics that come of it are dropped."""
-    logits, _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
-    return logits
+    return {**variables, "batch_stats": train_mode(forgetful, variables, images)[1]}

@@ -131,7 +131,8 @@ def parameters(directory: Path) -> list[np.ndarray]:
 
 
 def assert_equal_to_the_bit(directory: Path, whole: Path) -> None:
-    assert (directory / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    for name in ("metrics.jsonl", "gradients.jsonl"):
+        assert (directory / name).read_bytes() == (whole / name).read_bytes()
     ours, theirs = read_record(directory / "record.json"), read_record(whole / "record.json")
     assert ours.config == theirs.config == CONFIG
     assert ours.final == theirs.final
