@@ -61,7 +61,7 @@ class Patient:
         @jax.jit
         def wrong(variables: Any, alive: Array, images: Array, labels: Array, weight: Array) -> Array:
             logits = lesioned(model, variables, images, dict(zip(self.blocks, alive, strict=True)))
-            return ((logits.argmax(1) != labels) & weight).sum()
+            return ((jax.lax.argmax(logits, 1, labels.dtype) != labels) & weight).sum()
 
         self._wrong = wrong
 

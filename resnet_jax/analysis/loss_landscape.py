@@ -112,7 +112,7 @@ class Landscape:
             def of_batch(batch: tuple[Array, Array]) -> tuple[Array, Array]:
                 x, y = batch
                 logits = train_mode(model, moved, x)[0] if recomputed else model.apply(moved, x, train=False)
-                return cross_entropy(logits, y).sum(), (logits.argmax(1) != y).sum()
+                return cross_entropy(logits, y).sum(), (jax.lax.argmax(logits, 1, y.dtype) != y).sum()
 
             losses, wrong = jax.lax.map(of_batch, batched)
             return losses.sum(), wrong.sum()
@@ -125,7 +125,7 @@ class Landscape:
 
     def at(self, points: Floats) -> Ground:
         """The loss and the error at points [P, D], in one call."""
-        loss, wrong = jax.device_get(self._call(*self._fixed, points.astype(np.float32), self._batched))
+        loss, wrong = jax.device_get(self._call(*self._fixed, points, self._batched))
         return Ground(np.asarray(loss, np.float64) / self.images, np.asarray(wrong, np.float64) / self.images)
 
 

@@ -17,9 +17,7 @@ def test_errors_are_those_of_the_net_without_the_blocks(shortcut: str, order: st
     model, variables = small(20, shortcut=shortcut, activation_order=order)
     images, labels = examples(10)
     patient = Patient(model, variables, images, labels, batch_size=4)  # the last batch is padded
-    assert patient.blocks == ["stage1_block1", *(f"stage{i}_block{j}" for i in (1, 2, 3) for j in (2, 3))] or (
-        patient.blocks == [f"stage{i}_block{j}" for i in (1, 2, 3) for j in (1, 2, 3) if (i, j) not in ((2, 1), (3, 1))]
-    )
+    assert patient.blocks == ["stage1_block1", *(f"stage{i}_block{j}" for i in (1, 2, 3) for j in (2, 3))]
 
     def expected(variables: Any, deleted: tuple[str, ...] = ()) -> float:
         return float((NumPyNet(model, variables, deleted=deleted)(images).argmax(1) != labels).mean())

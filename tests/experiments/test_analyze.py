@@ -98,7 +98,7 @@ def test_what_a_user_gets_wrong_is_a_sentence(runs: Path, tmp_path: Path) -> Non
     bare = tmp_path / "bare"
     shutil.copytree(good, bare, ignore=shutil.ignore_patterns("checkpoints"))
     other = tmp_path / "other"
-    run(override(SHORT, {"data.train_subset": 200}), other, study="test")
+    run(override(SHORT, {"model.depth": 8, "data.train_subset": 200}), other, study="test")
     file = tmp_path / "file.json"
     file.write_text('{"instrument": "lesions"}')
     cases = (
