@@ -1,9 +1,9 @@
 """The loss landscape around a trained net (Li et al. 2018, Sec. 4): directions, and the loss along them.
 
 What BN does with moved weights must be said. By default it normalises at each point by the statistics of the images
-there, in batches as in training: the loss that SGD descends. The trained net's running statistics (as in the
-authors' code) are those of other weights at any other point; each layer then passes on what the one before did wrong,
-the more the deeper the net, and what is drawn is that and not the curvature.
+there, in batches as in training: the loss that SGD descends. Departs from the paper: the authors' code keeps the
+trained net's running statistics ("running" here). Away from the net those are another net's; each layer then passes on
+what the one before did wrong, the more the deeper the net, and what is drawn is that and not the curvature.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Signal propagation at initialisation: what depth does to the forward signal, the Jacobian and its likeness nearby.
 
-BN's statistics are those of a batch of training images, held fixed, so that a net is a function of one image.
+BN's statistics are those of a batch of training images, held fixed, so that a net is a function of one image. Departs
+from the paper: Balduzzi et al. 2017 take nets from R to R and points on a grid; here the line is one between images.
 """
 
 from __future__ import annotations
