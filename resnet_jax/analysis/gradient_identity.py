@@ -26,6 +26,7 @@ from resnet_jax.analysis.modules import intercepted, preserved_blocks, train_mod
 from resnet_jax.analysis.net import Net
 from resnet_jax.analysis.options import GradientIdentity
 from resnet_jax.models.blocks import Block
+from resnet_jax.models.layers import Conv
 from resnet_jax.models.resnet import ResNet
 
 Array = jax.Array
@@ -76,8 +77,10 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
             if name in at_inputs:
                 return call((jax.lax.stop_gradient(x) if name in firsts else x) + at_inputs[name])
             y, (block, _, layer) = call(x), name.partition("/")
-            if block in at_inputs and layer.startswith(("conv", "norm")):
-                branches[block] = y  # the last one stays
+            if block in at_inputs and not layer.startswith("shortcut"):
+                # A conv, or what takes the output of the one before as it is; the last stays. Not a BN of the sum.
+                if isinstance(module, Conv) or x is branches.get(block):
+                    branches[block] = y
             return y
 
         with intercepted(shift):

@@ -13,7 +13,7 @@ from resnet_jax.analysis.bench import Bench
 from resnet_jax.analysis.modules import intercepted
 from resnet_jax.analysis.net import Net
 from resnet_jax.analysis.options import LayerResponses
-from resnet_jax.models.layers import BatchNorm, Conv
+from resnet_jax.models.layers import BatchNorm, Conv, param_dtype
 from resnet_jax.models.resnet import ResNet
 
 Array = jax.Array
@@ -63,7 +63,7 @@ def layer_responses(model: ResNet, variables: Any, images: Array, batch_size: in
         """Mean, and mean squared distance from it, of each layer."""
         found = []
         for y in responses(model, variables, images).values():
-            wide = y.astype(jnp.promote_types(y.dtype, jnp.float32))
+            wide = y.astype(param_dtype(model.config.dtype))
             found.append((wide.mean(), jnp.square(wide - wide.mean()).mean()))
         return found
 

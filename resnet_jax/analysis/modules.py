@@ -58,14 +58,8 @@ def preserved_blocks(model: ResNet, variables: Any, images: Any) -> list[str]:
 
 
 def train_mode(model: ResNet, variables: Any, images: Array) -> tuple[Array, Any]:
-    """Logits in train mode, [N, classes], and the running statistics that come of it.
-
-    What a net draws at random in train mode is drawn from one fixed key. Flax turns to "params" where a module asks for
-    a stream of keys of another name, so no variant's name needs to be known.
-    """
-    logits, updated = model.apply(
-        variables, images, train=True, mutable=["batch_stats"], rngs={"params": jax.random.key(0)}
-    )
+    """Logits in train mode, [N, classes], and the running statistics that come of it."""
+    logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
     return logits, updated["batch_stats"]
 
 
