@@ -77,10 +77,10 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
             if name in at_inputs:
                 return call((jax.lax.stop_gradient(x) if name in firsts else x) + at_inputs[name])
             y, (block, _, layer) = call(x), name.partition("/")
-            if block in at_inputs and not layer.startswith("shortcut"):
-                # A conv, or what takes the output of the one before as it is; the last stays. Not a BN of the sum.
-                if isinstance(module, Conv) or x is branches.get(block):
-                    branches[block] = y
+            # A conv, or what takes the output of the one before as it is; the last stays. Not a BN of the sum.
+            follows = isinstance(module, Conv) or x is branches.get(block)
+            if block in at_inputs and follows and not layer.startswith("shortcut"):
+                branches[block] = y
             return y
 
         with intercepted(shift):
