@@ -68,10 +68,11 @@ class NumPyNet:
             y = np.maximum(self.norm(self.conv(x, f"{name}/conv1", stride), f"{name}/norm1", f"{name}/conv1"), 0.0)
             y = self.norm(self.conv(y, f"{name}/conv2"), f"{name}/norm2", f"{name}/conv2")
             return np.maximum(y + self.shortcut(x, stride, features), 0.0)
-        active = np.maximum(self.norm(x, f"{name}/norm1"), 0.0)
-        y = self.conv(active, f"{name}/conv1", stride)
-        y = self.conv(np.maximum(self.norm(y, f"{name}/norm2"), 0.0), f"{name}/conv2")
-        return y + self.shortcut(active if name == "stage1_block1" else x, stride, features)
+        first = name == "stage1_block1"
+        active = np.maximum(self.norm(x, f"{name}/norm1", "stem_conv" if first else None), 0.0)
+        y = self.norm(self.conv(active, f"{name}/conv1", stride), f"{name}/norm2", f"{name}/conv1")
+        y = self.conv(np.maximum(y, 0.0), f"{name}/conv2")
+        return y + self.shortcut(active if first else x, stride, features)
 
     def shortcut(self, x: Array, stride: int, features: int) -> Array:
         if self.config.is_plain:

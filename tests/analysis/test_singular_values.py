@@ -51,10 +51,9 @@ def test_with_fewer_steps_they_are_bounds_from_inside() -> None:
     assert largest == pytest.approx(expected[0], rel=1e-6)
 
 
-@pytest.mark.parametrize("shortcut", ["A", "none"])
 @pytest.mark.usefixtures("x64")
-def test_those_of_a_net_are_those_of_its_full_jacobians(shortcut: str) -> None:
-    model, variables = small(8, width=8, shortcut=shortcut)
+def test_those_of_a_net_are_those_of_its_full_jacobians() -> None:
+    model, variables = small(8, width=8)
     images, _ = examples(6)
     variables = with_statistics_of(model, variables, images)
     jacobians = Jacobians(model, variables, images.shape[1:])
