@@ -18,6 +18,7 @@ Measured = dict[str, Any]
 _OTHERS = (GREEN, PURPLE, ORANGE)
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)))
 _BAND = 0.15
+_WIDE = 5.0  # from there on a linear axis hides what is small
 
 
 def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
@@ -49,7 +50,12 @@ def layer_responses(measured: Measured) -> Figure:
         panels[0].set_xlabel("layer, in order of computation")
         panels[1].set_xlabel("layer, sorted by magnitude")
         panels[0].set_ylabel("standard deviation of the response")
-        panels[0].set_ylim(bottom=0.0)
+        stds = [std for net in measured["nets"] for std in net["std"]]
+        if max(stds) > _WIDE * min(stds):
+            panels[0].set_yscale("log")
+            panels[0].yaxis.set_major_formatter("{x:g}")
+        else:
+            panels[0].set_ylim(bottom=0.0)
         panels[1].legend(loc="upper right")
         return figure
 
@@ -108,11 +114,10 @@ def gradient_identity(measured: Measured) -> Figure:
             ("residual", VERMILION, "^", r"$\partial L/\partial x_L\;\partial\sum F/\partial x_l$"),
         )
         for (top, bottom), net in zip(panels.T, nets, strict=True):
-            x = np.arange(1, len(net["blocks"]) + 1)
             for name, colour, marker, label in terms:
-                top.plot(x, net[name], color=colour, marker=marker, markersize=3.0, linewidth=1.2, label=label)
-            left = np.asarray(net["left"]) / np.asarray(net["gradient"])
-            bottom.plot(x, np.maximum(left, 1e-17), color=GREY, marker="o", markersize=3.0, linewidth=1.2)
+                _by_stage(top, net["blocks"], net[name], color=colour, marker=marker, label=label)
+            left = np.maximum(np.asarray(net["left"]) / np.asarray(net["gradient"]), 1e-17)
+            _by_stage(bottom, net["blocks"], left, color=GREY, marker="o", label="_left")
             for axes in (top, bottom):
                 axes.set_yscale("log")
                 _stage_lines(axes, net["blocks"])
@@ -122,6 +127,15 @@ def gradient_identity(measured: Measured) -> Figure:
         panels[1, 0].set_ylabel("left over / gradient")
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
         return figure
+
+
+def _by_stage(axes: Axes, blocks: Sequence[str], values: Any, label: str, **look: Any) -> None:
+    """A line for each stage, since what is drawn starts anew with each; one entry for a legend."""
+    stages = [name.partition("_")[0] for name in blocks]
+    for stage in dict.fromkeys(stages):
+        here = [i for i, other in enumerate(stages) if other == stage]
+        axes.plot([i + 1 for i in here], [values[i] for i in here], markersize=3.0, linewidth=1.2, label=label, **look)
+        label = f"_{label}" if not label.startswith("_") else label
 
 
 def _stage_lines(axes: Axes, blocks: Sequence[str]) -> None:
