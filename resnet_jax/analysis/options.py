@@ -127,8 +127,8 @@ class Lesions(Options):
     with k at random deleted, and with blocks swapped within their stages. A deleted block is the identity; the net is
     not trained again, and its batch statistics stay as they were.
 
-    Source: Veit et al. 2016 (arXiv 1605.06431), Sec. 4. Cost: a pass over the images for each lesion, about 20 s for
-    ResNet-32 on 360 digits.
+    Source: Veit et al. 2016 (arXiv 1605.06431), Sec. 4. Cost: a pass over the images for each lesion, a minute
+    or two for ResNet-32 on 360 digits.
     """
 
     split: Literal["train", "test"] = "test"

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from resnet_jax.results.plots import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, STYLE, VERMILION
 
@@ -201,6 +202,7 @@ def lesions(measured: Measured) -> Figure:
         ):
             axes.set_title(heading, loc="left")
             axes.set_xlabel(label)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         longest = max(nets, key=lambda net: len(net["blocks"]))
         if all(net["blocks"] == longest["blocks"][: len(net["blocks"])] for net in nets):
             _stage_lines(single, longest["blocks"])
