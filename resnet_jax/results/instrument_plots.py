@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from resnet_jax.results.plots import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, STYLE, VERMILION
 
@@ -39,6 +39,16 @@ def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
     return found
 
 
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic axis for what was drawn, with plain numbers on it where it has two decades or fewer."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < 100.0 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
+
+
 def layer_responses(measured: Measured) -> Figure:
     """As He et al. 2015, Fig. 7: standard deviations of layers in order, and sorted from the largest."""
     with mpl.rc_context(STYLE):
@@ -53,8 +63,7 @@ def layer_responses(measured: Measured) -> Figure:
         panels[0].set_ylabel("standard deviation of the response")
         stds = [std for net in measured["nets"] for std in net["std"]]
         if max(stds) > _WIDE * min(stds):
-            panels[0].set_yscale("log")
-            panels[0].yaxis.set_major_formatter("{x:g}")
+            logarithmic(panels[0])
         else:
             panels[0].set_ylim(bottom=0.0)
         panels[1].legend(loc="upper right")
@@ -68,7 +77,7 @@ def gradient_flow(measured: Measured) -> Figure:
         axes = figure.subplots()
         for net, look in zip(measured["nets"], looks(measured["nets"]), strict=True):
             axes.plot(np.arange(1, len(net["initial"]) + 1), net["initial"], markersize=2.2, **look)
-        axes.set_yscale("log")
+        logarithmic(axes)
         axes.set_xlabel("layer, in order of computation")
         axes.set_ylabel("norm of the gradient, initial values")
         figure.legend(loc="outside right upper")
@@ -162,7 +171,7 @@ def signal_propagation(measured: Measured) -> Figure:
             lag_one.plot(x, correlations[:, 1], markersize=2.0, **look)
             by_lag.plot(np.arange(correlations.shape[1]), correlations[-1], markersize=2.0, **look)
         for axes in (variance, singular):
-            axes.set_yscale("log")
+            logarithmic(axes)
         variance.set_ylabel("variance of the block's output")
         exact = all(net["exact"] for net in measured["nets"])
         bound = "" if exact else " (upper bound)"

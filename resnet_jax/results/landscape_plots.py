@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from resnet_jax.results.instrument_plots import looks
+from resnet_jax.results.instrument_plots import logarithmic, looks
 from resnet_jax.results.plots import GREY, STYLE
 
 Measured = dict[str, Any]
@@ -29,7 +29,7 @@ def landscape_line(measured: Measured) -> Figure:
         for net, look in zip(nets, looks(nets), strict=True):
             panels[0].plot(net["along"], _numbers(net["loss"]), markersize=2.5, **look)
             panels[1].plot(net["along"], 100.0 * _numbers(net["error"]), markersize=2.5, **look)
-        panels[0].set_yscale("log")
+        logarithmic(panels[0])
         panels[0].set_ylabel("loss (nats)")
         panels[1].set_ylabel("error (%)")
         panels[1].set_ylim(-2.0, 102.0)
