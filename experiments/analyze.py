@@ -112,7 +112,7 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
         bench = Bench(_progress, out / f".{name}-{number}.part")
         start = time.monotonic()
         found = measure(net.in_float64() if options.double else net, options, bench)
-        rows.append({**net.facts, **found, "seconds": round(time.monotonic() - start, 1)})
+        rows.append({**net.facts, "seconds": round(time.monotonic() - start, 1), **found})
         scratches.append(bench.scratch)
     for scratch in scratches:
         assert scratch is not None

@@ -9,6 +9,7 @@ what the one before did wrong, the more the deeper the net, and what is drawn is
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -130,7 +131,7 @@ class Landscape:
 
 
 def measure(net: Net, options: LossLandscape, bench: Bench) -> dict[str, Any]:
-    """Coordinates along a direction [points], and loss and error [points] or [points][points], for JSON.
+    """Coordinates along a direction [points], loss and error [points] or [points][points], and what it took; for JSON.
 
     The first index is that of the first direction. A row is one call; after each, all there is goes to `bench.scratch`.
     """
@@ -153,15 +154,18 @@ def measure(net: Net, options: LossLandscape, bench: Bench) -> dict[str, Any]:
     done = _kept(bench.scratch, key)
     with bench.progress(len(rows) - len(done), net.name) as advance:
         for points in rows[len(done) :]:
+            start = time.monotonic()
             ground = landscape.at(points)
             done.append({name: [_finite(v) for v in values] for name, values in ground._asdict().items()})
+            done[-1]["seconds"] = round(time.monotonic() - start, 3)
             if bench.scratch is not None:
                 write_atomically(bench.scratch, json.dumps({"of": key, "rows": done}) + "\n")
             advance()
     found = {name: [row[name] for row in done] for name in Ground._fields}
     if options.dimensions == 1:
         found = {name: rows[0] for name, rows in found.items()}
-    return {"along": along.tolist(), "images": landscape.images, **found}
+    seconds = round(sum(row["seconds"] for row in done), 1)  # over all sittings
+    return {"along": along.tolist(), "images": landscape.images, "seconds": seconds, **found}
 
 
 def _kept(scratch: Path | None, key: dict[str, Any]) -> list[dict[str, Any]]:

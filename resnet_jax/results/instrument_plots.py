@@ -101,7 +101,7 @@ def gradient_flow_in_training(measured: Measured) -> Figure:
                 [*net["steps"], 2 * net["steps"][-1] - net["steps"][-2]] if len(net["steps"]) > 1 else [0, 1]
             )
             layers = np.arange(len(net["layers"]) + 1) + 0.5
-            mesh = axes.pcolormesh(steps, layers, np.transpose(net["training"]), norm=norm, cmap="cividis")
+            mesh = axes.pcolormesh(steps, layers, np.transpose(net["training"]), norm=norm, cmap="viridis")
             axes.set_title(net["name"], loc="left")
             axes.set_xlabel("iterations")
         for axes in panels[:, 0]:

@@ -16,7 +16,7 @@ from resnet_jax.results.plots import GREY, STYLE
 
 Measured = dict[str, Any]
 Floats = npt.NDArray[np.float64]
-_LEVELS = 17
+_LEVELS = 25
 _COLOURS = "viridis"
 
 
@@ -46,7 +46,7 @@ def landscape_plane(measured: Measured) -> Figure:
     levels = _shared_levels(grids)
     norm = LogNorm(levels[0], levels[-1])
     with mpl.rc_context(STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(3.5 * len(nets) + 0.7, 6.6), layout="constrained")
+        figure = Figure(figsize=(3.4 * len(nets) + 0.7, 6.4), layout="constrained")
         flat = []
         for i, (net, grid) in enumerate(zip(nets, grids, strict=True)):
             along = np.asarray(net["along"])
@@ -79,12 +79,15 @@ def _surface(figure: Figure, place: tuple[int, int, int], along: Floats, shown: 
         x, y, np.log10(shown), facecolors=mpl.colormaps[_COLOURS](norm(shown)), rstride=1, cstride=1,
         linewidth=0.15, edgecolor=GREY, antialiased=True, shade=False,
     )  # fmt: skip
+    axes.set_xticks([along[0], 0.0, along[-1]])
+    axes.set_yticks([along[0], 0.0, along[-1]])
+    axes.tick_params(pad=0.0)
     axes.set_zlim(np.log10(norm.vmin), np.log10(norm.vmax))
     decades = [v for v in (1e-3, 1e-2, 0.1, 1, 10, 100, 1e3, 1e4) if norm.vmin <= v <= norm.vmax]
     axes.set_zticks([np.log10(v) for v in decades], [f"{v:g}" for v in decades])
     axes.set_zlabel("loss (nats)")
     axes.view_init(elev=32.0, azim=-60.0)
-    axes.set_box_aspect((1.0, 1.0, 0.75), zoom=0.9)
+    axes.set_box_aspect((1.0, 1.0, 0.8), zoom=1.05)
 
 
 def _shared_levels(grids: Sequence[Floats]) -> Floats:
