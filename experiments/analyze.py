@@ -16,6 +16,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import math
 import os
 import sys
 import time
@@ -93,7 +94,8 @@ def main(argv: list[str] | None = None) -> int:
             f"{chosen.out}: in the way, a file where the folder should be; choose another --out."
         ) from error
     file = chosen.out / f"{name}.json"
-    write_atomically(file, json.dumps(_measure(name, sources, chosen.options, chosen.out), allow_nan=False) + "\n")
+    measured = _without_nan(_measure(name, sources, chosen.options, chosen.out))
+    write_atomically(file, json.dumps(measured, allow_nan=False) + "\n")
     _draw(file)
     return cli.OK
 
@@ -125,6 +127,15 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
         "options": dataclasses.asdict(options),
         "nets": rows,
     }
+
+
+def _without_nan(values: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(values, dict):
+        return {name: _without_nan(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_without_nan(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def _draw(file: Path) -> None:

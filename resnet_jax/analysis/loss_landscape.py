@@ -156,8 +156,8 @@ def measure(net: Net, options: LossLandscape, bench: Bench) -> dict[str, Any]:
         for points in rows[len(done) :]:
             start = time.monotonic()
             ground = landscape.at(points)
-            done.append({name: [_finite(v) for v in values] for name, values in ground._asdict().items()})
-            done[-1]["seconds"] = round(time.monotonic() - start, 3)
+            row = {name: values.tolist() for name, values in ground._asdict().items()}
+            done.append({**row, "seconds": round(time.monotonic() - start, 3)})
             if bench.scratch is not None:
                 write_atomically(bench.scratch, json.dumps({"of": key, "rows": done}) + "\n")
             advance()
@@ -178,8 +178,3 @@ def _kept(scratch: Path | None, key: dict[str, Any]) -> list[dict[str, Any]]:
         return []  # cut short: it costs no more than its rows
     rows: list[dict[str, Any]] = kept["rows"] if kept.get("of") == key else []
     return rows
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no infinity."""
-    return float(value) if np.isfinite(value) else None

@@ -20,6 +20,8 @@ from resnet_jax.analysis.singular_values import Floats, singular_values
 from resnet_jax.models.resnet import ResNet
 
 Array = jax.Array
+# Of its mean square, what a derivative must vary by, or it is rounding.
+CONSTANT = 1e-20
 
 
 class Outputs(NamedTuple):
@@ -115,7 +117,7 @@ def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, p
     as are the nets of Balduzzi et al. 2017, Sec. 2, with a derivative d(t) at each of the points. The
     autocorrelation at lag k is sum (d(t) - m)(d(t + k) - m) / sum (d(t) - m)^2, m the mean of d over the line;
     numerators and denominators are summed over the numbers of an output and over lines. White noise has 0 at all lags
-    but 0.
+    but 0. It is NaN where derivatives do not change at all, as behind a stem of one convolution.
 
     Args:
       model, variables: as for `Jacobians`.
@@ -130,10 +132,12 @@ def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, p
         along = jnp.broadcast_to((end - start)[None], (points, *start.shape))
         line = start[None] + t * along
         _, derivatives = jax.jvp(lambda x: activations(model, variables, x), (line,), (along,))
-        return [lagged_products(d, lags) for d in derivatives]
+        return [jnp.append(lagged_products(d, lags), jnp.vdot(d, d)) for d in derivatives]
 
     total = sum(np.asarray(jax.device_get(sums(variables, a, b))) for a, b in zip(starts, ends, strict=True))
-    by_lag: Floats = total / total[:, :1]
+    products, squares = total[:, :-1], total[:, -1:]
+    changes = products[:, :1] > CONSTANT * squares
+    by_lag: Floats = np.where(changes, products / np.where(changes, products[:, :1], 1.0), np.nan)
     return by_lag
 
 

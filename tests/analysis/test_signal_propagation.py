@@ -64,3 +64,7 @@ def test_autocorrelation_of_a_net_is_that_of_differences_along_the_line() -> Non
     # Where a ReLU's kink lies between two of the points that are compared, the difference is off: nowhere here.
     np.testing.assert_allclose(found, sums / sums[:, :1], rtol=1e-5, atol=1e-6)
     assert found.shape == (4, lags + 1)
+    linear, variables = small(8, activation_order="full_preactivation")
+    found = autocorrelation(linear, variables, images[:2], images[2:], points, lags)
+    assert np.isnan(found[0]).all()  # the stem, one convolution
+    assert np.isfinite(found[1:]).all()
