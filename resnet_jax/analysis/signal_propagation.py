@@ -6,6 +6,7 @@ from the paper: Balduzzi et al. 2017 take nets from R to R and points on a grid;
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -150,7 +151,7 @@ def lagged_products(d: Array, lags: int) -> Array:
 def measure(net: Net, options: SignalPropagation, bench: Bench) -> dict[str, Any]:
     """By block: forward variance, extreme singular values at each image [images][blocks], autocorrelation; for JSON."""
     images = net.examples("train", options.images, options.seed).images
-    variables = with_statistics_of(net.model, net.variables, images)
+    variables = jax.jit(partial(with_statistics_of, net.model))(net.variables, images)
     jacobians = Jacobians(net.model, variables, images.shape[1:])
     looked_at = images[: options.jacobians]
     steps = min(options.steps, jacobians.inputs, *jacobians.sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -30,7 +31,8 @@ def test_errors_are_those_of_the_net_without_the_blocks(shortcut: str, order: st
         values["stage2_block2"], values["stage2_block3"] = values["stage2_block3"], values["stage2_block2"]
     assert patient.error(Lesion(swaps=(("stage2_block2", "stage2_block3"),))) == expected(other)
     # Errors are coarse: the logits themselves.
-    logits = lesioned(model, variables, images, {"stage1_block2": np.asarray(False), "stage2_block3": np.asarray(True)})
+    alive = {"stage1_block2": np.asarray(False), "stage2_block3": np.asarray(True)}
+    logits = jax.jit(lambda v: lesioned(model, v, images, alive))(variables)
     np.testing.assert_allclose(logits, NumPyNet(model, variables, deleted=("stage1_block2",))(images), rtol=1e-10)
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from resnet_jax.analysis.modules import block_outputs, with_statistics_of
-from resnet_jax.analysis.signal_propagation import activations, autocorrelation, forward_variance, lagged_products
+from resnet_jax.analysis.signal_propagation import (
+    activations,
+    autocorrelation,
+    forward_variance,
+    lagged_products,
+    outputs,
+)
 from tests.analysis.reference import NumPyNet, examples, small
 
 
@@ -15,11 +24,11 @@ from tests.analysis.reference import NumPyNet, examples, small
 def test_statistics_of_a_batch_held_fixed_give_its_train_mode() -> None:
     model, variables = small(14)
     images, _ = examples(6)
-    fixed = with_statistics_of(model, variables, images)
-    ours = activations(model, fixed, images)
-    theirs = block_outputs(model, variables, images, train=True)
-    assert list(theirs) == ["stem", *(f"stage{i}_block{j}" for i in (1, 2, 3) for j in (1, 2))]
-    for a, b in zip(ours, theirs.values(), strict=True):
+    fixed = jax.jit(partial(with_statistics_of, model))(variables, images)
+    assert outputs(model, fixed, images).names == ["stem", *(f"stage{i}_block{j}" for i in (1, 2, 3) for j in (1, 2))]
+    ours = jax.jit(lambda v: activations(model, v, images))(fixed)
+    theirs = jax.jit(lambda v: list(block_outputs(model, v, images, train=True).values()))(variables)
+    for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, np.asarray(b).reshape(a.shape), rtol=1e-12, atol=1e-12)
     net = NumPyNet(model, variables, train=True)
     net(images)
@@ -50,13 +59,14 @@ def test_autocorrelation_of_known_sequences() -> None:
 def test_autocorrelation_of_a_net_is_that_of_differences_along_the_line() -> None:
     model, variables = small(8)
     images, _ = examples(4)
-    fixed = with_statistics_of(model, variables, images)
+    fixed = jax.jit(partial(with_statistics_of, model))(variables, images)
     points, lags = 33, 3
+    compiled = jax.jit(lambda x: activations(model, fixed, x))
     found = autocorrelation(model, fixed, images[:2], images[2:], points, lags)
     sums = np.zeros((4, lags + 1))
     for start, end in zip(images[:2], images[2:], strict=True):
         t, step = np.linspace(0.0, 1.0, points).reshape(-1, 1, 1, 1), 1e-7
-        ahead, behind = (activations(model, fixed, start + (t + h) * (end - start)) for h in (step, -step))
+        ahead, behind = (compiled(start + (t + h) * (end - start)) for h in (step, -step))
         for i, (a, b) in enumerate(zip(ahead, behind, strict=True)):
             d = np.asarray(a - b) / (2 * step)
             d = d - d.mean(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import numpy as np
@@ -55,11 +56,11 @@ def test_with_fewer_steps_they_are_bounds_from_inside() -> None:
 def test_those_of_a_net_are_those_of_its_full_jacobians() -> None:
     model, variables = small(8, width=8)
     images, _ = examples(6)
-    variables = with_statistics_of(model, variables, images)
+    variables = jax.jit(partial(with_statistics_of, model))(variables, images)
     jacobians = Jacobians(model, variables, images.shape[1:])
     assert jacobians.names == ["stem", "stage1_block1", "stage2_block1", "stage3_block1"]
     found = jacobians.singular_values(images[0], steps=16, seed=0)
-    full = jax.jacobian(lambda x: activations(model, variables, x[None]))(images[0])
+    full = jax.jit(jax.jacfwd(lambda x: activations(model, variables, x[None])))(images[0])
     for ours, jacobian in zip(found, full, strict=True):
         expected = np.linalg.svd(np.asarray(jacobian).reshape(-1, 16), compute_uv=False)
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12 * expected[0])
