@@ -23,6 +23,7 @@ COMMANDS = {
     "equivalence": "how far parallel modes drift apart: python -m experiments.equivalence",
     "benchmark": "how fast it is, beside Flax and PyTorch, and how far from the limit: python -m experiments.benchmark",
     "derivation": "the tables of docs/derivation.md, and gradients at the start: python -m experiments.derivation",
+    "analyze": "look inside nets: python -m experiments.analyze layer-responses runs/digits-depth/resnet-56-seed0",
     "report": "tables, figures and a page from run directories: python -m experiments.report runs/digits-depth",
 }
 

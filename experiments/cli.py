@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -52,13 +52,16 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         os._exit(INTERRUPTED)
 
 
-def first_word(argv: list[str], command: str, kind: str, legal: list[str]) -> tuple[str, list[str]]:
+def first_word(
+    argv: list[str], command: str, kind: str, legal: list[str], lines: Mapping[str, str] | None = None
+) -> tuple[str, list[str]]:
     """The name that a command line starts with, and the options after it.
 
     Args:
       argv: words after `python -m experiments.<command>`.
       kind: what the name is of, for messages.
       legal: the names there are.
+      lines: what each is, in a line, where that is worth a list of its own.
 
     Raises:
       UserError: there is no name, or an unknown one; the message gives the nearest, or all.
@@ -68,7 +71,9 @@ def first_word(argv: list[str], command: str, kind: str, legal: list[str]) -> tu
         return argv[0], argv[1:]
     usage = f"python -m experiments.{command} {kind.upper()} [OPTIONS]"
     if argv and argv[0] in ("-h", "--help"):
-        print(f"usage: {usage}\n\n{kind.upper()} is one of\n  " + "\n  ".join(legal))
+        width = max(map(len, legal))
+        listed = [f"{name:{width}}  {lines[name]}" for name in legal] if lines else legal
+        print(f"usage: {usage}\n\n{kind.upper()} is one of\n  " + "\n  ".join(listed))
         print(f"\nOptions: python -m experiments.{command} {legal[0]} --help")
         sys.exit(OK)
     if not argv or argv[0].startswith("-"):

@@ -328,11 +328,14 @@ class TrainConfig(_Section):
     """Newest checkpoints kept in the run directory; older ones are deleted."""
     keep_every: int = 0
     """Of the older ones, keep those whose step is a multiple of this; 0: none."""
+    gradient_norms_every: int = 0
+    """Steps between lines of gradients.jsonl, the gradient's norm in each layer; the first is taken at the initial
+    values. 0: none, and nothing of it in the compiled step."""
 
     def _check(self) -> None:
         for name in ("iterations", "batch_size", "accumulation", "eval_batch_size", "keep_checkpoints"):
             self._require(getattr(self, name) >= 1, name, "a whole number above 0")
-        for name in ("eval_every", "checkpoint_steps", "keep_every"):
+        for name in ("eval_every", "checkpoint_steps", "keep_every", "gradient_norms_every"):
             self._require(getattr(self, name) >= 0, name, "a whole number of at least 0")
 
 

@@ -3,14 +3,15 @@ and the reports that read them. Nothing here imports JAX.
 
 A run directory `runs/<study>/<run>/` holds
 
-| file            | what                                                                            |
-|-----------------|---------------------------------------------------------------------------------|
-| `config.json`   | the run's ExperimentConfig, written first                                       |
-| `metrics.jsonl` | one `MetricsLine` per epoch, appended; the same whatever interruptions there were |
-| `timings.jsonl` | wall-clock seconds and sittings, apart, since they never repeat                 |
-| `record.json`   | the `RunRecord`, written last and atomically: its presence means finished       |
-| `checkpoints/`  | where an interrupted run goes on from                                           |
-| `weights/`      | the net of the last step, as resnet_jax.weights writes and reads it             |
+| file              | what                                                                              |
+|-------------------|-----------------------------------------------------------------------------------|
+| `config.json`     | the run's ExperimentConfig, written first                                         |
+| `metrics.jsonl`   | one `MetricsLine` per epoch, appended; the same whatever interruptions there were |
+| `gradients.jsonl` | one `GradientLine` every `train.gradient_norms_every` steps, in the same way      |
+| `timings.jsonl`   | wall-clock seconds and sittings, apart, since they never repeat                   |
+| `record.json`     | the `RunRecord`, written last and atomically: its presence means finished         |
+| `checkpoints/`    | where an interrupted run goes on from                                             |
+| `weights/`        | the net of the last step, as resnet_jax.weights writes and reads it               |
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _T = TypeVar("_T")
 
 SCHEMA = 1
 CONFIG_FILE, METRICS_FILE, TIMINGS_FILE, RECORD_FILE = "config.json", "metrics.jsonl", "timings.jsonl", "record.json"
+GRADIENTS_FILE = "gradients.jsonl"
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights"
 
 
@@ -52,6 +54,17 @@ class MetricsLine:
     validation_loss: float | None = None
     validation_error: float | None = None
     """On the validation set, where the run has one; then the test set waits for the last step."""
+
+
+@dataclass(frozen=True)
+class GradientLine:
+    """One line of gradients.jsonl: the gradient that a training step follows, on its own batch, in train mode."""
+
+    step: int
+    """Iterations completed before it was taken: 0 is at the initial values."""
+    norms: dict[str, float]
+    """Euclidean norm of the gradient of the mean loss, without weight decay, with respect to each layer's kernel, by
+    the layer's name ("stage1_block1/conv1"), in the order of computation."""
 
 
 @dataclass(frozen=True)
@@ -250,16 +263,25 @@ def read_metrics(path: Path) -> list[MetricsLine]:
     Raises:
       UserError: the file is missing, or a line that is not the last is damaged.
     """
-    lines = _read_text(path).splitlines()
-    metrics: list[MetricsLine] = []
-    for number, line in enumerate(lines, start=1):
+    return _read_lines(path, MetricsLine)
+
+
+def read_gradients(path: Path) -> list[GradientLine]:
+    """The lines of a gradients.jsonl, as `read_metrics` reads those of its file."""
+    return _read_lines(path, GradientLine)
+
+
+def _read_lines(path: Path, cls: type[_T]) -> list[_T]:
+    texts = _read_text(path).splitlines()
+    lines: list[_T] = []
+    for number, text in enumerate(texts, start=1):
         try:
-            metrics.append(_part(MetricsLine, json.loads(line)))
+            lines.append(_part(cls, json.loads(text)))
         except (ValueError, TypeError, KeyError) as error:
-            if number == len(lines):
+            if number == len(texts):
                 break
             raise UserError(f"{path}: line {number} is damaged ({error}).") from error
-    return metrics
+    return lines
 
 
 def read_config(path: Path) -> ExperimentConfig:

@@ -28,11 +28,11 @@ DOTS_PER_INCH = 200
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
 _RESIDUAL = (BLUE, GREEN, PURPLE, SKY, ORANGE)
 _BY_ORDER = (SKY, GREEN, BLUE, VERMILION, PURPLE, ORANGE)
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 _RATES = (ORANGE, GREEN, PURPLE, SKY)
-_GREY = "#666666"
+GREY = "#666666"
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same letters
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -53,7 +53,7 @@ _STYLE: dict[Any, Any] = {
 
 def error_against_depth(comparison: Comparison) -> Figure:
     """Training and test error in per cent against depth, a line per kind of net, with std over seeds and every seed."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         panels = figure.subplots(1, 2, sharex=True, sharey=True)
         depths = sorted({cell.depth for cell in comparison.cells})
@@ -118,7 +118,7 @@ def _depth_line(
 def training_curves(comparison: Comparison) -> Figure:
     """As in the paper's Fig. 6: running training error dashed, test error solid, in per cent against iterations;
     a panel per kind of net, a colour per depth, means over seeds with the range from lowest to highest."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         kinds = comparison.nets
         figure = Figure(figsize=(3.6 * max(2, len(kinds)), 3.5), layout="constrained")
         panels = figure.subplots(1, len(kinds), sharex=True, sharey=True, squeeze=False)[0]
@@ -134,8 +134,8 @@ def training_curves(comparison: Comparison) -> Figure:
         panels[0].set_xlim(0, max(cell.iterations for cell in comparison.cells))
         _from_zero(panels[0], most=100.0)
         handles = [Line2D([], [], color=colours[d], linewidth=1.7, label=f"{d} layers") for d in depths]
-        handles.append(Line2D([], [], color=_GREY, linewidth=1.0, linestyle=(0, (4, 2)), label="training (running)"))
-        handles.append(Line2D([], [], color=_GREY, linewidth=1.7, label=_watched(comparison.cells[0])))
+        handles.append(Line2D([], [], color=GREY, linewidth=1.0, linestyle=(0, (4, 2)), label="training (running)"))
+        handles.append(Line2D([], [], color=GREY, linewidth=1.7, label=_watched(comparison.cells[0])))
         figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
         return figure
 
@@ -182,7 +182,7 @@ def _rate_drops(axes: Axes, cells: Sequence[Variant]) -> None:
 
 def error_against_budget(control: Control) -> Figure:
     """Training error of the deepest plain net in per cent against iterations, a colour per rate, and its references."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         axes = figure.subplots()
         rates = sorted({point.rate for point in control.points}, reverse=True)
@@ -198,7 +198,7 @@ def error_against_budget(control: Control) -> Figure:
                 _budget_line(axes, same, factor, (colour, marker), "none", variant.name)
         for number, rate in enumerate(rates):
             points = [point for point in control.points if point.rate == rate]
-            look = (_RATES[number % len(_RATES)], _MARKERS[(number + 2) % len(_MARKERS)])
+            look = (_RATES[number % len(_RATES)], MARKERS[(number + 2) % len(MARKERS)])
             factor = _side(number + len(references) - middle)
             _budget_line(axes, points, factor, look, "-", f"{control.base.name}, rate {rate:g}")
         axes.set_xscale("log")
@@ -240,7 +240,7 @@ def save(figure: Figure, folder: Path, stem: str) -> None:
     FigureCanvasAgg(figure)
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         buffer = io.BytesIO()
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             figure.savefig(buffer, format=suffix, dpi=DOTS_PER_INCH, metadata=metadata, facecolor="white")
         (folder / f"{stem}.{suffix}").write_bytes(buffer.getvalue())
 
@@ -248,7 +248,7 @@ def save(figure: Figure, folder: Path, stem: str) -> None:
 def _net_look(comparison: Comparison, number: int) -> tuple[str, str, float]:
     """Colour, marker and the side on which single seeds stand: plain nets vermilion, residual nets blue and on."""
     plain = [any(c.is_plain for c in comparison.of_net(net)) for net in comparison.nets]
-    marker = _MARKERS[number % len(_MARKERS)]
+    marker = MARKERS[number % len(MARKERS)]
     if plain[number]:
         return (VERMILION, ORANGE)[sum(plain[:number]) % 2], marker, -1.0
     return _RESIDUAL[(number - sum(plain)) % len(_RESIDUAL)], marker, 1.0

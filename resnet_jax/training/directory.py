@@ -18,13 +18,16 @@ from resnet_jax.errors import UserError
 from resnet_jax.record import (
     CHECKPOINTS,
     CONFIG_FILE,
+    GRADIENTS_FILE,
     METRICS_FILE,
     RECORD_FILE,
     TIMINGS_FILE,
+    GradientLine,
     MetricsLine,
     RunRecord,
     differences,
     read_config,
+    read_gradients,
     read_metrics,
     read_record,
     record_to_json,
@@ -65,7 +68,7 @@ class RunDirectory:
 
     def _check(self, config: ExperimentConfig) -> None:
         # What a killed process left of a file that it was writing.
-        for name in (CONFIG_FILE, METRICS_FILE, RECORD_FILE):
+        for name in (CONFIG_FILE, METRICS_FILE, GRADIENTS_FILE, RECORD_FILE):
             for part in self.path.glob(f".{name}.*"):
                 part.unlink()
         if self.checkpoints.exists() and not self.checkpoints.is_dir():
@@ -139,20 +142,29 @@ class RunDirectory:
         """
         file = self.path / METRICS_FILE
         kept = [line for line in read_metrics(file) if line.step <= step] if file.exists() else []
-        wrong = sorted((Counter(epoch_ends) - Counter(line.step for line in kept)).elements())
-        twice = sorted((Counter(line.step for line in kept) - Counter(epoch_ends)).elements())
-        if wrong or twice:
-            what = f"the line of step {wrong[0]} is missing" if wrong else f"a line of step {twice[0]} too many"
-            raise UserError(
-                f"{file}: {what}, and the checkpoint is of step {step}; bring the file back, or delete the run "
-                f"directory to run anew."
-            )
-        if file.exists():
-            write_atomically(file, "".join(map(_json_line, map(asdict, kept))))
+        _rewind(file, kept, epoch_ends, step)
+
+    def rewind_gradients(self, step: int, taken: Sequence[int]) -> None:
+        """Drops the lines of gradients that later steps than `step` took, as `rewind_metrics` does with its lines.
+
+        Args:
+          step: the steps done.
+          taken: the steps done before each gradient up to there that a line was written of.
+
+        Raises:
+          UserError: the lines up to there are not those.
+        """
+        file = self.path / GRADIENTS_FILE
+        kept = [line for line in read_gradients(file) if line.step < step] if file.exists() else []
+        _rewind(file, kept, taken, step)
 
     def append_metrics(self, line: MetricsLine) -> None:
         """Adds a line to metrics.jsonl; returns when it is on the disk, which a checkpoint that follows counts on."""
         self._append(METRICS_FILE, asdict(line))
+
+    def append_gradients(self, line: GradientLine) -> None:
+        """Adds a line to gradients.jsonl, as `append_metrics` does."""
+        self._append(GRADIENTS_FILE, asdict(line))
 
     def append_timing(self, **values: Any) -> None:
         """Adds a line to timings.jsonl."""
@@ -178,6 +190,20 @@ class RunDirectory:
             file.write(_json_line(values).encode())
             file.flush()
             os.fsync(file.fileno())
+
+
+def _rewind(file: Path, kept: Sequence[MetricsLine | GradientLine], expected: Sequence[int], step: int) -> None:
+    """Writes a file anew with the lines that are kept, once it is sure that they are of the steps expected."""
+    missing = sorted((Counter(expected) - Counter(line.step for line in kept)).elements())
+    twice = sorted((Counter(line.step for line in kept) - Counter(expected)).elements())
+    if missing or twice:
+        what = f"the line of step {missing[0]} is missing" if missing else f"a line of step {twice[0]} too many"
+        raise UserError(
+            f"{file}: {what}, and the checkpoint is of step {step}; bring the file back, or delete the run "
+            f"directory to run anew."
+        )
+    if file.exists():
+        write_atomically(file, "".join(map(_json_line, map(asdict, kept))))
 
 
 def _json_line(values: dict[str, Any]) -> str:

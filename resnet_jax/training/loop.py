@@ -21,12 +21,23 @@ from resnet_jax.config import ExperimentConfig
 from resnet_jax.data.batches import epoch_ends, epochs_done, training_batches
 from resnet_jax.errors import UserError
 from resnet_jax.models import summary
-from resnet_jax.record import RECORD_FILE, WEIGHTS, Cost, DataFacts, Final, MetricsLine, RunRecord, Sitting
+from resnet_jax.record import (
+    RECORD_FILE,
+    WEIGHTS,
+    Cost,
+    DataFacts,
+    Final,
+    GradientLine,
+    MetricsLine,
+    RunRecord,
+    Sitting,
+)
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.checkpoint import Checkpoints, identity, steps_in
 from resnet_jax.training.directory import RunDirectory
 from resnet_jax.training.environment import describe
 from resnet_jax.training.export import weights_of
+from resnet_jax.training.gradients import by_layer
 from resnet_jax.training.metrics import StepReport, Totals
 from resnet_jax.training.progress import Display, Silent
 from resnet_jax.training.recompute import recompute
@@ -255,13 +266,15 @@ class _Sitting:
         """Takes in the reports of steps that are done, in order, and waits while more than `leave` are not."""
         while self.pending and (len(self.pending) > leave or self.pending[0][1].sums.loss.is_ready()):
             step, report = self.pending.popleft()
+            if not self._records_gradient(step):
+                report = report._replace(gradient_norms=None)  # it stays where it is
             batch = Totals()
             found = zip(self.runs, self.setup.each(report), strict=True)
             for run, host in [(run, host) for run, host in found if run.record is None]:
                 if not math.isfinite(float(host.sums.loss)):
                     self._diverged(run, step)
                     continue
-                run.take(host)
+                run.take(step, host)
                 batch.add(host.sums)
             seconds = max(time.monotonic() - self.mark, 1e-9)
             images = (step - self.marked_step) * self.config.train.batch_size * len(self.going)
@@ -273,6 +286,10 @@ class _Sitting:
                 error=batch.error,
                 images_per_second=self.images_per_second,
             )
+
+    def _records_gradient(self, step: int) -> bool:
+        every = self.config.train.gradient_norms_every
+        return every > 0 and (step - 1) % every == 0
 
     def _save(self, state: TrainState) -> None:
         for run, host in zip(self.runs, self.setup.fetch_each(state), strict=True):
@@ -354,11 +371,17 @@ class _Run:
         if step == c.iterations and step not in written:
             written.append(step)
         self.place.rewind_metrics(step, written)
+        if c.gradient_norms_every:
+            self.place.rewind_gradients(step, range(0, step, c.gradient_norms_every))
 
-    def take(self, report: StepReport) -> None:
-        """Adds a step's report, on the host."""
+    def take(self, step: int, report: StepReport) -> None:
+        """Adds a step's report, on the host, and writes the line of its gradient where it has one."""
         self.totals.add(report.sums)
         self.rate = float(report.rate)
+        if report.gradient_norms is not None:
+            norms = self.setup.from_layout(report.gradient_norms)
+            layers = by_layer(norms, self.setup.config.model, self.setup.dataset.image_shape)
+            self.place.append_gradients(GradientLine(step - 1, layers))
 
     def line(self, epoch: int, step: int) -> MetricsLine:
         """Writes the line of an epoch, and begins the next."""

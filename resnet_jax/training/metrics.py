@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,8 @@ class StepReport(NamedTuple):
     sums: Sums
     rate: Array
     """Learning rate of the step."""
+    gradient_norms: Any = None
+    """Of the step's gradient, as training/gradients.py has them; None where the run does not record them."""
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:

@@ -280,6 +280,7 @@ def prepare(
             data=config.data,
             axis_name=where.axis_name,
             parts=where.parts(config.train.accumulation),
+            report_gradients=config.train.gradient_norms_every > 0,
         )
 
     def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:

@@ -37,13 +37,18 @@ def create(
       key: of the initial values.
       image_shape: height, width, channels.
     """
+    variables = initial_variables(model, key, image_shape)
+    params = variables["params"]
+    return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], optimizer.init(params))
 
+
+def initial_variables(model: ResNet, key: Array, image_shape: tuple[int, int, int]) -> dict[str, Tree]:
+    """A net's variables before the first step, {"params": ..., "batch_stats": ...}; arguments as for `create`."""
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.dtype(model.config.dtype))
     # Not compiled as one program: random draws are slow to compile, and op by op each is compiled once for all layers
     # and nets of a process. Lazily: what does not lead to a parameter, the forward pass, is not computed.
-    variables = model.lazy_init(key, images, train=False)
-    params = variables["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], optimizer.init(params))
+    variables: dict[str, Tree] = model.lazy_init(key, images, train=False)
+    return variables
 
 
 def count_parameters(params: Tree) -> int:

@@ -24,6 +24,7 @@ from resnet_jax.config import DataConfig
 from resnet_jax.data import Normalization
 from resnet_jax.data.augment import augment, normalize
 from resnet_jax.models.resnet import ResNet
+from resnet_jax.training.gradients import gradient_norms
 from resnet_jax.training.metrics import StepReport, Sums, cross_entropy, weighted_sums
 from resnet_jax.training.optim import rate_state
 from resnet_jax.training.state import TrainState
@@ -71,6 +72,7 @@ def train_step(
     data: DataConfig,
     axis_name: str | None = None,
     parts: Parts = Parts(),
+    report_gradients: bool = False,
 ) -> tuple[TrainState, StepReport]:
     """One step of SGD on a full batch.
 
@@ -81,6 +83,7 @@ def train_step(
       model: with its BN scope set for how this function is mapped, and for the images of one part.
       parts: of the batch, computed one after another. Each starts from the running statistics of `state`; the new
         ones are the mean over parts, as they are the mean over groups within a part.
+      report_gradients: whether the report has the norms of the gradient, of the whole batch and without weight decay.
 
     Returns:
       The state after the step, and the step's report: sums over the global batch, in train mode, before the update.
@@ -110,7 +113,8 @@ def train_step(
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params, error=sums.errors / sums.examples)
     params = optax.apply_updates(state.params, updates)
     new = TrainState(state.step + 1, params, batch_stats, opt_state)
-    return new, StepReport(sums, rate_state(opt_state).rate)
+    norms = gradient_norms(grads, model) if report_gradients else None
+    return new, StepReport(sums, rate_state(opt_state).rate, norms)
 
 
 def eval_step(

@@ -42,6 +42,8 @@ MISTAKES = [
     (("experiments.sweep", "digits-depth", "--dry-run", "--shard=3/2"), "shard: got '3/2'; legal: i/n"),
     (("experiments.sweep", "digits-depth", "--dry-run", "--seeds", "1", "1"), "seeds: got [1, 1]"),
     (("experiments.report", "nowhere"), "nowhere: no such directory"),
+    (("experiments.analyze", "lesion"), "did you mean 'lesions'?"),
+    (("experiments.analyze", "loss-landscape", "runs", "--points=4"), "points: got 4; legal: an odd number"),
     (("experiments", "trian"), "did you mean 'train'?"),
 ]
 

@@ -40,6 +40,7 @@ CHANGES = {
     "train.iterations": 200,
     "optim.milestones": (100, 150),
     "train.checkpoint_steps": 3,
+    "train.gradient_norms_every": 2,
 }
 CONFIG = override(experiments()["digits-resnet"], CHANGES)
 KINDS = ("kill -9", "kill -9 in training", "kill -9 in a checkpoint write", "SIGTERM in training")
@@ -55,6 +56,7 @@ def start(directory: Path, runs: Path) -> subprocess.Popen[bytes]:
         "100",
         "150",
         "--train.checkpoint-steps=3",
+        "--train.gradient-norms-every=2",
         f"--directory={directory}",
         f"--runs={runs}",  # the compiled programs, for all
     ]
@@ -129,7 +131,8 @@ def parameters(directory: Path) -> list[np.ndarray]:
 
 
 def assert_equal_to_the_bit(directory: Path, whole: Path) -> None:
-    assert (directory / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    for name in ("metrics.jsonl", "gradients.jsonl"):
+        assert (directory / name).read_bytes() == (whole / name).read_bytes()
     ours, theirs = read_record(directory / "record.json"), read_record(whole / "record.json")
     assert ours.config == theirs.config == CONFIG
     assert ours.final == theirs.final

@@ -1,0 +1,261 @@
+"""Look inside nets: an instrument, applied to one finished run or to several that are compared.
+
+    python -m experiments.analyze --help      # the instruments; each has --help too
+    python -m experiments.analyze layer-responses runs/digits-depth/plain-20-seed0 runs/digits-depth/resnet-20-seed0
+    python -m experiments.analyze gradient-flow digits-plain:model.depth=110 digits-resnet:model.depth=110
+    python -m experiments.analyze figures runs/analysis/lesions.json  # draws again, without JAX
+
+A net is a run directory, or, for an instrument that looks at initial values, also an experiment with changes:
+NAME:field=value,field=value. The numbers go to <out>/<instrument>.json and the figures, drawn from it, lie beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import inspect
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+
+import rich
+import tyro
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from experiments import cli
+from experiments.configs import experiments
+from experiments.study import variant_name
+from resnet_jax.analysis.options import INSTRUMENTS, Options
+from resnet_jax.config import ExperimentConfig, nearest, override
+from resnet_jax.errors import UserError
+from resnet_jax.record import CONFIG_FILE, RECORD_FILE, read_config, read_record, write_atomically
+
+if TYPE_CHECKING:
+    from resnet_jax.analysis.net import Loader, Net
+
+FIGURES = "figures"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Analyze(Generic[T]):
+    """An instrument, applied to nets."""
+
+    nets: tyro.conf.Positional[tuple[str, ...]]
+    """Run directories; for an instrument of initial values also experiments, such as digits-plain:model.depth=110."""
+    options: Annotated[T, tyro.conf.arg(name="")]
+    out: Path = Path("runs/analysis")
+    """Folder for the numbers (JSON) and the figures."""
+    compiled: Path = Path("runs")
+    """Folder whose compiled programs to use, and to add to."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Draws the figures of measurements again, beside them."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """JSON files that an instrument wrote."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses, measures, writes numbers and figures; returns the exit status."""
+    lines = {name: _first_sentence(options) for name, options in INSTRUMENTS.items()}
+    lines[FIGURES] = "Draws the figures of measurements again, from their JSON files."
+    words = sys.argv[1:] if argv is None else argv
+    name, rest = cli.first_word(words, "analyze", "instrument", list(lines), lines)
+    program = f"python -m experiments.analyze {name}"
+    if name == FIGURES:
+        files = tyro.cli(Figures, args=rest, prog=program).files
+        if not files:
+            raise UserError(f"files: none given; usage: {program} FILE.json [MORE ...]")
+        for file in files:
+            _draw(file)
+        return cli.OK
+    kind = INSTRUMENTS[name]
+    chosen: Analyze[Any] = tyro.cli(
+        Analyze[kind], args=rest, prog=program, description=inspect.cleandoc(kind.__doc__ or "")
+    )  # type: ignore[valid-type]
+    sources = _sources(chosen.nets, program, looks_at=kind.looks_at)
+    if kind.double:
+        os.environ["JAX_ENABLE_X64"] = "1"  # before JAX is imported: it reads it once
+    cli.use_compilation_cache(chosen.compiled)
+    try:
+        chosen.out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UserError(
+            f"{chosen.out}: in the way, a file where the folder should be; choose another --out."
+        ) from error
+    file = chosen.out / f"{name}.json"
+    measured = _without_nan(_measure(name, sources, chosen.options, chosen.out))
+    write_atomically(file, json.dumps(measured, allow_nan=False) + "\n")
+    _draw(file)
+    return cli.OK
+
+
+def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) -> dict[str, Any]:
+    from resnet_jax import __version__
+    from resnet_jax.analysis.bench import Bench
+    from resnet_jax.analysis.net import Loader
+
+    loader = Loader(print)
+    nets = [source.load(loader, source.name) for source in sources]
+    _same_data(nets)
+    measure = importlib.import_module(f"resnet_jax.analysis.{name.replace('-', '_')}").measure
+    rows, scratches = [], []
+    for number, net in enumerate(nets):
+        bench = Bench(_progress, out / f".{name}-{number}.part")
+        start = time.monotonic()
+        found = measure(net.in_float64() if options.double else net, options, bench)
+        rows.append({**net.facts, "seconds": round(time.monotonic() - start, 1), **found})
+        scratches.append(bench.scratch)
+    for scratch in scratches:
+        assert scratch is not None
+        scratch.unlink(missing_ok=True)
+    data = {"name": nets[0].dataset.name, "fingerprint": nets[0].dataset.fingerprint}
+    return {
+        "instrument": name,
+        "version": __version__,
+        "data": data,
+        "options": dataclasses.asdict(options),
+        "nets": rows,
+    }
+
+
+def _without_nan(values: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(values, dict):
+        return {name: _without_nan(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_without_nan(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def _draw(file: Path) -> None:
+    # matplotlib takes a while too.
+    from resnet_jax.results.instruments import draw
+
+    for path in (file, *draw(file)):
+        print(path)
+
+
+# --- which nets ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Source:
+    """A net that was asked for, and was found to be there."""
+
+    name: str
+    load: Callable[[Loader, str], Net]
+    """By a loader, under a name."""
+
+
+def _sources(words: Sequence[str], program: str, *, looks_at: str) -> list[Source]:
+    """The nets that words stand for, under names that tell them apart.
+
+    Raises:
+      UserError: there are none, the same twice, or one that is neither a run that will do nor an experiment that
+        the instrument can take.
+    """
+    if not words:
+        raise UserError(f"nets: none given; usage: {program} RUN [MORE ...], where RUN is a run directory.")
+    if len(set(words)) < len(words):
+        twice = next(word for word in words if words.count(word) > 1)
+        raise UserError(f"nets: got {twice!r} twice.")
+    sources = [_source(word, looks_at=looks_at) for word in words]
+    names = [source.name for source in sources]
+    without_seeds = [name.rsplit("-seed", 1)[0] for name in names]
+    for shorter in (without_seeds, names, list(words)):
+        if len(set(shorter)) == len(shorter):
+            break
+    return [dataclasses.replace(source, name=name) for source, name in zip(sources, shorter, strict=True)]
+
+
+def _source(word: str, *, looks_at: str) -> Source:
+    directory, takes_configurations = Path(word), looks_at != "trained"
+    if directory.is_dir():
+        name = directory.resolve().name
+        if not any((directory / file).exists() for file in (RECORD_FILE, CONFIG_FILE)):
+            raise UserError(f"{directory}: no run directory, it holds neither a {CONFIG_FILE} nor a {RECORD_FILE}.")
+        if looks_at == "initial":
+            config = _config(directory)
+            return Source(name, lambda loader, name: loader.untrained(config, name, directory))
+        if not (directory / RECORD_FILE).exists():
+            raise UserError(f"{directory}: this run has not finished; the command that began it goes on with it.")
+        return Source(name, lambda loader, name: loader.trained(directory, name))
+    experiment, _, text = word.partition(":")
+    named = experiments()
+    if takes_configurations and experiment in named:
+        changes = _changes(word, text)
+        config = override(named[experiment], changes)
+        return Source(variant_name(config, changes), lambda loader, name: loader.untrained(config, name))
+    if experiment in named:
+        raise UserError(f"nets: got {word!r}; this instrument takes finished runs alone, and no configuration.")
+    hint = f", nor an experiment; {nearest(experiment, list(named))}" if takes_configurations else "."
+    raise UserError(f"{word}: no such run directory{hint}")
+
+
+def _config(directory: Path) -> ExperimentConfig:
+    if (directory / CONFIG_FILE).exists():
+        return read_config(directory / CONFIG_FILE)
+    return read_record(directory / RECORD_FILE).config
+
+
+def _changes(word: str, text: str) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        field, equals, value = part.partition("=")
+        if not equals:
+            raise UserError(f"nets: got {word!r}; legal after the colon: field=value, such as model.depth=110.")
+        try:
+            changes[field] = json.loads(value)
+        except ValueError:
+            changes[field] = None if value == "None" else value
+    return changes
+
+
+def _same_data(nets: Sequence[Net]) -> None:
+    for net in nets[1:]:
+        if net.dataset.fingerprint != nets[0].dataset.fingerprint:
+            raise UserError(
+                f"nets: {nets[0].name} and {net.name} are of different data, {nets[0].dataset.name} and "
+                f"{net.dataset.name}; only nets of the same data are compared."
+            )
+
+
+def _first_sentence(options: type[Options]) -> str:
+    assert options.__doc__ is not None
+    return " ".join(options.__doc__.split()).partition(": ")[0] + "."
+
+
+@contextlib.contextmanager
+def _progress(total: int, what: str) -> Iterator[Callable[[], None]]:
+    console = rich.get_console()
+    if not console.is_terminal:
+        print(what, flush=True)
+    bar = Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+if __name__ == "__main__":
+    cli.run_main(main)

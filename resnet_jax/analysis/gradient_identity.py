@@ -1,0 +1,136 @@
+"""The gradient identity of He et al. 2016, Eq. 5, measured block by block.
+
+Between blocks of one shape, x_L = x_l + sum_i F(x_i), i = l .. L - 1, where shortcuts are the identity and nothing
+follows the addition. Then
+
+    dL/dx_l = dL/dx_L + dL/dx_L d/dx_l sum_i F(x_i):
+
+the first term comes through the shortcuts, untouched by any weight. Here L is the end of a stage. dL/dx_l and dL/dx_L
+are one backward pass of the whole net; the second term is the gradient of <dL/dx_L, sum_i F(x_i)>, where F(x_i) is
+what the last layer of the residual branch of block i puts out. What the two terms leave of dL/dx_l is zero where the
+identity holds, and nothing here assumes that it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from resnet_jax.analysis.bench import Bench
+from resnet_jax.analysis.gradient_flow import mean_loss
+from resnet_jax.analysis.modules import intercepted, preserved_blocks, train_mode
+from resnet_jax.analysis.net import Net
+from resnet_jax.analysis.options import GradientIdentity
+from resnet_jax.models.blocks import Block
+from resnet_jax.models.layers import Conv
+from resnet_jax.models.resnet import ResNet
+
+Array = jax.Array
+
+
+class Terms(NamedTuple):
+    """Of one block: gradients of the mean loss, [N, H, W, C] each."""
+
+    gradient: Array
+    """dL/dx_l, at the block's input."""
+    carried: Array
+    """dL/dx_L, at the output of its stage."""
+    residual: Array
+    """dL/dx_L d/dx_l sum F."""
+
+
+def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) -> dict[str, Terms]:
+    """The terms of every block that keeps its input's shape, by its name and in the order of computation.
+
+    Args:
+      model: written out.
+      variables: of the model.
+      images: [N, H, W, C], normalised; the net is in train mode, so images act on each other through BN.
+      labels: [N] int32.
+    """
+    stages = by_stage(preserved_blocks(model, variables, images))
+    blocks = [name for members in stages for name in members]
+    lasts = [members[-1] for members in stages]
+    shapes = _input_shapes(model, variables, images, blocks)
+    zeros = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
+
+    def loss(at_inputs: Any, at_outputs: Any, variables: Any) -> Array:
+        def shift(module: nn.Module, name: str, x: Array, call: Callable[[Array], Any]) -> Any:
+            if name not in at_inputs:
+                return call(x)
+            y = call(x + at_inputs[name])
+            return y + at_outputs[name] if name in at_outputs else y
+
+        with intercepted(shift):
+            return mean_loss(model, variables, images, labels)
+
+    def through_residuals(at_inputs: Any, carried: Any, variables: Any) -> Array:
+        """sum_i <dL/dx_L, F(x_i)>, each stage cut off from the one before."""
+        branches: dict[str, Array] = {}
+        firsts = {members[0] for members in stages}
+
+        def shift(module: nn.Module, name: str, x: Array, call: Callable[[Array], Any]) -> Any:
+            if name in at_inputs:
+                return call((jax.lax.stop_gradient(x) if name in firsts else x) + at_inputs[name])
+            y, (block, _, layer) = call(x), name.partition("/")
+            # A conv, or what takes the output of the one before as it is; the last stays. Not a BN of the sum.
+            follows = isinstance(module, Conv) or x is branches.get(block)
+            if block in at_inputs and follows and not layer.startswith("shortcut"):
+                branches[block] = y
+            return y
+
+        with intercepted(shift):
+            train_mode(model, variables, images)
+        return sum(jnp.vdot(carried[members[-1]], branches[name]) for members in stages for name in members)
+
+    @jax.jit
+    def both(variables: Any) -> tuple[Any, Any, Any]:
+        ends = {name: zeros[name] for name in lasts}
+        gradients, carried = jax.grad(loss, (0, 1))(zeros, ends, variables)
+        return gradients, carried, jax.grad(through_residuals)(zeros, carried, variables)
+
+    gradients, carried, residual = both(variables)
+    ends = {name: members[-1] for members in stages for name in members}
+    return {name: Terms(gradients[name], carried[ends[name]], residual[name]) for name in blocks}
+
+
+def by_stage(blocks: list[str]) -> list[list[str]]:
+    """Names of blocks, in order, apart by stage."""
+    stages: dict[str, list[str]] = {}
+    for name in blocks:
+        stages.setdefault(name.partition("_")[0], []).append(name)
+    return list(stages.values())
+
+
+def measure(net: Net, options: GradientIdentity, bench: Bench) -> dict[str, Any]:
+    """By block: the norms of the terms, of what they leave, and the cosine between the two terms; for JSON."""
+    examples = net.examples("train", options.images, options.seed)
+    with bench.progress(1, net.name) as advance:
+        terms = identity_terms(net.model, net.variables, examples.images, examples.labels)
+        advance()
+    found: dict[str, Any] = {"blocks": list(terms)}
+    found |= {name: [] for name in ("gradient", "carried", "residual", "left", "cosine")}
+    for t in terms.values():
+        norms = {name: float(jnp.linalg.norm(value.ravel())) for name, value in t._asdict().items()}
+        for name, norm in norms.items():
+            found[name].append(norm)
+        found["left"].append(float(jnp.linalg.norm((t.gradient - t.carried - t.residual).ravel())))
+        found["cosine"].append(float(jnp.vdot(t.carried, t.residual)) / (norms["carried"] * norms["residual"]))
+    return found
+
+
+def _input_shapes(model: ResNet, variables: Any, images: Any, blocks: list[str]) -> dict[str, jax.ShapeDtypeStruct]:
+    shapes: dict[str, jax.ShapeDtypeStruct] = {}
+
+    def note(module: nn.Module, name: str, x: Array, call: Callable[[Array], Any]) -> Any:
+        if isinstance(module, Block) and name in blocks:
+            shapes[name] = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return call(x)
+
+    with intercepted(note):
+        jax.eval_shape(lambda v, x: train_mode(model, v, x)[0], variables, images)
+    return shapes

@@ -1,0 +1,97 @@
+"""Layer responses: the standard deviations of each 3x3 layer's output (He et al. 2015, Fig. 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_jax.analysis.bench import Bench
+from resnet_jax.analysis.modules import intercepted
+from resnet_jax.analysis.net import Net
+from resnet_jax.analysis.options import LayerResponses
+from resnet_jax.models.layers import BatchNorm, Conv, param_dtype
+from resnet_jax.models.resnet import ResNet
+
+Array = jax.Array
+KERNEL = 3
+
+
+def responses(model: ResNet, variables: Any, images: Array) -> dict[str, Array]:
+    """The output of every 3x3 conv, by its name and in the order of computation: [N, H, W, C], in eval mode.
+
+    It is taken after the BN that has the conv's output alone for its input, if there is one: so before a
+    nonlinearity and before the addition in every order of activation.
+
+    Args:
+      model: written out.
+      variables: of the model.
+      images: [N, H, W, C], normalised.
+    """
+    found: dict[str, Array] = {}
+    made: list[tuple[str, Array]] = []  # by which conv; compared by identity, so kept alive
+
+    def note(module: nn.Module, name: str, x: Array, call: Any) -> Any:
+        y = call(x)
+        if isinstance(module, Conv) and module.kernel == KERNEL:
+            found[name] = y
+            made.append((name, y))
+        elif isinstance(module, BatchNorm):
+            for conv, output in made:
+                if output is x:
+                    found[conv] = y
+        return y
+
+    with intercepted(note):
+        model.apply(variables, images, train=False)
+    return found
+
+
+def layer_responses(model: ResNet, variables: Any, images: Array, batch_size: int = 256) -> dict[str, float]:
+    """The standard deviation of each 3x3 layer's responses over all images, pixels and channels, by the layer's name.
+
+    Args:
+      model, variables, images: as for `responses`.
+      batch_size: images at once.
+    """
+
+    @jax.jit
+    def moments(variables: Any, images: Array) -> list[tuple[Array, Array]]:
+        """Mean, and mean squared distance from it, of each layer."""
+        found = []
+        for y in responses(model, variables, images).values():
+            wide = y.astype(param_dtype(model.config.dtype))
+            found.append((wide.mean(), jnp.square(wide - wide.mean()).mean()))
+        return found
+
+    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    by_batch = np.asarray([jax.device_get(moments(variables, batch)) for batch in batches], np.float64)
+    # Joined as weighted groups: the variance within, and between. shapes: [batches, layers]
+    means, variances = by_batch[..., 0], by_batch[..., 1]
+    weights = np.array([[len(batch) / len(images)] for batch in batches])
+    mean = (weights * means).sum(0)
+    std = np.sqrt((weights * (variances + np.square(means - mean))).sum(0))
+    return dict(zip(layers(model, variables, images[:1]), std.tolist(), strict=True))
+
+
+def layers(model: ResNet, variables: Any, images: Any) -> list[str]:
+    """The names of `responses` in the order of computation, which JAX's transformations do not keep in a dictionary."""
+    order: list[str] = []
+
+    def trace(variables: Any, images: Array) -> None:
+        order.extend(responses(model, variables, images))
+
+    jax.eval_shape(trace, variables, images)
+    return order
+
+
+def measure(net: Net, options: LayerResponses, bench: Bench) -> dict[str, Any]:
+    """Layers by name with their standard deviations, for JSON."""
+    images = net.examples(options.split, options.images, options.seed).images
+    with bench.progress(1, net.name) as advance:
+        stds = layer_responses(net.model, net.variables, images)
+        advance()
+    return {"layers": list(stds), "std": list(stds.values()), "images": len(images)}

@@ -1,0 +1,159 @@
+"""Lesions: what a trained net loses when blocks are deleted or swapped (Veit et al. 2016, Sec. 4).
+
+A deleted block is the identity. In a residual net that takes the residual branch away and leaves the shortcut (after a
+ReLU the identity and its ReLU are the same); in a plain net it takes a part of the only path. Blocks that change the
+shape of their input stay. Which blocks are deleted is an argument of one compiled function, and blocks are swapped by
+swapping their variables, so all lesions of a net are one compilation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from resnet_jax.analysis.bench import Bench
+from resnet_jax.analysis.gradient_identity import by_stage
+from resnet_jax.analysis.modules import intercepted, preserved_blocks
+from resnet_jax.analysis.net import Net
+from resnet_jax.analysis.options import Lesions
+from resnet_jax.models.resnet import ResNet
+
+Array = jax.Array
+Bools = npt.NDArray[np.bool_]
+Swap = tuple[str, str]
+
+
+class Lesion(NamedTuple):
+    """What is done to a net."""
+
+    deleted: frozenset[str] = frozenset()
+    """Names of blocks."""
+    swaps: tuple[Swap, ...] = ()
+    """Pairs of blocks that change places, one pair after another."""
+
+
+NONE = Lesion()
+
+
+class Patient:
+    """A net whose blocks may be deleted or swapped, and the images on which it is judged."""
+
+    def __init__(self, model: ResNet, variables: Any, images: Any, labels: Any, batch_size: int = 512) -> None:
+        """
+        Args:
+          model: written out.
+          variables: of the model.
+          images: [N, H, W, C], normalised.
+          labels: [N] int32.
+          batch_size: images at once.
+        """
+        self.blocks = preserved_blocks(model, variables, images)
+        """Those that may be deleted, in the order of computation."""
+        self._variables, self._batches = variables, list(_batches(images, labels, batch_size))
+        self._examples = len(labels)
+
+        @jax.jit
+        def wrong(variables: Any, alive: Array, images: Array, labels: Array, weight: Array) -> Array:
+            logits = lesioned(model, variables, images, dict(zip(self.blocks, alive, strict=True)))
+            return ((jax.lax.argmax(logits, 1, labels.dtype) != labels) & weight).sum()
+
+        self._wrong = wrong
+
+    @property
+    def swappable(self) -> list[Swap]:
+        """Every pair of blocks of one stage with variables of the same names and shapes."""
+        kinds = {name: jax.tree.map(np.shape, self._of(name)) for name in self.blocks}
+        return [
+            (a, b)
+            for members in by_stage(self.blocks)
+            for i, a in enumerate(members)
+            for b in members[i + 1 :]
+            if kinds[a] == kinds[b]
+        ]
+
+    def error(self, lesion: Lesion) -> float:
+        """The fraction of images that the net gets wrong, in eval mode, after a lesion."""
+        variables = swapped(self._variables, lesion.swaps)
+        alive = np.array([name not in lesion.deleted for name in self.blocks])
+        wrong = [self._wrong(variables, alive, *batch) for batch in self._batches]
+        return float(sum(map(int, wrong))) / self._examples
+
+    def _of(self, block: str) -> dict[str, Any]:
+        return {collection: values[block] for collection, values in self._variables.items() if block in values}
+
+
+def lesioned(model: ResNet, variables: Any, images: Array, alive: dict[str, Array]) -> Array:
+    """Logits in eval mode, [N, classes], of a net in which some blocks are the identity.
+
+    Args:
+      model, variables, images: as for `Patient`.
+      alive: for blocks by name, a boolean scalar: False deletes it. Others are left alone.
+    """
+
+    def cut(module: nn.Module, name: str, x: Array, call: Callable[[Array], Any]) -> Any:
+        return jnp.where(alive[name], call(x), x) if name in alive else call(x)
+
+    with intercepted(cut):
+        logits: Array = model.apply(variables, images, train=False)
+    return logits
+
+
+def swapped(variables: Any, swaps: Sequence[Swap]) -> Any:
+    """Variables with pairs of blocks exchanged, in every collection; the argument stays as it is."""
+    collections = {name: dict(values) for name, values in variables.items()}
+    for a, b in swaps:
+        for values in collections.values():
+            values[a], values[b] = values[b], values[a]
+    return collections
+
+
+def _batches(images: Any, labels: Any, size: int) -> Iterator[tuple[Any, Any, Bools]]:
+    """Of one size; the last is padded with images of weight False."""
+    size = min(size, len(labels))
+    for start in range(0, len(labels), size):
+        index = np.minimum(np.arange(start, start + size), len(labels) - 1)
+        yield images[index], labels[index], np.arange(start, start + size) < len(labels)
+
+
+def plan(blocks: Sequence[str], swappable: Sequence[Swap], repeats: int, seed: int) -> dict[str, list[list[Lesion]]]:
+    """Lesions by kind: "single" (each block by itself), "deleted" (k at random, k = 1, 2, ...), "swapped" (k pairs).
+
+    Of "deleted" and "swapped", the k-th list has `repeats` random choices.
+    """
+    rng = np.random.default_rng(seed)
+
+    def random_blocks(k: int) -> Lesion:
+        return Lesion(deleted=frozenset(rng.choice(blocks, k, replace=False).tolist()))
+
+    def random_swaps(k: int) -> Lesion:
+        return Lesion(swaps=tuple(swappable[i] for i in rng.integers(len(swappable), size=k)))
+
+    deep = range(1, len(blocks) + 1)
+    return {
+        "single": [[Lesion(deleted=frozenset({name}))] for name in blocks],
+        "deleted": [[random_blocks(k) for _ in range(repeats)] for k in deep],
+        "swapped": [[random_swaps(k) for _ in range(repeats)] for k in deep] if swappable else [],
+    }
+
+
+def measure(net: Net, options: Lesions, bench: Bench) -> dict[str, Any]:
+    """Error of the whole net, and by kind of lesion: [blocks] for "single", [k][repeats] for the others; for JSON."""
+    examples = net.examples(options.split, options.images, options.seed)
+    patient = Patient(net.model, net.variables, examples.images, examples.labels)
+    planned = plan(patient.blocks, patient.swappable, options.repeats, options.seed)
+    lesions = [NONE, *(one for kind in planned.values() for several in kind for one in several)]
+    errors = {}
+    with bench.progress(len(lesions), net.name) as advance:
+        for lesion in lesions:
+            errors[lesion] = patient.error(lesion)
+            advance()
+    found: dict[str, Any] = {"blocks": patient.blocks, "images": len(examples.labels), "whole": errors[NONE]}
+    found |= {kind: [[errors[one] for one in several] for several in lists] for kind, lists in planned.items()}
+    found["single"] = [error for (error,) in found["single"]]
+    return found

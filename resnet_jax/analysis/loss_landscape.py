@@ -1,0 +1,180 @@
+"""The loss landscape around a trained net (Li et al. 2018, Sec. 4): directions, and the loss along them.
+
+What BN does with moved weights must be said. By default it normalises at each point by the statistics of the images
+there, in batches as in training: the loss that SGD descends. Departs from the paper: the authors' code keeps the
+trained net's running statistics ("running" here). Away from the net those are another net's; each layer then passes on
+what the one before did wrong, the more the deeper the net, and what is drawn is that and not the curvature.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from resnet_jax.analysis.bench import Bench
+from resnet_jax.analysis.modules import train_mode
+from resnet_jax.analysis.net import Net
+from resnet_jax.analysis.options import LossLandscape
+from resnet_jax.errors import UserError
+from resnet_jax.models.resnet import ResNet
+from resnet_jax.record import read_json, write_atomically
+from resnet_jax.training.metrics import cross_entropy
+from resnet_jax.training.state import fingerprint
+
+Array = jax.Array
+Tree = Any
+Floats = npt.NDArray[np.float64]
+
+
+def filter_normalised(direction: Tree, params: Tree) -> Tree:
+    """A direction whose every filter has the norm of the net's filter; scales and biases do not move.
+
+    A filter is what makes one output: [K, K, C] of a conv's kernel [K, K, C, F], and [C] of the last layer's [C, F].
+
+    Args:
+      direction: of the structure of `params`.
+      params: of the net.
+    """
+
+    def of_leaf(d: npt.NDArray[Any], w: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if w.ndim < 2:
+            return np.zeros_like(w)
+        axes = tuple(range(w.ndim - 1))
+        norms = [np.sqrt(np.square(x, dtype=np.float64).sum(axis=axes, keepdims=True)) for x in (w, d)]
+        return np.asarray(d * (norms[0] / norms[1]), w.dtype)
+
+    return jax.tree.map(of_leaf, direction, params)
+
+
+def random_directions(params: Tree, number: int, seed: int) -> list[Tree]:
+    """Filter-normalised Gaussian directions; the same draws for nets with parameters of the same shapes."""
+    rng = np.random.default_rng(seed)
+
+    def draw() -> Tree:
+        return jax.tree.map(lambda w: rng.standard_normal(w.shape), params)
+
+    return [filter_normalised(draw(), params) for _ in range(number)]
+
+
+class Ground(NamedTuple):
+    """At some points: mean cross-entropy and the fraction of wrong images, [points] each."""
+
+    loss: Floats
+    error: Floats
+
+
+class Landscape:
+    """The loss of a net's neighbours; many of them in one call of one compiled function."""
+
+    def __init__(
+        self,
+        model: ResNet,
+        variables: Any,
+        directions: Sequence[Tree],
+        images: npt.NDArray[Any],
+        labels: npt.NDArray[np.int32],
+        batch_size: int,
+        recomputed: bool,
+    ) -> None:
+        """
+        Args:
+          model: written out.
+          variables: of the model.
+          directions: of the structure of its parameters.
+          images: [N, H, W, C], normalised.
+          labels: [N] int32.
+          batch_size: images at once; what is left of N after whole batches is not used.
+          recomputed: BN takes the statistics of each batch; else the running ones in `variables`.
+        """
+        size = min(batch_size, len(labels))
+        self.images = len(labels) // size * size
+        """That are used."""
+        batched = (
+            jnp.asarray(images[: self.images]).reshape(-1, size, *images.shape[1:]),
+            jnp.asarray(labels[: self.images]).reshape(-1, size),
+        )
+
+        def at_point(variables: Any, directions: Sequence[Tree], point: Array, batched: Any) -> tuple[Array, Array]:
+            """Sums of loss and wrong images at params + sum_i point[i] directions[i]; point [D]."""
+            params = variables["params"]
+            for i, direction in enumerate(directions):
+                params = jax.tree.map(lambda w, d, i=i: w + point[i].astype(w.dtype) * d, params, direction)
+            moved = {**variables, "params": params}
+
+            def of_batch(batch: tuple[Array, Array]) -> tuple[Array, Array]:
+                x, y = batch
+                logits = train_mode(model, moved, x)[0] if recomputed else model.apply(moved, x, train=False)
+                return cross_entropy(logits, y).sum(), (jax.lax.argmax(logits, 1, y.dtype) != y).sum()
+
+            losses, wrong = jax.lax.map(of_batch, batched)
+            return losses.sum(), wrong.sum()
+
+        @jax.jit
+        def at_points(variables: Any, directions: Sequence[Tree], points: Array, batched: Any) -> tuple[Array, Array]:
+            return jax.lax.map(lambda point: at_point(variables, directions, point, batched), points)
+
+        self._call, self._fixed, self._batched = at_points, (variables, list(directions)), batched
+
+    def at(self, points: Floats) -> Ground:
+        """The loss and the error at points [P, D], in one call."""
+        loss, wrong = jax.device_get(self._call(*self._fixed, points, self._batched))
+        return Ground(np.asarray(loss, np.float64) / self.images, np.asarray(wrong, np.float64) / self.images)
+
+
+def measure(net: Net, options: LossLandscape, bench: Bench) -> dict[str, Any]:
+    """Coordinates along a direction [points], loss and error [points] or [points][points], and what it took; for JSON.
+
+    The first index is that of the first direction. A row is one call; after each, all there is goes to `bench.scratch`.
+    """
+    examples = net.examples(options.split, options.images, options.seed)
+    params = net.variables["params"]
+    landscape = Landscape(
+        net.model,
+        net.variables,
+        random_directions(params, options.dimensions, options.seed),
+        examples.images,
+        examples.labels,
+        net.config.norm_batch,
+        options.batch_stats == "recomputed",
+    )
+    # Symmetric to the bit, with the net itself in the middle.
+    half = options.points // 2
+    along = options.span * np.arange(-half, half + 1) / half
+    rows = [along[:, None]] if options.dimensions == 1 else [np.stack([0 * along + a, along], 1) for a in along]
+    key = {"parameters": fingerprint(net.variables), "data": net.dataset.fingerprint, **asdict(options)}
+    done = _kept(bench.scratch, key)
+    with bench.progress(len(rows) - len(done), net.name) as advance:
+        for points in rows[len(done) :]:
+            start = time.monotonic()
+            ground = landscape.at(points)
+            row = {name: values.tolist() for name, values in ground._asdict().items()}
+            done.append({**row, "seconds": round(time.monotonic() - start, 3)})
+            if bench.scratch is not None:
+                write_atomically(bench.scratch, json.dumps({"of": key, "rows": done}) + "\n")
+            advance()
+    found = {name: [row[name] for row in done] for name in Ground._fields}
+    if options.dimensions == 1:
+        found = {name: rows[0] for name, rows in found.items()}
+    seconds = round(sum(row["seconds"] for row in done), 1)  # over all sittings
+    return {"along": along.tolist(), "images": landscape.images, "seconds": seconds, **found}
+
+
+def _kept(scratch: Path | None, key: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that an interrupted measurement of the same things has left."""
+    if scratch is None or not scratch.exists():
+        return []
+    try:
+        kept = read_json(scratch)
+    except UserError:
+        return []  # cut short: it costs no more than its rows
+    rows: list[dict[str, Any]] = kept["rows"] if kept.get("of") == key else []
+    return rows

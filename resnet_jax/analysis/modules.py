@@ -1,0 +1,91 @@
+"""Reaching into a net by Flax's own means: every call of one of its modules passes an interceptor.
+
+Interceptors run where the net is traced, so they work under jit, grad, jvp and vmap alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from resnet_jax.models.blocks import Block
+from resnet_jax.models.resnet import ResNet, build
+
+Array = jax.Array
+Call = Callable[..., Any]
+Handle = Callable[[nn.Module, str, Array, Callable[[Array], Any]], Any]
+
+
+@contextmanager
+def intercepted(handle: Handle) -> Iterator[None]:
+    """Within it, `handle(module, name, x, call)` gives the output of every module inside a net, in the place of the
+    module's own call of its input x, which is `call(x)`; `name` is that of the parameters, "stage1_block1/conv1"."""
+
+    def intercept(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], context: Any) -> Any:
+        module = context.module
+        if context.method_name != "__call__" or not module.path:
+            return call(*args, **kwargs)
+        return handle(module, "/".join(module.path), args[0], lambda x: call(x, *args[1:], **kwargs))
+
+    with nn.intercept_methods(intercept):
+        yield
+
+
+def preserved_blocks(model: ResNet, variables: Any, images: Any) -> list[str]:
+    """The names of the blocks whose output has the shape of their input, in the order of computation.
+
+    Args:
+      model: written out.
+      variables: of the model.
+      images: [N, H, W, C], or their shape and dtype.
+    """
+    names: list[str] = []
+
+    def note(module: nn.Module, name: str, x: Array, call: Callable[[Array], Any]) -> Any:
+        y = call(x)
+        if isinstance(module, Block) and y.shape == x.shape:
+            names.append(name)
+        return y
+
+    with intercepted(note):
+        jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, images)
+    return names
+
+
+def train_mode(model: ResNet, variables: Any, images: Array) -> tuple[Array, Any]:
+    """Logits in train mode, [N, classes], and the running statistics that come of it."""
+    logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    return logits, updated["batch_stats"]
+
+
+def block_outputs(model: ResNet, variables: Any, images: Array, *, train: bool) -> dict[str, Array]:
+    """What every block puts out, by name and in order: [N, H', W', C']; and before them "stem", the first's input."""
+    outputs: dict[str, Array] = {}
+
+    def keep(module: nn.Module, name: str, x: Array, call: Callable[[Array], Any]) -> Any:
+        if not isinstance(module, Block):
+            return call(x)
+        outputs.setdefault("stem", x)
+        outputs[name] = call(x)
+        return outputs[name]
+
+    with intercepted(keep):
+        train_mode(model, variables, images) if train else model.apply(variables, images, train=False)
+    return outputs
+
+
+def with_statistics_of(model: ResNet, variables: Any, images: Array) -> Any:
+    """`variables` with the batch statistics of these images in the place of the running ones.
+
+    In eval mode the net then computes of this batch what it computes in train mode, but with the statistics held fixed:
+    each image by itself. Of a net that was never trained, the running statistics say nothing.
+    """
+    # Without memory, the new running statistics are the batch's.
+    norm = dataclasses.replace(model.config.norm, momentum=0.0)
+    forgetful = build(dataclasses.replace(model.config, norm=norm))
+    return {**variables, "batch_stats": train_mode(forgetful, variables, images)[1]}

@@ -1,0 +1,113 @@
+"""What an instrument looks at: a net with values, and the data it was made for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from resnet_jax.config import DataConfig, ExperimentConfig
+from resnet_jax.data import Dataset, Normalization, load, normalization
+from resnet_jax.models.resnet import ResNet, build
+from resnet_jax.training import state as state_lib
+from resnet_jax.training.finished import load_net
+from resnet_jax.training.setup import resolve, run_keys
+
+Variables = dict[str, Any]
+Tell = Callable[[str], None]
+
+
+class Examples(NamedTuple):
+    """Normalised images [N, H, W, C] in the dtype of the net's parameters, labels [N] int32."""
+
+    images: npt.NDArray[Any]
+    labels: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Net:
+    """A net with the values of its parameters, written out block by block, whatever way it was trained."""
+
+    name: str
+    config: ExperimentConfig
+    """Of its run, with the number of classes resolved."""
+    model: ResNet
+    variables: Variables
+    """{"params": ..., "batch_stats": ...}, on the host."""
+    dataset: Dataset
+    normalization: Normalization
+    directory: Path | None = None
+    """Of its run; None where it was made from a configuration."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a figure needs to know of it, for JSON."""
+        model = self.config.model
+        return {"name": self.name, "net": model.net, "depth": model.depth, "plain": model.is_plain}
+
+    def examples(self, split: str, number: int, seed: int = 0) -> Examples:
+        """Examples of a split ("train", "test"), drawn by `seed` without repetition; all, where there are no more.
+
+        In the split's own order, the images of a folder would be those of its first class.
+        """
+        part = getattr(self.dataset, split)
+        index = np.random.default_rng(seed).permutation(len(part))[:number]
+        dtype = np.float64 if self.config.model.dtype == "float64" else np.float32
+        stats = self.normalization
+        images = (part.images[index] / 255.0 - stats.mean) / stats.std
+        return Examples(images.astype(dtype), part.labels[index])
+
+    def in_float64(self) -> Net:
+        """The same net, computing in float64; JAX's x64 mode must be on."""
+        config = dataclasses.replace(self.config, model=dataclasses.replace(self.config.model, dtype="float64"))
+        variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), self.variables)
+        return dataclasses.replace(self, config=config, model=build(config.model), variables=variables)
+
+
+class Loader:
+    """Brings nets back, and each data set once."""
+
+    def __init__(self, tell: Tell = lambda text: None) -> None:
+        self._tell = tell
+        self._datasets: dict[DataConfig, Dataset] = {}
+
+    def trained(self, directory: Path, name: str) -> Net:
+        """The net of a finished run's last step.
+
+        Raises:
+          UserError: the run has not finished, its checkpoint is not there or damaged, or its data are not those it had.
+        """
+        record, dataset, state = load_net(directory, self._tell, self._load)
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        return self._net(name, record.config, dataset, variables, directory)
+
+    def untrained(self, config: ExperimentConfig, name: str, directory: Path | None = None) -> Net:
+        """The net that a run of `config` begins with.
+
+        Raises:
+          UserError: the data are missing or damaged, or not what the configuration says.
+        """
+        dataset = self._load(config.data, self._tell)
+        model = build(resolve(config.model, dataset))
+        key, _ = run_keys(config.seed)
+        variables = jax.device_get(state_lib.initial_variables(model, key, dataset.image_shape))
+        return self._net(name, config, dataset, variables, directory)
+
+    def _net(
+        self, name: str, config: ExperimentConfig, dataset: Dataset, variables: Variables, directory: Path | None
+    ) -> Net:
+        model = dataclasses.replace(resolve(config.model, dataset), stages="unrolled", remat=False)
+        config = dataclasses.replace(config, model=model)
+        stats = normalization(dataset.train.images, config.data)
+        return Net(name, config, build(model), variables, dataset, stats, directory)
+
+    def _load(self, config: DataConfig, tell: Tell) -> Dataset:
+        if config not in self._datasets:
+            self._datasets[config] = load(config, tell)
+        return self._datasets[config]

@@ -1,0 +1,169 @@
+"""Signal propagation at initialisation: what depth does to the forward signal, the Jacobian and its likeness nearby.
+
+BN's statistics are those of a batch of training images, held fixed, so that a net is a function of one image. Departs
+from the paper: Balduzzi et al. 2017 take nets from R to R and points on a grid; here the line is one between images.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_jax.analysis.bench import Bench
+from resnet_jax.analysis.modules import block_outputs, with_statistics_of
+from resnet_jax.analysis.net import Net
+from resnet_jax.analysis.options import SignalPropagation
+from resnet_jax.analysis.singular_values import Floats, singular_values
+from resnet_jax.models.resnet import ResNet
+
+Array = jax.Array
+# Of its mean square, what a derivative must vary by, or it is rounding.
+CONSTANT = 1e-20
+
+
+class Outputs(NamedTuple):
+    """Of a net's blocks: "stem", the first block's input, and the output of each, in order."""
+
+    names: list[str]
+    sizes: list[int]
+    """Numbers that each has for one image."""
+
+
+def outputs(model: ResNet, variables: Any, images: Any) -> Outputs:
+    """What `activations` gives, without computing it."""
+    names: list[str] = []
+
+    def trace(variables: Any, images: Array) -> list[Array]:
+        found = block_outputs(model, variables, images, train=False)
+        names.extend(found)
+        return list(found.values())
+
+    shapes = jax.eval_shape(trace, variables, images)
+    return Outputs(names, [int(np.prod(shape.shape[1:])) for shape in shapes])
+
+
+def activations(model: ResNet, variables: Any, images: Array) -> list[Array]:
+    """The stem's output and that of each block, in eval mode: images [N, H, W, C] -> [N, size] each."""
+    found = block_outputs(model, variables, images, train=False)
+    return [y.reshape(len(images), -1) for y in found.values()]
+
+
+def forward_variance(model: ResNet, variables: Any, images: Array) -> Floats:
+    """The variance of each of `activations` over images, pixels and channels: [blocks + 1]."""
+    found = jax.jit(lambda v, x: [jnp.var(y) for y in activations(model, v, x)])(variables, images)
+    return np.asarray(jax.device_get(found))
+
+
+class Jacobians:
+    """The Jacobians of all blocks' outputs with respect to one image, by their products with vectors.
+
+    A product with each of them is one batched jvp, or vjp, of the whole net.
+    """
+
+    def __init__(self, model: ResNet, variables: Any, image_shape: tuple[int, ...]) -> None:
+        """
+        Args:
+          model: written out.
+          variables: with the batch statistics to be held fixed.
+          image_shape: [H, W, C].
+        """
+        one = jnp.zeros((1, *image_shape), jnp.dtype(model.config.dtype))
+        self.names, self.sizes = outputs(model, variables, one)
+        self.inputs = int(np.prod(image_shape))
+
+        def of_image(variables: Any, image: Array) -> list[Array]:
+            return [y[0] for y in activations(model, variables, image.reshape(1, *image_shape))]
+
+        @jax.jit
+        def forward(variables: Any, image: Array, vectors: Array) -> list[Array]:
+            """[L, inputs] -> of each block l its Jacobian times vector l."""
+            push = jax.vmap(lambda v: jax.jvp(lambda x: of_image(variables, x), (image,), (v,))[1])
+            return [tangents[i] for i, tangents in enumerate(push(vectors))]
+
+        @jax.jit
+        def backward(variables: Any, image: Array, vectors: list[Array]) -> Array:
+            """Of each block l its transposed Jacobian times vector l: [L, inputs]."""
+            _, pull = jax.vjp(lambda x: of_image(variables, x), image)
+            alone = [jnp.zeros((len(vectors), v.size), v.dtype).at[i].set(v) for i, v in enumerate(vectors)]
+            (products,) = jax.vmap(pull)(alone)
+            found: Array = products
+            return found
+
+        self._variables, self._forward, self._backward = variables, forward, backward
+
+    def singular_values(self, image: Array, steps: int, seed: int, each_step: Any = lambda: None) -> list[Floats]:
+        """Of each Jacobian at an image [H, W, C], as singular_values.py gives them."""
+        flat = image.ravel()
+        return singular_values(
+            lambda vectors: jax.device_get(self._forward(self._variables, flat, vectors.astype(flat.dtype))),
+            lambda vectors: np.asarray(
+                self._backward(self._variables, flat, [v.astype(flat.dtype) for v in vectors]), np.float64
+            ),
+            self.inputs,
+            self.sizes,
+            steps,
+            seed,
+            each_step,
+        )
+
+
+def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, points: int, lags: int) -> Floats:
+    """How alike derivatives are at neighbouring points of lines between images: [blocks + 1, lags + 1], 1 at lag 0.
+
+    On a line x(t) = start + t (end - start), t = 0 .. 1, every number of a block's output is a function from R to R,
+    as are the nets of Balduzzi et al. 2017, Sec. 2, with a derivative d(t) at each of the points. The
+    autocorrelation at lag k is sum (d(t) - m)(d(t + k) - m) / sum (d(t) - m)^2, m the mean of d over the line;
+    numerators and denominators are summed over the numbers of an output and over lines. White noise has 0 at all lags
+    but 0. It is NaN where derivatives do not change at all, as behind a stem of one convolution.
+
+    Args:
+      model, variables: as for `Jacobians`.
+      starts, ends: [lines, H, W, C].
+      points: on each line.
+      lags: in points, the largest.
+    """
+
+    @jax.jit
+    def sums(variables: Any, start: Array, end: Array) -> list[Array]:
+        t = jnp.linspace(0, 1, points, dtype=start.dtype).reshape(-1, 1, 1, 1)
+        along = jnp.broadcast_to((end - start)[None], (points, *start.shape))
+        line = start[None] + t * along
+        _, derivatives = jax.jvp(lambda x: activations(model, variables, x), (line,), (along,))
+        return [jnp.append(lagged_products(d, lags), jnp.vdot(d, d)) for d in derivatives]
+
+    total = sum(np.asarray(jax.device_get(sums(variables, a, b))) for a, b in zip(starts, ends, strict=True))
+    products, squares = total[:, :-1], total[:, -1:]
+    changes = products[:, :1] > CONSTANT * squares
+    by_lag: Floats = np.where(changes, products / np.where(changes, products[:, :1], 1.0), np.nan)
+    return by_lag
+
+
+def lagged_products(d: Array, lags: int) -> Array:
+    """sum_t <d(t) - m, d(t + k) - m> for k = 0 .. lags, m the mean over t: d [points, size] -> [lags + 1]."""
+    apart = d - d.mean(axis=0, keepdims=True)
+    return jnp.stack([jnp.vdot(apart[: len(d) - k], apart[k:]) for k in range(lags + 1)])
+
+
+def measure(net: Net, options: SignalPropagation, bench: Bench) -> dict[str, Any]:
+    """By block: forward variance, extreme singular values at each image [images][blocks], autocorrelation; for JSON."""
+    images = net.examples("train", options.images, options.seed).images
+    variables = jax.jit(partial(with_statistics_of, net.model))(net.variables, images)
+    jacobians = Jacobians(net.model, variables, images.shape[1:])
+    looked_at = images[: options.jacobians]
+    steps = min(options.steps, jacobians.inputs, *jacobians.sizes)
+    with bench.progress(steps * len(looked_at), net.name) as advance:
+        spectra = [jacobians.singular_values(image, steps, options.seed, advance) for image in looked_at]
+    half = min(options.lines, len(images) // 2)
+    starts, ends = images[:half], images[half : 2 * half]
+    return {
+        "blocks": jacobians.names,
+        "variance": forward_variance(net.model, variables, images).tolist(),
+        "largest": [[float(values[0]) for values in of_image] for of_image in spectra],
+        "smallest": [[float(values[-1]) for values in of_image] for of_image in spectra],
+        "exact": steps == jacobians.inputs,
+        "autocorrelation": autocorrelation(net.model, variables, starts, ends, options.points, options.lags).tolist(),
+    }

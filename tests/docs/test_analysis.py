@@ -1,0 +1,54 @@
+"""docs/analysis.md follows from the measurements beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_jax.results.instruments import figures
+
+DOCS = Path(__file__).parents[2] / "docs"
+FILES = sorted((DOCS / "analysis").glob("*.json"))
+TEXT = (DOCS / "analysis.md").read_text(encoding="utf-8")
+
+
+def measured(name: str) -> dict[str, Any]:
+    """The nets of a measurement by name."""
+    nets = json.loads((DOCS / "analysis" / f"{name}.json").read_text())["nets"]
+    return {net["name"]: net for net in nets}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_measurement_has_its_figures_and_every_figure_is_shown(file: Path) -> None:
+    for suffix in figures(json.loads(file.read_text())):
+        assert file.with_name(f"{file.stem}{suffix}.png").exists()
+        assert f"](analysis/{file.stem}{suffix}.png)" in TEXT
+
+
+def test_the_table_of_gradients() -> None:
+    rows = re.findall(r"^\| ((?:plain|ResNet)-\d+) \| ([\d.e]+) \| ([\d.]+) \| ([\d.e]+) \|$", TEXT, re.MULTILINE)
+    nets = measured("gradient-flow")
+    assert {name.lower() for name, *_ in rows} == set(nets)
+    for name, first, last, ratio in rows:
+        norms = nets[name.lower()]["initial"]
+        expected = (norms[0], norms[-2], norms[0] / norms[-2])
+        assert [float(first), float(last), float(ratio)] == pytest.approx(expected, rel=0.05)
+
+
+def test_the_identity_is_said_to_hold_as_far_as_it_does() -> None:
+    net = measured("gradient-identity")["preact-resnet-56"]
+    left = [a / b for a, b in zip(net["left"], net["gradient"], strict=True)]
+    assert max(left[1:]) < 6e-16
+    assert "below 6e-16" in TEXT
+
+
+def test_the_lesions_are_those_of_the_text() -> None:
+    plain, residual = (measured("lesions")[name] for name in ("plain-32", "resnet-32"))
+    single = sorted(round(100 * error, 1) for error in residual["single"][1:])
+    assert f"but the first leaves {single[0]} to {single[-1]} %" in TEXT
+    assert f"leaves {100 * residual['single'][0]:.1f} %" in TEXT
+    assert f"between {100 * min(plain['single']):.0f} and {100 * max(plain['single']):.0f} %" in TEXT
