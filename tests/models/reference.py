@@ -136,9 +136,7 @@ def net(
             weight = (weights or {}).get(name, 1.0)
             mask = (masks or {}).get(name, 1.0 - c.shortcut_dropout)
             stride = 2 if stage > 1 and j == 1 else 1
-            x = unit(
-                x, params[name], c, stride, (stage, j) == (1, 1), name in cut, lambda r, w=weight: w * r, mask
-            )
+            x = unit(x, params[name], c, stride, (stage, j) == (1, 1), name in cut, lambda r, w=weight: w * r, mask)
     if full:
         x = relu(bn(x, params["final_norm"]))
     elif c.activation_order == "relu_only_preactivation":
