@@ -259,7 +259,7 @@ class ModelConfig(_Section):
         return "none" if block in self.cut_blocks else self.shortcut
 
     def survival_of(self, number: int) -> float:
-        """How probably the residual of a block, counted from 1, takes part in a train step (Huang et al. 2016, Eq. 4)."""
+        """The probability that a block, counted from 1, takes part in a train step (Huang et al. 2016, Eq. 4)."""
         return 1.0 - number / sum(self.stage_blocks) * (1.0 - self.survival)
 
     def _selected(self, name: str) -> tuple[tuple[int, int], ...]:

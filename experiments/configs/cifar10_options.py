@@ -4,9 +4,9 @@
     python -m experiments.sweep cifar10-options
     python -m experiments.report runs/cifar10-options
 
-The paper compares them on ImageNet, with 34 layers (Sec. 4.1, Table 3: 25.03, 24.52 and 24.19 %), and uses A on CIFAR-10;
-of C, He et al. 2016, Table 1, has 12.22 % with 110 layers. So only option A has the paper's numbers beside it here. The
-recipe is that of 2015 (cifar.py).
+The paper compares them on ImageNet, with 34 layers (Sec. 4.1, Table 3: 25.03, 24.52 and 24.19 %), and uses A on
+CIFAR-10; of C, He et al. 2016, Table 1, has 12.22 % with 110 layers, with another warm-up. So only option A has the
+paper's numbers beside it here. The recipe is that of 2015 (cifar.py).
 
 Cost: as cifar10-depth's nets of the same depth, C a tenth more: 3e16 multiply-adds for a seed of all.
 """

@@ -7,8 +7,8 @@
 Every unit has the shortcut of its line; what it does where the shape changes is said in resnet_jax/models/shortcuts.py.
 The recipe is the paper's (cifar.py). Of exclusive gating with b_g from 0 to -5, one line of the table, 0 is run.
 
-Cost: 6.2e15 multiply-adds a run, with gates or 1x1 convolutions 6.6e15; 55 runs with the paper's five seeds, 3.5e17: four
-days at a sustained 1e12 multiply-adds per second.
+Cost: 6.2e15 multiply-adds a run, with gates or 1x1 convolutions 6.6e15; 55 runs with the paper's five seeds, 3.5e17:
+four days at a sustained 1e12 multiply-adds per second.
 """
 
 from experiments.configs.cifar import RESNET, WARMUP_2016

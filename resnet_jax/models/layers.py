@@ -1,4 +1,4 @@
-"""Convolution, batch normalisation, what shortcuts are made of, and the last layer, with everything that matters stated.
+"""Convolution, batch normalisation, parts of shortcuts, and the last layer, with everything that matters stated.
 
 All take a computation dtype; parameters and running statistics are float32 (float64 when the computation is),
 and batch statistics are computed in that dtype too.

@@ -1,8 +1,8 @@
 """The papers' numbers, and when a run may stand beside them.
 
 He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027), CIFAR-10 and CIFAR-100. A number of a paper is shown only
-next to runs whose data and recipe are the paper's (2015, Sec. 4.2; 2016, Appendix); on anything else the comparison would
-mean nothing. What a run on other data is compared with is the order of a table's rows, see rows.py.
+next to runs whose data and recipe are the paper's (2015, Sec. 4.2; 2016, Appendix); on anything else the comparison
+would mean nothing. What a run on other data is compared with is the order of a table's lines, see lines.py.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from matplotlib.lines import Line2D
 
 from resnet_jax.record import MetricsLine
 from resnet_jax.results.control import Control, longer
+from resnet_jax.results.lines import Lines, ranks
 from resnet_jax.results.paper import FAILS
-from resnet_jax.results.rows import Lines, ranks
 from resnet_jax.results.text import TIMES, count, nets
 from resnet_jax.results.variants import Comparison, Measure, Variant, test_error, train_error
 
@@ -119,7 +119,7 @@ def _depth_line(
 
 
 def error_by_line(found: Lines) -> Figure:
-    """Training and test error in per cent of each line of a paper's table, in its order from the top; a panel a depth."""
+    """Training and test error in per cent of each line of a paper's table, in its order; a panel for each depth."""
     with mpl.rc_context(_STYLE):
         panels_of = found.by_depth
         most = max(len(lines) for lines in panels_of.values())

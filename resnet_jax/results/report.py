@@ -15,8 +15,8 @@ from resnet_jax.results import plots, words
 from resnet_jax.results.control import control_table, control_words, find_control
 from resnet_jax.results.csv_files import runs_csv, table_csv
 from resnet_jax.results.document import Block, Bullets, Heading, Paragraph, Picture, Table, markdown, markdown_table
+from resnet_jax.results.lines import against_the_first, find_lines, lines_table, lines_words
 from resnet_jax.results.page import page
-from resnet_jax.results.rows import against_the_first, find_lines, lines_table, lines_words
 from resnet_jax.results.runs import Run, Runs
 from resnet_jax.results.tables import cost_table, depth_table, error_table, residual_table, runs_table, twin_sentences
 from resnet_jax.results.text import NOTHING, count, plural
@@ -126,9 +126,9 @@ class _View:
             (
                 "error-against-depth",
                 plots.error_against_depth(comparison),
-                "Error of the net of the last step against depth; training error in eval mode over all training examples. "
-                "Mean over seeds, bars: sample standard deviation, small open marks: single seeds. Runs that diverged are "
-                "in no mean.",
+                "Error of the net of the last step against depth; training error in eval mode over all training "
+                "examples. Mean over seeds, bars: sample standard deviation, small open marks: single seeds. Runs that "
+                "diverged are in no mean.",
                 "Training error and test error against depth, a line for each kind of net",
             ),
             (depth_table(comparison), residual_table(comparison)),

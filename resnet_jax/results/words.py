@@ -21,14 +21,14 @@ from resnet_jax.results.variants import Comparison, Variant, test_error, train_e
 DEPTH = "Degradation versus depth"
 QUESTIONS = {
     DEPTH: (
-        "Does adding layers make a net worse at fitting its own training data, and do shortcuts prevent it? "
-        "If a deeper net has a higher training error than a shallower one, the cause is not overfitting: He et al. (2015) "
+        "Does adding layers make a net worse at fitting its own training data, and do shortcuts prevent it? If a "
+        "deeper net has a higher training error than a shallower one, the cause is not overfitting: He et al. (2015) "
         "call this degradation."
     ),
     "Shortcuts": (
-        "Does a deep net need its shortcuts to be identities? He et al. (2016, Sec. 3) argue that whatever scales, gates, "
-        "convolves or drops the signal on the shortcut multiplies up over the blocks, forward and backward, and hampers "
-        "optimisation, though all but scaling and dropout can represent more than the identity."
+        "Must the shortcuts of a deep net be identities? He et al. (2016, Sec. 3) argue that what scales, gates, "
+        "convolves or drops the signal on a shortcut multiplies up over the blocks, forward and backward, and hampers "
+        "optimisation, though gates and convolutions could represent the identity and more."
     ),
     "Orders of activations": (
         "Where should BN and ReLU stand in a residual block? He et al. (2016, Sec. 4) argue that what follows the "

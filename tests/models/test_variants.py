@@ -133,7 +133,7 @@ def test_an_examples_noise_is_its_own_wherever_it_stands() -> None:
     np.testing.assert_array_equal(data(whole.batch), data(part.batch))
     # Others for another image, epoch, block or step, and none of them the batch's.
     other = noise(jax.random.key(7), jnp.int32(12), epochs, jnp.asarray([5, 6, 5], jnp.int32))
-    keys = [n for n in (whole, other, whole.of_block(1), whole.of_block(2))]
+    keys = (whole, other, whole.of_block(1), whole.of_block(2))
     rows = np.concatenate([data(k) for n in keys for k in (n.images, n.batch.reshape(1))])
     assert len(np.unique(rows, axis=0)) == len(rows) == 16
 
@@ -156,7 +156,7 @@ def test_limits(limit: str, kind: ModelConfig) -> None:
     shortcut, fields, other = LIMITS[limit]
     config, simple = changed(kind, shortcut=shortcut, **fields), changed(kind, shortcut=other)
     variables = jax.device_get(build(config).init(jax.random.key(1), IMAGES, train=False))
-    shared = {c: {n: v for n, v in variables[c].items()} for c in variables}
+    shared = variables
     if other == "none":  # without the projections
         shared = jax.device_get(build(simple).init(jax.random.key(1), IMAGES, train=False))
     keys = KEYS if config.is_noisy else None
