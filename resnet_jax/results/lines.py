@@ -43,7 +43,9 @@ class Line:
     @property
     def name(self) -> str:
         """The case, with the factors where the case alone is ambiguous."""
-        return f"{self.row.case}, {', '.join(self.row.paths)}" if self.row.case == "constant scaling" else self.row.case
+        return (
+            f"{self.row.case} ({', '.join(self.row.paths)})" if self.row.case == "constant scaling" else self.row.case
+        )
 
     @property
     def fails(self) -> bool:

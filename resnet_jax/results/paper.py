@@ -119,15 +119,15 @@ TABLE_1 = PaperTable(
     "Shortcuts",
     (
         _shortcut("original", ("1", "1"), 6.61, "identity"),
-        _shortcut("constant scaling (plain net)", ("0", "1"), None, "none"),
+        _shortcut("constant scaling", ("0", "1"), None, "none"),  # "This is a plain net"
         _shortcut("constant scaling", ("0.5", "1"), None, "scale", shortcut_scale=0.5),
         _shortcut("constant scaling", ("0.5", "0.5"), 12.35, "scale", shortcut_scale=0.5, residual_scale=0.5),
         # The table's line is "init b_g = 0 to -5"; 0 stands for the six.
-        _shortcut("exclusive gating, b = 0", (_GATED, "g(x)"), None, "exclusive_gate", gate_bias=0.0),
-        _shortcut("exclusive gating, b = \N{MINUS SIGN}6", (_GATED, "g(x)"), 8.70, "exclusive_gate", gate_bias=-6.0),
-        _shortcut("exclusive gating, b = \N{MINUS SIGN}7", (_GATED, "g(x)"), 9.81, "exclusive_gate", gate_bias=-7.0),
-        _shortcut("shortcut-only gating, b = 0", (_GATED, "1"), 12.86, "shortcut_gate", gate_bias=0.0),
-        _shortcut("shortcut-only gating, b = \N{MINUS SIGN}6", (_GATED, "1"), 6.91, "shortcut_gate", gate_bias=-6.0),
+        _shortcut("exclusive gating (b = 0)", (_GATED, "g(x)"), None, "exclusive_gate", gate_bias=0.0),
+        _shortcut("exclusive gating (b = \N{MINUS SIGN}6)", (_GATED, "g(x)"), 8.70, "exclusive_gate", gate_bias=-6.0),
+        _shortcut("exclusive gating (b = \N{MINUS SIGN}7)", (_GATED, "g(x)"), 9.81, "exclusive_gate", gate_bias=-7.0),
+        _shortcut("shortcut-only gating (b = 0)", (_GATED, "1"), 12.86, "shortcut_gate", gate_bias=0.0),
+        _shortcut("shortcut-only gating (b = \N{MINUS SIGN}6)", (_GATED, "1"), 6.91, "shortcut_gate", gate_bias=-6.0),
         _shortcut("1\N{MULTIPLICATION SIGN}1 conv shortcut", ("1\N{MULTIPLICATION SIGN}1 conv", "1"), 12.22, "C"),
         _shortcut("dropout shortcut", ("dropout 0.5", "1"), None, "dropout", shortcut_dropout=0.5),
     ),
