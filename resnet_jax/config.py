@@ -149,7 +149,7 @@ class ModelConfig(_Section):
     """SkipInit (De and Smith 2020, arXiv 2002.10444): a learned scalar on each residual that starts from this value;
     theirs: 0; None: off. Departs from the paper: the blocks keep their BN."""
     width: int | None = None
-    """Channels of the first stage, doubled from stage to stage; None: the papers' 16 ("cifar") or 64 ("imagenet")."""
+    """Channels of the stem and the first stage, doubled from stage to stage; None: the papers' 16 ("cifar") or 64."""
     widen: int = 1
     """Width factor k (Zagoruyko and Komodakis 2016, arXiv 1605.07146): k times the channels in every stage, not in the
     stem. Their WRN-28-10, whose depth counts projections (6n+4), has depth 26 here, B and full pre-activation."""

@@ -44,6 +44,22 @@ def option_a(x: Array, stride: int, features: int) -> Array:
     return out
 
 
+# A row for each shortcut: values of its own fields that are not their defaults, and h(x) + F(x), by x in the shape of F
+# (identity, option A or projection), the residual f, the gate g and dropout's mask m.
+Formula = Callable[[Callable[[], Array], Array, Callable[[], Array], Array], Array]
+SHORTCUTS: dict[str, tuple[dict[str, Any], Formula]] = {
+    "none": ({}, lambda x, f, g, m: f),
+    "A": ({}, lambda x, f, g, m: x() + f),
+    "B": ({}, lambda x, f, g, m: x() + f),
+    "C": ({}, lambda x, f, g, m: x() + f),
+    "identity": ({}, lambda x, f, g, m: x() + f),
+    "scale": ({"shortcut_scale": 0.7, "residual_scale": 0.3}, lambda x, f, g, m: 0.7 * x() + f),
+    "exclusive_gate": ({"gate_bias": -0.4}, lambda x, f, g, m: (1.0 - g()) * x() + g() * f),
+    "shortcut_gate": ({"gate_bias": 0.3}, lambda x, f, g, m: (1.0 - g()) * x() + f),
+    "dropout": ({"shortcut_dropout": 0.3}, lambda x, f, g, m: m * x() + f),
+}
+
+
 def unit(
     x: Array, p: Any, c: ModelConfig, stride: int, first: bool, cut: bool, weigh: Callable[[Array], Array], mask: Array
 ) -> Array:
@@ -103,18 +119,8 @@ def unit(
         gate = p["shortcut_gate"]
         return sigmoid(conv(skip, gate["kernel"], stride) + gate["bias"])
 
-    match name:
-        case "none":
-            return after(residual)
-        case "scale":
-            return after(c.shortcut_scale * identity() + residual)
-        case "exclusive_gate":
-            return after((1.0 - g()) * identity() + g() * residual)
-        case "shortcut_gate":
-            return after((1.0 - g()) * identity() + residual)
-        case "dropout":
-            return after(mask * identity() + residual)
-    return after(identity() + residual)
+    _, join = SHORTCUTS[name]
+    return after(join(identity, residual, g, mask))
 
 
 def net(

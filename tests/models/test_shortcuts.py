@@ -13,7 +13,7 @@ from resnet_jax.config import ModelConfig
 from resnet_jax.models.layers import strided_identity
 from resnet_jax.models.orders import ORDERS
 from resnet_jax.models.shortcuts import SHORTCUTS, projects
-from tests.models import test_variants
+from tests.models import reference, test_variants
 
 X = np.arange(2 * 4 * 6 * 3, dtype=np.float32).reshape(2, 4, 6, 3)
 
@@ -53,5 +53,5 @@ def test_who_projects(shortcut: str, kept: bool, changed_basic: bool, changed_bo
 def test_what_can_be_configured_is_there_and_tested() -> None:
     """A shortcut or an order without its code, or without a row among the formulas, fails here."""
     hints = typing.get_type_hints(ModelConfig)
-    assert set(typing.get_args(hints["shortcut"])) == set(SHORTCUTS) == set(test_variants.SHORTCUTS)
+    assert set(typing.get_args(hints["shortcut"])) == set(SHORTCUTS) == set(reference.SHORTCUTS)
     assert set(typing.get_args(hints["activation_order"])) == set(ORDERS) == set(test_variants.ORDERS)

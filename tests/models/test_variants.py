@@ -20,18 +20,6 @@ BASIC = ModelConfig(depth=14, width=2, dtype="float64", num_classes=3)
 BOTTLENECK = ModelConfig(depth=20, width=2, block="bottleneck", dtype="float64", num_classes=3)
 IMAGES = np.random.default_rng(0).normal(size=(3, 4, 4, 1))
 
-# A row for each shortcut, with values of its own fields that are not their defaults.
-SHORTCUTS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "A": {},
-    "B": {},
-    "C": {},
-    "identity": {},
-    "scale": {"shortcut_scale": 0.7, "residual_scale": 0.3},
-    "exclusive_gate": {"gate_bias": -0.4},
-    "shortcut_gate": {"gate_bias": 0.3},
-    "dropout": {"shortcut_dropout": 0.3},
-}
 ORDERS = (
     "original",
     "bn_after_addition",
@@ -40,7 +28,7 @@ ORDERS = (
     "full_preactivation",
 )
 CASES = {
-    **{name: {"shortcut": name, **fields} for name, fields in SHORTCUTS.items()},
+    **{name: {"shortcut": name, **fields} for name, (fields, _) in reference.SHORTCUTS.items()},
     **{order: {"shortcut": "identity", "activation_order": order} for order in ORDERS[1:]},
     "full_preactivation, gates": {"shortcut": "exclusive_gate", "activation_order": "full_preactivation"},
     "skip_init": {"skip_init": 0.4},
@@ -189,7 +177,7 @@ def test_a_shortcuts_own_parameters_leave_the_others_where_they_start(kind: Mode
     """So that nets of one seed are twins in all that they share."""
     images = jnp.asarray(IMAGES)
     plain = build(changed(kind, shortcut="none")).init(jax.random.key(3), images, train=False)["params"]
-    for shortcut in SHORTCUTS:
+    for shortcut in reference.SHORTCUTS:
         other = build(changed(kind, shortcut=shortcut, skip_init=0.0)).init(jax.random.key(3), images, train=False)
         for block, layers in plain.items():
             for layer, leaves in layers.items():
