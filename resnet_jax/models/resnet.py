@@ -92,7 +92,7 @@ class ResNet(nn.Module):
         def unit(block: Block, x: Array, place: _Place | None) -> Array:
             chance = None
             if place is not None:
-                own = None if drawn is None else drawn.of_block(place.number)
+                own = None if drawn is None else drawn.of_block(jnp.asarray(place.number))
                 chance = Chance(jnp.asarray(place.survival), own)
             y: Array = block(x, chance, train=train)
             return y
