@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from experiments.configs import studies
 from resnet_jax.results.lines import against_the_first, find_lines, in_order, lines_table, lines_words, ranks
-from resnet_jax.results.paper import TABLE_1, TABLE_2, TABLE_3_CIFAR100
+from resnet_jax.results.paper import TABLE_1, TABLE_2, TABLE_3_CIFAR100, paper_result
 from resnet_jax.results.report import write_report
 from resnet_jax.results.runs import read_runs
 from resnet_jax.results.variants import Comparison
@@ -18,6 +19,7 @@ from tests.results.test_paper import RECIPE
 
 # Test errors by line of Table 1 as the paper has them, in per cent; None: fails.
 PAPERS = (6.61, None, None, 12.35, None, 8.70, 9.81, 12.86, 6.91, 12.22, None)
+PAPERS_100 = (25.16, 24.33, 27.82, 22.71)
 # Ours, invented: in the paper's order, but for the two scalings of the fourth line and the plain net.
 OURS = (0.02, 0.75, 0.30, 0.06, 0.80, 0.04, 0.05, 0.19, 0.03, 0.18, None)
 RECIPE_2016 = RECIPE | {"optim.warmup": "iterations"}
@@ -57,6 +59,23 @@ def test_a_study_runs_the_lines_of_its_table_in_its_order(study: str, table: Any
     assert len(found) == len(depths) * len(table.rows)
     for depth in depths:
         assert [row for d, row in found if d == depth] == list(table.rows)
+
+
+@pytest.mark.parametrize(
+    ("study", "data", "errors"),
+    [
+        ("cifar10-shortcuts", CIFAR10, PAPERS),
+        ("cifar10-activations", CIFAR10, (6.61, 8.17, 7.84, 6.71, 6.37, 5.93, 6.50, 6.14, 5.91, 5.46)),
+        ("cifar100-preactivation", dataclasses.replace(CIFAR10, name="CIFAR-100", num_classes=100), PAPERS_100),
+    ],
+)
+def test_the_studies_have_the_papers_recipe(tmp_path: Path, study: str, data: Any, errors: Any) -> None:
+    write_run(tmp_path)
+    record = only(tmp_path).cells[0].runs[0].record
+    for config, error in zip(studies()[study][0].runs((0,)).values(), errors, strict=True):
+        found = paper_result(dataclasses.replace(record, config=config, data=data))
+        assert found is not None
+        assert found.test_error == (None if error is None else pytest.approx(error / 100))
 
 
 def test_the_papers_numbers() -> None:
