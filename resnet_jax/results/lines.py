@@ -96,7 +96,7 @@ def in_order(lines: tuple[Line, ...]) -> tuple[int, int]:
 
 def lines_table(found: Lines) -> Table:
     """The lines in the paper's order, with our errors, and both orders."""
-    table, papers = found.table, PaperColumns([line.variant for line in found.lines])
+    table, papers = found.table, PaperColumns([line.variant for line in found.lines], (found.table,))
     paths = ("on the shortcut", "on F") if any(row.paths for row in table.rows) else ()
     headers = ("case", *paths, "depth", "seeds", "training error, %", "running, %", "test error, %", "place")
     places: dict[str, tuple[str, str]] = {}

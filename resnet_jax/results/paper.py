@@ -227,9 +227,9 @@ _FREE = {
 }
 
 
-def paper_result(record: RunRecord) -> PaperResult | None:
+def paper_result(record: RunRecord, tables: tuple[PaperTable, ...] = TABLES) -> PaperResult | None:
     """The number of a paper for this very run, or None where data, recipe, net or depth are not the paper's."""
-    for table in TABLES:
+    for table in tables:
         row = table.row(record.config.model)
         if row is not None and not departures(record, table):
             return row.results[record.config.model.depth]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from resnet_jax.config import flatten, to_dict
 from resnet_jax.results.document import Table
-from resnet_jax.results.paper import PaperResult, paper_result
+from resnet_jax.results.paper import TABLES, PaperResult, PaperTable, paper_result
 from resnet_jax.results.runs import Run
 from resnet_jax.results.stats import Summary, paired_difference
 from resnet_jax.results.text import (
@@ -41,9 +41,9 @@ def measured(variant: Variant, measure: Measure) -> str:
     return "; ".join(parts)
 
 
-def paper_of(variant: Variant) -> PaperResult | None:
+def paper_of(variant: Variant, tables: tuple[PaperTable, ...] = TABLES) -> PaperResult | None:
     """The paper's number where every run of the variant has the paper's data and recipe."""
-    results = [paper_result(run.record) for run in variant.runs]
+    results = [paper_result(run.record, tables) for run in variant.runs]
     return results[0] if all(result is not None for result in results) else None
 
 
@@ -68,8 +68,8 @@ def error_table(comparison: Comparison) -> Table:
 class PaperColumns:
     """The columns with a paper's numbers: none at all where no variant has a paper's data and recipe."""
 
-    def __init__(self, cells: Sequence[Variant]) -> None:
-        self._results = {cell.name: paper_of(cell) for cell in cells}
+    def __init__(self, cells: Sequence[Variant], tables: tuple[PaperTable, ...] = TABLES) -> None:
+        self._results = {cell.name: paper_of(cell, tables) for cell in cells}
         sources = list(dict.fromkeys(result.source for result in self._results.values() if result is not None))
         self.headers: tuple[str, ...] = ()
         self.caption = ""
