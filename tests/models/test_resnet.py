@@ -157,9 +157,9 @@ def test_zero_gamma_starts_every_residual_branch_at_zero(order: Any, block: Any)
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("order", ["original", "full_preactivation"])
-@pytest.mark.parametrize("shortcut", ["none", "A", "B", "C"])
+@pytest.mark.parametrize("shortcut", ["none", "A", "B", "C", "exclusive_gate", "dropout"])
 def test_parameters_statistics_and_logits_are_float32(dtype: Any, order: Any, shortcut: Any) -> None:
-    config = ModelConfig(depth=8, shortcut=shortcut, activation_order=order, dtype=dtype, num_classes=3)
+    config = ModelConfig(depth=8, shortcut=shortcut, activation_order=order, skip_init=0.0, dtype=dtype, num_classes=3)
     model, images = build(config), jnp.ones((2, 8, 8, 3))
 
     def whole(key: jax.Array) -> Any:
