@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -109,12 +110,49 @@ class ModelConfig(_Section):
     """Weighted layers: 6n+2 (basic) or 9n+2 (bottleneck) for "cifar"; 18, 34, 50, 101, 152 for "imagenet"."""
     block: Literal["auto", "basic", "bottleneck"] = "auto"
     """Residual unit; "auto" is basic for "cifar" and what Table 1 gives the depth for "imagenet"."""
-    shortcut: Literal["none", "A", "B", "C"] = "A"
-    """"none": the plain twin; A: identity, zero channels where they grow; B: projection there; C: projections only."""
-    activation_order: Literal["original", "full_preactivation"] = "original"
-    """Original: ReLU after the addition (2015, Fig. 2); full pre-activation: BN, ReLU before each conv (Fig. 4e)."""
+    shortcut: Literal[
+        "none",
+        "A",
+        "B",
+        "C",
+        "identity",
+        "scale",
+        "exclusive_gate",
+        "shortcut_gate",
+        "dropout",
+    ] = "A"
+    """What joins a block's input to its output: see models/shortcuts.py, a line and a source for each. "none" is the
+    plain twin; A, B, C: the options of 2015; the rest, and C as the 1x1 convolution, are those of 2016, Table 1."""
+    shortcut_scale: float = 0.5
+    """Of the shortcut "scale": the factor on the shortcut (2016, Eq. 6 and Table 1)."""
+    residual_scale: float = 1.0
+    """A factor on every block's residual, whatever its shortcut; 2016, Table 1: 0.5 with "scale"."""
+    gate_bias: float = -6.0
+    """Of the gates: what the bias b_g of g(x) = sigmoid(W_g x + b_g) starts from (2016, Sec. 3.1; -6 is their best)."""
+    shortcut_dropout: float = 0.5
+    """Of the shortcut "dropout": the share of its numbers that each step sets to zero (2016, Sec. 3.1)."""
+    cut: tuple[str, ...] = ()
+    """Blocks that lose their shortcut, while the others keep theirs: names of stages ("stage2") and of blocks
+    ("stage2_block3"), and "every-3" for every third block of the net (3, 6, 9 and so on, counted from the stem)."""
+    activation_order: Literal[
+        "original",
+        "bn_after_addition",
+        "relu_before_addition",
+        "relu_only_preactivation",
+        "full_preactivation",
+    ] = "original"
+    """Where BN and ReLU stand in a block: 2016, Fig. 4, a to e; see models/orders.py."""
+    survival: float = 1.0
+    """Stochastic depth (Huang et al. 2016, arXiv 1603.09382): how probably the last block's residual takes part in a
+    step; of L blocks the l-th takes part with 1 - l/L * (1 - survival), their linear decay. Theirs: 0.5; 1: off."""
+    skip_init: float | None = None
+    """SkipInit (De and Smith 2020, arXiv 2002.10444): a learned scalar on each residual that starts from this value;
+    theirs: 0; None: off. Departs from the paper: the blocks keep their BN."""
     width: int | None = None
-    """Channels of the first stage, doubled from stage to stage; None: the papers' 16 ("cifar") or 64 ("imagenet")."""
+    """Channels of the stem and the first stage, doubled from stage to stage; None: the papers' 16 ("cifar") or 64."""
+    widen: int = 1
+    """Width factor k (Zagoruyko and Komodakis 2016, arXiv 1605.07146): k times the channels in every stage, not in the
+    stem. Their WRN-28-10, whose depth counts projections (6n+4), has depth 26 here, B and full pre-activation."""
     num_classes: int | None = None
     """Outputs of the last layer; None: as many as the data set has classes."""
     shortcut_padding: Literal["end", "both"] = "end"
@@ -149,6 +187,21 @@ class ModelConfig(_Section):
         self._require(
             self.num_classes is None or self.num_classes >= 2, "num_classes", "a whole number of at least 2, or None"
         )
+        self._require(self.widen >= 1, "widen", "a whole number above 0")
+        for name in ("shortcut_scale", "residual_scale"):
+            self._require(getattr(self, name) >= 0.0, name, "a number of at least 0")
+        self._require(0.0 <= self.shortcut_dropout < 1.0, "shortcut_dropout", "0 <= shortcut_dropout < 1")
+        self._require(0.0 < self.survival <= 1.0, "survival", "0 < survival <= 1")
+        if self.survival < 1.0 and (self.is_plain or self.cut):
+            self._require(False, "survival", "1 where blocks have no shortcut (model.shortcut='none', model.cut)")
+        for name in self.cut:
+            if not self._selected(name):
+                blocks = ", ".join(map(str, self.stage_blocks))
+                raise UserError(
+                    f"model.cut: got {name!r}; legal: 'stage1' to 'stage{len(self.stage_blocks)}', a block such as "
+                    f"'stage2_block1' (the stages have {blocks} blocks), 'every-K' for a K of at most "
+                    f"{sum(self.stage_blocks)}."
+                )
 
     @property
     def block_kind(self) -> Literal["basic", "bottleneck"]:
@@ -169,11 +222,11 @@ class ModelConfig(_Section):
     @property
     def stage_widths(self) -> tuple[int, ...]:
         """Channels of the 3x3 convs in each stage; a bottleneck puts out `expansion` times as many."""
-        return tuple(self.base_width * 2**i for i in range(len(self.stage_blocks)))
+        return tuple(self.widen * self.base_width * 2**i for i in range(len(self.stage_blocks)))
 
     @property
     def base_width(self) -> int:
-        """Channels of the first stage (He et al. 2015, Sec. 4.2 and Table 1)."""
+        """Channels of the stem and, times `widen`, of the first stage (He et al. 2015, Sec. 4.2 and Table 1)."""
         return self.width if self.width is not None else (16 if self.family == "cifar" else 64)
 
     @property
@@ -187,12 +240,47 @@ class ModelConfig(_Section):
         return self.shortcut == "none"
 
     @property
+    def is_noisy(self) -> bool:
+        """Whether a train step of the net draws random numbers of its own."""
+        return self.survival < 1.0 or self.shortcut == "dropout"
+
+    @property
+    def blocks(self) -> tuple[tuple[int, int], ...]:
+        """Stage and place in it of every block, in order; both count from 1."""
+        return tuple((i, j) for i, n in enumerate(self.stage_blocks, start=1) for j in range(1, n + 1))
+
+    @property
+    def cut_blocks(self) -> frozenset[tuple[int, int]]:
+        """Stage and place of the blocks that `cut` names."""
+        return frozenset(block for name in self.cut for block in self._selected(name))
+
+    def shortcut_of(self, block: tuple[int, int]) -> str:
+        """The shortcut of a block, by stage and place: "none" where it is cut."""
+        return "none" if block in self.cut_blocks else self.shortcut
+
+    def survival_of(self, number: int) -> float:
+        """The probability that a block, counted from 1, takes part in a train step (Huang et al. 2016, Eq. 4)."""
+        return 1.0 - number / sum(self.stage_blocks) * (1.0 - self.survival)
+
+    def _selected(self, name: str) -> tuple[tuple[int, int], ...]:
+        """The blocks that one name of `cut` stands for; none where it is not legal."""
+        if match := re.fullmatch(r"every-([1-9]\d*)", name):
+            return self.blocks[int(match[1]) - 1 :: int(match[1])]
+        return tuple((i, j) for i, j in self.blocks if name in (f"stage{i}", f"stage{i}_block{j}"))
+
+    @property
     def net(self) -> str:
         """The kind of net in a word, without its depth: "plain", "resnet", "preact-resnet", "resnet-B"."""
         kind = "plain" if self.is_plain else "resnet"
-        prefix = "preact-" if self.activation_order == "full_preactivation" else ""
+        prefix = {
+            "original": "",
+            "bn_after_addition": "bn-after-",
+            "relu_before_addition": "relu-before-",
+            "relu_only_preactivation": "relu-only-",
+            "full_preactivation": "preact-",
+        }[self.activation_order]
         usual = {"cifar": "A", "imagenet": "B" if self.block_kind == "bottleneck" else "A"}[self.family]
-        suffix = "" if self.is_plain or self.shortcut == usual else f"-{self.shortcut}"
+        suffix = "" if self.is_plain or self.shortcut in (usual, "identity") else f"-{self.shortcut}"
         return f"{prefix}{kind}{suffix}"
 
 

@@ -36,8 +36,24 @@ from resnet_jax.record import differences
         ),
         ({"model.family": "imagenet"}, "model.depth: got 20; legal: 18, 34, 50, 101, 152."),
         ({"model.family": "imagenet", "model.depth": 18, "model.block": "bottleneck"}, "'auto' or 'basic' at depth 18"),
-        ({"model.shortcut": "D"}, "model.shortcut: got 'D'; legal: 'none', 'A', 'B', 'C'."),
-        ({"model.shortcut": None}, "model.shortcut: got None; legal: 'none', 'A', 'B', 'C'."),
+        ({"model.shortcut": "D"}, "model.shortcut: got 'D'; legal: 'none', 'A', 'B', 'C', 'identity', 'scale', "),
+        ({"model.shortcut": None}, "model.shortcut: got None; legal: 'none', 'A', 'B', 'C', 'identity', 'scale', "),
+        ({"model.shortcut_scale": -1}, "model.shortcut_scale: got -1.0; legal: a number of at least 0."),
+        ({"model.shortcut_dropout": 1.0}, "model.shortcut_dropout: got 1.0; legal: 0 <= shortcut_dropout < 1."),
+        ({"model.survival": 0}, "model.survival: got 0.0; legal: 0 < survival <= 1."),
+        ({"model.survival": 0.5, "model.shortcut": "none"}, "model.survival: got 0.5; legal: 1 where blocks have no"),
+        ({"model.survival": 0.5, "model.cut": ("stage1",)}, "model.survival: got 0.5; legal: 1 where blocks have no"),
+        ({"model.widen": 0}, "model.widen: got 0; legal: a whole number above 0."),
+        ({"model.skip_init": "no"}, "model.skip_init: got 'no'; legal: a value of type float."),
+        (
+            {"model.cut": ("stage1", "stage4")},
+            "model.cut: got 'stage4'; legal: 'stage1' to 'stage3', a block such as 'stage2_block1' "
+            "(the stages have 3, 3, 3 blocks), 'every-K' for a K of at most 9.",
+        ),
+        ({"model.cut": ("stage2_block4",)}, "model.cut: got 'stage2_block4'"),
+        ({"model.cut": ("every-10",)}, "model.cut: got 'every-10'"),
+        ({"model.cut": ("every-0",)}, "model.cut: got 'every-0'"),
+        ({"model.cut": "stage1"}, "model.cut: got 'stage1'; legal: a list of str."),
         ({"model.depth": "56"}, "model.depth: got '56'; legal: a value of type int."),
         ({"model.depth": True}, "model.depth: got True; legal: a value of type int."),
         ({"model.depth": 20.0}, "model.depth: got 20.0; legal: a value of type int."),
@@ -129,6 +145,30 @@ def test_stages_follow_the_papers(model: ModelConfig, blocks: tuple[int, ...], w
     assert model.stage_widths == widths
     weighted = sum(blocks) * (2 if model.block_kind == "basic" else 3) + 2
     assert weighted == model.depth
+
+
+def test_cuts_name_stages_blocks_and_every_kth_block() -> None:
+    model = ModelConfig(depth=20, cut=("stage3", "stage1_block2", "every-4"))
+    assert model.cut_blocks == {(1, 2), (2, 1), (3, 2), (3, 1), (3, 3)}
+    assert [model.shortcut_of(block) for block in model.blocks] == ["A", "none", "A", "none", *"AA", *["none"] * 3]
+
+
+def test_survival_decays_linearly_to_the_last_block() -> None:
+    # Huang et al. 2016, Fig. 2: from 1 at the input to 0.5 at the last of 54 blocks.
+    model = ModelConfig(depth=110, survival=0.5)
+    assert [model.survival_of(number) for number in (0, 27, 54)] == [1.0, 0.75, 0.5]
+    assert model.is_noisy
+    assert not ModelConfig(depth=110).is_noisy
+
+
+def test_what_records_of_earlier_versions_lack_is_off() -> None:
+    values = to_dict(ExperimentConfig())
+    for name in ("shortcut_scale", "residual_scale", "gate_bias", "shortcut_dropout", "cut", "survival", "skip_init"):
+        del values["model"][name]
+    del values["model"]["widen"]
+    model = from_dict(values).model
+    assert model == ModelConfig()
+    assert (model.residual_scale, model.cut, model.survival, model.skip_init, model.widen) == (1.0, (), 1.0, None, 1)
 
 
 def test_defaults_are_the_papers_recipe() -> None:

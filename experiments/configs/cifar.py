@@ -1,4 +1,4 @@
-"""The papers' recipe for CIFAR: He et al. 2015, Sec. 4.2, number by number.
+"""The papers' recipe for CIFAR: He et al. 2015, Sec. 4.2, and 2016, Appendix, number by number.
 
     python -m experiments.prepare cifar10
     python -m experiments.train cifar10-resnet --model.depth=56
@@ -57,7 +57,31 @@ WARMUP = {
     "optim.warmup": "error",
 }
 
+WARMUP_2016 = {
+    # He et al. 2016, Appendix: "for all CIFAR experiments we warm up the training by using a smaller learning rate of
+    # 0.01 at the beginning 400 iterations and go back to 0.1 after that". The rest of their recipe is that of 2015.
+    "optim.warmup": "iterations",
+    "optim.warmup_rate": 0.01,
+    "optim.warmup_iterations": 400,
+}
+# "all of our bottleneck ResNets": 9n+2 layers; with the shortcut "identity", they project where their shape changes.
+BOTTLENECK_164 = {"model.depth": 164, "model.block": "bottleneck"}
+BOTTLENECK_1001 = {"model.depth": 1001, "model.block": "bottleneck"}
+
 EXPERIMENTS = {
     "cifar10-plain": override(RESNET, {"model.shortcut": "none"}),
     "cifar10-resnet": RESNET,
+    "cifar10-preact-164": override(
+        RESNET,
+        {**WARMUP_2016, **BOTTLENECK_164, "model.shortcut": "identity", "model.activation_order": "full_preactivation"},
+    ),
+    "cifar10-preact-1001": override(
+        RESNET,
+        {
+            **WARMUP_2016,
+            **BOTTLENECK_1001,
+            "model.shortcut": "identity",
+            "model.activation_order": "full_preactivation",
+        },
+    ),
 }

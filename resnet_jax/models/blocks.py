@@ -1,28 +1,45 @@
-"""Residual units: basic and bottleneck (He et al. 2015, Fig. 5), in each order of activation (2016, Fig. 4).
+"""Residual units: basic and bottleneck (He et al. 2015, Fig. 5), with any order of activations and any shortcut.
 
-A unit is its convolutions, an order, and a shortcut. The orders differ only in where BN and ReLU stand, so both
-units share the code of an order: an order is one method here, and its name in ModelConfig.activation_order.
+A unit is its convolutions, an order (models/orders.py) and a shortcut (models/shortcuts.py): this module carries out
+what those two describe.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
-from resnet_jax.models.shortcuts import ShortcutPadding, join, projects
+from resnet_jax.config import ModelConfig
+from resnet_jax.models.layers import Gate, Scalar, strided_identity
+from resnet_jax.models.noise import Noise, dropout, survive
+from resnet_jax.models.orders import ORDERS, Step
+from resnet_jax.models.shortcuts import SHORTCUTS, projects
 
 Array = jax.Array
 
 
-class Block(nn.Module):
-    """One unit. Submodules: conv1, norm1, conv2, norm2 (conv3, norm3), and shortcut_conv, shortcut_norm.
+class Chance(NamedTuple):
+    """What a block of a net with stochastic depth or dropout is told at each step."""
 
-    The plain twin of a unit (shortcut "none") has the same submodules, so the same parameters under the same names.
+    survival: Array
+    """Probability that its residual takes part, float32 scalar; looked at with stochastic depth alone."""
+    noise: Noise | None
+    """Its keys; None: expectations in the place of draws, as in eval mode."""
+
+
+class Block(nn.Module):
+    """One unit. Submodules: conv1, norm1, conv2, norm2 (conv3, norm3), and, where it has them, shortcut_conv,
+    shortcut_norm, shortcut_gate and skip_init.
+
+    The plain twin of a unit (shortcut "none") has the same submodules, so the same parameters under the same names,
+    apart from a shortcut's own.
     """
 
+    config: ModelConfig
     kernels: tuple[int, ...]
     """Kernel size of each conv: (3, 3) basic, (1, 3, 1) bottleneck."""
     features: tuple[int, ...]
@@ -30,53 +47,35 @@ class Block(nn.Module):
     strides: tuple[int, ...]
     """Stride of each conv."""
     shortcut: str
-    shortcut_padding: ShortcutPadding
-    activation_order: str
+    """The configuration's, or "none" where this block's is cut."""
     conv: Any
     """Conv(features=, kernel=, stride=, name=), with its dtype bound by the net."""
     norm: Any
     """BatchNorm(name=, zero_scale=), with its configuration bound by the net."""
-    zero_gamma: bool = False
     preactivate: bool = True
-    """Pre-activation order only: False where the net's stem has already put BN and ReLU before this unit."""
+    """Pre-activation orders only: False where the net's stem has already put BN and ReLU before this unit."""
     share_preactivation: bool = False
-    """Pre-activation order only: the shortcut starts after the first BN and ReLU, not before."""
+    """Pre-activation orders only: the shortcut starts after the first activation, not before."""
 
     @nn.compact
-    def __call__(self, x: Array, *, train: bool) -> Array:
+    def __call__(self, x: Array, chance: Chance | None = None, *, train: bool) -> Array:
         """x: [N, H, W, C] -> [N, ceil(H / s), ceil(W / s), features[-1]] for the unit's stride s."""
-        orders = {"original": self._original, "full_preactivation": self._full_preactivation}
-        return orders[self.activation_order](x, train=train)
+        order, y, source, last = ORDERS[self.config.activation_order], x, x, len(self.kernels)
+        for i in range(1, last + 1):
+            if i > 1 or self.preactivate:
+                y = self._steps(order.before, i, y, train=train)
+            # Of pre-activation, a projection takes the activated input (2016, Appendix, and the authors' code).
+            if i == 1 and (self.share_preactivation or self._projects(x)):
+                source = y
+            y = self._conv(i)(y)
+            y = self._steps(order.after if i < last else order.last, i, y, train=train)
+        paths = _Paths(self, source, self._weighed(y, chance), None if chance is None else chance.noise, train)
+        return self._steps(order.joined, last, SHORTCUTS[self.shortcut].join(paths), train=train)
 
     @property
     def stride(self) -> int:
         """The unit's stride."""
         return max(self.strides)
-
-    def _original(self, x: Array, *, train: bool) -> Array:
-        """conv BN ReLU ... conv BN + shortcut, ReLU (2015, Fig. 2 and 5; 2016, Fig. 4a)."""
-        y, last = x, len(self.kernels)
-        for i in range(1, last + 1):
-            y = self._conv(i)(y)
-            y = self._norm(i, zero_scale=self.zero_gamma and i == last)(y, train=train)
-            if i < last:
-                y = nn.relu(y)
-        return nn.relu(self._join(x, y, train=train, projection_norm=True))
-
-    def _full_preactivation(self, x: Array, *, train: bool) -> Array:
-        """BN ReLU conv ... BN ReLU conv + shortcut (2016, Fig. 4e).
-
-        A projection takes the pre-activated input and has no BN of its own (2016, Appendix, and the authors' code).
-        """
-        y, source, last = x, x, len(self.kernels)
-        for i in range(1, last + 1):
-            if i > 1 or self.preactivate:
-                # The residual branch of this order ends in a conv; its last BN is the nearest place for zero-gamma.
-                y = nn.relu(self._norm(i, zero_scale=self.zero_gamma and i == last)(y, train=train))
-            if i == 1 and (self.share_preactivation or self._projects(x)):
-                source = y
-            y = self._conv(i)(y)
-        return self._join(source, y, train=train, projection_norm=False)
 
     def _conv(self, i: int) -> nn.Module:
         k = i - 1
@@ -85,20 +84,64 @@ class Block(nn.Module):
         )
         return module
 
-    def _norm(self, i: int, *, zero_scale: bool) -> nn.Module:
-        module: nn.Module = self.norm(name=f"norm{i}", zero_scale=zero_scale)
-        return module
+    def _steps(self, steps: tuple[Step, ...], i: int, y: Array, *, train: bool) -> Array:
+        zero = self.config.zero_gamma and i == ORDERS[self.config.activation_order].last_norm(len(self.kernels))
+        for step in steps:
+            y = nn.relu(y) if step == "relu" else self.norm(name=f"norm{i}", zero_scale=zero)(y, train=train)
+        return y
+
+    def _weighed(self, residual: Array, chance: Chance | None) -> Array:
+        """The residual with the factors that do not depend on the shortcut."""
+        c = self.config
+        if c.skip_init is not None:
+            residual = Scalar(c.skip_init, dtype=jnp.dtype(c.dtype), name="skip_init")(residual)
+        if c.residual_scale != 1.0:
+            residual = c.residual_scale * residual
+        if c.survival < 1.0:
+            assert chance is not None
+            residual = survive(residual, chance.survival, chance.noise)
+        return residual
 
     def _projects(self, x: Array) -> bool:
-        return projects(self.shortcut, shape_changes=self.stride > 1 or x.shape[-1] != self.features[-1])
+        changes = self.stride > 1 or x.shape[-1] != self.features[-1]
+        return projects(self.shortcut, self.config.block_kind, shape_changes=changes)
 
-    def _join(self, source: Array, residual: Array, *, train: bool, projection_norm: bool) -> Array:
-        project = partial(self._project, train=train, norm=projection_norm) if self._projects(source) else None
-        return join(self.shortcut, source, residual, stride=self.stride, padding=self.shortcut_padding, project=project)
 
-    def _project(self, x: Array, *, train: bool, norm: bool) -> Array:
-        y: Array = self.conv(features=self.features[-1], kernel=1, stride=self.stride, name="shortcut_conv")(x)
-        return self.norm(name="shortcut_norm")(y, train=train) if norm else y
+@dataclass(frozen=True)
+class _Paths:
+    """The two paths of a block, as shortcuts.Paths describes them."""
+
+    block: Block
+    x: Array
+    residual: Array
+    noise: Noise | None
+    train: bool
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.block.config
+
+    def skip(self) -> Array:
+        block, features = self.block, self.block.features[-1]
+        if not block._projects(self.x):
+            return strided_identity(
+                self.x, stride=block.stride, features=features, padding=self.config.shortcut_padding
+            )
+        y: Array = block.conv(features=features, kernel=1, stride=block.stride, name="shortcut_conv")(self.x)
+        # A projection has a BN of its own, but for full pre-activation, where BN stands before convolutions.
+        if ORDERS[self.config.activation_order].norm_first:
+            return y
+        normalised: Array = block.norm(name="shortcut_norm")(y, train=self.train)
+        return normalised
+
+    def gate(self) -> Array:
+        block, dtype = self.block, jnp.dtype(self.config.dtype)
+        gate = Gate(block.features[-1], block.stride, self.config.gate_bias, dtype, name="shortcut_gate")
+        g: Array = gate(self.x)
+        return g
+
+    def dropout(self, x: Array) -> Array:
+        return dropout(x, self.config.shortcut_dropout, self.noise)
 
 
 def block_shape(

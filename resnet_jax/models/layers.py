@@ -1,4 +1,4 @@
-"""Convolution, batch normalisation and the last layer, with everything that matters stated.
+"""Convolution, batch normalisation, parts of shortcuts, and the last layer, with everything that matters stated.
 
 All take a computation dtype; parameters and running statistics are float32 (float64 when the computation is),
 and batch statistics are computed in that dtype too.
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -78,6 +78,57 @@ class Conv(nn.Module):
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", he_normal, shape, param_dtype(self.dtype))
         return conv2d(x.astype(self.dtype), kernel.astype(self.dtype), stride=self.stride, pad=(self.kernel - 1) // 2)
+
+
+class Gate(nn.Module):
+    """g(x) = sigmoid(W_g x + b_g), a 1x1 convolution with bias (He et al. 2016, Sec. 3.1)."""
+
+    features: int
+    stride: int
+    bias: float
+    """What b_g starts from, in every channel."""
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """x: [N, H, W, C] -> [N, ceil(H / stride), ceil(W / stride), features], between 0 and 1."""
+        stored = param_dtype(self.dtype)
+        kernel = self.param("kernel", he_normal, (1, 1, x.shape[-1], self.features), stored)
+        bias = self.param("bias", nn.initializers.constant(self.bias), (self.features,), stored)
+        y = conv2d(x.astype(self.dtype), kernel.astype(self.dtype), stride=self.stride, pad=0)
+        return nn.sigmoid(y + _over_pixels(bias.astype(self.dtype)))
+
+
+class Scalar(nn.Module):
+    """Multiplies by one learned number (SkipInit: De and Smith 2020, Sec. 4)."""
+
+    start: float
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """x -> alpha x."""
+        alpha = self.param("alpha", nn.initializers.constant(self.start), (), param_dtype(self.dtype))
+        return alpha.astype(self.dtype) * x
+
+
+def strided_identity(x: Array, *, stride: int, features: int, padding: Literal["end", "both"]) -> Array:
+    """Option A: every `stride`-th pixel, and zero channels up to `features`; no parameters.
+
+    Args:
+      x: [N, H, W, C].
+      stride: 1 keeps all pixels.
+      features: channels of the result, at least C.
+      padding: "end" puts all zero channels after the signal, "both" half of them (rounded down) before it.
+
+    Returns:
+      [N, ceil(H / stride), ceil(W / stride), features]
+    """
+    new = features - x.shape[-1]
+    assert new >= 0, "option A cannot remove channels"
+    before = new // 2 if padding == "both" else 0
+    strided = x[:, ::stride, ::stride, :]
+    return jnp.pad(strided, ((0, 0), (0, 0), (0, 0), (before, new - before)))
 
 
 @dataclass(frozen=True)

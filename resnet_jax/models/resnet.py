@@ -4,23 +4,37 @@ model = build(config)
 variables = model.init(key, images, train=False)            # {"params": ..., "batch_stats": ...}
 logits = model.apply(variables, images, train=False)
 logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+
+A net with stochastic depth or dropout is given the random numbers of a train step as well: noise=noise(...), see
+models/noise.py.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
-from resnet_jax.models.blocks import Block, block_shape
+from resnet_jax.models.blocks import Block, Chance, block_shape
 from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv, Linear, param_dtype
+from resnet_jax.models.noise import Noise
+from resnet_jax.models.orders import ORDERS
 from resnet_jax.models.stacking import block_name, rest_name, stacked_stages, stage_of
 
 Array = jax.Array
+
+
+class _Place(NamedTuple):
+    """Of a block, or [length] of the blocks that a scan goes over: data, and not code, so that these are alike."""
+
+    number: np.ndarray
+    survival: np.ndarray
 
 
 class ResNet(nn.Module):
@@ -42,13 +56,15 @@ class ResNet(nn.Module):
     normalise by the running statistics, which stay as they are, and no gradient reaches their parameters."""
 
     @nn.compact
-    def __call__(self, images: Array, *, train: bool) -> Array:
+    def __call__(self, images: Array, *, train: bool, noise: Noise | None = None) -> Array:
         """Logits of images.
 
         Args:
           images: [N, H, W, C] float, normalised.
           train: True normalises by batch statistics and updates the running ones (pass mutable=["batch_stats"]);
             False uses the running ones.
+          noise: of the step, for a net with stochastic depth or dropout in train mode. None: their expectations stand
+            in for the draws, as in eval mode.
 
         Returns:
           [N, num_classes] float32 (float64 for a float64 net).
@@ -58,7 +74,7 @@ class ResNet(nn.Module):
         dtype = jnp.dtype(c.dtype)
         conv = partial(Conv, dtype=dtype)
         norm = partial(BatchNorm, c.norm.momentum, c.norm.epsilon, self.stats_scope, dtype)
-        preact = c.activation_order == "full_preactivation"
+        order = ORDERS[c.activation_order]
 
         def trained(part: str) -> bool:
             return train and stage_of(part, len(c.stage_blocks)) > self.frozen_stages
@@ -66,9 +82,9 @@ class ResNet(nn.Module):
         x = images.astype(dtype)
         if c.family == "cifar":
             x = conv(features=c.base_width, kernel=3, name="stem_conv")(x)
-            # Pre-activation: the "extra activation right after conv1" (2016, Appendix) is the first unit's own,
-            # applied before the two paths split.
-            stem_activation = not preact
+            # Full pre-activation: the first activation, "right after conv1 and before splitting into two paths" (2016,
+            # Appendix), is the first unit's own. With ReLU-only pre-activation conv1 has its BN, as every conv has.
+            stem_activation = not order.norm_first
         else:
             x = conv(features=c.base_width, kernel=7, stride=2, name="stem_conv")(x)
             stem_activation = True
@@ -77,24 +93,28 @@ class ResNet(nn.Module):
         if c.family == "imagenet":
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
 
-        def unit(block: Block, x: Array) -> Array:
-            y: Array = block(x, train=trained(str(block.name)))
+        def unit(block: Block, x: Array, place: _Place | None) -> Array:
+            takes_part, chance = trained(str(block.name)), None
+            if place is not None:
+                own = noise.of_block(jnp.asarray(place.number)) if noise is not None and takes_part else None
+                chance = Chance(jnp.asarray(place.survival), own)
+            y: Array = block(x, chance, train=takes_part)
             return y
 
         if c.remat and train:
             unit = nn.remat(unit)
 
-        def body(block: Block, x: Array, _: None) -> tuple[Array, None]:
-            return unit(block, x), None
+        def body(block: Block, x: Array, place: _Place | None) -> tuple[Array, None]:
+            return unit(block, x, place), None
 
-        def scan(block: Block, x: Array, length: int) -> Array:
+        def scan(block: Block, x: Array, places: _Place | None, length: int) -> Array:
             over_blocks = nn.scan(
                 body,
                 variable_axes={"params": 0, "batch_stats": 0},
                 split_rngs={"params": False},
                 length=length,
             )
-            y: Array = over_blocks(block, x, None)[0]
+            y: Array = over_blocks(block, x, places)[0]
             return y
 
         stacked = stacked_stages(c) if self.scanned else {}
@@ -107,30 +127,41 @@ class ResNet(nn.Module):
                 stride = 2 if i > 1 and j == 1 else 1
                 kernels, features, strides = block_shape(c.block_kind, width, c.expansion, stride, c.bottleneck_stride)
                 block = Block(
+                    config=c,
                     kernels=kernels,
                     features=features,
                     strides=strides,
-                    shortcut=c.shortcut,
-                    shortcut_padding=c.shortcut_padding,
-                    activation_order=c.activation_order,
+                    shortcut=c.shortcut_of((i, j)),
                     conv=conv,
                     norm=norm,
-                    zero_gamma=c.zero_gamma,
                     preactivate=not (first_unit and stem_activation),
                     share_preactivation=first_unit,
                     name=rest_name(i) if j in rest else block_name(i, j),
                 )
-                x = scan(block, x, len(rest)) if j in rest else unit(block, x)
+                length = len(rest) if j in rest else 0
+                place = _place(c, (i, j), length)
+                x = scan(block, x, place, length) if length else unit(block, x, place)
             if i == self.frozen_stages:
                 x = jax.lax.stop_gradient(x)
 
-        if preact:
-            x = nn.relu(norm(name="final_norm")(x, train=trained("final_norm")))
+        # What would stand before a next unit: "an extra activation right after its element-wise addition".
+        for step in order.before:
+            x = nn.relu(x) if step == "relu" else norm(name="final_norm")(x, train=trained("final_norm"))
         if self.frozen_stages == len(c.stage_blocks):
             x = jax.lax.stop_gradient(x)  # final_norm is frozen with the last stage
         x = x.mean(axis=(1, 2), dtype=param_dtype(dtype))  # [N, H, W, C] -> [N, C]
         logits: Array = Linear(c.num_classes, dtype=dtype, name="head")(x)
         return logits
+
+
+def _place(config: ModelConfig, block: tuple[int, int], length: int) -> _Place | None:
+    """Of a block, or of the `length` blocks from it on; None for a net that draws nothing."""
+    if not config.is_noisy:
+        return None
+    first = config.blocks.index(block) + 1
+    numbers = np.arange(first, first + max(1, length), dtype=np.int32)
+    places = _Place(numbers, np.asarray([config.survival_of(int(number)) for number in numbers], np.float32))
+    return places if length else _Place(*(x[0] for x in places))
 
 
 def build(config: ModelConfig) -> ResNet:

@@ -1,64 +1,119 @@
-"""What joins a block's input to its output: each shortcut is one function of (input, residual) and one name here.
+"""What joins a block's input to its output: each shortcut is one function of the block's two paths and one name here.
 
-He et al. 2015, Sec. 3.3 and 4.1: `none` is the plain net; A keeps the identity and adds zero channels where they
-grow; B projects (1x1 conv, BN) where the shape changes; C projects everywhere.
+He et al. 2015, Sec. 3.3 and 4.1 (options), and 2016, Sec. 3.1, Fig. 2 and Table 1, with x the block's input and F its
+residual; what follows the sum belongs to the order of activations.
+
+| name             | h(x) + F(x)          | source                                                                   |
+|------------------|----------------------|--------------------------------------------------------------------------|
+| `none`           | F                    | the plain net; 2016, Table 1: constant scaling by 0                      |
+| `A`              | x + F                | 2015: identity, zero channels where they grow                            |
+| `B`              | x + F                | 2015: identity, a projection (1x1 conv, BN) where the shape changes      |
+| `C`              | W x + F              | 2015: a projection everywhere; 2016, Fig. 2e: "1x1 conv (known as C)"    |
+| `identity`       | x + F                | 2016, Fig. 2a                                                            |
+| `scale`          | lambda x + F         | 2016, Eq. 6, Fig. 2b; with `residual_scale`, lambda x + s F              |
+| `exclusive_gate` | (1 - g) x + g F      | 2016, Fig. 2c; g = sigmoid(W_g x + b_g), a 1x1 convolution               |
+| `shortcut_gate`  | (1 - g) x + F        | 2016, Fig. 2d                                                            |
+| `dropout`        | m x + F              | 2016, Fig. 2f; m is 0 or 1, number by number                             |
+
+Where the shape changes, the shortcuts of 2016 act on what stands there in the paper's nets: option A in basic nets (its
+ResNet-110 is that of 2015, "option A"), option B in bottleneck nets (2016, Appendix: "we use projection shortcuts for
+increasing dimensions"). A gate is there a 1x1 convolution with the block's stride.
+
+Nothing here imports JAX, so that the cost of a net can be told without it (models/summary.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
-import jax
-import jax.numpy as jnp
+from resnet_jax.config import ModelConfig
 
-Array = jax.Array
-Project = Callable[[Array], Array]
-ShortcutPadding = Literal["end", "both"]
+Array = Any  # a jax.Array
 
 
-def projects(shortcut: str, *, shape_changes: bool) -> bool:
-    """Whether a block of this shortcut has a projection, given whether it changes the shape of its input."""
-    return shortcut == "C" or (shortcut == "B" and shape_changes)
+class Paths(Protocol):
+    """What a shortcut has to work with. Layers come into being where they are called for."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Of the net: its rates, factors and biases."""
+
+    @property
+    def residual(self) -> Array:
+        """F(x), [N, H', W', C'], after its own factors."""
+
+    def skip(self) -> Array:
+        """x in the shape of the residual: identity, option A, or a projection, as the shortcut `projects`."""
+
+    def gate(self) -> Array:
+        """g(x) = sigmoid(W_g x + b_g) in the shape of the residual."""
+
+    def dropout(self, x: Array) -> Array:
+        """x with a share of its numbers set to zero, in training; their expectation elsewhere."""
 
 
-def strided_identity(x: Array, *, stride: int, features: int, padding: ShortcutPadding) -> Array:
-    """Option A: every `stride`-th pixel, and zero channels up to `features`; no parameters.
+@dataclass(frozen=True)
+class Shortcut:
+    """One way to join the two paths, and the layers that it has."""
+
+    join: Callable[[Paths], Array]
+    projects: Literal["never", "where the shape changes", "always", "as in the paper"] = "as in the paper"
+    """Which blocks have a projection; "as in the paper": bottleneck blocks, where the shape changes."""
+    gated: bool = False
+    """Whether a block has a gate."""
+
+
+def _plain(paths: Paths) -> Array:
+    return paths.residual
+
+
+def _sum(paths: Paths) -> Array:
+    return paths.skip() + paths.residual
+
+
+def _scale(paths: Paths) -> Array:
+    return paths.config.shortcut_scale * paths.skip() + paths.residual
+
+
+def _exclusive_gate(paths: Paths) -> Array:
+    g = paths.gate()
+    return (1.0 - g) * paths.skip() + g * paths.residual
+
+
+def _shortcut_gate(paths: Paths) -> Array:
+    return (1.0 - paths.gate()) * paths.skip() + paths.residual
+
+
+def _dropout(paths: Paths) -> Array:
+    return paths.dropout(paths.skip()) + paths.residual
+
+
+SHORTCUTS: Mapping[str, Shortcut] = {
+    "none": Shortcut(_plain, "never"),
+    "A": Shortcut(_sum, "never"),
+    "B": Shortcut(_sum, "where the shape changes"),
+    "C": Shortcut(_sum, "always"),
+    "identity": Shortcut(_sum),
+    "scale": Shortcut(_scale),
+    "exclusive_gate": Shortcut(_exclusive_gate, gated=True),
+    "shortcut_gate": Shortcut(_shortcut_gate, gated=True),
+    "dropout": Shortcut(_dropout),
+}
+
+
+def projects(shortcut: str, block_kind: str, *, shape_changes: bool) -> bool:
+    """Whether a block of this shortcut has a projection.
 
     Args:
-      x: [N, H, W, C].
-      stride: 1 keeps all pixels.
-      features: channels of the result, at least C.
-      padding: "end" puts all zero channels after the signal, "both" half of them (rounded down) before it.
-
-    Returns:
-      [N, ceil(H / stride), ceil(W / stride), features]
+      shortcut: a name of `SHORTCUTS`.
+      block_kind: "basic" or "bottleneck".
+      shape_changes: whether the block's output has another shape than its input.
     """
-    new = features - x.shape[-1]
-    assert new >= 0, "option A cannot remove channels"
-    before = new // 2 if padding == "both" else 0
-    strided = x[:, ::stride, ::stride, :]
-    return jnp.pad(strided, ((0, 0), (0, 0), (0, 0), (before, new - before)))
-
-
-def join(
-    shortcut: str, x: Array, residual: Array, *, stride: int, padding: ShortcutPadding, project: Project | None
-) -> Array:
-    """The block's sum: the residual alone (plain), or shortcut + residual.
-
-    Args:
-      shortcut: a name of ModelConfig.shortcut.
-      x: the block's input, [N, H, W, C].
-      residual: F(x), [N, H', W', C'].
-      stride: of the block.
-      padding: of option A's zero channels.
-      project: 1x1 conv and BN, for a block that `projects`; otherwise None.
-
-    Returns:
-      [N, H', W', C']
-    """
-    if shortcut == "none":
-        return residual
-    if project is not None:
-        return project(x) + residual
-    return strided_identity(x, stride=stride, features=residual.shape[-1], padding=padding) + residual
+    return {
+        "never": False,
+        "where the shape changes": shape_changes,
+        "always": True,
+        "as in the paper": shape_changes and block_kind == "bottleneck",
+    }[SHORTCUTS[shortcut].projects]

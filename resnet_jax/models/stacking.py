@@ -43,8 +43,13 @@ def stage_of(module: str, stages: int) -> int:
 
 
 def stacked_stages(config: ModelConfig) -> dict[int, range]:
-    """The stages that are stacked, each with the numbers of its stacked blocks: those with two alike at least."""
-    return {i: range(2, n + 1) for i, n in enumerate(config.stage_blocks, start=1) if n > 2}
+    """The stages that are stacked, each with the numbers of its stacked blocks.
+
+    Those with two blocks at least beside the first, all alike: a stage in which some blocks' shortcuts are cut and
+    others' are not (`model.cut`) is written out.
+    """
+    rests = {i: range(2, n + 1) for i, n in enumerate(config.stage_blocks, start=1) if n > 2}
+    return {i: rest for i, rest in rests.items() if len({config.shortcut_of((i, j)) for j in rest}) == 1}
 
 
 def stack(tree: Tree, config: ModelConfig) -> Tree:

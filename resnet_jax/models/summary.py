@@ -11,7 +11,8 @@ Training takes, on each device, with P parameters of 4 bytes (8 in float64) and 
     activations   b * (images at once) * (numbers kept of each image)
 
 Kept for the backward pass are the inputs of every convolution and every BN, of the max-pool, and of the last average. A
-ReLU needs no more than its output, which is the next layer's input, and a projection has its block's. With `remat` only
+ReLU needs no more than its output, which is the next layer's input, and a projection has its block's. A gate keeps its
+output and what it multiplies, SkipInit's scalar the residual, dropout nothing: it draws again. With `remat` only
 each block's input is kept, and, while a block goes backward, what that block alone would keep. This is what the
 mathematics needs: a compiler keeps more where that is faster, and has its own scratch space, or fuses and keeps less.
 """
@@ -24,6 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from resnet_jax.config import ExperimentConfig, ModelConfig
+from resnet_jax.models.orders import ORDERS
+from resnet_jax.models.shortcuts import SHORTCUTS, projects
 
 Shape = tuple[int, int, int]
 
@@ -147,12 +150,12 @@ def _norm(name: str, shape: Shape) -> Row:
 
 def _layers(c: ModelConfig, image_shape: Shape) -> Iterator[Row]:
     assert c.num_classes is not None
-    preact = c.activation_order == "full_preactivation"
+    order = ORDERS[c.activation_order]
     kernel, stride = (3, 1) if c.family == "cifar" else (7, 2)
     stem = _conv("stem_conv", image_shape, c.base_width, kernel, stride)
     yield stem
     shape = stem.output
-    stem_norm = not (preact and c.family == "cifar")
+    stem_norm = not (order.norm_first and c.family == "cifar")
     if stem_norm:
         norm = _norm("stem_norm", shape)
         # The max-pool's input is as large as the BN's.
@@ -162,35 +165,41 @@ def _layers(c: ModelConfig, image_shape: Shape) -> Iterator[Row]:
     for i, (blocks, width) in enumerate(zip(c.stage_blocks, c.stage_widths, strict=True), start=1):
         for j in range(1, blocks + 1):
             stride = 2 if i > 1 and j == 1 else 1
-            skip_norm = preact and stem_norm and (i, j) == (1, 1)
-            rows = list(_block(c, f"stage{i}_block{j}", shape, width, stride, skip_norm))
+            rows = list(_block(c, (i, j), shape, width, stride, preactivated=stem_norm and (i, j) == (1, 1)))
             yield from rows
             shape = rows[-1].output
-    if preact:
+    if order.norm_first:
         yield _norm("final_norm", shape)
     weights = shape[2] * c.num_classes
     yield Row("head", (1, 1, c.num_classes), weights + c.num_classes, weights, math.prod(shape))
 
 
-def _block(c: ModelConfig, name: str, shape: Shape, width: int, stride: int, skip_norm: bool) -> Iterator[Row]:
-    preact = c.activation_order == "full_preactivation"
-    out = c.expansion * width
+def _block(
+    c: ModelConfig, at: tuple[int, int], shape: Shape, width: int, stride: int, *, preactivated: bool
+) -> Iterator[Row]:
+    """The rows of one block; the last has the block's output."""
+    name, order, shortcut = f"stage{at[0]}_block{at[1]}", ORDERS[c.activation_order], c.shortcut_of(at)
+    source, out = shape, c.expansion * width
     if c.block_kind == "basic":
         convs = [(width, 3, stride), (width, 3, 1)]
     else:
         first, second = (stride, 1) if c.bottleneck_stride == "1x1" else (1, stride)
         convs = [(width, 1, first), (width, 3, second), (out, 1, 1)]
-    # The shortcut first, so that the last row of a block has the block's output.
-    if c.shortcut == "C" or (c.shortcut == "B" and (stride > 1 or shape[2] != out)):
+    if projects(shortcut, c.block_kind, shape_changes=stride > 1 or shape[2] != out):
         projection = _conv(f"{name}/shortcut_conv", shape, out, 1, stride)
         yield dataclasses.replace(projection, kept=0)  # its input is the block's, or conv1's
-        if not preact:
+        if not order.norm_first:
             yield _norm(f"{name}/shortcut_norm", projection.output)
     for k, (features, kernel, s) in enumerate(convs, start=1):
-        if preact and not (skip_norm and k == 1):
+        if "norm" in order.before and not (preactivated and k == 1):
             yield _norm(f"{name}/norm{k}", shape)
         conv = _conv(f"{name}/conv{k}", shape, features, kernel, s)
         yield conv
         shape = conv.output
-        if not preact:
+        if "norm" in (order.after if k < len(convs) else order.last + order.joined):
             yield _norm(f"{name}/norm{k}", shape)
+    if SHORTCUTS[shortcut].gated:
+        gate = _conv(f"{name}/shortcut_gate", source, out, 1, stride)
+        yield dataclasses.replace(gate, parameters=gate.parameters + out, kept=2 * math.prod(shape))
+    if c.skip_init is not None:
+        yield Row(f"{name}/skip_init", shape, 1, 0, math.prod(shape))

@@ -1,51 +1,182 @@
-"""The paper's numbers, and when a run may stand beside them.
+"""The papers' numbers, and when a run may stand beside them.
 
-He et al. 2015 (arXiv 1512.03385), CIFAR-10. A number of the paper is shown only next to runs whose data and
-recipe are the paper's (Sec. 4.2); on anything else the comparison would mean nothing.
+He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027), CIFAR-10 and CIFAR-100. A number of a paper is shown only
+next to runs whose data and recipe are the paper's (2015, Sec. 4.2; 2016, Appendix); on anything else the comparison
+would mean nothing. What a run on other data is compared with is the order of a table's lines, see lines.py.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig, OptimConfig, TrainConfig, flatten, to_dict
 from resnet_jax.record import RunRecord
+from resnet_jax.results.variants import NET_FIELDS
 
-SOURCE = "He et al. 2015, Table 6"
+FAILS = 0.2
+"""A net fails "when the test error is higher than 20%" (He et al. 2016, Table 1)."""
 
 
 @dataclass(frozen=True)
 class PaperResult:
-    """A test error on CIFAR-10, a fraction."""
+    """A test error, a fraction."""
 
-    test_error: float
+    test_error: float | None
+    """None: the paper says that it fails."""
     std: float | None = None
-    """Over the paper's five runs; Table 6 gives one for depth 110 alone."""
+    """Over the paper's runs, where it gives one."""
+    source: str = ""
 
 
-# Table 6: ResNets with option A. 110 layers: "6.61 ± 0.16", mean of five runs, of which the best has 6.43.
-# Plain nets have no table: Fig. 6 draws them.
-TABLE_6: Mapping[int, PaperResult] = {
-    20: PaperResult(0.0875),
-    32: PaperResult(0.0751),
-    44: PaperResult(0.0717),
-    56: PaperResult(0.0697),
-    110: PaperResult(0.0661, 0.0016),
-    1202: PaperResult(0.0793),
-}
+@dataclass(frozen=True)
+class Row:
+    """A line of a paper's table."""
 
-_DATA = {
-    "name": "CIFAR-10",
-    "image_shape": (32, 32, 3),
-    "num_classes": 10,
-    "train_examples": 50_000,
-    "test_examples": 10_000,
-}
+    case: str
+    """In the paper's words."""
+    changes: Mapping[str, Any]
+    """To a residual net, by dotted name: what the line is about, without the depth."""
+    results: Mapping[int, PaperResult]
+    """By depth."""
+    paths: tuple[str, ...] = ()
+    """What the table says of the two paths: on the shortcut, on F."""
 
-# Sec. 4.2, in words in the docstring of OptimConfig and TrainConfig; written out here so that a changed default
-# does not change what the paper did.
+    def result(self, model: ModelConfig) -> PaperResult:
+        """At the depth of a net or, where the table lacks it, at the first whose blocks are of the same kind."""
+        near = [depth for depth in self.results if block_of(depth) == model.block_kind] or list(self.results)
+        return self.results[model.depth if model.depth in self.results else near[0]]
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of test errors."""
+
+    source: str
+    subject: str
+    """Of the lines: "Shortcuts"."""
+    rows: tuple[Row, ...]
+    data: Mapping[str, Any]
+    """What DataFacts say of its data set."""
+    warmups: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """`optim.warmup` at the depths where it is not `warmup`."""
+    warmup: tuple[str, ...] = ("iterations",)
+
+    def row(self, model: ModelConfig) -> Row | None:
+        """The line that a net belongs to, whatever its depth and its data; None where it differs in more."""
+        return next((row for row in self.rows if _net(model) == _net(model, row.changes)), None)
+
+
+def block_of(depth: int) -> str:
+    """The residual units of the papers' CIFAR nets of a depth: 164 and 1001 layers are bottleneck nets."""
+    return "bottleneck" if depth in (164, 1001) else "basic"
+
+
+def _results(source: str, **per_cent: float | None) -> dict[int, PaperResult]:
+    """Errors in per cent by depth: d110=6.61; None: fails."""
+    return {int(k[1:]): PaperResult(None if e is None else e / 100, source=source) for k, e in per_cent.items()}
+
+
+_FACTS = {"image_shape": (32, 32, 3), "train_examples": 50_000, "test_examples": 10_000}
+CIFAR10 = {"name": "CIFAR-10", "num_classes": 10, **_FACTS}
+CIFAR100 = {"name": "CIFAR-100", "num_classes": 100, **_FACTS}
+
+# ResNets with option A. 110 layers: "6.61 ± 0.16", mean of five runs, of which the best has 6.43. Plain nets have no
+# table: Fig. 6 draws them. 110 layers start at rate 0.01; 1202 layers are "trained as described above", which may or
+# may not include that.
+_T6 = "He et al. 2015, Table 6"
+TABLE_6 = PaperTable(
+    _T6,
+    "Depth",
+    (
+        Row(
+            "ResNet",
+            {"model.shortcut": "A"},
+            {
+                **_results(_T6, d20=8.75, d32=7.51, d44=7.17, d56=6.97),
+                110: PaperResult(0.0661, 0.0016, _T6),
+                **_results(_T6, d1202=7.93),
+            },
+        ),
+    ),
+    CIFAR10,
+    warmups={110: ("error",), 1202: ("none", "error")},
+    warmup=("none",),
+)
+
+
+def _shortcut(case: str, paths: tuple[str, str], error: float | None, shortcut: str, **fields: float) -> Row:
+    changes = {"model.shortcut": shortcut, **{f"model.{name}": value for name, value in fields.items()}}
+    return Row(case, changes, _results(_T1, d110=error), paths)
+
+
+# Medians of five runs of ResNet-110, whose units all have the shortcut.
+_T1, _GATED = "He et al. 2016, Table 1", "1\N{MINUS SIGN}g(x)"
+TABLE_1 = PaperTable(
+    _T1,
+    "Shortcuts",
+    (
+        _shortcut("original", ("1", "1"), 6.61, "identity"),
+        _shortcut("constant scaling", ("0", "1"), None, "none"),  # "This is a plain net"
+        _shortcut("constant scaling", ("0.5", "1"), None, "scale", shortcut_scale=0.5),
+        _shortcut("constant scaling", ("0.5", "0.5"), 12.35, "scale", shortcut_scale=0.5, residual_scale=0.5),
+        # The table's line is "init b_g = 0 to -5"; 0 stands for the six.
+        _shortcut("exclusive gating (b = 0)", (_GATED, "g(x)"), None, "exclusive_gate", gate_bias=0.0),
+        _shortcut("exclusive gating (b = \N{MINUS SIGN}6)", (_GATED, "g(x)"), 8.70, "exclusive_gate", gate_bias=-6.0),
+        _shortcut("exclusive gating (b = \N{MINUS SIGN}7)", (_GATED, "g(x)"), 9.81, "exclusive_gate", gate_bias=-7.0),
+        _shortcut("shortcut-only gating (b = 0)", (_GATED, "1"), 12.86, "shortcut_gate", gate_bias=0.0),
+        _shortcut("shortcut-only gating (b = \N{MINUS SIGN}6)", (_GATED, "1"), 6.91, "shortcut_gate", gate_bias=-6.0),
+        _shortcut("1\N{MULTIPLICATION SIGN}1 conv shortcut", ("1\N{MULTIPLICATION SIGN}1 conv", "1"), 12.22, "C"),
+        _shortcut("dropout shortcut", ("dropout 0.5", "1"), None, "dropout", shortcut_dropout=0.5),
+    ),
+    CIFAR10,
+)
+
+
+def _order(case: str, order: str, results: Mapping[int, PaperResult]) -> Row:
+    return Row(case, {"model.shortcut": "identity", "model.activation_order": order}, results)
+
+
+_T2 = "He et al. 2016, Table 2"
+TABLE_2 = PaperTable(
+    _T2,
+    "Orders of activations",
+    (
+        _order("original", "original", _results(_T2, d110=6.61, d164=5.93)),
+        _order("BN after addition", "bn_after_addition", _results(_T2, d110=8.17, d164=6.50)),
+        _order("ReLU before addition", "relu_before_addition", _results(_T2, d110=7.84, d164=6.14)),
+        _order("ReLU-only pre-activation", "relu_only_preactivation", _results(_T2, d110=6.71, d164=5.91)),
+        _order("full pre-activation", "full_preactivation", _results(_T2, d110=6.37, d164=5.46)),
+    ),
+    CIFAR10,
+)
+
+_T3 = "He et al. 2016, Table 3"
+TABLE_3_CIFAR10 = PaperTable(
+    _T3,
+    "Pre-activation",
+    (
+        _order("original", "original", _results(_T3, d1001=7.61)),
+        _order("pre-activation", "full_preactivation", {1001: PaperResult(0.0492, source=_T3)}),
+    ),
+    CIFAR10,
+)
+TABLE_3_CIFAR100 = PaperTable(
+    _T3,
+    "Pre-activation",
+    (
+        _order("original", "original", _results(_T3, d164=25.16, d1001=27.82)),
+        _order("pre-activation", "full_preactivation", _results(_T3, d164=24.33, d1001=22.71)),
+    ),
+    CIFAR100,
+)
+
+TABLES = (TABLE_6, TABLE_1, TABLE_2, TABLE_3_CIFAR10, TABLE_3_CIFAR100)
+
+# 2015, Sec. 4.2, in words in the docstring of OptimConfig and TrainConfig; written out here so that a changed default
+# does not change what the papers did.
 _RECIPE = ExperimentConfig(
     model=ModelConfig(family="cifar", block="basic", shortcut="A", activation_order="original", width=16),
     data=DataConfig(normalize="pixel_mean", pad=4, flip=True),
@@ -61,7 +192,7 @@ _RECIPE = ExperimentConfig(
     train=TrainConfig(iterations=64_000, batch_size=128),
 )
 
-# Fields the paper leaves open, that change nothing in the result, or that `_special` judges by the run's depth.
+# Fields the papers leave open, that change nothing in the result, or that `_special` judges by the run's depth.
 # A field that neither stands here nor differs from its default is the paper's; so a new field that somebody
 # turns on takes a run out of the comparison without a word here.
 _FREE = {
@@ -81,7 +212,7 @@ _FREE = {
     "data.split_seed",  # of no effect without a subset or a validation set
     "data.placement",
     "optim.warmup",
-    "optim.warmup_iterations",
+    "optim.warmup_iterations",  # of the warm-up "iterations", where it is looked at below
     "optim.warmup_smoothing",
     "train.eval_batch_size",
     "train.eval_every",
@@ -96,38 +227,61 @@ _FREE = {
 }
 
 
-def paper_result(record: RunRecord) -> PaperResult | None:
-    """The paper's number for this very run, or None where data, recipe or depth are not the paper's."""
-    return None if departures(record) else TABLE_6[record.config.model.depth]
+def paper_result(record: RunRecord, tables: tuple[PaperTable, ...] = TABLES) -> PaperResult | None:
+    """The number of a paper for this very run, or None where data, recipe, net or depth are not the paper's."""
+    for table in tables:
+        row = table.row(record.config.model)
+        if row is not None and not departures(record, table):
+            return row.results[record.config.model.depth]
+    return None
 
 
-def departures(record: RunRecord) -> list[str]:
-    """Fields in which a run departs from the paper's CIFAR-10 ResNets, as "name: value, not the paper's value"."""
+def departures(record: RunRecord, table: PaperTable = TABLE_6) -> list[str]:
+    """Fields in which a run departs from the nets of a table, as "name: value, not the paper's value".
+
+    Compared with the line that the net belongs to, or else with the first.
+    """
     config, found = record.config, []
-    for name, value in _DATA.items():
+    row = table.row(config.model) or table.rows[0]
+    for name, value in table.data.items():
         if getattr(record.data, name) != value:
             found.append(_departure(f"data set {name}", getattr(record.data, name), value))
-    mine, papers = flatten(to_dict(config)), flatten(to_dict(_RECIPE))
+    mine = flatten(to_dict(config)) | _net(config.model)
+    papers = flatten(to_dict(_RECIPE)) | _net(config.model, row.changes)
     found += [_departure(n, mine[n], papers[n]) for n in mine if n not in _FREE and mine[n] != papers[n]]
-    return found + _special(config)
+    return found + _special(config, table, row)
 
 
-def _special(config: ExperimentConfig) -> list[str]:
+def _net(model: ModelConfig, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The fields that say what a net is, depth and blocks left out; with `changes`, those of a paper's line instead."""
+    if changes is not None:
+        given = {name.removeprefix("model."): value for name, value in changes.items()}
+        # Of the same size, so that what "identity" means is what it means there.
+        model = dataclasses.replace(ModelConfig(family=model.family, depth=model.depth, block=model.block), **given)
+    identity = {"basic": "A", "bottleneck": "B"}[model.block_kind]
+    shortcut = identity if model.shortcut == "identity" else model.shortcut
+    fields = {f"model.{name}": getattr(model, name) for name in NET_FIELDS if name not in ("depth", "block")}
+    return fields | {"model.shortcut": shortcut, "model.cut": list(model.cut)}
+
+
+def _special(config: ExperimentConfig, table: PaperTable, row: Row) -> list[str]:
     found = []
-    model, norm = config.model, config.model.norm
-    if model.depth not in TABLE_6:
-        found.append(_departure("model.depth", model.depth, "in Table 6"))
-    if model.block_kind != "basic":
-        found.append(_departure("model.block", model.block_kind, "basic"))
+    model, norm, optim = config.model, config.model.norm, config.optim
+    if model.depth not in row.results:
+        found.append(_departure("model.depth", model.depth, f"in {table.source}"))
+    if model.block_kind != block_of(model.depth):
+        found.append(_departure("model.block", model.block_kind, block_of(model.depth)))
     if model.base_width != 16:
         found.append(_departure("model.width", model.base_width, 16))
     # Batch 128 on two GPUs, each with statistics of its own 64 images.
     if config.norm_batch != 64:
         found.append(_departure("model.norm", f"{norm.scope}, groups of {config.norm_batch} images", "of 64"))
-    # 110 layers start at rate 0.01; 1202 layers are "trained as described above", which may or may not include that.
-    legal = {110: ("error",), 1202: ("none", "error")}.get(model.depth, ("none",))
-    if config.optim.warmup not in legal:
-        found.append(_departure("optim.warmup", config.optim.warmup, " or ".join(legal)))
+    legal = table.warmups.get(model.depth, table.warmup)
+    if optim.warmup not in legal:
+        found.append(_departure("optim.warmup", optim.warmup, " or ".join(legal)))
+    # 2016, Appendix: "a smaller learning rate of 0.01 at the beginning 400 iterations".
+    if optim.warmup == "iterations" and optim.warmup_iterations != 400:
+        found.append(_departure("optim.warmup_iterations", optim.warmup_iterations, 400))
     return found
 
 

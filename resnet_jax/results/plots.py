@@ -19,6 +19,8 @@ from matplotlib.lines import Line2D
 
 from resnet_jax.record import MetricsLine
 from resnet_jax.results.control import Control, longer
+from resnet_jax.results.lines import Lines, ranks
+from resnet_jax.results.paper import FAILS
 from resnet_jax.results.text import TIMES, count, nets
 from resnet_jax.results.variants import Comparison, Measure, Variant, test_error, train_error
 
@@ -31,6 +33,7 @@ _BY_ORDER = (SKY, GREEN, BLUE, VERMILION, PURPLE, ORANGE)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 _RATES = (ORANGE, GREEN, PURPLE, SKY)
 GREY = "#666666"
+_PANELS = 4  # side by side
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same letters
@@ -115,16 +118,57 @@ def _depth_line(
             )
 
 
+def error_by_line(found: Lines) -> Figure:
+    """Training and test error in per cent of each line of a paper's table, in its order; a panel for each depth."""
+    with mpl.rc_context(STYLE):
+        panels_of = found.by_depth
+        most = max(len(lines) for lines in panels_of.values())
+        figure = Figure(figsize=(3.0 + 3.4 * len(panels_of), 0.9 + 0.3 * most), layout="constrained")
+        panels = figure.subplots(1, len(panels_of), sharex=True, squeeze=False)[0]
+        for axes, (depth, lines) in zip(panels, panels_of.items(), strict=True):
+            for measure, side, look in (
+                (train_error, -0.13, {"color": VERMILION, "marker": "s", "mfc": "none", "label": "training error"}),
+                (test_error, 0.13, {"color": BLUE, "marker": "o", "label": "test error"}),
+            ):
+                shown = [(i + side, s) for i, line in enumerate(lines) if (s := line.variant.summary(measure))]
+                axes.errorbar(
+                    [100.0 * s.mean for _, s in shown],
+                    [place for place, _ in shown],
+                    xerr=[100.0 * (s.std or 0.0) for _, s in shown],
+                    linestyle="none",
+                    markersize=4.5,
+                    elinewidth=1.0,
+                    capsize=2.0,
+                    **look,
+                )
+            axes.axvline(100.0 * FAILS, color=GREY, linewidth=0.9, linestyle=(0, (4, 2)), zorder=0.5)
+            names = zip(lines, ranks([line.papers_error for line in lines]), strict=True)
+            axes.set_yticks(range(len(lines)), [f"{line.name} ({place})" for line, place in names])
+            axes.set_ylim(len(lines) - 0.4, -0.6)
+            axes.grid(visible=True, axis="x")
+            axes.set_xlim(left=-1.0)
+            axes.set_xlabel("error (%)")
+            axes.set_title(f"{depth} layers", loc="left")
+        panels[0].legend(loc="best")
+        return figure
+
+
 def training_curves(comparison: Comparison) -> Figure:
     """As in the paper's Fig. 6: running training error dashed, test error solid, in per cent against iterations;
     a panel per kind of net, a colour per depth, means over seeds with the range from lowest to highest."""
     with mpl.rc_context(STYLE):
         kinds = comparison.nets
-        figure = Figure(figsize=(3.6 * max(2, len(kinds)), 3.5), layout="constrained")
-        panels = figure.subplots(1, len(kinds), sharex=True, sharey=True, squeeze=False)[0]
+        columns = min(len(kinds), _PANELS)
+        rows = -(-len(kinds) // columns)
+        # 3.5 inches for a row and the legend below it.
+        figure = Figure(figsize=(3.6 * max(2, columns), 2.7 * rows + 0.8), layout="constrained")
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for empty in range(len(kinds), len(panels)):
+            panels[empty].set_visible(False)
+            panels[empty - columns].xaxis.set_tick_params(labelbottom=True)
         depths = sorted({cell.depth for cell in comparison.cells})
         colours = {depth: _BY_ORDER[i % len(_BY_ORDER)] for i, depth in enumerate(depths)}
-        for axes, net in zip(panels, kinds, strict=True):
+        for axes, net in zip(panels, kinds, strict=False):
             for cell in comparison.of_net(net):
                 _curves(axes, cell, colours[cell.depth])
             _rate_drops(axes, comparison.of_net(net))

@@ -15,6 +15,7 @@ from resnet_jax.results import plots, words
 from resnet_jax.results.control import control_table, control_words, find_control
 from resnet_jax.results.csv_files import runs_csv, table_csv
 from resnet_jax.results.document import Block, Bullets, Heading, Paragraph, Picture, Table, markdown, markdown_table
+from resnet_jax.results.lines import against_the_first, find_lines, lines_table, lines_words
 from resnet_jax.results.page import page
 from resnet_jax.results.runs import Run, Runs
 from resnet_jax.results.tables import cost_table, depth_table, error_table, residual_table, runs_table, twin_sentences
@@ -61,15 +62,17 @@ def write_report(runs: Runs, folder: Path) -> Report:
 
 
 def _write(runs: Runs, compared: tuple[Comparison, ...], folder: Path) -> Report:
-    title = words.title(compared)
-    blocks: list[Block] = [Heading(title, 1), Paragraph(words.QUESTION)]
+    views = tuple(_View.of(comparison) for comparison in compared)
+    subjects = tuple(dict.fromkeys(view.subject for view in views))
+    title = words.title(subjects, compared)
+    blocks: list[Block] = [Heading(title, 1), *(Paragraph(words.QUESTIONS[subject]) for subject in subjects)]
     stems: list[str] = []
-    for number, comparison in enumerate(compared):
+    for number, view in enumerate(views):
         # The first comparison's figures have plain names; a second set gets a number.
         suffix = f"-{number + 1}" if number else ""
-        blocks += _comparison(comparison, number if len(compared) > 1 else None, suffix, folder, stems)
+        blocks += _comparison(view, number if len(compared) > 1 else None, suffix, folder, stems)
     blocks += _closing(runs, compared)
-    tables = tuple(error_table(comparison) for comparison in compared)
+    tables = tuple(view.table for view in views)
     texts = {
         "report.html": page(title, blocks, folder),
         "report.md": markdown(blocks),
@@ -81,10 +84,58 @@ def _write(runs: Runs, compared: tuple[Comparison, ...], folder: Path) -> Report
         write_atomically(folder / name, text)
     figures = [f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")]
     files = tuple(folder / name for name in (*texts, *figures))
-    return Report(tables, tuple(words.answer(comparison) for comparison in compared), files)
+    return Report(tables, tuple(view.answer for view in views), files)
 
 
-def _comparison(comparison: Comparison, number: int | None, suffix: str, folder: Path, stems: list[str]) -> list[Block]:
+@dataclass(frozen=True)
+class _View:
+    """How a comparison is shown: by depth, or as the lines of a paper's table."""
+
+    comparison: Comparison
+    subject: str
+    answer: str
+    table: Table
+    figure: tuple[str, Figure, str, str]
+    """Stem, figure, caption, and what it shows."""
+    differences: tuple[Table | None, ...]
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> _View:
+        """The lines of a paper's table where the nets are such, depth elsewhere."""
+        lines = find_lines(comparison)
+        if lines is not None:
+            return cls(
+                comparison,
+                lines.table.subject,
+                lines_words(lines, words.setting_words(comparison)),
+                lines_table(lines),
+                (
+                    "error-by-line",
+                    plots.error_by_line(lines),
+                    f"Error of the net of the last step, a line for each of {lines.table.source}, the paper's place in "
+                    "brackets. Mean over seeds, bars: sample standard deviation. Dashed: above it a net fails.",
+                    "Training error and test error of each line of the paper's table",
+                ),
+                (against_the_first(lines),),
+            )
+        return cls(
+            comparison,
+            words.DEPTH,
+            words.answer(comparison),
+            error_table(comparison),
+            (
+                "error-against-depth",
+                plots.error_against_depth(comparison),
+                "Error of the net of the last step against depth; training error in eval mode over all training "
+                "examples. Mean over seeds, bars: sample standard deviation, small open marks: single seeds. Runs that "
+                "diverged are in no mean.",
+                "Training error and test error against depth, a line for each kind of net",
+            ),
+            (depth_table(comparison), residual_table(comparison)),
+        )
+
+
+def _comparison(view: _View, number: int | None, suffix: str, folder: Path, stems: list[str]) -> list[Block]:
     """The sections of one comparison; its figures are saved on the way, their names added to `stems`."""
 
     def picture(stem: str, figure: Figure, caption: str, alternative: str) -> Picture:
@@ -92,18 +143,9 @@ def _comparison(comparison: Comparison, number: int | None, suffix: str, folder:
         stems.append(stem + suffix)
         return Picture(stem + suffix, caption, alternative)
 
+    comparison = view.comparison
     blocks: list[Block] = [] if number is None else [Heading(f"Comparison {number + 1}")]
-    blocks += [Paragraph(words.answer(comparison), lead=True), Heading("Errors"), error_table(comparison)]
-    blocks.append(
-        picture(
-            "error-against-depth",
-            plots.error_against_depth(comparison),
-            "Error of the net of the last step against depth; training error in eval mode over all training examples. "
-            "Mean over seeds, bars: sample standard deviation, small open marks: single seeds. Runs that diverged are "
-            "in no mean.",
-            "Training error and test error against depth, a line for each kind of net",
-        )
-    )
+    blocks += [Paragraph(view.answer, lead=True), Heading("Errors"), view.table, picture(*view.figure)]
     blocks.append(
         picture(
             "training-curves",
@@ -114,7 +156,7 @@ def _comparison(comparison: Comparison, number: int | None, suffix: str, folder:
             "Running training error and test error against iterations, a panel for each kind of net",
         )
     )
-    differences = [table for table in (depth_table(comparison), residual_table(comparison)) if table is not None]
+    differences = [table for table in view.differences if table is not None]
     if differences:
         blocks += [Heading("Differences"), *differences]
     twins = twin_sentences(comparison)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from resnet_jax.config import flatten, to_dict
 from resnet_jax.results.document import Table
-from resnet_jax.results.paper import SOURCE, PaperResult, paper_result
+from resnet_jax.results.paper import TABLES, PaperResult, PaperTable, paper_result
 from resnet_jax.results.runs import Run
 from resnet_jax.results.stats import Summary, paired_difference
 from resnet_jax.results.text import (
@@ -41,45 +41,60 @@ def measured(variant: Variant, measure: Measure) -> str:
     return "; ".join(parts)
 
 
-def paper_of(variant: Variant) -> PaperResult | None:
+def paper_of(variant: Variant, tables: tuple[PaperTable, ...] = TABLES) -> PaperResult | None:
     """The paper's number where every run of the variant has the paper's data and recipe."""
-    results = [paper_result(run.record) for run in variant.runs]
+    results = [paper_result(run.record, tables) for run in variant.runs]
     return results[0] if all(result is not None for result in results) else None
 
 
 def error_table(comparison: Comparison) -> Table:
     """Depth and net against the three errors; the paper's number only beside runs that are the paper's."""
     headers = ["depth", "net", "seeds", "training error, %", "running training error, %", "test error, %"]
-    papers = [paper_of(cell) for cell in comparison.cells]
-    with_paper = any(paper is not None for paper in papers)
+    papers = PaperColumns(comparison.cells)
     caption = (
         "Training error: the net of the last step in eval mode, over all training examples. Running training error: "
         "as the net changed, in train mode, over the last epoch or the part of one that ended the run. Test error: "
         "the net of the last step, over all test examples. Mean ± sample standard deviation over the seeds that "
         "finished."
     )
-    if with_paper:
-        headers += [f"{SOURCE}, %", "difference, points"]
-        caption += f" {SOURCE}, is shown where data and recipe are the paper's; difference: ours minus the paper's."
     rows = []
-    for cell, paper in zip(comparison.cells, papers, strict=True):
+    for cell in comparison.cells:
         row = [str(cell.depth), cell.net, str(len(cell.runs))]
         row += [measured(cell, m) for m in (train_error, running_error, test_error)]
-        if with_paper:
-            row += _beside_paper(cell, paper)
-        rows.append(tuple(row))
-    return Table(caption, tuple(headers), tuple(rows), text_columns=2)
+        rows.append((*row, *papers.cells(cell)))
+    return Table(caption + papers.caption, (*headers, *papers.headers), tuple(rows), text_columns=2)
 
 
-def _beside_paper(cell: Variant, paper: PaperResult | None) -> list[str]:
-    if paper is None:
-        return [NOTHING, NOTHING]
-    ours = cell.summary(test_error)
-    value = percent(paper.test_error) + (f" ± {percent(paper.std)}" if paper.std is not None else "")
-    return [value, NOTHING if ours is None else percent(ours.mean - paper.test_error, signed=True)]
+class PaperColumns:
+    """The columns with a paper's numbers: none at all where no variant has a paper's data and recipe."""
+
+    def __init__(self, cells: Sequence[Variant], tables: tuple[PaperTable, ...] = TABLES) -> None:
+        self._results = {cell.name: paper_of(cell, tables) for cell in cells}
+        sources = list(dict.fromkeys(result.source for result in self._results.values() if result is not None))
+        self.headers: tuple[str, ...] = ()
+        self.caption = ""
+        if sources:
+            self.headers = (f"{' and '.join(sources)}, %", "difference, points")
+            verb = "is" if len(sources) == 1 else "are"
+            self.caption = (
+                f" {' and '.join(sources)}, {verb} shown where data and recipe are the paper's; difference: ours minus "
+                "the paper's."
+            )
+
+    def cells(self, variant: Variant) -> tuple[str, ...]:
+        """Of one variant's line."""
+        if not self.headers:
+            return ()
+        paper, ours = self._results[variant.name], variant.summary(test_error)
+        if paper is None:
+            return (NOTHING, NOTHING)
+        if paper.test_error is None:
+            return ("fails", NOTHING)
+        value = percent(paper.test_error) + (f" ± {percent(paper.std)}" if paper.std is not None else "")
+        return (value, NOTHING if ours is None else percent(ours.mean - paper.test_error, signed=True))
 
 
-_DIFFERENCE_HEADERS = (
+DIFFERENCE_HEADERS = (
     "pairs",
     "training error, points",
     "95 % interval",
@@ -91,7 +106,7 @@ _DIFFERENCE_HEADERS = (
 def depth_table(comparison: Comparison) -> Table | None:
     """What added layers do to each kind of net: every deeper net minus the base; None where nothing is deeper."""
     rows = tuple(
-        (net, f"{cell.depth} {MINUS} {base.depth} layers", *_difference_cells(cell, base))
+        (net, f"{cell.depth} {MINUS} {base.depth} layers", *difference_cells(cell, base))
         for net, base in ((net, comparison.base_cell(net)) for net in comparison.nets)
         for cell in comparison.deeper_cells(net)
     )
@@ -100,22 +115,23 @@ def depth_table(comparison: Comparison) -> Table | None:
         "shallowest of at least 20 layers, since degradation is about layers added to a net that already works; where "
         "there is none, the shallowest. Positive: the deeper net is worse."
     )
-    return Table(caption, ("net", "difference", *_DIFFERENCE_HEADERS), rows, text_columns=2) if rows else None
+    return Table(caption, ("net", "difference", *DIFFERENCE_HEADERS), rows, text_columns=2) if rows else None
 
 
 def residual_table(comparison: Comparison) -> Table | None:
     """What shortcuts do at each depth: residual minus plain; None where no plain net has a residual twin."""
     rows = tuple(
-        (str(plain.depth), f"{other.net} {MINUS} {plain.net}", *_difference_cells(other, plain))
+        (str(plain.depth), f"{other.net} {MINUS} {plain.net}", *difference_cells(other, plain))
         for plain, other in comparison.twins()
     )
     caption = (
         "The effect of shortcuts: residual minus plain at the same depth, paired by seed. Negative: residual wins."
     )
-    return Table(caption, ("depth", "difference", *_DIFFERENCE_HEADERS), rows, text_columns=2) if rows else None
+    return Table(caption, ("depth", "difference", *DIFFERENCE_HEADERS), rows, text_columns=2) if rows else None
 
 
-def _difference_cells(left: Variant, right: Variant) -> list[str]:
+def difference_cells(left: Variant, right: Variant) -> list[str]:
+    """Under `DIFFERENCE_HEADERS`: left minus right, paired by seed."""
     cells: list[str] = []
     pairs = 0
     for measure in (train_error, test_error):
@@ -169,7 +185,9 @@ def twin_sentences(comparison: Comparison) -> tuple[str, ...]:
         else:
             start = f"other initial values for {listed([f'seed {s}' for s in apart])}"
         # Projections have parameters of their own (options B and C): that these nets differ is no fault.
-        fault = other.config.model.shortcut == "A" and (sizes[0] != sizes[1] or apart)
+        model = other.config.model
+        same = model.shortcut == "A" or (model.shortcut == "identity" and model.block_kind == "basic")
+        fault = same and (sizes[0] != sizes[1] or apart)
         note = " They should be equal: these two are not twins." if fault else ""
         sentences.append(f"{who}{size}; {start}.{note}")
     return tuple(sentences)

@@ -1,9 +1,8 @@
 """Groups runs: seeds of one configuration into a variant, variants that may be compared into a comparison.
 
 - A *variant* is everything in the configuration but the seed, on one data set.
-- Variants differ in *setting* where they differ in more than the net (depth, shortcut, order of activations), the
-  warm-up that belongs to a depth, how often a run evaluates, and how it runs (`ExperimentConfig.operational`). One
-  table compares one setting.
+- Variants differ in *setting* where they differ in more than the net (`NET_FIELDS`), the warm-up that belongs to a
+  depth, how often a run evaluates, and how it runs (`ExperimentConfig.operational`). One table compares one setting.
 - Settings that differ only in iterations, rate and its drops belong to one *comparison*: the one with the most
   nets is its base, the others are its control, "is it degradation or only too little training?".
 """
@@ -21,7 +20,25 @@ from resnet_jax.results.stats import Summary
 
 Measure = Callable[[Run], float | None]
 
-_NET = {"model.depth", "model.shortcut", "model.activation_order"}
+# Fields of ModelConfig that make another net, which the same table may hold.
+NET_FIELDS = (
+    "depth",
+    "block",
+    "shortcut",
+    "shortcut_scale",
+    "residual_scale",
+    "gate_bias",
+    "shortcut_dropout",
+    "cut",
+    "activation_order",
+    "survival",
+    "skip_init",
+    "zero_gamma",
+    "widen",
+)
+# Those in which a plain net and its residual twin agree.
+_TWINS = ("depth", "block_kind", "activation_order", "skip_init", "zero_gamma", "widen")
+_NET = {f"model.{name}" for name in NET_FIELDS}
 _WARMUP = {f"optim.{name}" for name in ("warmup", "warmup_rate", "warmup_iterations", "warmup_error")} | {
     "optim.warmup_smoothing"
 }
@@ -113,7 +130,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Nets that differ in nothing but depth and shortcut, and the control with other budgets and rates."""
+    """Nets that differ in nothing but what they are, and the control with other budgets and rates."""
 
     cells: tuple[Variant, ...]
     """By depth, plain before residual."""
@@ -140,15 +157,14 @@ class Comparison:
         return tuple(cell for cell in self.of_net(net) if cell.depth > self.base_cell(net).depth)
 
     def twins(self) -> tuple[tuple[Variant, Variant], ...]:
-        """Each plain net with each residual net of its depth and order of activations."""
+        """Each plain net with each residual net that differs in its shortcuts alone."""
         return tuple(
             (plain, other)
             for plain in self.cells
             for other in self.cells
             if plain.is_plain
             and not other.is_plain
-            and plain.depth == other.depth
-            and plain.config.model.activation_order == other.config.model.activation_order
+            and all(getattr(plain.config.model, name) == getattr(other.config.model, name) for name in _TWINS)
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from resnet_jax.results.runs import Run
 from resnet_jax.results.stats import Difference, paired_difference
 from resnet_jax.results.text import (
@@ -16,11 +18,24 @@ from resnet_jax.results.text import (
 )
 from resnet_jax.results.variants import Comparison, Variant, test_error, train_error
 
-QUESTION = (
-    "Does adding layers make a net worse at fitting its own training data, and do shortcuts prevent it? "
-    "If a deeper net has a higher training error than a shallower one, the cause is not overfitting: He et al. (2015) "
-    "call this degradation."
-)
+DEPTH = "Degradation versus depth"
+QUESTIONS = {
+    DEPTH: (
+        "Does adding layers make a net worse at fitting its own training data, and do shortcuts prevent it? If a "
+        "deeper net has a higher training error than a shallower one, the cause is not overfitting: He et al. (2015) "
+        "call this degradation."
+    ),
+    "Shortcuts": (
+        "Must the shortcuts of a deep net be identities? He et al. (2016, Sec. 3) argue that what scales, gates, "
+        "convolves or drops the signal on a shortcut multiplies up over the blocks, forward and backward, and hampers "
+        "optimisation, though gates and convolutions could represent the identity and more."
+    ),
+    "Orders of activations": (
+        "Where should BN and ReLU stand in a residual block? He et al. (2016, Sec. 4) argue that what follows the "
+        "addition should be the identity too: activations go before the weights."
+    ),
+    "Pre-activation": "Does full pre-activation help deep nets (He et al. 2016, Table 3)?",
+}
 
 METHOD = (
     "Errors are those of the net of the last step, never of the best epoch on the test set.",
@@ -34,10 +49,10 @@ METHOD = (
 )
 
 
-def title(comparisons: tuple[Comparison, ...]) -> str:
-    """The title of a report."""
+def title(subjects: Sequence[str], comparisons: tuple[Comparison, ...]) -> str:
+    """The title of a report; subjects are keys of QUESTIONS."""
     names = dict.fromkeys(c.cells[0].runs[0].record.data.name for c in comparisons)
-    return f"Degradation versus depth: {listed(list(names))}"
+    return f"{listed(list(dict.fromkeys(subjects)))}: {listed(list(names))}"
 
 
 def data_words(run: Run) -> str:
@@ -50,11 +65,16 @@ def data_words(run: Run) -> str:
     )
 
 
-def answer(comparison: Comparison) -> str:
-    """The comparison in one paragraph: what depth does to plain nets, to residual nets, and what shortcuts do."""
+def setting_words(comparison: Comparison) -> str:
+    """The beginning of a sentence: on which data, with how many iterations."""
     budgets = sorted({cell.iterations for cell in comparison.cells})
     budget = f"{listed([count(b) for b in budgets])} iterations of {comparison.cells[0].config.train.batch_size} images"
-    start, sentences = f"On {data_words(comparison.cells[0].runs[0])}, with {budget}, the", list[str]()
+    return f"On {data_words(comparison.cells[0].runs[0])}, with {budget}"
+
+
+def answer(comparison: Comparison) -> str:
+    """The comparison in one paragraph: what depth does to plain nets, to residual nets, and what shortcuts do."""
+    start, sentences = f"{setting_words(comparison)}, the", list[str]()
     verdicts: dict[str, str] = {}
     for net in comparison.nets:
         deeper = comparison.deeper_cells(net)

@@ -32,7 +32,8 @@ def recompute(setup: Setup, state: TrainState) -> TrainState:
     The training images, as evaluation sees them (no augmentation), each once, in the order of the run's first epoch,
     are normalised in groups of as many images as shared statistics in training (`ExperimentConfig.norm_batch`; the
     last group has what is left). Each BN's new mean and variance are the averages over groups of group mean and
-    (biased) group variance, weighted by images: what the running statistics estimate. Runs on one device.
+    (biased) group variance, weighted by images: what the running statistics estimate. Stochastic depth and dropout are
+    in expectation, as they are when the net is evaluated. Runs on one device.
 
     Args:
       setup: of the run.

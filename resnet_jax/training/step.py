@@ -23,6 +23,7 @@ import optax
 from resnet_jax.config import DataConfig
 from resnet_jax.data import Normalization
 from resnet_jax.data.augment import augment, normalize
+from resnet_jax.models.noise import noise
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.training.gradients import gradient_norms
 from resnet_jax.training.metrics import StepReport, Sums, cross_entropy, weighted_sums
@@ -30,6 +31,8 @@ from resnet_jax.training.optim import rate_state
 from resnet_jax.training.state import TrainState
 
 Array = jax.Array
+# No epoch has this number, so the key of the net's own noise is none that augmentation draws with.
+NOISE = 2**32 - 1
 
 
 class TrainBatch(NamedTuple):
@@ -79,7 +82,8 @@ def train_step(
     Args:
       state: before the step.
       batch: this device's examples (all of them under jit).
-      key: of the run's augmentation, the same at every step: an example's draw depends on its epoch and itself.
+      key: of the run's augmentation, the same at every step: an example's draw depends on its epoch and itself. The
+        noise of stochastic depth and dropout derives from it and the step.
       model: with its BN scope set for how this function is mapped, and for the images of one part.
       parts: of the batch, computed one after another. Each starts from the running statistics of `state`; the new
         ones are the mean over parts, as they are the mean over groups within a part.
@@ -95,9 +99,13 @@ def train_step(
         images = _inputs(batch.images, normalization, model)
         images = augment(images, key, batch.epoch, batch.example, pad=data.pad, flip=data.flip)
 
+        own: dict[str, Any] = {}
+        if model.config.is_noisy:
+            own["noise"] = noise(jax.random.fold_in(key, NOISE), state.step, batch.epoch, batch.example)
+
         def loss_of(params: Any) -> tuple[Array, tuple[Array, Array, Any]]:
             variables = {"params": params, "batch_stats": state.batch_stats}
-            logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+            logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"], **own)
             losses = cross_entropy(logits, batch.labels)
             return losses.mean(), (losses, logits, updated["batch_stats"])
 

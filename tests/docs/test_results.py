@@ -17,7 +17,12 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 # What is rebuilt from which records.
-REPORTS = {"digits": ("digits-depth", "digits-depth-long"), "sources": ("sources",)}
+REPORTS = {
+    "digits": ("digits-depth", "digits-depth-long"),
+    "digits-shortcuts": ("digits-shortcuts",),
+    "digits-activations": ("digits-activations",),
+    "sources": ("sources",),
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +41,18 @@ def test_tables_are_those_of_the_records(rebuilt: dict[str, Path], report: str, 
 
 
 def test_every_measured_value_in_the_text_is_in_the_report(rebuilt: dict[str, Path]) -> None:
-    """Each "mean ± deviation" of the digits' part of results.md, as the report states it."""
+    """Each "mean ± deviation" of the digits' part of results.md, as the report of its study states it."""
     text = (DOCS / "results.md").read_text().split("## Other sources")[0]
-    report = (rebuilt["digits"] / "report.md").read_text()
-    values = set(re.findall(r"\d+\.\d\d ± \d+\.\d\d", text))
-    assert len(values) > 15
-    assert [value for value in values if value not in report] == []
+    parts = dict(zip(("digits", "digits-shortcuts", "digits-activations"), re.split(PARTS, text), strict=True))
+    for name, part in parts.items():
+        report = (rebuilt[name] / "report.md").read_text()
+        values = set(re.findall(r"\d+\.\d\d ± \d+\.\d\d", part))
+        assert len(values) > 8, name
+        assert [value for value in values if value not in report] == [], name
+
+
+# Headings in results.md, with which the part of a study begins.
+PARTS = "## Shortcuts, taken apart|## Orders of activations"
 
 
 def test_the_other_sources_errors_are_those_of_their_records() -> None:

@@ -53,6 +53,26 @@ def test_imagenet_parameter_counts(depth: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "original", "preactivation"),
+    [
+        # He et al. 2016, Table 3: 1.7M and 10.2M. By hand, n = 18 and 111 units a stage: pre-activation lacks the BNs
+        # of the projections, 2 (64 + 128 + 256) parameters.
+        ({"depth": 164, "block": "bottleneck"}, 1_704_154, 1_703_258),
+        ({"depth": 1001, "block": "bottleneck"}, 10_328_602, 10_327_706),
+        # WRN-28-10 of Zagoruyko and Komodakis 2016, 36.5M, a pre-activation net; 28 = 6n + 4 counts the projections.
+        ({"depth": 26, "widen": 10, "shortcut": "B"}, None, 36_479_194),
+    ],
+    ids=["164", "1001", "WRN-28-10"],
+)
+def test_parameter_counts_of_preactivation_nets(
+    config: dict[str, Any], original: int | None, preactivation: int
+) -> None:
+    for order, parameters in (("original", original), ("full_preactivation", preactivation)):
+        model = ModelConfig(**{"shortcut": "identity", "activation_order": order, "num_classes": 10, **config})
+        assert parameters in (None, summary.total(model, (32, 32, 3)).parameters)
+
+
+@pytest.mark.parametrize(
     ("config", "projecting"),
     [
         (ModelConfig(depth=20, shortcut="A"), []),
@@ -116,7 +136,7 @@ def test_he_initialisation() -> None:
     assert abs((np.abs(z) > 3).mean() - beyond) < 5 * np.sqrt(beyond / n)
 
 
-@pytest.mark.parametrize("order", ["original", "full_preactivation"])
+@pytest.mark.parametrize("order", ["original", "relu_only_preactivation", "full_preactivation"])
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
 def test_zero_gamma_starts_every_residual_branch_at_zero(order: Any, block: Any) -> None:
     # With the residual branches silent, an option A net maps images as its stem, shortcuts and head alone do: removing
@@ -137,9 +157,9 @@ def test_zero_gamma_starts_every_residual_branch_at_zero(order: Any, block: Any)
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("order", ["original", "full_preactivation"])
-@pytest.mark.parametrize("shortcut", ["none", "A", "B", "C"])
+@pytest.mark.parametrize("shortcut", ["none", "A", "B", "C", "exclusive_gate", "dropout"])
 def test_parameters_statistics_and_logits_are_float32(dtype: Any, order: Any, shortcut: Any) -> None:
-    config = ModelConfig(depth=8, shortcut=shortcut, activation_order=order, dtype=dtype, num_classes=3)
+    config = ModelConfig(depth=8, shortcut=shortcut, activation_order=order, skip_init=0.0, dtype=dtype, num_classes=3)
     model, images = build(config), jnp.ones((2, 8, 8, 3))
 
     def whole(key: jax.Array) -> Any:

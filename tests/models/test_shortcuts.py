@@ -1,14 +1,19 @@
-"""Shortcuts by their definitions."""
+"""Option A by its definition, and which blocks have a projection."""
 
 from __future__ import annotations
 
+import typing
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_jax.models.shortcuts import join, projects, strided_identity
+from resnet_jax.config import ModelConfig
+from resnet_jax.models.layers import strided_identity
+from resnet_jax.models.orders import ORDERS
+from resnet_jax.models.shortcuts import SHORTCUTS, projects
+from tests.models import reference, test_variants
 
 X = np.arange(2 * 4 * 6 * 3, dtype=np.float32).reshape(2, 4, 6, 3)
 
@@ -26,22 +31,27 @@ def test_option_a_is_the_identity_where_the_shape_is_kept() -> None:
     np.testing.assert_array_equal(strided_identity(jnp.asarray(X), stride=1, features=3, padding="end"), X)
 
 
-def test_plain_is_the_residual_branch_alone() -> None:
-    residual = jnp.ones((2, 4, 6, 3))
-    assert join("none", jnp.asarray(X), residual, stride=1, padding="end", project=None) is residual
-
-
-def test_projection_replaces_the_identity() -> None:
-    residual = jnp.ones((2, 2, 3, 6))
-    out = join("B", jnp.asarray(X), residual, stride=2, padding="end", project=lambda x: jnp.full((2, 2, 3, 6), 5.0))
-    np.testing.assert_array_equal(out, 6.0)
-
-
 @pytest.mark.parametrize(
-    ("shortcut", "kept", "changed"),
-    [("none", False, False), ("A", False, False), ("B", False, True), ("C", True, True)],
+    ("shortcut", "kept", "changed_basic", "changed_bottleneck"),
+    [
+        # He et al. 2015, Sec. 4.1: B where dimensions increase, C everywhere.
+        ("none", False, False, False),
+        ("A", False, False, False),
+        ("B", False, True, True),
+        ("C", True, True, True),
+        # 2016: option A in the basic nets, projections where bottleneck nets increase dimensions (Appendix).
+        ("identity", False, False, True),
+        ("exclusive_gate", False, False, True),
+    ],
 )
-def test_who_projects(shortcut: str, kept: bool, changed: bool) -> None:
-    # He et al. 2015, Sec. 4.1: B where dimensions increase, C everywhere.
-    assert projects(shortcut, shape_changes=False) is kept
-    assert projects(shortcut, shape_changes=True) is changed
+def test_who_projects(shortcut: str, kept: bool, changed_basic: bool, changed_bottleneck: bool) -> None:
+    for kind, changed in (("basic", changed_basic), ("bottleneck", changed_bottleneck)):
+        assert projects(shortcut, kind, shape_changes=False) is kept
+        assert projects(shortcut, kind, shape_changes=True) is changed
+
+
+def test_what_can_be_configured_is_there_and_tested() -> None:
+    """A shortcut or an order without its code, or without a row among the formulas, fails here."""
+    hints = typing.get_type_hints(ModelConfig)
+    assert set(typing.get_args(hints["shortcut"])) == set(SHORTCUTS) == set(reference.SHORTCUTS)
+    assert set(typing.get_args(hints["activation_order"])) == set(ORDERS) == set(test_variants.ORDERS)

@@ -11,8 +11,9 @@ import optax
 import pytest
 
 from resnet_jax.config import ModelConfig
+from resnet_jax.models.noise import noise
 from resnet_jax.models.resnet import build
-from resnet_jax.models.stacking import stack, unstack
+from resnet_jax.models.stacking import stack, stacked_stages, unstack
 
 CLASSES = 3
 DEEP = ModelConfig(depth=20, width=2, num_classes=CLASSES, dtype="float64")
@@ -25,6 +26,8 @@ NETS = {
         "shortcut": "B",
         "activation_order": "full_preactivation",
     },
+    "stochastic depth and dropout, remat": {"shortcut": "dropout", "survival": 0.4, "remat": True},
+    "gates, some cut": {"shortcut": "shortcut_gate", "cut": ("stage1", "stage3_block3"), "skip_init": 0.5},
 }
 
 
@@ -47,18 +50,22 @@ def test_values_statistics_and_gradients_are_those_of_the_unrolled_net(name: str
     rng = np.random.default_rng(2)
     variables = jax.tree.map(lambda x: x + 0.1 * np.abs(rng.normal(size=x.shape)), variables)
 
+    ids = jnp.arange(4, dtype=jnp.int32)
+    keys = noise(jax.random.key(3), jnp.int32(5), ids, ids) if c.is_noisy else None
+
     def outcome(model: Any, variables: Any) -> Any:
         def loss_of(params: Any) -> Any:
             stats = variables["batch_stats"]
             logits, updated = model.apply(
-                {"params": params, "batch_stats": stats}, images, train=True, mutable=["batch_stats"]
+                {"params": params, "batch_stats": stats}, images, train=True, mutable=["batch_stats"], noise=keys
             )
             return jnp.square(logits).sum(), updated["batch_stats"]
 
         grads, stats = jax.grad(loss_of, has_aux=True)(variables["params"])
         return grads, stats, model.apply(variables, images, train=False)
 
-    expected = host(jax.jit(lambda v: outcome(model, v))(variables))
+    written_out = build(config(**{**NETS[name], "remat": False}))
+    expected = host(jax.jit(lambda v: outcome(written_out, v))(variables))
     stacked = stack(variables, c)
     assert stacked["params"]["stage2_rest"]["conv2"]["kernel"].shape[0] == 2
     assert len(jax.tree.leaves(stacked)) < len(jax.tree.leaves(variables))
@@ -96,6 +103,13 @@ def test_stacking_and_back_is_nothing_and_touches_nets_only() -> None:
         stacked["optimizer"][0].trace["stage3_rest"]["norm1"]["scale"][1], -params["stage3_block3"]["norm1"]["scale"]
     )
     jax.tree.map(np.testing.assert_array_equal, unstack(stacked, c), tree)
+
+
+def test_a_stage_is_stacked_where_its_blocks_are_alike() -> None:
+    assert sorted(stacked_stages(config(depth=26))) == [1, 2, 3]
+    # Cut whole, or all but its first block: the rest are alike. In part: they are not.
+    cut = ("stage1", "stage2_block1", "stage3_block4")
+    assert sorted(stacked_stages(config(depth=26, cut=cut))) == [1, 2]
 
 
 def test_a_stage_with_no_two_blocks_alike_is_left_as_it_is() -> None:

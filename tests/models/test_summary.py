@@ -26,6 +26,17 @@ NETS = [
     ModelConfig(family="imagenet", depth=50, shortcut="B", num_classes=1000),
     ModelConfig(family="imagenet", depth=50, shortcut="B", bottleneck_stride="3x3", num_classes=1000),
     ModelConfig(family="imagenet", depth=50, shortcut="B", activation_order="full_preactivation", num_classes=1000),
+    ModelConfig(depth=14, shortcut="exclusive_gate", activation_order="bn_after_addition", num_classes=10),
+    ModelConfig(
+        depth=20,
+        block="bottleneck",
+        shortcut="shortcut_gate",
+        activation_order="relu_only_preactivation",
+        num_classes=10,
+    ),
+    ModelConfig(depth=20, block="bottleneck", shortcut="identity", cut=("stage2",), skip_init=0.0, num_classes=10),
+    ModelConfig(depth=14, widen=3, activation_order="relu_before_addition", num_classes=10),
+    ModelConfig(family="imagenet", depth=18, activation_order="relu_only_preactivation", num_classes=10),
 ]
 name = lambda c: f"{c.family}-{c.net}-{c.depth}-{c.block_kind}-{c.bottleneck_stride}"  # noqa: E731
 
