@@ -15,7 +15,7 @@ import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 class Convert:
     """What is converted; the options say what a state dict does not."""
 
-    source: tyro.conf.Positional[Path]
-    """FROM."""
-    target: tyro.conf.Positional[Path]
-    """TO."""
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FROM")]
+    """A state dict, a folder of this project's own, or a finished run's directory."""
+    target: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TO")]
+    """A folder, or a state dict by its ending."""
     class_names: Path | None = None
     """Text file with the name of a class a line, in order; None: ImageNet's or CIFAR-10's, where there are as many."""
     bottleneck_stride: Literal["1x1", "3x3"] | None = None

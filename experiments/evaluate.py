@@ -13,6 +13,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -30,8 +31,8 @@ TOP = 5
 class Evaluate:
     """A net, and the pictures whose classes it is to find."""
 
-    folder: tyro.conf.Positional[Path]
-    """FOLDER."""
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
+    """Pictures in class folders."""
     weights: Path
     """The net: a folder written by experiments.convert, a finished run's directory, or a PyTorch state dict."""
     out: Path | None = None

@@ -138,7 +138,7 @@ class Setup:
         }
         if self.start is not None:
             frozen = c.finetune.frozen_stages
-            kept = f", the stem and {frozen} stages frozen" if frozen else ""
+            kept = f", frozen up to stage {frozen}" if frozen else ""
             rows["starts from"] = f"{self.start.file} ({self.start.digest}){kept}"
         if len(self.seeds) > 1:
             rows["seeds"] = f"{', '.join(map(str, self.seeds))}, together: each step is a step of all"

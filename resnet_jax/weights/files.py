@@ -246,7 +246,8 @@ def _arrays(content: bytes, file: str) -> Arrays:
     if content[8:9] != b"{":
         raise UserError(f"{file}: neither safetensors nor a file that torch.save wrote.")
     try:
-        return dict(safetensors.numpy.load(content))
+        # The library gives them in another order each time.
+        return dict(sorted(safetensors.numpy.load(content).items()))
     except SafetensorError as error:
         raise UserError(f"{file}: damaged or truncated ({error}).") from None
     except KeyError as error:

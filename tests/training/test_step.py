@@ -32,6 +32,7 @@ class Tiny(nn.Module):
     config: ModelConfig
     stats_scope: BatchStatsScope = BatchStatsScope()
     scanned: bool = False
+    frozen_stages: int = 0
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
