@@ -175,13 +175,14 @@ def signal_propagation(measured: Measured) -> Figure:
         exact = all(net["exact"] for net in measured["nets"])
         headings = (
             (variance, "Variance of the block's output"),
-            (singular, f"Singular values: largest, smallest{'' if exact else ' (bound)'} (open marks)"),
+            (singular, f"Extreme singular values (smallest: open{'' if exact else ', a bound'})"),
             (lag_one, "Autocorrelation of derivatives, lag 1"),
             (by_lag, "Autocorrelation, last block"),
         )
         for axes, heading in headings:
             axes.set_title(heading, loc="left")
             axes.set_xlabel("block (0: stem)")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         by_lag.set_xlabel(f"lag, in {measured['options']['points']} points between two images")
         figure.legend(*variance.get_legend_handles_labels(), loc="outside lower center", ncols=5)
         return figure

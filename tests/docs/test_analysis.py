@@ -52,3 +52,18 @@ def test_the_lesions_are_those_of_the_text() -> None:
     assert f"but the first leaves {single[0]} to {single[-1]} %" in TEXT
     assert f"leaves {100 * residual['single'][0]:.1f} %" in TEXT
     assert f"between {100 * min(plain['single']):.0f} and {100 * max(plain['single']):.0f} %" in TEXT
+
+
+def test_the_table_of_signals() -> None:
+    nets = measured("signal-propagation")
+    of_nets = [nets[name] for name in ("plain-56", "resnet-56", "preact-resnet-56")]
+    assert all(net["exact"] for net in of_nets)
+    for row, values in (
+        ("forward variance", [net["variance"][-1] for net in of_nets]),
+        ("largest singular value", [net["largest"][0][-1] for net in of_nets]),
+        ("smallest singular value", [net["smallest"][0][-1] for net in of_nets]),
+        ("autocorrelation at lag 1", [net["autocorrelation"][-1][1] for net in of_nets]),
+    ):
+        (cells,) = re.findall(rf"^\| {row} \| (.*) \|$", TEXT, re.MULTILINE)
+        said = [float(cell.replace("\N{MINUS SIGN}", "-")) for cell in cells.split(" | ")]
+        assert said == pytest.approx(values, rel=0.005, abs=0.0005)
