@@ -60,6 +60,8 @@ def layer_responses(measured: Measured) -> Figure:
             panels[1].plot(x, sorted(net["std"], reverse=True), markersize=2.2, **look)
         panels[0].set_xlabel("layer, in order of computation")
         panels[1].set_xlabel("layer, sorted by magnitude")
+        for axes in panels:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[0].set_ylabel("standard deviation of the response")
         stds = [std for net in measured["nets"] for std in net["std"]]
         if max(stds) > _WIDE * min(stds):
