@@ -81,7 +81,7 @@ class Jacobians:
         @jax.jit
         def forward(variables: Any, image: Array, vectors: Array) -> list[Array]:
             """[L, inputs] -> of each block l its Jacobian times vector l."""
-            push = jax.vmap(lambda v: jax.jvp(lambda x: of_image(variables, x), (image,), (v,))[1])
+            push: Any = jax.vmap(lambda v: jax.jvp(lambda x: of_image(variables, x), (image,), (v,))[1])
             return [tangents[i] for i, tangents in enumerate(push(vectors))]
 
         @jax.jit
