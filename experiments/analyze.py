@@ -80,9 +80,10 @@ def main(argv: list[str] | None = None) -> int:
             _draw(file)
         return cli.OK
     kind = INSTRUMENTS[name]
+    arguments: Any = Analyze[kind]  # type: ignore[valid-type]  # known when it runs
     chosen: Analyze[Any] = tyro.cli(
-        Analyze[kind], args=rest, prog=program, description=inspect.cleandoc(kind.__doc__ or "")
-    )  # type: ignore[valid-type]
+        arguments, args=rest, prog=program, description=inspect.cleandoc(kind.__doc__ or "")
+    )
     sources = _sources(chosen.nets, program, looks_at=kind.looks_at)
     if kind.double:
         os.environ["JAX_ENABLE_X64"] = "1"  # before JAX is imported: it reads it once

@@ -85,7 +85,8 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
 
         with intercepted(shift):
             train_mode(model, variables, images)
-        return sum(jnp.vdot(carried[members[-1]], branches[name]) for members in stages for name in members)
+        parts = [jnp.vdot(carried[members[-1]], branches[name]) for members in stages for name in members]
+        return jnp.stack(parts).sum()
 
     @jax.jit
     def both(variables: Any) -> tuple[Any, Any, Any]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from resnet_jax.analysis.bench import Bench
 from resnet_jax.analysis.gradient_identity import by_stage
-from resnet_jax.analysis.modules import intercepted, preserved_blocks
+from resnet_jax.analysis.modules import eval_mode, intercepted, preserved_blocks
 from resnet_jax.analysis.net import Net
 from resnet_jax.analysis.options import Lesions
 from resnet_jax.models.resnet import ResNet
@@ -100,8 +100,7 @@ def lesioned(model: ResNet, variables: Any, images: Array, alive: dict[str, Arra
         return jnp.where(alive[name], call(x), x) if name in alive else call(x)
 
     with intercepted(cut):
-        logits: Array = model.apply(variables, images, train=False)
-    return logits
+        return eval_mode(model, variables, images)
 
 
 def swapped(variables: Any, swaps: Sequence[Swap]) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resnet_jax.analysis.bench import Bench
-from resnet_jax.analysis.modules import train_mode
+from resnet_jax.analysis.modules import eval_mode, train_mode
 from resnet_jax.analysis.net import Net
 from resnet_jax.analysis.options import LossLandscape
 from resnet_jax.errors import UserError
@@ -112,7 +112,7 @@ class Landscape:
 
             def of_batch(batch: tuple[Array, Array]) -> tuple[Array, Array]:
                 x, y = batch
-                logits = train_mode(model, moved, x)[0] if recomputed else model.apply(moved, x, train=False)
+                logits = train_mode(model, moved, x)[0] if recomputed else eval_mode(model, moved, x)
                 return cross_entropy(logits, y).sum(), (jax.lax.argmax(logits, 1, y.dtype) != y).sum()
 
             losses, wrong = jax.lax.map(of_batch, batched)
@@ -120,7 +120,8 @@ class Landscape:
 
         @jax.jit
         def at_points(variables: Any, directions: Sequence[Tree], points: Array, batched: Any) -> tuple[Array, Array]:
-            return jax.lax.map(lambda point: at_point(variables, directions, point, batched), points)
+            found: tuple[Array, Array] = jax.lax.map(lambda p: at_point(variables, directions, p, batched), points)
+            return found
 
         self._call, self._fixed, self._batched = at_points, (variables, list(directions)), batched
 

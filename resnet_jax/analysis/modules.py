@@ -57,6 +57,13 @@ def preserved_blocks(model: ResNet, variables: Any, images: Any) -> list[str]:
     return names
 
 
+def eval_mode(model: ResNet, variables: Any, images: Array) -> Array:
+    """Logits in eval mode, [N, classes]."""
+    logits: Any = model.apply(variables, images, train=False)
+    found: Array = logits
+    return found
+
+
 def train_mode(model: ResNet, variables: Any, images: Array) -> tuple[Array, Any]:
     """Logits in train mode, [N, classes], and the running statistics that come of it."""
     logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])

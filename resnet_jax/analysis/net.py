@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import numpy.typing as npt
 
 from resnet_jax.config import DataConfig, ExperimentConfig
 from resnet_jax.data import Dataset, Normalization, load, normalization
@@ -24,10 +23,10 @@ Tell = Callable[[str], None]
 
 
 class Examples(NamedTuple):
-    """Normalised images [N, H, W, C] in the dtype of the net's parameters, labels [N] int32."""
+    """Normalised images [N, H, W, C] in the dtype of the net's parameters, labels [N] int32; on the host."""
 
-    images: npt.NDArray[Any]
-    labels: npt.NDArray[np.int32]
+    images: Any
+    labels: Any
 
 
 @dataclass(frozen=True)

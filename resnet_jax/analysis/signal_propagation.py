@@ -81,13 +81,13 @@ class Jacobians:
         @jax.jit
         def forward(variables: Any, image: Array, vectors: Array) -> list[Array]:
             """[L, inputs] -> of each block l its Jacobian times vector l."""
-            push = jax.vmap(lambda v: jax.jvp(lambda x: of_image(variables, x), (image,), (v,))[1])
+            push: Any = jax.vmap(lambda v: jax.jvp(lambda x: of_image(variables, x), (image,), (v,))[1])
             return [tangents[i] for i, tangents in enumerate(push(vectors))]
 
         @jax.jit
         def backward(variables: Any, image: Array, vectors: list[Array]) -> Array:
             """Of each block l its transposed Jacobian times vector l: [L, inputs]."""
-            _, pull = jax.vjp(lambda x: of_image(variables, x), image)
+            pull: Any = jax.vjp(lambda x: of_image(variables, x), image)[1]
             alone = [jnp.zeros((len(vectors), v.size), v.dtype).at[i].set(v) for i, v in enumerate(vectors)]
             (products,) = jax.vmap(pull)(alone)
             found: Array = products
@@ -135,7 +135,8 @@ def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, p
         _, derivatives = jax.jvp(lambda x: activations(model, variables, x), (line,), (along,))
         return [jnp.append(lagged_products(d, lags), jnp.vdot(d, d)) for d in derivatives]
 
-    total = sum(np.asarray(jax.device_get(sums(variables, a, b))) for a, b in zip(starts, ends, strict=True))
+    lines = [jax.device_get(sums(variables, a, b)) for a, b in zip(starts, ends, strict=True)]
+    total = np.asarray(lines, np.float64).sum(axis=0)  # [blocks + 1, lags + 2]
     products, squares = total[:, :-1], total[:, -1:]
     changes = products[:, :1] > CONSTANT * squares
     by_lag: Floats = np.where(changes, products / np.where(changes, products[:, :1], 1.0), np.nan)

@@ -60,6 +60,8 @@ def layer_responses(measured: Measured) -> Figure:
             panels[1].plot(x, sorted(net["std"], reverse=True), markersize=2.2, **look)
         panels[0].set_xlabel("layer, in order of computation")
         panels[1].set_xlabel("layer, sorted by magnitude")
+        for axes in panels:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[0].set_ylabel("standard deviation of the response")
         stds = [std for net in measured["nets"] for std in net["std"]]
         if max(stds) > _WIDE * min(stds):
@@ -172,16 +174,19 @@ def signal_propagation(measured: Measured) -> Figure:
             by_lag.plot(np.arange(correlations.shape[1]), correlations[-1], markersize=2.0, **look)
         for axes in (variance, singular):
             logarithmic(axes)
-        variance.set_ylabel("variance of the block's output")
         exact = all(net["exact"] for net in measured["nets"])
-        bound = "" if exact else " (upper bound)"
-        singular.set_ylabel(f"singular values of the Jacobian:\nlargest, and (open marks) smallest{bound}")
-        lag_one.set_ylabel("autocorrelation of derivatives, lag 1")
-        by_lag.set_ylabel("the same, last block")
-        for axes in (variance, singular, lag_one):
+        headings = (
+            (variance, "Variance of the block's output"),
+            (singular, f"Extreme singular values (smallest: open{'' if exact else ', a bound'})"),
+            (lag_one, "Autocorrelation of derivatives, lag 1"),
+            (by_lag, "Autocorrelation, last block"),
+        )
+        for axes, heading in headings:
+            axes.set_title(heading, loc="left")
             axes.set_xlabel("block (0: stem)")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         by_lag.set_xlabel(f"lag, in {measured['options']['points']} points between two images")
-        figure.legend(*variance.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        figure.legend(*variance.get_legend_handles_labels(), loc="outside lower center", ncols=5)
         return figure
 
 

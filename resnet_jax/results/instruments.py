@@ -31,7 +31,7 @@ def figures(measured: Measured) -> dict[str, Figure]:
         "lesions": lambda m: {"": plots.lesions(m)},
         "loss-landscape": _loss_landscape,
     }
-    name = measured.get("instrument")
+    name = str(measured.get("instrument"))
     if name not in by_instrument:
         raise UserError(f"instrument: got {name!r}; legal: {', '.join(by_instrument)}.")
     try:

@@ -82,8 +82,11 @@ def _surface(figure: Figure, place: tuple[int, int, int], along: Floats, shown: 
     axes.set_xticks([along[0], 0.0, along[-1]])
     axes.set_yticks([along[0], 0.0, along[-1]])
     axes.tick_params(pad=0.0)
-    axes.set_zlim(np.log10(norm.vmin), np.log10(norm.vmax))
-    decades = [v for v in (1e-3, 1e-2, 0.1, 1, 10, 100, 1e3, 1e4) if norm.vmin <= v <= norm.vmax]
+    low, high = norm.vmin, norm.vmax
+    assert low is not None
+    assert high is not None
+    axes.set_zlim(np.log10(low), np.log10(high))
+    decades = [v for v in (1e-3, 1e-2, 0.1, 1, 10, 100, 1e3, 1e4) if low <= v <= high]
     axes.set_zticks([np.log10(v) for v in decades], [f"{v:g}" for v in decades])
     axes.set_zlabel("loss (nats)")
     axes.view_init(elev=32.0, azim=-60.0)

@@ -47,8 +47,9 @@ def initial_variables(model: ResNet, key: Array, image_shape: tuple[int, int, in
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.dtype(model.config.dtype))
     # Not compiled as one program: random draws are slow to compile, and op by op each is compiled once for all layers
     # and nets of a process. Lazily: what does not lead to a parameter, the forward pass, is not computed.
-    variables: dict[str, Tree] = model.lazy_init(key, images, train=False)
-    return variables
+    variables: Any = model.lazy_init(key, images, train=False)
+    found: dict[str, Tree] = variables
+    return found
 
 
 def count_parameters(params: Tree) -> int:

@@ -14,6 +14,7 @@ from resnet_jax.results.instruments import figures
 DOCS = Path(__file__).parents[2] / "docs"
 FILES = sorted((DOCS / "analysis").glob("*.json"))
 TEXT = (DOCS / "analysis.md").read_text(encoding="utf-8")
+PROSE = " ".join(TEXT.split())
 
 
 def measured(name: str) -> dict[str, Any]:
@@ -43,12 +44,27 @@ def test_the_identity_is_said_to_hold_as_far_as_it_does() -> None:
     net = measured("gradient-identity")["preact-resnet-56"]
     left = [a / b for a, b in zip(net["left"], net["gradient"], strict=True)]
     assert max(left[1:]) < 6e-16
-    assert "below 6e-16" in TEXT
+    assert "below 6e-16" in PROSE
 
 
 def test_the_lesions_are_those_of_the_text() -> None:
     plain, residual = (measured("lesions")[name] for name in ("plain-32", "resnet-32"))
     single = sorted(round(100 * error, 1) for error in residual["single"][1:])
-    assert f"but the first leaves {single[0]} to {single[-1]} %" in TEXT
-    assert f"leaves {100 * residual['single'][0]:.1f} %" in TEXT
-    assert f"between {100 * min(plain['single']):.0f} and {100 * max(plain['single']):.0f} %" in TEXT
+    assert f"but the first leaves {single[0]} to {single[-1]} %" in PROSE
+    assert f"leaves {100 * residual['single'][0]:.1f} %" in PROSE
+    assert f"between {100 * min(plain['single']):.0f} and {100 * max(plain['single']):.0f} %" in PROSE
+
+
+def test_the_table_of_signals() -> None:
+    nets = measured("signal-propagation")
+    of_nets = [nets[name] for name in ("plain-56", "resnet-56", "preact-resnet-56")]
+    assert all(net["exact"] for net in of_nets)
+    for row, values in (
+        ("forward variance", [net["variance"][-1] for net in of_nets]),
+        ("largest singular value", [net["largest"][0][-1] for net in of_nets]),
+        ("smallest singular value", [net["smallest"][0][-1] for net in of_nets]),
+        ("autocorrelation at lag 1", [net["autocorrelation"][-1][1] for net in of_nets]),
+    ):
+        (cells,) = re.findall(rf"^\| {row} \| (.*) \|$", TEXT, re.MULTILINE)
+        said = [float(cell.replace("\N{MINUS SIGN}", "-")) for cell in cells.split(" | ")]
+        assert said == pytest.approx(values, rel=0.005, abs=0.0005)

@@ -102,7 +102,7 @@ def test_what_a_user_gets_wrong_is_a_sentence(runs: Path, tmp_path: Path) -> Non
         (["lesions", good, f"--out={file}"], "in the way, a file where the folder should be"),
         (["figures"], "files: none given"),
         (["figures", str(file)], "file.json: not a whole measurement of lesions"),
-        (["figures", str(runs / "resnet-8-seed0" / "config.json")], "instrument: got None; legal: layer-responses"),
+        (["figures", str(runs / "resnet-8-seed0" / "config.json")], "instrument: got 'None'; legal: layer-responses"),
     )
     for words, sentence in cases:
         with pytest.raises(UserError) as error:
