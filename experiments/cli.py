@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
 # Its settings of glibc, such as those of malloc; a user's own stand.
 MALLOC = "GLIBC_TUNABLES"
+# Large blocks come from the heap too, whose end is never given back. Heaps that threads have of their own are too small
+# for large blocks and would map them, so that all share one.
+KEEPS_MEMORY = {"hugetlb": 1, "arena_max": 1, "mmap_threshold": 1 << 32, "trim_threshold": 1 << 40}
 
 
 def run_main(main: Callable[[], int | None]) -> NoReturn:
@@ -74,15 +77,16 @@ def first_word(argv: list[str], command: str, kind: str, legal: list[str]) -> tu
     raise UserError(f"{kind}: got {argv[0]!r}; {nearest(argv[0], legal)}")
 
 
-def use_large_pages() -> None:
-    """Starts this process anew with its large blocks of memory in pages of 2 MiB; on Linux, and once.
+def tune_malloc() -> None:
+    """Starts this process anew with a malloc that keeps memory, in pages of 2 MiB; on Linux with glibc, and once.
 
-    On a CPU, XLA takes the scratch of a step from malloc at every step and gives it back, and each page of it costs a
-    fault when it is first touched: 23,000 of 4 KiB in a step of ResNet-20 at 16x16, a quarter of its time; with large
-    pages 93. glibc reads the variable when a process starts. Results do not change.
+    On a CPU, XLA takes the scratch of a step from malloc at every step and gives it back. By default malloc gives it
+    back to the system, and each page costs a fault when it is touched anew: 81,000 of 4 KiB in a step of ResNet-20, a
+    fifth of its time, and more on a virtual machine whose host takes idle pages back. With these settings there are
+    none. glibc reads the variable when a process starts. Results do not change.
     """
     if sys.platform == "linux" and MALLOC not in os.environ:
-        os.environ[MALLOC] = "glibc.malloc.hugetlb=1"
+        os.environ[MALLOC] = ":".join(f"glibc.malloc.{name}={value}" for name, value in KEEPS_MEMORY.items())
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 

@@ -1,13 +1,15 @@
 """Run a study: every variant for every seed, or what is missing of it.
 
 python -m experiments.sweep digits-depth --seeds 0 1 2
-python -m experiments.sweep digits-depth --shard 1/2        # on one machine, 2/2 on another
+python -m experiments.sweep digits-depth --only 'plain-56-*'  # some of it
+python -m experiments.sweep digits-depth --shard 1/2          # on one machine, 2/2 on another
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fnmatch
 import re
 import sys
 from collections.abc import Mapping
@@ -23,7 +25,7 @@ from experiments import cli, jobs
 from experiments.configs import studies
 from experiments.study import Study
 from experiments.train import print_record, train, train_together
-from resnet_jax.config import ExperimentConfig, flatten, to_dict
+from resnet_jax.config import ExperimentConfig, flatten, nearest, to_dict
 from resnet_jax.errors import UserError
 from resnet_jax.record import CONFIG_FILE, RECORD_FILE, differences, read_config, read_record
 
@@ -39,6 +41,8 @@ class Sweep:
     """Folder of run directories; the study's are in <runs>/<study>."""
     seeds: tuple[int, ...] = (0, 1)
     """Seeds, each of which runs every variant; they take the place of `--seed`."""
+    only: tuple[str, ...] = ()
+    """Of the runs those whose name one of these matches, such as 'plain-20-*' '*-seed0'; none: all."""
     shard: str = "1/1"
     """i/n: the i-th of n parts of the runs, for n machines or processes."""
     jobs: int | Literal["auto"] = 1
@@ -63,14 +67,14 @@ def main(argv: list[str] | None = None) -> int:
     _check(chosen, known[name])
     shares = _shares(chosen)
     part, parts = parse_shard(chosen.shard)
-    runs = dict(list(study.runs(chosen.seeds).items())[part - 1 :: parts])
+    runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     folder = chosen.runs / study.name
     together = chosen.together
     if together == "auto" and len(seed_groups(runs)) < len(shares):
         together = "no"  # rather than leave a process, and its GPU, without a run
     console = Console()
     if argv is None and not chosen.dry_run:
-        cli.use_large_pages()
+        cli.tune_malloc()
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
@@ -109,6 +113,14 @@ def _check(chosen: Sweep, study: Study) -> None:
         if before[name] != asked[name]:
             how = "--seeds" if name == "seed" else "experiments.train, for one run"
             raise UserError(f"{name}: got {asked[name]!r}, but {study.name} varies it itself; use {how}.")
+
+
+def _wanted(runs: Mapping[str, ExperimentConfig], only: tuple[str, ...]) -> dict[str, ExperimentConfig]:
+    """The runs that `only` asks for."""
+    for pattern in only:
+        if not fnmatch.filter(runs, pattern):
+            raise UserError(f"only: got {pattern!r}, which no run's name matches; {nearest(pattern, list(runs))}")
+    return {name: c for name, c in runs.items() if not only or any(fnmatch.fnmatchcase(name, p) for p in only)}
 
 
 def _shares(chosen: Sweep) -> list[jobs.Share]:

@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         write_trace(chosen.config, chosen.profile)
         return cli.OK
     if argv is None:
-        cli.use_large_pages()
+        cli.tune_malloc()
     directory = chosen.directory or chosen.runs / name / _run_name(named[name], chosen.config)
     record = train(chosen.config, directory, study=name, compiled=chosen.runs)
     print_record(record, directory)

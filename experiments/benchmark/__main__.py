@@ -1,8 +1,9 @@
-"""How fast is it? Steps, compilation and epochs, beside the same nets in Flax and PyTorch, and the device's limits.
+"""How fast is it? Steps, compilation, epochs and convolutions, beside Flax, PyTorch and JAX, and the device's limits.
 
     python -m experiments.benchmark
     python -m experiments.benchmark --nets resnet-50 --batch-sizes 128 256 --dtypes bfloat16 --phases train eval
     python -m experiments.benchmark --what compile --depth-nets resnet-20 resnet-110 resnet-1202
+    python -m experiments.benchmark --what convolutions
     python -m experiments.benchmark --contestants resnet_jax resnet_jax:model.remat=True torch-eager --out FILE.json
     python -m experiments.benchmark --render FILE.json
 
@@ -12,7 +13,7 @@ its own; in each round all go once, in turn, and ratios are taken round by round
 table has medians and quartiles. Use a machine that does nothing else: what shares its cores slows contestants by
 different factors, PyTorch's the most, since its threads wait for each other in every layer.
 
-The process of resnet_jax has the setting of malloc that this project's commands give themselves; "+large-pages" after a
+The process of resnet_jax has the settings of malloc that this project's commands give themselves; "+malloc" after a
 peer's name gives it the same. PyTorch's contestants need PyTorch: pip install -e '.[parity]'.
 """
 
@@ -34,10 +35,11 @@ import tyro
 from rich.console import Console
 
 from experiments import cli
-from experiments.benchmark import limits, table
-from experiments.benchmark.race import Outcome, race
+from experiments.benchmark import convolutions, limits, race, table
+from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import (
     FLAX,
+    OURS,
     TORCH,
     Dtype,
     Net,
@@ -52,7 +54,7 @@ from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
 from resnet_jax.record import write_atomically
 
-What = Literal["step", "compile", "epoch"]
+What = Literal["step", "compile", "epoch", "convolutions"]
 STEP_ALONE = "step alone"
 PLACEMENTS = {"device": "loop, images on the device", "host": "loop, images on the host"}
 
@@ -61,7 +63,7 @@ PLACEMENTS = {"device": "loop, images on the device", "host": "loop, images on t
 class Grid:
     """What `--all` measures, and what options mean that are left out."""
 
-    what: tuple[What, ...] = ("step", "compile", "epoch")
+    what: tuple[What, ...] = ("step", "compile", "epoch", "convolutions")
     nets: tuple[Net, ...] = ("resnet-20", "resnet-56", "resnet-110", "resnet-50")
     depth_nets: tuple[Net, ...] = ("resnet-20", "resnet-56", "resnet-110", "resnet-302", "resnet-1202")
     dtypes: tuple[Dtype, ...] = ("float32", "bfloat16")
@@ -83,7 +85,8 @@ class Benchmark:
     """Measures, and prints a table."""
 
     what: tuple[What, ...] = ("step",)
-    """Time of a step; of its compilation, by depth; of an epoch of the training loop, with its data."""
+    """Time of a step; of its compilation, by depth; of an epoch of the training loop, with its data; of single
+    convolutions and their gradients, beside JAX's own."""
     nets: tuple[Net, ...] = ("resnet-20", "resnet-56")
     """For steps. resnet-50 is the ImageNet net at 224 pixels with projections, the others are CIFAR's at 32 with option
     A."""
@@ -96,7 +99,7 @@ class Benchmark:
     """For compilation. PyTorch takes no part in it."""
     contestants: tuple[str, ...] = ()
     """Of resnet_jax, flax, torch-eager, torch-compiled; resnet_jax:FIELD=VALUE,... changes our configuration, and
-    PEER+large-pages is a peer with our setting of malloc. None: all, and torch-eager+large-pages."""
+    PEER+malloc is a peer with our settings of malloc. None: all, and torch-eager+malloc."""
     peer: str | None = None
     """To whom ratios are taken; none: torch-eager where it runs, else flax; in compiling, flax."""
     repeats: int = 10
@@ -181,6 +184,7 @@ class _Run:
             "step": self._steps,
             "compile": self._compiling,
             "epoch": self._epochs,
+            "convolutions": self._convolutions,
         }
         for what in self.chosen.what:
             measure[what]()
@@ -225,7 +229,7 @@ class _Run:
                 _tell(f"limits of the device, {dtype}, by {library}")
                 names = [f"{what}, {library}" for what in whats]
                 specs = [Spec("limit", name, config, warmup=self.chosen.warmup, platform=platform) for name in names]
-                outcomes = race(specs, self.chosen.repeats, _tell)
+                outcomes = race.race(specs, self.chosen.repeats, _tell)
                 self._note(outcomes)
                 self.record["limits"] += table.limits(outcomes, dtype)
             platform = "cpu" if self.record["environment"].get("platform", "cpu") == "cpu" else "gpu"
@@ -252,17 +256,28 @@ class _Run:
             ]
             self._case("epoch", specs, STEP_ALONE)
 
+    def _convolutions(self) -> None:
+        _tell("convolutions, beside JAX's own")
+        config = step_config("resnet-20", GRID.cifar_batch_size, "float32")
+        answer = race.answer(Spec("convolutions", OURS, config, steps=self.chosen.repeats, warmup=self.chosen.warmup))
+        self.record["environment"] = self.record["environment"] or answer["environment"]
+        self.record["results"] += convolutions.rows(answer["found"])
+        self._write()
+
     def _case(self, what: What, specs: list[Spec], peer: str) -> None:
         case = specs[0].config
         _tell(f"{what}: resnet-{case.model.depth}, batch {case.train.batch_size}, {case.model.dtype}, {specs[0].phase}")
         repeats = self.chosen.compile_repeats if what == "compile" else self.chosen.repeats
-        outcomes = race(specs, repeats, _tell)
+        outcomes = race.race(specs, repeats, _tell)
         self._note(outcomes)
         compared = next((outcome for outcome in outcomes if outcome.contestant == peer), None)
         self.record["results"] += [
             table.result(what, spec, outcome, compared, self.record["limits"])
             for spec, outcome in zip(specs, outcomes, strict=True)
         ]
+        self._write()
+
+    def _write(self) -> None:
         if self.chosen.out is not None:
             write_atomically(self.chosen.out, json.dumps(self.record, indent=1) + "\n")
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.benchmark.spec import Spec
+from resnet_jax.errors import UserError
 
 # On a GPU several processes share the memory that JAX would otherwise take three quarters of at its start.
 SHARED_DEVICE = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -133,6 +134,19 @@ def race(specs: list[Spec], repeats: int, tell: Callable[[str], None]) -> list[O
                 with _failure_of(outcome, tell):
                     outcome.facts = worker.ask("end")["facts"]
     return outcomes
+
+
+def answer(spec: Spec) -> dict[str, Any]:
+    """All that a process has to say which measures by itself.
+
+    Raises:
+      UserError: it failed.
+    """
+    with _running(spec) as worker:
+        try:
+            return worker.read()
+        except Failed as failure:
+            raise UserError(f"{spec.contestant}: {failure}") from failure
 
 
 def _compile_once(spec: Spec, outcome: Outcome, tell: Callable[[str], None]) -> None:

@@ -24,10 +24,10 @@ from resnet_jax.errors import UserError
 Net = Literal["resnet-8", "resnet-20", "resnet-56", "resnet-110", "resnet-302", "resnet-1202", "resnet-50"]
 Phase = Literal["train", "eval"]
 Dtype = Literal["float32", "bfloat16"]
-Task = Literal["step", "compile", "loop", "limit"]
+Task = Literal["step", "compile", "loop", "limit", "convolutions"]
 
 OURS, FLAX, TORCH = "resnet_jax", "flax", ("torch-eager", "torch-compiled")
-LARGE_PAGES = "+large-pages"
+TUNED = "+malloc"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Spec:
     task: Task
     contestant: str
     """ "resnet_jax", "flax", "torch-eager" or "torch-compiled"; "resnet_jax:FIELD=VALUE,..." changes our configuration,
-    and "+large-pages" after a peer's name gives it the setting of malloc that our own commands give themselves. Of a
+    and "+malloc" after a peer's name gives it the settings of malloc that our own commands give themselves. Of a
     limit: what is measured, and by whom. Of a loop: what it includes."""
     config: ExperimentConfig
     phase: Phase = "train"
@@ -71,12 +71,12 @@ class Spec:
     @property
     def name(self) -> str:
         """The contestant, without its settings."""
-        return self.contestant.removesuffix(LARGE_PAGES).split(":")[0]
+        return self.contestant.removesuffix(TUNED).split(":")[0]
 
     @property
-    def large_pages(self) -> bool:
-        """Whether its process asks malloc for large pages: our commands always do."""
-        return self.task == "loop" or self.name == OURS or self.contestant.endswith(LARGE_PAGES)
+    def tuned(self) -> bool:
+        """Whether its process has our settings of malloc: our commands always do."""
+        return self.task == "loop" or self.name == OURS or self.contestant.endswith(TUNED)
 
     def to_json(self) -> str:
         """One line."""
@@ -120,12 +120,12 @@ def configure(contestant: str, config: ExperimentConfig) -> ExperimentConfig:
     Raises:
       UserError: an unknown contestant, or changes that are none.
     """
-    name, colon, changes = contestant.removesuffix(LARGE_PAGES).partition(":")
+    name, colon, changes = contestant.removesuffix(TUNED).partition(":")
     legal = [OURS, FLAX, *TORCH]
     if name not in legal:
         raise UserError(f"contestants: got {contestant!r}; {nearest(name, legal)}")
-    if name == OURS and contestant.endswith(LARGE_PAGES):
-        raise UserError(f"contestants: got {contestant!r}; {OURS} has large pages without being asked.")
+    if name == OURS and contestant.endswith(TUNED):
+        raise UserError(f"contestants: got {contestant!r}; {OURS} has its malloc without being asked.")
     if not colon:
         return config
     if name != OURS:
@@ -139,7 +139,7 @@ def configure(contestant: str, config: ExperimentConfig) -> ExperimentConfig:
 def default_contestants(task: Task) -> tuple[str, ...]:
     """Who competes where the command line does not say; in compiling, each way of ours to write stages down."""
     if task == "step":
-        return (OURS, FLAX, *TORCH, f"{TORCH[0]}{LARGE_PAGES}")
+        return (OURS, FLAX, *TORCH, f"{TORCH[0]}{TUNED}")
     return f"{OURS}:model.stages=unrolled", f"{OURS}:model.stages=scanned", FLAX
 
 

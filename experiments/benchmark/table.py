@@ -15,7 +15,7 @@ from rich.table import Table
 
 from experiments.benchmark.limits import MATMUL, asked
 from experiments.benchmark.race import Outcome
-from experiments.benchmark.spec import Spec
+from experiments.benchmark.spec import OURS, Spec
 from resnet_jax.errors import UserError
 
 SCHEMA = 1
@@ -125,7 +125,7 @@ def printed(record: Mapping[str, Any]) -> list[Printed]:
     steps = [row for row in record["results"] if row["what"] == "step"]
     for _, case in itertools.groupby(steps, lambda row: [row[k] for k in ("net", "batch_size", "dtype", "phase")]):
         tables.append(_steps(list(case)))
-    for what, make in (("compile", _compiling), ("epoch", _epochs)):
+    for what, make in (("compile", _compiling), ("epoch", _epochs), ("convolution", _convolutions)):
         rows = [row for row in record["results"] if row["what"] == what]
         if rows:
             tables.append(make(rows))
@@ -190,6 +190,18 @@ def _epochs(rows: list[Row]) -> Printed:
             (*case, "failed", "") if row["failed"] else (*case, f"{row['images_per_second']:,.0f}", _ratio(row))
         )
     return Printed("An epoch with its data", ("data", "loop", "images/s", f"x {_peer(rows)}"), cells, words=2)
+
+
+def _convolutions(rows: list[Row]) -> Printed:
+    """A line for each shape: ours in ms and how many times as long JAX's own takes, for each part and way."""
+    shapes: dict[str, dict[str, str]] = {}
+    for row in rows:
+        shape, case = row["case"].split("; ", 1)
+        shapes.setdefault(shape, {})[case] = f"{row['median'][OURS] * 1e3:,.2f} ({row['ratio']:.1f})"
+    cases = list(next(iter(shapes.values())))
+    cells = [(shape, *(found[case] for case in cases)) for shape, found in shapes.items()]
+    title = "Convolutions: ms, and in brackets how many times as long JAX's own takes"
+    return Printed(title, ("convolution", *(case.replace("; ", ", ") for case in cases)), cells, words=1)
 
 
 def _peer(rows: list[Row]) -> str:

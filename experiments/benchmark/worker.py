@@ -33,8 +33,8 @@ STEP_NAMES = {OURS: "train", FLAX: "flax_train"}
 def main() -> int:
     """The protocol; returns the exit status."""
     spec = Spec.from_json(sys.argv[1])
-    if spec.large_pages:
-        cli.use_large_pages()
+    if spec.tuned:
+        cli.tune_malloc()
     # What libraries print must not end up between the lines.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -45,6 +45,11 @@ def main() -> int:
 
     if spec.task == "compile":
         say(seconds=compile_seconds(spec), environment=_environment())
+        return cli.OK
+    if spec.task == "convolutions":
+        from experiments.benchmark import convolutions
+
+        say(found=convolutions.seconds(spec.steps, spec.warmup), environment=_environment())
         return cli.OK
     contestant = _build(spec)
     for _ in range(spec.warmup):
@@ -87,7 +92,7 @@ def compile_seconds(spec: Spec) -> dict[str, float]:
 
 
 def _build(spec: Spec) -> Any:
-    # Imported here, since large pages start this process anew.
+    # Imported here, since a tuned malloc starts this process anew.
     from experiments.benchmark.contestants import build
     from experiments.benchmark.limits import Limit
 

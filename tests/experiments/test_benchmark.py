@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from experiments import cli
-from experiments.benchmark import limits, race, table
+from experiments.benchmark import convolutions, limits, race, table
 from experiments.benchmark.__main__ import main
 from experiments.benchmark.contestants import Flax, Ours, flax_parts
 from experiments.benchmark.race import Outcome
@@ -170,9 +171,9 @@ def test_a_real_process_that_cannot_start_says_why(tmp_path: Path) -> None:
 def test_a_spec_survives_its_journey() -> None:
     spec = Spec("step", "resnet_jax:model.remat=True", override(CONFIG, {"model.remat": True}), "eval", 3, 1, "gpu")
     assert Spec.from_json(spec.to_json()) == spec
-    assert (spec.name, spec.large_pages) == ("resnet_jax", True)
-    assert not Spec("step", "flax", CONFIG).large_pages
-    assert Spec("step", "flax+large-pages", CONFIG).large_pages
+    assert (spec.name, spec.tuned) == ("resnet_jax", True)
+    assert not Spec("step", "flax", CONFIG).tuned
+    assert Spec("step", "flax+malloc", CONFIG).tuned
 
 
 def test_a_name_changes_our_configuration() -> None:
@@ -226,12 +227,38 @@ def test_tables_of_a_record(tmp_path: Path) -> None:
         main(["--render", str(file)])
 
 
+def test_a_table_of_convolutions() -> None:
+    times = {"resnet_jax": [1.0, 2.0, 4.0], "jax": [3.0, 2.0, 20.0]}
+    slower = {"resnet_jax": [0.002], "jax": [0.001]}
+    rows = convolutions.rows({"3x3, A; value; alone": times, "3x3, A; value; in a loop": slower})
+    assert rows[0]["median"] == {"resnet_jax": 2.0, "jax": 3.0}
+    assert rows[0]["ratio"] == 3.0  # of 3, 1 and 5, round by round
+    (printed,) = table.printed({"limits": [], "results": rows})
+    assert printed.headings == ("convolution", "value, alone", "value, in a loop")
+    assert printed.rows == [("3x3, A", "2,000.00 (3.0)", "2.00 (0.5)")]
+
+
+def test_single_convolutions_are_those_of_the_nets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides, in both ways, compute what they are timed on; the gradients of one are those of the other."""
+    shape = convolutions.Shape(batch=2, size=5, channels=3, features=4, kernel=3, stride=2)
+    monkeypatch.setattr(convolutions, "CASES", convolutions.Cases((shape,), loop=2))
+    results: dict[str, list[np.ndarray]] = {}
+    for part in get_args(convolutions.Part):
+        for way, side in itertools.product(convolutions.WAYS, convolutions.SIDES):
+            compiled, operands = convolutions.operation(shape, part, way, side)
+            results.setdefault(part, []).append(np.stack(compiled(operands)))
+    assert [found[0].shape for found in results.values()] == [(2, 2, 3, 3, 4), (2, 2, 5, 5, 3), (2, 3, 3, 3, 4)]
+    for found in results.values():
+        for other in found[1:]:
+            np.testing.assert_allclose(other, found[0], rtol=1e-5, atol=1e-5)
+
+
 MISTAKES = [
     (["--contestants", "resnet-jax"], "did you mean 'resnet_jax'"),
     (["--contestants", "flax:model.remat=True"], "for resnet_jax alone"),
     (["--contestants", "resnet_jax:model.remta=True"], "did you mean 'model.remat'"),
     (["--contestants", "resnet_jax:model.remat"], "FIELD=VALUE"),
-    (["--contestants", "resnet_jax+large-pages"], "without being asked"),
+    (["--contestants", "resnet_jax+malloc"], "without being asked"),
     (["--contestants", "flax", "flax"], "each once"),
     (["--peer", "tensorflow"], "peer: got 'tensorflow'"),
     (["--repeats", "0"], "repeats: got 0"),

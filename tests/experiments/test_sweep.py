@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,13 @@ def test_dry_run_lists_and_touches_nothing(
     assert list(tmp_path.iterdir()) == []
     text = capsys.readouterr().out
     assert all(name in text for name in ALL)
+
+
+def test_some_of_the_runs(study: Study, ran: list[str], tmp_path: Path) -> None:
+    assert sweep.main(["tiny", "--runs", str(tmp_path), "--only", ALL[0], "*-seed1"]) == 0
+    assert ran == [name for name in ALL if name == ALL[0] or name.endswith("-seed1")]
+    with pytest.raises(UserError, match=re.escape("only: got '*-seed7', which no run's name matches")):
+        sweep.main(["tiny", "--runs", str(tmp_path), "--only", "*-seed7"])
 
 
 def test_shards_partition_the_runs(study: Study, ran: list[str], tmp_path: Path) -> None:

@@ -1,0 +1,157 @@
+"""Convolutions by themselves: the value and both gradients of the shapes that the papers' nets have, as this project
+computes them (resnet_jax/models/convolution.py) and as JAX does, alone and in a loop.
+
+Both sides are JAX's, so they share a process, and each case is timed in turn within it.
+"""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from experiments.benchmark.spec import INPUTS
+
+Part = Literal["value", "input gradient", "kernel gradient"]
+SIDES = ("resnet_jax", "jax")
+WAYS = ("alone", "in a loop")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of one convolution: images [batch, size, size, channels] to `features` channels, padded to keep their size."""
+
+    batch: int
+    size: int
+    channels: int
+    features: int
+    kernel: int
+    stride: int = 1
+
+    def __str__(self) -> str:
+        stride = f", stride {self.stride}" if self.stride > 1 else ""
+        images = f"{self.batch} of {self.size}x{self.size}x{self.channels}"
+        return f"{self.kernel}x{self.kernel}, {images} to {self.features}{stride}"
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What is timed: CIFAR's nets at batch 128 and on digits, ImageNet's at batch 8."""
+
+    shapes: tuple[Shape, ...] = (
+        Shape(128, 32, 3, 16, 3),
+        Shape(128, 32, 16, 16, 3),
+        Shape(128, 32, 16, 32, 3, stride=2),
+        Shape(128, 16, 32, 32, 3),
+        Shape(128, 16, 32, 64, 3, stride=2),
+        Shape(128, 8, 64, 64, 3),
+        Shape(128, 8, 16, 16, 3),
+        Shape(8, 224, 3, 64, 7, stride=2),
+        Shape(8, 56, 64, 64, 3),
+        Shape(8, 56, 256, 64, 1),
+        Shape(8, 14, 256, 256, 3),
+    )
+    loop: int = 2
+    """Convolutions of a loop, each of its own images and kernel."""
+
+
+CASES = Cases()
+
+
+def seconds(rounds: int, warmup: int) -> dict[str, dict[str, list[float]]]:
+    """Seconds of one convolution, a number for each round, by case ("SHAPE; PART; WAY") and side.
+
+    In each round both sides go once, and the other one begins.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for shape in CASES.shapes:
+        for part in get_args(Part):
+            for way in WAYS:
+                runs = {side: _run(*operation(shape, part, way, side)) for side in SIDES}
+                for _ in range(warmup):
+                    for run in runs.values():
+                        run()
+                times: dict[str, list[float]] = {side: [] for side in SIDES}
+                for turn in range(rounds):
+                    for side in SIDES if turn % 2 else reversed(SIDES):
+                        times[side].append(_time(runs[side]) / CASES.loop)
+                found[f"{shape}; {part}; {way}"] = times
+    return found
+
+
+def rows(found: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
+    """Of a record: medians, and the median of the ratios taken round by round."""
+    return [
+        {
+            "what": "convolution",
+            "case": case,
+            "seconds": times,
+            "median": {side: statistics.median(values) for side, values in times.items()},
+            "ratio": statistics.median(b / a for a, b in zip(*(times[side] for side in SIDES), strict=True)),
+        }
+        for case, times in found.items()
+    ]
+
+
+def _time(run: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _run(compiled: Callable[[Any], Any], operands: Any) -> Callable[[], None]:
+    import jax
+
+    def run() -> None:
+        jax.block_until_ready(compiled(operands))
+
+    return run
+
+
+def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[Any], Any], Any]:
+    """What is timed, jitted, and its operand: images, kernels and gradients of the value, `CASES.loop` of each."""
+    import jax
+    import jax.numpy as jnp
+
+    from resnet_jax.models.convolution import conv2d
+
+    pad = shape.kernel // 2
+
+    def straightforward(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        y: jax.Array = jax.lax.conv_general_dilated(
+            x, kernel, (shape.stride,) * 2, [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return y
+
+    conv = functools.partial(conv2d, stride=shape.stride, pad=pad) if side == SIDES[0] else straightforward
+
+    def one(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> jax.Array:
+        if part == "value":
+            return conv(x, kernel)
+        # The value is not used, so compiled code does not compute it.
+        gradients: tuple[jax.Array, jax.Array] = jax.vjp(conv, x, kernel)[1](dy)
+        return gradients[part == "kernel gradient"]
+
+    def all_of_them(operands: tuple[jax.Array, ...]) -> Any:
+        if way == "alone":
+            return [one(*(operand[i] for operand in operands)) for i in range(CASES.loop)]
+        return jax.lax.map(lambda each: one(*each), operands)
+
+    out = (shape.size + 2 * pad - shape.kernel) // shape.stride + 1
+    keys = jax.random.split(jax.random.key(INPUTS.seed), 3)
+    operands = tuple(
+        jax.random.normal(key, (CASES.loop, *sides), jnp.float32)
+        for key, sides in zip(
+            keys,
+            (
+                (shape.batch, shape.size, shape.size, shape.channels),
+                (shape.kernel, shape.kernel, shape.channels, shape.features),
+                (shape.batch, out, out, shape.features),
+            ),
+            strict=True,
+        )
+    )
+    return jax.jit(all_of_them), operands
