@@ -19,7 +19,12 @@ CLASSES = 3
 DEEP = ModelConfig(depth=20, width=2, num_classes=CLASSES, dtype="float64")
 NETS = {
     "plain": {"shortcut": "none", "zero_gamma": True},
-    "option C, remat": {"shortcut": "C", "remat": True},
+    "option C, some cut, remat": {
+        "shortcut": "C",
+        "cut": ("stage1", "stage3_block3"),
+        "skip_init": 0.5,
+        "remat": True,
+    },
     "pre-activation bottleneck": {
         "depth": 29,
         "block": "bottleneck",
@@ -27,7 +32,6 @@ NETS = {
         "activation_order": "full_preactivation",
     },
     "stochastic depth and dropout, remat": {"shortcut": "dropout", "survival": 0.4, "remat": True},
-    "gates, some cut": {"shortcut": "shortcut_gate", "cut": ("stage1", "stage3_block3"), "skip_init": 0.5},
 }
 
 

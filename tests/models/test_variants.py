@@ -32,7 +32,6 @@ CASES = {
     **{order: {"shortcut": "identity", "activation_order": order} for order in ORDERS[1:]},
     "full_preactivation, gates": {"shortcut": "exclusive_gate", "activation_order": "full_preactivation"},
     "skip_init": {"skip_init": 0.4},
-    "widen": {"widen": 2, "shortcut": "identity"},
 }
 
 
