@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resnet_jax.config import ModelConfig
 from resnet_jax.models.blocks import Block, block_shape
 from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv
 from tests.docs import reference
@@ -36,13 +37,13 @@ def make(
 def of_convs(
     kernels: tuple[int, ...], features: tuple[int, ...], strides: tuple[int, ...], shortcut: str, order: str
 ) -> Block:
+    kind = "bottleneck" if len(kernels) == 3 else "basic"
     return Block(
+        config=ModelConfig(depth=11 if kind == "bottleneck" else 8, block=kind, activation_order=order),
         kernels=kernels,
         features=features,
         strides=strides,
         shortcut=shortcut,
-        shortcut_padding="end",
-        activation_order=order,
         conv=partial(Conv, dtype=F64),
         norm=partial(BatchNorm, 0.9, EPSILON, BatchStatsScope(), F64),
     )
