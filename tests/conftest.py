@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 # Before JAX is imported: it reads the flags once. Compiling takes most of the tests' time, and nearly half of that is
 # optimisation, which small nets do not need. `make parity`, `make kill-test` and the studies have it.
-_FLAGS = "--xla_force_host_platform_device_count=8", "--xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *_FLAGS))
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import tempfile
