@@ -65,9 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     chosen = tyro.cli(Sweep, default=default, args=options, prog=program, description=__doc__)
     study = dataclasses.replace(known[name], base=chosen.config)
     _check(chosen, known[name])
-    shares = _shares(chosen)
     part, parts = parse_shard(chosen.shard)
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
+    shares = _shares(chosen, len(runs))
     folder = chosen.runs / study.name
     together = chosen.together
     if together == "auto" and len(seed_groups(runs)) < len(shares):
@@ -123,11 +123,13 @@ def _wanted(runs: Mapping[str, ExperimentConfig], only: tuple[str, ...]) -> dict
     return {name: c for name, c in runs.items() if not only or any(fnmatch.fnmatchcase(name, p) for p in only)}
 
 
-def _shares(chosen: Sweep) -> list[jobs.Share]:
-    """What each process of this sweep has of the machine."""
-    cores, gpus, number = jobs.cores(), jobs.gpus(), chosen.jobs
-    if number == "auto":
-        number = len(gpus or cores) or 1
+def _shares(chosen: Sweep, runs: int) -> list[jobs.Share]:
+    """What each process of this sweep has of the machine.
+
+    "auto" starts no more than there are runs, finished ones too: a study that goes on has the cores that it began with.
+    """
+    cores, gpus = jobs.cores(), jobs.gpus()
+    number = max(1, min(len(gpus or cores), runs)) if chosen.jobs == "auto" else chosen.jobs
     if number < 1:
         raise UserError(f"jobs: got {number}; legal: a whole number above 0, or 'auto'.")
     each = chosen.config.parallel.devices

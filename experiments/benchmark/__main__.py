@@ -26,7 +26,7 @@ import json
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +34,7 @@ from typing import Any, Literal
 import tyro
 from rich.console import Console
 
-from experiments import cli
+from experiments import cli, jobs
 from experiments.benchmark import convolutions, limits, race, table
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import (
@@ -125,15 +125,21 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     program = "python -m experiments.benchmark"
     chosen = tyro.cli(Benchmark, args=words, prog=program, description=__doc__)
-    if chosen.render:
+    if "--render" in words:
+        if not chosen.render:
+            raise UserError("render: got nothing; legal: one or more files.")
         print("\n".join(table.render(file) for file in chosen.render), end="")
         return cli.OK
     if chosen.all:
         changes = {name: getattr(GRID, name) for name in ("what", "nets", "depth_nets", "dtypes", "phases")}
         chosen = dataclasses.replace(chosen, **changes)
     run = _Run(_checked(chosen), f"{program} {shlex.join(words)}".strip())
-    run.go()
-    table.show(run.record, Console())
+    try:
+        run.go()
+    finally:
+        # What was measured before Ctrl-C, too.
+        if run.record["results"]:
+            table.show(run.record, Console())
     return cli.OK
 
 
@@ -152,14 +158,36 @@ def _checked(chosen: Benchmark) -> Benchmark:
         raise UserError(f"peer: got {chosen.peer!r}; legal: one of the contestants, {', '.join(sorted(known))}.")
     if chosen.data_path is not None and not chosen.data_path.is_dir():
         raise UserError(f"data-path: {chosen.data_path} is no directory.")
+    for name in ("what", "nets", "dtypes", "phases", "depth_nets"):
+        values = getattr(chosen, name)
+        if not values or len(set(values)) < len(values):
+            raise UserError(
+                f"{name.replace('_', '-')}: got {' '.join(values) or 'nothing'}; legal: one or more, each once."
+            )
+    for contestant in chosen.contestants:
+        for batch_size in chosen.batch_sizes or (GRID.cifar_batch_size, GRID.imagenet_batch_size):
+            configure(contestant, step_config("resnet-20", batch_size, "float32"))
     for batch_size in chosen.batch_sizes:
         step_config("resnet-20", batch_size, "float32")
-    for contestant in chosen.contestants:
-        configure(contestant, step_config("resnet-20", GRID.cifar_batch_size, "float32"))
+    if "compile" in chosen.what and chosen.contestants and not _of_jax(chosen.contestants):
+        raise UserError(f"contestants: got {' '.join(chosen.contestants)}; legal: {OURS} or {FLAX} too, to compile.")
+    if "step" in chosen.what and chosen.contestants and not _here(chosen.contestants):
+        raise UserError("contestants: PyTorch is not installed, so none is left: pip install -e '.[parity]'")
     if chosen.out is not None:
+        if chosen.out.is_dir():
+            raise UserError(f"out: {chosen.out} is a directory; legal: a file.")
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=chosen.out.parent).close()
     return chosen
+
+
+def _of_jax(contestants: Sequence[str]) -> list[str]:
+    return [name for name in contestants if not name.startswith(TORCH)]
+
+
+def _here(contestants: Sequence[str]) -> list[str]:
+    """Those that can run on this machine."""
+    return list(contestants) if importlib.util.find_spec("torch") is not None else _of_jax(contestants)
 
 
 class _Run:
@@ -191,12 +219,12 @@ class _Run:
 
     def _steps(self) -> None:
         wanted = self.chosen.contestants or default_contestants("step")
-        missing = [name for name in wanted if name.startswith(TORCH) and not self.torch]
+        contestants = _here(wanted)
+        missing = [name for name in wanted if name not in contestants]
         if missing:
             _tell(f"PyTorch is not installed, so {', '.join(missing)} are left out: pip install -e '.[parity]'")
-        contestants = [name for name in wanted if name not in missing]
         platform = self._limits()
-        steps = self.chosen.steps or (GRID.cpu_steps if platform == "cpu" else GRID.gpu_steps)
+        steps = self._steps_together(platform)
         for net in self.chosen.nets:
             for batch_size in self._batch_sizes(net):
                 for dtype in self.chosen.dtypes:
@@ -210,6 +238,11 @@ class _Run:
                             ],
                             self.chosen.peer or (TORCH[0] if TORCH[0] in contestants else FLAX),
                         )
+
+    def _steps_together(self, platform: str) -> int:
+        """How many are timed together on a platform; "": not known yet, and so a GPU's where there is one."""
+        platform = platform or ("gpu" if jobs.gpus() else "cpu")
+        return self.chosen.steps or (GRID.cpu_steps if platform == "cpu" else GRID.gpu_steps)
 
     def _batch_sizes(self, net: Net) -> tuple[int, ...]:
         imagenet = step_config(net, 1, "float32").model.family == "imagenet"
@@ -228,7 +261,8 @@ class _Run:
                 whats = (limits.MATMUL, limits.COPY) if i == 0 else (limits.MATMUL,)
                 _tell(f"limits of the device, {dtype}, by {library}")
                 names = [f"{what}, {library}" for what in whats]
-                specs = [Spec("limit", name, config, warmup=self.chosen.warmup, platform=platform) for name in names]
+                steps = self._steps_together(platform)
+                specs = [Spec("limit", name, config, "train", steps, self.chosen.warmup, platform) for name in names]
                 outcomes = race.race(specs, self.chosen.repeats, _tell)
                 self._note(outcomes)
                 self.record["limits"] += table.limits(outcomes, dtype)
@@ -237,7 +271,7 @@ class _Run:
 
     def _compiling(self) -> None:
         wanted = self.chosen.contestants or default_contestants("compile")
-        contestants = [name for name in wanted if not name.startswith(TORCH)]
+        contestants = _of_jax(wanted)
         for net in self.chosen.depth_nets:
             for dtype in self.chosen.dtypes:
                 config = step_config(net, self._batch_sizes(net)[0], dtype)

@@ -254,5 +254,7 @@ def render(file: Path) -> str:
             f"{versions}; code {machine['code']}; {record['started']}.\n"
         )
         return "\n".join([head, *(table.markdown() for table in printed(record))])
-    except (ValueError, KeyError, TypeError) as error:
+    except UserError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UserError(f"{file}: not a record of python -m experiments.benchmark ({error!r}).") from error

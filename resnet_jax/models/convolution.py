@@ -63,10 +63,23 @@ def conv2d(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
 
     Returns:
       [N, (H + 2 pad - K) // stride + 1, (W + 2 pad - K) // stride + 1, F]
+
+    Raises:
+      ValueError: shapes or dtypes that do not go together.
     """
+    _check(x, kernel, pad)
     x, kernel = _equally_varying(x, kernel)
     y: Array = _conv_p.bind(x, kernel, stride=stride, pad=pad, mapped=0)
     return y
+
+
+def _check(x: Array, kernel: Array, pad: int) -> None:
+    if x.ndim != 4 or kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1] or kernel.shape[2] != x.shape[3]:
+        raise ValueError(f"conv2d: got x {x.shape} and kernel {kernel.shape}; legal: [N, H, W, C] and [K, K, C, F].")
+    if x.dtype != kernel.dtype:
+        raise ValueError(f"conv2d: got x in {x.dtype} and the kernel in {kernel.dtype}; legal: one dtype.")
+    if min(x.shape[1:3]) + 2 * pad < kernel.shape[0]:
+        raise ValueError(f"conv2d: got x {x.shape}, padded by {pad}, and kernel {kernel.shape}; legal: one that fits.")
 
 
 # Three primitives, the three sides of one trilinear form sum(y * conv(x, kernel)), each linear in both its operands:
@@ -151,7 +164,7 @@ def _fast_kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: i
     """
     (n, height, width, c), (_, dy_height, dy_width, f) = x.shape, dy.shape
     dtype = jnp.dtype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
-    if size == 1:
+    if size == 1 and pad == 0:
         # [N, H', W', C] x [N, H', W', F] -> [C, F]
         product = jax.lax.dot_general(
             x[:, ::stride, ::stride], dy, (((0, 1, 2), (0, 1, 2)), ((), ())), preferred_element_type=dtype
@@ -344,9 +357,15 @@ def _primitive(
     name: str, function: Callable[..., Array], on_cpu: Callable[..., Array], shape: Callable[..., Any]
 ) -> Primitive:
     primitive = Primitive(name)
-    # Outside jit: compiled once for each way.
+    # Outside jit: compiled once for each way. Under disable_jit it would come back here for ever.
     compiled = jax.jit(lambda operands, how: primitive.bind(*operands, **dict(how)), static_argnums=1)
-    primitive.def_impl(lambda *operands, **how: compiled(operands, tuple(how.items())))
+
+    def alone(*operands: Array, **how: Any) -> Array:
+        with jax.disable_jit(False):
+            y: Array = compiled(operands, tuple(how.items()))
+        return y
+
+    primitive.def_impl(alone)
     primitive.def_abstract_eval(shape)
     mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=False))
     mlir.register_lowering(primitive, mlir.lower_fun(on_cpu, multiple_results=False), "cpu")

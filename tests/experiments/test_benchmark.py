@@ -222,8 +222,12 @@ def test_tables_of_a_record(tmp_path: Path) -> None:
     assert "| resnet-8 | flax | 0.50 | 0.25 | 1.25 | 2.0 (2.0 to 2.0) | 1.00 (1.00 to 1.00) | 1.00 x resnet-8 |" in text
     assert "| resnet-8 | resnet_jax | failed |" in text
     assert "2.50 x resnet-8 |" in text
-    file.write_text('{"schema": 1}')
-    with pytest.raises(UserError, match="not a record of"):
+    for broken in ({}, {"environment": {**environment, "versions": []}}, {"results": [{"what": "compile"}]}):
+        file.write_text(json.dumps({**record, "environment": environment, **broken} if broken else {"schema": 1}))
+        with pytest.raises(UserError, match="not a record of"):
+            main(["--render", str(file)])
+    file.write_text(json.dumps({**record, "environment": environment, "schema": 2}))
+    with pytest.raises(UserError, match="a record of schema 2; legal: 1"):
         main(["--render", str(file)])
 
 
@@ -265,6 +269,12 @@ MISTAKES = [
     (["--warmup", "-1"], "warmup: got -1"),
     (["--batch-sizes", "0"], "batch_size: got 0"),
     (["--data-path", "nowhere"], "nowhere is no directory"),
+    (["--out", "."], ". is a directory"),
+    (["--render"], "render: got nothing"),
+    (["--nets"], "nets: got nothing"),
+    (["--nets", "resnet-8", "resnet-8"], "each once"),
+    (["--what", "compile", "--contestants", "torch-eager"], "resnet_jax or flax too"),
+    (["--contestants", "resnet_jax:train.accumulation=8", "--batch-sizes", "4"], "train.batch_size: got 4"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -120,6 +121,35 @@ def test_gradients_in_the_order_of_a_plain_convolution(shape: tuple[int, ...], m
         jax.jit(jax.value_and_grad(function(conv, stride, pad), (0, 1)))(x, kernel) for conv in (conv2d, lax_conv)
     )
     close(ours, theirs)
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_window_of_one_pixel_with_padding() -> None:
+    x, kernel = draw((3, 5, 4, 2, 3, 1, 2), jnp.float64)
+    ours, theirs = (jax.grad(function(conv, 2, 1), (0, 1))(x, kernel) for conv in (conv2d, lax_conv))
+    close(ours, theirs)
+
+
+def test_without_jit() -> None:
+    x, kernel = draw((2, 4, 4, 1, 2, 3, 1), jnp.float32)
+    expected = jax.grad(function(conv2d, 1, 1), 1)(x, kernel)
+    with jax.disable_jit():
+        close(jax.grad(function(conv2d, 1, 1), 1)(x, kernel), expected, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "sentence"),
+    [
+        (((1, 4, 4, 2), "float32"), ((3, 3, 3, 1), "float32"), "legal: [N, H, W, C] and [K, K, C, F]"),
+        (((1, 4, 4, 2), "float32"), ((3, 1, 2, 1), "float32"), "legal: [N, H, W, C] and [K, K, C, F]"),
+        (((1, 4, 4, 2), "float32"), ((3, 3, 2, 1), "bfloat16"), "legal: one dtype"),
+        (((1, 4, 4, 2), "float32"), ((7, 7, 2, 1), "float32"), "legal: one that fits"),
+    ],
+    ids=["channels", "window", "dtype", "size"],
+)
+def test_what_does_not_go_together(x: Any, kernel: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        jax.eval_shape(partial(conv2d, stride=1, pad=1), jax.ShapeDtypeStruct(*x), jax.ShapeDtypeStruct(*kernel))
 
 
 def test_in_a_loop_every_convolution_is_in_the_order_that_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from experiments.benchmark.contestants import Ours, Torch
 from experiments.benchmark.spec import step_config
@@ -20,6 +21,19 @@ def test_the_torch_contestant_takes_our_steps() -> None:
     losses = [(peer.run(), ours.run()) for _ in range(STEPS)]
     np.testing.assert_allclose(*np.transpose(losses), rtol=1e-4)
     assert len({loss for _, loss in losses}) == STEPS  # it learns: equal ones would say nothing
+
+
+def test_the_torch_contestant_is_channels_last_throughout() -> None:
+    """One layer that puts out another order makes its followers, and their gradients, slower."""
+    peer = Torch(CONFIG, "train", steps=1, compiled=False, gpu=False)
+    seen = {}
+    for name, module in peer.net.named_modules():
+        if name:
+            module.register_forward_hook(lambda module, inputs, out, name=name: seen.setdefault(name, out))
+    peer.run()
+    images = {name: out for name, out in seen.items() if out.ndim == 4}
+    assert len(images) > 3 * 5
+    assert [n for n, out in images.items() if not out.is_contiguous(memory_format=torch.channels_last)] == []
 
 
 def test_in_eval_mode_too() -> None:
