@@ -7,7 +7,7 @@ The orders are cifar10_activations.py's and the recipe is digits.py's: the paper
 compared, not its numbers. Departs from the paper as digits_shortcuts.py does: 56 layers, 8 channels in the first stage,
 no warm-up.
 
-Cost: 15 runs of half a minute each on one CPU core that does nothing else; about 5 minutes on two.
+Cost: 15 runs of 30 to 90 s each on one core of a busy machine, 13 minutes in all; half of that on two cores.
 """
 
 from experiments.configs.cifar10_activations import TABLE_2

@@ -8,7 +8,7 @@ compared, not its numbers. Departs from the paper: 56 layers for its 110, at whi
 iterations as the paper defines it (a test error above 20 %); 8 channels in the first stage for its 16, which halves the
 cost; and no warm-up (its 400 iterations of 64,000 would be 2 of these 240).
 
-Cost: 33 runs of half a minute each on one CPU core that does nothing else; about 10 minutes on two.
+Cost: 33 runs of 40 s to 2 minutes each on one core of a busy machine, 45 minutes in all; half of that on two cores.
 """
 
 from experiments.configs.cifar10_shortcuts import TABLE_1

@@ -14,7 +14,7 @@ from resnet_jax.results.document import Table
 from resnet_jax.results.paper import FAILS, TABLES, PaperTable, Row
 from resnet_jax.results.tables import DIFFERENCE_HEADERS, PaperColumns, difference_cells, measured
 from resnet_jax.results.text import MINUS, listed, summary_text
-from resnet_jax.results.variants import Comparison, Variant, running_error, test_error, train_error
+from resnet_jax.results.variants import Comparison, Variant, test_error, train_error
 
 # Fewer lines of a table are no comparison of lines: a plain and a residual net alone belong to Table 1, too.
 LEAST = 3
@@ -39,13 +39,6 @@ class Line:
         """The paper's, at this depth or the nearest that it has; infinite where it says that the net fails."""
         error = self.row.result(self.variant.config.model).test_error
         return math.inf if error is None else error
-
-    @property
-    def name(self) -> str:
-        """The case, with the factors where the case alone is ambiguous."""
-        return (
-            f"{self.row.case} ({', '.join(self.row.paths)})" if self.row.case == "constant scaling" else self.row.case
-        )
 
     @property
     def fails(self) -> bool:
@@ -73,7 +66,7 @@ def find_lines(comparison: Comparison) -> Lines | None:
     for table in TABLES:
         found = [(table.row(cell.config.model), cell) for cell in comparison.cells]
         lines = [Line(row, cell) for row, cell in found if row is not None]
-        if len(lines) == len(found) and len({line.row.case + str(line.row.paths) for line in lines}) >= LEAST:
+        if len(lines) == len(found) and len({line.row.case for line in lines}) >= LEAST:
             place = {id(row): number for number, row in enumerate(table.rows)}
             return Lines(table, tuple(sorted(lines, key=lambda line: (place[id(line.row)], line.variant.depth))))
     return None
@@ -97,8 +90,7 @@ def in_order(lines: tuple[Line, ...]) -> tuple[int, int]:
 def lines_table(found: Lines) -> Table:
     """The lines in the paper's order, with our errors, and both orders."""
     table, papers = found.table, PaperColumns([line.variant for line in found.lines], (found.table,))
-    paths = ("on the shortcut", "on F") if any(row.paths for row in table.rows) else ()
-    headers = ("case", *paths, "depth", "seeds", "training error, %", "running, %", "test error, %", "place")
+    headers = ("case", "depth", "seeds", "training error, %", "test error, %", "place", "the paper's place")
     places: dict[str, tuple[str, str]] = {}
     for lines in found.by_depth.values():
         both = (ranks([line.error for line in lines]), ranks([line.papers_error for line in lines]))
@@ -106,21 +98,16 @@ def lines_table(found: Lines) -> Table:
     rows = []
     for line in found.lines:
         variant = line.variant
-        row = (line.row.case, *line.row.paths, str(variant.depth), str(len(variant.runs)))
-        errors = tuple(measured(variant, m) for m in (train_error, running_error, test_error))
+        row = (line.row.case, str(variant.depth), str(len(variant.runs)))
+        errors = tuple(measured(variant, m) for m in (train_error, test_error))
         rows.append((*row, *errors, *places[variant.name], *papers.cells(variant)))
     caption = (
-        f"The lines of {table.source}, in its order. Errors: the net of the last step, in eval mode, and, running, as "
-        "the net changed; mean ± sample standard deviation over the seeds that finished. Place: of the mean test error "
-        "among the lines of a depth, from the lowest; the paper's beside it, from its own data and depth; "
+        f"The lines of {table.source}, in its order. Errors: the net of the last step, in eval mode; mean ± sample "
+        "standard deviation over the seeds that finished. Place: of the mean test error among the lines of a depth, "
+        "from the lowest; the paper's beside it, from its own data and depth; "
         f'"{_FAILS}" as the paper defines it, a test error above 20 %.'
     )
-    return Table(
-        caption + papers.caption,
-        (*headers, "the paper's place", *papers.headers),
-        tuple(rows),
-        text_columns=1 + len(paths),
-    )
+    return Table(caption + papers.caption, (*headers, *papers.headers), tuple(rows))
 
 
 def against_the_first(found: Lines) -> Table | None:
@@ -131,7 +118,7 @@ def against_the_first(found: Lines) -> Table | None:
         original = next((line for line in lines if line.row is first), None)
         if original is not None:
             rows += [
-                (line.name, str(depth), *difference_cells(line.variant, original.variant))
+                (line.row.case, str(depth), *difference_cells(line.variant, original.variant))
                 for line in lines
                 if line is not original
             ]
@@ -143,16 +130,16 @@ def lines_words(found: Lines, start: str) -> str:
     """Which lines fail here and in the paper, and how far the orders agree; `start` says on which data."""
     sentences = []
     for depth, lines in found.by_depth.items():
-        ours, papers = ([line.name for line in lines if error(line) > FAILS] for error in (_ours, _papers))
+        ours, papers = ([line.row.case for line in lines if error(line) > FAILS] for error in (_ours, _papers))
         best = min(lines, key=_ours)
         fail = f"{_of(ours, len(lines))} fail with {depth} layers (test error above 20 %); in the paper, {_of(papers)}"
-        sentence = f"{start}, {fail}. The lowest test error is that of {best.name}"
+        sentence = f"{start}, {fail}. The lowest test error is that of {best.row.case}"
         summary = best.variant.summary(test_error)
         if summary is not None:
             sentence += f", {summary_text(summary)} %"
         pairs, agree = in_order(lines)
         best_there = min(lines, key=_papers)
-        sentence += f"; in the paper, that of {best_there.name}"
+        sentence += f"; in the paper, that of {best_there.row.case}"
         sentences.append(f"{sentence}. Of the {pairs} pairs that the paper orders, {agree} have its order here.")
         start = "And"
     return " ".join(sentences)

@@ -41,8 +41,6 @@ class Row:
     """To a residual net, by dotted name: what the line is about, without the depth."""
     results: Mapping[int, PaperResult]
     """By depth."""
-    paths: tuple[str, ...] = ()
-    """What the table says of the two paths: on the shortcut, on F."""
 
     def result(self, model: ModelConfig) -> PaperResult:
         """At the depth of a net or, where the table lacks it, at the first whose blocks are of the same kind."""
@@ -107,29 +105,29 @@ TABLE_6 = PaperTable(
 )
 
 
-def _shortcut(case: str, paths: tuple[str, str], error: float | None, shortcut: str, **fields: float) -> Row:
+def _shortcut(case: str, error: float | None, shortcut: str, **fields: float) -> Row:
     changes = {"model.shortcut": shortcut, **{f"model.{name}": value for name, value in fields.items()}}
-    return Row(case, changes, _results(_T1, d110=error), paths)
+    return Row(case, changes, _results(_T1, d110=error))
 
 
-# Medians of five runs of ResNet-110, whose units all have the shortcut.
-_T1, _GATED = "He et al. 2016, Table 1", "1\N{MINUS SIGN}g(x)"
+# Medians of five runs of ResNet-110, whose units all have the shortcut. Constant scaling: factors on shortcut and F.
+_T1 = "He et al. 2016, Table 1"
 TABLE_1 = PaperTable(
     _T1,
     "Shortcuts",
     (
-        _shortcut("original", ("1", "1"), 6.61, "identity"),
-        _shortcut("constant scaling", ("0", "1"), None, "none"),  # "This is a plain net"
-        _shortcut("constant scaling", ("0.5", "1"), None, "scale", shortcut_scale=0.5),
-        _shortcut("constant scaling", ("0.5", "0.5"), 12.35, "scale", shortcut_scale=0.5, residual_scale=0.5),
+        _shortcut("original", 6.61, "identity"),
+        _shortcut("constant scaling (0, 1)", None, "none"),  # "This is a plain net"
+        _shortcut("constant scaling (0.5, 1)", None, "scale", shortcut_scale=0.5),
+        _shortcut("constant scaling (0.5, 0.5)", 12.35, "scale", shortcut_scale=0.5, residual_scale=0.5),
         # The table's line is "init b_g = 0 to -5"; 0 stands for the six.
-        _shortcut("exclusive gating (b = 0)", (_GATED, "g(x)"), None, "exclusive_gate", gate_bias=0.0),
-        _shortcut("exclusive gating (b = \N{MINUS SIGN}6)", (_GATED, "g(x)"), 8.70, "exclusive_gate", gate_bias=-6.0),
-        _shortcut("exclusive gating (b = \N{MINUS SIGN}7)", (_GATED, "g(x)"), 9.81, "exclusive_gate", gate_bias=-7.0),
-        _shortcut("shortcut-only gating (b = 0)", (_GATED, "1"), 12.86, "shortcut_gate", gate_bias=0.0),
-        _shortcut("shortcut-only gating (b = \N{MINUS SIGN}6)", (_GATED, "1"), 6.91, "shortcut_gate", gate_bias=-6.0),
-        _shortcut("1\N{MULTIPLICATION SIGN}1 conv shortcut", ("1\N{MULTIPLICATION SIGN}1 conv", "1"), 12.22, "C"),
-        _shortcut("dropout shortcut", ("dropout 0.5", "1"), None, "dropout", shortcut_dropout=0.5),
+        _shortcut("exclusive gating (b = 0)", None, "exclusive_gate", gate_bias=0.0),
+        _shortcut("exclusive gating (b = \N{MINUS SIGN}6)", 8.70, "exclusive_gate", gate_bias=-6.0),
+        _shortcut("exclusive gating (b = \N{MINUS SIGN}7)", 9.81, "exclusive_gate", gate_bias=-7.0),
+        _shortcut("shortcut-only gating (b = 0)", 12.86, "shortcut_gate", gate_bias=0.0),
+        _shortcut("shortcut-only gating (b = \N{MINUS SIGN}6)", 6.91, "shortcut_gate", gate_bias=-6.0),
+        _shortcut("1\N{MULTIPLICATION SIGN}1 conv shortcut", 12.22, "C"),
+        _shortcut("dropout shortcut", None, "dropout", shortcut_dropout=0.5),
     ),
     CIFAR10,
 )

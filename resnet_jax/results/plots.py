@@ -143,7 +143,7 @@ def error_by_line(found: Lines) -> Figure:
                 )
             axes.axvline(100.0 * FAILS, color=GREY, linewidth=0.9, linestyle=(0, (4, 2)), zorder=0.5)
             names = zip(lines, ranks([line.papers_error for line in lines]), strict=True)
-            axes.set_yticks(range(len(lines)), [f"{line.name} ({place})" for line, place in names])
+            axes.set_yticks(range(len(lines)), [f"{line.row.case} [{place}]" for line, place in names])
             axes.set_ylim(len(lines) - 0.4, -0.6)
             axes.grid(visible=True, axis="x")
             axes.set_xlim(left=-1.0)
@@ -172,7 +172,8 @@ def training_curves(comparison: Comparison) -> Figure:
             for cell in comparison.of_net(net):
                 _curves(axes, cell, colours[cell.depth])
             _rate_drops(axes, comparison.of_net(net))
-            axes.set_title(nets(net).capitalize(), loc="left")
+            title = nets(net).replace("model.", "")
+            axes.set_title(title[0].upper() + title[1:], loc="left", **({"fontsize": 8.0} if rows > 1 else {}))
             axes.set_xlabel("iterations")
         panels[0].set_ylabel("error (%)")
         panels[0].set_xlim(0, max(cell.iterations for cell in comparison.cells))

@@ -113,7 +113,7 @@ class _View:
                     "error-by-line",
                     plots.error_by_line(lines),
                     f"Error of the net of the last step, a line for each of {lines.table.source}, the paper's place in "
-                    "brackets. Mean over seeds, bars: sample standard deviation. Dashed: above it a net fails.",
+                    "square brackets. Mean over seeds, bars: sample standard deviation. Dashed: above it a net fails.",
                     "Training error and test error of each line of the paper's table",
                 ),
                 (against_the_first(lines),),

@@ -108,8 +108,8 @@ def test_places_and_failures_stand_beside_the_papers(tmp_path: Path) -> None:
         ("6", "5"),
         ("fails", "fails"),
     ]
-    assert table.rows[3][:3] == ("constant scaling", "0.5", "0.5")
-    assert table.rows[10][5] == "diverged (2 of 2)"
+    assert table.rows[3][0] == "constant scaling (0.5, 0.5)"
+    assert table.rows[10][4] == "diverged (2 of 2)"
     # 55 pairs, of which the 6 among the four that fail have no order in the paper; one is the other way round here.
     assert in_order(lines.lines) == (49, 48)
     words = lines_words(lines, "On digits")
@@ -176,5 +176,5 @@ def test_the_report_of_lines(tmp_path: Path) -> None:
     assert "error-by-line.png" in text
     assert "error-against-depth" not in text
     assert (tmp_path / "out" / "error-by-line.svg").exists()
-    assert (tmp_path / "out" / "table.md").read_text().startswith("| case | on the shortcut | on F | depth |")
+    assert (tmp_path / "out" / "table.md").read_text().startswith("| case | depth | seeds |")
     assert report.answers[0].startswith("On digits (1,437 training and 360 test images")
