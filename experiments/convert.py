@@ -104,6 +104,10 @@ def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) ->
     if (chosen.resize, chosen.crop, chosen.mean, chosen.std) == (None,) * 4:
         return weights
     before = weights.preprocessing
+    for name in ("resize", "crop"):
+        value = getattr(chosen, name)
+        if value is not None and value < 1:
+            raise UserError(f"{name}: got {value}; legal: a whole number above 0.")
     crop = chosen.crop or (min(before.height, chosen.resize) if chosen.resize else before.height)
     resize = chosen.resize or max(crop, before.resize or 0)
     given = {}

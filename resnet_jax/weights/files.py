@@ -14,6 +14,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
@@ -241,6 +242,14 @@ def _read(file: Path) -> bytes:
 
 def _arrays(content: bytes, file: str) -> Arrays:
     """The arrays of a file, by the names that they have in it."""
+    arrays = _parsed(content, file)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise UserError(f"{file}: {name} holds numbers that are not finite: damaged, or of a net that diverged.")
+    return arrays
+
+
+def _parsed(content: bytes, file: str) -> Arrays:
     if pickled.is_pickled(content):
         return pickled.read(content, file)
     if content[8:9] != b"{":

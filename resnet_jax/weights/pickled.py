@@ -65,6 +65,10 @@ class _Tensor:
     strides: tuple[int, ...]
 
 
+class _Unreadable(Exception):
+    """Numbers of a kind, which is the message, that are not read."""
+
+
 class _Refused(Exception):
     """A pickle asks for a name that no state dict needs."""
 
@@ -98,6 +102,8 @@ def read(content: bytes, file: str) -> dict[str, Array]:
             f"{file}: a pickle that asks for {name}, which no state dict needs and which could run any program; "
             f"nothing of it was run; {ADVICE}."
         ) from None
+    except _Unreadable as kind:
+        raise UserError(f"{file}: has numbers of the kind {kind}, which NumPy has not; save it in float32.") from None
     except Exception as error:  # pickle and zipfile raise whatever a damaged file leads them to
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise UserError(f"{file}: damaged or truncated ({reason}).") from None
@@ -133,6 +139,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """What a pickle gets for a name."""
         if (module, name) not in self._known:
+            if module == "torch" and name.endswith("Storage"):
+                raise _Unreadable(name.removesuffix("Storage"))
             raise _Refused(f"{module}.{name}")
         return self._known[module, name]
 

@@ -47,8 +47,8 @@ class Preprocessing:
             )
         for name in (MEAN, STD):
             _require_statistics(name, getattr(self.normalization, name), (1, *self.shape))
-        if (self.normalization.std == 0.0).any():
-            raise UserError("preprocessing.std: got a 0; legal: numbers other than 0.")
+        if not (self.normalization.std > 0.0).all():
+            raise UserError(f"preprocessing.std: got {self.normalization.std.min()}; legal: numbers above 0.")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -140,7 +140,7 @@ def net(tmp_path: Path) -> Weights:
         (lambda v: v["model"].update(dpeth=8), r"model\.dpeth: no such field; did you mean 'depth'"),
         (lambda v: v["model"].update(num_classes=11), r"2 misshapen: head/bias \(10,\), needed \(11,\), head/kernel"),
         (lambda v: v["preprocessing"].pop("mean"), r"preprocessing\.mean: missing"),
-        (lambda v: v["preprocessing"].update(std=[0, 1, 1]), r"preprocessing\.std: got a 0"),
+        (lambda v: v["preprocessing"].update(std=[0, 1, 1]), r"preprocessing\.std: got 0\.0; legal: numbers above 0"),
         (lambda v: v["preprocessing"].update(mean=[0.5, 0.5]), r"preprocessing\.mean: got the shape \(1, 1, 1, 2\)"),
         (lambda v: v["preprocessing"].update(mean="red"), r"preprocessing\.mean: got 'red'"),
         (lambda v: v["preprocessing"].update(resize=31), r"preprocessing\.resize: got 31; legal: None, or at least"),
@@ -193,6 +193,15 @@ def test_files_that_hold_no_net(net: Weights, tmp_path: Path) -> None:
         UserError, match=r"a run of an earlier version, without weights/; python -m experiments\.convert"
     ):
         files.load(tmp_path)
+
+
+def test_numbers_that_are_none(tmp_path: Path) -> None:
+    net = random_weights()
+    name = next(iter(net.arrays))
+    net.arrays[name].reshape(-1)[0] = np.nan
+    files.export(net, tmp_path / "net.safetensors")
+    with pytest.raises(UserError, match=r"net\.safetensors: .* holds numbers that are not finite"):
+        files.load(tmp_path / "net.safetensors")
 
 
 def test_nothing_else_is_overwritten(net: Weights, tmp_path: Path) -> None:

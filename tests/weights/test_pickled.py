@@ -107,6 +107,11 @@ def test_a_tensor_outside_its_numbers_is_refused(offset: int, strides: tuple[int
         read(content, "net.pth")
 
 
+def test_numbers_of_a_kind_that_numpy_has_not() -> None:
+    with pytest.raises(UserError, match=r"numbers of the kind BFloat16, .*save it in float32"):
+        read(zipped(b"ctorch\nBFloat16Storage\n", {}), "net.pth")
+
+
 def test_other_pickles_get_a_sentence() -> None:
     numbers = zipped(b"]", {})
     with pytest.raises(UserError, match="holds list, not a state dict"):
