@@ -205,7 +205,7 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
         raise UserError(f"show-batch: got {str(file)!r}; legal: a file that ends in {', '.join(PICTURES)}.")
     dataset = load(config.data, print)
     resolve(config.model, dataset)
-    stats = run_normalization(config, dataset, pretrained(config, dataset))
+    stats = run_normalization(config, dataset, pretrained(config))
     size = min(SHOWN, config.train.batch_size)
     batch = next(training_batches(seed=config.seed, examples=len(dataset.train), batch_size=size, first_step=0))
     mean, std = jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32)

@@ -249,10 +249,10 @@ def prepare(
     seeds = seeds or (config.seed,)
     together = len(seeds) > 1
     assert not together or can_go_together(config)
+    net = pretrained(config)
     if dataset is None:
         dataset = load(config.data, tell)
     config = dataclasses.replace(config, model=resolve(config.model, dataset))
-    net = pretrained(config, dataset)
     stats = run_normalization(config, dataset, net)
     source = feed(config.data, dataset, where)
 

@@ -35,25 +35,24 @@ class Pretrained:
         return new
 
 
-def pretrained(config: ExperimentConfig, dataset: Dataset) -> Pretrained | None:
+def pretrained(config: ExperimentConfig) -> Pretrained | None:
     """The net that `config.finetune` names; None where a run starts from random values.
 
+    It needs no data, so that a wrong file is told before images are decoded.
+
     Raises:
-      UserError: it cannot be read, is another net than `config.model`, or takes other images than the data's.
+      UserError: it cannot be read, or is another net than `config.model`.
     """
     if config.finetune.weights is None:
         return None
-    weights = files.load(Path(config.finetune.weights))
+    try:
+        weights = files.load(Path(config.finetune.weights))
+    except UserError as error:
+        raise UserError(f"finetune.weights: {error}") from None
     assert weights.model.num_classes is not None
     assert weights.read_from is not None
     facts = Start(weights.read_from.file, weights.read_from.digest, weights.model.num_classes)
     _require_alike(config.model, weights.model, facts.file)
-    channels = dataset.image_shape[2]
-    if channels != weights.preprocessing.channels:
-        raise UserError(
-            f"finetune.weights: {facts.file} takes images of {weights.preprocessing.channels} channels, those of "
-            f"{dataset.name} have {channels}."
-        )
     return Pretrained(facts, weights.variables(), weights.preprocessing)
 
 
@@ -61,8 +60,15 @@ def run_normalization(config: ExperimentConfig, dataset: Dataset, net: Pretraine
     """The statistics by which a run's images are normalised.
 
     Raises:
-      UserError: they are those of a net that was trained with the mean image of another size.
+      UserError: the net takes images of other channels than the data's, or was trained with the mean image of another
+        size.
     """
+    channels = dataset.image_shape[2]
+    if net is not None and channels != net.preprocessing.channels:
+        raise UserError(
+            f"finetune.weights: {net.facts.file} takes images of {net.preprocessing.channels} channels, those of "
+            f"{dataset.name} have {channels}."
+        )
     if config.data.normalize != "weights":
         return normalization(dataset.train.images, config.data)
     assert net is not None, "checked by ExperimentConfig"
