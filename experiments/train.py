@@ -194,17 +194,18 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     import jax.numpy as jnp
     import numpy as np
 
-    from resnet_jax.data import load, normalization
+    from resnet_jax.data import load
     from resnet_jax.data.augment import augment, normalize
     from resnet_jax.data.batches import training_batches
     from resnet_jax.results.images import image_grid, save
     from resnet_jax.training.setup import resolve, run_keys
+    from resnet_jax.training.start import pretrained, run_normalization
 
     if file.suffix.lower() not in PICTURES:
         raise UserError(f"show-batch: got {str(file)!r}; legal: a file that ends in {', '.join(PICTURES)}.")
     dataset = load(config.data, print)
     resolve(config.model, dataset)
-    stats = normalization(dataset.train.images, config.data)
+    stats = run_normalization(config, dataset, pretrained(config, dataset))
     size = min(SHOWN, config.train.batch_size)
     batch = next(training_batches(seed=config.seed, examples=len(dataset.train), batch_size=size, first_step=0))
     mean, std = jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32)

@@ -223,8 +223,9 @@ class DataConfig(_Section):
     """Of `train_subset` and `validation`; apart from the run's seed, so that all seeds see the same images."""
     placement: Literal["auto", "device", "host"] = "auto"
     """Keep all images on the device, or feed them from the host in batches; "auto": on the device where they fit."""
-    normalize: Literal["pixel_mean", "channel_mean_std"] = "pixel_mean"
-    """Subtract the training set's mean image and nothing else (the paper), or standardise each channel."""
+    normalize: Literal["pixel_mean", "channel_mean_std", "weights"] = "pixel_mean"
+    """Subtract the training set's mean image and nothing else (the paper), or standardise each channel; "weights": as
+    the net of `finetune.weights` was trained, which a frozen part of it needs."""
     pad: int = 0
     """Zero padding on each side, in pixels, before a random crop of the original size; 0: no crop. The paper: 4."""
     flip: bool = False
@@ -240,6 +241,29 @@ class DataConfig(_Section):
         self._require(subset is None or subset >= 1, "train_subset", "a whole number above 0, or None")
         for name in ("validation", "split_seed"):
             self._require(getattr(self, name) >= 0, name, "a whole number of at least 0")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(_Section):
+    """A start from a net in a file, with a new last layer, in the place of random values."""
+
+    _section: typing.ClassVar[str] = "finetune"
+
+    weights: str | None = None
+    """A folder written by experiments.convert, a finished run's directory, or a PyTorch state dict (.safetensors, .pt,
+    .pth, .th); None: random values. Its net must be that of `model`, whatever its number of classes."""
+    frozen_stages: int = 0
+    """The stem and this many stages, from the first, stay as they are: no gradient, no decay, and batch norms in eval
+    mode, so that their running statistics stay too. With all stages frozen only the last layer is trained."""
+    stage_rates: tuple[float, ...] = ()
+    """Factors of the learning rate, one for each stage; the stem has the first stage's, the last layer 1. Empty: 1."""
+
+    def _check(self) -> None:
+        self._require(self.frozen_stages >= 0, "frozen_stages", "a whole number of at least 0")
+        self._require(all(rate > 0.0 for rate in self.stage_rates), "stage_rates", "numbers above 0")
+        if self.weights is None:
+            self._require(self.frozen_stages == 0, "frozen_stages", "0 without finetune.weights")
+            self._require(self.stage_rates == (), "stage_rates", "none without finetune.weights")
 
 
 @dataclass(frozen=True)
@@ -333,6 +357,7 @@ class ExperimentConfig(_Section):
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
@@ -356,6 +381,17 @@ class ExperimentConfig(_Section):
             raise UserError(
                 f"model.norm.ghost_size: got {norm.ghost_size}, which does not divide the {part} images "
                 f"that each device gets at once of train.batch_size={size}; legal: a divisor of {part}."
+            )
+        if self.data.normalize == "weights" and self.finetune.weights is None:
+            raise UserError("data.normalize: got 'weights'; legal: that only with finetune.weights, whose it is.")
+        stages, rates = len(self.model.stage_blocks), self.finetune.stage_rates
+        if self.finetune.frozen_stages > stages:
+            raise UserError(
+                f"finetune.frozen_stages: got {self.finetune.frozen_stages}; legal: 0 to {stages}, the net's stages."
+            )
+        if rates and len(rates) != stages:
+            raise UserError(
+                f"finetune.stage_rates: got {len(rates)} numbers; legal: {stages}, one for each stage of the net."
             )
 
     @property

@@ -10,6 +10,7 @@ A run directory `runs/<study>/<run>/` holds
 | `timings.jsonl` | wall-clock seconds and sittings, apart, since they never repeat                 |
 | `record.json`   | the `RunRecord`, written last and atomically: its presence means finished       |
 | `checkpoints/`  | where an interrupted run goes on from                                           |
+| `weights/`      | the net of the last step, as resnet_jax.weights writes and reads it             |
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _T = TypeVar("_T")
 
 SCHEMA = 1
 CONFIG_FILE, METRICS_FILE, TIMINGS_FILE, RECORD_FILE = "config.json", "metrics.jsonl", "timings.jsonl", "record.json"
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, WEIGHTS = "checkpoints", "weights"
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,18 @@ class DataFacts:
     num_classes: int
     train_examples: int
     test_examples: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """The net in a file that a run started from."""
+
+    file: str
+    """Its name, without the folders it lay in; in a folder of this project's own form, with that folder's."""
+    digest: str
+    """SHA-256 of the file, shortened to 16 hexadecimal digits."""
+    num_classes: int
+    """Of that net; its last layer was replaced."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +172,8 @@ class RunRecord:
     """The same over the parameters after the last step: equal for runs that are equal to the bit."""
     sittings: tuple[Sitting, ...] = ()
     """Where each sitting ran; one where nothing interrupted the run."""
+    start: Start | None = None
+    """What it was fine-tuned from; None: random values."""
     schema: int = SCHEMA
 
 
@@ -185,6 +200,7 @@ def read_record(path: Path) -> RunRecord:
             "final": None if final is None else _part(Final, final),
             "environment": _part(Environment, values["environment"]),
             "cost": _part(Cost, values["cost"]),
+            "start": _part(Start, values["start"]) if values.get("start") else None,
             "sittings": tuple(_part(Sitting, sitting) for sitting in values.get("sittings", ())),
         }
         record = _part(RunRecord, values | parts)

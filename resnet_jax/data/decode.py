@@ -66,12 +66,13 @@ def header(path: str, *, upright: bool = True) -> Header:
         return Header(image.height, image.width, grey)
 
 
-def decode(path: str, *, channels: int, size: int | None) -> Images:
-    """The image at `path`: [H, W, channels] uint8, [size, size, channels] where a size is given.
+def decode(path: str, *, channels: int, size: int | None, crop: int | None = None) -> Images:
+    """The image at `path`: [H, W, channels] uint8, square where a size is given.
 
     Args:
-      channels: 3 for colour; 1 for grey, of grey images only.
-      size: height and width in pixels; None: as stored.
+      channels: 3 for colour; 1 for grey: of a data set, where all its images are grey.
+      size: pixels of the shorter side, and of the square; None: as stored.
+      crop: pixels of the square, where it is smaller than the resized image's shorter side.
 
     Raises:
       Unreadable: see `header`; or it is truncated.
@@ -81,7 +82,7 @@ def decode(path: str, *, channels: int, size: int | None) -> Images:
         _turn(stored)
         image = _eight_bits(stored, "L" if channels == 1 else "RGB")
         if size is not None:
-            image = _square(image, size)
+            image = _square(image, size, crop or size)
         # Copied out while the file is open: the array is Pillow's own memory.
         return np.array(image).reshape(image.height, image.width, channels)
 
@@ -222,12 +223,12 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _square(image: Image.Image, size: int) -> Image.Image:
+def _square(image: Image.Image, size: int, crop: int) -> Image.Image:
     short = min(image.size)
     width, height = (int(size * side / short) for side in image.size)
     if width * height > (Image.MAX_IMAGE_PIXELS or np.inf):
         raise Unreadable(f"it is so narrow ({image.width}x{image.height}) that resized it would be {width}x{height}")
     if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    return image.crop((left, top, left + size, top + size)) if width != height else image
+    left, top = round((width - crop) / 2), round((height - crop) / 2)
+    return image.crop((left, top, left + crop, top + crop)) if (width, height) != (crop, crop) else image

@@ -18,7 +18,7 @@ from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models.blocks import Block, block_shape
 from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv, Linear, param_dtype
-from resnet_jax.models.stacking import block_name, rest_name, stacked_stages
+from resnet_jax.models.stacking import block_name, rest_name, stacked_stages, stage_of
 
 Array = jax.Array
 
@@ -37,6 +37,9 @@ class ResNet(nn.Module):
     scanned: bool = False
     """Loop over the blocks of a stage that are alike, all but the first, with variables laid out as stacking.py says.
     The values are the same; the program does not grow with depth. Such a net is applied, not initialised."""
+    frozen_stages: int = 0
+    """The stem and this many stages, from the first, take no part in training: in train mode too their batch norms
+    normalise by the running statistics, which stay as they are, and no gradient reaches their parameters."""
 
     @nn.compact
     def __call__(self, images: Array, *, train: bool) -> Array:
@@ -57,6 +60,9 @@ class ResNet(nn.Module):
         norm = partial(BatchNorm, c.norm.momentum, c.norm.epsilon, self.stats_scope, dtype)
         preact = c.activation_order == "full_preactivation"
 
+        def trained(part: str) -> bool:
+            return train and stage_of(part, len(c.stage_blocks)) > self.frozen_stages
+
         x = images.astype(dtype)
         if c.family == "cifar":
             x = conv(features=c.base_width, kernel=3, name="stem_conv")(x)
@@ -67,12 +73,12 @@ class ResNet(nn.Module):
             x = conv(features=c.base_width, kernel=7, stride=2, name="stem_conv")(x)
             stem_activation = True
         if stem_activation:
-            x = nn.relu(norm(name="stem_norm")(x, train=train))
+            x = nn.relu(norm(name="stem_norm")(x, train=trained("stem_norm")))
         if c.family == "imagenet":
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
 
         def unit(block: Block, x: Array) -> Array:
-            y: Array = block(x, train=train)
+            y: Array = block(x, train=trained(str(block.name)))
             return y
 
         if c.remat and train:
@@ -115,9 +121,13 @@ class ResNet(nn.Module):
                     name=rest_name(i) if j in rest else block_name(i, j),
                 )
                 x = scan(block, x, len(rest)) if j in rest else unit(block, x)
+            if i == self.frozen_stages:
+                x = jax.lax.stop_gradient(x)
 
         if preact:
-            x = nn.relu(norm(name="final_norm")(x, train=train))
+            x = nn.relu(norm(name="final_norm")(x, train=trained("final_norm")))
+        if self.frozen_stages == len(c.stage_blocks):
+            x = jax.lax.stop_gradient(x)  # final_norm is frozen with the last stage
         x = x.mean(axis=(1, 2), dtype=param_dtype(dtype))  # [N, H, W, C] -> [N, C]
         logits: Array = Linear(c.num_classes, dtype=dtype, name="head")(x)
         return logits

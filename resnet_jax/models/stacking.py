@@ -29,6 +29,19 @@ def rest_name(stage: int) -> str:
     return f"stage{stage}_rest"
 
 
+def stage_of(module: str, stages: int) -> int:
+    """The number of the stage that a part of a net of so many stages goes with, given the part's name.
+
+    The stem goes with the first, what stands between the last block and the average with the last; the last layer
+    comes after all, as `stages + 1`.
+    """
+    if module.startswith("stem"):
+        return 1
+    if module == "final_norm":
+        return stages
+    return stages + 1 if module == "head" else int(module.removeprefix("stage").split("_")[0])
+
+
 def stacked_stages(config: ModelConfig) -> dict[int, range]:
     """The stages that are stacked, each with the numbers of its stacked blocks: those with two alike at least."""
     return {i: range(2, n + 1) for i, n in enumerate(config.stage_blocks, start=1) if n > 2}

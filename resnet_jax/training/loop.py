@@ -21,16 +21,18 @@ from resnet_jax.config import ExperimentConfig
 from resnet_jax.data.batches import epoch_ends, epochs_done, training_batches
 from resnet_jax.errors import UserError
 from resnet_jax.models import summary
-from resnet_jax.record import RECORD_FILE, Cost, DataFacts, Final, MetricsLine, RunRecord, Sitting
+from resnet_jax.record import RECORD_FILE, WEIGHTS, Cost, DataFacts, Final, MetricsLine, RunRecord, Sitting
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.checkpoint import Checkpoints, identity, steps_in
 from resnet_jax.training.directory import RunDirectory
 from resnet_jax.training.environment import describe
+from resnet_jax.training.export import weights_of
 from resnet_jax.training.metrics import StepReport, Totals
 from resnet_jax.training.progress import Display, Silent
 from resnet_jax.training.recompute import recompute
 from resnet_jax.training.setup import STEPS_AHEAD, Setup, check_machine, prepare
 from resnet_jax.training.state import TrainState
+from resnet_jax.weights import files
 
 
 class Interrupted(KeyboardInterrupt):
@@ -324,7 +326,8 @@ class _Run:
             place.checkpoints,
             keep=self.config.train.keep_checkpoints,
             keep_every=self.config.train.keep_every,
-            run=identity(self.config),
+            # A file of the same name with other weights in it would make another run.
+            run=identity(self.config) | ({"finetune.digest": setup.start.digest} if setup.start else {}),
             tell=tell,
         )
         self.totals = Totals()
@@ -396,8 +399,10 @@ class _Run:
         )
 
     def end(self, final: Final | None, state: TrainState | None, diverged_at: int | None) -> None:
-        """Writes the record, once the checkpoints are written: the run has ended."""
+        """Writes the net and the record, once the checkpoints are written: the run has ended."""
         self.checkpoints.wait()
+        if state is not None:
+            files.save(weights_of(self.setup, state, self.place.path.name), self.place.path / WEIGHTS)
         record = self._record(final, state, diverged_at)
         self.place.finish(record)
         self.record = record
@@ -429,6 +434,7 @@ class _Run:
             cost=self._cost(diverged_at or self.config.train.iterations),
             final_fingerprint=state_lib.fingerprint(state.params) if state is not None else None,
             sittings=tuple(Sitting(**line["sitting"]) for line in self._sittings()),
+            start=setup.start,
         )
 
     def _sittings(self) -> list[dict[str, Any]]:

@@ -3,20 +3,24 @@
     g <- g + weight_decay * w;   v <- momentum * v + g;   w <- w - rate * v
 
 The rate multiplies the velocity (PyTorch's convention, and optax's) rather than entering it (Caffe's); the two
-differ only in the iterations right after the rate changes.
+differ only in the iterations right after the rate changes. In fine-tuning a stage may have a factor of the rate, or be
+frozen: then its parameters stay as they are, to the bit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from resnet_jax.config import OptimConfig
+from resnet_jax.config import FinetuneConfig, OptimConfig
+from resnet_jax.models.stacking import stage_of
 
 Array = jax.Array
+FROM_SCRATCH = FinetuneConfig()
 
 
 class RateState(NamedTuple):
@@ -32,13 +36,37 @@ class RateState(NamedTuple):
     """bool: the warm-up is over, for good."""
 
 
-def sgd(config: OptimConfig) -> optax.GradientTransformationExtraArgs:
-    """The optimizer of `config`. Its `update` takes `error`, the training error of the step's batch (a fraction)."""
+def sgd(
+    config: OptimConfig, finetune: FinetuneConfig = FROM_SCRATCH, stages: int = 0
+) -> optax.GradientTransformationExtraArgs:
+    """The optimizer of `config`. Its `update` takes `error`, the training error of the step's batch (a fraction).
+
+    Args:
+      finetune: which stages are frozen, and the others' factors of the rate.
+      stages: of the net; needed where `finetune` names any.
+    """
+    frozen, rates = finetune.frozen_stages, (*finetune.stage_rates, 1.0)
+
+    def is_frozen(tree: Any) -> Any:
+        return _by_stage(lambda stage, _: stage <= frozen, tree, stages)
+
+    def scale(updates: Any, params: Any) -> Any:
+        del params
+        return _by_stage(lambda stage, update: rates[stage - 1] * update, updates, stages)
+
     return optax.chain(
         optax.add_decayed_weights(config.weight_decay),
+        # After the decay: a frozen parameter has neither gradient nor decay, so its velocity stays 0.
+        *([optax.masked(optax.set_to_zero(), is_frozen)] if frozen else []),
         optax.trace(decay=config.momentum),
+        *([optax.stateless(scale)] if finetune.stage_rates else []),
         scheduled_rate(config),
     )
+
+
+def _by_stage(function: Callable[[int, Any], Any], tree: Any, stages: int) -> Any:
+    """The tree of a net's parameters, or of what belongs to them, with function(stage, leaf) in each leaf's place."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: function(stage_of(path[0].key, stages), leaf), tree)
 
 
 def scheduled_rate(config: OptimConfig) -> optax.GradientTransformationExtraArgs:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resnet_jax.data import Dataset, normalization
+from resnet_jax.data import Dataset
 from resnet_jax.data.augment import normalize
 from resnet_jax.data.batches import Index, epoch_order
 from resnet_jax.models.layers import BatchStatsScope
@@ -53,10 +53,10 @@ def averages(setup: Setup, params: Tree, batch_stats: Tree, seed: int) -> Tree:
       seed: of the run, whose first epoch's order is that of the images.
     """
     config, dataset = setup.config, setup.dataset
-    stats = normalization(dataset.train.images, config.data)
+    stats = setup.normalization
     # Without memory, the new running statistics are the batch's.
     forgetful = dataclasses.replace(config.model, norm=dataclasses.replace(config.model.norm, momentum=0.0))
-    model = build(forgetful).clone(scanned=setup.model.scanned)
+    model = build(forgetful).clone(scanned=setup.model.scanned, frozen_stages=setup.model.frozen_stages)
     dtype = jnp.float64 if config.model.dtype == "float64" else jnp.float32
 
     def of_groups(variables: Tree, images: jax.Array, groups: int) -> Tree:

@@ -14,16 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from resnet_jax.config import ExperimentConfig, ModelConfig
-from resnet_jax.data import Dataset, load, normalization
+from resnet_jax.data import Dataset, Normalization, load
 from resnet_jax.data.batches import Batch, eval_batches, padded
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import ResNet, build
 from resnet_jax.models.stacking import stack, unstack
+from resnet_jax.record import Start
 from resnet_jax.training import optim
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.feed import Feed, feed
 from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals
 from resnet_jax.training.parallel import Devices, devices
+from resnet_jax.training.start import pretrained, run_normalization
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import eval_step, train_step
 
@@ -50,6 +52,9 @@ class Setup:
     seeds: tuple[int, ...]
     """One for each run."""
     dataset: Dataset
+    normalization: Normalization
+    start: Start | None
+    """The net in a file that the runs are fine-tuned from."""
     devices: Devices
     initials: tuple[TrainState, ...]
     """Of each run before the first step, on the host."""
@@ -57,7 +62,7 @@ class Setup:
     place: str
     """For people: where the images are."""
     model: ResNet
-    """As it is evaluated; of scanned blocks, perhaps."""
+    """As it is evaluated; of scanned blocks, perhaps. It knows which stages are frozen."""
     _feed: Feed
     _key: Array
     _train: jax.stages.Compiled
@@ -131,6 +136,10 @@ class Setup:
             "batch norm": f"{norm}, over {c.norm_batch} images",
             "computes in": f"{dtype}, parameters and statistics in {'float64' if dtype == 'float64' else 'float32'}",
         }
+        if self.start is not None:
+            frozen = c.finetune.frozen_stages
+            kept = f", the stem and {frozen} stages frozen" if frozen else ""
+            rows["starts from"] = f"{self.start.file} ({self.start.digest}){kept}"
         if len(self.seeds) > 1:
             rows["seeds"] = f"{', '.join(map(str, self.seeds))}, together: each step is a step of all"
         return "\n".join(f"  {name:11}  {value}"[:COLUMNS] for name, value in rows.items())
@@ -243,17 +252,20 @@ def prepare(
     if dataset is None:
         dataset = load(config.data, tell)
     config = dataclasses.replace(config, model=resolve(config.model, dataset))
-    stats = normalization(dataset.train.images, config.data)
+    net = pretrained(config, dataset)
+    stats = run_normalization(config, dataset, net)
     source = feed(config.data, dataset, where)
 
     init_keys, augment_keys = zip(*map(run_keys, seeds), strict=True)
     unrolled = build(config.model)
-    optimizer = optim.sgd(config.optim)
+    optimizer = optim.sgd(config.optim, config.finetune, len(config.model.stage_blocks))
     initials = tuple(
         jax.device_get(state_lib.create(unrolled, optimizer, key, dataset.image_shape)) for key in init_keys
     )
+    if net is not None:
+        initials = tuple(map(net.put_into, initials))
 
-    model = unrolled.clone(scanned=scans(config.model))
+    model = unrolled.clone(scanned=scans(config.model), frozen_stages=config.finetune.frozen_stages)
     at_once = config.train.batch_size // config.train.accumulation
     scoped = model.clone(stats_scope=where.batch_stats_scope(config.model.norm, at_once))
 
@@ -291,6 +303,8 @@ def prepare(
         config=config,
         seeds=seeds,
         dataset=dataset,
+        normalization=stats,
+        start=None if net is None else net.facts,
         devices=where,
         initials=initials,
         compile_s=time.monotonic() - start,

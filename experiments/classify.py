@@ -1,0 +1,145 @@
+"""The five most probable classes of pictures, by a net of one's own or a published one.
+
+    python -m experiments.classify --weights resnet50 cat.jpg holiday/
+    python -m experiments.classify --weights runs/digits-resnet/resnet-20-seed0 --json digit.png
+    python -m experiments.classify --weights resnet50 holiday/ --features stage3_block2 --out features.npz
+
+A net is a folder written by experiments.convert, a finished run's directory, or a PyTorch state dict. How pictures are
+resized and normalised, and what classes are called, is kept with it. A picture that cannot be read gets a sentence, the
+others are done all the same, and the exit status is 2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from experiments import cli
+from resnet_jax.data.layout import EXTENSIONS, shown
+from resnet_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from resnet_jax.weights.inference import Seen
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Classify:
+    """Pictures, and the net that looks at them."""
+
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Image files, and folders of them at any depth."""
+    weights: Path
+    """The net."""
+    json: bool = False
+    """Print JSON, an object for each picture, in the place of a table."""
+    features: str | None = None
+    """Keep what this block puts out too, such as stage3_block2."""
+    out: Path = Path("features.npz")
+    """Where features go: an array [N, H, W, C] by the block's name, and `paths` [N]."""
+    compiled: Path = Path("runs")
+    """Folder whose compiled programs to use."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses, looks, prints; returns the exit status: 2 where a picture could not be read."""
+    chosen = tyro.cli(Classify, args=argv, prog="python -m experiments.classify", description=__doc__)
+    paths = list_images(chosen.images)
+    if chosen.features and chosen.out.suffix != ".npz":
+        raise UserError(f"out: got {str(chosen.out)!r}; legal: a file that ends in .npz.")
+    # Imported here: JAX takes a second, which --help and a typo should not.
+    from resnet_jax.weights import files
+    from resnet_jax.weights.inference import Classifier, Seen
+
+    weights = files.load(chosen.weights)
+    classifier = Classifier(weights, chosen.features)
+    cli.use_compilation_cache(chosen.compiled)
+    seen: list[Seen] = []
+    answers: list[dict[str, Any]] = []
+    for result in classifier.see(paths):
+        path = shown(result.path)
+        if isinstance(result, Seen):
+            seen.append(result)
+            answers.append({"image": path, "top": top(result, weights.class_names)})
+        else:
+            answers.append({"image": path, "error": result.reason})
+            print(f"error: {path}: {result.reason}.", file=sys.stderr)
+    if chosen.json:
+        print(json.dumps(answers, indent=1, ensure_ascii=False))
+    elif seen:
+        show([answer for answer in answers if "top" in answer], weights.origin.file)
+    if chosen.features and seen:
+        write_features(seen, chosen.features, chosen.out)
+    return cli.OK if len(seen) == len(paths) else cli.BAD_INPUT
+
+
+def list_images(places: tuple[Path, ...]) -> list[str]:
+    """The files that are named, and all files of folders that are images by their names, in order.
+
+    Raises:
+      UserError: none is named, or a folder has none.
+    """
+    if not places:
+        raise UserError("images: none given; usage: python -m experiments.classify --weights NET IMAGE [MORE ...]")
+    paths = []
+    for place in places:
+        if not place.is_dir():
+            paths.append(str(place))
+            continue
+        found = sorted(str(p) for p in place.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+        if not found:
+            raise UserError(f"{shown(str(place))}: a folder without images ({', '.join(sorted(EXTENSIONS))}).")
+        paths += found
+    return paths
+
+
+def top(seen: Seen, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The most probable classes, the first of equal ones by number."""
+    order = (-seen.probabilities).argsort(kind="stable")[:TOP]
+    return [{"class": names[i], "probability": float(seen.probabilities[i])} for i in order]
+
+
+def show(answers: list[dict[str, Any]], net: str) -> None:
+    """A table, a line for each class."""
+    table = Table(title=Text(net), title_justify="left")
+    for heading in ("image", "class", "%"):
+        table.add_column(heading, justify="right" if heading == "%" else "left")
+    for answer in answers:
+        for rank, found in enumerate(answer["top"]):
+            table.add_row(
+                Text(answer["image"] if rank == 0 else ""),
+                Text(found["class"], style="bold" if rank == 0 else ""),
+                f"{100 * found['probability']:.1f}",
+                end_section=rank == len(answer["top"]) - 1,
+            )
+    Console().print(table)
+
+
+def write_features(seen: list[Seen], block: str, out: Path) -> None:
+    """An .npz with the block's output for each picture that was seen, whole or not at all."""
+    import numpy as np
+
+    stacked = np.stack([result.features for result in seen if result.features is not None])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.npz")
+    try:
+        np.savez(temporary, **{block: stacked, "paths": np.array([shown(result.path) for result in seen])})
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    shape = ", ".join(map(str, stacked.shape))
+    print(f"{out}: {block} [{shape}] float32, paths [{len(seen)}]", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    cli.run_main(main)

@@ -1,0 +1,137 @@
+"""From an image file to what a net was trained on: size, channels and normalisation, kept beside its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from resnet_jax.data import Normalization, decode
+from resnet_jax.data.dataset import Images
+from resnet_jax.errors import UserError
+from resnet_jax.weights.names import Array, Arrays, Shape
+
+MEAN, STD = "mean", "std"
+# In a file of weights, where the mean is an image.
+ARRAYS = {name: f"preprocessing/{name}" for name in (MEAN, STD)}
+# Of ImageNet's training set in [0, 1], by which PyTorch's published nets, and many others', are normalised.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pictures become a net's input: resized, cropped to the middle, and (pixels / 255 - mean) / std.
+
+    Raises:
+      UserError: sizes, channels or statistics that no picture can have.
+    """
+
+    resize: int | None
+    """Pixels of the shorter side before the crop; None: pictures must have the net's size."""
+    height: int
+    width: int
+    channels: int
+    normalization: Normalization
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "channels") + ("resize",) * (self.resize is not None):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise UserError(f"preprocessing.{name}: got {value!r}; legal: a whole number above 0.")
+        if self.resize is not None and (self.height != self.width or self.resize < self.height):
+            raise UserError(
+                f"preprocessing.resize: got {self.resize}; legal: None, or at least the side of a square, here of "
+                f"{self.height}x{self.width}."
+            )
+        for name in (MEAN, STD):
+            _require_statistics(name, getattr(self.normalization, name), (1, *self.shape))
+        if (self.normalization.std == 0.0).any():
+            raise UserError("preprocessing.std: got a 0; legal: numbers other than 0.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of an image: height, width, channels."""
+        return self.height, self.width, self.channels
+
+    def read(self, path: str) -> Images:
+        """The image at `path`, resized and cropped, not yet normalised: [height, width, channels] uint8.
+
+        Raises:
+          decode.Unreadable: it cannot be had; the reason is a clause.
+        """
+        if self.channels not in (1, 3):
+            raise decode.Unreadable(f"this net takes images of {self.channels} channels, as which no picture is read")
+        image = decode.decode(path, channels=self.channels, size=self.resize, crop=self.height)
+        if image.shape != self.shape:
+            raise decode.Unreadable(
+                f"it is {image.shape[1]}x{image.shape[0]} pixels, and this net takes {self.width}x{self.height} alone"
+            )
+        return image
+
+    def to_json(self) -> dict[str, Any]:
+        """As config.json has it; a mean that is an image lies with the weights instead, see `arrays`."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in ("resize", "height", "width", "channels")}
+        if not self.arrays():
+            for name in (MEAN, STD):
+                values[name] = _per_channel(getattr(self.normalization, name), self.channels).tolist()
+        return values
+
+    def arrays(self) -> Arrays:
+        """Mean and standard deviation where they are more than a number for each channel."""
+        n = self.normalization
+        if n.mean.shape[1:3] == n.std.shape[1:3] == (1, 1):
+            return {}
+        return {ARRAYS[MEAN]: n.mean, ARRAYS[STD]: n.std}
+
+
+def from_json(values: Mapping[str, Any], arrays: Mapping[str, Array]) -> Preprocessing:
+    """The inverse of `to_json` and `arrays`.
+
+    Raises:
+      UserError: a field is missing, or has a value that is not legal.
+    """
+    values = dict(values)
+    found = []
+    for name in (MEAN, STD):
+        value = values.pop(name, None)
+        if value is None and ARRAYS[name] not in arrays:
+            raise UserError(f"preprocessing.{name}: missing; legal: a number for each channel.")
+        found.append(arrays[ARRAYS[name]] if value is None else _numbers(name, value))
+    legal = {"resize", "height", "width", "channels"}
+    if values.keys() != legal:
+        wrong = sorted(values.keys() ^ legal)[0]
+        raise UserError(f"preprocessing.{wrong}: {'missing' if wrong in legal else 'no such field'}.")
+    return Preprocessing(**values, normalization=Normalization(*found))
+
+
+def per_channel(
+    resize: int, crop: int, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
+) -> Preprocessing:
+    """The shorter side to `resize` pixels, the square of `crop` in the middle, each channel standardised."""
+    return Preprocessing(resize, crop, crop, len(mean), Normalization(_numbers(MEAN, mean), _numbers(STD, std)))
+
+
+def _numbers(name: str, value: Any) -> Array:
+    try:
+        numbers = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        numbers = np.full((), np.nan)
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+        raise UserError(f"preprocessing.{name}: got {value!r}; legal: a finite number for each channel.")
+    return numbers.reshape(1, 1, 1, -1)
+
+
+def _per_channel(statistics: Array, channels: int) -> Array:
+    return np.broadcast_to(statistics, (1, 1, 1, channels)).reshape(-1)
+
+
+def _require_statistics(name: str, statistics: Array, shape: Shape) -> None:
+    fits = len(statistics.shape) == len(shape) and all(
+        a in (1, b) for a, b in zip(statistics.shape, shape, strict=True)
+    )
+    if not fits:
+        raise UserError(
+            f"preprocessing.{name}: got the shape {statistics.shape}; legal: one that fits images of {shape[1:]}."
+        )
