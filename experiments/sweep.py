@@ -108,7 +108,7 @@ def _check(chosen: Sweep, study: Study) -> None:
         )
     # What the command line changes and every variant changes back would be lost without a word.
     before, asked = flatten(to_dict(study.base)), flatten(to_dict(chosen.config))
-    varied = {"seed", *(name for changes in study.variants for name in changes)}
+    varied = {"seed", *set.intersection(*map(set, study.variants))}
     for name in sorted(varied):
         if before[name] != asked[name]:
             how = "--seeds" if name == "seed" else "experiments.train, for one run"

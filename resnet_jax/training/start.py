@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.config import ExperimentConfig
+from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.data import Dataset, Normalization, normalization
 from resnet_jax.errors import UserError
 from resnet_jax.record import Start
 from resnet_jax.training.state import TrainState
 from resnet_jax.weights import files
-from resnet_jax.weights.net import Weights
 from resnet_jax.weights.preprocessing import Preprocessing
 from resnet_jax.weights.recognise import describe, unlike
 
@@ -45,16 +44,16 @@ def pretrained(config: ExperimentConfig, dataset: Dataset) -> Pretrained | None:
     if config.finetune.weights is None:
         return None
     weights = files.load(Path(config.finetune.weights), bottleneck_stride=config.model.bottleneck_stride)
-    _require_alike(config, weights)
-    channels = dataset.image_shape[2]
-    if channels != weights.preprocessing.channels:
-        raise UserError(
-            f"finetune.weights: {weights.origin.file} takes images of {weights.preprocessing.channels} channels, those "
-            f"of {dataset.name} have {channels}."
-        )
     assert weights.model.num_classes is not None
     assert weights.read_from is not None
     facts = Start(weights.read_from.file, weights.read_from.digest, weights.model.num_classes)
+    _require_alike(config.model, weights.model, facts.file)
+    channels = dataset.image_shape[2]
+    if channels != weights.preprocessing.channels:
+        raise UserError(
+            f"finetune.weights: {facts.file} takes images of {weights.preprocessing.channels} channels, those of "
+            f"{dataset.name} have {channels}."
+        )
     return Pretrained(facts, weights.variables(), weights.preprocessing)
 
 
@@ -77,11 +76,10 @@ def run_normalization(config: ExperimentConfig, dataset: Dataset, net: Pretraine
     return found
 
 
-def _require_alike(config: ExperimentConfig, weights: Weights) -> None:
-    other = unlike(config.model, weights.model)
+def _require_alike(here: ModelConfig, there: ModelConfig, file: str) -> None:
+    other = {name: value for name, (_, value) in unlike(here, there).items() if value is not None}
     if other:
-        options = " ".join(f"--model.{name.replace('_', '-')}={there}" for name, (_, there) in other.items())
+        options = " ".join(f"--model.{name.replace('_', '-')}={value}" for name, value in other.items())
         raise UserError(
-            f"finetune.weights: {weights.origin.file} holds {describe(weights.model)}, which is another net than the "
-            f"run's; it takes {options}."
+            f"finetune.weights: {file} holds {describe(there)}, which is another net than the run's; it takes {options}."
         )

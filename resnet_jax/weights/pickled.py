@@ -96,8 +96,8 @@ def read(content: bytes, file: str) -> dict[str, Array]:
         raise
     except _Refused as name:
         raise UserError(
-            f"{file}: a pickle that calls {name}, which no state dict needs and which could run any program; nothing "
-            f"of it was run. Where you trust the file, load it in PyTorch and {ADVICE}."
+            f"{file}: a pickle that asks for {name}, which no state dict needs and which could run any program; "
+            f"nothing of it was run. Where you trust the file, load it in PyTorch and {ADVICE}."
         ) from None
     except Exception as error:  # pickle and zipfile raise whatever a damaged file leads them to
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
@@ -136,7 +136,7 @@ class _Unpickler(pickle.Unpickler):
         return self._known[module, name]
 
     def persistent_load(self, identity: Any) -> _Storage:
-        """What it gets for a storage: ("storage", dtype, key, device, length, None or (key, offset, length) of a view)."""
+        """What it gets for ("storage", dtype, key, device, length, None or (key, offset, length) of a view)."""
         if identity[0] != "storage":
             raise _Refused(f"{identity[0]} {identity[1]}")
         _, dtype, key, _, numel, *view = identity
@@ -180,8 +180,8 @@ def _stream(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
     for key in keys:
         places[key] = start
         start += 8 + int.from_bytes(content[start : start + 8], "little") * np.dtype(dtypes[key]).itemsize
-    if start > len(content):
-        raise _Damaged(f"it ends after {len(content):,} of {start:,} bytes")
+        if start > len(content):
+            raise _Damaged(f"it ends within its numbers, after {len(content):,} bytes")
     return found, storage
 
 

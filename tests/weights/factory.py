@@ -1,0 +1,37 @@
+"""Nets with random arrays, as files hold them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from resnet_jax.config import ModelConfig
+from resnet_jax.weights.names import Arrays
+from resnet_jax.weights.net import Origin, Weights, usual_classes, usual_preprocessing
+from resnet_jax.weights.recognise import counts, shapes
+
+CIFAR = ModelConfig(depth=8, width=4, shortcut="A", shortcut_padding="both", num_classes=10)
+
+
+def random_arrays(model: ModelConfig, channels: int = 3, *, counted: bool = False, seed: int = 0) -> Arrays:
+    """Every array of a net, variances above 0, with the counts of batches where wanted."""
+    rng = np.random.default_rng(seed)
+    names = shapes(model, channels)
+    arrays = {}
+    for name, shape in names.items():
+        positive = name.endswith(("var", "scale"))
+        draw = rng.random(shape, np.float32) + 0.5 if positive else rng.standard_normal(shape, np.float32) / 4
+        arrays[name] = draw.astype(np.float32)
+    for i, name in enumerate(counts(names) if counted else ()):
+        arrays[name] = np.array(100 + i, np.int64)
+    return arrays
+
+
+def random_weights(model: ModelConfig = CIFAR, channels: int = 3, *, counted: bool = False, seed: int = 0) -> Weights:
+    """A net with the preprocessing and classes that are usual for it."""
+    return Weights(
+        model,
+        random_arrays(model, channels, counted=counted, seed=seed),
+        usual_preprocessing(model, channels),
+        usual_classes(model),
+        Origin("random", "0" * 16),
+    )

@@ -1,0 +1,211 @@
+"""Nets into files and back, to the bit; and files that are not what they should be."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from resnet_jax.config import ModelConfig
+from resnet_jax.data import Normalization
+from resnet_jax.errors import UserError
+from resnet_jax.weights import files
+from resnet_jax.weights.names import AKAMASTER, TORCHVISION, to_pytorch
+from resnet_jax.weights.net import Weights
+from resnet_jax.weights.preprocessing import Preprocessing
+from tests.weights.factory import CIFAR, random_arrays, random_weights
+from tests.weights.torch_files import saved
+
+IMAGENET = ModelConfig(family="imagenet", depth=50, shortcut="B", bottleneck_stride="3x3", num_classes=1000)
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    """Equal to the bit, dtypes and shapes included."""
+    return one.keys() == other.keys() and all(
+        (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+        for a, b in ((array, other[name]) for name, array in one.items())
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ModelConfig(depth=20, block="basic", shortcut="A", shortcut_padding="both", num_classes=10),
+        ModelConfig(depth=56, block="basic", shortcut="B", num_classes=17),
+        dataclasses.replace(IMAGENET, block="bottleneck"),
+        pytest.param(dataclasses.replace(IMAGENET, block="bottleneck", depth=152), marks=pytest.mark.slow),
+    ],
+    ids=lambda model: f"resnet-{model.depth}",
+)
+def test_round_trips_are_exact_to_the_bit(model: ModelConfig, tmp_path: Path) -> None:
+    """PyTorch's file -> net -> our folder -> net -> PyTorch's file, at the nets' own widths, with counts of batches."""
+    naming = TORCHVISION if model.family == "imagenet" else AKAMASTER
+    state = to_pytorch(random_arrays(model, counted=True), naming)
+    (tmp_path / "net.pth").write_bytes(saved(state, under="state_dict"))
+    first = files.load(tmp_path / "net.pth")
+    assert first.model == model
+    files.save(first, tmp_path / "net")
+    second = files.load(tmp_path / "net")
+    assert same(second.arrays, first.arrays)
+    assert (second.model, second.class_names, second.origin) == (first.model, first.class_names, first.origin)
+    files.export(second, tmp_path / "net.safetensors")
+    assert same(safetensors.numpy.load_file(tmp_path / "net.safetensors"), state)
+    assert same(files.load(tmp_path / "net.safetensors").arrays, first.arrays)
+
+
+def test_a_pytorch_net_has_what_its_project_has(tmp_path: Path) -> None:
+    (tmp_path / "net.th").write_bytes(saved(to_pytorch(random_arrays(CIFAR), AKAMASTER), legacy=True))
+    net = files.load(tmp_path / "net.th")
+    assert net.class_names[:3] == ("airplane", "automobile", "bird")
+    assert (net.preprocessing.resize, net.preprocessing.shape) == (32, (32, 32, 3))
+    np.testing.assert_allclose(net.preprocessing.normalization.mean.ravel(), [0.485, 0.456, 0.406])
+    assert net.read_from == net.origin
+    assert net.origin.file == "net.th"
+    assert hashlib.sha256((tmp_path / "net.th").read_bytes()).hexdigest().startswith(net.origin.digest)
+    names = random_weights(dataclasses.replace(IMAGENET, depth=18, width=2, bottleneck_stride="1x1")).class_names
+    assert (names[0], names[281], names[999]) == ("tench", "tabby", "toilet tissue")
+
+
+def test_a_mean_image_and_other_sizes_come_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    normalization = Normalization(rng.random((1, 6, 5, 1)), np.ones((1, 1, 1, 1)))
+    net = dataclasses.replace(
+        random_weights(channels=1),
+        preprocessing=Preprocessing(None, 6, 5, 1, normalization),
+        class_names=tuple("abcdefghij"),
+    )
+    files.save(net, tmp_path / "net")
+    back = files.load(tmp_path / "net").preprocessing
+    assert (back.resize, back.shape) == (None, (6, 5, 1))
+    assert back.normalization.mean.tobytes() == normalization.mean.tobytes()
+    assert files.load(tmp_path / "net" / "model.safetensors").class_names == tuple("abcdefghij")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"shortcut_padding": "end"},
+            "model.shortcut_padding: got 'end'; legal for a state dict in akamaster's names: 'both'",
+        ),
+        ({"shortcut": "none"}, "model.shortcut: got 'none'"),
+        ({"shortcut": "C"}, "model.shortcut: got 'C'"),
+    ],
+)
+def test_a_net_that_pytorch_s_would_not_compute_is_not_exported(
+    change: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    net = random_weights(dataclasses.replace(CIFAR, **change))
+    with pytest.raises(UserError, match=sentence):
+        files.export(net, tmp_path / "net.safetensors")
+    assert list(tmp_path.iterdir()) == []
+    files.save(net, tmp_path / "net")  # which says what it is
+    assert files.load(tmp_path / "net").model == net.model
+
+
+def test_a_preactivation_net_has_no_names_in_pytorch(tmp_path: Path) -> None:
+    net = random_weights(dataclasses.replace(CIFAR, activation_order="full_preactivation"))
+    with pytest.raises(UserError, match=r"model\.activation_order: got 'full_preactivation'"):
+        files.export(net, tmp_path / "net.safetensors")
+
+
+def edited(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    values = json.loads((folder / "config.json").read_text())
+    change(values)
+    (folder / "config.json").write_text(json.dumps(values))
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Weights:
+    weights = random_weights()
+    files.save(weights, tmp_path / "net")
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda v: v["class_names"].pop(), r"config\.json: class_names: got 9 names; legal: 10, one for each class"),
+        (lambda v: v.update(class_names=["\x1b"] * 10), "class_names: got '.x1b'; legal: names that can be printed"),
+        (lambda v: v["model"].update(depth=14), r"not the arrays of resnet-14 .*: 30 missing: stage\d_block2/"),
+        (lambda v: v["model"].update(depth=15), r"config\.json: model\.depth: got 15; legal: 6n\+2"),
+        (lambda v: v["model"].update(dpeth=8), r"model\.dpeth: no such field; did you mean 'depth'"),
+        (lambda v: v["model"].update(num_classes=11), r"class_names|2 misshapen: head/bias \(10,\), needed \(11,\)"),
+        (lambda v: v["preprocessing"].pop("mean"), r"preprocessing\.mean: missing"),
+        (lambda v: v["preprocessing"].update(std=[0, 1, 1]), r"preprocessing\.std: got a 0"),
+        (lambda v: v["preprocessing"].update(mean=[0.5, 0.5]), r"preprocessing\.mean: got the shape \(1, 1, 1, 2\)"),
+        (lambda v: v["preprocessing"].update(mean="red"), r"preprocessing\.mean: got 'red'"),
+        (lambda v: v["preprocessing"].update(resize=31), r"preprocessing\.resize: got 31; legal: None, or at least"),
+        (
+            lambda v: v["preprocessing"].update(height=-1),
+            r"preprocessing\.height: got -1; legal: a whole number above 0",
+        ),
+        (lambda v: v.update(format="other"), r"config\.json: format 'other'; this version reads 'resnet_jax net 1'"),
+        (lambda v: v.pop("origin"), r"config\.json: not as it is written here \(KeyError\('origin'\)\)"),
+    ],
+)
+def test_a_config_that_does_not_fit(net: Weights, change: Any, sentence: str, tmp_path: Path) -> None:
+    edited(tmp_path / "net", change)
+    with pytest.raises(UserError, match=sentence):
+        files.load(tmp_path / "net")
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-1], lambda b: b[:-9] + bytes([b[-9] ^ 1]) + b[-8:]], ids=["cut", "bit"]
+)
+def test_damage_in_our_own_form_is_found(net: Weights, damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    file = tmp_path / "net" / "model.safetensors"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(UserError, match=r"model\.safetensors: not the file that config\.json was written with"):
+        files.load(tmp_path / "net")
+
+
+def test_files_that_hold_no_net(net: Weights, tmp_path: Path) -> None:
+    files.export(net, tmp_path / "net.safetensors")
+    content = (tmp_path / "net.safetensors").read_bytes()
+    cases = {
+        "cut.safetensors": (content[:-10], "damaged or truncated"),
+        "text.pth": (b"These are no weights, but a text.", "neither safetensors nor a file that torch.save wrote"),
+        "empty.pth": (b"", r"empty \(0 bytes\)"),
+        "half.safetensors": (
+            safetensors.numpy.save({"conv1.weight": np.zeros(3, np.float32)}),
+            "no net of torchvision's .* it holds conv1.weight",
+        ),
+    }
+    for name, (bad, sentence) in cases.items():
+        (tmp_path / name).write_bytes(bad)
+        with pytest.raises(UserError, match=f"{name}: {sentence}"):
+            files.load(tmp_path / name)
+    with pytest.raises(UserError, match="nowhere: there is no such file or folder"):
+        files.load(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"holds neither model\.safetensors nor a finished run"):
+        files.load(tmp_path)
+    (tmp_path / "record.json").write_text("{}")
+    with pytest.raises(
+        UserError, match=r"a run of an earlier version, without weights/; python -m experiments\.convert"
+    ):
+        files.load(tmp_path)
+
+
+def test_nothing_else_is_overwritten(net: Weights, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter").write_text("dear")
+    for place in (tmp_path / "mine", tmp_path / "mine" / "letter"):
+        with pytest.raises(UserError, match="in the way, and no net of ours"):
+            files.save(net, place)
+    other = random_weights(seed=1)
+    files.save(other, tmp_path / "net")
+    assert same(files.load(tmp_path / "net").arrays, other.arrays)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "net"]
+
+
+def test_an_ending_that_is_none(net: Weights, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"legal endings: \.safetensors, \.pt, \.pth, \.th"):
+        files.export(net, tmp_path / "net.onnx")
