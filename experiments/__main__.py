@@ -19,6 +19,7 @@ COMMANDS = {
     "recompute": "a finished net with BN averages over the training set: python -m experiments.recompute RUN",
     "convert": "a net from or to PyTorch's state dicts: python -m experiments.convert resnet50.pth resnet50",
     "classify": "the top five classes of pictures: python -m experiments.classify --weights resnet50 cat.jpg",
+    "evaluate": "a net's errors on a folder of classes: python -m experiments.evaluate --weights resnet50 val",
     "equivalence": "how far parallel modes drift apart: python -m experiments.equivalence",
     "benchmark": "how fast it is, beside Flax and PyTorch, and how far from the limit: python -m experiments.benchmark",
     "report": "tables, figures and a page from run directories: python -m experiments.report runs/digits-depth",

@@ -66,6 +66,18 @@ from resnet_jax.record import differences
         ({"parallel.mode": "pmpa"}, "legal: 'jit', 'shard_map', 'pmap'."),
         ({"parallel.devices": 0}, "parallel.devices: got 0"),
         ({"seed": -1}, "seed: got -1"),
+        ({"finetune.frozen_stages": 1}, "finetune.frozen_stages: got 1; legal: 0 without finetune.weights."),
+        ({"finetune.stage_rates": (1, 1, 1)}, "finetune.stage_rates: got (1.0, 1.0, 1.0); legal: none without"),
+        ({"data.normalize": "weights"}, "data.normalize: got 'weights'; legal: that only with finetune.weights"),
+        (
+            {"finetune.weights": "net", "finetune.frozen_stages": 4},
+            "finetune.frozen_stages: got 4; legal: 0 to 3, the net's stages.",
+        ),
+        (
+            {"finetune.weights": "net", "finetune.stage_rates": (1, 1)},
+            "finetune.stage_rates: got 2 numbers; legal: 3, one for each stage of the net.",
+        ),
+        ({"finetune.weights": "net", "finetune.stage_rates": (0, 1, 1)}, "legal: numbers above 0."),
         ({"model.depht": 56}, "model.depht: no such field; did you mean 'model.depth'?"),
         ({"model.norm.momentun": 0.5}, "did you mean 'model.norm.momentum'?"),
         ({"depth.model": 56}, "depth.model: no such field"),

@@ -64,6 +64,7 @@ def test_peers_share_nothing_with_the_package(name: str) -> None:
         "experiments.sweep",
         "experiments.convert",
         "experiments.classify",
+        "experiments.evaluate",
         "experiments.benchmark.__main__",
     ],
 )

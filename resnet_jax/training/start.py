@@ -43,7 +43,7 @@ def pretrained(config: ExperimentConfig, dataset: Dataset) -> Pretrained | None:
     """
     if config.finetune.weights is None:
         return None
-    weights = files.load(Path(config.finetune.weights), bottleneck_stride=config.model.bottleneck_stride)
+    weights = files.load(Path(config.finetune.weights))
     assert weights.model.num_classes is not None
     assert weights.read_from is not None
     facts = Start(weights.read_from.file, weights.read_from.digest, weights.model.num_classes)
@@ -81,5 +81,5 @@ def _require_alike(here: ModelConfig, there: ModelConfig, file: str) -> None:
     if other:
         options = " ".join(f"--model.{name.replace('_', '-')}={value}" for name, value in other.items())
         raise UserError(
-            f"finetune.weights: {file} holds {describe(there)}, which is another net than the run's; it takes {options}."
+            f"finetune.weights: {file} holds {describe(there)}, another net than the run's; it takes {options}."
         )

@@ -173,6 +173,13 @@ def test_a_change_that_the_study_would_undo_is_refused(study: Study, tmp_path: P
         sweep.main(["tiny", "--runs", str(tmp_path), "--seed=3"])
 
 
+def test_a_change_that_some_variants_keep_is_not() -> None:
+    study, _ = studies()["finetune-small"]
+    assert [c.finetune.weights for c in study.runs((0,)).values()].count(None) == 2
+    chosen = sweep.Sweep(override(study.base, {"finetune.weights": "net", "data.path": "five"}))
+    sweep._check(chosen, study)
+
+
 def test_ctrl_c_while_a_run_ends_stops_the_sweep(
     study: Study, ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
