@@ -39,7 +39,8 @@ from resnet_jax.weights.recognise import (
 )
 
 MODEL_FILE, NET_FILE = "model.safetensors", "config.json"
-FORMAT = "resnet_jax net 1"
+FAMILY = "resnet_jax net"
+FORMAT = f"{FAMILY} 1"
 SAFETENSORS = ".safetensors"
 PICKLED = (".pt", ".pth", ".th")
 
@@ -58,7 +59,8 @@ def load(place: Path, *, bottleneck_stride: BottleneckStride | None = None) -> W
     if place.is_dir():
         return _portable(_folder(place))
     beside = place.with_name(NET_FILE)
-    if place.name == MODEL_FILE and beside.exists():
+    # Other projects too call the two files so.
+    if place.name == MODEL_FILE and beside.exists() and _format(beside).startswith(FAMILY):
         return _portable(place.parent)
     content = _read(place)
     state = unprefixed(_arrays(content, str(place)))
@@ -90,8 +92,8 @@ def save(weights: Weights, folder: Path) -> None:
       UserError: the folder is there and holds something else.
       OSError: it cannot be written.
     """
-    if folder.exists() and not (folder / MODEL_FILE).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: in the way, and no net of ours; choose another place.")
+    if folder.exists() and not (folder.is_dir() and {p.name for p in folder.iterdir()} <= {MODEL_FILE, NET_FILE}):
+        raise UserError(f"{folder}: in the way, and not (only) a net of ours; choose another place.")
     content = safetensors.numpy.save({**weights.arrays, **weights.preprocessing.arrays()}, metadata={"format": FORMAT})
     values = {
         "format": FORMAT,
@@ -187,9 +189,13 @@ def _folder(place: Path) -> Path:
 
 
 def _portable(folder: Path) -> Weights:
-    values = read_json(folder / NET_FILE, "convert or train anew")
-    if values.get("format") != FORMAT:
-        raise UserError(f"{folder / NET_FILE}: format {values.get('format')!r}; this version reads {FORMAT!r}.")
+    found = _format(folder / NET_FILE)
+    if found != FORMAT:
+        raise UserError(
+            f"{folder / NET_FILE}: got the format {found!r}; legal: {FORMAT!r}; a state dict beside it is read where "
+            f"the file itself is named."
+        )
+    values = read_json(folder / NET_FILE)
     content = _read(folder / MODEL_FILE)
     if digest(content) != values.get("digest"):
         raise UserError(
@@ -215,6 +221,10 @@ def _portable(folder: Path) -> Weights:
         raise
     except UserError as error:
         raise UserError(f"{folder / NET_FILE}: {error}") from None
+
+
+def _format(file: Path) -> str:
+    return str(read_json(file, "convert or train anew").get("format", ""))
 
 
 def _read(file: Path) -> bytes:

@@ -51,7 +51,6 @@ class _Storage:
 
     key: str
     dtype: str
-    numel: int
     offset: int
     """Of a view, which old files may have, in numbers."""
 
@@ -109,6 +108,8 @@ class _Unpickler(pickle.Unpickler):
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, encoding="utf-8")
+        self.dtypes: dict[str, str] = {}
+        """Of each storage, by its key."""
 
         # Made anew for each file: a pickle may set attributes of what it is given.
         class Dictionary(dict[Any, Any]):
@@ -139,9 +140,10 @@ class _Unpickler(pickle.Unpickler):
         """What it gets for ("storage", dtype, key, device, length, None or (key, offset, length) of a view)."""
         if identity[0] != "storage":
             raise _Refused(f"{identity[0]} {identity[1]}")
-        _, dtype, key, _, numel, *view = identity
+        _, dtype, key, _, _, *view = identity
         offset = view[0][1] if view and view[0] else 0
-        return _Storage(str(key), DTYPES[dtype], int(numel), int(offset))
+        self.dtypes[key] = DTYPES[dtype]
+        return _Storage(key, DTYPES[dtype], offset)
 
 
 def _zipped(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
@@ -168,29 +170,20 @@ def _stream(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
         raise _Damaged("a pickle, but not as torch.save writes it")
     if not _Unpickler(stream).load()["little_endian"]:
         raise _Damaged("its numbers are big-endian, which is not read here")
-    found, keys = _Unpickler(stream).load(), _Unpickler(stream).load()
+    unpickler = _Unpickler(stream)
+    found, keys = unpickler.load(), _Unpickler(stream).load()
     start, places = stream.tell(), dict[str, int]()
 
     def storage(wanted: _Storage) -> Array:
         at = places[wanted.key]
         return np.frombuffer(content, wanted.dtype, count=int.from_bytes(content[at : at + 8], "little"), offset=at + 8)
 
-    # How long a storage is in bytes depends on its dtype, which the tensors know.
-    dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in _tensors(found)}
     for key in keys:
         places[key] = start
-        start += 8 + int.from_bytes(content[start : start + 8], "little") * np.dtype(dtypes[key]).itemsize
+        start += 8 + int.from_bytes(content[start : start + 8], "little") * np.dtype(unpickler.dtypes[key]).itemsize
         if start > len(content):
             raise _Damaged(f"it ends within its numbers, after {len(content):,} bytes")
     return found, storage
-
-
-def _tensors(found: Any) -> list[_Tensor]:
-    """All that an object has, however deep."""
-    if isinstance(found, _Tensor):
-        return [found]
-    parts = found.values() if isinstance(found, dict) else found if isinstance(found, list | tuple | set) else ()
-    return [tensor for part in parts for tensor in _tensors(part)]
 
 
 def _array(tensor: _Tensor, storages: Callable[[_Storage], Array]) -> Array:

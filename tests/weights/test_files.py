@@ -147,7 +147,7 @@ def net(tmp_path: Path) -> Weights:
             lambda v: v["preprocessing"].update(height=-1),
             r"preprocessing\.height: got -1; legal: a whole number above 0",
         ),
-        (lambda v: v.update(format="other"), r"config\.json: format 'other'; this version reads 'resnet_jax net 1'"),
+        (lambda v: v.update(format="other"), r"config\.json: got the format 'other'; legal: 'resnet_jax net 1'"),
         (lambda v: v.pop("origin"), r"config\.json: not as it is written here \(KeyError\('origin'\)\)"),
     ],
 )
@@ -198,12 +198,25 @@ def test_nothing_else_is_overwritten(net: Weights, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter").write_text("dear")
     for place in (tmp_path / "mine", tmp_path / "mine" / "letter"):
-        with pytest.raises(UserError, match="in the way, and no net of ours"):
+        with pytest.raises(UserError, match=r"in the way, and not \(only\) a net of ours"):
             files.save(net, place)
+    (tmp_path / "net" / "letter").write_text("dear")
+    with pytest.raises(UserError, match="in the way"):
+        files.save(net, tmp_path / "net")
+    (tmp_path / "net" / "letter").unlink()
     other = random_weights(seed=1)
     files.save(other, tmp_path / "net")
     assert same(files.load(tmp_path / "net").arrays, other.arrays)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "net"]
+
+
+def test_a_state_dict_beside_another_project_s_config(net: Weights, tmp_path: Path) -> None:
+    (tmp_path / "hub").mkdir()
+    files.export(net, tmp_path / "hub" / "model.safetensors")
+    (tmp_path / "hub" / "config.json").write_text('{"architecture": "resnet"}')
+    assert same(files.load(tmp_path / "hub" / "model.safetensors").arrays, net.arrays)
+    with pytest.raises(UserError, match=r"got the format ''; .* where the file itself is named"):
+        files.load(tmp_path / "hub")
 
 
 def test_an_ending_that_is_none(net: Weights, tmp_path: Path) -> None:
