@@ -45,7 +45,7 @@ class Naming:
     def theirs(self, name: str) -> str:
         """PyTorch's name of one of our arrays."""
         *modules, leaf = name.split("/")
-        return self.prefix + ".".join([*map(self._module, modules), LEAVES[leaf]])
+        return self.prefix + ".".join([*map(self._module, modules), LEAVES.get(leaf, leaf)])
 
     def _module(self, name: str) -> str:
         if block := re.fullmatch(r"stage(\d+)_block(\d+)", name):
