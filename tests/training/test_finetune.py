@@ -71,7 +71,7 @@ def test_all_but_the_last_layer_is_taken_over(setup: Setup, net: Path) -> None:
     jax.tree.map(np.testing.assert_array_equal, setup.initial.batch_stats, theirs["batch_stats"])
     assert setup.initial.params["head"]["kernel"].shape == (16, 10)
     # The new layer is the one that a run from random values begins with.
-    fresh = build(setup.config.model).init(jax.random.split(jax.random.key(0))[0], np.zeros((1, 8, 8, 1)), train=False)
+    fresh = build(setup.config.model).init(jax.random.split(jax.random.key(0))[0], jnp.zeros((1, 8, 8, 1)), train=False)
     np.testing.assert_array_equal(setup.initial.params["head"]["kernel"], fresh["params"]["head"]["kernel"])
 
 
@@ -99,7 +99,7 @@ def test_frozen_stages_stay_to_the_bit_and_the_others_do_not(setup: Setup) -> No
 def test_a_frozen_part_computes_as_in_eval_mode_and_gets_no_gradient(scanned: bool) -> None:
     config = ModelConfig(depth=20, width=2, num_classes=3)
     host = random_weights(config).variables()
-    x = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype(np.float32)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(6, 8, 8, 3)), jnp.float32)
     model = build(config).clone(scanned=scanned, frozen_stages=3)
     variables = stack(host, config) if scanned else host
 
@@ -168,8 +168,8 @@ def test_a_run_leaves_its_net_with_all_that_using_it_takes(finished: Path, setup
     # Its frozen part is still the file's, and it predicts what the record says.
     np.testing.assert_array_equal(left.arrays["stem_conv/kernel"], files.load(net).arrays["stem_conv/kernel"])
     test = setup.dataset.test
-    x = ((test.images / 255.0 - 0.3) / 0.4).astype(np.float32)
-    logits = build(left.model).apply(left.variables(), x, train=False)
+    x = jnp.asarray((test.images / 255.0 - 0.3) / 0.4, jnp.float32)
+    logits = build(left.model).apply(jax.device_put(left.variables()), x, train=False)
     final = read_record(finished / "record.json").final
     assert final is not None
     assert float((np.asarray(logits).argmax(1) != test.labels).mean()) == pytest.approx(final.test_error, abs=1e-9)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -51,9 +52,9 @@ def test_probabilities_and_features_are_the_net_s(seen: list[Any], folder: Path)
     weights = random_weights()
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     images = [np.asarray(Image.open(path)) for i, path in enumerate(paths(folder)) if i != 2]
-    x = ((np.stack(images) / 255.0 - mean) / std).astype(np.float32)
+    x = jnp.asarray((np.stack(images) / 255.0 - mean) / std, jnp.float32)
     logits, kept = build(CIFAR).apply(
-        weights.variables(), x, train=False, capture_intermediates=True, mutable=["intermediates"]
+        jax.device_put(weights.variables()), x, train=False, capture_intermediates=True, mutable=["intermediates"]
     )
     expected = jax.nn.softmax(logits, axis=-1)
     there = [result for result in seen if isinstance(result, Seen)]
