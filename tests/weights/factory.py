@@ -18,9 +18,12 @@ def random_arrays(model: ModelConfig, channels: int = 3, *, counted: bool = Fals
     names = shapes(model, channels)
     arrays = {}
     for name, shape in names.items():
-        positive = name.endswith(("var", "scale"))
-        draw = rng.random(shape, np.float32) + 0.5 if positive else rng.standard_normal(shape, np.float32) / 4
-        arrays[name] = draw.astype(np.float32)
+        if name.endswith(("var", "scale")):
+            arrays[name] = rng.random(shape, np.float32) + np.float32(0.5)
+        else:
+            # By fan-in, so that logits are of a size at which probabilities say something.
+            spread = np.float32(1.0 / np.sqrt(np.prod(shape[:-1]))) if len(shape) > 1 else np.float32(0.25)
+            arrays[name] = spread * rng.standard_normal(shape, np.float32)
     for i, name in enumerate(counts(names) if counted else ()):
         arrays[name] = np.array(100 + i, np.int64)
     return arrays
