@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
 
-from resnet_jax.record import read_record
+from resnet_jax.record import Final, read_record
 from resnet_jax.results.report import write_report
 from resnet_jax.results.runs import read_runs
 
@@ -80,8 +81,46 @@ def test_parallel_modes_agree_as_the_table_says() -> None:
         assert dtype == "float32" or max(cells.values()) < 1e-11
 
 
+# A row of the table for each variant of the study.
+FINETUNED = {
+    "resnet-20": "the file's, fine-tuned whole",
+    "resnet-20-frozen_stages=3": "the file's, only the last layer trained",
+    "resnet-20-weights=None-normalize=channel_mean_std-learning_rate=0.1": "random values, rate 0.1",
+    "resnet-20-weights=None-normalize=channel_mean_std": "random values, rate 0.01",
+}
+
+
+def test_fine_tuning_gains_what_its_records_say() -> None:
+    text = (DOCS / "results.md").read_text()
+    records = [read_record(file) for file in sorted((DOCS / "records" / "finetune-small").glob("*/record.json"))]
+    by_variant: dict[str, dict[int, Final]] = {}
+    for record in records:
+        assert record.final is not None
+        by_variant.setdefault(record.run.rsplit("-seed", 1)[0], {})[record.config.seed] = record.final
+        assert (record.start is None) == ("weights=None" in record.run)
+        assert record.config.train == records[0].config.train  # one budget
+    assert by_variant.keys() == FINETUNED.keys()
+    for name, finals in by_variant.items():
+        assert finals.keys() == {0, 1, 2}
+        numbers = ([100 * f.train_error for f in finals.values()], [100 * f.test_error for f in finals.values()])
+        cells = " | ".join(f"{statistics.fmean(n):.2f} ± {statistics.stdev(n):.2f}" for n in numbers)
+        assert f"| {FINETUNED[name]} | {cells} |" in text
+    whole, frozen, *scratch = (by_variant[name] for name in FINETUNED)
+    for seed in (0, 1, 2):
+        assert max(whole[seed].test_error, frozen[seed].test_error) < min(other[seed].test_error for other in scratch)
+
+
+def test_the_published_net_s_error_is_that_of_its_record() -> None:
+    result = json.loads((DOCS / "records" / "imported.json").read_text())
+    text = (DOCS / "results.md").read_text()
+    assert (result["images"], result["file"]) == (10_000, "cifar10-resnet20-pytorch.th")
+    assert 0.17 < result["error"] < 0.19
+    assert f"**{100 * result['error']:.2f} %**" in text
+    assert result["digest"] in text
+
+
 def test_every_link_of_readme_and_docs_leads_somewhere() -> None:
-    for page in (DOCS.parent / "README.md", DOCS / "results.md"):
+    for page in (DOCS.parent / "README.md", DOCS / "results.md", DOCS / "weights.md"):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
