@@ -25,9 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
-import rich
 import tyro
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from experiments import cli
 from experiments.configs import experiments
@@ -239,20 +237,12 @@ def _first_sentence(options: type[Options]) -> str:
 
 @contextlib.contextmanager
 def _progress(total: int, what: str) -> Iterator[Callable[[], None]]:
-    console = rich.get_console()
-    if not console.is_terminal:
+    # Imported here: the package of data loads JAX.
+    from resnet_jax.data.bar import columns
+
+    bar = columns()
+    if bar.disable:
         print(what, flush=True)
-    bar = Progress(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
     with bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)

@@ -187,7 +187,11 @@ def _of_jax(contestants: Sequence[str]) -> list[str]:
 
 def _here(contestants: Sequence[str]) -> list[str]:
     """Those that can run on this machine."""
-    return list(contestants) if importlib.util.find_spec("torch") is not None else _of_jax(contestants)
+    return list(contestants) if _has_torch() else _of_jax(contestants)
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
 
 
 class _Run:
@@ -195,7 +199,6 @@ class _Run:
 
     def __init__(self, chosen: Benchmark, command: str) -> None:
         self.chosen = chosen
-        self.torch = importlib.util.find_spec("torch") is not None
         self.record: dict[str, Any] = {
             "schema": table.SCHEMA,
             "command": command,
@@ -255,7 +258,7 @@ class _Run:
     def _limits(self) -> str:
         """Measures the device's limits; returns JAX's platform, "cpu" or "gpu"."""
         platform = ""
-        for library in [limits.JAX] + [limits.TORCH] * self.torch:
+        for library in [limits.JAX] + [limits.TORCH] * _has_torch():
             for i, dtype in enumerate(self.chosen.dtypes):
                 config = step_config("resnet-20", GRID.cifar_batch_size, dtype)
                 whats = (limits.MATMUL, limits.COPY) if i == 0 else (limits.MATMUL,)

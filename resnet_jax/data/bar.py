@@ -1,4 +1,4 @@
-"""The progress of reading many images."""
+"""Bars of progress, and that of reading many images."""
 
 from __future__ import annotations
 
@@ -9,19 +9,10 @@ import rich
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-@contextlib.contextmanager
-def progress(
-    passes: Sequence[str], count: int, line: str, tell: Callable[[str], None]
-) -> Iterator[Callable[[int], None]]:
-    """A bar for each pass over `count` images on a terminal; elsewhere `line`, told at the start.
-
-    Gives what is called with the number of images that are done, in one pass after the other.
-    """
-    # Rich's shared console: where it already shows something live, these bars join it.
+def columns() -> Progress:
+    """Bars on rich's shared console, where what already shows something live is joined; none but on a terminal."""
     console = rich.get_console()
-    if not console.is_terminal:
-        tell(line)
-    bars = Progress(
+    return Progress(
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
@@ -32,6 +23,19 @@ def progress(
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+@contextlib.contextmanager
+def progress(
+    passes: Sequence[str], count: int, line: str, tell: Callable[[str], None]
+) -> Iterator[Callable[[int], None]]:
+    """A bar for each pass over `count` images on a terminal; elsewhere `line`, told at the start.
+
+    Gives what is called with the number of images that are done, in one pass after the other.
+    """
+    bars = columns()
+    if bars.disable:
+        tell(line)
     done = 0
     tasks = [bars.add_task(title, total=count, start=i == 0) for i, title in enumerate(passes)]
 
