@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from resnet_jax.training.progress import Display
 
 OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
+VIRTUAL = "--xla_force_host_platform_device_count"
 # Its settings of glibc, such as those of malloc; a user's own stand.
 MALLOC = "GLIBC_TUNABLES"
 # Large blocks come from the heap too, whose end is never given back. Heaps that threads have of their own are too small
@@ -94,6 +95,16 @@ def tune_malloc() -> None:
         os.environ[MALLOC] = ":".join(f"glibc.malloc.{name}={value}" for name, value in KEEPS_MEMORY.items())
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def virtual_devices(count: int) -> None:
+    """Lets JAX see `count` devices in this machine's CPU, unless XLA_FLAGS says how many; accelerators stay.
+
+    It has to come before JAX's first use, when XLA reads the flag.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if count > 1 and VIRTUAL not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {VIRTUAL}={count}".strip()
 
 
 def use_compilation_cache(runs: Path) -> None:

@@ -7,7 +7,6 @@ python -m experiments.sweep digits-depth --shard 1/2          # on one machine, 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import fnmatch
 import re
@@ -73,6 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     if together == "auto" and len(seed_groups(runs)) < len(shares):
         together = "no"  # rather than leave a process, and its GPU, without a run
     console = Console()
+    cli.virtual_devices(chosen.config.parallel.devices)
     if argv is None and not chosen.dry_run:
         cli.tune_malloc()
     if jobs.claim_cores():
@@ -149,7 +149,7 @@ def _run_missing(
         missing = {folder / name: c for name, c in group.items() if state(folder / name, c) != "finished"}
         alone = dict(missing)
         if len(missing) > 1 and _side_by_side(together, missing):
-            alone = _run_together(missing, compiled)
+            alone = _run_together(missing, compiled, console)
         begun += len(group) - len(alone)
         for directory, config in alone.items():
             begun += 1
@@ -184,10 +184,12 @@ def _side_by_side(together: Together, runs: Mapping[Path, ExperimentConfig]) -> 
     return wanted and can_go_together(config)
 
 
-def _run_together(runs: Mapping[Path, ExperimentConfig], compiled: Path) -> dict[Path, ExperimentConfig]:
+def _run_together(
+    runs: Mapping[Path, ExperimentConfig], compiled: Path, console: Console
+) -> dict[Path, ExperimentConfig]:
     """Trains together those that stand at one step, then those at the next; what is left has to go alone."""
     left = dict(runs)
-    with contextlib.suppress(UserError):  # Alone, each run tells what is wrong with it.
+    try:
         while len(left) > 1:
             records = train_together(left, study=next(iter(left)).parent.name, compiled=compiled)
             if not records:
@@ -195,6 +197,9 @@ def _run_together(runs: Mapping[Path, ExperimentConfig], compiled: Path) -> dict
             for directory, record in records.items():
                 print_record(record, directory)
                 del left[directory]
+    except UserError as error:
+        # Of one of them, perhaps; alone, each run tells what is wrong with it.
+        console.print(f"not together: {error}", highlight=False, markup=False, soft_wrap=True)
     return left
 
 

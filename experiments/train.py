@@ -60,17 +60,18 @@ def main(argv: list[str] | None = None) -> int:
     name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "train", "experiment", list(named))
     program = f"python -m experiments.train {name}"
     chosen = tyro.cli(Train, default=Train(named[name]), args=options, prog=program, description=__doc__)
+    cli.virtual_devices(chosen.config.parallel.devices)
     if chosen.summary:
         print_summary(chosen.config)
         return cli.OK
     if chosen.show_batch is not None:
         write_batch(chosen.config, chosen.show_batch)
         return cli.OK
+    if argv is None:
+        cli.tune_malloc()
     if chosen.profile is not None:
         write_trace(chosen.config, chosen.profile)
         return cli.OK
-    if argv is None:
-        cli.tune_malloc()
     directory = chosen.directory or chosen.runs / name / _run_name(named[name], chosen.config)
     record = train(chosen.config, directory, study=name, compiled=chosen.runs)
     print_record(record, directory)

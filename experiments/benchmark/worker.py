@@ -33,6 +33,7 @@ STEP_NAMES = {OURS: "train", FLAX: "flax_train"}
 def main() -> int:
     """The protocol; returns the exit status."""
     spec = Spec.from_json(sys.argv[1])
+    cli.virtual_devices(spec.config.parallel.devices)
     if spec.tuned:
         cli.tune_malloc()
     # What libraries print must not end up between the lines.

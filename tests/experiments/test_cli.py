@@ -189,3 +189,11 @@ def test_an_interrupted_command_says_how_to_go_on_and_does(
     stdout, _ = process.communicate(timeout=60)
     assert b"going on from the checkpoint of step" in stdout
     assert metrics.read_bytes().startswith(before)
+
+
+@pytest.mark.parametrize(("flags", "devices"), [("", 3), ("--xla_force_host_platform_device_count=2", 2)])
+def test_a_cpu_is_as_many_devices_as_asked_for(flags: str, devices: int) -> None:
+    code = "from experiments import cli; cli.virtual_devices(3); import jax; print(jax.device_count())"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == devices
