@@ -78,6 +78,21 @@ class Grid:
 
 
 GRID = Grid()
+WHOLE = ("what", "nets", "depth_nets", "dtypes", "phases")
+"""Options that `--all` sets."""
+SERVES: dict[str, tuple[What, ...]] = {
+    "nets": ("step",),
+    "phases": ("step",),
+    "steps": ("step",),
+    "depth_nets": ("compile",),
+    "compile_repeats": ("compile",),
+    "batch_sizes": ("step", "compile"),
+    "dtypes": ("step", "compile"),
+    "contestants": ("step", "compile"),
+    "peer": ("step", "compile"),
+    "data_path": ("epoch",),
+}
+"""Options that say nothing to what else is measured."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +146,10 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(table.render(file) for file in chosen.render), end="")
         return cli.OK
     if chosen.all:
-        changes = {name: getattr(GRID, name) for name in ("what", "nets", "depth_nets", "dtypes", "phases")}
-        chosen = dataclasses.replace(chosen, **changes)
+        for name in WHOLE:
+            if getattr(chosen, name) != getattr(Benchmark, name):
+                raise UserError(f"all: got {_option(name)} too, which it sets itself; legal: one of the two.")
+        chosen = dataclasses.replace(chosen, **{name: getattr(GRID, name) for name in WHOLE})
     run = _Run(_checked(chosen), f"{program} {shlex.join(words)}".strip())
     try:
         run.go()
@@ -169,6 +186,12 @@ def _checked(chosen: Benchmark) -> Benchmark:
             configure(contestant, step_config("resnet-20", batch_size, "float32"))
     for batch_size in chosen.batch_sizes:
         step_config("resnet-20", batch_size, "float32")
+    for name, tasks in SERVES.items():
+        if getattr(chosen, name) != getattr(Benchmark, name) and not set(tasks) & set(chosen.what):
+            raise UserError(
+                f"{_option(name)}: got a value, which --what {' '.join(chosen.what)} does not use; "
+                f"legal: with --what {' or '.join(tasks)}."
+            )
     if "compile" in chosen.what and chosen.contestants and not _of_jax(chosen.contestants):
         raise UserError(f"contestants: got {' '.join(chosen.contestants)}; legal: {OURS} or {FLAX} too, to compile.")
     if "step" in chosen.what and chosen.contestants and not _here(chosen.contestants):
@@ -179,6 +202,10 @@ def _checked(chosen: Benchmark) -> Benchmark:
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=chosen.out.parent).close()
     return chosen
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _of_jax(contestants: Sequence[str]) -> list[str]:

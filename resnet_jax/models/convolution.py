@@ -14,16 +14,11 @@ channels), square enough to run near the speed of a large one, where im2col's is
 rows are taken by their remainder, each with the taps that read it, so that nothing is multiplied in vain.
 
 It goes over the batch in chunks of a few images, in a loop, through one scratch that stays in the cache. Each tap is
-written in place at its offset; what no tap writes is the zero padding, written once. The small scratch matters twice:
-memory that a compiled step touches first costs a page fault per 4 KiB, at every step anew.
+written in place at its offset; what no tap writes is the zero padding, written once.
 
-Measured on one core of an AMD EPYC (Zen 3), other work on the second, JAX 0.10.2, float32; XLA's time over this one's:
-
-    3x3, batch 128, 32x32x16   12        7x7 stride 2, batch 8, 224x224x3 -> 64       4.4
-    3x3, batch 128, 16x16x32    2.0      3x3, batch 8, 56x56x64                       3.3
-    3x3, batch 128, 8x8x64      1.8      3x3, batch 8, 14x14x256                      1.8
-    3x3 stem, 32x32x3 -> 16     4.4      3x3, batch 8, 7x7x512                        1.1
-    3x3 stride 2, 1.6 to 2.9             1x1, a product as it stands, 2.9 to 20
+How much that gains depends on the processor: of the time of XLA's own, for the shapes of CIFAR's and ImageNet's nets,
+it takes a twelfth to a half without AVX-512 (one core of a Zen 3), and nine tenths to a half with it, the stems apart,
+where XLA's is faster then (docs/performance.md). In a loop XLA's takes 20 to 150 times as long on either.
 
 `conv2d` and its two gradients are primitives of JAX, each linear in both operands: under jit, grad, jvp, vmap,
 checkpoint, shard_map and pmap, in any order and to any order of derivative, they behave as jax.lax's convolution does.

@@ -203,8 +203,8 @@ def together_pays(config: ExperimentConfig) -> bool:
     """Whether runs like this one, but for the seed, are trained sooner together than one after another, here.
 
     On a CPU they are not: a step of one digits net keeps a core busy, and the convolutions of nets with kernels of
-    their own are grouped ones to XLA, so that a step took 1.1 to 1.6 times as long for each seed (digits, depth 8, 20
-    and 56).
+    their own are grouped ones to XLA, so that a step took up to half as long again for each seed (digits, depth 8, 20
+    and 56: docs/performance.md).
     Unmeasured: that an accelerator, which small nets leave idle, gains by it, and up to which size.
     """
     small = config.model.family == "cifar" and config.model.depth <= TOGETHER_DEPTH

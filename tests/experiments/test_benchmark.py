@@ -275,6 +275,9 @@ MISTAKES = [
     (["--nets", "resnet-8", "resnet-8"], "each once"),
     (["--what", "compile", "--contestants", "torch-eager"], "resnet_jax or flax too"),
     (["--contestants", "resnet_jax:train.accumulation=8", "--batch-sizes", "4"], "train.batch_size: got 4"),
+    (["--all", "--nets", "resnet-8"], "all: got --nets too"),
+    (["--what", "convolutions", "--contestants", "flax"], "--contestants: got a value, which --what convolutions"),
+    (["--data-path", "tests"], "legal: with --what epoch."),
 ]
 
 
