@@ -29,6 +29,13 @@ IMAGENET_STAGES: Mapping[int, tuple[int, int, int, int]] = {
 IMAGENET_BASIC_DEPTHS = (18, 34)
 # Orders of activations in which a ReLU stands between a residual's last BN and the addition.
 RELU_AFTER_LAST_NORM = ("bn_after_addition", "relu_before_addition", "full_preactivation")
+# Shortcuts without a number of their own, and the fields that hold the others' numbers.
+WITHOUT_NUMBERS = ("none", "A", "B", "C", "identity")
+NUMBERS: Mapping[str, str] = {
+    "shortcut_scale": "'scale'",
+    "gate_bias": "'exclusive_gate' and 'shortcut_gate'",
+    "shortcut_dropout": "'dropout'",
+}
 
 
 class _Section:
@@ -194,6 +201,11 @@ class ModelConfig(_Section):
         for name in ("shortcut_scale", "residual_scale"):
             self._require(getattr(self, name) >= 0.0, name, "a number of at least 0")
         self._require(0.0 <= self.shortcut_dropout < 1.0, "shortcut_dropout", "0 <= shortcut_dropout < 1")
+        if self.shortcut in WITHOUT_NUMBERS:  # a change that changes nothing would pass for a result
+            for f in dataclasses.fields(self):
+                if f.name in NUMBERS and getattr(self, f.name) != f.default:
+                    legal = f"{f.default} with model.shortcut={self.shortcut!r}, as it is of {NUMBERS[f.name]}"
+                    self._require(False, f.name, legal)
         self._require(0.0 < self.survival <= 1.0, "survival", "0 < survival <= 1")
         if self.survival < 1.0 and (self.is_plain or self.cut):
             self._require(False, "survival", "1 where blocks have no shortcut (model.shortcut='none', model.cut)")

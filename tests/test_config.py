@@ -40,6 +40,12 @@ from resnet_jax.record import differences
         ({"model.shortcut": None}, "model.shortcut: got None; legal: 'none', 'A', 'B', 'C', 'identity', 'scale', "),
         ({"model.shortcut_scale": -1}, "model.shortcut_scale: got -1.0; legal: a number of at least 0."),
         ({"model.shortcut_dropout": 1.0}, "model.shortcut_dropout: got 1.0; legal: 0 <= shortcut_dropout < 1."),
+        ({"model.shortcut_scale": 0.3}, "got 0.3; legal: 0.5 with model.shortcut='A', as it is of 'scale'."),
+        (
+            {"model.gate_bias": -3, "model.shortcut": "none"},
+            "model.gate_bias: got -3.0; legal: -6.0 with model.shortcut",
+        ),
+        ({"model.shortcut_dropout": 0.1, "model.shortcut": "C"}, "model.shortcut_dropout: got 0.1; legal: 0.5 with"),
         ({"model.survival": 0}, "model.survival: got 0.0; legal: 0 < survival <= 1."),
         ({"model.survival": 0.5, "model.shortcut": "none"}, "model.survival: got 0.5; legal: 1 where blocks have no"),
         ({"model.survival": 0.5, "model.cut": ("stage1",)}, "model.survival: got 0.5; legal: 1 where blocks have no"),
