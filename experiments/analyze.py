@@ -6,7 +6,8 @@
     python -m experiments.analyze figures runs/analysis/lesions.json  # draws again, without JAX
 
 A net is a run directory, or, for an instrument that looks at initial values, also an experiment with changes:
-NAME:field=value,field=value. The numbers go to <out>/<instrument>.json and the figures, drawn from it, lie beside it.
+NAME:field=value,field=value, quoted where a value is a list: 'digits-resnet:model.cut=["stage1","stage2"]'. The numbers
+go to <out>/<instrument>.json and the figures, drawn from it, lie beside it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import inspect
 import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -210,7 +212,7 @@ def _config(directory: Path) -> ExperimentConfig:
 
 def _changes(word: str, text: str) -> dict[str, Any]:
     changes: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
+    for part in filter(None, re.split(r",(?![^\[]*\])", text)):  # not at the commas of a list
         field, equals, value = part.partition("=")
         if not equals:
             raise UserError(f"nets: got {word!r}; legal after the colon: field=value, such as model.depth=110.")

@@ -27,6 +27,15 @@ IMAGENET_STAGES: Mapping[int, tuple[int, int, int, int]] = {
     152: (3, 8, 36, 3),
 }
 IMAGENET_BASIC_DEPTHS = (18, 34)
+# Orders of activations in which a ReLU stands between a residual's last BN and the addition.
+RELU_AFTER_LAST_NORM = ("bn_after_addition", "relu_before_addition", "full_preactivation")
+# Shortcuts without a number of their own, and the fields that hold the others' numbers.
+WITHOUT_NUMBERS = ("none", "A", "B", "C", "identity")
+NUMBERS: Mapping[str, str] = {
+    "shortcut_scale": "'scale'",
+    "gate_bias": "'exclusive_gate' and 'shortcut_gate'",
+    "shortcut_dropout": "'dropout'",
+}
 
 
 class _Section:
@@ -160,7 +169,8 @@ class ModelConfig(_Section):
     bottleneck_stride: Literal["1x1", "3x3"] = "1x1"
     """Which conv of a bottleneck has the stride: the first 1x1 (the paper), or the 3x3 ("v1.5")."""
     zero_gamma: bool = False
-    """Start each unit's last BN scale at 0 (Goyal et al. 2017, Sec. 5.1). Departs from the paper: it starts at 1."""
+    """Start each unit's last BN scale at 0 (Goyal et al. 2017, Sec. 5.1). Departs from the paper: it starts at 1.
+    Not in orders with a ReLU after that BN: at 0 it passes no gradient, and the unit would never learn."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     """Dtype of the computation; parameters and statistics stay float32. float64 (all of it) is for verification."""
     remat: bool = False
@@ -191,9 +201,21 @@ class ModelConfig(_Section):
         for name in ("shortcut_scale", "residual_scale"):
             self._require(getattr(self, name) >= 0.0, name, "a number of at least 0")
         self._require(0.0 <= self.shortcut_dropout < 1.0, "shortcut_dropout", "0 <= shortcut_dropout < 1")
+        if self.shortcut in WITHOUT_NUMBERS:  # a change that changes nothing would pass for a result
+            for f in dataclasses.fields(self):
+                if f.name in NUMBERS and getattr(self, f.name) != f.default:
+                    legal = f"{f.default} with model.shortcut={self.shortcut!r}, as it is of {NUMBERS[f.name]}"
+                    self._require(False, f.name, legal)
         self._require(0.0 < self.survival <= 1.0, "survival", "0 < survival <= 1")
         if self.survival < 1.0 and (self.is_plain or self.cut):
             self._require(False, "survival", "1 where blocks have no shortcut (model.shortcut='none', model.cut)")
+        if self.zero_gamma and self.activation_order in RELU_AFTER_LAST_NORM:
+            legal = f"False with model.activation_order={self.activation_order!r}, where a ReLU that follows stops the"
+            self._require(False, "zero_gamma", f"{legal} gradient for good; model.skip_init=0 starts from zero there")
+        if self.is_plain or self.cut:  # a product with zeros, whose gradient is zero too
+            without = "where blocks have no shortcut (model.shortcut='none', model.cut)"
+            self._require(not self.zero_gamma, "zero_gamma", f"False {without}")
+            self._require(self.skip_init != 0.0, "skip_init", f"None, or another number than 0, {without}")
         for name in self.cut:
             if not self._selected(name):
                 blocks = ", ".join(map(str, self.stage_blocks))

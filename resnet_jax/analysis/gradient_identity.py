@@ -7,27 +7,31 @@ follows the addition. Then
 
 the first term comes through the shortcuts, untouched by any weight. Here L is the end of a stage. dL/dx_l and dL/dx_L
 are one backward pass of the whole net; the second term is the gradient of <dL/dx_L, sum_i F(x_i)>, where F(x_i) is
-what the last layer of the residual branch of block i puts out. What the two terms leave of dL/dx_l is zero where the
-identity holds, and nothing here assumes that it does.
+what the last layer of the residual branch of block i puts out, times the factors that a variant sets on it. What the
+two terms leave of dL/dx_l is zero where the identity holds, and nothing here assumes that it does.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from resnet_jax.analysis.bench import Bench
 from resnet_jax.analysis.gradient_flow import mean_loss
 from resnet_jax.analysis.modules import intercepted, preserved_blocks, train_mode
 from resnet_jax.analysis.net import Net
 from resnet_jax.analysis.options import GradientIdentity
+from resnet_jax.config import ModelConfig
 from resnet_jax.models.blocks import Block
 from resnet_jax.models.layers import Conv
 from resnet_jax.models.resnet import ResNet
+from resnet_jax.models.stacking import block_name
 
 Array = jax.Array
 
@@ -56,6 +60,7 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
     blocks = [name for members in stages for name in members]
     lasts = [members[-1] for members in stages]
     shapes = _input_shapes(model, variables, images, blocks)
+    factors = residual_factors(model.config)
     zeros = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
 
     def loss(at_inputs: Any, at_outputs: Any, variables: Any) -> Array:
@@ -85,7 +90,9 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
 
         with intercepted(shift):
             train_mode(model, variables, images)
-        parts = [jnp.vdot(carried[members[-1]], branches[name]) for members in stages for name in members]
+        parts = [
+            factors[name] * jnp.vdot(carried[members[-1]], branches[name]) for members in stages for name in members
+        ]
         return jnp.stack(parts).sum()
 
     @jax.jit
@@ -97,6 +104,13 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
     gradients, carried, residual = both(variables)
     ends = {name: members[-1] for members in stages for name in members}
     return {name: Terms(gradients[name], carried[ends[name]], residual[name]) for name in blocks}
+
+
+def residual_factors(config: ModelConfig) -> dict[str, float]:
+    """What each block, by name, multiplies its residual by: `residual_scale`, and stochastic depth's expectation."""
+    numbered = enumerate(config.blocks, start=1)
+    # The net has probabilities in float32.
+    return {block_name(*at): config.residual_scale * float(np.float32(config.survival_of(i))) for i, at in numbered}
 
 
 def by_stage(blocks: list[str]) -> list[list[str]]:
@@ -120,7 +134,8 @@ def measure(net: Net, options: GradientIdentity, bench: Bench) -> dict[str, Any]
         for name, norm in norms.items():
             found[name].append(norm)
         found["left"].append(float(jnp.linalg.norm((t.gradient - t.carried - t.residual).ravel())))
-        found["cosine"].append(float(jnp.vdot(t.carried, t.residual)) / (norms["carried"] * norms["residual"]))
+        lengths = norms["carried"] * norms["residual"]  # 0 where residuals start from zero: there is no angle
+        found["cosine"].append(float(jnp.vdot(t.carried, t.residual)) / lengths if lengths else math.nan)
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from resnet_jax.errors import UserError
 from resnet_jax.models.blocks import Block
 from resnet_jax.models.resnet import ResNet, build
 
@@ -43,6 +44,9 @@ def preserved_blocks(model: ResNet, variables: Any, images: Any) -> list[str]:
       model: written out.
       variables: of the model.
       images: [N, H, W, C], or their shape and dtype.
+
+    Raises:
+      UserError: there is none, as in a bottleneck net with one block in each stage.
     """
     names: list[str] = []
 
@@ -54,6 +58,12 @@ def preserved_blocks(model: ResNet, variables: Any, images: Any) -> list[str]:
 
     with intercepted(note):
         jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, images)
+    if not names:
+        net = f"{model.config.net}-{model.config.depth}"
+        raise UserError(
+            f"nets: got {net} with {model.config.block_kind} blocks, each of which changes the shape of its "
+            "input; legal here: nets with blocks that keep it, so deeper ones."
+        )
     return names
 
 

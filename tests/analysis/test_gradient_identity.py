@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from resnet_jax.analysis.gradient_identity import identity_terms
+from resnet_jax.analysis.bench import Bench
+from resnet_jax.analysis.gradient_identity import identity_terms, measure
+from resnet_jax.analysis.net import Examples
+from resnet_jax.analysis.options import GradientIdentity
+from resnet_jax.errors import UserError
 from tests.analysis.reference import examples, small
 
 # The first unit's shortcut starts after its activation (2016, Appendix): there the identity is none of x.
@@ -24,7 +29,8 @@ def left(terms: dict[str, object]) -> dict[str, float]:
 
 @pytest.mark.usefixtures("x64")
 def test_it_holds_for_full_preactivation_with_identity_shortcuts() -> None:
-    model, variables = small(20, activation_order="full_preactivation")
+    # What a variant multiplies residuals by is a part of F.
+    model, variables = small(20, activation_order="full_preactivation", residual_scale=0.7, survival=0.5, skip_init=0.9)
     images, labels = examples(8)
     terms = identity_terms(model, variables, images, labels)
     assert list(terms) == [FIRST, *(f"stage{i}_block{j}" for i in (1, 2, 3) for j in (2, 3))]
@@ -43,6 +49,17 @@ def test_it_holds_for_full_preactivation_with_identity_shortcuts() -> None:
     for name in by_block:
         assert not np.asarray(quiet[name].residual).any()
         np.testing.assert_allclose(quiet[name].gradient, quiet[name].carried, rtol=1e-12, atol=0)
+
+    net = SimpleNamespace(model=model, variables=silent, name="net", examples=lambda *_: Examples(images, labels))
+    found = measure(net, GradientIdentity(), Bench())  # type: ignore[arg-type]
+    assert np.isnan(found["cosine"]).all()  # no angle with nothing
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_net_without_blocks_that_keep_their_shape_gets_a_sentence() -> None:
+    model, variables = small(11, block="bottleneck")
+    with pytest.raises(UserError, match="resnet-11 with bottleneck blocks, each of which changes the shape"):
+        identity_terms(model, variables, *examples(2))
 
 
 @pytest.mark.parametrize("shortcut", ["A", "none"])

@@ -68,3 +68,11 @@ def test_the_table_of_signals() -> None:
         (cells,) = re.findall(rf"^\| {row} \| (.*) \|$", TEXT, re.MULTILINE)
         said = [float(cell.replace("\N{MINUS SIGN}", "-")) for cell in cells.split(" | ")]
         assert said == pytest.approx(values, rel=0.005, abs=0.0005)
+    plain, residual = ([nets[name][kind][0] for kind in ("largest", "smallest")] for name in ("plain-56", "resnet-56"))
+    for (largest, smallest), condition in ((plain, "1.9e7"), (residual, "180")):
+        assert largest[-1] / smallest[-1] == pytest.approx(float(condition), rel=0.02)
+        assert f"a condition number of {condition}" in PROSE
+    assert f"rises in the first stage to {max(plain[1][:10]):.1f}" in PROSE
+    assert max(plain[1]) == max(plain[1][:10])
+    assert f"from {residual[1][0]:.1f} by {max(residual[1]):.0f} to {residual[1][-1]:.1f}" in PROSE
+    assert f"from {residual[0][0]:.0f} to {residual[0][-1]:.0f}" in PROSE

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_jax.config import ModelConfig
+from resnet_jax.config import RELU_AFTER_LAST_NORM, ModelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models import summary
+from resnet_jax.models.orders import ORDERS
 from resnet_jax.models.resnet import build
 
 
@@ -136,7 +137,7 @@ def test_he_initialisation() -> None:
     assert abs((np.abs(z) > 3).mean() - beyond) < 5 * np.sqrt(beyond / n)
 
 
-@pytest.mark.parametrize("order", ["original", "relu_only_preactivation", "full_preactivation"])
+@pytest.mark.parametrize("order", ["original", "relu_only_preactivation"])
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
 def test_zero_gamma_starts_every_residual_branch_at_zero(order: Any, block: Any) -> None:
     # With the residual branches silent, an option A net maps images as its stem, shortcuts and head alone do: removing
@@ -159,7 +160,7 @@ def test_zero_gamma_starts_every_residual_branch_at_zero(order: Any, block: Any)
 @pytest.mark.parametrize("order", ["original", "full_preactivation"])
 @pytest.mark.parametrize("shortcut", ["none", "A", "B", "C", "exclusive_gate", "dropout"])
 def test_parameters_statistics_and_logits_are_float32(dtype: Any, order: Any, shortcut: Any) -> None:
-    config = ModelConfig(depth=8, shortcut=shortcut, activation_order=order, skip_init=0.0, dtype=dtype, num_classes=3)
+    config = ModelConfig(depth=8, shortcut=shortcut, activation_order=order, skip_init=0.1, dtype=dtype, num_classes=3)
     model, images = build(config), jnp.ones((2, 8, 8, 3))
 
     def whole(key: jax.Array) -> Any:
@@ -168,6 +169,38 @@ def test_parameters_statistics_and_logits_are_float32(dtype: Any, order: Any, sh
 
     for leaf in jax.tree.leaves(jax.eval_shape(whole, jax.random.key(0))):
         assert leaf.dtype == jnp.float32
+
+
+def test_zero_gamma_is_refused_where_a_relu_follows_the_last_bn() -> None:
+    # At 0 a ReLU passes no gradient: the convolutions around it, and the BN's scale and bias, would never move.
+    for name, order in ORDERS.items():
+        branch = [*order.before, "conv", *order.after, *order.before, "conv", *order.last]
+        followed = "relu" in branch[max(i for i, step in enumerate(branch) if step == "norm") :]
+        assert followed == (name in RELU_AFTER_LAST_NORM), name
+
+
+@pytest.mark.parametrize(
+    ("fields", "learns"),
+    [
+        ({"zero_gamma": True, "activation_order": "relu_only_preactivation"}, "norm2"),
+        ({"skip_init": 0.0, "activation_order": "full_preactivation"}, "skip_init"),
+    ],
+)
+def test_a_residual_that_starts_from_zero_learns(fields: Any, learns: str) -> None:
+    model, images = build(ModelConfig(depth=8, width=2, num_classes=3, **fields)), np.ones((4, 8, 8, 1), np.float32)
+    images += np.random.default_rng(0).normal(size=images.shape)
+    variables = model.init(jax.random.key(1), images, train=False)
+
+    @jax.jit
+    def gradient(params: Any) -> Any:
+        def loss(params: Any) -> Any:
+            logits, _ = model.apply({**variables, "params": params}, images, train=True, mutable=["batch_stats"])
+            return jnp.square(logits).mean()
+
+        return jax.grad(loss)(params)
+
+    for name, layers in gradient(variables["params"]).items():
+        assert "block" not in name or any(leaf.any() for leaf in jax.tree.leaves(layers[learns])), name
 
 
 def test_bfloat16_computes_its_convolutions_in_bfloat16() -> None:

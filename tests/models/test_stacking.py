@@ -18,7 +18,8 @@ from resnet_jax.models.stacking import stack, stacked_stages, unstack
 CLASSES = 3
 DEEP = ModelConfig(depth=20, width=2, num_classes=CLASSES, dtype="float64")
 NETS = {
-    "plain": {"shortcut": "none", "zero_gamma": True},
+    "plain": {"shortcut": "none"},
+    "zero-gamma": {"zero_gamma": True},
     "option C, some cut, remat": {
         "shortcut": "C",
         "cut": ("stage1", "stage3_block3"),

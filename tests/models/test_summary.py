@@ -34,7 +34,7 @@ NETS = [
         activation_order="relu_only_preactivation",
         num_classes=10,
     ),
-    ModelConfig(depth=20, block="bottleneck", shortcut="identity", cut=("stage2",), skip_init=0.0, num_classes=10),
+    ModelConfig(depth=20, block="bottleneck", shortcut="identity", cut=("stage2",), skip_init=0.5, num_classes=10),
     ModelConfig(depth=14, widen=3, activation_order="relu_before_addition", num_classes=10),
     ModelConfig(family="imagenet", depth=18, activation_order="relu_only_preactivation", num_classes=10),
 ]

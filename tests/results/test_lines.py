@@ -145,7 +145,7 @@ def test_the_papers_errors_stand_beside_its_own_recipe_alone(tmp_path: Path) -> 
         ("12.35", "\N{MINUS SIGN}6.35"),
     ]
     for number, changes in enumerate(
-        ({"optim.warmup": "none"}, {"optim.warmup_iterations": 300}, {"model.zero_gamma": True}, {"data.flip": False})
+        ({"optim.warmup": "none"}, {"optim.warmup_iterations": 300}, {"model.skip_init": 0.5}, {"data.flip": False})
     ):
         other = write_lines(tmp_path / f"b{number}", 110, data=CIFAR10, changes=RECIPE_2016 | changes)
         found = find_lines(other)
