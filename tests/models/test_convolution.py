@@ -11,10 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from resnet_jax.config import ModelConfig
 from resnet_jax.models import convolution
 from resnet_jax.models.convolution import conv2d
+from resnet_jax.models.resnet import build
 
 Array = jax.Array
 Conv = Callable[..., Array]
@@ -120,6 +123,36 @@ def check_beside_lax(shape: tuple[int, ...]) -> None:
 @pytest.mark.usefixtures("x64")
 def test_value_and_gradients_are_those_of_lax(shape: tuple[int, ...]) -> None:
     check_beside_lax(shape)
+
+
+def shapes_of(family: Any, depth: int, size: int, **changes: Any) -> set[tuple[int, ...]]:
+    """Of every convolution in a net on images [2, size, size, 3], as above."""
+    model = build(ModelConfig(family=family, depth=depth, num_classes=10, **changes))
+    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    found: set[tuple[int, ...]] = set()
+
+    def walk(jaxpr: Any) -> None:
+        for equation in jaxpr.eqns:
+            if equation.primitive is convolution._conv_p:
+                x, kernel = (operand.aval.shape for operand in equation.invars)
+                assert equation.params["pad"] == (kernel[0] - 1) // 2
+                found.add((*x, kernel[-1], kernel[0], equation.params["stride"]))
+            for inner in jaxprs_in_params(equation.params):
+                walk(inner)
+
+    walk(jax.make_jaxpr(lambda x: model.init_with_output(jax.random.key(0), x, train=False))(images).jaxpr)
+    return found
+
+
+def test_the_nets_have_no_other_kinds_of_convolutions() -> None:
+    nets = [
+        *(shapes_of("cifar", 8, 32, shortcut=option) for option in ("A", "B", "C")),
+        shapes_of("cifar", 11, 32, shortcut="B", block="bottleneck"),
+        *(shapes_of("imagenet", depth, 224, shortcut="B") for depth in (18, 50)),
+    ]
+    kinds = {shape[-2:] for shape in set().union(*nets)}  # kernel, stride
+    assert kinds == {(3, 1), (3, 2), (1, 1), (1, 2), (7, 2)}
+    assert kinds <= {shape[-2:] for shape in CIFAR + IMAGENET}
 
 
 @pytest.mark.parametrize("shape", [CIFAR[1], CIFAR[2], DIGITS[0], IMAGENET[0], *ODD], ids=str)
