@@ -90,6 +90,8 @@ SERVES: dict[str, tuple[What, ...]] = {
     "dtypes": ("step", "compile"),
     "contestants": ("step", "compile"),
     "peer": ("step", "compile"),
+    "repeats": ("step", "epoch", "convolutions"),
+    "warmup": ("step", "epoch", "convolutions"),
     "data_path": ("epoch",),
 }
 """Options that say nothing to what else is measured."""
@@ -106,7 +108,7 @@ class Benchmark:
     """For steps. resnet-50 is the ImageNet net at 224 pixels with projections, the others are CIFAR's at 32 with option
     A."""
     batch_sizes: tuple[int, ...] = ()
-    """For steps and compilation; none: 128, for resnet-50 32."""
+    """For steps; compilation takes the first. None: 128, for resnet-50 32."""
     dtypes: tuple[Dtype, ...] = ("float32",)
     phases: tuple[Phase, ...] = ("train",)
     """For steps."""
@@ -116,7 +118,8 @@ class Benchmark:
     """Of resnet_jax, flax, torch-eager, torch-compiled; resnet_jax:FIELD=VALUE,... changes our configuration, and
     PEER+malloc is a peer with our settings of malloc. None: all, and torch-eager+malloc."""
     peer: str | None = None
-    """To whom ratios are taken; none: torch-eager where it runs, else flax; in compiling, flax."""
+    """To whom ratios are taken; none, or where it takes no part: torch-eager where it runs, else flax; in compiling,
+    flax."""
     repeats: int = 10
     """Rounds that count."""
     compile_repeats: int = 3
@@ -140,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     program = "python -m experiments.benchmark"
     chosen = tyro.cli(Benchmark, args=words, prog=program, description=__doc__)
-    if "--render" in words:
+    if chosen.render or "--render" in words:
         if not chosen.render:
             raise UserError("render: got nothing; legal: one or more files.")
         print("\n".join(table.render(file) for file in chosen.render), end="")
@@ -157,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
         # What was measured before Ctrl-C, too.
         if run.record["results"]:
             table.show(run.record, Console())
-    return cli.OK
+    return cli.OK if any(not row.get("failed") for row in run.record["results"]) else cli.BAD_INPUT
 
 
 def _checked(chosen: Benchmark) -> Benchmark:
@@ -170,9 +173,6 @@ def _checked(chosen: Benchmark) -> Benchmark:
         raise UserError(f"warmup: got {chosen.warmup}; legal: a whole number of at least 0.")
     if len(set(chosen.contestants)) < len(chosen.contestants):
         raise UserError(f"contestants: got {' '.join(chosen.contestants)}; legal: each once.")
-    known = chosen.contestants or {name for task in ("step", "compile") for name in default_contestants(task)}
-    if chosen.peer is not None and chosen.peer not in known:
-        raise UserError(f"peer: got {chosen.peer!r}; legal: one of the contestants, {', '.join(sorted(known))}.")
     if chosen.data_path is not None and not chosen.data_path.is_dir():
         raise UserError(f"data-path: {chosen.data_path} is no directory.")
     for name in ("what", "nets", "dtypes", "phases", "depth_nets"):
@@ -186,16 +186,23 @@ def _checked(chosen: Benchmark) -> Benchmark:
             configure(contestant, step_config("resnet-20", batch_size, "float32"))
     for batch_size in chosen.batch_sizes:
         step_config("resnet-20", batch_size, "float32")
-    for name, tasks in SERVES.items():
-        if getattr(chosen, name) != getattr(Benchmark, name) and not set(tasks) & set(chosen.what):
+    for name, served in SERVES.items():
+        if getattr(chosen, name) != getattr(Benchmark, name) and not set(served) & set(chosen.what):
             raise UserError(
                 f"{_option(name)}: got a value, which --what {' '.join(chosen.what)} does not use; "
-                f"legal: with --what {' or '.join(tasks)}."
+                f"legal: with --what {' or '.join(served)}."
             )
+    if chosen.what == ("compile",) and len(chosen.batch_sizes) > 1:
+        sizes = " ".join(map(str, chosen.batch_sizes))
+        raise UserError(f"batch-sizes: got {sizes}; legal: one, to compile.")
     if "compile" in chosen.what and chosen.contestants and not _of_jax(chosen.contestants):
         raise UserError(f"contestants: got {' '.join(chosen.contestants)}; legal: {OURS} or {FLAX} too, to compile.")
     if "step" in chosen.what and chosen.contestants and not _here(chosen.contestants):
         raise UserError("contestants: PyTorch is not installed, so none is left: pip install -e '.[parity]'")
+    tasks: list[Literal["step", "compile"]] = [task for task in ("step", "compile") if task in chosen.what]
+    known = {name for task in tasks for name in _competing(chosen, task)}
+    if chosen.peer is not None and chosen.peer not in known:
+        raise UserError(f"peer: got {chosen.peer!r}; legal: one of the contestants, {', '.join(sorted(known))}.")
     if chosen.out is not None:
         if chosen.out.is_dir():
             raise UserError(f"out: {chosen.out} is a directory; legal: a file.")
@@ -206,6 +213,19 @@ def _checked(chosen: Benchmark) -> Benchmark:
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def _competing(chosen: Benchmark, task: Literal["step", "compile"]) -> Sequence[str]:
+    """Who competes in steps or compilation, here or where PyTorch is installed."""
+    contestants = chosen.contestants or default_contestants(task)
+    return contestants if task == "step" else _of_jax(contestants)
+
+
+def _peer(chosen: Benchmark, contestants: Sequence[str]) -> str:
+    """To whom the ratios of these contestants are taken."""
+    if chosen.peer is not None and chosen.peer in contestants:
+        return chosen.peer
+    return TORCH[0] if TORCH[0] in contestants else FLAX
 
 
 def _of_jax(contestants: Sequence[str]) -> list[str]:
@@ -248,7 +268,7 @@ class _Run:
             measure[what]()
 
     def _steps(self) -> None:
-        wanted = self.chosen.contestants or default_contestants("step")
+        wanted = _competing(self.chosen, "step")
         contestants = _here(wanted)
         missing = [name for name in wanted if name not in contestants]
         if missing:
@@ -266,7 +286,7 @@ class _Run:
                                 Spec("step", name, configure(name, config), phase, steps, self.chosen.warmup, platform)
                                 for name in contestants
                             ],
-                            self.chosen.peer or (TORCH[0] if TORCH[0] in contestants else FLAX),
+                            _peer(self.chosen, contestants),
                         )
 
     def _steps_together(self, platform: str) -> int:
@@ -300,13 +320,12 @@ class _Run:
         return platform
 
     def _compiling(self) -> None:
-        wanted = self.chosen.contestants or default_contestants("compile")
-        contestants = _of_jax(wanted)
+        contestants = _competing(self.chosen, "compile")
         for net in self.chosen.depth_nets:
             for dtype in self.chosen.dtypes:
                 config = step_config(net, self._batch_sizes(net)[0], dtype)
                 specs = [Spec("compile", name, configure(name, config)) for name in contestants]
-                self._case("compile", specs, self.chosen.peer or FLAX)
+                self._case("compile", specs, _peer(self.chosen, contestants))
 
     def _epochs(self) -> None:
         named = experiments()

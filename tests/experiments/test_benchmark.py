@@ -278,6 +278,9 @@ MISTAKES = [
     (["--all", "--nets", "resnet-8"], "all: got --nets too"),
     (["--what", "convolutions", "--contestants", "flax"], "--contestants: got a value, which --what convolutions"),
     (["--data-path", "tests"], "legal: with --what epoch."),
+    (["--what", "compile", "--repeats", "20"], "--repeats: got a value, which --what compile does not use"),
+    (["--what", "compile", "--batch-sizes", "32", "128"], "batch-sizes: got 32 128; legal: one"),
+    (["--what", "compile", "--peer", "torch-eager"], "peer: got 'torch-eager'; legal: one of the contestants, flax"),
 ]
 
 
@@ -285,6 +288,20 @@ MISTAKES = [
 def test_a_mistake_is_told_before_anything_is_measured(options: list[str], sentence: str) -> None:
     with pytest.raises(UserError, match=re.escape(sentence)):
         main(options)
+
+
+def test_a_record_is_printed_however_its_option_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    file = Path(__file__).parents[2] / "docs" / "records" / "benchmark-1202.json"
+    assert main([f"--render={file}"]) == cli.OK
+    assert "| resnet-1202 |" in capsys.readouterr().out
+
+
+def test_nothing_but_failures_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(specs: list[Spec], repeats: int, tell: Any) -> list[Outcome]:
+        return [Outcome(spec.contestant, failed="out of memory") for spec in specs]
+
+    monkeypatch.setattr(race, "race", failing)
+    assert main(["--what", "compile", "--depth-nets", "resnet-8"]) == cli.BAD_INPUT
 
 
 @pytest.mark.slow
