@@ -17,8 +17,8 @@ It goes over the batch in chunks of a few images, in a loop, through one scratch
 written in place at its offset; what no tap writes is the zero padding, written once.
 
 How much that gains depends on the processor: of the time of XLA's own, for the shapes of CIFAR's and ImageNet's nets,
-it takes a twelfth to a half without AVX-512 (one core of a Zen 3), and nine tenths to a half with it, the stems apart,
-where XLA's is faster then (docs/performance.md). In a loop XLA's takes 20 to 150 times as long on either.
+it takes a twelfth to a half without AVX-512 (one core of a Zen 3), and one to a half with it, the stems apart, where
+XLA's is faster then (docs/performance.md). In a loop XLA's takes 20 to 150 times as long on either.
 
 `conv2d` and its two gradients are primitives of JAX, each linear in both operands: under jit, grad, jvp, vmap,
 checkpoint, shard_map and pmap, in any order and to any order of derivative, they behave as jax.lax's convolution does.
