@@ -178,9 +178,7 @@ def _checked(chosen: Benchmark) -> Benchmark:
     for name in ("what", "nets", "dtypes", "phases", "depth_nets"):
         values = getattr(chosen, name)
         if not values or len(set(values)) < len(values):
-            raise UserError(
-                f"{name.replace('_', '-')}: got {' '.join(values) or 'nothing'}; legal: one or more, each once."
-            )
+            raise UserError(f"{_option(name)}: got {' '.join(values) or 'nothing'}; legal: one or more, each once.")
     for contestant in chosen.contestants:
         for batch_size in chosen.batch_sizes or (GRID.cifar_batch_size, GRID.imagenet_batch_size):
             configure(contestant, step_config("resnet-20", batch_size, "float32"))
@@ -194,7 +192,7 @@ def _checked(chosen: Benchmark) -> Benchmark:
             )
     if chosen.what == ("compile",) and len(chosen.batch_sizes) > 1:
         sizes = " ".join(map(str, chosen.batch_sizes))
-        raise UserError(f"batch-sizes: got {sizes}; legal: one, to compile.")
+        raise UserError(f"{_option('batch_sizes')}: got {sizes}; legal: one, to compile.")
     if "compile" in chosen.what and chosen.contestants and not _of_jax(chosen.contestants):
         raise UserError(f"contestants: got {' '.join(chosen.contestants)}; legal: {OURS} or {FLAX} too, to compile.")
     if "step" in chosen.what and chosen.contestants and not _here(chosen.contestants):
