@@ -172,12 +172,21 @@ def _sources(words: Sequence[str], program: str, *, looks_at: str) -> list[Sourc
         twice = next(word for word in words if words.count(word) > 1)
         raise UserError(f"nets: got {twice!r} twice.")
     sources = [_source(word, looks_at=looks_at) for word in words]
-    names = [source.name for source in sources]
+    names = _without_what_is_common([source.name for source in sources])
     without_seeds = [name.rsplit("-seed", 1)[0] for name in names]
     for shorter in (without_seeds, names, list(words)):
         if len(set(shorter)) == len(shorter):
             break
     return [dataclasses.replace(source, name=name) for source, name in zip(sources, shorter, strict=True)]
+
+
+def _without_what_is_common(names: Sequence[str]) -> list[str]:
+    """Names without the changes, such as -iterations=1200, that all of several have; the net stays."""
+    if len(names) == 1:
+        return list(names)
+    parts = [re.split(r"-(?=\w+=)|-(?=seed\d+$)", name) for name in names]
+    common = set.intersection(*(set(of_one[1:]) for of_one in parts))
+    return ["-".join((of_one[0], *(part for part in of_one[1:] if part not in common))) for of_one in parts]
 
 
 def _source(word: str, *, looks_at: str) -> Source:

@@ -19,11 +19,12 @@ Measured = dict[str, Any]
 _OTHERS = (GREEN, PURPLE, ORANGE)
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)))
 _BAND = 0.15
+_LEGEND_COLUMNS = 3
 _WIDE = 5.0  # from there on a linear axis hides what is small
 
 
 def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
-    """A line for each net: a colour for its kind, plain vermilion, residual blue; shades and dashes by depth."""
+    """A line for each net: a colour for its kind, plain vermilion, residual blue; a shade by depth; dashes."""
     kinds = list(dict.fromkeys(net["net"] for net in nets))
     others = [kind for kind in kinds if kind not in ("plain", "resnet")]
     colours = {"plain": VERMILION, "resnet": BLUE} | {k: _OTHERS[i % 3] for i, k in enumerate(others)}
@@ -31,7 +32,8 @@ def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
     for net in nets:
         same = [other for other in nets if other["net"] == net["net"]]
         rank = sorted(same, key=lambda other: other["depth"]).index(net)
-        share = 1.0 if len(same) == 1 else 0.4 + 0.6 * rank / (len(same) - 1)
+        depths = sorted({other["depth"] for other in same})
+        share = 1.0 if len(depths) == 1 else 0.4 + 0.6 * depths.index(net["depth"]) / (len(depths) - 1)
         colour = tuple(share * c + (1.0 - share) for c in to_rgb(colours[net["net"]]))
         marker = MARKERS[kinds.index(net["net"]) % len(MARKERS)]
         dashes = _LINES[(len(same) - 1 - rank) % len(_LINES)]
@@ -68,7 +70,7 @@ def layer_responses(measured: Measured) -> Figure:
             logarithmic(panels[0])
         else:
             panels[0].set_ylim(bottom=0.0)
-        panels[1].legend(loc="upper right")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=_LEGEND_COLUMNS)
         return figure
 
 

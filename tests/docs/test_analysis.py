@@ -47,6 +47,25 @@ def test_the_identity_is_said_to_hold_as_far_as_it_does() -> None:
     assert "below 6e-16" in PROSE
 
 
+def test_the_responses_under_decay_are_those_of_the_table() -> None:
+    nets = measured("layer-responses-decay")
+    rows = re.findall(r"^\| ((?:plain|ResNet)-\d+) \| ((?:0\.\d{3}, )+0\.\d{3}) \| (0\.\d{3}) \|$", TEXT, re.MULTILINE)
+    means: dict[str, list[float]] = {}
+    for name, each, mean in rows:
+        seeds = [net for of_seed, net in nets.items() if of_seed.startswith(f"{name.lower()}-seed")]
+        means[name] = [sum(net["std"]) / len(net["std"]) for net in seeds]
+        assert each == ", ".join(f"{of_seed:.3f}" for of_seed in means[name])
+        assert mean == f"{sum(means[name]) / len(means[name]):.3f}"
+    assert sum(map(len, means.values())) == len(nets)
+    assert max(means["ResNet-56"]) < min(means["ResNet-20"])
+    assert max(means["ResNet-56"]) < sum(means["ResNet-20"]) / 3 / 2
+    weaker = [
+        sum(a > b for a, b in zip(nets[f"plain-20-seed{s}"]["std"], nets[f"resnet-20-seed{s}"]["std"], strict=True))
+        for s in range(3)
+    ]
+    assert weaker == [9, 15, 14]
+
+
 def test_the_lesions_are_those_of_the_text() -> None:
     plain, residual = (measured("lesions")[name] for name in ("plain-32", "resnet-32"))
     single = sorted(round(100 * error, 1) for error in residual["single"][1:])

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from experiments import cli
-from experiments.analyze import main
+from experiments.analyze import _sources, main
 from resnet_jax.analysis.options import INSTRUMENTS
 from resnet_jax.config import override
 from resnet_jax.errors import UserError
@@ -57,6 +57,19 @@ def test_every_instrument_compares_runs(
         assert plain["steps"] == [0, 4]
         assert len(plain["training"][0]) == len(plain["layers"]) == 8
         assert "gradient-flow-training.png" in files
+
+
+def test_nets_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
+    for name in ("plain-8-iterations=4-seed0", "plain-8-iterations=4-seed1", "resnet-8-iterations=4-seed0"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").touch()
+    words = sorted(str(path) for path in tmp_path.iterdir())
+    names = [source.name for source in _sources(words, "analyze", looks_at="trained")]
+    assert names == ["plain-8-seed0", "plain-8-seed1", "resnet-8-seed0"]
+    assert [s.name for s in _sources([words[0], words[2]], "", looks_at="trained")] == ["plain-8", "resnet-8"]
+    changed = ["digits-plain:optim.learning_rate=1e-05,seed=1", "digits-plain:optim.learning_rate=1e-06,seed=1"]
+    names = [source.name for source in _sources(changed, "", looks_at="initial")]
+    assert names == ["plain-20-learning_rate=1e-05", "plain-20-learning_rate=1e-06"]
 
 
 @pytest.mark.slow
