@@ -30,8 +30,8 @@ def test_the_text_says_how_compilation_grows_as_recorded() -> None:
 def test_the_aims_are_as_recorded() -> None:
     text = (DOCS / "performance.md").read_text()
     step, eval_step = (
-        {(row["net"], row["contestant"]): row for row in results("step") if row["phase"] == phase}
-        for phase in ("train", "eval")
+        {(row["net"], row["contestant"]): row for row in results(name) if row["phase"] == phase}
+        for name, phase in (("step", "train"), ("eval", "eval"))
     )
     two = "resnet_jax:parallel.devices=2,parallel.mode=shard_map"
     one_device, two_devices = (step["resnet-20", name]["ratio"] for name in ("resnet_jax", two))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +71,30 @@ def test_a_summary_stands_without_the_devices_of_its_run(capsys: pytest.CaptureF
     printed = capsys.readouterr().out
     assert "training, on each device, 1 image at once" in printed
     assert "No figures of the compiler: parallel.devices: got 16; legal: 1 to 8" in printed
+
+
+@pytest.mark.slow
+def test_the_second_seed_of_a_net_compiles_nothing(tmp_path: Path) -> None:
+    """By JAX's own count: what it did not find among the compiled programs beside the runs."""
+    counted = """
+import sys
+import jax
+from experiments.train import main
+events = []
+jax.monitoring.register_event_listener(lambda name, **_: events.append(name.rsplit("/", 1)[-1]))
+assert main(sys.argv[1:]) == 0
+print(events.count("cache_hits"), events.count("cache_misses"))
+"""
+    counts = []
+    for seed in (0, 1):
+        words = [*SMALL, "--train.iterations=2", "--optim.milestones", "1", f"--seed={seed}", "--runs=runs"]
+        done = subprocess.run(
+            [sys.executable, "-c", counted, *words], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        counts.append([int(count) for count in done.stdout.split()[-2:]])
+        assert (tmp_path / "runs" / "digits-resnet").exists()
+    (_, first), (hits, second) = counts
+    assert first > 0
+    assert hits > 0
+    # Programs that take less than 0.1 s to compile are not kept, and the two steps are none of those.
+    assert second == 0, counts
