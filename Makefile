@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SETTINGS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: degradation control reproduce-cifar10 test lint types parity benchmark kill-test clean
+.PHONY: degradation control reproduce-cifar10 figures test lint types parity benchmark kill-test clean
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
@@ -25,6 +25,15 @@ reproduce-cifar10: $(VENV)/.prepare
 	$(BIN)/python -m experiments.prepare cifar10
 	$(BIN)/python -m experiments.sweep cifar10-depth --runs $(RUNS)
 	$(BIN)/python -m experiments.report $(RUNS)/cifar10-depth
+
+# Every table and figure of README.md and docs/, rebuilt from the records beside them; about half a minute.
+figures: $(VENV)/.main
+	$(BIN)/python -m experiments.report docs/records/digits-depth docs/records/digits-depth-long --out docs/digits
+	$(BIN)/python -m experiments.report docs/records/digits-shortcuts --out docs/digits-shortcuts
+	$(BIN)/python -m experiments.report docs/records/digits-activations --out docs/digits-activations
+	$(BIN)/python -m experiments.report docs/records/cifar10-depth-small* --out docs/cifar10-depth-small
+	$(BIN)/python -m experiments.report docs/records/sources --out docs/sources
+	$(BIN)/python -m experiments.analyze figures docs/analysis/*.json
 
 test: lint types
 	$(BIN)/python -m pytest

@@ -14,10 +14,15 @@ from resnet_jax.results.document import Table
 from resnet_jax.results.stats import Difference, difference
 from resnet_jax.results.tables import measured
 from resnet_jax.results.text import (
+    MINUS,
+    NOTHING,
     TIMES,
     count,
+    difference_text,
     diverged_text,
+    interval_text,
     interval_words,
+    listed,
     percent,
     plural,
     summary_text,
@@ -34,20 +39,22 @@ Conclusion = Literal[
 
 @dataclass(frozen=True)
 class Control:
-    """The deepest plain net in other budgets and at other rates, beside what it is compared with."""
+    """The deepest plain net in several budgets and at several rates, beside what it is compared with."""
 
     base: Variant
-    """The deepest plain net as in the main comparison."""
+    """The deepest plain net in the smallest budget, at the rate of the main comparison."""
     points: tuple[Variant, ...]
     """The same net in every budget and at every rate, the base among them."""
     best: Variant | None
     """In the largest budget, the rate with the lowest mean training error; None where all of these diverged."""
     shallow: Variant | None
-    """The base depth of the plain nets, in the main comparison."""
+    """The base depth of the plain nets, in the base's budget."""
     residual: Variant | None
-    """The residual twin, in the main comparison."""
+    """The residual twin, in the base's budget."""
+    shallow_residual: Variant | None
+    """The twin's base depth, in the base's budget."""
     references: tuple[Variant, ...]
-    """Other nets in other budgets or at other rates."""
+    """Those three and other nets, in other budgets or at other rates."""
 
     @property
     def largest(self) -> tuple[Variant, ...]:
@@ -57,7 +64,7 @@ class Control:
 
     @property
     def gap(self) -> Difference | None:
-        """Training error of the deepest plain net minus that of the shallow one, as in the main comparison."""
+        """Training error of the deepest plain net minus that of the shallow one, in the smallest budget."""
         return _errors_apart(self.base, self.shallow)
 
     @property
@@ -94,27 +101,50 @@ def find_control(comparison: Comparison) -> Control | None:
     plain = [cell for cell in comparison.cells if cell.is_plain]
     if not plain:
         return None
-    base = plain[-1]
-    others = [v for v in comparison.others if v.net == base.net and v.depth == base.depth]
+    main = plain[-1]
+    others = [v for v in comparison.others if (v.net, v.depth) == (main.net, main.depth)]
     if not others:
         return None
-    points = tuple(sorted((base, *others), key=lambda v: (v.iterations, -v.rate)))
+    points = tuple(sorted((main, *others), key=lambda v: (v.iterations, -v.rate, v.schedule)))
+    twin = next((other for cell, other in comparison.twins() if cell is main), None)
+    shallow_residual = None if twin is None else comparison.base_cell(twin.net)
+    compared = [comparison.base_cell(main.net), twin, shallow_residual]
+    everything = (*comparison.cells, *comparison.others)
+
+    def same_budget(variant: Variant | None, point: Variant) -> Variant | None:
+        """A net as it was trained in a point's budget, at its rate."""
+        if variant is None or (variant.net, variant.depth) == (point.net, point.depth):
+            return None
+        alike = (v for v in everything if (v.net, v.depth) == (variant.net, variant.depth))
+        return next((v for v in alike if (v.iterations, v.schedule) == (point.iterations, point.schedule)), None)
+
+    # The smallest budget, where it has a gap to show.
+    scheduled = [point for point in points if point.schedule == main.schedule]
+    base = next((point for point in scheduled if same_budget(compared[0], point) is not None), main)
+    shallow, residual, shallow_residual = (same_budget(variant, base) for variant in compared)
+    if residual is not None and shallow_residual is residual:
+        shallow_residual = None
     most = max(point.iterations for point in points)
     candidates = [(s.mean, p) for p in points if p.iterations == most and (s := p.summary(train_error)) is not None]
     best = min(candidates, key=lambda pair: pair[0])[1] if candidates else None
-    shallow = comparison.base_cell(base.net)
-    twin = next((other for cell, other in comparison.twins() if cell is base), None)
-    references = tuple(v for v in comparison.others if v not in points)
-    return Control(base, points, best, shallow if shallow is not base else None, twin, references)
+    # Of the main comparison, those that are compared.
+    names = {(v.net, v.depth) for v in compared if v is not None}
+    candidates_for_reference = [v for v in everything if v in comparison.others or (v.net, v.depth) in names]
+    taken = (*points, shallow, residual, shallow_residual)
+    references = tuple(v for v in candidates_for_reference if not any(v is other for other in taken))
+    return Control(base, points, best, shallow, residual, shallow_residual, references)
 
 
 def control_table(control: Control) -> Table:
     """Budget and rate against the errors of the deepest plain net, and the nets it is compared with."""
-    compared = [v for v in (control.shallow, control.residual) if v is not None]
+    compared = [v for v in (control.shallow, control.residual, control.shallow_residual) if v is not None]
+    rest = sorted(
+        (*compared, *control.references), key=lambda v: (not v.is_plain, v.net, v.depth, v.iterations, -v.rate)
+    )
     rows = []
-    for variant in (*control.points, *compared, *control.references):
+    for variant in (*control.points, *rest):
         times = f"{variant.iterations / control.base.iterations:.3g}{TIMES}"
-        row = (variant.net, str(variant.depth), f"{count(variant.iterations)} ({times})", f"{variant.rate:g}")
+        row = (variant.net, str(variant.depth), f"{count(variant.iterations)} ({times})", variant.schedule)
         rows.append((*row, str(len(variant.runs)), measured(variant, train_error), measured(variant, test_error)))
     headers = ("net", "depth", "iterations", "rate", "seeds", "training error, %", "test error, %")
     caption = (
@@ -124,9 +154,46 @@ def control_table(control: Control) -> Table:
     return Table(caption, headers, tuple(rows))
 
 
+def gap_table(control: Control) -> Table | None:
+    """By budget, what the deep nets' training error is above the shallow ones'; None where there is but one budget."""
+    pairs = [(control.base, control.shallow), (control.residual, control.shallow_residual)]
+    named = [(deep, shallow) for deep, shallow in pairs if deep is not None and shallow is not None]
+    same = [_every_budget(control, deep) for deep, _ in named], [_every_budget(control, s) for _, s in named]
+    budgets = sorted({iterations for deep in same[0] for iterations in deep})
+    rows = []
+    for iterations in budgets:
+        cells: list[str] = []
+        for deep, shallow in zip(*same, strict=True):
+            apart = _errors_apart(deep.get(iterations), shallow.get(iterations))
+            cells += [difference_text(apart), interval_text(None if apart is None else apart.interval)]
+        if set(cells) != {NOTHING}:
+            times = f"{iterations / control.base.iterations:.3g}{TIMES}"
+            rows.append((f"{count(iterations)} ({times})", *cells))
+    if len(rows) < 2:
+        return None
+    titles = [f"{deep.name} {MINUS} {shallow.name}" for deep, shallow in named]
+    headers = ("iterations", *(cell for title in titles for cell in (title, "95 % interval")))
+    caption = (
+        f"Deep minus shallow in training error, percentage points, by budget at rate {control.base.schedule}; mean ± "
+        "sample standard deviation of the differences by seed."
+    )
+    return Table(caption, headers, tuple(rows), text_columns=1)
+
+
+def _every_budget(control: Control, variant: Variant) -> dict[int, Variant]:
+    """A net in each budget that it had at the base's rate."""
+    found = (*control.points, control.shallow, control.residual, control.shallow_residual, *control.references)
+    return {
+        v.iterations: v
+        for v in found
+        if v is not None and (v.net, v.depth, v.schedule) == (variant.net, variant.depth, control.base.schedule)
+    }
+
+
 def control_words(control: Control) -> tuple[str, ...]:
     """The control in sentences, a paragraph each: the gap, what is left of it, the residual net, the conclusion."""
-    paragraphs = [_gap_words(control), _left_words(control), _residual_words(control), _conclusion_words(control)]
+    paragraphs = [_gap_words(control), _left_words(control), _residual_words(control), _rates_words(control)]
+    paragraphs.append(_conclusion_words(control))
     paragraphs.append(
         "For comparison: He et al. 2015, Sec. 4.1, report that on ImageNet, too, plain nets trained for three times "
         "as many iterations still degrade, and take it that more iterations alone do not solve the problem."
@@ -148,15 +215,15 @@ def _gap_words(control: Control) -> str:
 
 def _left_words(control: Control) -> str:
     best, base = control.best, control.base
-    rates = len({point.rate for point in control.largest})
+    rates = len({point.schedule for point in control.largest})
     longest = max(point.iterations for point in control.points)
     effort = f"With {_times(longest, base.iterations)}"
     if best is None:
         return f"{effort}, every run of {base.name} diverged."
     choice = (
-        f"the best of {rates} rates ({best.rate:g}, chosen on mean training error, which favours the plain net)"
+        f"the best of {rates} rates ({best.schedule}, chosen on mean training error, which favours the plain net)"
         if rates > 1
-        else f"rate {best.rate:g}, the only one tried"
+        else f"rate {best.schedule}, the only one tried"
     )
     text = f"{effort} at {choice}, {base.name} reaches {_words(best)}"
     gap, left = control.gap, control.left
@@ -182,6 +249,21 @@ def _residual_words(control: Control) -> str:
         else:
             who = f"the equally deep {other.name} with {_budget(other)}"
             sentences.append(f"It is {_against(apart)} {who}, which has {_words(other)}.")
+    return " ".join(sentences)
+
+
+def _rates_words(control: Control) -> str:
+    """The rates that were tried in smaller budgets; those of the largest are told with what is left."""
+    sentences = []
+    for iterations in sorted({point.iterations for point in control.points} - {control.largest[0].iterations}):
+        tried = [point for point in control.points if point.iterations == iterations and point.finished]
+        if len(tried) > 1:
+            best = min(tried, key=_mean)
+            others = [f"{_words(p)} at {p.schedule}" for p in sorted(tried, key=_mean) if p is not best]
+            sentences.append(
+                f"With {count(iterations)} iterations the best of {len(tried)} rates is {best.schedule}, where the "
+                f"training error of {best.name} is {_words(best)}; it is {listed(others)}."
+            )
     return " ".join(sentences)
 
 
@@ -231,8 +313,8 @@ def longer(control: Control, variant: Variant) -> tuple[Variant, ...]:
         same_net = (other.net, other.depth) == (variant.net, variant.depth)
         if same_net and other.iterations != variant.iterations and other.finished:
             rival = chosen.get(other.iterations)
-            rate = None if control.best is None else control.best.rate
-            if rival is None or (rival.rate != rate, _mean(rival)) > (other.rate != rate, _mean(other)):
+            rate = None if control.best is None else control.best.schedule
+            if rival is None or (rival.schedule != rate, _mean(rival)) > (other.schedule != rate, _mean(other)):
                 chosen[other.iterations] = other
     return tuple(chosen[iterations] for iterations in sorted(chosen))
 
@@ -256,7 +338,7 @@ def _errors_apart(left: Variant | None, right: Variant | None) -> Difference | N
 
 
 def _budget(variant: Variant) -> str:
-    return f"{count(variant.iterations)} iterations at rate {variant.rate:g}"
+    return f"{count(variant.iterations)} iterations at rate {variant.schedule}"
 
 
 def _times(iterations: int, base: int) -> str:
@@ -286,7 +368,7 @@ def _against(apart: Difference) -> str:
 def _diverged(*variants: Variant) -> str:
     """A sentence on runs that diverged and so are in no mean, or nothing."""
     told = [
-        f"{v.name} at rate {v.rate:g}, {count(v.iterations)} iterations: {diverged_text(v.diverged, len(v.runs))}"
+        f"{v.name} at rate {v.schedule}, {count(v.iterations)} iterations: {diverged_text(v.diverged, len(v.runs))}"
         for v in variants
         if v.diverged
     ]

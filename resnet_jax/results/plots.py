@@ -28,10 +28,11 @@ DOTS_PER_INCH = 200
 
 # Okabe and Ito's colours. Black is left to text, yellow out: it is too faint for lines on white.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
+BROWN, BLACK = "#8C6D31", "#222222"
 _RESIDUAL = (BLUE, GREEN, PURPLE, SKY, ORANGE)
 _BY_ORDER = (SKY, GREEN, BLUE, VERMILION, PURPLE, ORANGE)
 MARKERS = ("o", "s", "^", "D", "v", "P")
-_RATES = (ORANGE, GREEN, PURPLE, SKY)
+_RATES = (ORANGE, GREEN, PURPLE, BROWN, BLACK)
 GREY = "#666666"
 _PANELS = 4  # side by side
 
@@ -230,22 +231,27 @@ def error_against_budget(control: Control) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         axes = figure.subplots()
-        rates = sorted({point.rate for point in control.points}, reverse=True)
+        rates = sorted({point.schedule: -point.rate for point in control.points}.items(), key=lambda pair: pair[::-1])
         budgets = sorted({v.iterations for v in (*control.points, *control.references)})
         # The nets it is compared with first, so that the net in question lies on top.
-        references = ((control.shallow, VERMILION, "o", "--"), (control.residual, BLUE, "s", ":"))
+        references = (
+            (control.shallow, VERMILION, "o", "--"),
+            (control.shallow_residual, SKY, "D", ":"),
+            (control.residual, BLUE, "s", "-."),
+        )
         middle = (len(references) + len(rates) - 1) / 2.0
         for number, (variant, colour, marker, style) in enumerate(references):
             if variant is not None and (summary := variant.summary(train_error)) is not None:
-                axes.axhline(100.0 * summary.mean, color=colour, linestyle=style, linewidth=1.0, label="_level")
                 same = [variant, *longer(control, variant)]
+                if len(same) == 1:  # a level to compare with
+                    axes.axhline(100.0 * summary.mean, color=colour, linestyle=style, linewidth=1.0, label="_level")
                 factor = _side(number - middle)
-                _budget_line(axes, same, factor, (colour, marker), "none", variant.name)
-        for number, rate in enumerate(rates):
-            points = [point for point in control.points if point.rate == rate]
+                _budget_line(axes, same, factor, (colour, marker), style, variant.name)
+        for number, (rate, _) in enumerate(rates):
+            points = [point for point in control.points if point.schedule == rate]
             look = (_RATES[number % len(_RATES)], MARKERS[(number + 2) % len(MARKERS)])
             factor = _side(number + len(references) - middle)
-            _budget_line(axes, points, factor, look, "-", f"{control.base.name}, rate {rate:g}")
+            _budget_line(axes, points, factor, look, "-", f"{control.base.name}, rate {rate}")
         axes.set_xscale("log")
         axes.minorticks_off()
         axes.set_xticks(budgets, [f"{count(b)}\n({b / control.base.iterations:.3g}{TIMES})" for b in budgets])
@@ -259,7 +265,7 @@ def error_against_budget(control: Control) -> Figure:
 
 def _side(place: float) -> float:
     """What stands side by side at one budget is some per cent apart, on an axis that is logarithmic."""
-    return float(1.06**place)
+    return float(1.035**place)
 
 
 def _budget_line(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from resnet_jax.errors import UserError
 from resnet_jax.record import write_atomically
 from resnet_jax.results import plots, words
-from resnet_jax.results.control import control_table, control_words, find_control
+from resnet_jax.results.control import control_table, control_words, find_control, gap_table
 from resnet_jax.results.csv_files import runs_csv, table_csv
 from resnet_jax.results.document import Block, Bullets, Heading, Paragraph, Picture, Table, markdown, markdown_table
 from resnet_jax.results.lines import against_the_first, find_lines, lines_table, lines_words
@@ -173,7 +173,8 @@ def _comparison(view: _View, number: int | None, suffix: str, folder: Path, stem
     if control is not None:
         blocks.append(Heading("Control: degradation, or too little training?"))
         blocks += [Paragraph(text) for text in control_words(control)]
-        blocks.append(control_table(control))
+        gaps = gap_table(control)
+        blocks += [control_table(control), *([] if gaps is None else [gaps])]
         blocks.append(
             picture(
                 "error-against-budget",

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +108,11 @@ class Variant:
         return self.config.optim.learning_rate
 
     @property
+    def schedule(self) -> str:
+        """The rate, and whether it is warmed up: "0.1", "0.1 with warm-up"."""
+        return f"{self.rate:g}" + (" with warm-up" if self.config.optim.warmup != "none" else "")
+
+    @property
     def finished(self) -> tuple[Run, ...]:
         """Runs that reached their last step."""
         return tuple(run for run in self.runs if not run.diverged)
@@ -188,14 +193,15 @@ def _comparison(settings: Sequence[list[list[Run]]]) -> Comparison:
 
     base = min(settings, key=lambda s: (-nets(s), s[0][0].record.config.train.iterations))
     cells = _variants(base)
-    others = [variant for setting in settings if setting is not base for variant in _variants(setting)]
+    # In the control a schedule is told beside each net, so it is no part of a name.
+    others = [v for setting in settings if setting is not base for v in _variants(setting, unnamed=_WARMUP)]
     return Comparison(
         tuple(sorted(cells, key=lambda v: (v.depth, not v.is_plain, v.net))),
         tuple(sorted(others, key=lambda v: (not v.is_plain, v.net, v.depth, v.iterations, -v.rate))),
     )
 
 
-def _variants(setting: list[list[Run]]) -> list[Variant]:
+def _variants(setting: list[list[Run]], unnamed: Collection[str] = ()) -> list[Variant]:
     """Variants of one setting, their nets named apart where depth and kind alone would not do it."""
     named: dict[tuple[str, int], list[list[Run]]] = {}
     for members in setting:
@@ -204,7 +210,8 @@ def _variants(setting: list[list[Run]]) -> list[Variant]:
     variants = []
     for (net, _), alike in named.items():
         flats = [_flat(members[0]) for members in alike]
-        apart = [name for name in flats[0] if name != "seed" and any(f[name] != flats[0][name] for f in flats)]
+        names = [name for name in flats[0] if name != "seed" and name not in unnamed]
+        apart = [name for name in names if any(f[name] != flats[0][name] for f in flats)]
         for members, flat in zip(alike, flats, strict=True):
             label = f"{net} ({', '.join(f'{name}={flat[name]}' for name in apart)})" if apart else net
             variants.append(Variant(tuple(sorted(members, key=lambda run: run.seed)), label))

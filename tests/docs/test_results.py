@@ -16,12 +16,11 @@ from resnet_jax.results.runs import read_runs
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-# What is rebuilt from which records.
+MAKEFILE = (DOCS.parent / "Makefile").read_text()
+# What `make figures` rebuilds from which records.
 REPORTS = {
-    "digits": ("digits-depth", "digits-depth-long"),
-    "digits-shortcuts": ("digits-shortcuts",),
-    "digits-activations": ("digits-activations",),
-    "sources": ("sources",),
+    out: tuple(path.name for word in studies.split() for path in sorted(DOCS.parent.glob(word)))
+    for studies, out in re.findall(r"-m experiments\.report (docs/records/.*) --out docs/(\S+)", MAKEFILE)
 }
 
 
@@ -38,6 +37,20 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("name", ["table.md", "table.csv", "runs.csv"])
 def test_tables_are_those_of_the_records(rebuilt: dict[str, Path], report: str, name: str) -> None:
     assert (DOCS / report / name).read_text() == (rebuilt[report] / name).read_text()
+
+
+def test_one_command_rebuilds_every_figure_of_readme_and_results(rebuilt: dict[str, Path]) -> None:
+    shown = []
+    for page, prefix in (("README.md", "docs/"), ("docs/results.md", ""), ("docs/analysis.md", "")):
+        found = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (DOCS.parent / page).read_text())
+        assert found
+        shown += [Path(picture.removeprefix(prefix)) for picture in found]
+    for picture in shown:
+        folder, name = picture.parts
+        if folder == "analysis":  # tests/docs/test_analysis.py: from the measurement beside it
+            assert "experiments.analyze figures docs/analysis/*.json" in MAKEFILE
+        else:
+            assert (rebuilt[folder] / name).exists(), picture
 
 
 def test_every_measured_value_in_the_text_is_in_the_report(rebuilt: dict[str, Path]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_jax.results.control import Conclusion, Control, control_table, control_words, find_control
+from resnet_jax.results.control import Conclusion, Control, control_table, control_words, find_control, gap_table
 from tests.results.factory import only, write_run, write_study
 
 Errors = Sequence[float | None]
@@ -170,6 +170,65 @@ def test_control_table_lists_budget_and_rate(tmp_path: Path) -> None:
         ("plain", "56", "1,200 (5×)", "0.05"),  # noqa: RUF001
         ("plain", "56", "1,200 (5×)", "0.02"),  # noqa: RUF001
         ("plain", "20", "240 (1×)", "0.1"),  # noqa: RUF001
+        ("resnet", "20", "240 (1×)", "0.1"),  # noqa: RUF001
         ("resnet", "56", "240 (1×)", "0.1"),  # noqa: RUF001
         ("resnet", "56", "1,200 (5×)", "0.1"),  # noqa: RUF001
     ]
+
+
+def test_budgets_below_that_of_the_main_comparison(tmp_path: Path) -> None:
+    """The smallest is where the gap is taken from; the main comparison, with more depths, may be the largest."""
+    errors = {("plain", 20): 0.2, ("plain", 32): 0.3, ("plain", 56): 0.7, ("resnet", 20): 0.1, ("resnet", 56): 0.12}
+    for (net, depth), error in errors.items():
+        for seed in (0, 1):
+            write_run(tmp_path, net, depth, seed, error + 0.01 * seed, iterations=3200)
+            if depth != 32:
+                write_run(tmp_path, net, depth, seed, error + 0.1 + 0.02 * seed, iterations=800)
+    found = find_control(only(tmp_path))
+    assert found is not None
+    assert found.shallow is not None
+    assert found.residual is not None
+    assert found.shallow_residual is not None
+    four = (found.base, found.shallow, found.residual, found.shallow_residual)
+    assert [(v.name, v.iterations) for v in four] == [
+        ("plain-56", 800),
+        ("plain-20", 800),
+        ("resnet-56", 800),
+        ("resnet-20", 800),
+    ]
+    assert found.best is not None
+    assert found.best.iterations == 3200
+    text = control_words(found)[1]
+    assert "With 4 times the iterations (3,200) at rate 0.1, the only one tried, plain-56 reaches 70.50" in text
+    assert "That is 50.00 points" in text
+    assert "above plain-20 with 3,200 iterations at rate 0.1 as well, which has 20.50" in text
+    table = gap_table(found)
+    assert table is not None
+    assert [row[:2] + row[3:4] for row in table.rows] == [
+        ("800 (1×)", "+50.00 ± 0.00", "+2.00 ± 0.00"),  # noqa: RUF001
+        ("3,200 (4×)", "+50.00 ± 0.00", "+2.00 ± 0.00"),  # noqa: RUF001
+    ]
+    assert not any("32" in row[1] for row in control_table(found).rows)
+
+
+def test_no_table_of_gaps_by_budget_where_there_is_one_budget(tmp_path: Path) -> None:
+    assert gap_table(control(tmp_path, longer={0.02: (0.12, 0.10, 0.14)}, iterations=240)) is None
+
+
+def test_a_warm_up_is_another_schedule_and_not_another_net(tmp_path: Path) -> None:
+    for seed, error in enumerate((0.3, 0.31, 0.32)):
+        changes = {"optim.warmup": "error"}
+        write_run(tmp_path, "plain", 56, seed, error, iterations=600, changes=changes, run=f"warm-seed{seed}")
+        write_run(tmp_path, "plain", 56, seed, error + 0.1, iterations=600, rate=0.05)
+        write_run(tmp_path, "plain", 56, seed, error + 0.2, iterations=600)
+    found = control(tmp_path)
+    assert [(p.name, p.iterations, p.schedule) for p in found.points if p.iterations == 600] == [
+        ("plain-56", 600, "0.1"),
+        ("plain-56", 600, "0.1 with warm-up"),
+        ("plain-56", 600, "0.05"),
+    ]
+    (words,) = [text for text in control_words(found) if "the best of" in text and "600 iterations" in text]
+    assert words == (
+        "With 600 iterations the best of 3 rates is 0.1 with warm-up, where the training error of plain-56 is "
+        "31.00 ± 1.00 % (3 seeds); it is 41.00 ± 1.00 % (3 seeds) at 0.05 and 51.00 ± 1.00 % (3 seeds) at 0.1."
+    )
