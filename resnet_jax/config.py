@@ -216,6 +216,8 @@ class ModelConfig(_Section):
             without = "where blocks have no shortcut (model.shortcut='none', model.cut)"
             self._require(not self.zero_gamma, "zero_gamma", f"False {without}")
             self._require(self.skip_init != 0.0, "skip_init", f"None, or another number than 0, {without}")
+        if self.is_plain:
+            self._require(not self.cut, "cut", "() with model.shortcut='none', which leaves no shortcut to cut")
         for name in self.cut:
             if not self._selected(name):
                 blocks = ", ".join(map(str, self.stage_blocks))

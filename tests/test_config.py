@@ -60,6 +60,10 @@ from resnet_jax.record import differences
             "(the stages have 3, 3, 3 blocks), 'every-K' for a K of at most 9.",
         ),
         ({"model.cut": ("stage2_block4",)}, "model.cut: got 'stage2_block4'"),
+        (
+            {"model.cut": ("stage1",), "model.shortcut": "none"},
+            "model.cut: got ('stage1',); legal: () with model.shortcut",
+        ),
         ({"model.cut": ("every-10",)}, "model.cut: got 'every-10'"),
         ({"model.cut": ("every-0",)}, "model.cut: got 'every-0'"),
         ({"model.cut": "stage1"}, "model.cut: got 'stage1'; legal: a list of str."),

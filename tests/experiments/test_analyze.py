@@ -111,7 +111,7 @@ def test_what_a_user_gets_wrong_is_a_sentence(runs: Path, tmp_path: Path) -> Non
         (["gradient-flow", "digits-plane", out], "did you mean 'digits-plain'"),
         (["gradient-flow", "digits-plain:model.depth", out], "legal after the colon: field=value"),
         (["gradient-flow", "digits-plain:model.depth=57", out], "model.depth: got 57"),
-        (["gradient-flow", 'digits-plain:model.cut=["stage1","stage4"],seed=1', out], "model.cut: got 'stage4'"),
+        (["gradient-flow", 'digits-resnet:model.cut=["stage1","stage4"],seed=1', out], "model.cut: got 'stage4'"),
         (["gradient-flow", "digits-plain:model.depht=56", out], "model.depht: no such field"),
         (["lesions", good, f"--out={file}"], "in the way, a file where the folder should be"),
         (["figures"], "files: none given"),
