@@ -253,17 +253,25 @@ def _residual_words(control: Control) -> str:
 
 
 def _rates_words(control: Control) -> str:
-    """The rates that were tried in smaller budgets; those of the largest are told with what is left."""
+    """The rates that were tried of the deepest plain net in smaller budgets, and of its twin.
+
+    Those of the plain net's largest budget are told with what is left.
+    """
     sentences = []
-    for iterations in sorted({point.iterations for point in control.points} - {control.largest[0].iterations}):
-        tried = [point for point in control.points if point.iterations == iterations and point.finished]
-        if len(tried) > 1:
-            best = min(tried, key=_mean)
-            others = [f"{_words(p)} at {p.schedule}" for p in sorted(tried, key=_mean) if p is not best]
-            sentences.append(
-                f"With {count(iterations)} iterations the best of {len(tried)} rates is {best.schedule}, where the "
-                f"training error of {best.name} is {_words(best)}; it is {listed(others)}."
-            )
+    for iterations in sorted({point.iterations for point in control.points}):
+        alike = [control.points] if iterations < control.largest[0].iterations else []
+        if control.residual is not None:
+            name = control.residual.name
+            alike.append(tuple(v for v in (control.residual, *control.references) if v.name == name))
+        for variants in alike:
+            tried = sorted((v for v in variants if v.iterations == iterations and v.finished), key=_mean)
+            if len(tried) > 1:
+                best, *others = tried
+                sentences.append(
+                    f"With {count(iterations)} iterations the best of {len(tried)} rates is {best.schedule}, where "
+                    f"the training error of {best.name} is {_words(best)}; it is "
+                    f"{listed([f'{_words(other)} at {other.schedule}' for other in others])}."
+                )
     return " ".join(sentences)
 
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resnet_jax.record import MetricsLine
-from resnet_jax.results.control import Control, longer
+from resnet_jax.results.control import Control
 from resnet_jax.results.lines import Lines, ranks
 from resnet_jax.results.paper import FAILS
 from resnet_jax.results.text import TIMES, count, nets
@@ -28,11 +28,9 @@ DOTS_PER_INCH = 200
 
 # Okabe and Ito's colours. Black is left to text, yellow out: it is too faint for lines on white.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
-BROWN, BLACK = "#8C6D31", "#222222"
 _RESIDUAL = (BLUE, GREEN, PURPLE, SKY, ORANGE)
 _BY_ORDER = (SKY, GREEN, BLUE, VERMILION, PURPLE, ORANGE)
 MARKERS = ("o", "s", "^", "D", "v", "P")
-_RATES = (ORANGE, GREEN, PURPLE, BROWN, BLACK)
 GREY = "#666666"
 _PANELS = 4  # side by side
 
@@ -227,35 +225,39 @@ def _rate_drops(axes: Axes, cells: Sequence[Variant]) -> None:
 
 
 def error_against_budget(control: Control) -> Figure:
-    """Training error of the deepest plain net in per cent against iterations, a colour per rate, and its references."""
+    """Training error in per cent against iterations: a colour for each net, a marker for each rate.
+
+    A line joins what was trained at the base's rate, solid for the deep nets; the shallow and the residual nets first,
+    so that the net in question lies on top.
+    """
+    drawn: list[tuple[Variant, Sequence[Variant], str, str]] = []
+    for net, colour, style in (
+        (control.shallow, ORANGE, "--"),
+        (control.shallow_residual, SKY, "--"),
+        (control.residual, BLUE, "-"),
+    ):
+        if net is not None:
+            alike = [v for v in (net, *control.references) if (v.net, v.depth) == (net.net, net.depth)]
+            drawn.append((net, alike, colour, style))
+    drawn.append((control.base, control.points, VERMILION, "-"))
+    rates = {v.schedule: -v.rate for _, variants, _, _ in drawn for v in variants if v.finished}
+    others = sorted(rates.keys() - {control.base.schedule}, key=lambda schedule: (rates[schedule], schedule))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         axes = figure.subplots()
-        rates = sorted({point.schedule: -point.rate for point in control.points}.items(), key=lambda pair: pair[::-1])
-        budgets = sorted({v.iterations for v in (*control.points, *control.references)})
-        # The nets it is compared with first, so that the net in question lies on top.
-        references = (
-            (control.shallow, VERMILION, "o", "--"),
-            (control.shallow_residual, SKY, "D", ":"),
-            (control.residual, BLUE, "s", "-."),
-        )
-        middle = (len(references) + len(rates) - 1) / 2.0
-        for number, (variant, colour, marker, style) in enumerate(references):
-            if variant is not None and (summary := variant.summary(train_error)) is not None:
-                same = [variant, *longer(control, variant)]
-                if len(same) == 1:  # a level to compare with
-                    axes.axhline(100.0 * summary.mean, color=colour, linestyle=style, linewidth=1.0, label="_level")
-                factor = _side(number - middle)
-                _budget_line(axes, same, factor, (colour, marker), style, variant.name)
-        for number, (rate, _) in enumerate(rates):
-            points = [point for point in control.points if point.schedule == rate]
-            look = (_RATES[number % len(_RATES)], MARKERS[(number + 2) % len(MARKERS)])
-            factor = _side(number + len(references) - middle)
-            _budget_line(axes, points, factor, look, "-", f"{control.base.name}, rate {rate}")
+        budgets = sorted({v.iterations for _, variants, _, _ in drawn for v in variants})
+        for number, (net, variants, colour, style) in enumerate(drawn):
+            for place, schedule in enumerate([control.base.schedule, *others]):
+                points = sorted((v for v in variants if v.schedule == schedule), key=lambda v: v.iterations)
+                if points:
+                    factor = _side(number - (len(drawn) - 1) / 2.0 + (len(drawn) * place))
+                    label = f"{net.name}, rate {schedule}" if others else net.name
+                    look = (colour, MARKERS[place % len(MARKERS)])
+                    _budget_line(axes, points, factor, look, style if place == 0 else "none", label)
         axes.set_xscale("log")
         axes.minorticks_off()
         axes.set_xticks(budgets, [f"{count(b)}\n({b / control.base.iterations:.3g}{TIMES})" for b in budgets])
-        axes.set_xlim(budgets[0] / 1.5, budgets[-1] * 1.35)
+        axes.set_xlim(budgets[0] / 1.35, budgets[-1] * 1.5)
         axes.set_xlabel("iterations")
         axes.set_ylabel("training error (%)")
         _from_zero(axes)
@@ -265,7 +267,7 @@ def error_against_budget(control: Control) -> Figure:
 
 def _side(place: float) -> float:
     """What stands side by side at one budget is some per cent apart, on an axis that is logarithmic."""
-    return float(1.035**place)
+    return float(1.02**place)
 
 
 def _budget_line(

@@ -179,8 +179,9 @@ def _comparison(view: _View, number: int | None, suffix: str, folder: Path, stem
             picture(
                 "error-against-budget",
                 plots.error_against_budget(control),
-                f"Training error of {control.base.name} in eval mode against iterations, by rate (mean and sample "
-                "standard deviation; rates stand side by side for legibility), beside the nets it is compared with.",
+                f"Training error of {control.base.name} in eval mode against iterations, beside the nets it is "
+                "compared with; a marker for each rate, a line for that of the main comparison. Mean and sample "
+                "standard deviation; nets and rates stand side by side for legibility.",
                 "Training error against iterations, a mark for each rate",
             )
         )

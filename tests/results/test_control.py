@@ -221,6 +221,8 @@ def test_a_warm_up_is_another_schedule_and_not_another_net(tmp_path: Path) -> No
         write_run(tmp_path, "plain", 56, seed, error, iterations=600, changes=changes, run=f"warm-seed{seed}")
         write_run(tmp_path, "plain", 56, seed, error + 0.1, iterations=600, rate=0.05)
         write_run(tmp_path, "plain", 56, seed, error + 0.2, iterations=600)
+        write_run(tmp_path, "resnet", 56, seed, error - 0.2, iterations=600)
+        write_run(tmp_path, "resnet", 56, seed, error - 0.1, iterations=600, changes=changes, run=f"twin-seed{seed}")
     found = control(tmp_path)
     assert [(p.name, p.iterations, p.schedule) for p in found.points if p.iterations == 600] == [
         ("plain-56", 600, "0.1"),
@@ -230,5 +232,7 @@ def test_a_warm_up_is_another_schedule_and_not_another_net(tmp_path: Path) -> No
     (words,) = [text for text in control_words(found) if "the best of" in text and "600 iterations" in text]
     assert words == (
         "With 600 iterations the best of 3 rates is 0.1 with warm-up, where the training error of plain-56 is "
-        "31.00 ± 1.00 % (3 seeds); it is 41.00 ± 1.00 % (3 seeds) at 0.05 and 51.00 ± 1.00 % (3 seeds) at 0.1."
+        "31.00 ± 1.00 % (3 seeds); it is 41.00 ± 1.00 % (3 seeds) at 0.05 and 51.00 ± 1.00 % (3 seeds) at 0.1. "
+        "With 600 iterations the best of 2 rates is 0.1, where the training error of resnet-56 is 11.00 ± 1.00 % (3 "
+        "seeds); it is 21.00 ± 1.00 % (3 seeds) at 0.1 with warm-up."
     )

@@ -84,8 +84,8 @@ def test_error_against_budget_has_a_mark_for_each_rate(tmp_path: Path) -> None:
     (axes,) = plots.error_against_budget(control).axes
     assert data(line(axes, "plain-56, rate 0.1"))[1] == pytest.approx([57.0, 53 / 3])
     assert data(line(axes, "plain-56, rate 0.02"))[1] == pytest.approx([12.0])
-    assert data(line(axes, "plain-20"))[1] == pytest.approx([0.2])
-    assert data(line(axes, "resnet-56"))[1] == pytest.approx([0.5 / 3, 0.1 / 3])
+    assert data(line(axes, "plain-20, rate 0.1"))[1] == pytest.approx([0.2])
+    assert data(line(axes, "resnet-56, rate 0.1"))[1] == pytest.approx([0.5 / 3, 0.1 / 3])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["240\n(1×)", "1,200\n(5×)"]  # noqa: RUF001
 
 
