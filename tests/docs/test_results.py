@@ -54,9 +54,9 @@ def test_one_command_rebuilds_every_figure_of_readme_and_results(rebuilt: dict[s
 
 
 def test_every_measured_value_in_the_text_is_in_the_report(rebuilt: dict[str, Path]) -> None:
-    """Each "mean ± deviation" of the digits' part of results.md, as the report of its study states it."""
+    """Each "mean ± deviation" of the studies' parts of results.md, as the report of each states it."""
     text = (DOCS / "results.md").read_text().split("## Other sources")[0]
-    parts = dict(zip(("digits", "digits-shortcuts", "digits-activations"), re.split(PARTS, text), strict=True))
+    parts = dict(zip(STUDIES, re.split(PARTS, text), strict=True))
     for name, part in parts.items():
         report = (rebuilt[name] / "report.md").read_text()
         values = set(re.findall(r"\d+\.\d\d ± \d+\.\d\d", part))
@@ -65,7 +65,34 @@ def test_every_measured_value_in_the_text_is_in_the_report(rebuilt: dict[str, Pa
 
 
 # Headings in results.md, with which the part of a study begins.
-PARTS = "## Shortcuts, taken apart|## Orders of activations"
+STUDIES = ("digits", "cifar10-depth-small", "digits-shortcuts", "digits-activations")
+PARTS = "## Degradation on natural images|## Shortcuts, taken apart|## Orders of activations"
+
+
+def test_cifar10_at_16x16_says_what_its_records_say() -> None:
+    text = " ".join((DOCS / "results.md").read_text().split("## Degradation on natural images")[1].split())
+    records = [read_record(f) for f in sorted((DOCS / "records").glob("cifar10-depth-small*/*/record.json"))]
+    errors: dict[tuple[str, int, int], dict[int, float]] = {}
+    for record in records:
+        c = record.config
+        assert record.final is not None
+        if (c.optim.learning_rate, c.optim.warmup) == (0.1, "none"):
+            cell = errors.setdefault((c.model.net, c.model.depth, c.train.iterations), {})
+            cell[c.seed] = 100.0 * record.final.train_error
+    gaps = {
+        net: [errors[net, 56, 3200][seed] - errors[net, 20, 3200][seed] for seed in (0, 1)]
+        for net in ("plain", "resnet")
+    }
+    assert f"rises by {statistics.fmean(gaps['plain']):.1f} points" in text
+    assert "rises by {:.1f} points with one seed and {:.1f} with the other".format(*gaps["resnet"]) in text
+    twins = [errors["plain", 56, 3200][seed] - errors["resnet", 56, 3200][seed] for seed in (0, 1)]
+    assert f"ResNet-56 lies {statistics.fmean(twins):.1f} points below plain-56" in text
+    # Interrupted on the way, at least three times, and each of those runs is whole.
+    interrupted = [record for record in records if len(record.sittings) > 1]
+    assert len(interrupted) >= 3
+    assert f"{len(interrupted)} of the runs were interrupted" in text
+    hours = sum(record.cost.total_s for record in records) / 3600
+    assert f"{len(records)} runs took {hours:.1f} hours of a core" in text
 
 
 def test_the_other_sources_errors_are_those_of_their_records() -> None:
