@@ -64,6 +64,17 @@ def test_every_measured_value_in_the_text_is_in_the_report(rebuilt: dict[str, Pa
         assert [value for value in values if value not in report] == [], name
 
 
+def test_the_values_at_the_head_of_the_readme_are_those_of_the_reports(rebuilt: dict[str, Path]) -> None:
+    head = (DOCS.parent / "README.md").read_text().split("## Two commands")[0]
+    reports = "".join((rebuilt[name] / "report.md").read_text() for name in ("digits", "cifar10-depth-small"))
+    rounded = {
+        tuple(f"{float(number):.1f}" for number in pair) for pair in re.findall(r"(\d+\.\d\d) ± (\d+\.\d\d)", reports)
+    }
+    values = re.findall(r"(\d+\.\d) ± (\d+\.\d)", head)
+    assert len(values) >= 6
+    assert set(values) <= rounded
+
+
 # Headings in results.md, with which the part of a study begins.
 STUDIES = ("digits", "cifar10-depth-small", "digits-shortcuts", "digits-activations")
 PARTS = "## Degradation on natural images|## Shortcuts, taken apart|## Orders of activations"
