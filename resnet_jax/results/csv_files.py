@@ -54,6 +54,7 @@ def table_csv(comparisons: Sequence[Comparison]) -> str:
                 "depth": variant.depth,
                 "iterations": variant.iterations,
                 "learning_rate": variant.rate,
+                "warmup": variant.config.optim.warmup,
                 "finished": len(variant.finished),
                 "diverged": variant.diverged,
             }

@@ -156,7 +156,7 @@ def cost_table(comparison: Comparison) -> Table:
                 count(round(Summary(tuple(c.images_per_second for c in costs)).mean)),
             ]
         size = [count(first.parameters), f"{first.multiply_adds / 1e6:.2f}"]
-        rows.append((variant.name, count(variant.iterations), f"{variant.rate:g}", *size, *price))
+        rows.append((variant.name, count(variant.iterations), variant.schedule, *size, *price))
     headers = ("net", "iterations", "rate", "parameters", "multiply-adds, M", "time per run", "compile", "images/s")
     caption = (
         "Multiply-adds of one image's forward pass, in millions. Times: wall clock, mean over the runs that finished; "
