@@ -127,11 +127,11 @@ def find_control(comparison: Comparison) -> Control | None:
     most = max(point.iterations for point in points)
     candidates = [(s.mean, p) for p in points if p.iterations == most and (s := p.summary(train_error)) is not None]
     best = min(candidates, key=lambda pair: pair[0])[1] if candidates else None
-    # Of the main comparison, those that are compared.
+    # Of the main comparison only what is compared, in its own budget too; of the others, all that is no point.
     names = {(v.net, v.depth) for v in compared if v is not None}
-    candidates_for_reference = [v for v in everything if v in comparison.others or (v.net, v.depth) in names]
-    taken = (*points, shallow, residual, shallow_residual)
-    references = tuple(v for v in candidates_for_reference if not any(v is other for other in taken))
+    rest = (*(cell for cell in comparison.cells if (cell.net, cell.depth) in names), *comparison.others)
+    taken = {id(v) for v in (*points, shallow, residual, shallow_residual)}
+    references = tuple(v for v in rest if id(v) not in taken)
     return Control(base, points, best, shallow, residual, shallow_residual, references)
 
 
