@@ -4,7 +4,8 @@
 - Variants differ in *setting* where they differ in more than the net (`NET_FIELDS`), the warm-up that belongs to a
   depth, how often a run evaluates, and how it runs (`ExperimentConfig.operational`). One table compares one setting.
 - Settings that differ only in iterations, rate and its drops belong to one *comparison*: the one with the most
-  nets is its base, the others are its control, "is it degradation or only too little training?".
+  nets, and of those the one with the most iterations, is its base, the others are its control, "is it degradation or
+  only too little training?".
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ def _comparison(settings: Sequence[list[list[Run]]]) -> Comparison:
     def nets(setting: list[list[Run]]) -> int:
         return len({(m[0].record.config.model.net, m[0].record.config.model.depth) for m in setting})
 
-    base = min(settings, key=lambda s: (-nets(s), s[0][0].record.config.train.iterations))
+    base = max(settings, key=lambda s: (nets(s), s[0][0].record.config.train.iterations))
     cells = _variants(base)
     # In the control a schedule is told beside each net, so it is no part of a name.
     others = [v for setting in settings if setting is not base for v in _variants(setting, unnamed=_WARMUP)]

@@ -95,6 +95,9 @@ def test_cifar10_at_16x16_says_what_its_records_say() -> None:
         for net in ("plain", "resnet")
     }
     assert f"rises by {statistics.fmean(gaps['plain']):.1f} points" in text
+    # The table, and with it the figures beside it, are those of the whole budget.
+    deepest = [errors["plain", 56, 3200][seed] for seed in (0, 1)]
+    assert f"| 56 | plain | 2 | {statistics.fmean(deepest):.2f} ± {statistics.stdev(deepest):.2f} |" in text
     assert "rises by {:.1f} points with one seed and {:.1f} with the other".format(*gaps["resnet"]) in text
     twins = [errors["plain", 56, 3200][seed] - errors["resnet", 56, 3200][seed] for seed in (0, 1)]
     assert f"ResNet-56 lies {statistics.fmean(twins):.1f} points below plain-56" in text
