@@ -1,7 +1,7 @@
 """Degradation on natural images, sized for two CPU cores: CIFAR-10 at 16x16, 5,000 training images, 3,200 iterations.
 
     python -m experiments.sweep cifar10-depth-small --data.path=cifar10-jpeg --runs docs/records --jobs 2
-    python -m experiments.report docs/records/cifar10-depth-small --out docs/cifar10-depth-small
+    python -m experiments.report docs/records/cifar10-depth-small* --out docs/cifar10-depth-small
 
 and, to tell degradation from too little training, the same with `cifar10-depth-small-budget` (the shallowest and the
 deepest pair after a quarter and half of the iterations) and `cifar10-depth-small-rates` (the deepest pair after half of
