@@ -84,4 +84,10 @@ STUDIES = (
         ),
         seeds=(0, 1),
     ),
+    Study(
+        name="cifar10-depth-small-images",
+        base=override(BASE, {"data.train_subset": 1_000, "train.eval_every": 25}),
+        variants=grid(model__depth=(20, 56), model__shortcut=PLAIN_AND_RESIDUAL),
+        seeds=(0, 1),
+    ),
 )
