@@ -86,8 +86,16 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-images",
-        base=override(BASE, {"data.train_subset": 1_000, "train.eval_every": 25}),
-        variants=grid(model__depth=(20, 56), model__shortcut=PLAIN_AND_RESIDUAL),
-        seeds=(0, 1),
+        base=override(
+            BASE,
+            {
+                **_iterations(Fraction(1, 2)),
+                "optim.learning_rate": 0.02,
+                "data.train_subset": 1_000,
+                "train.eval_every": 25,
+            },
+        ),
+        variants=grid(model__depth=(20, 32, 44, 56), model__shortcut=PLAIN_AND_RESIDUAL),
+        seeds=(0, 1, 2),
     ),
 )
