@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from resnet_jax.errors import UserError
 from resnet_jax.record import write_atomically
 from resnet_jax.results import plots, words
-from resnet_jax.results.control import control_table, control_words, find_control, gap_table
+from resnet_jax.results.control import control_table, find_control, gap_table
+from resnet_jax.results.control_words import control_words
 from resnet_jax.results.csv_files import runs_csv, table_csv
 from resnet_jax.results.document import Block, Bullets, Heading, Paragraph, Picture, Table, markdown, markdown_table
 from resnet_jax.results.lines import against_the_first, find_lines, lines_table, lines_words

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from resnet_jax.results.control import Conclusion, Control, control_table, control_words, find_control, gap_table
+from resnet_jax.results.control import Conclusion, Control, control_table, find_control, gap_table
+from resnet_jax.results.control_words import control_words
 from tests.results.factory import only, write_run, write_study
 
 Errors = Sequence[float | None]
