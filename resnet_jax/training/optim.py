@@ -108,6 +108,25 @@ def scheduled_rate(config: OptimConfig) -> optax.GradientTransformationExtraArgs
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def schedule_rows(config: OptimConfig, iterations: int) -> dict[str, str]:
+    """The rate over a run of `iterations` steps, for people: rows for the rate and, where there is one, the warm-up.
+
+    A milestone that the run never reaches is said to be one: a shortened run whose rate never drops is a usual mistake.
+    """
+    reached = [f"{m:,}" for m in config.milestones if m < iterations]
+    beyond = [f"{m:,}" for m in config.milestones if m >= iterations]
+    drops = f", times {config.decay_factor:g} after {' and '.join(reached)} of" if reached else " for all"
+    never = f"; milestones never reached: {', '.join(beyond)}" if beyond else ""
+    rows = {"rate": f"{config.learning_rate:g}{drops} {iterations:,} steps{never}"}
+    if config.warmup != "none":
+        ends = {
+            "iterations": f"for {config.warmup_iterations:,} steps",
+            "error": f"until the training error is below {100.0 * config.warmup_error:g}%",
+        }
+        rows["warm-up"] = f"{config.warmup_rate:g} {ends[config.warmup]}"
+    return rows
+
+
 def rate_state(opt_state: optax.OptState) -> RateState:
     """The schedule's part of the state of `sgd`."""
     state = opt_state[-1]  # optax.chain's state is a tuple, in the order of the chain

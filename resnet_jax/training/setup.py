@@ -134,6 +134,7 @@ class Setup:
             "devices": f"{where.count}, {where.mode}",
             "batch": batch,
             "batch norm": f"{norm}, over {c.norm_batch} images",
+            **optim.schedule_rows(c.optim, c.train.iterations),
             "computes in": f"{dtype}, parameters and statistics in {'float64' if dtype == 'float64' else 'float32'}",
         }
         if self.start is not None:

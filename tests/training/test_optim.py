@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.config import OptimConfig
-from resnet_jax.training.optim import rate_state, sgd
+from resnet_jax.training.optim import rate_state, schedule_rows, sgd
 
 
 def rates(config: OptimConfig, errors: list[float]) -> list[float]:
@@ -78,3 +79,23 @@ def test_the_warmup_lives_in_the_optimizer_state() -> None:
     assert not state.warm
     assert state.running_error == 1.0
     assert rate_state(sgd(OptimConfig()).init({"w": jnp.ones(1)})).warm
+
+
+def test_the_schedule_in_words_names_the_milestones_that_a_run_never_reaches() -> None:
+    config = OptimConfig(milestones=(800, 1_200))
+    assert schedule_rows(config, 1_600) == {"rate": "0.1, times 0.1 after 800 and 1,200 of 1,600 steps"}
+    # The step with the number of a milestone is the first with the lower rate, and steps count from 0.
+    dropped = rates(dataclasses.replace(config, milestones=(2, 3)), [0.5] * 3)
+    assert dropped == pytest.approx([0.1, 0.1, 0.01])
+    short = schedule_rows(dataclasses.replace(config, milestones=(2, 3)), 3)
+    assert short == {"rate": "0.1, times 0.1 after 2 of 3 steps; milestones never reached: 3"}
+    assert schedule_rows(config, 12) == {"rate": "0.1 for all 12 steps; milestones never reached: 800, 1,200"}
+    assert schedule_rows(OptimConfig(milestones=()), 12) == {"rate": "0.1 for all 12 steps"}
+
+
+def test_the_schedule_in_words_has_the_warm_up() -> None:
+    assert schedule_rows(OptimConfig(warmup="error"), 64_000) == {
+        "rate": "0.1, times 0.1 after 32,000 and 48,000 of 64,000 steps",
+        "warm-up": "0.01 until the training error is below 80%",
+    }
+    assert schedule_rows(OptimConfig(warmup="iterations"), 64_000)["warm-up"] == "0.01 for 400 steps"
