@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import re
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from resnet_jax.errors import UserError
+from resnet_jax.section import Section
 
 # Blocks per stage of the ImageNet nets (He et al. 2015, Table 1).
 IMAGENET_STAGES: Mapping[int, tuple[int, int, int, int]] = {
@@ -38,56 +37,8 @@ NUMBERS: Mapping[str, str] = {
 }
 
 
-class _Section:
-    """Base of all configurations: types are checked on construction, then `_check` looks at the values."""
-
-    _section: typing.ClassVar[str] = ""
-
-    def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
-        for f in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            name = f"{self._section}.{f.name}" if self._section else f.name
-            # A frozen dataclass: an int given for a float field is stored as the float it means.
-            object.__setattr__(self, f.name, _typed(name, hints[f.name], getattr(self, f.name)))
-        self._check()
-
-    def _check(self) -> None:
-        """Raises UserError where a value, or a combination of values, is not legal."""
-
-    def _require(self, condition: bool, name: str, legal: str) -> None:
-        if not condition:
-            full = f"{self._section}.{name}" if self._section else name
-            raise UserError(f"{full}: got {getattr(self, name)!r}; legal: {legal}.")
-
-
-def _typed(name: str, hint: Any, value: Any) -> Any:
-    """`value` as the type `hint`, or UserError that names the field, the value and what is legal."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        if value in args and type(value) in {type(a) for a in args}:
-            return value
-        raise UserError(f"{name}: got {value!r}; legal: {', '.join(map(repr, args))}.")
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in args:
-            return None
-        (inner,) = (a for a in args if a is not type(None))
-        return _typed(name, inner, value)
-    if origin is tuple:
-        if not isinstance(value, tuple | list):
-            raise UserError(f"{name}: got {value!r}; legal: a list of {args[0].__name__}.")
-        return tuple(_typed(f"{name}[{i}]", args[0], v) for i, v in enumerate(value))
-    if hint is float and type(value) is int:
-        return float(value)
-    # bool is an int in Python, never here.
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise UserError(f"{name}: got {value!r}; legal: a value of type {hint.__name__}.")
-    if hint is float and not math.isfinite(value):
-        raise UserError(f"{name}: got {value!r}; legal: a finite number.")
-    return value
-
-
 @dataclass(frozen=True)
-class BatchNormConfig(_Section):
+class BatchNormConfig(Section):
     """Batch normalisation (Ioffe and Szegedy 2015). Variances are biased, in the batch and in the running average."""
 
     _section: typing.ClassVar[str] = "model.norm"
@@ -108,7 +59,7 @@ class BatchNormConfig(_Section):
 
 
 @dataclass(frozen=True)
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """A net of He et al. 2015 (arXiv 1512.03385) or 2016 (arXiv 1603.05027), or its plain twin."""
 
     _section: typing.ClassVar[str] = "model"
@@ -309,7 +260,7 @@ class ModelConfig(_Section):
 
 
 @dataclass(frozen=True)
-class DataConfig(_Section):
+class DataConfig(Section):
     """What a run sees: a data set, its normalisation and its augmentation."""
 
     _section: typing.ClassVar[str] = "data"
@@ -356,7 +307,7 @@ class DataConfig(_Section):
 
 
 @dataclass(frozen=True)
-class FinetuneConfig(_Section):
+class FinetuneConfig(Section):
     """A start from a net in a file, with a new last layer, in the place of random values."""
 
     _section: typing.ClassVar[str] = "finetune"
@@ -379,7 +330,7 @@ class FinetuneConfig(_Section):
 
 
 @dataclass(frozen=True)
-class OptimConfig(_Section):
+class OptimConfig(Section):
     """SGD with momentum; rates in iterations, as in the papers. Defaults: He et al. 2015, Sec. 4.2."""
 
     _section: typing.ClassVar[str] = "optim"
@@ -415,7 +366,7 @@ class OptimConfig(_Section):
 
 
 @dataclass(frozen=True)
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """How long, in what batches, and what is measured and kept on the way."""
 
     _section: typing.ClassVar[str] = "train"
@@ -452,7 +403,7 @@ class TrainConfig(_Section):
 
 
 @dataclass(frozen=True)
-class ParallelConfig(_Section):
+class ParallelConfig(Section):
     """On which devices a step runs, and how."""
 
     _section: typing.ClassVar[str] = "parallel"
@@ -467,7 +418,7 @@ class ParallelConfig(_Section):
 
 
 @dataclass(frozen=True)
-class ExperimentConfig(_Section):
+class ExperimentConfig(Section):
     """One run, whole: with the code's version and the device it determines the result."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -545,7 +496,7 @@ _OPERATIONAL = {
 
 # --- plain data, and changes by dotted name -----------------------------------------------------------------------
 
-_T = TypeVar("_T", bound=_Section)
+_T = TypeVar("_T", bound=Section)
 
 # Fields that records of earlier versions have and that changed no result.
 _RETIRED = {"train.checkpoint_every"}
@@ -582,7 +533,7 @@ def _build(cls: type[_T], values: Mapping[str, Any], prefix: str) -> _T:
         if name not in names:
             raise UserError(f"{prefix}{name}: no such field; {nearest(name, names)}")
         hint = hints[name]
-        if isinstance(hint, type) and issubclass(hint, _Section) and isinstance(value, Mapping):
+        if isinstance(hint, type) and issubclass(hint, Section) and isinstance(value, Mapping):
             value = _build(hint, value, f"{prefix}{name}.")
         built[name] = value
     return cls(**built)

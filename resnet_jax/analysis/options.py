@@ -10,11 +10,11 @@ import typing
 from dataclasses import dataclass
 from typing import Literal
 
-from resnet_jax.config import _Section
+from resnet_jax.section import Section
 
 
 @dataclass(frozen=True)
-class Options(_Section):
+class Options(Section):
     """What all instruments have."""
 
     looks_at: typing.ClassVar[Literal["trained", "initial", "either"]] = "trained"
