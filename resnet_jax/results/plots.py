@@ -152,28 +152,29 @@ def error_by_line(found: Lines) -> Figure:
         return figure
 
 
-def training_curves(comparison: Comparison) -> Figure:
+def training_curves(comparison: Comparison, found: Lines | None = None) -> Figure:
     """As in the paper's Fig. 6: running training error dashed, test error solid, in per cent against iterations;
-    a panel per kind of net, a colour per depth, means over seeds with the range from lowest to highest."""
+    a colour per depth, means over seeds with the range from lowest to highest. A panel for each kind of net or, where
+    the nets are lines of a paper's table, for each of those, in its order."""
     with mpl.rc_context(STYLE):
-        kinds = comparison.nets
-        columns = min(len(kinds), _PANELS)
-        rows = -(-len(kinds) // columns)
+        kinds = _kinds(comparison) if found is None else _cases(found)
+        rows = -(-len(kinds) // _PANELS)
+        columns = -(-len(kinds) // rows)
         # 3.5 inches for a row and the legend below it.
         figure = Figure(figsize=(3.6 * max(2, columns), 2.7 * rows + 0.8), layout="constrained")
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for empty in range(len(kinds), len(panels)):
-            panels[empty].set_visible(False)
-            panels[empty - columns].xaxis.set_tick_params(labelbottom=True)
+        for empty in panels[len(kinds) :]:
+            empty.set_visible(False)
+        for lowest in panels[max(0, len(kinds) - columns) : len(kinds)]:
+            lowest.xaxis.set_tick_params(labelbottom=True)
+            lowest.set_xlabel("iterations")
         depths = sorted({cell.depth for cell in comparison.cells})
         colours = {depth: _BY_ORDER[i % len(_BY_ORDER)] for i, depth in enumerate(depths)}
-        for axes, net in zip(panels, kinds, strict=False):
-            for cell in comparison.of_net(net):
+        for axes, (title, cells) in zip(panels, kinds.items(), strict=False):
+            for cell in cells:
                 _curves(axes, cell, colours[cell.depth])
-            _rate_drops(axes, comparison.of_net(net))
-            title = nets(net).replace("model.", "")
+            _rate_drops(axes, cells)
             axes.set_title(title[0].upper() + title[1:], loc="left", **({"fontsize": 8.0} if rows > 1 else {}))
-            axes.set_xlabel("iterations")
         panels[0].set_ylabel("error (%)")
         panels[0].set_xlim(0, max(cell.iterations for cell in comparison.cells))
         _from_zero(panels[0], most=100.0)
@@ -182,6 +183,17 @@ def training_curves(comparison: Comparison) -> Figure:
         handles.append(Line2D([], [], color=GREY, linewidth=1.7, label=_watched(comparison.cells[0])))
         figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
         return figure
+
+
+def _kinds(comparison: Comparison) -> dict[str, list[Variant]]:
+    return {nets(net).replace("model.", ""): list(comparison.of_net(net)) for net in comparison.nets}
+
+
+def _cases(found: Lines) -> dict[str, list[Variant]]:
+    cases: dict[str, list[Variant]] = {}
+    for line in found.lines:
+        cases.setdefault(line.row.case, []).append(line.variant)
+    return cases
 
 
 def _curves(axes: Axes, cell: Variant, colour: str) -> None:

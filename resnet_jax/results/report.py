@@ -98,6 +98,7 @@ class _View:
     table: Table
     figure: tuple[str, Figure, str, str]
     """Stem, figure, caption, and what it shows."""
+    curves: Figure
     differences: tuple[Table | None, ...]
 
     @classmethod
@@ -117,6 +118,7 @@ class _View:
                     "square brackets. Mean over seeds, bars: sample standard deviation. Dashed: above it a net fails.",
                     "Training error and test error of each line of the paper's table",
                 ),
+                plots.training_curves(comparison, lines),
                 (against_the_first(lines),),
             )
         return cls(
@@ -132,6 +134,7 @@ class _View:
                 "diverged are in no mean.",
                 "Training error and test error against depth, a line for each kind of net",
             ),
+            plots.training_curves(comparison),
             (depth_table(comparison), residual_table(comparison)),
         )
 
@@ -150,7 +153,7 @@ def _comparison(view: _View, number: int | None, suffix: str, folder: Path, stem
     blocks.append(
         picture(
             "training-curves",
-            plots.training_curves(comparison),
+            view.curves,
             "Training in the manner of He et al. 2015, Fig. 6. Dashed: running training error, in train mode; solid: "
             "test error. Mean over seeds, the band from lowest to highest; dotted vertical lines: drops of the rate; "
             "a dotted curve that ends in a cross diverged.",

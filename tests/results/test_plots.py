@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from resnet_jax.results import plots
 from resnet_jax.results.control import find_control
+from resnet_jax.results.lines import find_lines
 from tests.results.factory import only, write_run, write_study
 
 
@@ -65,6 +66,15 @@ def test_training_curves_are_dashed_for_training_and_solid_for_test(tmp_path: Pa
     assert (plain.get_title(loc="left"), residual.get_title(loc="left")) == ("Plain nets", "Residual nets")
     drops = [drawn for drawn in plain.get_lines() if data(drawn)[1] == [0, 1]]
     assert [data(drop)[0][0] for drop in drops] == [120, 180]
+
+
+def test_lines_of_a_table_have_a_panel_each_by_the_papers_names_and_in_its_order(tmp_path: Path) -> None:
+    for run, shortcut in enumerate(("dropout", "none", "A")):
+        write_run(tmp_path, depth=56, run=str(run), changes={"model.shortcut": shortcut})
+    comparison = only(tmp_path)
+    axes = plots.training_curves(comparison, find_lines(comparison)).axes
+    titles = [panel.get_title(loc="left") for panel in axes]
+    assert titles == ["Original", "Constant scaling (0, 1)", "Dropout shortcut"]
 
 
 def test_a_run_that_diverged_is_drawn_to_its_end_and_in_no_mean(tmp_path: Path) -> None:
