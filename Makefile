@@ -31,7 +31,8 @@ figures: $(VENV)/.main
 	$(BIN)/python -m experiments.report docs/records/digits-depth docs/records/digits-depth-long --out docs/digits
 	$(BIN)/python -m experiments.report docs/records/digits-shortcuts --out docs/digits-shortcuts
 	$(BIN)/python -m experiments.report docs/records/digits-activations --out docs/digits-activations
-	$(BIN)/python -m experiments.report docs/records/cifar10-depth-small* --out docs/cifar10-depth-small
+	$(BIN)/python -m experiments.report docs/records/cifar10-depth-small docs/records/cifar10-depth-small-budget docs/records/cifar10-depth-small-rates --out docs/cifar10-depth-small
+	$(BIN)/python -m experiments.report docs/records/cifar10-depth-small-images --out docs/cifar10-depth-small-images
 	$(BIN)/python -m experiments.report docs/records/sources --out docs/sources
 	$(BIN)/python -m experiments.analyze figures docs/analysis/*.json
 

@@ -35,10 +35,10 @@ on groups of 64, decay and the test set of 10,000 are the paper's.
 Departs from the paper: the rate of `-images`. Of the rates in `-rates` it is the one at which ResNet-56 learned best,
 while plain-56 gained by none; all nets have it, and `-images-control` asks what the paper's rate does for plain-56.
 
-Cost, of one core with a run on the other: 450 images a second (20 layers) to 240 (56) on a processor with AVX-512, so 8
-to 15 minutes a run of 1,600 iterations; on one without, 530 to 115. On two cores with AVX-512 the study of 1,000 images
-takes an hour and a half with three seeds, its control 40 minutes, the study of 5,000 images 3.3 hours, its budgets 1.2
-and its rates 1.7.
+Cost, of one core with a run on the other, by processor: 440 to 800 images a second at 20 layers and 115 to 290 at 56,
+so a run of 1,600 iterations takes 5 to 30 minutes. On two cores with 450 and 190: an hour and a half for the study of
+1,000 images with three seeds, 40 minutes for its control, 3.3 hours for the study of 5,000 images, 1.2 for its budgets,
+1.7 for its rates.
 """
 
 from fractions import Fraction

@@ -57,16 +57,16 @@ def test_every_measured_value_in_the_text_is_in_the_report(rebuilt: dict[str, Pa
     """Each "mean ± deviation" of the studies' parts of results.md, as the report of each states it."""
     text = (DOCS / "results.md").read_text().split("## Other sources")[0]
     parts = dict(zip(STUDIES, re.split(PARTS, text), strict=True))
-    for name, part in parts.items():
-        report = (rebuilt[name] / "report.md").read_text()
+    for names, part in parts.items():
+        reports = "".join((rebuilt[name] / "report.md").read_text() for name in names)
         values = set(re.findall(r"\d+\.\d\d ± \d+\.\d\d", part))
-        assert len(values) > 5, name
-        assert [value for value in values if value not in report] == [], name
+        assert len(values) > 5, names
+        assert [value for value in values if value not in reports] == [], names
 
 
 def test_the_values_at_the_head_of_the_readme_are_those_of_the_reports(rebuilt: dict[str, Path]) -> None:
     head = (DOCS.parent / "README.md").read_text().split("## Two commands")[0]
-    reports = "".join((rebuilt[name] / "report.md").read_text() for name in ("digits", "cifar10-depth-small"))
+    reports = "".join((rebuilt[name] / "report.md").read_text() for name in ("digits", *CIFAR10))
     rounded = {
         tuple(f"{float(number):.1f}" for number in pair) for pair in re.findall(r"(\d+\.\d\d) ± (\d+\.\d\d)", reports)
     }
@@ -75,8 +75,9 @@ def test_the_values_at_the_head_of_the_readme_are_those_of_the_reports(rebuilt: 
     assert set(values) <= rounded
 
 
-# Headings in results.md, with which the part of a study begins.
-STUDIES = ("digits", "cifar10-depth-small", "digits-shortcuts", "digits-activations")
+CIFAR10 = ("cifar10-depth-small-images", "cifar10-depth-small")
+# Headings in results.md, with which the part of a study begins, and the reports that each part is about.
+STUDIES = (("digits",), CIFAR10, ("digits-shortcuts",), ("digits-activations",))
 PARTS = "## Degradation on natural images|## Shortcuts, taken apart|## Orders of activations"
 
 
@@ -87,7 +88,7 @@ def test_cifar10_at_16x16_says_what_its_records_say() -> None:
     for record in records:
         c = record.config
         assert record.final is not None
-        if (c.optim.learning_rate, c.optim.warmup) == (0.1, "none"):
+        if (c.optim.learning_rate, c.optim.warmup, c.data.train_subset) == (0.1, "none", 5_000):
             cell = errors.setdefault((c.model.net, c.model.depth, c.train.iterations), {})
             cell[c.seed] = 100.0 * record.final.train_error
     gaps = {
@@ -107,6 +108,29 @@ def test_cifar10_at_16x16_says_what_its_records_say() -> None:
     assert f"{len(interrupted)} of the runs were interrupted" in text
     hours = sum(record.cost.total_s for record in records) / 3600
     assert f"{len(records)} runs took {hours:.1f} hours of a core" in text
+
+
+def test_residual_nets_fit_a_thousand_images_at_any_depth_and_plain_nets_do_not() -> None:
+    text = " ".join((DOCS / "results.md").read_text().split("### 1,000 images")[1].split("### 5,000 images")[0].split())
+    errors: dict[tuple[str, int], dict[int, float]] = {}
+    for file in sorted((DOCS / "records" / CIFAR10[0]).glob("*/record.json")):
+        record = read_record(file)
+        assert record.final is not None
+        assert record.final.train_examples == 1_000
+        model = record.config.model
+        errors.setdefault((model.net, model.depth), {})[record.config.seed] = 100.0 * record.final.train_error
+    seeds = errors["resnet", 56].keys()
+    assert len(seeds) >= 2
+    assert all(by_seed.keys() == seeds for by_seed in errors.values())
+    # By the text's words, with each seed and not only in the mean.
+    for seed in seeds:
+        assert errors["plain", 56][seed] > errors["plain", 20][seed] + 10.0
+        assert max(errors["resnet", depth][seed] for depth in (20, 56)) < 1.0
+    for left, right, words in (
+        (("plain", 56), ("plain", 20), "of the plain net rises by {:.1f} points"),
+        (("plain", 56), ("resnet", 56), "the residual net is {:.1f} points below the plain one"),
+    ):
+        assert words.format(statistics.fmean(errors[left][s] - errors[right][s] for s in seeds)) in text
 
 
 def test_the_other_sources_errors_are_those_of_their_records() -> None:
