@@ -80,7 +80,8 @@ def expect_statistics(net: TorchResNet, start: Flat) -> Flat:
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("depth", IMAGENET_STAGES)
+# Each kind of block, and the deepest net; 34 and 101 layers have the same blocks, and are compared in eval mode above.
+@pytest.mark.parametrize("depth", [18, 50, 152])
 def test_statistics_and_gradients_in_train_mode(depth: int, comparison: Comparison) -> None:
     # Nothing depends on the width; at 16 of 64 channels a backward pass of 152 layers takes seconds.
     config = dataclasses.replace(net(depth, "float64"), width=16)
