@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUNS ?= runs
+JAX ?= jax
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -20,8 +21,10 @@ control: degradation
 	$(BIN)/python -m experiments.sweep digits-depth-long --runs $(RUNS) --jobs 2
 	$(BIN)/python -m experiments.report $(RUNS)/digits-depth $(RUNS)/digits-depth-long
 
-# The paper's recipe on the original CIFAR-10, from TFDS; for a GPU. Cost: experiments/configs/cifar10_depth.py.
+# The paper's recipe on the original CIFAR-10, from TFDS; for a GPU, with JAX='jax[cuda12]'. Cost: days, by
+# experiments/configs/cifar10_depth.py.
 reproduce-cifar10: $(VENV)/.prepare
+	$(PIP) '$(JAX)'
 	$(BIN)/python -m experiments.prepare cifar10
 	$(BIN)/python -m experiments.sweep cifar10-depth --runs $(RUNS)
 	$(BIN)/python -m experiments.report $(RUNS)/cifar10-depth
@@ -32,7 +35,7 @@ figures: $(VENV)/.main
 	$(BIN)/python -m experiments.report docs/records/digits-shortcuts --out docs/digits-shortcuts
 	$(BIN)/python -m experiments.report docs/records/digits-activations --out docs/digits-activations
 	$(BIN)/python -m experiments.report docs/records/cifar10-depth-small docs/records/cifar10-depth-small-budget docs/records/cifar10-depth-small-rates --out docs/cifar10-depth-small
-	$(BIN)/python -m experiments.report docs/records/cifar10-depth-small-images --out docs/cifar10-depth-small-images
+	$(BIN)/python -m experiments.report docs/records/cifar10-depth-small-images docs/records/cifar10-depth-small-images-control --out docs/cifar10-depth-small-images
 	$(BIN)/python -m experiments.report docs/records/sources --out docs/sources
 	$(BIN)/python -m experiments.analyze figures docs/analysis/*.json
 

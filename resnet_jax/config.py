@@ -300,6 +300,11 @@ class DataConfig(Section):
         if needs is not None and not getattr(self, needs):
             raise UserError(f"data.{needs}: got {getattr(self, needs)!r}; data.source={self.source!r} needs it.")
         self._require(self.image_size is None or self.image_size >= 1, "image_size", "a whole number above 0, or None")
+        if self.image_size is not None and self.source != "folder":
+            raise UserError(
+                f"data.image_size: got {self.image_size} with data.source={self.source!r}, whose images keep their "
+                f"size; legal: None, or data.source='folder'."
+            )
         subset = self.train_subset
         self._require(subset is None or subset >= 1, "train_subset", "a whole number above 0, or None")
         for name in ("validation", "split_seed"):

@@ -53,7 +53,7 @@ def _typed(name: str, hint: Any, value: Any) -> Any:
             raise UserError(f"{name}: got {value!r}; legal: a list of {args[0].__name__}.")
         return tuple(_typed(f"{name}[{i}]", args[0], v) for i, v in enumerate(value))
     if hint is float and type(value) is int:
-        return float(value)
+        value = float(value) if abs(value) < 2**1023 else math.inf
     # bool is an int in Python, never here.
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise UserError(f"{name}: got {value!r}; legal: a value of type {hint.__name__}.")

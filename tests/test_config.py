@@ -224,3 +224,18 @@ def test_a_field_of_an_earlier_version_that_changed_no_result_is_read_over() -> 
 def test_configurations_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         ModelConfig().depth = 56  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("source", ["digits", "tfds", "npz"])
+def test_an_image_size_is_for_folders_and_nothing_ignores_it(source: str) -> None:
+    changes = {"data.source": source, "data.name": "cifar10", "data.path": "images", "data.image_size": 16}
+    with pytest.raises(
+        UserError, match=r"data\.image_size: got 16 with data\.source='\w+', whose images keep their size"
+    ):
+        override(ExperimentConfig(), changes)
+    assert override(ExperimentConfig(), {**changes, "data.source": "folder"}).data.image_size == 16
+
+
+def test_a_whole_number_beyond_all_floats_is_refused_in_a_sentence() -> None:
+    with pytest.raises(UserError, match=r"optim\.learning_rate: got inf; legal: a finite number"):
+        override(ExperimentConfig(), {"optim.learning_rate": 10**400})

@@ -6,6 +6,7 @@ Colours are Okabe and Ito's (2008), which colour-blind readers can tell apart; n
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from resnet_jax.record import MetricsLine
 from resnet_jax.results.control import Control
 from resnet_jax.results.lines import Lines, ranks
 from resnet_jax.results.paper import FAILS
+from resnet_jax.results.stats import Summary
 from resnet_jax.results.text import TIMES, count, nets
 from resnet_jax.results.variants import Comparison, Measure, Variant, test_error, train_error
 
@@ -80,7 +82,7 @@ def _depth_line(
     shown = [(cell.depth, cell.by_seed(measure), s) for cell in cells if (s := cell.summary(measure)) is not None]
     x = [depth for depth, _, _ in shown]
     mean = [100.0 * s.mean for _, _, s in shown]
-    std = [100.0 * (s.std or 0.0) for _, _, s in shown]
+    std = [_spread(s) for _, _, s in shown]
     points = [(depth, 100.0 * value) for depth, values, s in shown if s.n > 1 for value in values.values()]
     # Kinds of net stand side by side, single seeds outside, where they would cover each other on one spot.
     span = max(cell.depth for cell in cells) - min(cell.depth for cell in cells)
@@ -133,7 +135,7 @@ def error_by_line(found: Lines) -> Figure:
                 axes.errorbar(
                     [100.0 * s.mean for _, s in shown],
                     [place for place, _ in shown],
-                    xerr=[100.0 * (s.std or 0.0) for _, s in shown],
+                    xerr=[_spread(s) for _, s in shown],
                     linestyle="none",
                     markersize=4.5,
                     elinewidth=1.0,
@@ -169,16 +171,20 @@ def training_curves(comparison: Comparison, found: Lines | None = None) -> Figur
             lowest.xaxis.set_tick_params(labelbottom=True)
             lowest.set_xlabel("iterations")
         depths = sorted({cell.depth for cell in comparison.cells})
-        colours = {depth: _BY_ORDER[i % len(_BY_ORDER)] for i, depth in enumerate(depths)}
+        looks = {d: (_BY_ORDER[i % len(_BY_ORDER)], MARKERS[i % len(MARKERS)]) for i, d in enumerate(depths)}
         for axes, (title, cells) in zip(panels, kinds.items(), strict=False):
             for cell in cells:
-                _curves(axes, cell, colours[cell.depth])
+                _curves(axes, cell, *looks[cell.depth])
             _rate_drops(axes, cells)
             axes.set_title(title[0].upper() + title[1:], loc="left", **({"fontsize": 8.0} if rows > 1 else {}))
-        panels[0].set_ylabel("error (%)")
+        for first in panels[: len(kinds) : columns]:
+            first.set_ylabel("error (%)")
         panels[0].set_xlim(0, max(cell.iterations for cell in comparison.cells))
         _from_zero(panels[0], most=100.0)
-        handles = [Line2D([], [], color=colours[d], linewidth=1.7, label=f"{d} layers") for d in depths]
+        handles = [
+            Line2D([], [], color=looks[d][0], marker=looks[d][1], markersize=4.0, linewidth=1.7, label=f"{d} layers")
+            for d in depths
+        ]
         handles.append(Line2D([], [], color=GREY, linewidth=1.0, linestyle=(0, (4, 2)), label="training (running)"))
         handles.append(Line2D([], [], color=GREY, linewidth=1.7, label=_watched(comparison.cells[0])))
         figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
@@ -196,8 +202,9 @@ def _cases(found: Lines) -> dict[str, list[Variant]]:
     return cases
 
 
-def _curves(axes: Axes, cell: Variant, colour: str) -> None:
-    """Both curves of one net; runs that diverged are drawn one by one, dotted, and end in a cross."""
+def _curves(axes: Axes, cell: Variant, colour: str, marker: str) -> None:
+    """Both curves of one net, its depth's marker at the end of each; runs that diverged are drawn one by one, dotted,
+    and end in a cross."""
     watched = _watched(cell)
     kinds = (("running_error", 1.0, (0, (4, 2)), "training"), (f"{watched}_error", 1.7, "solid", watched))
     for name, width, style, label in kinds:
@@ -206,9 +213,16 @@ def _curves(axes: Axes, cell: Variant, colour: str) -> None:
         steps = sorted(set.intersection(*(set(line) for line in lines))) if lines else []
         if steps:
             values = np.array([[line[step] for step in steps] for line in lines])
-            axes.plot(
-                steps, values.mean(0), color=colour, linewidth=width, linestyle=style, label=f"{cell.depth} {label}"
-            )
+            mean = values.mean(0)
+            axes.plot(steps, mean, color=colour, linewidth=width, linestyle=style, label=f"{cell.depth} {label}")
+            end: dict[str, Any] = {
+                "color": colour,
+                "marker": marker,
+                "markersize": 4.0,
+                "linestyle": "none",
+                "clip_on": False,
+            }
+            axes.plot(steps[-1:], mean[-1:], label="_end", **end)
             if len(lines) > 1:
                 axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.10, linewidth=0.0)
     for run in cell.runs:
@@ -277,9 +291,14 @@ def error_against_budget(control: Control) -> Figure:
         return figure
 
 
+def _spread(summary: Summary) -> float:
+    """The error bar in per cent; one seed has none, and a bar of no length would say that it has no spread."""
+    return math.nan if summary.std is None else 100.0 * summary.std
+
+
 def _side(place: float) -> float:
-    """What stands side by side at one budget is some per cent apart, on an axis that is logarithmic."""
-    return float(1.02**place)
+    """What stands side by side at one budget is about one per cent apart, on an axis that is logarithmic."""
+    return float(1.008**place)
 
 
 def _budget_line(
@@ -289,7 +308,7 @@ def _budget_line(
     axes.errorbar(
         [x for x, _ in shown],
         [100.0 * s.mean for _, s in shown],
-        yerr=[100.0 * (s.std or 0.0) for _, s in shown],
+        yerr=[_spread(s) for _, s in shown],
         color=look[0],
         marker=look[1],
         markersize=5.5,

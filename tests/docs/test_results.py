@@ -53,6 +53,14 @@ def test_one_command_rebuilds_every_figure_of_readme_and_results(rebuilt: dict[s
             assert (rebuilt[folder] / name).exists(), picture
 
 
+@pytest.mark.parametrize("report", REPORTS)
+def test_figures_are_those_of_the_records(rebuilt: dict[str, Path], report: str) -> None:
+    drawn = sorted(rebuilt[report].glob("*.svg"))
+    assert [path.name for path in drawn] == sorted(path.name for path in (DOCS / report).glob("*.svg"))
+    for path in drawn:
+        assert path.read_bytes() == (DOCS / report / path.name).read_bytes(), path.name
+
+
 def test_every_measured_value_in_the_text_is_in_the_report(rebuilt: dict[str, Path]) -> None:
     """Each "mean ± deviation" of the studies' parts of results.md, as the report of each states it."""
     text = (DOCS / "results.md").read_text().split("## Other sources")[0]
@@ -67,12 +75,11 @@ def test_every_measured_value_in_the_text_is_in_the_report(rebuilt: dict[str, Pa
 def test_the_values_at_the_head_of_the_readme_are_those_of_the_reports(rebuilt: dict[str, Path]) -> None:
     head = (DOCS.parent / "README.md").read_text().split("## Two commands")[0]
     reports = "".join((rebuilt[name] / "report.md").read_text() for name in ("digits", *CIFAR10))
-    rounded = {
-        tuple(f"{float(number):.1f}" for number in pair) for pair in re.findall(r"(\d+\.\d\d) ± (\d+\.\d\d)", reports)
-    }
-    values = re.findall(r"(\d+\.\d) ± (\d+\.\d)", head)
+    exact = set(re.findall(r"(\d+\.\d\d) ± (\d+\.\d\d)", reports))
+    rounded = {tuple(f"{float(number):.1f}" for number in pair) for pair in exact}
+    values = re.findall(r"(\d+\.\d+) ± (\d+\.\d+)", head)
     assert len(values) >= 6
-    assert set(values) <= rounded
+    assert set(values) <= exact | rounded
 
 
 CIFAR10 = ("cifar10-depth-small-images", "cifar10-depth-small")
@@ -81,56 +88,145 @@ STUDIES = (("digits",), CIFAR10, ("digits-shortcuts",), ("digits-activations",))
 PARTS = "## Degradation on natural images|## Shortcuts, taken apart|## Orders of activations"
 
 
-def test_cifar10_at_16x16_says_what_its_records_say() -> None:
-    text = " ".join((DOCS / "results.md").read_text().split("## Degradation on natural images")[1].split())
-    records = [read_record(f) for f in sorted((DOCS / "records").glob("cifar10-depth-small*/*/record.json"))]
-    errors: dict[tuple[str, int, int], dict[int, float]] = {}
-    for record in records:
-        c = record.config
+# Two-sided 95 % points of the t distribution, from a printed table, by degrees of freedom.
+T = {1: 12.7062, 2: 4.3027}
+
+
+def paired(left: dict[int, float], right: dict[int, float]) -> tuple[str, str]:
+    """Mean and 95 % interval of left minus right, paired by seed, as the text writes them."""
+    apart = [left[seed] - right[seed] for seed in sorted(left.keys() & right.keys())]
+    mean = statistics.fmean(apart)
+    half = T[len(apart) - 1] * statistics.stdev(apart) / len(apart) ** 0.5
+    texts = [f"{value:.2f}".replace("-", "\N{MINUS SIGN}") for value in (mean, mean - half, mean + half)]
+    return texts[0], f"{texts[1]} to {texts[2]}"
+
+
+def natural(part: str) -> str:
+    """A subsection of the text on CIFAR-10, its lines joined."""
+    text = (DOCS / "results.md").read_text().split("## Degradation on natural images")[1]
+    return " ".join(text.split(f"### {part}")[1].split("\n##")[0].split())
+
+
+def errors_of(study: str, pattern: str = "*") -> dict[tuple[str, int, int, float, str], dict[int, float]]:
+    """Training errors in per cent by seed, by net, depth, iterations, rate and warm-up."""
+    found: dict[tuple[str, int, int, float, str], dict[int, float]] = {}
+    for file in sorted((DOCS / "records").glob(f"{study}/{pattern}/record.json")):
+        record = read_record(file)
         assert record.final is not None
-        if (c.optim.learning_rate, c.optim.warmup, c.data.train_subset) == (0.1, "none", 5_000):
-            cell = errors.setdefault((c.model.net, c.model.depth, c.train.iterations), {})
-            cell[c.seed] = 100.0 * record.final.train_error
+        c = record.config
+        key = (c.model.net, c.model.depth, c.train.iterations, c.optim.learning_rate, c.optim.warmup)
+        found.setdefault(key, {})[c.seed] = 100.0 * record.final.train_error
+    return found
+
+
+@pytest.mark.parametrize(("part", "report"), [("1,000 images", CIFAR10[0]), ("5,000 images", CIFAR10[1])])
+def test_the_tables_on_cifar10_are_those_of_its_reports(rebuilt: dict[str, Path], part: str, report: str) -> None:
+    for row in (rebuilt[report] / "table.md").read_text().splitlines():
+        if row.startswith("|"):
+            assert row in natural(part)
+
+
+def test_5000_images_say_what_their_records_say(rebuilt: dict[str, Path]) -> None:
+    text, errors = natural("5,000 images"), errors_of("cifar10-depth-small")
+    for study in ("budget", "rates"):
+        errors |= errors_of(f"cifar10-depth-small-{study}")
+
+    def at(net: str, depth: int, iterations: int = 3_200, rate: float = 0.1, warmup: str = "none") -> dict[int, float]:
+        return errors[net, depth, iterations, rate, warmup]
+
+    rise, interval = paired(at("plain", 56), at("plain", 20))
+    assert f"of the plain net rises by {rise} points (95 % interval {interval})" in text
+    _, interval = paired(at("resnet", 56), at("resnet", 20))
+    by_seed = [at("resnet", 56)[seed] - at("resnet", 20)[seed] for seed in (0, 1)]
+    assert (
+        "rises by {:.2f} points with one seed and {:.2f} with the other ({interval}:".format(
+            *by_seed, interval=interval
+        )
+        in text
+    )
+    below, interval = paired(at("plain", 56), at("resnet", 56))
+    assert f"ResNet-56 lies {below} points below plain-56 ({interval})" in text
+
+    for label, rate, warmup in (("0.1", 0.1, "none"), ("0.1 with warm-up", 0.1, "error"), ("0.02", 0.02, "none")):
+        plain, residual = (at(net, 56, 1_600, rate, warmup)[0] for net in ("plain", "resnet"))
+        assert f"| {label} | {plain:.2f} | {residual:.2f} |" in text
+    assert f"| 0.05 | \N{EN DASH} | {at('resnet', 56, 1_600, 0.05)[0]:.2f} |" in text
+    assert f"within {at('resnet', 56, 1_600, 0.02)[0] - at('resnet', 56)[0]:.2f} points of where it is" in text
+
     gaps = {
-        net: [errors[net, 56, 3200][seed] - errors[net, 20, 3200][seed] for seed in (0, 1)]
+        (net, n): {seed: at(net, 56, n)[seed] - at(net, 20, n)[seed] for seed in (0, 1)}
         for net in ("plain", "resnet")
+        for n in (800, 1_600, 3_200)
     }
-    assert f"rises by {statistics.fmean(gaps['plain']):.1f} points" in text
-    # The table, and with it the figures beside it, are those of the whole budget.
-    deepest = [errors["plain", 56, 3200][seed] for seed in (0, 1)]
-    assert f"| 56 | plain | 2 | {statistics.fmean(deepest):.2f} ± {statistics.stdev(deepest):.2f} |" in text
-    assert "rises by {:.1f} points with one seed and {:.1f} with the other".format(*gaps["resnet"]) in text
-    twins = [errors["plain", 56, 3200][seed] - errors["resnet", 56, 3200][seed] for seed in (0, 1)]
-    assert f"ResNet-56 lies {statistics.fmean(twins):.1f} points below plain-56" in text
+    for net in ("plain", "resnet"):
+        told = [f"{statistics.fmean(gaps[net, n].values()):.2f}" for n in (800, 1_600, 3_200)]
+        assert "{}, {} and {} points".format(*told) in text
+    opened, interval = paired(gaps["plain", 3_200], gaps["plain", 800])
+    assert f"by {opened} from the first to the last (95 % interval {interval})" in text
+    closed, interval = paired(gaps["resnet", 3_200], gaps["resnet", 800])
+    assert f"no change is established ({closed}, {interval})" in text
+    for net, name in (("plain", "plain-56"), ("resnet", "ResNet-56")):
+        first, last = (statistics.fmean(at(net, 56, n).values()) for n in (800, 3_200))
+        assert f"{name} from {first:.2f} to {last:.2f} %" in text
+    left, interval = paired(at("plain", 56), at("plain", 20, 800))
+    assert f"plain-56 is {left} points higher, which two seeds leave undecided ({interval})" in text
+    report = (rebuilt["cifar10-depth-small"] / "report.md").read_text()
+    assert "undecided" in report
+    for row in report.split("| iterations | plain-56 \N{MINUS SIGN} plain-20 |")[1].split("\n\n")[0].splitlines()[2:]:
+        assert row in text
+
+
+def test_what_the_runs_on_cifar10_cost_is_said() -> None:
+    text = natural("What can be compared")
+    records = [read_record(f) for f in sorted((DOCS / "records").glob("cifar10-depth-small*/*/record.json"))]
     # Interrupted on the way, at least three times, and each of those runs is whole.
     interrupted = [record for record in records if len(record.sittings) > 1]
     assert len(interrupted) >= 3
     assert f"{len(interrupted)} of the runs were interrupted" in text
     hours = sum(record.cost.total_s for record in records) / 3600
     assert f"{len(records)} runs took {hours:.1f} hours of a core" in text
+    speeds = {
+        depth: [r.cost.images_per_second for r in records if r.config.model.depth == depth and r.cost.images_per_second]
+        for depth in (20, 56)
+    }
+    for depth, low, high, at in ((20, 440, 800, " images a second at 20 layers"), (56, 115, 295, " at 56")):
+        assert low <= min(speeds[depth]) <= max(speeds[depth]) <= high
+        assert f"{low} to {high}{at}" in text
+    longest = max(record.cost.total_s for record in records)
+    assert f"took {longest / 60:.0f} minutes" in text
 
 
 def test_residual_nets_fit_a_thousand_images_at_any_depth_and_plain_nets_do_not() -> None:
-    text = " ".join((DOCS / "results.md").read_text().split("### 1,000 images")[1].split("### 5,000 images")[0].split())
-    errors: dict[tuple[str, int], dict[int, float]] = {}
-    for file in sorted((DOCS / "records" / CIFAR10[0]).glob("*/record.json")):
-        record = read_record(file)
-        assert record.final is not None
-        assert record.final.train_examples == 1_000
-        model = record.config.model
-        errors.setdefault((model.net, model.depth), {})[record.config.seed] = 100.0 * record.final.train_error
-    seeds = errors["resnet", 56].keys()
-    assert len(seeds) >= 2
-    assert all(by_seed.keys() == seeds for by_seed in errors.values())
+    text = natural("1,000 images")
+    errors = {key[:2]: by_seed for key, by_seed in errors_of(CIFAR10[0]).items()}
+    assert all(by_seed.keys() >= {0, 1} for by_seed in errors.values())
     # By the text's words, with each seed and not only in the mean.
-    for seed in seeds:
+    for seed in errors["resnet", 56]:
         assert errors["plain", 56][seed] > errors["plain", 20][seed] + 10.0
-        assert max(errors["resnet", depth][seed] for depth in (20, 56)) < 1.0
-    for left, right, words in (
-        (("plain", 56), ("plain", 20), "of the plain net rises by {:.1f} points"),
-        (("plain", 56), ("resnet", 56), "the residual net is {:.1f} points below the plain one"),
-    ):
-        assert words.format(statistics.fmean(errors[left][s] - errors[right][s] for s in seeds)) in text
+        assert errors["resnet", 56][seed] < errors["resnet", 20][seed]
+    most = max(max(by_seed.values()) for (net, _), by_seed in errors.items() if net == "resnet")
+    assert most < 1.0
+    assert f"errs on more than {round(10.0 * most)} of its 1,000 images" in text
+    rise, interval = paired(errors["plain", 56], errors["plain", 20])
+    assert f"of the plain net rises by {rise} points (95 % interval {interval}, by a t distribution" in text
+    lower, _ = paired(errors["resnet", 20], errors["resnet", 56])
+    _, interval = paired(errors["resnet", 56], errors["resnet", 20])
+    assert f"it is {lower} points lower at 56 layers" in text
+    assert f"no difference is established ({interval})" in text
+    below, interval = paired(errors["plain", 56], errors["resnet", 56])
+    assert f"the residual net is {below} points below the plain one ({interval})" in text
+
+
+def test_twice_the_training_does_not_rescue_the_plain_net_on_a_thousand_images() -> None:
+    text = natural("1,000 images")
+    errors, control = errors_of(CIFAR10[0]), errors_of(f"{CIFAR10[0]}-control")
+    once, shallow = (errors["plain", depth, 1_600, 0.02, "none"] for depth in (56, 20))
+    twice = control["plain", 56, 3_200, 0.02, "none"]
+    assert twice.keys() == {0, 1}
+    gone, interval = paired(once, twice)
+    assert f"takes {gone} points off plain-56 ({interval})" in text
+    left, interval = paired(twice, shallow)
+    assert f"leaves it {left} points above plain-20 with half of it ({interval})" in text
 
 
 def test_the_other_sources_errors_are_those_of_their_records() -> None:

@@ -87,6 +87,17 @@ def test_a_run_that_diverged_is_drawn_to_its_end_and_in_no_mean(tmp_path: Path) 
     assert (cross.get_marker(), data(cross)[0]) == ("x", [96])
 
 
+def test_one_seed_has_no_error_bar(tmp_path: Path) -> None:
+    write_run(tmp_path, "plain", 20, 0, 0.1)
+    for seed in (0, 1):
+        write_run(tmp_path, "plain", 56, seed, 0.1 + 0.2 * seed)
+    training = plots.error_against_depth(only(tmp_path)).axes[0]
+    (bars,) = (c for c in training.containers if c.get_label() == "plain nets")
+    lengths = [float(np.ptp(segment[:, 1])) for segment in bars.lines[2][0].get_segments() if len(segment)]  # type: ignore[attr-defined]
+    drawn = [length for length in lengths if not np.isnan(length)]
+    assert drawn == [pytest.approx(2 * 100 * 0.2 / 2**0.5)]  # of 10 and 30 %: their deviation, on both sides of 20
+
+
 def test_error_against_budget_has_a_mark_for_each_rate(tmp_path: Path) -> None:
     write_study(tmp_path)
     control = find_control(only(tmp_path))
