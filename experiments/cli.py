@@ -131,19 +131,22 @@ def display(total: int, title: str) -> Iterator[Display]:
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C or SIGTERM into a request that a run honours after its step; the second stops at once.
+    """Turns the first Ctrl-C or SIGTERM into a request that a run honours after its step; another Ctrl-C stops at once.
 
-    Before the first step there is nothing to keep, so then the first stops at once too.
+    Another SIGTERM does not: who stops a sweep in several processes may send it to all, and the first passes it on.
+    Before the first step there is nothing to keep, so then the first signal stops at once too.
     """
     asked = stepping = False
 
     def ask(number: int, frame: Any) -> None:
         nonlocal asked
+        if asked and number == signal.SIGTERM:
+            return
         if asked or not stepping:
             asked = True
             raise KeyboardInterrupt
         asked = True
-        _say("stopping after this step; once more to stop at once.")
+        _say("stopping after this step; Ctrl-C to stop at once.")
 
     def stop() -> bool:
         nonlocal stepping

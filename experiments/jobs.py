@@ -9,13 +9,14 @@ Nothing here imports JAX: the process that deals out would take a GPU of its own
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 CORES = "RESNET_JAX_CORES"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -92,9 +93,47 @@ def gpus(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev
 def run(words: Sequence[str], shares: Sequence[Share]) -> list[int]:
     """Runs `python -m words` in a process for each share, prints their lines with their numbers; their statuses.
 
-    Ctrl-C reaches them as well as this process: each keeps its checkpoint and ends, and then this one does.
+    Ctrl-C reaches them as well as this process, and SIGTERM, which may come to this one alone, is passed on: each keeps
+    its checkpoint and ends, and then this one does.
+
+    Raises:
+      KeyboardInterrupt: one of the two came; all processes have ended.
     """
-    processes, readers = [], []
+    processes: list[subprocess.Popen[str]] = []
+    readers: list[threading.Thread] = []
+    interrupted = False
+
+    def pass_on(number: int, frame: Any) -> None:
+        nonlocal interrupted
+        interrupted = True
+        for process in processes:
+            process.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        _start(words, shares, processes, readers)
+        for process in processes:
+            while process.poll() is None:
+                try:
+                    process.wait()
+                except KeyboardInterrupt:
+                    interrupted = True
+        for reader in readers:
+            reader.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if interrupted:
+        raise KeyboardInterrupt("interrupted; the same command goes on with what is missing.")
+    return [process.returncode for process in processes]
+
+
+def _start(
+    words: Sequence[str],
+    shares: Sequence[Share],
+    processes: list[subprocess.Popen[str]],
+    readers: list[threading.Thread],
+) -> None:
+    """Adds a process for each share, and a thread that prints its lines."""
     for number, share in enumerate(shares, start=1):
         process = subprocess.Popen(
             [sys.executable, "-m", *words],
@@ -108,18 +147,6 @@ def run(words: Sequence[str], shares: Sequence[Share]) -> list[int]:
         reader.start()
         processes.append(process)
         readers.append(reader)
-    interrupted = False
-    for process in processes:
-        while process.poll() is None:
-            try:
-                process.wait()
-            except KeyboardInterrupt:
-                interrupted = True
-    for reader in readers:
-        reader.join()
-    if interrupted:
-        raise KeyboardInterrupt("interrupted; the same command goes on with what is missing.")
-    return [process.returncode for process in processes]
 
 
 def claim_cores() -> bool:

@@ -155,6 +155,16 @@ def test_first_word_prints_usage_for_help(capsys: pytest.CaptureFixture[str]) ->
         cli.first_word(["--model.depth=20"], "train", "experiment", ["a"])
 
 
+def test_sigterm_twice_is_one_request_and_ctrl_c_after_it_stops_at_once() -> None:
+    with cli.stop_request() as stop:
+        assert not stop()
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_says_how_to_go_on_and_does(

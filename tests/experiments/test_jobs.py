@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,33 @@ def test_a_process_gets_its_share(
     statuses = jobs.run(["child"], deal(2, [core], gpus()))
     assert statuses == [7, 9]
     assert sorted(capsys.readouterr().out.splitlines()) == [f"[1] [{core}] 7 ['7']", f"[2] [{core}] 9 ['9']"]
+
+
+STOPPED = """
+import signal, sys, time
+def end(number, frame):
+    print("kept", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+time.sleep(30)
+"""
+
+
+def test_sigterm_to_the_one_process_ends_the_others_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "child.py").write_text(STOPPED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    heard: list[str] = []
+
+    def tell(line: str, **_: object) -> None:
+        heard.append(line.strip())
+        if sum("ready" in words for words in heard) == 2:
+            heard.append("sent")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(jobs, "print", tell, raising=False)
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+        jobs.run(["child"], deal(2, jobs.cores()))
+    assert sorted(line for line in heard if "kept" in line) == ["[1] kept", "[2] kept"]
