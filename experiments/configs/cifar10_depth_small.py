@@ -38,7 +38,7 @@ plain-56 a little worse than at 0.1; all nets have it, and `-images-control` has
 
 Cost, of one core with a run on the other, as recorded on several processors: 440 to 800 images a second at 20 layers
 and 115 to 295 at 56, so 5 to 33 minutes a run of 1,600 iterations, and up to 56 a run of 3,200. In hours of a core: 4.1
-for the study of 1,000 images, 1.3 for plain-56 on them twice as long; 4.4 for the 8 runs of 20 and 56 layers on 5,000
+for the study of 1,000 images, 2.0 for its control; 4.4 for the 8 runs of 20 and 56 layers on 5,000
 images, 2.1 for its budgets, 1.3 for 5 of the 12 runs of its rates.
 """
 

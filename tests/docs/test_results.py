@@ -227,6 +227,10 @@ def test_twice_the_training_does_not_rescue_the_plain_net_on_a_thousand_images()
     assert f"takes {gone} points off plain-56 ({interval})" in text
     left, interval = paired(twice, shallow)
     assert f"leaves it {left} points above plain-20 with half of it ({interval})" in text
+    papers = control["plain", 56, 1_600, 0.1, "none"]
+    worse, interval = paired(papers, once)
+    assert f"it is {worse} points worse than at 0.02 ({interval})" in text
+    assert all(twice[seed] < once[seed] < papers[seed] for seed in (0, 1))
 
 
 def test_the_other_sources_errors_are_those_of_their_records() -> None:
