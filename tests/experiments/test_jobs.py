@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -100,12 +101,15 @@ def test_sigterm_to_the_one_process_ends_the_others_in_order(
     (tmp_path / "child.py").write_text(STOPPED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     heard: list[str] = []
+    turn = threading.Lock()  # each process has a thread that tells its lines
 
     def tell(line: str, **_: object) -> None:
-        heard.append(line.strip())
-        if sum("ready" in words for words in heard) == 2:
-            heard.append("sent")
-            os.kill(os.getpid(), signal.SIGTERM)
+        with turn:
+            heard.append(line.strip())
+            ready = [line for line in heard if "ready" in line]
+            if len(ready) == 2 and "sent" not in heard:
+                heard.append("sent")
+                os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(jobs, "print", tell, raising=False)
     with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
