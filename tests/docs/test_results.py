@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_jax.record import Final, read_record
+from resnet_jax.record import Final, read_metrics, read_record
 from resnet_jax.results.report import write_report
 from resnet_jax.results.runs import read_runs
 
@@ -107,10 +107,10 @@ def natural(part: str) -> str:
     return " ".join(text.split(f"### {part}")[1].split("\n##")[0].split())
 
 
-def errors_of(study: str, pattern: str = "*") -> dict[tuple[str, int, int, float, str], dict[int, float]]:
+def errors_of(study: str) -> dict[tuple[str, int, int, float, str], dict[int, float]]:
     """Training errors in per cent by seed, by net, depth, iterations, rate and warm-up."""
     found: dict[tuple[str, int, int, float, str], dict[int, float]] = {}
-    for file in sorted((DOCS / "records").glob(f"{study}/{pattern}/record.json")):
+    for file in sorted((DOCS / "records").glob(f"{study}/*/record.json")):
         record = read_record(file)
         assert record.final is not None
         c = record.config
@@ -215,6 +215,48 @@ def test_residual_nets_fit_a_thousand_images_at_any_depth_and_plain_nets_do_not(
     assert f"no difference is established ({interval})" in text
     below, interval = paired(errors["plain", 56], errors["resnet", 56])
     assert f"the residual net is {below} points below the plain one ({interval})" in text
+
+
+def test_losses_and_test_errors_on_a_thousand_images_are_those_of_the_records() -> None:
+    text = natural("1,000 images")
+    losses: dict[tuple[str, int], list[float]] = {}
+    tests: dict[tuple[str, int], dict[int, float]] = {}
+    for file in sorted((DOCS / "records" / CIFAR10[0]).glob("*/record.json")):
+        record = read_record(file)
+        assert record.final is not None
+        net = (record.config.model.net, record.config.model.depth)
+        losses.setdefault(net, []).append(record.final.train_loss)
+        tests.setdefault(net, {})[record.config.seed] = 100.0 * record.final.test_error
+    mean = {net: statistics.fmean(values) for net, values in losses.items()}
+    residual = f"{mean['resnet', 20]:.3f} at 20 layers and {mean['resnet', 56]:.3f} at 56, lower with each seed"
+    assert max(losses["resnet", 56]) < min(losses["resnet", 20])
+    assert f"{residual}, against {mean['plain', 20]:.2f} and {mean['plain', 56]:.2f} for plain nets" in text
+    worse, interval = paired(tests["plain", 56], tests["plain", 20])
+    assert f"{worse} points above plain-20 ({interval}), so it does not overfit" in text
+    lost, interval = paired(tests["resnet", 56], tests["resnet", 20])
+    assert all(tests["resnet", 56][seed] > tests["resnet", 20][seed] for seed in (0, 1))
+    assert f"with both seeds: {lost} points ({interval})" in text
+
+
+def test_what_the_choice_of_the_rate_did_and_how_fast_both_nets_learned_is_said() -> None:
+    text = " ".join((DOCS / "results.md").read_text().split())
+    low = errors_of("cifar10-depth-small-rates")
+    high = errors_of("cifar10-depth-small-budget")
+    better, worse = (
+        low[net, 56, 1_600, 0.02, "none"][0] - high[net, 56, 1_600, 0.1, "none"][0] for net in ("resnet", "plain")
+    )
+    assert f"did {-better:.1f} points better at 0.02 than at 0.1, where plain-56 did {worse:.1f} worse" in text
+
+    def learned(net: str) -> float:
+        """Points of running training error between the two iterations, mean over seeds."""
+        found = []
+        for file in sorted((DOCS / "records" / "cifar10-depth-small").glob(f"{net}-56-seed*/metrics.jsonl")):
+            by_step = {line.step: 100.0 * line.running_error for line in read_metrics(file)}
+            found.append(by_step[977] - by_step[1_446])
+        assert len(found) == 2
+        return statistics.fmean(found)
+
+    assert f"still falls by {learned('resnet'):.1f} points, that of plain-56 by {learned('plain'):.1f}" in text
 
 
 def test_twice_the_training_does_not_rescue_the_plain_net_on_a_thousand_images() -> None:
