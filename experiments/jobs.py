@@ -111,7 +111,19 @@ def run(words: Sequence[str], shares: Sequence[Share]) -> list[int]:
 
     before = signal.signal(signal.SIGTERM, pass_on)
     try:
-        _start(words, shares, processes, readers)
+        for number, share in enumerate(shares, start=1):
+            process = subprocess.Popen(
+                [sys.executable, "-m", *words],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=share.environment(os.environ),
+            )
+            assert process.stdout is not None
+            reader = threading.Thread(target=_repeat, args=(process.stdout, number))
+            reader.start()
+            processes.append(process)
+            readers.append(reader)
         for process in processes:
             while process.poll() is None:
                 try:
@@ -125,28 +137,6 @@ def run(words: Sequence[str], shares: Sequence[Share]) -> list[int]:
     if interrupted:
         raise KeyboardInterrupt("interrupted; the same command goes on with what is missing.")
     return [process.returncode for process in processes]
-
-
-def _start(
-    words: Sequence[str],
-    shares: Sequence[Share],
-    processes: list[subprocess.Popen[str]],
-    readers: list[threading.Thread],
-) -> None:
-    """Adds a process for each share, and a thread that prints its lines."""
-    for number, share in enumerate(shares, start=1):
-        process = subprocess.Popen(
-            [sys.executable, "-m", *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=share.environment(os.environ),
-        )
-        assert process.stdout is not None
-        reader = threading.Thread(target=_repeat, args=(process.stdout, number))
-        reader.start()
-        processes.append(process)
-        readers.append(reader)
 
 
 def claim_cores() -> bool:

@@ -215,14 +215,16 @@ def _curves(axes: Axes, cell: Variant, colour: str, marker: str) -> None:
             values = np.array([[line[step] for step in steps] for line in lines])
             mean = values.mean(0)
             axes.plot(steps, mean, color=colour, linewidth=width, linestyle=style, label=f"{cell.depth} {label}")
-            end: dict[str, Any] = {
-                "color": colour,
-                "marker": marker,
-                "markersize": 4.0,
-                "linestyle": "none",
-                "clip_on": False,
-            }
-            axes.plot(steps[-1:], mean[-1:], label="_end", **end)
+            axes.plot(
+                steps[-1:],
+                mean[-1:],
+                color=colour,
+                marker=marker,
+                markersize=4.0,
+                linestyle="none",
+                clip_on=False,
+                label="_end",
+            )
             if len(lines) > 1:
                 axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.10, linewidth=0.0)
     for run in cell.runs:

@@ -95,9 +95,7 @@ time.sleep(30)
 """
 
 
-def test_sigterm_to_the_one_process_ends_the_others_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sigterm_to_the_one_process_ends_the_others_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "child.py").write_text(STOPPED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     heard: list[str] = []
