@@ -63,13 +63,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare(net: str, dtype: str, scope: str, chosen: Equivalence) -> list[dict[str, Any]]:
     """A row of the table for each mode and number of devices."""
-    changes = {"model.depth": chosen.depth, "model.dtype": dtype, "model.norm.ghost_size": chosen.ghost_size}
-    base = override(experiments()[net], changes)
+    scoped: dict[str, Any] = {"model.norm.scope": scope}
+    if scope == "ghost":
+        scoped["model.norm.ghost_size"] = chosen.ghost_size
+    base = override(experiments()[net], {"model.depth": chosen.depth, "model.dtype": dtype, **scoped})
     references: dict[str, list[Any]] = {}
     rows = []
     for devices in chosen.devices:
         for mode in MODES:
-            several = {"model.norm.scope": scope, "parallel.mode": mode, "parallel.devices": devices}
+            several = {"parallel.mode": mode, "parallel.devices": devices}
             config = override(base, several)
             # The same mathematics on one device, by groups of images.
             groups = {"model.norm.scope": "ghost", "model.norm.ghost_size": config.norm_batch}

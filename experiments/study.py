@@ -38,9 +38,9 @@ class Study:
 
 def variant_name(config: ExperimentConfig, changes: Changes) -> str:
     """A variant in a word: the net and its depth, then what else was changed, as in "plain-56-learning_rate=0.05"."""
-    said_by_net = ("model.depth", "model.shortcut", "model.activation_order")
+    named = config.fields_where(lambda role: role.named)
     parts = [f"{config.model.net}-{config.model.depth}"]
-    parts += [f"{k.rsplit('.', 1)[-1]}={_short(v)}" for k, v in changes.items() if k not in said_by_net]
+    parts += [f"{k.rsplit('.', 1)[-1]}={_short(v)}" for k, v in changes.items() if k not in named]
     return "-".join(parts)
 
 

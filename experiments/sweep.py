@@ -24,7 +24,7 @@ from experiments import cli, jobs
 from experiments.configs import studies
 from experiments.study import Study
 from experiments.train import print_record, train, train_together
-from resnet_jax.config import ExperimentConfig, flatten, nearest, to_dict
+from resnet_jax.config import ExperimentConfig, changed_fields, nearest
 from resnet_jax.errors import UserError
 from resnet_jax.record import CONFIG_FILE, RECORD_FILE, differences, read_config, read_record
 
@@ -106,13 +106,20 @@ def _check(chosen: Sweep, study: Study) -> None:
             f"together: got 'yes'; legal: 'auto' and 'no' with parallel.mode={where.mode!r} and "
             f"parallel.devices={where.devices}, for seeds go together on one device, under 'jit'."
         )
-    # What the command line changes and every variant changes back would be lost without a word.
-    before, asked = flatten(to_dict(study.base)), flatten(to_dict(chosen.config))
+    # What the command line changes, and no run has, would be lost without a word.
     varied = {"seed", *set.intersection(*map(set, study.variants))}
-    for name in sorted(varied):
-        if before[name] != asked[name]:
+    runs = dataclasses.replace(study, base=chosen.config).runs((0,)).values()
+    for name, value in changed_fields(study.base, chosen.config).items():
+        if name in varied:
             how = "--seeds" if name == "seed" else "experiments.train, for one run"
-            raise UserError(f"{name}: got {asked[name]!r}, but {study.name} varies it itself; use {how}.")
+            raise UserError(f"{name}: got {value!r}, but {study.name} varies it itself; use {how}.")
+        if not any(config.value(name) == chosen.config.value(name) for config in runs):
+            needs = chosen.config.roles()[name].needs
+            assert needs is not None, "only fields without effect are dropped"
+            raise UserError(
+                f"{name}: got {value!r}; legal: {chosen.config.default(name)!r}, because no run of {study.name} "
+                f"takes it from the command line and is changed by it; it needs {needs.words}."
+            )
 
 
 def _wanted(runs: Mapping[str, ExperimentConfig], only: tuple[str, ...]) -> dict[str, ExperimentConfig]:

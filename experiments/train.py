@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -20,7 +20,7 @@ from rich.table import Table
 from experiments import cli
 from experiments.configs import experiments
 from experiments.study import variant_name
-from resnet_jax.config import ExperimentConfig, flatten, to_dict
+from resnet_jax.config import ExperimentConfig, changed_fields, settle
 from resnet_jax.errors import UserError
 from resnet_jax.models import summary
 from resnet_jax.record import RunRecord
@@ -60,20 +60,22 @@ def main(argv: list[str] | None = None) -> int:
     name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "train", "experiment", list(named))
     program = f"python -m experiments.train {name}"
     chosen = tyro.cli(Train, default=Train(named[name]), args=options, prog=program, description=__doc__)
-    cli.virtual_devices(chosen.config.parallel.devices)
+    changes = changed_fields(named[name], chosen.config)
+    config = settle(chosen.config, chosen=changes)
+    cli.virtual_devices(config.parallel.devices)
     if chosen.summary:
-        print_summary(chosen.config)
+        print_summary(config)
         return cli.OK
     if chosen.show_batch is not None:
-        write_batch(chosen.config, chosen.show_batch)
+        write_batch(config, chosen.show_batch)
         return cli.OK
     if argv is None:
         cli.tune_malloc()
     if chosen.profile is not None:
-        write_trace(chosen.config, chosen.profile)
+        write_trace(config, chosen.profile)
         return cli.OK
-    directory = chosen.directory or chosen.runs / name / _run_name(named[name], chosen.config)
-    record = train(chosen.config, directory, study=name, compiled=chosen.runs)
+    directory = chosen.directory or chosen.runs / name / _run_name(config, changes)
+    record = train(config, directory, study=name, compiled=chosen.runs)
     print_record(record, directory)
     return cli.OK
 
@@ -262,10 +264,9 @@ def write_trace(config: ExperimentConfig, directory: Path) -> None:
     print(f"Perfetto: open {file} at https://ui.perfetto.dev")
 
 
-def _run_name(base: ExperimentConfig, config: ExperimentConfig) -> str:
-    before, now = flatten(to_dict(base)), flatten(to_dict(config))
-    changes = {name: value for name, value in now.items() if value != before[name] and name != "seed"}
-    return f"{variant_name(config, changes)}-seed{config.seed}"
+def _run_name(config: ExperimentConfig, changes: Mapping[str, Any]) -> str:
+    others = {name: value for name, value in changes.items() if name != "seed"}
+    return f"{variant_name(config, others)}-seed{config.seed}"
 
 
 if __name__ == "__main__":

@@ -298,8 +298,12 @@ def read_config(path: Path) -> ExperimentConfig:
 
 
 def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
-    """The fields in which two runs differ, as "name: a's value, b's value"; how they run (`operational`) left out."""
+    """The fields in which two runs differ, as "name: a's value, b's value".
+
+    Left out are fields that say how a run is carried out (`operational`), and fields that have no effect in either.
+    """
     left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), a.operational & b.operational
+    free |= a.without_effect().keys() & b.without_effect().keys()
     names = (name for name in left if name not in free and left[name] != right[name])
     return [f"{name}: {left[name]!r}, {right[name]!r}" for name in names]
 

@@ -13,7 +13,7 @@ import resnet_jax
 
 PACKAGE = Path(resnet_jax.__file__).parent
 # From the top of the house down; a room may import from itself and from earlier rows.
-ROOMS = ("errors", "section", "config", "record", "data", "models", "weights", "training", "analysis", "results")
+ROOMS = ("errors", "config", "record", "data", "models", "weights", "training", "analysis", "results")
 
 
 def imports(path: Path) -> set[str]:

@@ -10,7 +10,7 @@ import typing
 from dataclasses import dataclass
 from typing import Literal
 
-from resnet_jax.section import Section
+from resnet_jax.config import Section
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from typing import Any
 
 from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig, OptimConfig, TrainConfig, flatten, to_dict
 from resnet_jax.record import RunRecord
-from resnet_jax.results.variants import NET_FIELDS
 
 FAILS = 0.2
 """A net fails "when the test error is higher than 20%" (He et al. 2016, Table 1)."""
@@ -190,40 +189,6 @@ _RECIPE = ExperimentConfig(
     train=TrainConfig(iterations=64_000, batch_size=128),
 )
 
-# Fields the papers leave open, that change nothing in the result, or that `_special` judges by the run's depth.
-# A field that neither stands here nor differs from its default is the paper's; so a new field that somebody
-# turns on takes a run out of the comparison without a word here.
-_FREE = {
-    "seed",
-    "model.depth",
-    "model.block",
-    "model.width",
-    "model.num_classes",
-    "model.shortcut_padding",  # the paper says which channels are zero nowhere
-    "model.bottleneck_stride",  # basic blocks have none
-    "model.norm.scope",
-    "model.norm.ghost_size",
-    "data.source",  # DataFacts say what the data were
-    "data.name",
-    "data.path",
-    "data.bad_images",
-    "data.split_seed",  # of no effect without a subset or a validation set
-    "data.placement",
-    "optim.warmup",
-    "optim.warmup_iterations",  # of the warm-up "iterations", where it is looked at below
-    "optim.warmup_smoothing",
-    "train.eval_batch_size",
-    "train.eval_every",
-    "train.checkpoint_steps",
-    "train.keep_checkpoints",
-    "train.keep_every",
-    "train.accumulation",  # what it does to BN is looked at below
-    "model.remat",
-    "model.stages",
-    "parallel.mode",
-    "parallel.devices",
-}
-
 
 def paper_result(record: RunRecord, tables: tuple[PaperTable, ...] = TABLES) -> PaperResult | None:
     """The number of a paper for this very run, or None where data, recipe, net or depth are not the paper's."""
@@ -246,19 +211,24 @@ def departures(record: RunRecord, table: PaperTable = TABLE_6) -> list[str]:
             found.append(_departure(f"data set {name}", getattr(record.data, name), value))
     mine = flatten(to_dict(config)) | _net(config.model)
     papers = flatten(to_dict(_RECIPE)) | _net(config.model, row.changes)
-    found += [_departure(n, mine[n], papers[n]) for n in mine if n not in _FREE and mine[n] != papers[n]]
+    # A field that is neither open in the papers nor at its default departs from them: a new field that somebody turns
+    # on takes a run out of the comparison without a word here.
+    judged = ExperimentConfig.fields_where(lambda role: not role.open_in_papers)
+    found += [_departure(n, mine[n], papers[n]) for n in judged if mine[n] != papers[n]]
     return found + _special(config, table, row)
 
 
 def _net(model: ModelConfig, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The fields that say what a net is, depth and blocks left out; with `changes`, those of a paper's line instead."""
+    """The fields that say what a net is, without those that a paper leaves open, such as the depth; with `changes`,
+    those of a paper's line instead."""
     if changes is not None:
         given = {name.removeprefix("model."): value for name, value in changes.items()}
         # Of the same size, so that what "identity" means is what it means there.
         model = dataclasses.replace(ModelConfig(family=model.family, depth=model.depth, block=model.block), **given)
     identity = {"basic": "A", "bottleneck": "B"}[model.block_kind]
     shortcut = identity if model.shortcut == "identity" else model.shortcut
-    fields = {f"model.{name}": getattr(model, name) for name in NET_FIELDS if name not in ("depth", "block")}
+    names = ModelConfig.fields_where(lambda role: role.compared in ("net", "shortcut") and not role.open_in_papers)
+    fields = {f"model.{name}": model.value(name) for name in names}
     return fields | {"model.shortcut": shortcut, "model.cut": list(model.cut)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resnet_jax.config import flatten, to_dict
+from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.results.document import Table
 from resnet_jax.results.paper import TABLES, PaperResult, PaperTable, paper_result
 from resnet_jax.results.runs import Run
@@ -25,7 +25,6 @@ from resnet_jax.results.text import (
 from resnet_jax.results.variants import Comparison, Measure, Variant, running_error, test_error, train_error
 
 # What a run's name and the column of seeds say already.
-_SAID = ("seed", "model.depth", "model.shortcut")
 
 
 def measured(variant: Variant, measure: Measure) -> str:
@@ -214,5 +213,6 @@ def runs_table(runs: Sequence[Run]) -> Table:
 def _apart(first: Run, run: Run) -> list[str]:
     """The fields in which a run differs from the first, as "name = value", without those that have a column."""
     mine, theirs = (flatten(to_dict(r.record.config)) for r in (run, first))
-    fields = [f"{name} = {mine[name]}" for name in mine if name not in _SAID and mine[name] != theirs[name]]
+    said = ExperimentConfig.fields_where(lambda role: role.named or role.compared == "seed")
+    fields = [f"{name} = {mine[name]}" for name in mine if name not in said and mine[name] != theirs[name]]
     return fields if run.record.data == first.record.data else [f"data = {run.record.data.name}", *fields]

@@ -1,8 +1,9 @@
 """Groups runs: seeds of one configuration into a variant, variants that may be compared into a comparison.
 
 - A *variant* is everything in the configuration but the seed, on one data set.
-- Variants differ in *setting* where they differ in more than the net (`NET_FIELDS`), the warm-up that belongs to a
-  depth, how often a run evaluates, and how it runs (`ExperimentConfig.operational`). One table compares one setting.
+- Variants differ in *setting* where they differ in more than the net, the warm-up that belongs to a depth, how often a
+  run evaluates, and how it runs (`ExperimentConfig.operational`). One table compares one setting. Which field is which,
+  its role says: see `compared` in config/section.py.
 - Settings that differ only in iterations, rate and its drops belong to one *comparison*: the one with the most
   nets, and of those the one with the most iterations, is its base, the others are its control, "is it degradation or
   only too little training?".
@@ -15,36 +16,17 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_jax.config import ExperimentConfig, flatten, to_dict
+from resnet_jax.config import ExperimentConfig, ModelConfig, flatten, to_dict
 from resnet_jax.results.runs import Run
 from resnet_jax.results.stats import Summary
 
 Measure = Callable[[Run], float | None]
 
-# Fields of ModelConfig that make another net, which the same table may hold.
-NET_FIELDS = (
-    "depth",
-    "block",
-    "shortcut",
-    "shortcut_scale",
-    "residual_scale",
-    "gate_bias",
-    "shortcut_dropout",
-    "cut",
-    "activation_order",
-    "survival",
-    "skip_init",
-    "zero_gamma",
-    "widen",
-)
-# Those in which a plain net and its residual twin agree.
-_TWINS = ("depth", "block_kind", "activation_order", "skip_init", "zero_gamma", "widen")
-_NET = {f"model.{name}" for name in NET_FIELDS}
-_WARMUP = {f"optim.{name}" for name in ("warmup", "warmup_rate", "warmup_iterations", "warmup_error")} | {
-    "optim.warmup_smoothing"
-}
-_BOOKKEEPING = {"train.eval_every", "train.eval_batch_size"}
-_BUDGET = {"train.iterations", "optim.learning_rate", "optim.milestones"}
+
+def _compared(*ways: str) -> frozenset[str]:
+    """The fields that are compared in one of these ways."""
+    return frozenset(ExperimentConfig.fields_where(lambda role: role.compared in ways))
+
 
 # "Degradation" is about layers added to a net that already works (He et al. 2015, Sec. 1); the paper's own CIFAR
 # curves start at 20 layers, and a net of 8 may be too small for its task. Depth is counted from there.
@@ -170,19 +152,25 @@ class Comparison:
             for other in self.cells
             if plain.is_plain
             and not other.is_plain
-            and all(getattr(plain.config.model, name) == getattr(other.config.model, name) for name in _TWINS)
+            and _beside_shortcuts(plain.config.model) == _beside_shortcuts(other.config.model)
         )
+
+
+def _beside_shortcuts(model: ModelConfig) -> list[Any]:
+    """What a plain net and its residual twin have in common."""
+    names = ModelConfig.fields_where(lambda role: role.compared == "net")
+    return [model.block_kind if name == "block" else model.value(name) for name in names]
 
 
 def comparisons(runs: Iterable[Run]) -> tuple[Comparison, ...]:
     """Every run in its variant, every variant in its comparison; the comparison with most nets first."""
     variants: dict[str, list[Run]] = {}
     for run in runs:
-        variants.setdefault(_key(run, {"seed"}), []).append(run)
+        variants.setdefault(_key(run, _compared("seed")), []).append(run)
     groups: dict[str, dict[str, list[list[Run]]]] = {}
-    setting_blind = {"seed"} | _NET | _WARMUP | _BOOKKEEPING
+    setting_blind = _compared("seed", "net", "shortcut", "warm-up", "bookkeeping")
     for members in variants.values():
-        group = groups.setdefault(_key(members[0], setting_blind | _BUDGET), {})
+        group = groups.setdefault(_key(members[0], setting_blind | _compared("budget")), {})
         group.setdefault(_key(members[0], setting_blind), []).append(members)
     found = [_comparison(list(group.values())) for group in groups.values()]
     return tuple(sorted(found, key=lambda comparison: -len(comparison.cells)))
@@ -195,7 +183,9 @@ def _comparison(settings: Sequence[list[list[Run]]]) -> Comparison:
     base = max(settings, key=lambda s: (nets(s), s[0][0].record.config.train.iterations))
     cells = _variants(base)
     # In the control a schedule is told beside each net, so it is no part of a name.
-    others = [v for setting in settings if setting is not base for v in _variants(setting, unnamed=_WARMUP)]
+    others = [
+        v for setting in settings if setting is not base for v in _variants(setting, unnamed=_compared("warm-up"))
+    ]
     return Comparison(
         tuple(sorted(cells, key=lambda v: (v.depth, not v.is_plain, v.net))),
         tuple(sorted(others, key=lambda v: (not v.is_plain, v.net, v.depth, v.iterations, -v.rate))),
@@ -223,8 +213,10 @@ def _flat(run: Run) -> dict[str, Any]:
     return flatten(to_dict(run.record.config))
 
 
-def _key(run: Run, blind: set[str]) -> str:
-    # Where images lie says nothing: they are known by their fingerprint.
-    unseen = blind | run.record.config.operational | {"data.path"}
-    fields = {name: value for name, value in _flat(run).items() if name not in unseen}
+def _key(run: Run, blind: Collection[str]) -> str:
+    config = run.record.config
+    unseen = {*blind, *config.operational, *_compared("never")}
+    # A record of an earlier version may claim what had no effect.
+    flat = _flat(run) | {name: config.default(name) for name in config.without_effect()}
+    fields = {name: value for name, value in flat.items() if name not in unseen}
     return json.dumps([run.record.data.fingerprint, fields], sort_keys=True)

@@ -37,9 +37,10 @@ ARRAYS, MANIFEST, DAMAGED, UNFINISHED = "arrays", "manifest", ".damaged", ".unfi
 
 
 def identity(config: ExperimentConfig) -> dict[str, Any]:
-    """What tells a run from others: its configuration, without what may change between sittings, by dotted name."""
-    values = flatten(to_dict(config))
-    return {name: value for name, value in values.items() if name not in config.operational}
+    """What tells a run from others: its configuration by dotted name, without what may change between sittings and
+    without fields that have no effect."""
+    values, left_out = flatten(to_dict(config)), {*config.operational, *config.without_effect()}
+    return {name: value for name, value in values.items() if name not in left_out}
 
 
 def steps_in(directory: Path) -> list[int]:

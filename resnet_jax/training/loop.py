@@ -72,10 +72,12 @@ def run(
       stop: asked after every step; once True, a checkpoint is written and Interrupted raised.
 
     Raises:
-      UserError: a directory of another configuration or in use by another process, missing data, too few devices.
+      UserError: a value in `config` that has no effect, a directory of another configuration or in use by another
+        process, missing data, too few devices.
       OSError: the directory cannot be written.
       Interrupted: `stop` said so.
     """
+    config.require_effect()
     if not (directory / RECORD_FILE).exists():
         check_machine(config)  # before the directory is made: a mistake leaves nothing behind
     with RunDirectory(directory, config) as place:

@@ -83,7 +83,7 @@ def run_normalization(config: ExperimentConfig, dataset: Dataset, net: Pretraine
 
 
 def _require_alike(here: ModelConfig, there: ModelConfig, file: str) -> None:
-    other = {name: value for name, (_, value) in unlike(here, there).items() if value is not None}
+    other = {name: value for name, (_, value) in unlike(here, there).items()}
     if other:
         options = " ".join(f"--model.{name.replace('_', '-')}={value}" for name, value in other.items())
         raise UserError(

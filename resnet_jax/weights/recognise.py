@@ -11,16 +11,13 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from resnet_jax.config import IMAGENET_BASIC_DEPTHS, IMAGENET_STAGES, ModelConfig, flatten
+from resnet_jax.config import IMAGENET_BASIC_DEPTHS, IMAGENET_STAGES, ModelConfig
 from resnet_jax.data.layout import some
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.weights.names import AKAMASTER, COUNT, STATISTICS, TORCHVISION, Naming, Shape, layout_shape
 
 BottleneckStride = Literal["1x1", "3x3"]
-# What a net is trained or computed with, and its values in eval mode do not depend on, beyond rounding.
-OF_TRAINING = {"num_classes", "dtype", "remat", "stages", "zero_gamma"}
-OF_TRAINING |= {"norm.momentum", "norm.scope", "norm.ghost_size"}
 
 
 @dataclass(frozen=True)
@@ -171,19 +168,19 @@ def unprefixed(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def essentials(model: ModelConfig) -> dict[str, Any]:
-    """What decides the values of a net in eval mode, by field of ModelConfig; what that leaves open is filled in."""
-    fields = flatten(dataclasses.asdict(model)) | {"width": model.base_width, "block": model.block_kind}
-    if model.block_kind == "basic":
-        fields.pop("bottleneck_stride")
-    if model.shortcut != "A":
-        fields.pop("shortcut_padding")
-    return {name: value for name, value in fields.items() if name not in OF_TRAINING}
+    """What decides the values of a net in eval mode, by field of ModelConfig.
+
+    What a field leaves open is filled in, and a field without effect has its default.
+    """
+    names, idle = ModelConfig.fields_where(lambda role: role.of == "net"), model.without_effect()
+    values = {name: model.default(name) if name in idle else model.value(name) for name in names}
+    return values | {"width": model.base_width, "block": model.block_kind}
 
 
 def unlike(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]]:
-    """The essentials in which two nets differ, with both values; None for one that a net has not."""
+    """The essentials in which two nets differ, with both values."""
     a, b = essentials(one), essentials(other)
-    return {name: (a.get(name), b.get(name)) for name in sorted(a | b) if a.get(name) != b.get(name)}
+    return {name: (a[name], b[name]) for name in sorted(a) if a[name] != b[name]}
 
 
 def _axes(found: Mapping[str, Shape], name: str, axes: int, file: str) -> Shape:

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from resnet_jax.config import flatten, override, to_dict
+from resnet_jax.config import override
 from resnet_jax.record import RunRecord
-from resnet_jax.results import paper
 from resnet_jax.results.paper import departures, paper_result
 from resnet_jax.results.tables import error_table
 from tests.results.factory import CIFAR10, only, read, write_run
@@ -130,11 +129,6 @@ def test_110_layers_need_the_warm_up(tmp_path: Path) -> None:
     with_it = change(without, "optim.warmup", "error")
     assert paper_result(with_it) is not None
     assert paper_result(change(with_it, "optim.warmup_rate", 0.02)) is None
-
-
-def test_every_field_is_either_compared_or_free_on_purpose(tmp_path: Path) -> None:
-    names = set(flatten(to_dict(record(tmp_path).config)))
-    assert paper._FREE - names <= {"data.directory"}, "a free field that no longer exists"
 
 
 def test_the_papers_column_appears_with_the_paper_and_never_otherwise(tmp_path: Path) -> None:

@@ -98,4 +98,4 @@ def test_nets_differ_only_in_what_changes_their_values() -> None:
     # The side of a projection's zero channels, and the stride of a bottleneck there is none of, say nothing.
     assert unlike(dataclasses.replace(model, bottleneck_stride="3x3"), model) == {}
     other = dataclasses.replace(model, depth=56, shortcut="B")
-    assert unlike(model, other) == {"depth": (20, 56), "shortcut": ("A", "B"), "shortcut_padding": ("end", None)}
+    assert unlike(model, other) == {"depth": (20, 56), "shortcut": ("A", "B")}

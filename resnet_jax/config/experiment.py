@@ -1,0 +1,141 @@
+"""One run, whole: its sections, how long it trains and where it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+from typing import Literal
+
+from resnet_jax.config.data import DataConfig
+from resnet_jax.config.model import ModelConfig
+from resnet_jax.config.optim import FinetuneConfig, OptimConfig
+from resnet_jax.config.section import BOOKKEEPING, BUDGET, OPERATIONAL, RECIPE, Role, Section, field
+from resnet_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class TrainConfig(Section):
+    """How long, in what batches, and what is measured and kept on the way."""
+
+    _section: typing.ClassVar[str] = "train"
+
+    iterations: int = field(64_000, BUDGET)
+    """Optimizer steps of the run; 64k for CIFAR (He et al. 2015, Sec. 4.2)."""
+    batch_size: int = field(128, RECIPE)
+    """Images per step over all devices. Batches run on from epoch to epoch, so each is full and no image is dropped."""
+    accumulation: int = field(1, RECIPE, open_in_papers=True)
+    """Parts of a batch whose gradients are computed one after another and averaged, for a batch too large for memory.
+    BN sees one part at a time: equal to the whole batch with scope "ghost", not with "global" or "device"."""
+    eval_batch_size: int = field(512, BOOKKEEPING)
+    """Images per evaluation step over all devices; a short last batch is padded with examples of weight 0."""
+    eval_every: int = field(1, BOOKKEEPING)
+    """Epochs between evaluations on the test set (for curves, never for selection); 0: at the last step alone."""
+    recompute_batch_stats: bool = field(False, RECIPE)
+    """Before the final evaluation, replace BN's running statistics by averages over the training set, as the authors
+    did for their released models."""
+    checkpoint_steps: int = field(1_000, OPERATIONAL)
+    """Steps between checkpoints; 0: none but on Ctrl-C, on SIGTERM and at the end."""
+    keep_checkpoints: int = field(2, OPERATIONAL)
+    """Newest checkpoints kept in the run directory; older ones are deleted."""
+    keep_every: int = field(0, OPERATIONAL)
+    """Of the older ones, keep those whose step is a multiple of this; 0: none."""
+    gradient_norms_every: int = field(0, RECIPE)
+    """Steps between lines of gradients.jsonl, the gradient's norm in each layer; the first is taken at the initial
+    values. 0: none, and nothing of it in the compiled step."""
+
+    def _check(self) -> None:
+        for name in ("iterations", "batch_size", "accumulation", "eval_batch_size", "keep_checkpoints"):
+            self._require(getattr(self, name) >= 1, name, "a whole number above 0")
+        for name in ("eval_every", "checkpoint_steps", "keep_every", "gradient_norms_every"):
+            self._require(getattr(self, name) >= 0, name, "a whole number of at least 0")
+
+
+@dataclass(frozen=True)
+class ParallelConfig(Section):
+    """On which devices a step runs, and how."""
+
+    _section: typing.ClassVar[str] = "parallel"
+
+    mode: Literal["jit", "shard_map", "pmap"] = field("jit", OPERATIONAL)
+    """jit over a mesh (the compiler partitions), shard_map over the same mesh (explicit), or pmap (in maintenance)."""
+    devices: int = field(1, OPERATIONAL, decides=lambda config: config.statistics_depend_on_devices)
+    """Devices that share each batch."""
+
+    def _check(self) -> None:
+        self._require(self.devices >= 1, "devices", "a whole number above 0")
+
+
+@dataclass(frozen=True)
+class ExperimentConfig(Section):
+    """One run, whole: with the code's version and the device it determines the result."""
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    finetune: FinetuneConfig = dataclasses.field(default_factory=FinetuneConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
+    seed: int = field(0, Role("recipe", compared="seed", open_in_papers=True))
+    """Random seed for the initial values, the order of the examples and the augmentation."""
+
+    def _check(self) -> None:
+        self._require(0 <= self.seed < 2**32, "seed", "a whole number from 0 to 2**32 - 1")
+        size, parts = self.train.batch_size, self.parallel.devices * self.train.accumulation
+        if size % parts:
+            near = max(1, round(size / parts)) * parts
+            shares = f"parallel.devices={self.parallel.devices}"
+            if self.train.accumulation > 1:
+                shares += f" times train.accumulation={self.train.accumulation}"
+            raise UserError(
+                f"train.batch_size: got {size}, which {shares} does not divide; legal: a multiple of {parts}, "
+                f"such as {near}."
+            )
+        norm, part = self.model.norm, size // parts
+        if norm.scope == "ghost" and part % norm.ghost_size:
+            raise UserError(
+                f"model.norm.ghost_size: got {norm.ghost_size}, which does not divide the {part} images "
+                f"that each device gets at once of train.batch_size={size}; legal: a divisor of {part}."
+            )
+        if self.data.normalize == "weights" and self.finetune.weights is None:
+            raise UserError("data.normalize: got 'weights'; legal: that only with finetune.weights, whose it is.")
+        if self.finetune.weights is not None:
+            self._check_stages()
+
+    def _check_stages(self) -> None:
+        stages, rates = len(self.model.stage_blocks), self.finetune.stage_rates
+        if self.finetune.frozen_stages > stages:
+            raise UserError(
+                f"finetune.frozen_stages: got {self.finetune.frozen_stages}; legal: 0 to {stages}, the net's stages."
+            )
+        if rates and len(rates) != stages:
+            raise UserError(
+                f"finetune.stage_rates: got {len(rates)} numbers; legal: {stages}, one for each stage of the net."
+            )
+
+    @property
+    def norm_batch(self) -> int:
+        """Images that share batch statistics in training: BN's batch size."""
+        at_once = self.train.batch_size // self.train.accumulation
+        if self.model.norm.scope == "global":
+            return at_once
+        return at_once // self.parallel.devices if self.model.norm.scope == "device" else self.model.norm.ghost_size
+
+    @property
+    def statistics_depend_on_devices(self) -> bool:
+        """Whether another number of devices puts other images into BN's groups."""
+        # Parts of a batch are made of every device's share, so with "global" they are other images on other devices.
+        scope = self.model.norm.scope
+        return scope == "device" or (scope == "global" and self.train.accumulation > 1)
+
+    @property
+    def operational(self) -> frozenset[str]:
+        """Dotted names of the fields that say how this run runs and not what it computes, beyond rounding.
+
+        A run may go on with others, and a finished one counts whatever they were.
+        """
+        return frozenset(
+            name
+            for name, role in self.roles().items()
+            if role.of == "operational" and not (role.decides is not None and role.decides(self))
+        )

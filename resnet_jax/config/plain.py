@@ -1,0 +1,120 @@
+"""Configurations as plain data, for JSON; and changes to them by dotted name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+from resnet_jax.config.experiment import ExperimentConfig
+from resnet_jax.config.section import Section
+from resnet_jax.errors import UserError
+
+_T = TypeVar("_T", bound=Section)
+
+# Fields that records of earlier versions have and that changed no result.
+_RETIRED = {"train.checkpoint_every"}
+
+
+def to_dict(config: ExperimentConfig) -> dict[str, Any]:
+    """The configuration as nested dictionaries of JSON's types (tuples become lists)."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return list(value) if isinstance(value, tuple) else value
+
+    result: dict[str, Any] = plain(dataclasses.asdict(config))
+    return result
+
+
+def from_dict(values: Mapping[str, Any]) -> ExperimentConfig:
+    """The configuration that `to_dict` gave.
+
+    Raises:
+      UserError: an unknown field (the nearest name is given), a value of a wrong type, or an illegal one.
+    """
+    return _build(ExperimentConfig, values, "")
+
+
+def _build(cls: type[_T], values: Mapping[str, Any], prefix: str) -> _T:
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    built: dict[str, Any] = {}
+    for name, value in values.items():
+        if f"{prefix}{name}" in _RETIRED:
+            continue
+        if name not in names:
+            raise UserError(f"{prefix}{name}: no such field; {nearest(name, names)}")
+        hint = hints[name]
+        if isinstance(hint, type) and issubclass(hint, Section) and isinstance(value, Mapping):
+            value = _build(hint, value, f"{prefix}{name}.")
+        built[name] = value
+    return cls(**built)
+
+
+def override(config: ExperimentConfig, changes: Mapping[str, Any]) -> ExperimentConfig:
+    """`config` with fields changed by dotted name, as in `{"model.depth": 56}`; checked as a whole, once, and settled.
+
+    Raises:
+      UserError: a name that is no field, values that are not legal together, or a change that has no effect.
+    """
+    return settle(_changed(config, changes), chosen=changes)
+
+
+def settle(config: ExperimentConfig, *, chosen: Collection[str]) -> ExperimentConfig:
+    """`config` without values that change nothing, such as TFDS's name of a data set when the images are from a file.
+
+    A value that was only inherited is set to the field's default. A value that somebody chose is refused: a run that
+    claims it would pass for a result about it.
+
+    Args:
+      config: as it was inherited and changed.
+      chosen: dotted names of the fields that were changed on purpose.
+
+    Raises:
+      UserError: a chosen field has no effect and another value than its default.
+    """
+    config.require_effect(chosen)
+    idle = {name: config.default(name) for name in config.without_effect()}
+    return _changed(config, {name: value for name, value in idle.items() if config.value(name) != value})
+
+
+def changed_fields(before: ExperimentConfig, after: ExperimentConfig) -> dict[str, Any]:
+    """The fields in which two configurations differ, by dotted name, with the values that they have after."""
+    old, new = flatten(to_dict(before)), flatten(to_dict(after))
+    return {name: value for name, value in new.items() if value != old[name]}
+
+
+def _changed(config: ExperimentConfig, changes: Mapping[str, Any]) -> ExperimentConfig:
+    if not changes:
+        return config
+    values = to_dict(config)
+    for name, value in changes.items():
+        *sections, last = name.split(".")
+        place: Any = values
+        for section in sections:
+            place = place.get(section) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place:
+            raise UserError(f"{name}: no such field; {nearest(name, list(flatten(values)))}")
+        place[last] = list(value) if isinstance(value, tuple) else value
+    return from_dict(values)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def nearest(name: str, legal: list[str]) -> str:
+    """The end of a sentence about a name that is not known: the nearest legal one, or all of them."""
+    close = difflib.get_close_matches(name, legal, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"legal: {', '.join(sorted(legal))}."
