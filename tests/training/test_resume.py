@@ -59,7 +59,7 @@ def test_a_run_may_go_on_in_another_mode_on_other_devices(tmp_path: Path, name: 
         "train.iterations": 14,
         "optim.milestones": (8,),
         "model.norm.scope": scope,
-        "model.norm.ghost_size": 16,
+        **({"model.norm.ghost_size": 16} if scope == "ghost" else {}),
         # Three blocks a stage, two of them alike, where they are scanned.
         "model.depth": 20 if name.startswith("scanned") else 8,
     }
