@@ -212,7 +212,7 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     size = min(SHOWN, config.train.batch_size)
     batch = next(training_batches(seed=config.seed, examples=len(dataset.train), batch_size=size, first_step=0))
     mean, std = jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32)
-    images = normalize(jnp.asarray(dataset.train.images[batch.index]), mean, std)
+    images = normalize(jnp.asarray(dataset.train.take(batch.index, batch.epoch)), mean, std)
     _, key = run_keys(config.seed)
     images = augment(
         images, key, jnp.asarray(batch.epoch), jnp.asarray(batch.index), pad=config.data.pad, flip=config.data.flip

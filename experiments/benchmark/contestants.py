@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.benchmark.spec import FLAX, INPUTS, OURS, Spec
 from resnet_jax.config import ExperimentConfig
-from resnet_jax.data import Dataset, Split, load, normalization
+from resnet_jax.data import ArraySource, Dataset, Source, load, normalization
 from resnet_jax.errors import UserError
 
 
@@ -49,19 +49,20 @@ def build(spec: Spec) -> Contestant:
     )
 
 
-def synthetic(config: ExperimentConfig) -> Split:
+def synthetic(config: ExperimentConfig) -> Source:
     """One batch of noise: images [B, H, W, 3] uint8, labels [B] int32."""
     rng = np.random.default_rng(INPUTS.seed)
     assert config.model.num_classes is not None
     shape = (config.train.batch_size, *INPUTS.image_shape(config.model.family))
     images = rng.integers(0, 256, shape, np.uint8)
-    return Split(images, rng.integers(0, config.model.num_classes, len(images), np.int32))
+    return ArraySource(images, rng.integers(0, config.model.num_classes, len(images), np.int32))
 
 
-def normalised(config: ExperimentConfig, split: Split) -> Any:
-    """`split.images` as our step normalises them: [N, H, W, C] float32."""
-    stats = normalization(split.images, config.data)
-    return ((split.images / 255.0 - stats.mean) / stats.std).astype(np.float32)
+def normalised(config: ExperimentConfig, source: Source) -> Any:
+    """All images of a source as our step normalises them: [N, H, W, C] float32."""
+    stats = normalization(source, config.data)
+    images = source.take(np.arange(len(source)))
+    return ((images / 255.0 - stats.mean) / stats.std).astype(np.float32)
 
 
 def _compiler_memory(compiled: Any) -> dict[str, int]:
@@ -87,13 +88,13 @@ class Ours:
         from resnet_jax.data.batches import Batch
         from resnet_jax.training.setup import prepare
 
-        split = synthetic(config)
+        source = synthetic(config)
         # A test set of as many batches as are timed together: the host waits for their sums at its end alone.
-        test = Split(np.tile(split.images, (steps, 1, 1, 1)), np.tile(split.labels, steps))
+        test = source.part(np.tile(np.arange(len(source)), steps))
         names = tuple(map(str, range(config.model.num_classes or 0)))
-        self.setup = prepare(config, dataset=Dataset("noise", split, test, names))
+        self.setup = prepare(config, dataset=Dataset("noise", source, test, names))
         self.state = self.setup.put(self.setup.initial)
-        self.batch = Batch(np.arange(len(split), dtype=np.int32), np.zeros(len(split), np.int32))
+        self.batch = Batch(np.arange(len(source), dtype=np.int32), np.zeros(len(source), np.int32))
         self.phase, self.steps = phase, steps
 
     def run(self) -> float:
@@ -168,9 +169,9 @@ class Flax:
 
         from experiments.benchmark.peers import flax_resnet
 
-        split = synthetic(config)
+        source = synthetic(config)
         self.phase, self.steps = phase, steps
-        self.images, self.labels = jnp.asarray(normalised(config, split)), jnp.asarray(split.labels)
+        self.images, self.labels = jnp.asarray(normalised(config, source)), jnp.asarray(source.labels)
         model, optimizer, self.state = flax_parts(config)
         if phase == "train":
             step = jax.jit(flax_resnet.train_step(model, optimizer), donate_argnums=0)
@@ -238,7 +239,7 @@ class Torch:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.benchmark = True  # the fastest algorithm, as XLA looks for one
         torch.manual_seed(config.seed)
-        c, o, split = config.model, config.optim, synthetic(config)
+        c, o, source = config.model, config.optim, synthetic(config)
         net = peer.TorchResNet(
             imagenet=c.family == "imagenet",
             depth=c.depth,
@@ -249,9 +250,9 @@ class Torch:
         layout = {"memory_format": torch.channels_last}
         self.net = net.to(self.device, **layout).train(phase == "train")
         self.forward = torch.compile(self.net) if compiled else self.net
-        images = torch.from_numpy(normalised(config, split)).permute(0, 3, 1, 2)
+        images = torch.from_numpy(normalised(config, source)).permute(0, 3, 1, 2)
         self.images = images.to(self.device).contiguous(**layout)
-        self.labels = torch.from_numpy(split.labels).long().to(self.device)
+        self.labels = torch.from_numpy(source.labels).long().to(self.device)
         self.optimizer = torch.optim.SGD(
             self.net.parameters(), lr=o.learning_rate, momentum=o.momentum, weight_decay=o.weight_decay
         )

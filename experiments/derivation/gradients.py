@@ -58,7 +58,7 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
 
     dataset = load(config.data, lambda text: None)
     c = resolve(config.model, dataset)
-    stats = normalization(dataset.train.images, config.data)
+    stats = normalization(dataset.train, config.data)
     model, scanned = build(c), build(c).clone(scanned=True)
 
     @jax.jit
@@ -75,7 +75,7 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
         size = config.train.batch_size
         batch = next(training_batches(seed=seed, examples=len(dataset.train), batch_size=size, first_step=0))
         mean, std = (jnp.asarray(s, jnp.dtype(c.dtype)) for s in (stats.mean, stats.std))
-        images = normalize(jnp.asarray(dataset.train.images[batch.index]), mean, std)
+        images = normalize(jnp.asarray(dataset.train.take(batch.index)), mean, std)
         labels = jnp.asarray(dataset.train.labels[batch.index])
         params, batch_stats = stack(state.params, c), stack(state.batch_stats, c)
         found = unstack(jax.device_get(gradient(params, batch_stats, images, labels)), c)

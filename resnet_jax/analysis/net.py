@@ -59,7 +59,7 @@ class Net:
         index = np.random.default_rng(seed).permutation(len(part))[:number]
         dtype = np.float64 if self.config.model.dtype == "float64" else np.float32
         stats = self.normalization
-        images = (part.images[index] / 255.0 - stats.mean) / stats.std
+        images = (part.take(index) / 255.0 - stats.mean) / stats.std
         return Examples(images.astype(dtype), part.labels[index])
 
     def in_float64(self) -> Net:
@@ -103,7 +103,7 @@ class Loader:
     ) -> Net:
         model = dataclasses.replace(resolve(config.model, dataset), stages="unrolled", remat=False)
         config = dataclasses.replace(config, model=model)
-        stats = normalization(dataset.train.images, config.data)
+        stats = normalization(dataset.train, config.data)
         return Net(name, config, build(model), variables, dataset, stats, directory)
 
     def _load(self, config: DataConfig, tell: Tell) -> Dataset:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import resnet_jax.data.split as split
 from resnet_jax.config import DataConfig
-from resnet_jax.data.dataset import Dataset, Normalization, Split, normalization
+from resnet_jax.data.dataset import ArraySource, Dataset, Normalization, Source, normalization
 
-__all__ = ["Dataset", "Normalization", "Split", "load", "normalization"]
+__all__ = ["ArraySource", "Dataset", "Normalization", "Source", "load", "normalization"]
 
 
 def load(config: DataConfig, tell: Callable[[str], None] = lambda text: None) -> Dataset:

@@ -24,7 +24,7 @@ import numpy as np
 import PIL
 
 from resnet_jax.data import decode, memory
-from resnet_jax.data.dataset import Split
+from resnet_jax.data.dataset import ArraySource
 from resnet_jax.data.layout import ImageFile, shown
 
 MAGIC = b"resnet_jax images 1\n"
@@ -37,8 +37,8 @@ HEADER_LIMIT = 1 << 26  # bytes; names of images left out may be many
 class Contents:
     """What is kept of a folder."""
 
-    train: Split
-    test: Split
+    train: ArraySource
+    test: ArraySource
     left_out: tuple[str, ...]
     """Images that could not be read, with the reasons."""
 
@@ -217,7 +217,7 @@ def _parse(file: BinaryIO, key: str, side: int | None) -> Contents | None:
                     raise _Unusable("it is truncated")
                 digest.update(piece)
                 rest = rest[STEP:]
-        splits.append(Split(images, labels.astype(np.int32)))
+        splits.append(ArraySource(images, labels.astype(np.int32)))
     if file.read() != digest.digest():
         raise _Unusable("it is damaged")
     return Contents(splits[0], splits[1], left_out)

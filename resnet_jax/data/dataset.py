@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,20 +17,103 @@ from resnet_jax.errors import UserError
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
+Positions = npt.NDArray[np.integer[Any]]
+# Images that are in memory beside a source's own while all of its images are looked at.
+PIECE = 1024
+
+
+class Digest(Protocol):
+    """What hashlib's objects can do."""
+
+    def update(self, data: Any, /) -> None:
+        """Adds bytes, or an array's memory."""
+
+
+class Source(Protocol):
+    """Labelled images by position: a training, a validation or a test set.
+
+    Pixels are asked for with `take` and nowhere else, so a source may hold them in memory or make them when they are
+    asked for. An image depends on its position alone, in training also on its epoch. It does not depend on what else is
+    asked for at the same time, nor on what was asked for before. So several processes may each take their own rows of a
+    batch, and a run that goes on at a later step takes what it would have taken.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every image."""
+
+    @property
+    def labels(self) -> Labels:
+        """The class of every image, [N] int32."""
+
+    def __len__(self) -> int:
+        """The number of images, N."""
+
+    def take(self, index: Positions, epoch: Positions | None = None) -> Images:
+        """Images, of a memory of their own.
+
+        Args:
+          index: [B] positions from 0 to N - 1.
+          epoch: [B], in training: a source that crops images while it decodes them needs it. None: the images as they
+            are evaluated. Images in memory are the same in every epoch, and augmented in the train step.
+
+        Returns:
+          [B, H, W, C] uint8.
+        """
+
+    def part(self, index: Positions) -> Source:
+        """The source of some of the images, in the order of `index` [B]."""
+
+    def fingerprint(self, digest: Digest) -> None:
+        """Adds to a digest what tells these images and labels from others."""
 
 
 @dataclass(frozen=True)
-class Split:
-    """Images [N, H, W, C] uint8 and labels [N] int32."""
+class ArraySource:
+    """A source in memory: images [N, H, W, C] uint8 and labels [N] int32."""
 
     images: Images
+    """For sources that are being read; who uses a source calls `take`."""
     labels: Labels
+
+    def __post_init__(self) -> None:
+        assert self.images.dtype == np.uint8
+        assert self.images.ndim == 4, "[N, H, W, C]"
+        assert self.labels.dtype == np.int32
+        assert self.labels.shape == self.images.shape[:1]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __bool__(self) -> bool:
-        return True  # an empty split is still one
+        return True  # an empty source is still one
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """See Source."""
+        _, height, width, channels = self.images.shape
+        return height, width, channels
+
+    def take(self, index: Positions, epoch: Positions | None = None) -> Images:
+        """See Source."""
+        taken: Images = self.images[index]
+        return taken
+
+    def part(self, index: Positions) -> ArraySource:
+        """See Source."""
+        return ArraySource(self.images[index], self.labels[index])
+
+    def fingerprint(self, digest: Digest) -> None:
+        """Adds shape, pixels and labels."""
+        digest.update(repr(self.images.shape).encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels.astype("<i4")).data)
+
+
+def all_images(source: Source) -> Iterator[Images]:
+    """Every image once, in order, a piece of at most PIECE images [n, H, W, C] at a time."""
+    for start in range(0, len(source), PIECE):
+        yield source.take(np.arange(start, min(start + PIECE, len(source))))
 
 
 @dataclass(frozen=True)
@@ -37,36 +121,32 @@ class Dataset:
     """A training set, a test set and the names of their classes.
 
     Raises:
-      UserError: an empty split, image shapes that differ between splits, or labels that are not 0 .. classes - 1.
+      UserError: an empty source, image shapes that differ between sources, or labels that are not 0 .. classes - 1.
     """
 
     name: str
     """As one would write it in a table: "digits", "CIFAR-10"."""
-    train: Split
-    test: Split
+    train: Source
+    test: Source
     class_names: tuple[str, ...]
-    validation: Split | None = None
+    validation: Source | None = None
     """Held out of the training set, where the configuration asks for it."""
 
     def __post_init__(self) -> None:
-        held_out = [("validation", self.validation)] if self.validation else []
-        for word, split in (("training", self.train), ("test", self.test), *held_out):
-            if len(split) == 0:
+        held_out = [("validation", self.validation)] if self.validation is not None else []
+        for word, source in (("training", self.train), ("test", self.test), *held_out):
+            if len(source) == 0:
                 raise UserError(f"{self.name}: the {word} set is empty.")
-            assert split.images.dtype == np.uint8, "sources end in uint8"
-            assert split.images.ndim == 4, "[N, H, W, C]"
-            assert split.labels.dtype == np.int32
-            assert split.labels.shape == split.images.shape[:1]
-            low, high = int(split.labels.min()), int(split.labels.max())
+            low, high = int(source.labels.min()), int(source.labels.max())
             if low < 0 or high >= self.num_classes:
                 raise UserError(
                     f"{self.name}: the {word} set has labels from {low} to {high}; "
                     f"legal: 0 to {self.num_classes - 1}, for {self.num_classes} classes."
                 )
-        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+        if self.train.shape != self.test.shape:
             raise UserError(
-                f"{self.name}: training images are {self.train.images.shape[1:]}, "
-                f"test images {self.test.images.shape[1:]} (height, width, channels); they must agree."
+                f"{self.name}: training images are {self.train.shape}, test images {self.test.shape} (height, width, "
+                f"channels); they must agree."
             )
 
     @property
@@ -77,17 +157,24 @@ class Dataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width, channels."""
-        _, height, width, channels = self.train.images.shape
-        return height, width, channels
+        return self.train.shape
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """By name: "train", then "validation" where there is one, then "test"."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: source for name, source in named.items() if source is not None}
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over arrays, shapes and class names, shortened to 16 hexadecimal digits."""
+        """SHA-256 over class names and what each source adds, shortened to 16 hexadecimal digits.
+
+        Of sources in memory that is all of them: shapes, pixels and labels.
+        """
         digest = hashlib.sha256("\0".join(self.class_names).encode())
-        for split in filter(None, (self.train, self.test, self.validation)):
-            digest.update(repr(split.images.shape).encode())
-            digest.update(np.ascontiguousarray(split.images).data)
-            digest.update(np.ascontiguousarray(split.labels.astype("<i4")).data)
+        for source in (self.train, self.test, self.validation):
+            if source is not None:
+                source.fingerprint(digest)
         return digest.hexdigest()[:16]
 
 
@@ -119,21 +206,23 @@ def require_names(names: Sequence[str], what: str) -> None:
             raise UserError(f"{what} names both class {first} and class {i} {name!r}; each needs a name of its own.")
 
 
-def normalization(images: Images, config: DataConfig) -> Normalization:
+def normalization(source: Source, config: DataConfig) -> Normalization:
     """The statistics of training images that `config.normalize` names, by exact integer sums.
 
     "pixel_mean" subtracts the mean image and divides by nothing (He et al. 2015, Sec. 4.2). The paper does not give
     the scale of its pixels; here they are in [0, 1]. The first BN makes the scale irrelevant.
     """
-    n = len(images)
+    height, width, channels = source.shape
     if config.normalize == "pixel_mean":
-        mean = images.sum(axis=0, keepdims=True, dtype=np.int64) / (n * 255.0)
-        return Normalization(mean, np.ones((1, 1, 1, 1)))
-    count = images[..., 0].size
-    first = images.sum(axis=(0, 1, 2), keepdims=True, dtype=np.int64)
-    second = np.zeros_like(first)
-    for start in range(0, n, 1024):  # in pieces: the squares need eight bytes where the pixels need one
-        second += np.square(images[start : start + 1024], dtype=np.int64).sum(axis=(0, 1, 2), keepdims=True)
+        total = np.zeros((1, height, width, channels), np.int64)
+        for images in all_images(source):
+            total += images.sum(axis=0, keepdims=True, dtype=np.int64)
+        return Normalization(total / (len(source) * 255.0), np.ones((1, 1, 1, 1)))
+    first, second = np.zeros((2, 1, 1, 1, channels), np.int64)
+    for images in all_images(source):
+        first += images.sum(axis=(0, 1, 2), keepdims=True, dtype=np.int64)
+        second += np.square(images, dtype=np.int64).sum(axis=(0, 1, 2), keepdims=True)
+    count = len(source) * height * width
     mean = first / count
     std = np.sqrt(second / count - np.square(mean))
     # A channel that never varies (grey stored as colour has none, a blank channel has) is left unscaled.

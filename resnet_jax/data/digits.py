@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from resnet_jax.data.dataset import Dataset, Split
+from resnet_jax.data.dataset import ArraySource, Dataset
 
 # The split is part of what "digits" means here, not a setting: a fifth for testing, each class in proportion.
 TEST_EXAMPLES = 360
@@ -26,7 +26,7 @@ def load() -> Dataset:
     )
     return Dataset(
         name="digits",
-        train=Split(train_images, train_labels),
-        test=Split(test_images, test_labels),
+        train=ArraySource(train_images, train_labels),
+        test=ArraySource(test_images, test_labels),
         class_names=tuple(map(str, range(10))),
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from resnet_jax.data import bar, cache, decode, layout, memory
 from resnet_jax.data.cache import Contents
-from resnet_jax.data.dataset import Dataset, Images, Split
+from resnet_jax.data.dataset import ArraySource, Dataset, Images
 from resnet_jax.data.layout import ImageFile, Listing, shown, some
 from resnet_jax.errors import UserError
 
@@ -126,7 +126,7 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
                         left_out.append(_bad(part[i], reason, skip))
             part[:] = [part[i] for i in kept]
             labels = np.array([file.label for file in part], np.int32)
-            splits.append(Split(_close_gaps(images, kept), labels))
+            splits.append(ArraySource(_close_gaps(images, kept), labels))
     _require_classes(listing, train, test)
     tell(f"decoded {len(files):,} images in {time.monotonic() - start:.1f} s.")
     return Contents(splits[0], splits[1], tuple(left_out)), as_stored

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resnet_jax.data import memory
-from resnet_jax.data.dataset import Dataset, Images, Labels, Split, require_names
+from resnet_jax.data.dataset import ArraySource, Dataset, Images, Labels, require_names
 from resnet_jax.data.layout import some
 from resnet_jax.errors import UserError
 
@@ -136,14 +136,14 @@ def _clause(text: str) -> str:
     return " ".join(text.split())[:200].rstrip(" .")
 
 
-def _split(path: Path, keys: tuple[str, str], images: Array, labels: Array) -> Split:
+def _split(path: Path, keys: tuple[str, str], images: Array, labels: Array) -> ArraySource:
     checked = _images(f"data.path: {keys[0]} in {path}", images), _labels(f"data.path: {keys[1]} in {path}", labels)
     if len(images) != len(labels):
         raise UserError(
             f"data.path: {path} has {len(images):,} {keys[0]} and {len(labels):,} {keys[1]}; "
             "each image needs one label."
         )
-    return Split(*checked)
+    return ArraySource(*checked)
 
 
 def _images(what: str, images: Array) -> Images:
@@ -189,7 +189,7 @@ def _labels(what: str, labels: Array) -> Labels:
     return labels.astype(np.int32)
 
 
-def _class_names(path: Path, names: Array | None, splits: list[Split]) -> tuple[str, ...]:
+def _class_names(path: Path, names: Array | None, splits: list[ArraySource]) -> tuple[str, ...]:
     train, test = splits
     count = 1 + max(int(split.labels.max(initial=0)) for split in splits)
     if names is None:

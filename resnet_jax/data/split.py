@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from resnet_jax.data.dataset import Dataset, Labels, Split
+from resnet_jax.data.dataset import Dataset, Labels, Source
 from resnet_jax.errors import UserError
 
 Index = npt.NDArray[np.int64]
@@ -56,7 +56,7 @@ def stratified(labels: Labels, count: int, *, seed: int | tuple[int, ...], field
 
 def apply(
     dataset: Dataset, *, train_subset: int | None, validation: int, split_seed: int
-) -> tuple[Dataset, Split | None]:
+) -> tuple[Dataset, Source | None]:
     """Reduces the training set: to a subset first, then by a validation set held out of what is left.
 
     Args:
@@ -75,7 +75,7 @@ def apply(
     # Each draw has its own stream: from the same one the second would follow the first.
     if train_subset is not None:
         chosen, rest = stratified(train.labels, train_subset, seed=(split_seed, 0), field="data.train_subset")
-        train = _part(train, chosen) if len(rest) else train
+        train = train.part(chosen) if len(rest) else train
     if validation:
         if validation >= len(train):
             raise UserError(
@@ -89,14 +89,10 @@ def apply(
                 f"data.validation: got {validation}, which leaves class {lost[0]} without an image to train on; "
                 "hold out fewer."
             )
-        train, held_out = _part(train, rest), _part(train, chosen)
+        train, held_out = train.part(rest), train.part(chosen)
     if len(train) == len(dataset.train):
         return dataset, None
     name = f"{dataset.name}, {len(train):,} training images"
     if held_out is not None:
         name += f", {len(held_out):,} held out"
     return dataclasses.replace(dataset, name=name, train=train), held_out
-
-
-def _part(split: Split, index: Index) -> Split:
-    return Split(split.images[index], split.labels[index])

@@ -28,7 +28,7 @@ from PIL import Image
 from tensorflow_datasets.core import constants, file_adapters, naming
 
 from resnet_jax.data import bar, memory
-from resnet_jax.data.dataset import Dataset, Images, Split, require_names
+from resnet_jax.data.dataset import ArraySource, Dataset, Images, require_names
 from resnet_jax.errors import UserError
 
 INSTALL = "pip install -e '.[prepare]'"
@@ -318,7 +318,7 @@ def features(name: Name, info: Any) -> tuple[int, tuple[str, ...]]:
 
 def _read(
     builder: Any, split: str, channels: int, directory: Path, remedy: str, advance: Callable[[int], None]
-) -> Split:
+) -> ArraySource:
     """The images [N, H, W, channels] and labels [N] of one split."""
     # Undecoded: TFDS would take OpenCV where it is installed.
     skip = {"image": tensorflow_datasets.decode.SkipDecoding()}
@@ -355,7 +355,7 @@ def _read(
                 )
             images[i], labels[i] = pixels, example["label"]
         advance(len(chunk))
-    return Split(images, labels)
+    return ArraySource(images, labels)
 
 
 def _decode(encoded: bytes, channels: int) -> Images:

@@ -6,14 +6,16 @@ Both give the step the same arrays, and which of them runs changes no result. St
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import Dataset, memory
+from resnet_jax.data import Dataset, Source, memory
 from resnet_jax.data.batches import Batch, Index
+from resnet_jax.data.dataset import all_images
 from resnet_jax.training.parallel import Devices
 from resnet_jax.training.step import EvalBatch, TrainBatch
 
@@ -68,11 +70,16 @@ class OnDevice:
     """All images on every device; a step is sent indices."""
 
     def __init__(self, dataset: Dataset, devices: Devices) -> None:
-        splits = dict(_splits(dataset))
-        sizes = np.cumsum([0, *map(len, splits.values())])
-        self._offsets = {name: np.int32(start) for name, start in zip(splits, sizes[:-1], strict=True)}
-        images = np.concatenate([s.images for s in splits.values()])
-        labels = np.concatenate([s.labels for s in splits.values()])
+        sources = dataset.sources
+        sizes = np.cumsum([0, *map(len, sources.values())])
+        self._offsets = {name: np.int32(start) for name, start in zip(sources, sizes[:-1], strict=True)}
+        images = np.empty((sizes[-1], *dataset.image_shape), np.uint8)
+        start = 0
+        for source in sources.values():
+            for piece in all_images(source):
+                images[start : start + len(piece)] = piece
+                start += len(piece)
+        labels = np.concatenate([source.labels for source in sources.values()])
         self.fixed: tuple[Tree, ...] = (devices.replicate(Resident(images, labels)),)
         self.place = f"on the device, {memory.gigabytes(images.nbytes)}"
 
@@ -99,19 +106,20 @@ class FromHost:
     """Images stay on the host; a step is sent its own."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self._splits = dict(_splits(dataset))
+        self._sources = dataset.sources
         self.fixed: tuple[Tree, ...] = ()
-        self.place = f"on the host, {memory.gigabytes(dataset.train.images.nbytes)}, sent in batches"
+        self.place = f"on the host, {memory.gigabytes(_size(dataset.train))}, sent in batches"
 
     def train(self, batch: Batch) -> Tree:
         """The batch's images, labels, epochs and positions."""
-        train = self._splits["train"]
-        return TrainBatch(train.images[batch.index], train.labels[batch.index], batch.epoch, batch.index)
+        train = self._sources["train"]
+        images = train.take(batch.index, batch.epoch)
+        return TrainBatch(images, train.labels[batch.index], batch.epoch, batch.index)
 
     def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
         """The batch's images, labels and weights."""
-        part = self._splits[split]
-        return EvalBatch(part.images[index], part.labels[index], weight)
+        source = self._sources[split]
+        return EvalBatch(source.take(index), source.labels[index], weight)
 
     def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
         """As sent."""
@@ -128,15 +136,15 @@ def feed(config: DataConfig, dataset: Dataset, devices: Devices) -> Feed:
     """The feed that `config.placement` names; "auto" keeps images on the device where they take half of it at most."""
     if config.placement == "host":
         return FromHost(dataset)
-    size = sum(split.images.nbytes for _, split in _splits(dataset))
+    size = sum(map(_size, dataset.sources.values()))
     if config.placement == "auto" and size > DEVICE_SHARE * _memory(devices.mesh.devices.flat[0]):
         return FromHost(dataset)
     return OnDevice(dataset, devices)
 
 
-def _splits(dataset: Dataset) -> list[tuple[str, Any]]:
-    named = [("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test)]
-    return [(name, split) for name, split in named if split is not None]
+def _size(source: Source) -> int:
+    """Bytes that all images of a source take."""
+    return math.prod((len(source), *source.shape))
 
 
 def _memory(device: jax.Device) -> float:

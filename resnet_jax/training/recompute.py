@@ -71,7 +71,7 @@ def averages(setup: Setup, params: Tree, batch_stats: Tree, seed: int) -> Tree:
     at_once = config.train.batch_size // config.train.accumulation
     for index, groups in _groups(dataset, seed, config.norm_batch, at_once):
         found = jax.device_get(
-            compiled({"params": params, "batch_stats": batch_stats}, dataset.train.images[index], groups)
+            compiled({"params": params, "batch_stats": batch_stats}, dataset.train.take(index), groups)
         )
         images = len(index)
         sums = jax.tree.map(lambda s, x, n=images: s + n * x.astype(np.float64), sums, found)

@@ -70,7 +70,7 @@ def run_normalization(config: ExperimentConfig, dataset: Dataset, net: Pretraine
             f"{dataset.name} have {channels}."
         )
     if config.data.normalize != "weights":
-        return normalization(dataset.train.images, config.data)
+        return normalization(dataset.train, config.data)
     assert net is not None, "checked by ExperimentConfig"
     found = net.preprocessing.normalization
     if any(size not in (1, whole) for size, whole in zip(found.mean.shape[1:], dataset.image_shape, strict=True)):

@@ -8,21 +8,25 @@ import numpy as np
 import pytest
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import normalization
+from resnet_jax.data import ArraySource, normalization
 from resnet_jax.data.augment import augment, draw, normalize, pad_crop_flip
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(6, 8, 10, 3), dtype=np.uint8)
 
 
+def source(images: np.ndarray) -> ArraySource:
+    return ArraySource(images, np.zeros(len(images), np.int32))
+
+
 def test_pixel_mean_is_the_mean_image_and_no_scale() -> None:
-    stats = normalization(IMAGES, DataConfig(normalize="pixel_mean"))
+    stats = normalization(source(IMAGES), DataConfig(normalize="pixel_mean"))
     out = normalize(jnp.asarray(IMAGES), jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32))
     expected = IMAGES / 255.0 - IMAGES.mean(axis=0) / 255.0
     np.testing.assert_allclose(out, expected, atol=1e-6)
 
 
 def test_channel_mean_and_std_standardise_each_channel() -> None:
-    stats = normalization(IMAGES, DataConfig(normalize="channel_mean_std"))
+    stats = normalization(source(IMAGES), DataConfig(normalize="channel_mean_std"))
     out = np.asarray(
         normalize(jnp.asarray(IMAGES), jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32))
     )
@@ -33,7 +37,7 @@ def test_channel_mean_and_std_standardise_each_channel() -> None:
 def test_a_constant_channel_is_left_unscaled() -> None:
     images = IMAGES.copy()
     images[..., 1] = 7
-    assert normalization(images, DataConfig(normalize="channel_mean_std")).std[0, 0, 0, 1] == 1.0
+    assert normalization(source(images), DataConfig(normalize="channel_mean_std")).std[0, 0, 0, 1] == 1.0
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import Dataset, Split, load
+from resnet_jax.data import ArraySource, Dataset, load
 from resnet_jax.errors import UserError
 
 
@@ -31,8 +31,8 @@ def test_split_is_stratified_and_fixed() -> None:
     assert load(DataConfig(source="digits")).fingerprint == data.fingerprint
 
 
-def split(images: np.ndarray, labels: list[int]) -> Split:
-    return Split(images.astype(np.uint8), np.asarray(labels, np.int32))
+def split(images: np.ndarray, labels: list[int]) -> ArraySource:
+    return ArraySource(images.astype(np.uint8), np.asarray(labels, np.int32))
 
 
 def test_fingerprint_sees_every_change() -> None:
@@ -59,6 +59,6 @@ def test_fingerprint_sees_every_change() -> None:
         (split(np.zeros((1, 2, 2, 1)), [0]), split(np.zeros((1, 2, 3, 1)), [0]), "must agree"),
     ],
 )
-def test_data_that_make_no_sense_are_refused(train: Split, test: Split, sentence: str) -> None:
+def test_data_that_make_no_sense_are_refused(train: ArraySource, test: ArraySource, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         Dataset("x", train, test, ("a", "b"))

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from resnet_jax.data.dataset import Dataset, Split
+from resnet_jax.data.dataset import ArraySource, Dataset
 from resnet_jax.data.split import apply, stratified
 from resnet_jax.errors import UserError
 
@@ -87,11 +87,11 @@ def test_the_count_that_the_message_gives_is_enough() -> None:
 def dataset(labels: np.ndarray = LABELS) -> Dataset:
     # Every image is its own position, so images show which were taken.
     images = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
-    test = Split(images[:3], np.arange(3, dtype=np.int32))
-    return Dataset("toys", Split(images, labels), test, ("a", "b", "c"))
+    test = ArraySource(images[:3], np.arange(3, dtype=np.int32))
+    return Dataset("toys", ArraySource(images, labels), test, ("a", "b", "c"))
 
 
-def positions(split: Split | None) -> set[int]:
+def positions(split: ArraySource | None) -> set[int]:
     assert split is not None
     np.testing.assert_array_equal(split.labels, LABELS[split.images.ravel()])
     assert (np.diff(split.images.ravel().astype(int)) > 0).all()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from resnet_jax.config import DataConfig, ModelConfig
-from resnet_jax.data import normalization
+from resnet_jax.data import ArraySource, normalization
 from resnet_jax.models.resnet import build
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import EvalBatch, eval_step
@@ -45,7 +45,7 @@ def compare(config: ModelConfig, tolerance: float, comparison: Comparison) -> No
 
     params, batch_stats = unflatten(flat)
     state = TrainState(jnp.zeros((), jnp.int32), params, batch_stats, ())
-    stats = normalization(images[:REAL], DataConfig())
+    stats = normalization(ArraySource(images[:REAL], np.zeros(REAL, np.int32)), DataConfig())
     evaluate = jax.jit(partial(eval_step, model=build(config), normalization=stats))
     labels = np.zeros(BATCH, np.int32)
     labels[:REAL] = their_labels.numpy()

@@ -17,7 +17,7 @@ from torch import nn
 
 from experiments.benchmark.peers.torch_resnet import TorchResNet
 from resnet_jax.config import DataConfig, ModelConfig, OptimConfig
-from resnet_jax.data import normalization
+from resnet_jax.data import ArraySource, normalization
 from resnet_jax.data.augment import normalize
 from resnet_jax.models.resnet import build
 from resnet_jax.training import optim
@@ -146,7 +146,7 @@ def test_three_train_steps(
     flat = random_values(config, SHAPE)
 
     model, optimizer = build(config), recording(optim.sgd(optim_config))
-    stats = normalization(training_set, data)
+    stats = normalization(ArraySource(training_set, np.zeros(len(training_set), np.int32)), data)
     params, batch_stats = unflatten(flat)
     state = TrainState(jnp.zeros((), jnp.int32), params, batch_stats, optimizer.init(params))
 

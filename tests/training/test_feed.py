@@ -88,7 +88,7 @@ def test_any_devices_and_mode_see_the_same_images_in_the_same_order(placement: A
     """The augmented images themselves, through feed, sharding and the step's own augmentation, over an epoch's end."""
     data = override(SHORT, {"data.placement": placement}).data
     dataset = load(data)
-    stats = normalization(dataset.train.images, data)
+    stats = normalization(dataset.train, data)
     mean, std = (np.asarray(x, np.float32) for x in (stats.mean, stats.std))
     _, run_key = run_keys(seed=3)
     seen = {}

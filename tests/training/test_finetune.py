@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.config import ExperimentConfig, FinetuneConfig, ModelConfig, OptimConfig, override
-from resnet_jax.data import normalization
+from resnet_jax.data import ArraySource, normalization
 from resnet_jax.data.batches import training_batches
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
@@ -220,7 +220,7 @@ def test_a_net_of_other_images(config: ExperimentConfig, tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"takes images of 3 channels, those of digits have 1"):
         prepare(override(config, {"finetune.weights": str(tmp_path / "net")}))
     rng = np.random.default_rng(0)
-    image = normalization(rng.integers(0, 256, (3, 9, 9, 1), np.uint8), SMALL.data)
+    image = normalization(ArraySource(rng.integers(0, 256, (3, 9, 9, 1), np.uint8), np.zeros(3, np.int32)), SMALL.data)
     mean_image = dataclasses.replace(NORMALIZED, resize=9, height=9, width=9, normalization=image)
     files.save(dataclasses.replace(random_weights(NET, channels=1), preprocessing=mean_image), tmp_path / "net")
     with pytest.raises(UserError, match=r"the mean image of net/model\.safetensors, which is 9x9 pixels"):

@@ -75,7 +75,7 @@ def test_the_records_final_errors_are_those_of_its_last_state(whole: Path, tmp_p
     model = build(setup.config.model)
     from resnet_jax.data import normalization
 
-    stats = normalization(setup.dataset.train.images, SMALL.data)
+    stats = normalization(setup.dataset.train, SMALL.data)
     for split, error in (("train", record.final.train_error), ("test", record.final.test_error)):
         part = getattr(setup.dataset, split)
         x = (part.images / 255.0 - stats.mean).astype(np.float32)

@@ -55,7 +55,7 @@ def test_first_step_agrees_in_float32(net: str) -> None:
         state = where.replicate_state(setup.initial)
         batch = next(training_batches(seed=0, examples=len(setup.dataset.train), batch_size=128, first_step=0))
         split = setup.dataset.train
-        stats = normalization(split.images, setup.config.data)
+        stats = normalization(split, setup.config.data)
         scope = where.batch_stats_scope(setup.config.model.norm, 128)
         model = build(setup.config.model).clone(stats_scope=scope)
 

@@ -74,7 +74,7 @@ def trained(**changes: Any) -> tuple[Setup, Any]:
 def test_they_are_the_averages_over_the_training_set(shortcut: str, changes: dict[str, Any], group: int) -> None:
     setup, state = trained(**{"model.shortcut": shortcut}, **changes)
     new = setup.devices.fetch(recompute(setup, state)).batch_stats
-    images = setup.dataset.train.images / 255.0 - normalization(setup.dataset.train.images, setup.config.data).mean
+    images = setup.dataset.train.images / 255.0 - normalization(setup.dataset.train, setup.config.data).mean
     order, examples = epoch_order(0, 0, 1437), 1437
     means: dict[str, Array] = {}
     for start in range(0, examples, group):

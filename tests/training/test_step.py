@@ -15,7 +15,7 @@ from experiments.configs import experiments
 from resnet_jax.config import ExperimentConfig, ModelConfig, override
 from resnet_jax.data import Dataset
 from resnet_jax.data.batches import eval_batches
-from resnet_jax.data.dataset import Split
+from resnet_jax.data.dataset import ArraySource
 from resnet_jax.models import summary
 from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.training import setup as setup_lib
@@ -41,10 +41,10 @@ class Tiny(nn.Module):
         return logits
 
 
-def split(size: int) -> Split:
+def split(size: int) -> ArraySource:
     rng = np.random.default_rng(size)
     images = rng.integers(0, 256, (size, 2, 2, 1), np.uint8)
-    return Split(images, rng.integers(0, CLASSES, size, np.int32))
+    return ArraySource(images, rng.integers(0, CLASSES, size, np.int32))
 
 
 def tiny(monkeypatch: pytest.MonkeyPatch, size: int, changes: dict[str, Any]) -> Setup:
