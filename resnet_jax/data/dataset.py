@@ -50,7 +50,7 @@ class Source(Protocol):
         """The number of images, N."""
 
     def take(self, index: Positions, epoch: Positions | None = None) -> Images:
-        """Images, of a memory of their own.
+        """Some of the images, as a new array.
 
         Args:
           index: [B] positions from 0 to N - 1.
@@ -73,7 +73,7 @@ class ArraySource:
     """A source in memory: images [N, H, W, C] uint8 and labels [N] int32."""
 
     images: Images
-    """For sources that are being read; who uses a source calls `take`."""
+    """For the code that reads data sets; code that uses a source calls `take`."""
     labels: Labels
 
     def __post_init__(self) -> None:
@@ -84,9 +84,6 @@ class ArraySource:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def __bool__(self) -> bool:
-        return True  # an empty source is still one
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -67,7 +67,10 @@ class _EvalIndex(NamedTuple):
 
 
 class OnDevice:
-    """All images on every device; a step is sent indices."""
+    """All images on every device; a step is sent indices.
+
+    They lie there as they are evaluated, so this is for sources whose images are the same in every epoch.
+    """
 
     def __init__(self, dataset: Dataset, devices: Devices) -> None:
         sources = dataset.sources
