@@ -116,7 +116,7 @@ def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[
     import jax
     import jax.numpy as jnp
 
-    from resnet_jax.models.convolution import conv2d
+    from resnet_jax.models.conv import conv2d
 
     pad = shape.kernel // 2
 
