@@ -22,13 +22,42 @@ def test_one_seed_concludes_nothing(tmp_path: Path) -> None:
     for net, depth, train in (("plain", 20, 0.0), ("plain", 56, 0.6), ("resnet", 20, 0.0), ("resnet", 56, 0.0)):
         write_run(tmp_path, net, depth, 0, train)
     text = answer(only(tmp_path))
-    assert "a difference of +60.00 points (one seed supports no interval)" in text
+    assert "a difference of +60.00 points (one seed, no interval)" in text
     assert "degradation" not in text
-    assert "nothing is concluded" in text
+    assert "fewer than 3 seeds finished at both depths, too few to conclude anything from" in text
+    assert "established" not in text
+
+
+def test_two_seeds_show_both_differences_and_conclude_nothing(tmp_path: Path) -> None:
+    errors = {("plain", 20): (0.0, 0.0), ("plain", 56): (0.562, 0.796), ("resnet", 20): (0.01, 0.01)}
+    for (net, depth), values in (errors | {("resnet", 56): (0.02, 0.005)}).items():
+        for seed, train in enumerate(values):
+            write_run(tmp_path, net, depth, seed, train, train)
+    text = answer(only(tmp_path))
+    assert "a difference of +56.20 and +79.60 points (both seeds; too few seeds for an interval)" in text
+    assert "a difference of +1.00 and \N{MINUS SIGN}0.50 points (both seeds; too few seeds for an interval)" in text
+    assert (
+        "The training error of resnet-56 is 54.20 and 79.10 points below that of plain-56 (both seeds; too few seeds "
+        "for an interval), its test error 54.20 and 79.10 points below." in text
+    )
+    assert "So for plain nets and residual nets fewer than 3 seeds finished at both depths" in text
+    for claim in ("95 %", "established", "degradation", "includes zero"):
+        assert claim not in text
+
+
+def test_two_seeds_on_both_sides_keep_their_signs(tmp_path: Path) -> None:
+    for net, values in (("plain", (0.10, 0.12)), ("resnet", (0.11, 0.10))):
+        for seed, train in enumerate(values):
+            write_run(tmp_path, net, 20, seed, train, train)
+    assert (
+        "The training error of resnet-20 is +1.00 and \N{MINUS SIGN}2.00 points from that of plain-20 (both seeds; too "
+        "few seeds for an interval), its test error +1.00 and \N{MINUS SIGN}2.00 points from it."
+        in answer(only(tmp_path))
+    )
 
 
 def test_an_improvement_with_depth_is_not_called_degradation(tmp_path: Path) -> None:
-    for depth, errors in ((20, (0.50, 0.51)), (56, (0.10, 0.11))):
+    for depth, errors in ((20, (0.50, 0.51, 0.53)), (56, (0.10, 0.11, 0.12))):
         for seed, train in enumerate(errors):
             write_run(tmp_path, "plain", depth, seed, train)
     text = answer(only(tmp_path))
