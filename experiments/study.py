@@ -24,6 +24,8 @@ class Study:
     variants: tuple[Changes, ...]
     """Each a set of changes to `base` by dotted name."""
     seeds: tuple[int, ...] = (0, 1)
+    control: str | None = None
+    """Name of the study that asks whether it was only too little training."""
 
     def runs(self, seeds: Sequence[int] | None = None) -> dict[str, ExperimentConfig]:
         """Name and configuration of every run, variants in order, seeds inside; names are unique."""

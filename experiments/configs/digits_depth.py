@@ -17,6 +17,7 @@ STUDIES = (
         name="digits-depth",
         base=RESNET,
         variants=grid(model__depth=(8, 20, 32, 56), model__shortcut=("none", "A")),
-        seeds=(0, 1),
+        seeds=(0, 1, 2),
+        control="digits-depth-long",
     ),
 )

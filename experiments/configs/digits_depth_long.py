@@ -1,6 +1,6 @@
 """The control of digits-depth: degradation, or only too little training? Three times the iterations, three rates.
 
-    python -m experiments.sweep digits-depth-long --seeds 0 1 2 --jobs 2
+    python -m experiments.sweep digits-depth-long --jobs 2
     python -m experiments.report runs/digits-depth runs/digits-depth-long
 
 The deepest plain net gets 3 times the iterations of digits-depth (drops at one half and three quarters as before) at
@@ -34,6 +34,6 @@ STUDIES = (
             *grid(model__depth=(56,), model__shortcut=("A",)),
             *grid(model__depth=(56,), model__shortcut=("none",), optim__learning_rate=(0.1, 0.05, 0.02)),
         ),
-        seeds=(0, 1),
+        seeds=(0, 1, 2),
     ),
 )

@@ -96,6 +96,30 @@ def answer(comparison: Comparison) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
+def headline(comparison: Comparison) -> str:
+    """The answer in one sentence: for each kind of net, the verdict on depth and the numbers that it follows from."""
+    clauses = []
+    for net in comparison.nets:
+        deeper = comparison.deeper_cells(net)
+        if not deeper:
+            continue
+        base, deepest = comparison.base_cell(net), deeper[-1]
+        apart = paired_difference(deepest.by_seed(train_error), base.by_seed(train_error))
+        who, layers = nets(net), f"from {base.depth} to {deepest.depth} layers"
+        if apart is None:
+            clauses.append(f"no seed of {who} finished at both {base.depth} and {deepest.depth} layers")
+            continue
+        verdict = {
+            "worse": f"{who} degrade {layers}",
+            "better": f"{who} gain {layers}",
+            "unclear": f"for {who} no effect of depth is established {layers}",
+            "unknown": f"{who} {layers}",
+        }[_verdict(apart)]
+        clauses.append(f"{verdict}: {points(apart, signed=True)} of training error {interval_words(apart)}")
+    told = "; ".join(clauses) or "no two depths of one kind of net are here, so nothing can be said about depth"
+    return f"On {comparison.cells[0].runs[0].record.data.name}, {told}."
+
+
 def _depth_sentence(start: str, net: str, base: Variant, deepest: Variant, apart: Difference | None) -> str:
     text = (
         f"{start} training error of {nets(net)} is {_state(base)} at {base.depth} layers and "

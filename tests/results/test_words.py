@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from resnet_jax.results.text import percent, seconds
-from resnet_jax.results.words import answer
+from resnet_jax.results.words import answer, headline
 from tests.results.factory import only, write_run, write_study
 
 
@@ -43,6 +43,29 @@ def test_two_seeds_show_both_differences_and_conclude_nothing(tmp_path: Path) ->
     assert "So for plain nets and residual nets fewer than 3 seeds finished at both depths" in text
     for claim in ("95 %", "established", "degradation", "includes zero"):
         assert claim not in text
+
+
+def test_the_headline_is_one_sentence_with_verdict_and_numbers(tmp_path: Path) -> None:
+    write_study(tmp_path / "three")
+    # Of plain nets 51.9, 61.7, 56.8 points: mean 56.8, std 4.9, half an interval 4.303 * 4.9 / root 3 = 12.17.
+    # Of residual nets 0.1, 0.0, 0.4 points; mean 0.17, std 0.21, half an interval 4.303 * 0.21 / root 3.
+    assert headline(only(tmp_path / "three")) == (
+        "On digits, plain nets degrade from 20 to 56 layers: +56.80 points of training error (95 % interval +44.63 to "
+        "+68.97, 3 pairs by seed); for residual nets no effect of depth is established from 20 to 56 layers: +0.17 "
+        "points of training error (95 % interval \N{MINUS SIGN}0.35 to +0.68, 3 pairs by seed)."
+    )
+    for seed, error in enumerate((0.4, 0.6)):
+        write_run(tmp_path / "two", "plain", 20, seed, 0.0)
+        write_run(tmp_path / "two", "plain", 56, seed, error)
+    assert headline(only(tmp_path / "two")) == (
+        "On digits, plain nets from 20 to 56 layers: +40.00 and +60.00 points of training error (both seeds; too few "
+        "seeds for an interval)."
+    )
+    write_run(tmp_path / "none", "plain", 20, 0, 0.0)
+    write_run(tmp_path / "none", "plain", 56, 0, None)
+    assert headline(only(tmp_path / "none")) == "On digits, no seed of plain nets finished at both 20 and 56 layers."
+    write_run(tmp_path / "single", "plain", 20, 0, 0.0)
+    assert "no two depths of one kind of net" in headline(only(tmp_path / "single"))
 
 
 def test_two_seeds_on_both_sides_keep_their_signs(tmp_path: Path) -> None:
