@@ -11,7 +11,7 @@ import dataclasses
 import fnmatch
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +22,9 @@ from rich.table import Table
 
 from experiments import cli, jobs
 from experiments.configs import studies
-from experiments.study import Study
+from experiments.estimate import Clock, progress
+from experiments.next_steps import python
+from experiments.study import Study, about
 from experiments.train import print_record, train, train_together
 from resnet_jax.config import ExperimentConfig, flatten, nearest, to_dict
 from resnet_jax.errors import UserError
@@ -52,7 +54,7 @@ class Sweep:
     those of separate runs, but for rounding. "auto": not on a CPU, where it gains nothing; on a GPU or a TPU small nets
     are (nothing was measured there yet), if there are as many nets as processes."""
     dry_run: bool = False
-    """List the runs and what is missing; run nothing."""
+    """List the runs, what is missing, and how long it takes by estimate; run nothing."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,33 +70,51 @@ def main(argv: list[str] | None = None) -> int:
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     shares = _shares(chosen, len(runs))
     folder = chosen.runs / study.name
+    clock = Clock(known[name], folder)
     together = chosen.together
     if together == "auto" and len(seed_groups(runs)) < len(shares):
         together = "no"  # rather than leave a process, and its GPU, without a run
     console = Console()
+
+    def say(processes: int) -> None:
+        """How far the whole sweep is, by what is on the disk, which is the same for all of its processes."""
+        done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
+        console.print(progress(runs, done, clock.estimate(runs), processes), highlight=False, soft_wrap=True)
+
     cli.virtual_devices(chosen.config.parallel.devices)
     if argv is None and not chosen.dry_run:
         cli.tune_malloc()
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
-        failed, _ = _run_missing(runs, folder, chosen.runs, console, together)
+        failed, _ = _run_missing(runs, folder, chosen.runs, console, together, lambda: say(len(shares)))
         return cli.BAD_INPUT if failed else cli.OK
-    show(runs, folder, f"{study.name}, part {part} of {parts}" if parts > 1 else study.name, console)
+    title = f"{study.name}, part {part} of {parts}" if parts > 1 else study.name
+    if not chosen.dry_run and all(state(folder / name, config) == "finished" for name, config in runs.items()):
+        console.print(f"{title}: all {len(runs)} runs are finished, in {folder}.", highlight=False, soft_wrap=True)
+        _next(folder, console)
+        return cli.OK
+    show(runs, folder, title, console, clock)
+    say(len(shares))
     if chosen.dry_run:
         return cli.OK
     if len(shares) == 1:
-        failed, busy = _run_missing(runs, folder, chosen.runs, console, together)
+        failed, busy = _run_missing(runs, folder, chosen.runs, console, together, lambda: say(1))
     else:
         console.print(jobs.describe(shares), highlight=False)
         # The same command in each process, which finds itself told its cores.
-        statuses = jobs.run(["experiments.sweep", name, *options, "--together", together], shares)
+        words = ["experiments.sweep", name, *options, "--together", together, "--jobs", str(len(shares))]
+        statuses = jobs.run(words, shares)
         failed, busy = sum(status != cli.OK for status in statuses), 0
     done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
     rest = f", {busy} in other hands" * bool(busy) + f", {failed} failed" * bool(failed)
     console.print(f"\n{done} of {len(runs)} runs finished{rest}.", highlight=False)
-    console.print(f"python -m experiments.report {folder}", highlight=False, soft_wrap=True)
+    _next(folder, console)
     return cli.BAD_INPUT if failed else cli.OK
+
+
+def _next(folder: Path, console: Console) -> None:
+    console.print(f"{python()} -m experiments.report {folder}", highlight=False, soft_wrap=True)
 
 
 def _check(chosen: Sweep, study: Study) -> None:
@@ -139,9 +159,14 @@ def _shares(chosen: Sweep, runs: int) -> list[jobs.Share]:
 
 
 def _run_missing(
-    runs: Mapping[str, ExperimentConfig], folder: Path, compiled: Path, console: Console, together: Together
+    runs: Mapping[str, ExperimentConfig],
+    folder: Path,
+    compiled: Path,
+    console: Console,
+    together: Together,
+    say: Callable[[], None],
 ) -> tuple[int, int]:
-    """Runs what is missing; how many could not be started, and how many another process was at."""
+    """Runs what is missing; how many could not be started, and how many another process was at. `say`: after each."""
     from resnet_jax.training.directory import Busy
 
     failed = busy = begun = 0
@@ -150,6 +175,8 @@ def _run_missing(
         alone = dict(missing)
         if len(missing) > 1 and _side_by_side(together, missing):
             alone = _run_together(missing, compiled, console)
+            if len(alone) < len(missing):
+                say()
         begun += len(group) - len(alone)
         for directory, config in alone.items():
             begun += 1
@@ -164,6 +191,7 @@ def _run_missing(
                 failed += 1
             else:
                 print_record(record, directory)
+                say()
     return failed, busy
 
 
@@ -231,14 +259,19 @@ def state(directory: Path, config: ExperimentConfig) -> str:
         return str(error)
 
 
-def show(runs: Mapping[str, ExperimentConfig], folder: Path, title: str, console: Console) -> None:
-    """The runs as a table: what each is, and its state."""
-    table = Table(title=title)
-    for heading in ("run", "net", "depth", "steps", "seed", "state"):
-        table.add_column(heading, justify="right" if heading in ("depth", "steps", "seed") else "left")
+def show(runs: Mapping[str, ExperimentConfig], folder: Path, title: str, console: Console, clock: Clock) -> None:
+    """The runs as a table: what each is, its state, and the time that it took or, by estimate, takes yet."""
+    table = Table(title=title, caption="~: by estimate")
+    for heading in ("run", "depth", "steps", "seed", "time", "state"):
+        table.add_column(heading, justify="right" if heading in ("depth", "steps", "seed", "time") else "left")
+    estimate, took = clock.estimate(runs), clock.took(runs)
     for name, config in runs.items():
-        model, steps = config.model, f"{config.train.iterations:,}"
-        table.add_row(name, model.net, str(model.depth), steps, str(config.seed), state(folder / name, config))
+        model, steps, time = config.model, f"{config.train.iterations:,}", ""
+        if name in took:
+            time = about(took[name])
+        elif estimate is not None:
+            time = f"~{about(estimate.seconds[name])}"
+        table.add_row(name, str(model.depth), steps, str(config.seed), time, state(folder / name, config))
     console.print(table)
 
 

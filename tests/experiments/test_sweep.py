@@ -50,12 +50,24 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 ALL = ["plain-8-seed0", "plain-8-seed1", "resnet-8-seed0", "resnet-8-seed1"]
 
 
-def test_a_sweep_runs_everything_and_the_second_time_nothing(study: Study, ran: list[str], tmp_path: Path) -> None:
+def test_a_sweep_runs_everything_and_the_second_time_nothing(
+    study: Study, ran: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert sweep.main(["tiny", "--runs", str(tmp_path)]) == 0
     assert ran == ALL
+    said = [line for line in capsys.readouterr().out.splitlines() if "to go" in line or line.startswith("All")]
+    assert said[0] == "0 of 4 runs finished, 4 to go; how long they take is not known yet."
+    for done, line in enumerate(said[1:4], start=1):
+        assert re.fullmatch(
+            rf"{done} of 4 runs finished, {4 - done} to go: about [\d.]+ \w+ left \(from the {done} runs?.*", line
+        )
+    assert said[4:] == ["All 4 runs finished."]
     assert all(read_record(tmp_path / "tiny" / name / "record.json").status == "finished" for name in ALL)
-    assert sweep.main(["tiny", "--runs", str(tmp_path)]) == 0
+    assert sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", "2"]) == 0  # and starts no process for it
     assert ran == ALL
+    text = capsys.readouterr().out
+    assert text.startswith(f"tiny: all 4 runs are finished, in {tmp_path}/tiny.\n")
+    assert "processes" not in text
 
 
 def test_dry_run_lists_and_touches_nothing(
@@ -251,7 +263,7 @@ def test_seeds_go_together_only_where_every_process_still_has_some(
     words: list[str] = []
     monkeypatch.setattr("experiments.jobs.run", lambda said, shares: words.extend(said) or [0] * len(shares))
     assert sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", str(processes)]) == 0  # of two nets
-    assert words[-2:] == ["--together", passed_on]
+    assert words[-4:] == ["--together", passed_on, "--jobs", str(processes)]
 
 
 def test_runs_over_several_devices_do_not_go_together(study: Study, tmp_path: Path) -> None:
