@@ -58,8 +58,8 @@ class Clock:
 
     def estimate(self, runs: Mapping[str, ExperimentConfig]) -> Estimate | None:
         """The time left for those of `runs` that have no record; None where nothing is known of any."""
-        records = self._records(runs)
-        left = {name: config for name, config in runs.items() if name not in records}
+        records = self._records()
+        left = {name: config for name, config in runs.items() if not _is_of(records.get(name), config)}
         seen = [record for record in records.values() if record.final is not None]
         if seen:
             found = {name: of_records(config, seen) for name, config in left.items()}
@@ -75,16 +75,22 @@ class Clock:
 
     def took(self, runs: Mapping[str, ExperimentConfig]) -> dict[str, float]:
         """Seconds of each of `runs` that has a record."""
-        return {name: record.cost.total_s for name, record in self._records(runs).items()}
+        records = self._records()
+        return {name: records[name].cost.total_s for name, config in runs.items() if _is_of(records.get(name), config)}
 
-    def _records(self, runs: Mapping[str, ExperimentConfig]) -> dict[str, RunRecord]:
+    def by_speed_seen(self, runs: Mapping[str, ExperimentConfig]) -> float | None:
+        """Seconds that `runs`, which have no record, take one after another; None where no run has finished."""
+        seen = [record for record in self._records().values() if record.final is not None]
+        if not seen:
+            return None
+        return sum(of_records(config, seen) * self._undone(name, config) for name, config in runs.items())
+
+    def _records(self) -> dict[str, RunRecord]:
+        """Of every run in the folder, other seeds and configurations too: they tell of this machine's speed."""
         records = {}
-        for name, config in runs.items():
-            file = self._folder / name / RECORD_FILE
-            # A damaged record, or one of another configuration, is reported where the run is started.
-            with contextlib.suppress(UserError):
-                if file.exists() and not differences((record := read_record(file)).config, config):
-                    records[name] = record
+        for file in sorted(self._folder.glob(f"*/{RECORD_FILE}")):
+            with contextlib.suppress(UserError):  # a damaged one is reported where its run is started
+                records[file.parent.name] = read_record(file)
         return records
 
     def _undone(self, name: str, config: ExperimentConfig) -> float:
@@ -94,6 +100,10 @@ class Clock:
             lines = read_metrics(file) if file.exists() else []
             return 1.0 - min(1.0, lines[-1].step / config.train.iterations) if lines else 1.0
         return 1.0
+
+
+def _is_of(record: RunRecord | None, config: ExperimentConfig) -> bool:
+    return record is not None and not differences(record.config, config)
 
 
 def of_records(config: ExperimentConfig, records: Sequence[RunRecord]) -> float:

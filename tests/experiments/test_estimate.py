@@ -56,7 +56,12 @@ def test_a_run_takes_what_the_same_net_took_with_other_seeds(tmp_path: Path) -> 
     assert found.source == "from the 3 runs that finished"
     # A third seed: the mean of both.
     records = [read_record(tmp_path / "tiny" / f"plain-20-seed{seed}" / "record.json") for seed in (0, 1)]
-    assert of_records(dataclasses.replace(RUNS["plain-20-seed0"], seed=7), records) == pytest.approx(60.0)
+    other = {"plain-20-seed7": dataclasses.replace(RUNS["plain-20-seed0"], seed=7)}
+    assert of_records(other["plain-20-seed7"], records) == pytest.approx(60.0)
+    # Also where the seeds that finished are none of those that are asked for.
+    asked = Clock(STUDY, tmp_path / "tiny").estimate(other)
+    assert asked is not None
+    assert asked.seconds == {"plain-20-seed7": pytest.approx(60.0)}
 
 
 def test_another_net_takes_the_steps_of_the_nearest_in_proportion_to_the_work(tmp_path: Path) -> None:
@@ -101,15 +106,24 @@ def test_where_nothing_has_finished_the_stated_cost_is_shared_out_by_work(tmp_pa
     assert Clock(dataclasses.replace(STUDY, cost=None), tmp_path / "tiny").estimate(RUNS) is None
 
 
-def test_records_that_do_not_count_tell_nothing(tmp_path: Path) -> None:
+def test_a_record_of_another_configuration_tells_the_speed_and_is_not_that_run(tmp_path: Path) -> None:
     finish(tmp_path, "plain-8-seed0", 9.0, steps_s=8.0, config=override(RUNS["plain-8-seed0"], {"optim.momentum": 0.5}))
+    clock = Clock(STUDY, tmp_path / "tiny")
+    found = clock.estimate({"plain-8-seed1": RUNS["plain-8-seed1"]})
+    assert found is not None
+    assert found.seconds == {"plain-8-seed1": pytest.approx(9.0)}
+    assert clock.took(RUNS) == {}
+
+
+def test_records_without_a_whole_run_tell_nothing(tmp_path: Path) -> None:
     write_run(tmp_path, "plain", 20, 0, None, study="tiny", run="plain-20-seed0")  # diverged, early
     (tmp_path / "tiny" / "plain-20-seed1").mkdir()
     (tmp_path / "tiny" / "plain-20-seed1" / "record.json").write_text("{")
     found = Clock(STUDY, tmp_path / "tiny").estimate(RUNS)
     assert found is not None
     assert found.source.startswith("by the stated cost")
-    assert "plain-8-seed0" in found.seconds
+    assert "plain-20-seed1" in found.seconds
+    assert Clock(STUDY, tmp_path / "tiny").by_speed_seen(RUNS) is None
 
 
 def test_processes_take_the_longest_first() -> None:

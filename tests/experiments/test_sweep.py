@@ -224,7 +224,7 @@ def test_as_many_jobs_as_there_are_gpus_or_cores(
     started: list[Any] = []
     monkeypatch.setattr("experiments.jobs.gpus", lambda: gpus)
     monkeypatch.setattr("experiments.jobs.cores", lambda: [0, 1, 2])
-    monkeypatch.setattr("experiments.jobs.run", lambda words, shares: started.extend(shares) or [0] * len(shares))
+    monkeypatch.setattr("experiments.jobs.run", lambda words, shares, told: started.extend(shares) or [0] * len(shares))
     monkeypatch.setattr(sweep, "_run_missing", lambda *rest: (started.append("here"), (0, 0))[1])
     assert sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", "auto"]) == 0
     assert [share if share == "here" else share.gpu for share in started] == (
@@ -261,7 +261,7 @@ def test_seeds_go_together_only_where_every_process_still_has_some(
     processes: int, passed_on: str, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words: list[str] = []
-    monkeypatch.setattr("experiments.jobs.run", lambda said, shares: words.extend(said) or [0] * len(shares))
+    monkeypatch.setattr("experiments.jobs.run", lambda said, shares, told: words.extend(said) or [0] * len(shares))
     assert sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", str(processes)]) == 0  # of two nets
     assert words[-4:] == ["--together", passed_on, "--jobs", str(processes)]
 
