@@ -14,12 +14,12 @@ SETTINGS := setup.cfg pyproject.toml constraints.txt
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
-	$(BIN)/python -m experiments.report $(RUNS)/digits-depth
+	@$(BIN)/python -m experiments.report $(RUNS)/digits-depth
 
 # Is it degradation, or only too little training? About 20 minutes more.
 control: degradation
 	$(BIN)/python -m experiments.sweep digits-depth-long --runs $(RUNS) --jobs 2
-	$(BIN)/python -m experiments.report $(RUNS)/digits-depth $(RUNS)/digits-depth-long
+	@$(BIN)/python -m experiments.report $(RUNS)/digits-depth $(RUNS)/digits-depth-long
 
 # The paper's recipe on the original CIFAR-10, from TFDS; for a GPU, with JAX='jax[cuda12]'. Cost: days, by
 # experiments/configs/cifar10_depth.py.
@@ -27,7 +27,7 @@ reproduce-cifar10: $(VENV)/.prepare
 	$(PIP) '$(JAX)'
 	$(BIN)/python -m experiments.prepare cifar10
 	$(BIN)/python -m experiments.sweep cifar10-depth --runs $(RUNS)
-	$(BIN)/python -m experiments.report $(RUNS)/cifar10-depth
+	@$(BIN)/python -m experiments.report $(RUNS)/cifar10-depth
 
 # Every table and figure of README.md and docs/, rebuilt from the records beside them; about half a minute.
 figures: $(VENV)/.main
