@@ -21,12 +21,14 @@ control: degradation
 	$(BIN)/python -m experiments.sweep digits-depth-long --runs $(RUNS) --jobs 2
 	@$(BIN)/python -m experiments.report $(RUNS)/digits-depth $(RUNS)/digits-depth-long
 
-# The paper's recipe on the original CIFAR-10, from TFDS; for a GPU, with JAX='jax[cuda12]'. Cost: days, by
-# experiments/configs/cifar10_depth.py.
-reproduce-cifar10: $(VENV)/.prepare
+# The paper's recipe on the original CIFAR-10; for a GPU, with JAX='jax[cuda12]'. With DATA=cifar10.npz from a file of
+# NumPy arrays, without it from TFDS, whose preparation installs TensorFlow. Cost: days, by
+# experiments/configs/cifar10_depth.py; a part of it with OPTIONS='--seeds 0 --budget 3600'.
+reproduce-cifar10: $(VENV)/.$(if $(DATA),main,prepare)
 	$(PIP) '$(JAX)'
-	$(BIN)/python -m experiments.prepare cifar10
-	$(BIN)/python -m experiments.sweep cifar10-depth --runs $(RUNS)
+	$(if $(DATA),,$(BIN)/python -m experiments.prepare cifar10)
+	$(BIN)/python -m experiments.sweep cifar10-depth --runs $(RUNS) \
+	  $(if $(DATA),--data.source=npz --data.path='$(DATA)') $(OPTIONS)
 	@$(BIN)/python -m experiments.report $(RUNS)/cifar10-depth
 
 # Every table and figure of README.md and docs/, rebuilt from the records beside them; about half a minute.

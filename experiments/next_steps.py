@@ -15,7 +15,7 @@ from pathlib import Path
 
 from experiments.configs import experiments, studies
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
-from resnet_jax.record import CHECKPOINTS, differences
+from resnet_jax.record import CHECKPOINTS, PLACES, differences
 from resnet_jax.results.runs import Run, Runs
 
 MOST_CHANGES = 2
@@ -68,7 +68,9 @@ def _control(runs: Runs) -> Suggestion | None:
         asked = study.runs(tuple(sorted({run.seed for run in mine})))
         own = all(run.record.run in asked and not differences(asked[run.record.run], run.record.config) for run in mine)
         if own and folder.name == name:
-            where = () if folder.parent == Path("runs") else (f"--runs={folder.parent}",)
+            where: tuple[str, ...] = () if folder.parent == Path("runs") else (f"--runs={folder.parent}",)
+            path = mine[0].record.config.data.path
+            where += () if path == study.base.data.path else (f"--data.path={path}",)
             return Suggestion(
                 "Is it degradation, or only too little training?",
                 (
@@ -129,6 +131,7 @@ def _experiment(config: ExperimentConfig) -> tuple[str, tuple[str, ...]] | None:
     best: tuple[str, tuple[str, ...]] | None = None
     for name, base in experiments().items():
         changed = [text.split(":")[0] for text in differences(base, config)]
+        changed += [field for field in PLACES if flatten(to_dict(base))[field] != asked[field]]
         simple = all(isinstance(asked[field], int | float | str) for field in changed)
         if simple and len(changed) <= MOST_CHANGES and (best is None or len(changed) < len(best[1])):
             best = name, tuple(f"--{field.replace('_', '-')}={asked[field]}" for field in changed)

@@ -18,18 +18,17 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from experiments import cli, jobs
 from experiments.budget import Budget
 from experiments.configs import studies
 from experiments.estimate import Clock, progress
 from experiments.next_steps import python
-from experiments.study import Study, about
+from experiments.states import show, state
+from experiments.study import Study
 from experiments.train import OutOfTime, print_record, train, train_together
 from resnet_jax.config import ExperimentConfig, flatten, nearest, to_dict
 from resnet_jax.errors import UserError
-from resnet_jax.record import CONFIG_FILE, RECORD_FILE, differences, read_config, read_record
 
 Together = Literal["auto", "yes", "no"]
 
@@ -97,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         return cli.BAD_INPUT if failed else cli.OK
     title = f"{study.name}, part {part} of {parts}" if parts > 1 else study.name
     if not chosen.dry_run and all(state(folder / name, config) == "finished" for name, config in runs.items()):
-        console.print(f"{title}: all {len(runs)} runs are finished, in {folder}.", highlight=False, soft_wrap=True)
+        console.print(f"{title}: all runs are finished ({len(runs)}), in {folder}.", highlight=False, soft_wrap=True)
         _next(folder, console)
         return cli.OK
     show(runs, folder, title, console, clock)
@@ -271,37 +270,6 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not 1 <= part <= parts:
         raise UserError(f"shard: got {text!r}; legal: i/n with i from 1 to n, such as 2/4.")
     return part, parts
-
-
-def state(directory: Path, config: ExperimentConfig) -> str:
-    """What a run directory holds: "finished", "unfinished", "missing", or what is wrong with it."""
-    try:
-        if (directory / RECORD_FILE).exists():
-            kept, found = read_record(directory / RECORD_FILE).config, "finished"
-        elif (directory / CONFIG_FILE).exists():
-            kept, found = read_config(directory / CONFIG_FILE), "unfinished"
-        else:
-            return "missing"
-        others = differences(kept, config)
-        return f"another configuration: {others[0]}" if others else found
-    except UserError as error:
-        return str(error)
-
-
-def show(runs: Mapping[str, ExperimentConfig], folder: Path, title: str, console: Console, clock: Clock) -> None:
-    """The runs as a table: what each is, its state, and the time that it took or, by estimate, takes yet."""
-    table = Table(title=title, caption="~: by estimate")
-    for heading in ("run", "depth", "steps", "seed", "time", "state"):
-        table.add_column(heading, justify="right" if heading in ("depth", "steps", "seed", "time") else "left")
-    estimate, took = clock.estimate(runs), clock.took(runs)
-    for name, config in runs.items():
-        model, steps, time = config.model, f"{config.train.iterations:,}", ""
-        if name in took:
-            time = about(took[name])
-        elif estimate is not None:
-            time = f"~{about(estimate.seconds[name])}"
-        table.add_row(name, str(model.depth), steps, str(config.seed), time, state(folder / name, config))
-    console.print(table)
 
 
 if __name__ == "__main__":

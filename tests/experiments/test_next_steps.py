@@ -116,3 +116,20 @@ def test_the_screen_ends_with_answer_table_next_and_page(
     assert screen.splitlines()[-1] == "runs/digits-depth/report/report.html"
     long = [line for line in screen.splitlines() if len(line) > 80]
     assert all(line.count("/") > 3 and " \\" not in line[:-2] for line in long), long  # a path of this machine alone
+
+
+def test_the_control_is_given_the_path_of_the_data(tmp_path: Path) -> None:
+    study = studies()["cifar10-depth-small-images"][0]
+    for name, config in study.runs().items():
+        changes = {k: v for k, v in flatten(to_dict(config)).items() if k not in ("model.depth", "seed")}
+        changes["data.path"] = "../cifar10-jpeg"
+        write_run(
+            tmp_path, config.model.net, config.model.depth, config.seed, study=study.name, run=name, changes=changes
+        )
+    sweep = words(tmp_path / study.name)["experiments.sweep"][0]
+    assert sweep[1:] == (
+        "cifar10-depth-small-images-control",
+        f"--runs={tmp_path}",
+        "--data.path=../cifar10-jpeg",
+        "--jobs=auto",
+    )

@@ -66,7 +66,7 @@ def test_a_sweep_runs_everything_and_the_second_time_nothing(
     assert sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", "2"]) == 0  # and starts no process for it
     assert ran == ALL
     text = capsys.readouterr().out
-    assert text.startswith(f"tiny: all 4 runs are finished, in {tmp_path}/tiny.\n")
+    assert text.startswith(f"tiny: all runs are finished (4), in {tmp_path}/tiny.\n")
     assert "processes" not in text
 
 
