@@ -32,7 +32,7 @@ STUDIES = (
         variants=(
             *grid(model__depth=(20,), model__shortcut=("none",)),
             *grid(model__depth=(56,), model__shortcut=("A",)),
-            *grid(model__depth=(56,), model__shortcut=("none",), optim__learning_rate=(0.1, 0.05, 0.02)),
+            *grid(model__depth=(56,), model__shortcut=("none",), optim__learning_rate=(0.05, 0.1, 0.02)),
         ),
         seeds=(0, 1, 2),
         cost=StatedCost(63 * 60, CORE),
