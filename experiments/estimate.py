@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.study import Study, about
+from experiments.study import GPU, StatedCost, Study, about
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models import summary
@@ -47,14 +47,15 @@ class Estimate:
 class Clock:
     """Estimates for the runs of a study in a folder, from what the folder holds at the time of asking."""
 
-    def __init__(self, study: Study, folder: Path) -> None:
+    def __init__(self, study: Study, folder: Path, *, gpu: bool = False) -> None:
         """A clock of a study whose run directories are in `folder`.
 
         Args:
           study: with the seeds, base and variants that its stated cost is for.
           folder: may not exist yet.
+          gpu: whether this machine has one; a cost stated for a GPU says nothing of another.
         """
-        self._study, self._folder = study, folder
+        self._study, self._folder, self._gpu = study, folder, gpu
 
     def estimate(self, runs: Mapping[str, ExperimentConfig]) -> Estimate | None:
         """The time left for those of `runs` that have no record; None where nothing is known of any."""
@@ -64,7 +65,7 @@ class Clock:
         if seen:
             found = {name: of_records(config, seen) for name, config in left.items()}
             source = f"from the {len(seen)} run{'s' * (len(seen) > 1)} that finished"
-        elif self._study.cost is not None:
+        elif self._study.cost is not None and (self._gpu or self._study.cost.on != GPU):
             # The study's own configuration: the command line may have changed the base, and with it the work.
             whole = sum(map(work, self._study.runs().values()))
             found = {name: self._study.cost.seconds * work(config) / whole for name, config in left.items()}
@@ -145,12 +146,19 @@ def _usual_shape(config: ExperimentConfig) -> summary.Shape:
     return size, size, 3
 
 
-def progress(runs: Mapping[str, ExperimentConfig], finished: int, estimate: Estimate | None, processes: int) -> str:
+def progress(
+    runs: Mapping[str, ExperimentConfig],
+    finished: int,
+    estimate: Estimate | None,
+    processes: int,
+    cost: StatedCost | None = None,
+) -> str:
     """How far a sweep is, in a sentence: "5 of 16 runs finished, 11 to go: about 4 min left (from the 5 runs ...)"."""
     if finished == len(runs):
         return f"All {len(runs)} runs finished."
     counts = f"{finished} of {len(runs)} runs finished, {len(runs) - finished} to go"
     if estimate is None:
-        return f"{counts}; how long they take is not known yet."
+        stated = f" (the whole study is stated to take {cost.text})" if cost else ""
+        return f"{counts}; how long they take here is not known yet{stated}."
     each = f" with {processes} processes" if processes > 1 else ""
     return f"{counts}: about {about(estimate.left(processes))} left{each} ({estimate.source})."

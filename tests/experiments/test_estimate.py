@@ -106,6 +106,14 @@ def test_where_nothing_has_finished_the_stated_cost_is_shared_out_by_work(tmp_pa
     assert Clock(dataclasses.replace(STUDY, cost=None), tmp_path / "tiny").estimate(RUNS) is None
 
 
+def test_a_cost_stated_for_a_gpu_is_no_estimate_where_there_is_none(tmp_path: Path) -> None:
+    study = dataclasses.replace(STUDY, cost=StatedCost(600.0, GPU))
+    assert Clock(study, tmp_path / "tiny").estimate(RUNS) is None
+    found = Clock(study, tmp_path / "tiny", gpu=True).estimate(RUNS)
+    assert found is not None
+    assert sum(found.seconds.values()) == pytest.approx(600.0)
+
+
 def test_a_record_of_another_configuration_tells_the_speed_and_is_not_that_run(tmp_path: Path) -> None:
     finish(tmp_path, "plain-8-seed0", 9.0, steps_s=8.0, config=override(RUNS["plain-8-seed0"], {"optim.momentum": 0.5}))
     clock = Clock(STUDY, tmp_path / "tiny")
@@ -141,7 +149,11 @@ def test_progress_in_words() -> None:
     assert progress(RUNS, 4, known, 2) == (
         "4 of 6 runs finished, 2 to go: about 5 min left with 2 processes (from the 4 runs that finished)."
     )
-    assert progress(RUNS, 0, None, 2) == "0 of 6 runs finished, 6 to go; how long they take is not known yet."
+    unknown = "0 of 6 runs finished, 6 to go; how long they take here is not known yet"
+    assert progress(RUNS, 0, None, 2) == f"{unknown}."
+    assert progress(RUNS, 0, None, 2, StatedCost(4.9e5, GPU)) == (
+        f"{unknown} (the whole study is stated to take 5.7 days of a GPU at 1e12 multiply-adds/s)."
+    )
     assert progress(RUNS, 6, Estimate({}, ""), 2) == "All 6 runs finished."
 
 
