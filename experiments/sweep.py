@@ -11,22 +11,24 @@ import dataclasses
 import fnmatch
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from experiments import cli, jobs
+from experiments.budget import Budget
 from experiments.configs import studies
+from experiments.estimate import Clock, progress
+from experiments.next_steps import python
+from experiments.states import show, state
 from experiments.study import Study
-from experiments.train import print_record, train, train_together
+from experiments.train import OutOfTime, print_record, train, train_together
 from resnet_jax.config import ExperimentConfig, changed_fields, nearest
 from resnet_jax.errors import UserError
-from resnet_jax.record import CONFIG_FILE, RECORD_FILE, differences, read_config, read_record
 
 Together = Literal["auto", "yes", "no"]
 
@@ -51,8 +53,12 @@ class Sweep:
     """Train the seeds of a net side by side, in one step of the device for all; records, checkpoints and results are
     those of separate runs, but for rounding. "auto": not on a CPU, where it gains nothing; on a GPU or a TPU small nets
     are (nothing was measured there yet), if there are as many nets as processes."""
+    budget: float | None = None
+    """Seconds for the sweep, of wall-clock time. A run that would not end in time, by the seconds of those that have
+    finished, is not started; one that is not done when the time is up stops after its step, with a checkpoint. The
+    sweep then says what it did not run, its status is 0, and the same command goes on. None: no limit."""
     dry_run: bool = False
-    """List the runs and what is missing; run nothing."""
+    """List the runs, what is missing, and how long it takes by estimate; run nothing."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,33 +74,68 @@ def main(argv: list[str] | None = None) -> int:
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     shares = _shares(chosen, len(runs))
     folder = chosen.runs / study.name
+    clock = Clock(known[name], folder, gpu=bool(jobs.gpus()))
+    budget = Budget.of(chosen.budget, clock, inherited=argv is None)
     together = chosen.together
     if together == "auto" and len(seed_groups(runs)) < len(shares):
         together = "no"  # rather than leave a process, and its GPU, without a run
     console = Console()
+
+    def say(processes: int) -> None:
+        """How far the whole sweep is, by what is on the disk, which is the same for all of its processes."""
+        done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
+        text = progress(runs, done, clock.estimate(runs), processes, known[name].cost)
+        console.print(text, highlight=False, soft_wrap=True)
+
     cli.virtual_devices(chosen.config.parallel.devices)
     if argv is None and not chosen.dry_run:
         cli.tune_malloc()
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
-        failed, _ = _run_missing(runs, folder, chosen.runs, console, together)
+        failed, _ = _run_missing(runs, folder, chosen.runs, console, together, budget, lambda: say(len(shares)))
         return cli.BAD_INPUT if failed else cli.OK
-    show(runs, folder, f"{study.name}, part {part} of {parts}" if parts > 1 else study.name, console)
+    title = f"{study.name}, part {part} of {parts}" if parts > 1 else study.name
+    if not chosen.dry_run and all(state(folder / name, config) == "finished" for name, config in runs.items()):
+        console.print(f"{title}: all runs are finished ({len(runs)}), in {folder}.", highlight=False, soft_wrap=True)
+        _next(folder, console)
+        return cli.OK
+    show(runs, folder, title, console, clock)
+    say(len(shares))
     if chosen.dry_run:
         return cli.OK
     if len(shares) == 1:
-        failed, busy = _run_missing(runs, folder, chosen.runs, console, together)
+        failed, busy = _run_missing(runs, folder, chosen.runs, console, together, budget, lambda: say(1))
     else:
         console.print(jobs.describe(shares), highlight=False)
         # The same command in each process, which finds itself told its cores.
-        statuses = jobs.run(["experiments.sweep", name, *options, "--together", together], shares)
+        words = ["experiments.sweep", name, *options, "--together", together, "--jobs", str(len(shares))]
+        statuses = jobs.run(words, shares, budget.environment)
         failed, busy = sum(status != cli.OK for status in statuses), 0
     done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
+    if budget.deadline is not None and done < len(runs):
+        _say_what_is_left(runs, folder, console)
     rest = f", {busy} in other hands" * bool(busy) + f", {failed} failed" * bool(failed)
     console.print(f"\n{done} of {len(runs)} runs finished{rest}.", highlight=False)
-    console.print(f"python -m experiments.report {folder}", highlight=False, soft_wrap=True)
+    _next(folder, console)
     return cli.BAD_INPUT if failed else cli.OK
+
+
+def _say_what_is_left(runs: Mapping[str, ExperimentConfig], folder: Path, console: Console) -> None:
+    """Where the time was limited: which runs are unfinished, and which not begun."""
+    states = {name: state(folder / name, config) for name, config in runs.items()}
+    for found, what in (
+        ("unfinished", "Begun, and to go on from a checkpoint"),
+        ("missing", "Not started, for want of time"),
+    ):
+        names = [name for name in runs if states[name] == found]
+        if names:
+            console.print(f"\n{what}: {', '.join(names)}.", highlight=False, soft_wrap=True)
+    console.print("The same command goes on from here.", highlight=False)
+
+
+def _next(folder: Path, console: Console) -> None:
+    console.print(f"{python()} -m experiments.report {folder}", highlight=False, soft_wrap=True)
 
 
 def _check(chosen: Sweep, study: Study) -> None:
@@ -146,23 +187,35 @@ def _shares(chosen: Sweep, runs: int) -> list[jobs.Share]:
 
 
 def _run_missing(
-    runs: Mapping[str, ExperimentConfig], folder: Path, compiled: Path, console: Console, together: Together
+    runs: Mapping[str, ExperimentConfig],
+    folder: Path,
+    compiled: Path,
+    console: Console,
+    together: Together,
+    budget: Budget,
+    say: Callable[[], None],
 ) -> tuple[int, int]:
-    """Runs what is missing; how many could not be started, and how many another process was at."""
+    """Runs what is missing; how many could not be started, and how many another process was at. `say`: after each."""
     from resnet_jax.training.directory import Busy
 
     failed = busy = begun = 0
     for group in seed_groups(runs):
         missing = {folder / name: c for name, c in group.items() if state(folder / name, c) != "finished"}
         alone = dict(missing)
-        if len(missing) > 1 and _side_by_side(together, missing):
-            alone = _run_together(missing, compiled, console)
+        if len(missing) > 1 and budget.allows(missing) and _side_by_side(together, missing):
+            alone = _run_together(missing, compiled, console, budget.deadline)
+            if len(alone) < len(missing):
+                say()
         begun += len(group) - len(alone)
         for directory, config in alone.items():
             begun += 1
+            if not budget.allows({directory: config}):
+                continue
             console.print(f"\nrun {begun} of {len(runs)}: {directory.name}", highlight=False)
             try:
-                record = train(config, directory, study=folder.name, compiled=compiled)
+                record = train(config, directory, study=folder.name, compiled=compiled, deadline=budget.deadline)
+            except OutOfTime as late:
+                console.print(f"The time is up: {late}", highlight=False, markup=False, soft_wrap=True)
             except Busy:
                 console.print(f"{directory.name}: another process is at it; going on with the next.", highlight=False)
                 busy += 1
@@ -171,6 +224,7 @@ def _run_missing(
                 failed += 1
             else:
                 print_record(record, directory)
+                say()
     return failed, busy
 
 
@@ -192,18 +246,21 @@ def _side_by_side(together: Together, runs: Mapping[Path, ExperimentConfig]) -> 
 
 
 def _run_together(
-    runs: Mapping[Path, ExperimentConfig], compiled: Path, console: Console
+    runs: Mapping[Path, ExperimentConfig], compiled: Path, console: Console, deadline: float | None
 ) -> dict[Path, ExperimentConfig]:
     """Trains together those that stand at one step, then those at the next; what is left has to go alone."""
     left = dict(runs)
     try:
         while len(left) > 1:
-            records = train_together(left, study=next(iter(left)).parent.name, compiled=compiled)
+            study = next(iter(left)).parent.name
+            records = train_together(left, study=study, compiled=compiled, deadline=deadline)
             if not records:
                 break
             for directory, record in records.items():
                 print_record(record, directory)
                 del left[directory]
+    except OutOfTime as late:
+        console.print(f"The time is up: {late}", highlight=False, markup=False, soft_wrap=True)
     except UserError as error:
         # Of one of them, perhaps; alone, each run tells what is wrong with it.
         console.print(f"not together: {error}", highlight=False, markup=False, soft_wrap=True)
@@ -221,32 +278,6 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not 1 <= part <= parts:
         raise UserError(f"shard: got {text!r}; legal: i/n with i from 1 to n, such as 2/4.")
     return part, parts
-
-
-def state(directory: Path, config: ExperimentConfig) -> str:
-    """What a run directory holds: "finished", "unfinished", "missing", or what is wrong with it."""
-    try:
-        if (directory / RECORD_FILE).exists():
-            kept, found = read_record(directory / RECORD_FILE).config, "finished"
-        elif (directory / CONFIG_FILE).exists():
-            kept, found = read_config(directory / CONFIG_FILE), "unfinished"
-        else:
-            return "missing"
-        others = differences(kept, config)
-        return f"another configuration: {others[0]}" if others else found
-    except UserError as error:
-        return str(error)
-
-
-def show(runs: Mapping[str, ExperimentConfig], folder: Path, title: str, console: Console) -> None:
-    """The runs as a table: what each is, and its state."""
-    table = Table(title=title)
-    for heading in ("run", "net", "depth", "steps", "seed", "state"):
-        table.add_column(heading, justify="right" if heading in ("depth", "steps", "seed") else "left")
-    for name, config in runs.items():
-        model, steps = config.model, f"{config.train.iterations:,}"
-        table.add_row(name, model.net, str(model.depth), steps, str(config.seed), state(folder / name, config))
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -80,34 +81,73 @@ def main(argv: list[str] | None = None) -> int:
     return cli.OK
 
 
-def train(config: ExperimentConfig, directory: Path, *, study: str, compiled: Path) -> RunRecord:
-    """One run with its display and signals; see resnet_jax.training.loop.run."""
+class OutOfTime(Exception):
+    """The deadline has come; what was run has its checkpoint. The message says how to go on."""
+
+
+def train(
+    config: ExperimentConfig, directory: Path, *, study: str, compiled: Path, deadline: float | None = None
+) -> RunRecord:
+    """One run with its display and signals; see resnet_jax.training.loop.run.
+
+    Args:
+      config, directory, study: as for `run`.
+      compiled: folder of run directories, beside which compiled programs are kept.
+      deadline: by `time.monotonic`; a run that is not done by then is stopped after its step, with a checkpoint.
+
+    Raises:
+      OutOfTime: the deadline stopped the run.
+    """
     # Imported here: JAX takes a second, which --help and a typo should not.
-    from resnet_jax.training.loop import run
+    from resnet_jax.training.loop import Interrupted, run
 
     cli.use_compilation_cache(compiled)
     with cli.stop_request() as stop, cli.display(config.train.iterations, directory.name) as display:
-        record = run(config, directory, study=study, display=display, stop=stop)
+        try:
+            record = run(config, directory, study=study, display=display, stop=_or_late(stop, deadline))
+        except Interrupted as interrupt:
+            _raise_if_late(interrupt, stop)
+            raise
     if stop():  # too late for this run, but not for a sweep's next
         print_record(record, directory)
         raise KeyboardInterrupt("stopped; this run had just finished.")
     return record
 
 
-def train_together(runs: Mapping[Path, ExperimentConfig], *, study: str, compiled: Path) -> dict[Path, RunRecord]:
-    """Seeds of one net with one display and signals for all; see resnet_jax.training.loop.run_together."""
-    from resnet_jax.training.loop import run_together
+def train_together(
+    runs: Mapping[Path, ExperimentConfig], *, study: str, compiled: Path, deadline: float | None = None
+) -> dict[Path, RunRecord]:
+    """Seeds of one net with one display and signals for all; see resnet_jax.training.loop.run_together.
+
+    Arguments and errors are those of `train`.
+    """
+    from resnet_jax.training.loop import Interrupted, run_together
 
     cli.use_compilation_cache(compiled)
     (first, config), *_ = runs.items()
     title = f"{first.name} and {len(runs) - 1} more seeds"
     with cli.stop_request() as stop, cli.display(config.train.iterations, title) as display:
-        records = run_together(runs, study=study, display=display, stop=stop)
+        try:
+            records = run_together(runs, study=study, display=display, stop=_or_late(stop, deadline))
+        except Interrupted as interrupt:
+            _raise_if_late(interrupt, stop)
+            raise
     if records and stop():
         for directory, record in records.items():
             print_record(record, directory)
         raise KeyboardInterrupt("stopped; these runs had just finished.")
     return records
+
+
+def _or_late(stop: Callable[[], bool], deadline: float | None) -> Callable[[], bool]:
+    """Whether a run is to stop: it was asked to, or the deadline has come."""
+    return lambda: stop() or (deadline is not None and monotonic() >= deadline)
+
+
+def _raise_if_late(interrupt: KeyboardInterrupt, stop: Callable[[], bool]) -> None:
+    """An interruption that nobody asked for is the deadline's."""
+    if not stop():
+        raise OutOfTime(str(interrupt)) from interrupt
 
 
 def print_record(record: RunRecord, directory: Path) -> None:

@@ -23,8 +23,7 @@ class DataConfig(Section):
     """For "tfds": the data set's name, such as cifar10."""
     path: str | None = field(
         None,
-        # A report knows the images by their fingerprint, wherever they are.
-        Role("data", compared="never", open_in_papers=True),
+        Role("place", compared="never", open_in_papers=True),
         needs=only_with("data.source", "tfds", "folder", "npz"),
     )
     """For "folder" and "npz": where the images are. For "tfds": its data directory, where not the usual one."""

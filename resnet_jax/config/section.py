@@ -19,7 +19,7 @@ from resnet_jax.errors import UserError
 
 T = TypeVar("T")
 
-Kind = Literal["net", "data", "recipe", "operational"]
+Kind = Literal["net", "data", "place", "recipe", "operational"]
 Comparison = Literal["setting", "net", "shortcut", "warm-up", "budget", "bookkeeping", "seed", "never"]
 
 
@@ -42,6 +42,7 @@ class Role:
 
     - "net": the function that a net computes in eval mode, but for the values of its parameters.
     - "data": the images and labels, and what the net is given of them.
+    - "place": where the images are. It tells no run from another: the data are known by their fingerprint.
     - "recipe": how the net is trained and evaluated.
     - "operational": how a run is carried out. It changes no result beyond rounding.
     """

@@ -30,6 +30,7 @@ import orbax.checkpoint as ocp
 
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.errors import UserError
+from resnet_jax.record import PLACES
 from resnet_jax.training.metrics import Totals
 
 Tree = Any
@@ -37,9 +38,9 @@ ARRAYS, MANIFEST, DAMAGED, UNFINISHED = "arrays", "manifest", ".damaged", ".unfi
 
 
 def identity(config: ExperimentConfig) -> dict[str, Any]:
-    """What tells a run from others: its configuration by dotted name, without what may change between sittings and
-    without fields that have no effect."""
-    values, left_out = flatten(to_dict(config)), {*config.operational, *config.without_effect()}
+    """What tells a run from others: its configuration by dotted name, without what may change between sittings, without
+    the places of its images and without fields that have no effect."""
+    values, left_out = flatten(to_dict(config)), {*config.operational, *PLACES, *config.without_effect()}
     return {name: value for name, value in values.items() if name not in left_out}
 
 

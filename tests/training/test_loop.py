@@ -236,6 +236,7 @@ def test_data_that_changed_between_sittings_are_refused(tmp_path: Path, monkeypa
     with pytest.raises(Interrupted):
         run(SMALL, tmp_path / "run", study="test", stop=stop_after(2))
     monkeypatch.setattr("resnet_jax.data.dataset.Dataset.fingerprint", "0123456789abcdef")
+    monkeypatch.setattr(loop, "prepare", prepare)  # loads the data anew
     with pytest.raises(UserError, match="trained on data of fingerprint"):
         run(SMALL, tmp_path / "run", study="test")
 

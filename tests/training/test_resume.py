@@ -15,14 +15,14 @@ from resnet_jax.errors import UserError
 from resnet_jax.record import read_metrics, read_record
 from resnet_jax.training.checkpoint import Checkpoints
 from resnet_jax.training.loop import Interrupted, run
-from resnet_jax.training.setup import prepare
+from tests.training.shared import prepare_once
 from tests.training.test_checkpoint import LOUD, no_file_larger_than
 from tests.training.test_loop import SMALL, stop_after
 
 
 def final_state(config: ExperimentConfig, directory: Path) -> Any:
     """The state of a finished run, from its last checkpoint."""
-    setup = prepare(config)
+    setup = prepare_once(config)
     restored = Checkpoints(directory / "checkpoints", keep=1).restore(setup.initial, setup.dataset.fingerprint)
     assert restored is not None
     assert int(restored[0].step) == config.train.iterations

@@ -1,0 +1,18 @@
+"""Runs of one configuration share their data and compiled steps, within a file of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from resnet_jax.training import loop
+from tests.training import shared
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prepared_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "prepare", shared.prepare_once)
+        yield
+    shared.forget()
