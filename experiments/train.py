@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,22 +89,6 @@ def train(config: ExperimentConfig, directory: Path, *, study: str, compiled: Pa
         print_record(record, directory)
         raise KeyboardInterrupt("stopped; this run had just finished.")
     return record
-
-
-def train_together(runs: Mapping[Path, ExperimentConfig], *, study: str, compiled: Path) -> dict[Path, RunRecord]:
-    """Seeds of one net with one display and signals for all; see resnet_jax.training.loop.run_together."""
-    from resnet_jax.training.loop import run_together
-
-    cli.use_compilation_cache(compiled)
-    (first, config), *_ = runs.items()
-    title = f"{first.name} and {len(runs) - 1} more seeds"
-    with cli.stop_request() as stop, cli.display(config.train.iterations, title) as display:
-        records = run_together(runs, study=study, display=display, stop=stop)
-    if records and stop():
-        for directory, record in records.items():
-            print_record(record, directory)
-        raise KeyboardInterrupt("stopped; these runs had just finished.")
-    return records
 
 
 def print_record(record: RunRecord, directory: Path) -> None:

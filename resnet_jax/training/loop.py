@@ -1,19 +1,13 @@
-"""`run(config, directory)`: from a configuration to a record, through any number of interruptions.
-
-`run_together` does it for several seeds of one net at once. Only the state on the devices is theirs in common: on the
-host each run has its own directory, checkpoints, lines and record.
-"""
+"""`run(config, directory)`: from a configuration to a record, through any number of interruptions."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import math
-import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, fields, replace
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +27,7 @@ from resnet_jax.record import (
     Sitting,
 )
 from resnet_jax.training import state as state_lib
-from resnet_jax.training.checkpoint import Checkpoints, identity, steps_in
+from resnet_jax.training.checkpoint import Checkpoints, identity
 from resnet_jax.training.directory import RunDirectory
 from resnet_jax.training.environment import describe
 from resnet_jax.training.export import weights_of
@@ -50,8 +44,8 @@ class Interrupted(KeyboardInterrupt):
     """The run was asked to stop; its checkpoint is on the disk. The message says how to go on."""
 
 
-class _AllEnded(Exception):
-    """No run of a sitting is going any more."""
+class _Diverged(Exception):
+    """The loss is not a finite number after the step that is the argument."""
 
 
 def run(
@@ -82,104 +76,43 @@ def run(
         finished = place.record()
         if finished is not None:
             return finished
-        (record,) = _train([place], study, display or Silent(), stop)
-        return record
-
-
-def run_together(
-    runs: Mapping[Path, ExperimentConfig],
-    *,
-    study: str,
-    display: Display | None = None,
-    stop: Callable[[], bool] = lambda: False,
-) -> dict[Path, RunRecord]:
-    """Trains runs that differ in the seed alone side by side, each step of all of them one step of the devices.
-
-    What each leaves in its directory is what `run` would have left, but for rounding: either may go on with what the
-    other began. Left as they are, for `run` to see to, are runs that have finished, that cannot be claimed, and those
-    that stand at another step than most; all are where fewer than two remain.
-
-    Args:
-      runs: configuration by directory; `can_go_together` holds for them.
-      study, display, stop: as for `run`. What is displayed is the mean over runs.
-
-    Returns:
-      The records of the runs that were trained, by directory.
-
-    Raises:
-      UserError: one of the runs cannot go on, or not beside the others; `run`, alone with it, says why.
-      OSError: a directory cannot be written.
-      Interrupted: `stop` said so; each run has its checkpoint.
-    """
-    check_machine(next(iter(runs.values())))
-    with contextlib.ExitStack() as claims:
-        by_step: dict[int, list[RunDirectory]] = {}
-        for directory, config in runs.items():
-            with contextlib.suppress(UserError):
-                place = claims.enter_context(RunDirectory(directory, config))
-                done = max(steps_in(place.checkpoints), default=0)
-                if place.record() is None:
-                    by_step.setdefault(done, []).append(place)
-        chosen = max(by_step.values(), key=len, default=[])
-        for place in (place for places in by_step.values() for place in places):
-            if place not in chosen or len(chosen) < 2:
-                place.abandon()
-                place.release()
-        if len(chosen) < 2:
-            return {}
-        display = display or Silent()
-        display.note(f"\n{', '.join(place.path.name for place in chosen)}: together")
-        records = _train(chosen, study, display, stop)
-        return {place.path: record for place, record in zip(chosen, records, strict=True)}
-
-
-def _train(
-    places: Sequence[RunDirectory], study: str, display: Display, stop: Callable[[], bool]
-) -> tuple[RunRecord, ...]:
-    try:
-        sitting = _Sitting(places, study, display, stop)
-    except UserError:
-        for place in places:
+        try:
+            sitting = _Sitting(place, study, display or Silent(), stop)
+        except UserError:
             place.abandon()
-        raise
-    return sitting.go()
+            raise
+        return sitting.go()
 
 
 class _Sitting:
-    """One sitting of a run, or of several that are stepped together: steps, and tells each run of it."""
+    """One sitting of a run: steps, and tells the run of it."""
 
-    def __init__(self, places: Sequence[RunDirectory], study: str, display: Display, stop: Callable[[], bool]) -> None:
+    def __init__(self, place: RunDirectory, study: str, display: Display, stop: Callable[[], bool]) -> None:
         self.display, self.stop = display, stop
         self.started = time.monotonic()
-        self.config = places[0].config
-        seeds = tuple(place.config.seed for place in places)
-        self.setup: Setup = prepare(self.config, display.note, seeds=seeds)
-        self.runs = [
-            _Run(place, study, self.setup, initial, display.note)
-            for place, initial in zip(places, self.setup.initials, strict=True)
-        ]
+        self.config = place.config
+        self.setup: Setup = prepare(self.config, display.note)
+        self.run = _Run(place, study, self.setup, display.note)
         self.pending: deque[tuple[int, Any]] = deque()
         self.images_per_second = 0.0
         # Since when, and since which step, training has gone on without an evaluation between.
         self.mark, self.marked_step = self.started, 0
 
-    @property
-    def going(self) -> list[_Run]:
-        """The runs that have not ended. Those that have are still stepped beside the others, and nobody looks."""
-        return [run for run in self.runs if run.record is None]
-
-    def go(self) -> tuple[RunRecord, ...]:
-        """Trains to the end, or to the last run's first loss that is not a number."""
+    def go(self) -> RunRecord:
+        """Trains to the end, or to the first loss that is not a number."""
         self._announce()
         try:
             first, state = self._start()
-            with contextlib.suppress(_AllEnded):
+            try:
                 state = self._train(first, state)
-                self._finish(state)
-            return tuple(run.record for run in self.runs if run.record is not None)
+                return self._finish(state)
+            except _Diverged as diverged:
+                (step,) = diverged.args
+                self.run.place.append_timing(step=step, train_s=time.monotonic() - self.mark)
+                self.display.note(f"{self.run.place.path.name}: the loss is not finite at step {step}; run ended.")
+                return self.run.end(None, None, step)
         finally:
-            for run in self.runs:
-                run.checkpoints.close()
+            self.run.checkpoints.close()
 
     def _announce(self) -> None:
         setup, model, dataset = self.setup, self.setup.config.model, self.setup.dataset
@@ -193,37 +126,24 @@ class _Sitting:
 
     def _start(self) -> tuple[int, TrainState]:
         """The number of steps done before, and the state after them, on the devices."""
-        states = [run.restore() for run in self.runs]
-        step, *others = (int(state.step) for state in states)
-        if any(other != step for other in others):
-            raise UserError(f"{self.runs[0].place.path.parent}: the runs' checkpoints are not of one step.")
-        for run in self.runs:
-            run.rewind(step)
+        state = self.run.restore()
+        step = int(state.step)
+        self.run.rewind(step)
         setup_s = time.monotonic() - self.started - self.setup.compile_s
-        here, parallel, together = describe(self.setup.devices), self.config.parallel, len(self.runs)
-        sitting = Sitting(
-            step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code, together=together
+        here, parallel = describe(self.setup.devices), self.config.parallel
+        sitting = Sitting(step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code)
+        self.run.place.append_timing(
+            sitting=asdict(sitting), step=step, setup_s=setup_s, compile_s=self.setup.compile_s
         )
-        self._append_timings(sitting=asdict(sitting), step=step, setup_s=setup_s, compile_s=self.setup.compile_s)
-        return step, self.setup.put(*states)
-
-    def _append_timings(self, **values: Any) -> None:
-        """A line of timings for each run; of what took so many seconds, each its share."""
-        going = self.going
-        shares = {name: value / len(going) if name.endswith("_s") else value for name, value in values.items()}
-        for run in going:
-            run.place.append_timing(**shares)
+        return step, self.setup.put(state)
 
     def _train(self, first: int, state: TrainState) -> TrainState:
         """From the state after `first` steps to that after the last."""
         c, examples = self.config.train, len(self.setup.dataset.train)
-        batches = [
-            training_batches(seed=seed, examples=examples, batch_size=c.batch_size, first_step=first)
-            for seed in self.setup.seeds
-        ]
+        batches = training_batches(seed=self.config.seed, examples=examples, batch_size=c.batch_size, first_step=first)
         self.mark, self.marked_step = time.monotonic(), first
         for step in range(first + 1, c.iterations + 1):
-            state, report = self.setup.train(state, *map(next, batches))
+            state, report = self.setup.train(state, next(batches))
             self.pending.append((step, report))
             self._drain(STEPS_AHEAD)
             epoch = epochs_done(step, examples=examples, batch_size=c.batch_size)
@@ -234,7 +154,7 @@ class _Sitting:
                 self._end_epoch(epoch, step, state)
             if last or (c.checkpoint_steps and step % c.checkpoint_steps == 0):
                 self._drain(0)
-                self._save(state)
+                self.run.save(self.setup.fetch(state))
             if not last and self.stop():
                 self._interrupt(state, step, time.monotonic() - self.mark)
         return state
@@ -246,21 +166,18 @@ class _Sitting:
         c, last = self.config.train, step == self.config.train.iterations
         watched = "validation" if self.setup.dataset.validation else "test"
         due = last or (c.eval_every > 0 and epoch % c.eval_every == 0)
-        for run in self.going:
-            run.seen = {}
+        self.run.seen = {}
         for split in sorted({watched, "test"} if last else {watched}) if due else ():
             self._evaluate(state, split, step)
-        lines = [run.line(epoch, step) for run in self.going]
-        self.display.line(_mean(lines), self.images_per_second)
-        self._append_timings(step=step, train_s=train_s, eval_s=time.monotonic() - self.mark - train_s)
+        self.display.line(self.run.line(epoch, step), self.images_per_second)
+        self.run.place.append_timing(step=step, train_s=train_s, eval_s=time.monotonic() - self.mark - train_s)
         self.mark, self.marked_step = time.monotonic(), step
 
     def _evaluate(self, state: TrainState, split: str, step: int) -> None:
-        found = zip(self.runs, self.setup.evaluate_each(state, split), strict=True)
-        for run, totals in [(run, totals) for run, totals in found if run.record is None]:
-            run.seen[split] = totals
-            if not math.isfinite(totals.loss):
-                self._diverged(run, step)  # by the last update, before the next step's loss could tell
+        totals = self.setup.evaluate(state, split)
+        self.run.seen[split] = totals
+        if not math.isfinite(totals.loss):
+            raise _Diverged(step)  # by the last update, before the next step's loss could tell
 
     def _drain(self, leave: int) -> None:
         """Takes in the reports of steps that are done, in order, and waits while more than `leave` are not."""
@@ -268,20 +185,17 @@ class _Sitting:
             step, report = self.pending.popleft()
             if not self._records_gradient(step):
                 report = report._replace(gradient_norms=None)  # it stays where it is
+            host = self.setup.devices.fetch(report)
+            if not math.isfinite(float(host.sums.loss)):
+                raise _Diverged(step)
+            self.run.take(step, host)
             batch = Totals()
-            found = zip(self.runs, self.setup.each(report), strict=True)
-            for run, host in [(run, host) for run, host in found if run.record is None]:
-                if not math.isfinite(float(host.sums.loss)):
-                    self._diverged(run, step)
-                    continue
-                run.take(step, host)
-                batch.add(host.sums)
+            batch.add(host.sums)
             seconds = max(time.monotonic() - self.mark, 1e-9)
-            images = (step - self.marked_step) * self.config.train.batch_size * len(self.going)
-            self.images_per_second = images / seconds
+            self.images_per_second = (step - self.marked_step) * self.config.train.batch_size / seconds
             self.display.step(
                 step,
-                rate=statistics.fmean(run.rate for run in self.going),
+                rate=self.run.rate,
                 loss=batch.mean_loss,
                 error=batch.error,
                 images_per_second=self.images_per_second,
@@ -291,54 +205,32 @@ class _Sitting:
         every = self.config.train.gradient_norms_every
         return every > 0 and (step - 1) % every == 0
 
-    def _save(self, state: TrainState) -> None:
-        for run, host in zip(self.runs, self.setup.fetch_each(state), strict=True):
-            if run.record is None:
-                run.save(host)
-
-    def _diverged(self, run: _Run, step: int) -> None:
-        """Ends a run whose loss is not a number, and all if it was the last."""
-        run.place.append_timing(step=step, train_s=(time.monotonic() - self.mark) / len(self.going))
-        self.display.note(f"{run.place.path.name}: the loss is not finite at step {step}; run ended.")
-        run.end(None, None, step)
-        if not self.going:
-            raise _AllEnded
-
     def _interrupt(self, state: TrainState, step: int, train_s: float) -> None:
         self._drain(0)
-        self._save(state)
-        for run in self.going:
-            run.checkpoints.wait()
-        self._append_timings(step=step, train_s=train_s)
-        first, *others = (run.place.path for run in self.going)
-        kept = (
-            f"checkpoints of {1 + len(others)} runs kept in {first.parent}" if others else f"checkpoint kept in {first}"
-        )
+        self.run.save(self.setup.fetch(state))
+        self.run.checkpoints.wait()
+        self.run.place.append_timing(step=step, train_s=train_s)
         raise Interrupted(
-            f"interrupted at step {step} of {self.config.train.iterations}, {kept}; "
+            f"interrupted at step {step} of {self.config.train.iterations}, checkpoint kept in {self.run.place.path}; "
             f"the same command goes on from there."
         )
 
-    def _finish(self, state: TrainState) -> None:
-        """Errors of the state of the last step on every split, those of its line not computed again; the records."""
+    def _finish(self, state: TrainState) -> RunRecord:
+        """Errors of the state of the last step on every split, those of its line not computed again; the record."""
         start, step = time.monotonic(), self.config.train.iterations
         for split in ["train", "test"] + ["validation"] * (self.setup.dataset.validation is not None):
-            if split not in self.going[0].seen:  # they have all seen the same
+            if split not in self.run.seen:
                 self._evaluate(state, split, step)
-        self._append_timings(step=step, eval_s=time.monotonic() - start)
-        for run, host in zip(self.runs, self.setup.fetch_each(state), strict=True):
-            if run.record is None:
-                run.end(run.final(), host, None)
+        self.run.place.append_timing(step=step, eval_s=time.monotonic() - start)
+        return self.run.end(self.run.final(), self.setup.fetch(state), None)
 
 
 class _Run:
-    """What is one run's own, however it is stepped: directory, checkpoints, sums, lines, record. All on the host."""
+    """What a run keeps on the host: directory, checkpoints, sums, lines, record."""
 
-    def __init__(
-        self, place: RunDirectory, study: str, setup: Setup, initial: TrainState, tell: Callable[[str], None]
-    ) -> None:
-        self.config, self.place, self.study, self.setup, self.initial = place.config, place, study, setup, initial
-        self.tell = tell
+    def __init__(self, place: RunDirectory, study: str, setup: Setup, tell: Callable[[str], None]) -> None:
+        self.config, self.place, self.study, self.setup = place.config, place, study, setup
+        self.initial, self.tell = setup.initial, tell
         self.checkpoints = Checkpoints(
             place.checkpoints,
             keep=self.config.train.keep_checkpoints,
@@ -351,8 +243,6 @@ class _Run:
         self.seen: dict[str, Totals] = {}
         """By split, at the last line."""
         self.rate = 0.0
-        self.record: RunRecord | None = None
-        """Once it has ended."""
 
     def restore(self) -> TrainState:
         """The state to go on from, on the host."""
@@ -421,14 +311,14 @@ class _Run:
             validation_examples=validation.examples if validation else None,
         )
 
-    def end(self, final: Final | None, state: TrainState | None, diverged_at: int | None) -> None:
+    def end(self, final: Final | None, state: TrainState | None, diverged_at: int | None) -> RunRecord:
         """Writes the net and the record, once the checkpoints are written: the run has ended."""
         self.checkpoints.wait()
         if state is not None:
             files.save(weights_of(self.setup, state, self.place.path.name), self.place.path / WEIGHTS)
         record = self._record(final, state, diverged_at)
         self.place.finish(record)
-        self.record = record
+        return record
 
     def _record(self, final: Final | None, state: TrainState | None, diverged_at: int | None) -> RunRecord:
         setup, dataset = self.setup, self.setup.dataset
@@ -481,10 +371,3 @@ class _Run:
             sittings=len(self._sittings()),
             ended=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
-
-
-def _mean(lines: Sequence[MetricsLine]) -> MetricsLine:
-    """The mean of the lines that several runs wrote at one step, for people."""
-    numbers = {field.name: [getattr(line, field.name) for line in lines] for field in fields(MetricsLine)}
-    means: dict[str, Any] = {name: statistics.fmean(of) for name, of in numbers.items() if isinstance(of[0], float)}
-    return replace(lines[0], **means)

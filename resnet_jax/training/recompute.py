@@ -37,22 +37,17 @@ def recompute(setup: Setup, state: TrainState) -> TrainState:
 
     Args:
       setup: of the run.
-      state: on the devices, of one run or several; it is left as it is.
+      state: on the devices; it is left as it is.
 
     Returns:
       A state on the devices.
     """
-    hosts = setup.fetch_each(state)
-    new = (averages(setup, h.params, h.batch_stats, seed) for h, seed in zip(hosts, setup.seeds, strict=True))
-    return setup.put(*(host.replace(batch_stats=stats) for host, stats in zip(hosts, new, strict=True)))
+    host = setup.fetch(state)
+    return setup.put(host.replace(batch_stats=averages(setup, host.params, host.batch_stats)))
 
 
-def averages(setup: Setup, params: Tree, batch_stats: Tree, seed: int) -> Tree:
-    """The averages that `recompute` puts in the place of `batch_stats`, in its dtypes; all on the host.
-
-    Args:
-      seed: of the run, whose first epoch's order is that of the images.
-    """
+def averages(setup: Setup, params: Tree, batch_stats: Tree) -> Tree:
+    """The averages that `recompute` puts in the place of `batch_stats`, in its dtypes; all on the host."""
     config, dataset = setup.config, setup.dataset
     stats = setup.normalization
     # Without memory, the new running statistics are the batch's.
@@ -69,7 +64,7 @@ def averages(setup: Setup, params: Tree, batch_stats: Tree, seed: int) -> Tree:
     params, batch_stats = setup.to_layout(params), setup.to_layout(batch_stats)
     sums = jax.tree.map(lambda x: np.zeros(x.shape, np.float64), batch_stats)
     at_once = config.train.batch_size // config.train.accumulation
-    for index, groups in _groups(dataset, seed, config.norm_batch, at_once):
+    for index, groups in _groups(dataset, config.seed, config.norm_batch, at_once):
         found = jax.device_get(
             compiled({"params": params, "batch_stats": batch_stats}, dataset.train.images[index], groups)
         )

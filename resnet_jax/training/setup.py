@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from resnet_jax.config import ExperimentConfig, ModelConfig
@@ -34,30 +33,22 @@ Array = jax.Array
 STEPS_AHEAD = 16
 # Up to which depth "auto" writes stages out.
 UNROLLED_DEPTH = 200
-# Up to which depth "auto" trains seeds together on an accelerator; not measured there.
-TOGETHER_DEPTH = 110
 COLUMNS = 80  # of a terminal
 
 
 @dataclass
 class Setup:
-    """A run, ready to be stepped, or runs that differ in the seed alone, ready to be stepped together.
-
-    States are the devices' own: `put` places one, `fetch` brings it to the host. That of several runs is theirs joined,
-    each leaf [S, ...]; on the host they are always apart.
-    """
+    """A run, ready to be stepped. States are the devices' own: `put` places one, `fetch` brings it to the host."""
 
     config: ExperimentConfig
-    """With the number of classes resolved; of several runs, the first's."""
-    seeds: tuple[int, ...]
-    """One for each run."""
+    """With the number of classes resolved."""
     dataset: Dataset
     normalization: Normalization
     start: Start | None
-    """The net in a file that the runs are fine-tuned from."""
+    """The net in a file that the run is fine-tuned from."""
     devices: Devices
-    initials: tuple[TrainState, ...]
-    """Of each run before the first step, on the host."""
+    initial: TrainState
+    """The state before the first step, on the host."""
     compile_s: float
     place: str
     """For people: where the images are."""
@@ -68,46 +59,29 @@ class Setup:
     _train: jax.stages.Compiled
     _eval: jax.stages.Compiled
 
-    @property
-    def initial(self) -> TrainState:
-        """Of the first run, or the only one."""
-        return self.initials[0]
-
-    def put(self, *states: TrainState) -> TrainState:
-        """The host's states of all runs, on the devices as one; there, blocks may be stacked for a scan."""
-        placed: TrainState = self.devices.replicate_state(_joined([self.to_layout(state) for state in states]))
+    def put(self, state: TrainState) -> TrainState:
+        """The host's state, on the devices; there, blocks may be stacked for a scan."""
+        placed: TrainState = self.devices.replicate_state(self.to_layout(state))
         return placed
 
     def fetch(self, state: TrainState) -> TrainState:
-        """What `fetch_each` gives for the only run."""
-        (host,) = self.fetch_each(state)
+        """The devices' state as NumPy arrays on the host, block by block; waits for it."""
+        host: TrainState = self.from_layout(self.devices.fetch(state))
         return host
-
-    def fetch_each(self, state: TrainState) -> tuple[TrainState, ...]:
-        """Each run's state, from the devices' own, as NumPy arrays on the host, block by block; waits for it."""
-        return tuple(self.from_layout(host) for host in self.each(state))
 
     def to_layout(self, tree: Any) -> Any:
         """A host's tree of variables as `model` takes it."""
-        return _laid_out(self.model, tree)
+        return stack(tree, self.model.config) if self.model.scanned else tree
 
     def from_layout(self, tree: Any) -> Any:
         """A host's tree of variables as `model` has it, block by block."""
         return unstack(tree, self.model.config) if self.model.scanned else tree
 
-    def each(self, result: Any) -> tuple[Any, ...]:
-        """What a step gave (a state, a report, sums) as one for each run, on the host; waits for it."""
-        host = self.devices.fetch(result)
-        if len(self.seeds) == 1:
-            return (host,)
-        return tuple(jax.tree.map(lambda x, i=i: x[i], host) for i in range(len(self.seeds)))
+    def train(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
+        """Dispatches one train step; `state` is gone after the call.
 
-    def train(self, state: TrainState, *batches: Batch) -> tuple[TrainState, StepReport]:
-        """Dispatches one train step, with each run's batch; `state` is gone after the call.
-
-        Nothing waits for the device. The report is the devices' own too; `each` brings it to the host.
+        Nothing waits for the device. The report is the devices' own too; `devices.fetch` brings it to the host.
         """
-        batch = Batch(_joined([b.index for b in batches]), _joined([b.epoch for b in batches]))
         on_devices = self.devices.shard(self._feed.train(batch))
         new, report = self._train(state, on_devices, self._key, *self._feed.fixed)
         return new, report
@@ -141,29 +115,21 @@ class Setup:
             frozen = c.finetune.frozen_stages
             kept = f", frozen up to stage {frozen}" if frozen else ""
             rows["starts from"] = f"{self.start.file} ({self.start.digest}){kept}"
-        if len(self.seeds) > 1:
-            rows["seeds"] = f"{', '.join(map(str, self.seeds))}, together: each step is a step of all"
         return "\n".join(f"  {name:11}  {value}"[:COLUMNS] for name, value in rows.items())
 
     def evaluate(self, state: TrainState, split: str) -> Totals:
-        """What `evaluate_each` gives for the only run."""
-        (totals,) = self.evaluate_each(state, split)
-        return totals
-
-    def evaluate_each(self, state: TrainState, split: str) -> tuple[Totals, ...]:
-        """Loss and error of each run on a whole split ("train", "validation", "test"), in eval mode, each example once.
+        """Loss and error on a whole split ("train", "validation", "test"), in eval mode, each example once.
 
         Raises:
           Miscounted: some example did not count once, by the positions sent or by the devices' own sum of weights.
         """
         size = len(getattr(self.dataset, split))
         pending: deque[Sums] = deque()
-        totals, tally = tuple(Totals() for _ in self.seeds), Tally(split, size)
+        totals, tally = Totals(), Tally(split, size)
 
         def add(leave: int) -> None:
             while len(pending) > leave:
-                for total, sums in zip(totals, self.each(pending.popleft()), strict=True):
-                    total.add(sums)
+                totals.add(self.devices.fetch(pending.popleft()))
 
         for index, weight in eval_batches(size, self.config.train.eval_batch_size, self.devices.count):
             on_devices = self.devices.shard(self._feed.evaluate(split, index, weight))
@@ -171,8 +137,7 @@ class Setup:
             tally.add(index, weight)
             add(STEPS_AHEAD)
         add(0)
-        for total in totals:
-            tally.check(total)
+        tally.check(totals)
         return totals
 
 
@@ -193,23 +158,6 @@ def resolve(config: ModelConfig, dataset: Dataset) -> ModelConfig:
 def scans(config: ModelConfig) -> bool:
     """Whether a net's stages are scanned, with "auto" resolved."""
     return config.stages == "scanned" or (config.stages == "auto" and config.depth > UNROLLED_DEPTH)
-
-
-def can_go_together(config: ExperimentConfig) -> bool:
-    """Whether runs like this one can be stepped together: only where a step has one device, under jit."""
-    return config.parallel.mode == "jit" and config.parallel.devices == 1
-
-
-def together_pays(config: ExperimentConfig) -> bool:
-    """Whether runs like this one, but for the seed, are trained sooner together than one after another, here.
-
-    On a CPU they are not: a step of one digits net keeps a core busy, and the convolutions of nets with kernels of
-    their own are grouped ones to XLA, so that a step took up to half as long again for each seed (digits, depth 8, 20
-    and 56: docs/performance.md).
-    Unmeasured: that an accelerator, which small nets leave idle, gains by it, and up to which size.
-    """
-    small = config.model.family == "cifar" and config.model.depth <= TOGETHER_DEPTH
-    return jax.default_backend() != "cpu" and small
 
 
 def run_keys(seed: int) -> tuple[Array, Array]:
@@ -233,7 +181,6 @@ def prepare(
     config: ExperimentConfig,
     tell: Callable[[str], None] = lambda text: None,
     dataset: Dataset | None = None,
-    seeds: tuple[int, ...] = (),
 ) -> Setup:
     """Loads the data, builds the net, places all on the devices and compiles the steps.
 
@@ -241,15 +188,11 @@ def prepare(
       config: of the run.
       tell: is told what is worth knowing about the data, a line at a time.
       dataset: that of `config.data`, where it is loaded already.
-      seeds: of runs to be stepped together, in the place of the configuration's own; one device, under jit.
 
     Raises:
       UserError: data missing or damaged, or what `check_machine` raises.
     """
     where = check_machine(config)
-    seeds = seeds or (config.seed,)
-    together = len(seeds) > 1
-    assert not together or can_go_together(config)
     net = pretrained(config)
     if dataset is None:
         dataset = load(config.data, tell)
@@ -257,14 +200,12 @@ def prepare(
     stats = run_normalization(config, dataset, net)
     source = feed(config.data, dataset, where)
 
-    init_keys, augment_keys = zip(*map(run_keys, seeds), strict=True)
+    init_key, augment_key = run_keys(config.seed)
     unrolled = build(config.model)
     optimizer = optim.sgd(config.optim, config.finetune, len(config.model.stage_blocks))
-    initials = tuple(
-        jax.device_get(state_lib.create(unrolled, optimizer, key, dataset.image_shape)) for key in init_keys
-    )
+    initial = jax.device_get(state_lib.create(unrolled, optimizer, init_key, dataset.image_shape))
     if net is not None:
-        initials = tuple(map(net.put_into, initials))
+        initial = net.put_into(initial)
 
     model = unrolled.clone(scanned=scans(config.model), frozen_stages=config.finetune.frozen_stages)
     at_once = config.train.batch_size // config.train.accumulation
@@ -288,14 +229,11 @@ def prepare(
         batch = source.eval_batch(at, *fixed)
         return eval_step(state, batch, model=model, normalization=stats, axis_name=where.axis_name)
 
-    same = (None,) * len(source.fixed)  # one copy of the images serves all
-    if together:
-        train, evaluate = jax.vmap(train, (0, 0, 0, *same)), jax.vmap(evaluate, (0, None, *same))
-    key = where.replicate(jnp.stack(augment_keys) if together else augment_keys[0])
-    state = where.replicate_state(_joined([_laid_out(model, initial) for initial in initials]))
+    key = where.replicate(augment_key)
+    state = where.replicate_state(stack(initial, model.config) if model.scanned else initial)
     # Compiled ahead of the loop, so a run cannot compile its step twice: a later call of another shape is an error.
     start = time.monotonic()
-    zeros = _joined([np.zeros(config.train.batch_size, np.int32)] * len(seeds))
+    zeros = np.zeros(config.train.batch_size, np.int32)
     at = where.shard(source.train(Batch(zeros, zeros)))
     compiled_train = where.compile(train, state, at, key, *source.fixed, donate_state=True)
     zeros = np.zeros(padded(config.train.eval_batch_size, where.count), np.int32)
@@ -303,12 +241,11 @@ def prepare(
     compiled_eval = where.compile(evaluate, state, at, *source.fixed, donate_state=False)
     return Setup(
         config=config,
-        seeds=seeds,
         dataset=dataset,
         normalization=stats,
         start=None if net is None else net.facts,
         devices=where,
-        initials=initials,
+        initial=initial,
         compile_s=time.monotonic() - start,
         place=source.place,
         model=model,
@@ -317,12 +254,3 @@ def prepare(
         _train=compiled_train,
         _eval=compiled_eval,
     )
-
-
-def _laid_out(model: ResNet, tree: Any) -> Any:
-    return stack(tree, model.config) if model.scanned else tree
-
-
-def _joined(trees: Sequence[Any]) -> Any:
-    """Host trees, one for each run, as one: leaves [S, ...]; the only one as it is."""
-    return trees[0] if len(trees) == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

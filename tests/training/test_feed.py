@@ -53,13 +53,13 @@ def test_the_memory_of_a_cpu_is_what_the_machine_has_free() -> None:
 
 def test_with_a_validation_set_the_test_set_is_evaluated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluated: list[str] = []
-    original: Any = Setup.evaluate_each
+    original: Any = Setup.evaluate
 
     def noting(self: Setup, state: Any, split: str) -> Any:
         evaluated.append(split)
         return original(self, state, split)
 
-    monkeypatch.setattr(Setup, "evaluate_each", noting)
+    monkeypatch.setattr(Setup, "evaluate", noting)
     config = override(SHORT, {"data.validation": 200, "train.iterations": 25})
     record = run(config, tmp_path / "run", study="test")
     assert evaluated.count("test") == 1

@@ -36,7 +36,7 @@ def test_they_are_the_norms_of_what_a_step_subtracts(changes: dict[str, Any]) ->
     setup = prepare(override(RECORDING, {**plain_sgd, **changes}))
     batches = training_batches(seed=0, examples=1437, batch_size=128, first_step=0)
     state, report = setup.train(setup.put(setup.initial), next(batches))
-    (host,) = setup.each(report)
+    host = setup.devices.fetch(report)
     found = by_layer(setup.from_layout(host.gradient_norms), setup.config.model, setup.dataset.image_shape)
     moved = jax.tree.map(lambda a, b: (a - b) / 0.5, setup.initial.params, setup.fetch(state).params)
     expected = {

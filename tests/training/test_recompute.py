@@ -104,7 +104,7 @@ def test_nothing_else_changes_and_the_order_of_the_images_does_not_matter_to_a_b
         assert a.dtype == b.dtype == np.float32
         assert not np.array_equal(a, b)
     # What they were is of no account.
-    again = averages(setup, before.params, after.batch_stats, setup.config.seed)
+    again = averages(setup, before.params, after.batch_stats)
     assert all(np.array_equal(a, b) for a, b in zip(_leaves(again), _leaves(after.batch_stats), strict=True))
 
 
@@ -138,7 +138,7 @@ def test_a_run_that_asks_for_them_is_evaluated_with_them(tmp_path: Any) -> None:
     record = run(config, tmp_path / "run", study="test")
     state = final_state(config, tmp_path / "run")
     setup = prepare(config)
-    expected = averages(setup, state.params, state.batch_stats, setup.config.seed)
+    expected = averages(setup, state.params, state.batch_stats)
     assert all(np.array_equal(a, b) for a, b in zip(_leaves(expected), _leaves(state.batch_stats), strict=True))
     assert record.final is not None
     on_devices = setup.devices.replicate_state(state)
