@@ -183,13 +183,13 @@ def test_a_change_that_some_variants_keep_is_not() -> None:
 def test_ctrl_c_while_a_run_ends_stops_the_sweep(
     study: Study, ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original: Any = loop._Sitting._finish
+    original: Any = loop.Trainer._finish
 
     def interrupted(self: Any, *arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
         return original(self, *arguments)
 
-    monkeypatch.setattr(loop._Sitting, "_finish", interrupted)
+    monkeypatch.setattr(loop.Trainer, "_finish", interrupted)
     with pytest.raises(KeyboardInterrupt, match="had just finished"):
         sweep.main(["tiny", "--runs", str(tmp_path)])
     assert ran == ALL[:1]
