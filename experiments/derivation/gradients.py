@@ -73,7 +73,8 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
         images = normalize(jnp.asarray(dataset.train.images[batch.index]), mean, std)
         labels = jnp.asarray(dataset.train.labels[batch.index])
         params, batch_stats = stack(state.params, c), stack(state.batch_stats, c)
-        found = unstack(jax.device_get(gradient(params, batch_stats, images, labels)), c)
+        with jax.default_matmul_precision(c.precision):
+            found = unstack(jax.device_get(gradient(params, batch_stats, images, labels)), c)
         names = [row.name.split("/") for row in summary.layers(c, dataset.image_shape) if "conv" in row.name]
         kernels = [found[module] if not inner else found[module][inner[0]] for module, *inner in names]
         yield [float(np.linalg.norm(kernel["kernel"])) for kernel in kernels]

@@ -150,9 +150,8 @@ class Program:
         chosen = self.assembly.config.train.steps_per_dispatch
         if chosen != "auto":
             return chosen
-        if (
-            self.devices.first.platform == "cpu" or not self._feed.fixed
-        ):  # from the host, K steps are K batches of images
+        # With images on the host, K steps would need K batches of images at once.
+        if self.devices.first.platform == "cpu" or not self._feed.fixed:
             return CPU_DISPATCH
         return ACCELERATOR_DISPATCH
 
