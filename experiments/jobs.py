@@ -90,8 +90,10 @@ def gpus(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev
     return listed[: next((i for i, name in enumerate(listed) if name in ("", "-1")), len(listed))]
 
 
-def run(words: Sequence[str], shares: Sequence[Share]) -> list[int]:
+def run(words: Sequence[str], shares: Sequence[Share], told: Mapping[str, str] | None = None) -> list[int]:
     """Runs `python -m words` in a process for each share, prints their lines with their numbers; their statuses.
+
+    The environment of each is this process's, with its share and with what `told` adds.
 
     Ctrl-C reaches them as well as this process, and SIGTERM, which may come to this one alone, is passed on: each keeps
     its checkpoint and ends, and then this one does.
@@ -117,7 +119,7 @@ def run(words: Sequence[str], shares: Sequence[Share]) -> list[int]:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                env=share.environment(os.environ),
+                env=share.environment({**os.environ, **(told or {})}),
             )
             assert process.stdout is not None
             reader = threading.Thread(target=_repeat, args=(process.stdout, number))

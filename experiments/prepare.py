@@ -63,6 +63,9 @@ def main(argv: list[str] | None = None) -> int:
     # Before TensorFlow is imported. It has nothing to say here, and a GPU is not for it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    from resnet_jax.data import require_tfds
+
+    require_tfds()
     from resnet_jax.data import tfds  # a second, which --help should not wait for
 
     name, data_dir = tfds.Name.parse(chosen.name), chosen.data_dir

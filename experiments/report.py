@@ -17,6 +17,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from experiments.cli import run_main
+from experiments.next_steps import suggestions, typed
 from resnet_jax.errors import UserError
 from resnet_jax.results.document import Table
 from resnet_jax.results.report import DEFAULT_FOLDER, write_report
@@ -34,22 +35,29 @@ class ReportArgs:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes the report and shows the main table; returns the exit status."""
+    """Writes the report; shows the answer, the main table, what to do next and where the page is. Exit status."""
     arguments = tyro.cli(ReportArgs, args=argv, prog="python -m experiments.report", description=ReportArgs.__doc__)
     if not arguments.directories:
         raise UserError("directories: none given; usage: python -m experiments.report runs/digits-depth [MORE ...]")
     runs = read_runs(arguments.directories)
     report = write_report(runs, arguments.out or arguments.directories[0] / DEFAULT_FOLDER)
     console = Console(highlight=False)
-    for answer, table in zip(report.answers, report.tables, strict=True):
+    for headline, table in zip(report.headlines, report.tables, strict=True):
+        console.print(Text(f"\n{headline}\n"))
         console.print(_rich(table))
-        console.print(Text(answer), end="\n\n")
     if runs.unfinished:
         console.print(Text(f"Unfinished, not in these numbers: {', '.join(run.name for run in runs.unfinished)}"))
     for warning in runs.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
-    for path in report.files:
-        console.print(Text(str(path)), soft_wrap=True)
+    steps = suggestions(runs)
+    if steps:
+        console.print("\nNext:", highlight=False)
+    for step in steps:
+        console.print(Text(f"  {step.what}"))
+        for words in step.commands:
+            console.print(Text(typed(words, console.width)), soft_wrap=True)
+    page = next(path for path in report.files if path.suffix == ".html")
+    console.print(Text(f"\nThe whole report, with figures; tables and figures lie beside it:\n{page}"), soft_wrap=True)
     return 0
 
 

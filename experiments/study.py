@@ -16,6 +16,35 @@ Changes = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class StatedCost:
+    """What all runs of a study take, one after another, as the study's file states it."""
+
+    seconds: float
+    on: str
+    """What takes so long: `CORE` or `GPU`."""
+
+    @property
+    def text(self) -> str:
+        """Such as "24 min of one CPU core"."""
+        return f"{about(self.seconds)} of {self.on}"
+
+
+CORE = "one CPU core"
+GPU = "a GPU at 1e12 multiply-adds/s"
+"""An assumption, not a measurement: 2e12 operations per second are 3 % of an NVIDIA H100's float32 peak."""
+
+
+def about(seconds: float) -> str:
+    """A duration, rounded: "45 s", "12 min", "3.5 h", "6.2 days"."""
+    if seconds < 90.0:
+        return f"{seconds:.0f} s"
+    if seconds < 90.0 * 60.0:
+        return f"{seconds / 60.0:.0f} min"
+    number, unit = (seconds / 3600.0, "h") if seconds < 48.0 * 3600.0 else (seconds / 86_400.0, "days")
+    return f"{number:.1f} {unit}" if number < 20.0 else f"{number:.0f} {unit}"
+
+
+@dataclass(frozen=True)
 class Study:
     """The runs of one question: every variant for every seed."""
 
@@ -24,6 +53,10 @@ class Study:
     variants: tuple[Changes, ...]
     """Each a set of changes to `base` by dotted name."""
     seeds: tuple[int, ...] = (0, 1)
+    cost: StatedCost | None = None
+    """Of all variants with these seeds."""
+    control: str | None = None
+    """Name of the study that asks whether it was only too little training."""
 
     def runs(self, seeds: Sequence[int] | None = None) -> dict[str, ExperimentConfig]:
         """Name and configuration of every run, variants in order, seeds inside; names are unique."""

@@ -11,22 +11,24 @@ import dataclasses
 import fnmatch
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from experiments import cli, jobs
+from experiments.budget import Budget
 from experiments.configs import studies
+from experiments.estimate import Clock, progress
+from experiments.next_steps import python
+from experiments.states import show, state
 from experiments.study import Study
-from experiments.train import print_record, train
+from experiments.train import OutOfTime, print_record, train
 from resnet_jax.config import ExperimentConfig, flatten, nearest, to_dict
 from resnet_jax.errors import UserError
-from resnet_jax.record import CONFIG_FILE, RECORD_FILE, differences, read_config, read_record
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,12 @@ class Sweep:
     jobs: int | Literal["auto"] = 1
     """Processes, one run at a time each, the longest runs first; each has its share of the CPU cores and sees one GPU,
     where there are any. "auto": one for each GPU, or for each core where there is none."""
+    budget: float | None = None
+    """Seconds for the sweep, of wall-clock time. A run that would not end in time, by the seconds of those that have
+    finished, is not started; one that is not done when the time is up stops after its step, with a checkpoint. The
+    sweep then says what it did not run, its status is 0, and the same command goes on. None: no limit."""
     dry_run: bool = False
-    """List the runs and what is missing; run nothing."""
+    """List the runs, what is missing, and how long it takes by estimate; run nothing."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,30 +68,64 @@ def main(argv: list[str] | None = None) -> int:
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     shares = _shares(chosen, len(runs))
     folder = chosen.runs / study.name
+    clock = Clock(known[name], folder)
+    budget = Budget.of(chosen.budget, clock, inherited=argv is None)
     console = Console()
+
+    def say(processes: int) -> None:
+        """How far the whole sweep is, by what is on the disk, which is the same for all of its processes."""
+        done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
+        console.print(progress(runs, done, clock.estimate(runs), processes), highlight=False, soft_wrap=True)
+
     cli.virtual_devices(chosen.config.parallel.devices)
     if argv is None and not chosen.dry_run:
         cli.tune_malloc()
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
-        failed, _ = _run_missing(runs, folder, chosen.runs, console)
+        failed, _ = _run_missing(runs, folder, chosen.runs, console, budget, lambda: say(len(shares)))
         return cli.BAD_INPUT if failed else cli.OK
-    show(runs, folder, f"{study.name}, part {part} of {parts}" if parts > 1 else study.name, console)
+    title = f"{study.name}, part {part} of {parts}" if parts > 1 else study.name
+    if not chosen.dry_run and all(state(folder / name, config) == "finished" for name, config in runs.items()):
+        console.print(f"{title}: all runs are finished ({len(runs)}), in {folder}.", highlight=False, soft_wrap=True)
+        _next(folder, console)
+        return cli.OK
+    show(runs, folder, title, console, clock)
+    say(len(shares))
     if chosen.dry_run:
         return cli.OK
     if len(shares) == 1:
-        failed, busy = _run_missing(runs, folder, chosen.runs, console)
+        failed, busy = _run_missing(runs, folder, chosen.runs, console, budget, lambda: say(1))
     else:
         console.print(jobs.describe(shares), highlight=False)
         # The same command in each process, which finds itself told its cores.
-        statuses = jobs.run(["experiments.sweep", name, *options], shares)
+        words = ["experiments.sweep", name, *options, "--jobs", str(len(shares))]
+        statuses = jobs.run(words, shares, budget.environment)
         failed, busy = sum(status != cli.OK for status in statuses), 0
     done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
+    if budget.deadline is not None and done < len(runs):
+        _say_what_is_left(runs, folder, console)
     rest = f", {busy} in other hands" * bool(busy) + f", {failed} failed" * bool(failed)
     console.print(f"\n{done} of {len(runs)} runs finished{rest}.", highlight=False)
-    console.print(f"python -m experiments.report {folder}", highlight=False, soft_wrap=True)
+    _next(folder, console)
     return cli.BAD_INPUT if failed else cli.OK
+
+
+def _say_what_is_left(runs: Mapping[str, ExperimentConfig], folder: Path, console: Console) -> None:
+    """Where the time was limited: which runs are unfinished, and which not begun."""
+    states = {name: state(folder / name, config) for name, config in runs.items()}
+    for found, what in (
+        ("unfinished", "Begun, and to go on from a checkpoint"),
+        ("missing", "Not started, for want of time"),
+    ):
+        names = [name for name in runs if states[name] == found]
+        if names:
+            console.print(f"\n{what}: {', '.join(names)}.", highlight=False, soft_wrap=True)
+    console.print("The same command goes on from here.", highlight=False)
+
+
+def _next(folder: Path, console: Console) -> None:
+    console.print(f"{python()} -m experiments.report {folder}", highlight=False, soft_wrap=True)
 
 
 def _check(chosen: Sweep, study: Study) -> None:
@@ -124,19 +164,26 @@ def _shares(chosen: Sweep, runs: int) -> list[jobs.Share]:
 
 
 def _run_missing(
-    runs: Mapping[str, ExperimentConfig], folder: Path, compiled: Path, console: Console
+    runs: Mapping[str, ExperimentConfig],
+    folder: Path,
+    compiled: Path,
+    console: Console,
+    budget: Budget,
+    say: Callable[[], None],
 ) -> tuple[int, int]:
-    """Runs what is missing; how many could not be started, and how many another process was at."""
+    """Runs what is missing; how many could not be started, and how many another process was at. `say`: after each."""
     from resnet_jax.training.directory import Busy
 
     failed = busy = 0
     for number, (name, config) in enumerate(runs.items(), start=1):
         directory = folder / name
-        if state(directory, config) == "finished":
+        if state(directory, config) == "finished" or not budget.allows({directory: config}):
             continue
         console.print(f"\nrun {number} of {len(runs)}: {name}", highlight=False)
         try:
-            record = train(config, directory, study=folder.name, compiled=compiled)
+            record = train(config, directory, study=folder.name, compiled=compiled, deadline=budget.deadline)
+        except OutOfTime as late:
+            console.print(f"The time is up: {late}", highlight=False, markup=False, soft_wrap=True)
         except Busy:
             console.print(f"{name}: another process is at it; going on with the next.", highlight=False)
             busy += 1
@@ -145,6 +192,7 @@ def _run_missing(
             failed += 1
         else:
             print_record(record, directory)
+            say()
     return failed, busy
 
 
@@ -159,32 +207,6 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not 1 <= part <= parts:
         raise UserError(f"shard: got {text!r}; legal: i/n with i from 1 to n, such as 2/4.")
     return part, parts
-
-
-def state(directory: Path, config: ExperimentConfig) -> str:
-    """What a run directory holds: "finished", "unfinished", "missing", or what is wrong with it."""
-    try:
-        if (directory / RECORD_FILE).exists():
-            kept, found = read_record(directory / RECORD_FILE).config, "finished"
-        elif (directory / CONFIG_FILE).exists():
-            kept, found = read_config(directory / CONFIG_FILE), "unfinished"
-        else:
-            return "missing"
-        others = differences(kept, config)
-        return f"another configuration: {others[0]}" if others else found
-    except UserError as error:
-        return str(error)
-
-
-def show(runs: Mapping[str, ExperimentConfig], folder: Path, title: str, console: Console) -> None:
-    """The runs as a table: what each is, and its state."""
-    table = Table(title=title)
-    for heading in ("run", "net", "depth", "steps", "seed", "state"):
-        table.add_column(heading, justify="right" if heading in ("depth", "steps", "seed") else "left")
-    for name, config in runs.items():
-        model, steps = config.model, f"{config.train.iterations:,}"
-        table.add_row(name, model.net, str(model.depth), steps, str(config.seed), state(folder / name, config))
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -77,19 +79,46 @@ def main(argv: list[str] | None = None) -> int:
     return cli.OK
 
 
-def train(config: ExperimentConfig, directory: Path, *, study: str, compiled: Path) -> RunRecord:
-    """One run with its display and signals; see resnet_jax.training.run.run."""
+class OutOfTime(Exception):
+    """The deadline has come; what was run has its checkpoint. The message says how to go on."""
+
+
+def train(
+    config: ExperimentConfig, directory: Path, *, study: str, compiled: Path, deadline: float | None = None
+) -> RunRecord:
+    """One run with its display and signals; see resnet_jax.training.run.run.
+
+    Args:
+      config, directory, study: as for `run`.
+      compiled: folder of run directories, beside which compiled programs are kept.
+      deadline: by `time.monotonic`; a run that is not done by then is stopped after its step, with a checkpoint.
+
+    Raises:
+      OutOfTime: the deadline stopped the run.
+    """
     # Imported here: JAX takes a second, which --help and a typo should not.
+    from resnet_jax.training.loop import Interrupted
     from resnet_jax.training.run import run
 
     cli.use_compilation_cache(compiled)
     with cli.stop_request() as stop:
         display = cli.display(config.train.iterations, directory.name)
-        record = run(config, directory, study=study, observers=(display,), stop=stop)
+        try:
+            record = run(config, directory, study=study, observers=(display,), stop=_or_late(stop, deadline))
+        except Interrupted as interrupt:
+            # An interruption that nobody asked for is the deadline's.
+            if stop():
+                raise
+            raise OutOfTime(str(interrupt)) from interrupt
     if stop():  # too late for this run, but not for a sweep's next
         print_record(record, directory)
         raise KeyboardInterrupt("stopped; this run had just finished.")
     return record
+
+
+def _or_late(stop: Callable[[], bool], deadline: float | None) -> Callable[[], bool]:
+    """Whether a run is to stop: it was asked to, or the deadline has come."""
+    return lambda: stop() or (deadline is not None and monotonic() >= deadline)
 
 
 def print_record(record: RunRecord, directory: Path) -> None:

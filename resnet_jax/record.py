@@ -31,6 +31,8 @@ _T = TypeVar("_T")
 SCHEMA = 1
 CONFIG_FILE, METRICS_FILE, TIMINGS_FILE, RECORD_FILE = "config.json", "metrics.jsonl", "timings.jsonl", "record.json"
 GRADIENTS_FILE = "gradients.jsonl"
+PLACES = frozenset({"data.path"})
+"""Fields that say where the images lie. They tell no run from another: a run's data are known by their fingerprint."""
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights"
 
 
@@ -298,8 +300,11 @@ def read_config(path: Path) -> ExperimentConfig:
 
 
 def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
-    """The fields in which two runs differ, as "name: a's value, b's value"; how they run (`operational`) left out."""
-    left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), a.operational & b.operational
+    """The fields in which two runs differ, as "name: a's value, b's value"; how they run (`operational`) left out.
+
+    Where the images lie (`PLACES`) is left out too: who takes two runs for one has to compare their data.
+    """
+    left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), (a.operational & b.operational) | PLACES
     names = (name for name in left if name not in free and left[name] != right[name])
     return [f"{name}: {left[name]!r}, {right[name]!r}" for name in names]
 

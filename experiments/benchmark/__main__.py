@@ -22,6 +22,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib.util
+import itertools
 import json
 import shlex
 import sys
@@ -42,6 +43,7 @@ from experiments.benchmark.spec import (
     OURS,
     TORCH,
     Dtype,
+    Images,
     Net,
     Phase,
     Spec,
@@ -84,6 +86,7 @@ SERVES: dict[str, tuple[What, ...]] = {
     "nets": ("step",),
     "phases": ("step",),
     "steps": ("step",),
+    "images": ("step",),
     "depth_nets": ("compile",),
     "compile_repeats": ("compile",),
     "batch_sizes": ("step", "compile"),
@@ -107,6 +110,8 @@ class Benchmark:
     nets: tuple[Net, ...] = ("resnet-20", "resnet-56")
     """For steps. resnet-50 is the ImageNet net at 224 pixels with projections, the others are CIFAR's at 32 with option
     A."""
+    images: tuple[Images, ...] = ()
+    """For steps of CIFAR's nets: 8x8x1 as scikit-learn's digits, 16x16x3, or 32x32x3, which none means as well."""
     batch_sizes: tuple[int, ...] = ()
     """For steps; compilation takes the first. None: 128, for resnet-50 32."""
     dtypes: tuple[Dtype, ...] = ("float32",)
@@ -277,15 +282,13 @@ class _Run:
             for batch_size in self._batch_sizes(net):
                 for dtype in self.chosen.dtypes:
                     config = step_config(net, batch_size, dtype)
-                    for phase in self.chosen.phases:
-                        self._case(
-                            "step",
-                            [
-                                Spec("step", name, configure(name, config), phase, steps, self.chosen.warmup, platform)
-                                for name in contestants
-                            ],
-                            _peer(self.chosen, contestants),
-                        )
+                    for phase, images in itertools.product(self.chosen.phases, self.chosen.images or (None,)):
+                        warmup = self.chosen.warmup
+                        specs = [
+                            Spec("step", name, configure(name, config), phase, steps, warmup, platform, images)
+                            for name in contestants
+                        ]
+                        self._case("step", specs, _peer(self.chosen, contestants))
 
     def _steps_together(self, platform: str) -> int:
         """How many are timed together on a platform; "": not known yet, and so a GPU's where there is one."""
@@ -346,8 +349,9 @@ class _Run:
         self._write()
 
     def _case(self, what: What, specs: list[Spec], peer: str) -> None:
-        case = specs[0].config
-        _tell(f"{what}: resnet-{case.model.depth}, batch {case.train.batch_size}, {case.model.dtype}, {specs[0].phase}")
+        case, net = specs[0].config, table.net_name(specs[0].config)
+        images = table.images_name(specs[0])
+        _tell(f"{what}: {net}, {images}, batch {case.train.batch_size}, {case.model.dtype}, {specs[0].phase}")
         repeats = self.chosen.compile_repeats if what == "compile" else self.chosen.repeats
         outcomes = race.race(specs, repeats, _tell)
         self._note(outcomes)

@@ -41,20 +41,17 @@ def build(spec: Spec) -> Contestant:
     if spec.task == "loop":
         return Loop(spec.config, stream="loop" in spec.contestant)
     if spec.name == OURS:
-        return Ours(spec.config, spec.phase, spec.steps)
+        return Ours(spec)
     if spec.name == FLAX:
-        return Flax(spec.config, spec.phase, spec.steps)
-    return Torch(
-        spec.config, spec.phase, spec.steps, compiled=spec.name == "torch-compiled", gpu=spec.platform == "gpu"
-    )
+        return Flax(spec)
+    return Torch(spec)
 
 
-def synthetic(config: ExperimentConfig) -> Split:
-    """One batch of noise: images [B, H, W, 3] uint8, labels [B] int32."""
+def synthetic(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> Split:
+    """One batch of noise: images [B, H, W, C] uint8, labels [B] int32."""
     rng = np.random.default_rng(INPUTS.seed)
     assert config.model.num_classes is not None
-    shape = (config.train.batch_size, *INPUTS.image_shape(config.model.family))
-    images = rng.integers(0, 256, shape, np.uint8)
+    images = rng.integers(0, 256, (config.train.batch_size, *image_shape), np.uint8)
     return Split(images, rng.integers(0, config.model.num_classes, len(images), np.int32))
 
 
@@ -83,11 +80,12 @@ def _device_memory(device: Any) -> dict[str, int]:
 class Ours:
     """The steps of a run, by training.program.prepare: compiled with its options, the state donated."""
 
-    def __init__(self, config: ExperimentConfig, phase: str, steps: int) -> None:
+    def __init__(self, spec: Spec) -> None:
         from resnet_jax.data.batches import Batch
         from resnet_jax.training.program import prepare
 
-        split = synthetic(config)
+        config, phase, steps = spec.config, spec.phase, spec.steps
+        split = synthetic(config, spec.image_shape)
         # A test set of as many batches as are timed together: the host waits for their sums at its end alone.
         test = Split(np.tile(split.images, (steps, 1, 1, 1)), np.tile(split.labels, steps))
         names = tuple(map(str, range(config.model.num_classes or 0)))
@@ -162,16 +160,17 @@ class Loop:
 class Flax:
     """The straightforward step: jit, the state donated, optax."""
 
-    def __init__(self, config: ExperimentConfig, phase: str, steps: int) -> None:
+    def __init__(self, spec: Spec) -> None:
         import jax
         import jax.numpy as jnp
 
         from experiments.benchmark.peers import flax_resnet
 
-        split = synthetic(config)
-        self.phase, self.steps = phase, steps
+        config, phase = spec.config, spec.phase
+        split = synthetic(config, spec.image_shape)
+        self.phase, self.steps = phase, spec.steps
         self.images, self.labels = jnp.asarray(normalised(config, split)), jnp.asarray(split.labels)
-        model, optimizer, self.state = flax_parts(config)
+        model, optimizer, self.state = flax_parts(config, spec.image_shape)
         if phase == "train":
             step = jax.jit(flax_resnet.train_step(model, optimizer), donate_argnums=0)
         else:
@@ -198,7 +197,7 @@ class Flax:
         return {**_compiler_memory(self.step), **_device_memory(jax.devices()[0])}
 
 
-def flax_parts(config: ExperimentConfig) -> tuple[Any, Any, Any]:
+def flax_parts(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> tuple[Any, Any, Any]:
     """The Flax peer of a configuration: net, optimizer, and the state (params, batch_stats, opt_state)."""
     import jax
     import jax.numpy as jnp
@@ -213,11 +212,12 @@ def flax_parts(config: ExperimentConfig) -> tuple[Any, Any, Any]:
         depth=c.depth,
         bottleneck=c.block_kind == "bottleneck",
         projection=c.shortcut == "B",
+        plain=c.shortcut == "none",
         classes=c.num_classes,
         dtype=jnp.dtype(c.dtype),
     )
     optimizer = optax.chain(optax.add_decayed_weights(o.weight_decay), optax.sgd(o.learning_rate, o.momentum))
-    shape = (1, *INPUTS.image_shape(c.family))
+    shape = (1, *image_shape)
     variables = jax.jit(model.init, static_argnames="train")(jax.random.key(config.seed), jnp.zeros(shape), train=False)
     params = variables["params"]
     return model, optimizer, (params, variables["batch_stats"], optimizer.init(params))
@@ -226,29 +226,31 @@ def flax_parts(config: ExperimentConfig) -> tuple[Any, Any, Any]:
 class Torch:
     """PyTorch in channels_last, eager or by torch.compile; bfloat16 by autocast, as PyTorch's own recipes do."""
 
-    def __init__(self, config: ExperimentConfig, phase: str, steps: int, *, compiled: bool, gpu: bool) -> None:
+    def __init__(self, spec: Spec) -> None:
         # Not an import statement: PyTorch is no dependency, and type checks must say the same with and without it.
         torch: Any = importlib.import_module("torch")
         peer: Any = importlib.import_module("experiments.benchmark.peers.torch_resnet")
+        config, phase, gpu = spec.config, spec.phase, spec.platform == "gpu"
         if gpu and not torch.cuda.is_available():
             raise UserError("JAX computes on a GPU that this PyTorch does not see.")
-        self.torch, self.phase, self.steps = torch, phase, steps
+        self.torch, self.phase, self.steps = torch, phase, spec.steps
         self.device = torch.device("cuda" if gpu else "cpu")
         # On GPUs JAX's float32 products are TensorFloat-32, and so are PyTorch's convolutions; now its others too.
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.benchmark = True  # the fastest algorithm, as XLA looks for one
         torch.manual_seed(config.seed)
-        c, o, split = config.model, config.optim, synthetic(config)
+        c, o, split = config.model, config.optim, synthetic(config, spec.image_shape)
         net = peer.TorchResNet(
             imagenet=c.family == "imagenet",
             depth=c.depth,
             bottleneck=c.block_kind == "bottleneck",
             shortcut=c.shortcut,
             classes=c.num_classes,
+            channels=spec.image_shape[-1],
         )
         layout = {"memory_format": torch.channels_last}
         self.net = net.to(self.device, **layout).train(phase == "train")
-        self.forward = torch.compile(self.net) if compiled else self.net
+        self.forward = torch.compile(self.net) if spec.name == "torch-compiled" else self.net
         images = torch.from_numpy(normalised(config, split)).permute(0, 3, 1, 2)
         self.images = images.to(self.device).contiguous(**layout)
         self.labels = torch.from_numpy(split.labels).long().to(self.device)

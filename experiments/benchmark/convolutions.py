@@ -1,5 +1,5 @@
 """Convolutions by themselves: the value and both gradients of the shapes that the papers' nets have, as this project
-computes them (resnet_jax/models/convolution.py) and as JAX does, alone and in a loop.
+computes them (resnet_jax/models/conv) and as JAX does, alone and in a loop.
 
 Both sides are JAX's, so they share a process, and each case is timed in turn within it.
 """
@@ -39,16 +39,32 @@ class Shape:
 
 @dataclass(frozen=True)
 class Cases:
-    """What is timed: CIFAR's nets at batch 128 and on digits, ImageNet's at batch 8."""
+    """What is timed: the digits' nets and CIFAR's, of 16 and 8 channels, at batch 128, and ImageNet's at batch 8."""
 
     shapes: tuple[Shape, ...] = (
+        Shape(128, 8, 1, 16, 3),
+        Shape(128, 8, 16, 16, 3),
+        Shape(128, 8, 16, 32, 3, stride=2),
+        Shape(128, 4, 32, 32, 3),
+        Shape(128, 4, 32, 64, 3, stride=2),
+        Shape(128, 2, 64, 64, 3),
+        Shape(128, 2, 64, 128, 3, stride=2),
+        Shape(128, 1, 64, 64, 3),
+        Shape(128, 8, 8, 8, 3),
+        Shape(128, 4, 16, 16, 3),
+        Shape(128, 2, 32, 32, 3),
+        Shape(128, 8, 16, 32, 1, stride=2),
+        Shape(128, 4, 32, 64, 1, stride=2),
+        Shape(128, 4, 16, 16, 1),
+        Shape(128, 16, 3, 16, 3),
+        Shape(128, 16, 16, 16, 3),
+        Shape(128, 4, 64, 64, 3),
         Shape(128, 32, 3, 16, 3),
         Shape(128, 32, 16, 16, 3),
         Shape(128, 32, 16, 32, 3, stride=2),
         Shape(128, 16, 32, 32, 3),
         Shape(128, 16, 32, 64, 3, stride=2),
         Shape(128, 8, 64, 64, 3),
-        Shape(128, 8, 16, 16, 3),
         Shape(8, 224, 3, 64, 7, stride=2),
         Shape(8, 56, 64, 64, 3),
         Shape(8, 56, 256, 64, 1),
@@ -116,7 +132,7 @@ def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[
     import jax
     import jax.numpy as jnp
 
-    from resnet_jax.models.convolution import conv2d
+    from resnet_jax.models.conv import conv2d
 
     pad = shape.kernel // 2
 

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.benchmark.spec import INPUTS, Spec
+from experiments.benchmark.spec import Spec
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.models import summary
 
@@ -50,9 +50,8 @@ class Asked:
     bytes: int
 
 
-def asked(config: ExperimentConfig, phase: str) -> Asked:
-    """By the formulas above."""
-    shape = INPUTS.image_shape(config.model.family)
+def asked(config: ExperimentConfig, phase: str, shape: tuple[int, int, int]) -> Asked:
+    """What a step asks of its device by the formulas above; shape: height, width and channels of an image."""
     products = summary.total(config.model, shape).multiply_adds * config.train.batch_size
     memory = summary.memory(config, shape)
     if phase == "eval":

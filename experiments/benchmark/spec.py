@@ -21,7 +21,18 @@ from resnet_jax.config import (
 )
 from resnet_jax.errors import UserError
 
-Net = Literal["resnet-8", "resnet-20", "resnet-56", "resnet-110", "resnet-302", "resnet-1202", "resnet-50"]
+Net = Literal[
+    "resnet-8",
+    "resnet-20",
+    "resnet-56",
+    "resnet-110",
+    "resnet-302",
+    "resnet-1202",
+    "resnet-50",
+    "plain-20",
+    "plain-56",
+]
+Images = Literal["digits", "cifar-16", "cifar", "imagenet"]
 Phase = Literal["train", "eval"]
 Dtype = Literal["float32", "bfloat16"]
 Task = Literal["step", "compile", "loop", "limit", "convolutions"]
@@ -32,19 +43,23 @@ TUNED = "+malloc"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Of the synthetic batches that steps are timed on, by family. Only shapes matter to a time."""
+    """Synthetic batches that steps are timed on. Only shapes matter to a time."""
 
-    image_size: tuple[tuple[str, int], ...] = (("cifar", 32), ("imagenet", 224))
+    shapes: tuple[tuple[Images, tuple[int, int, int]], ...] = (
+        ("digits", (8, 8, 1)),
+        ("cifar-16", (16, 16, 3)),
+        ("cifar", (32, 32, 3)),
+        ("imagenet", (224, 224, 3)),
+    )
+    """Height, width and channels by name. A family of nets has images of its own name, unless others are asked for."""
     classes: tuple[tuple[str, int], ...] = (("cifar", 10), ("imagenet", 1000))
-    channels: int = 3
     seed: int = 0
     learning_rate: float = 0.01
     """Low: a net that diverges on one batch of noise would be timed on numbers that are none."""
 
-    def image_shape(self, family: str) -> tuple[int, int, int]:
-        """Height, width, channels."""
-        size = dict(self.image_size)[family]
-        return size, size, self.channels
+    def image_shape(self, name: str) -> tuple[int, int, int]:
+        """Height, width, channels of the images of this name, or of a family's own."""
+        return dict[str, tuple[int, int, int]](self.shapes)[name]
 
 
 INPUTS = Inputs()
@@ -67,11 +82,18 @@ class Spec:
     """Rounds of `steps` before the first that counts."""
     platform: str = ""
     """ "cpu" or "gpu": where PyTorch shall compute, since JAX does; "": wherever."""
+    images: Images | None = None
+    """Images of the batch; None: the family's own."""
 
     @property
     def name(self) -> str:
         """The contestant, without its settings."""
         return self.contestant.removesuffix(TUNED).split(":")[0]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return INPUTS.image_shape(self.images or self.config.model.family)
 
     @property
     def tuned(self) -> bool:
@@ -97,14 +119,14 @@ def step_config(net: Net, batch_size: int, dtype: Dtype) -> ExperimentConfig:
     Raises:
       UserError: a batch size that is none.
     """
-    depth = int(net.removeprefix("resnet-"))
+    kind, _, depth = net.partition("-")
     # 50 is 6n+2 too, but "ResNet-50" is the ImageNet net, with projections where the shape changes (2015, Table 1).
     family: Literal["cifar", "imagenet"] = "imagenet" if net == "resnet-50" else "cifar"
     return ExperimentConfig(
         model=ModelConfig(
             family=family,
-            depth=depth,
-            shortcut="B" if family == "imagenet" else "A",
+            depth=int(depth),
+            shortcut="none" if kind == "plain" else "B" if family == "imagenet" else "A",
             num_classes=dict(INPUTS.classes)[family],
             dtype=dtype,
         ),

@@ -16,6 +16,7 @@ from rich.table import Table
 from experiments.benchmark.limits import MATMUL, asked
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import OURS, Spec
+from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 
 SCHEMA = 1
@@ -29,6 +30,16 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return low, middle, high
+
+
+def net_name(config: ExperimentConfig) -> str:
+    """The net as the benchmark's options name it: "plain-56", "resnet-20"."""
+    return f"{'plain' if config.model.is_plain else 'resnet'}-{config.model.depth}"
+
+
+def images_name(spec: Spec) -> str:
+    """Height, width and channels of the images, as in 8x8x1."""
+    return "x".join(map(str, spec.image_shape))
 
 
 def limits(outcomes: list[Outcome], dtype: str) -> list[Row]:
@@ -64,10 +75,11 @@ def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measur
     model, train = spec.config.model, spec.config.train
     row: Row = {
         "what": what,
-        "net": f"resnet-{model.depth}",
+        "net": net_name(spec.config),
         "contestant": outcome.contestant,
         "dtype": model.dtype,
         "batch_size": train.batch_size,
+        "images": images_name(spec),
         "phase": spec.phase,
         "failed": outcome.failed,
     }
@@ -83,7 +95,7 @@ def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measur
         low, middle, high = quartiles([a / b for a, b in zip(peer.seconds, outcome.seconds, strict=True)])
         row |= {"peer": peer.contestant, "ratio": middle, "ratio_quartiles": [low, high]}
     if what == "step":
-        wants = asked(spec.config, spec.phase)
+        wants = asked(spec.config, spec.phase, spec.image_shape)
         for share, amount, limit in (
             ("share_of_products", wants.multiply_adds, ceiling(measured, MATMUL, model.dtype)),
             ("share_of_memory", wants.bytes, ceiling(measured, "memory", model.dtype)),
@@ -123,7 +135,9 @@ def printed(record: Mapping[str, Any]) -> list[Printed]:
     """All tables of a record."""
     tables = [_limits(record["limits"])] if record["limits"] else []
     steps = [row for row in record["results"] if row["what"] == "step"]
-    for _, case in itertools.groupby(steps, lambda row: [row[k] for k in ("net", "batch_size", "dtype", "phase")]):
+    for _, case in itertools.groupby(
+        steps, lambda row: [row.get(k) for k in ("net", "images", "batch_size", "dtype", "phase")]
+    ):
         tables.append(_steps(list(case)))
     for what, make in (("compile", _compiling), ("epoch", _epochs), ("convolution", _convolutions)):
         rows = [row for row in record["results"] if row["what"] == what]
@@ -149,7 +163,8 @@ def _limits(rows: list[Row]) -> Printed:
 def _steps(rows: list[Row]) -> Printed:
     """Of one case."""
     first = rows[0]
-    case = f"{first['net']}, batch {first['batch_size']}, {first['dtype']}, {first['phase']} step"
+    images = f"{first['images']}, " if "images" in first else ""
+    case = f"{first['net']}, {images}batch {first['batch_size']}, {first['dtype']}, {first['phase']} step"
     headings = ("contestant", "ms (quartiles)", "images/s", f"x {_peer(rows)}", "of products", "of memory")
     cells: list[tuple[str, ...]] = []
     for row in rows:

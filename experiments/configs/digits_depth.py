@@ -6,17 +6,19 @@
 The question of He et al. 2015, Fig. 1 and 6, in minutes: does the training error rise as a plain net gets deeper, and
 does it not with identity shortcuts (option A: equal parameters, equal initial values)? The recipe is digits.py's.
 
-Cost: 16 runs with two seeds, about 8 minutes on 2 CPU cores with --jobs 2, a run on each core.
+Cost: 24 min of one CPU core for all 24 runs; half of that with --jobs 2 on two cores.
 """
 
 from experiments.configs.digits import RESNET
-from experiments.study import Study, grid
+from experiments.study import CORE, StatedCost, Study, grid
 
 STUDIES = (
     Study(
         name="digits-depth",
         base=RESNET,
         variants=grid(model__depth=(8, 20, 32, 56), model__shortcut=("none", "A")),
-        seeds=(0, 1),
+        seeds=(0, 1, 2),
+        cost=StatedCost(24 * 60, CORE),
+        control="digits-depth-long",
     ),
 )

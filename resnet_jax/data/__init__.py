@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from collections.abc import Callable
 
 import resnet_jax.data.split as split
 from resnet_jax.config import DataConfig
 from resnet_jax.data.dataset import Dataset, Normalization, Split, normalization
+from resnet_jax.errors import UserError
 
-__all__ = ["Dataset", "Normalization", "Split", "load", "normalization"]
+__all__ = ["Dataset", "Normalization", "Split", "load", "normalization", "require_tfds"]
 
 
 def load(config: DataConfig, tell: Callable[[str], None] = lambda text: None) -> Dataset:
@@ -31,6 +33,19 @@ def load(config: DataConfig, tell: Callable[[str], None] = lambda text: None) ->
     return dataclasses.replace(dataset, validation=validation)
 
 
+def require_tfds() -> None:
+    """Makes sure that tensorflow-datasets can be imported: it is needed for the source "tfds" alone.
+
+    Raises:
+      UserError: it is not installed.
+    """
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+        raise UserError(
+            "data.source='tfds' needs tensorflow-datasets, which is not installed here; run pip install -e '.[tfds]', "
+            "or give the images as NumPy arrays: --data.source=npz --data.path=FILE.npz."
+        )
+
+
 def _whole(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
     # Imported on use: each source brings libraries that the others do not need.
     if config.source == "digits":
@@ -38,6 +53,7 @@ def _whole(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
 
         return digits.load()
     if config.source == "tfds":
+        require_tfds()
         import resnet_jax.data.tfds as tfds
 
         assert config.name is not None

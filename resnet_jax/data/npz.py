@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from resnet_jax.data import memory
 from resnet_jax.data.dataset import Dataset, Images, Labels, Split, require_names
+from resnet_jax.data.known import name_of
 from resnet_jax.data.layout import some
 from resnet_jax.errors import UserError
 
@@ -32,7 +33,8 @@ def load(path: str) -> Dataset:
     Images are uint8 [N, H, W] or [N, H, W, C] with C = 1, 3 or 4; labels are whole numbers [N] or [N, 1] from 0.
     Names of the classes are in class_names, an array of strings [K]; without it the classes are "0", "1", ... up to
     the highest label.
-    Pickled objects are never read: they could run any program.
+    Pickled objects are never read: they could run any program. The data set has the file's name, or its own where its
+    training set is known by its content (known.py).
 
     Raises:
       UserError: the file is missing or damaged, an array is missing or not as described here, the classes of training
@@ -47,7 +49,12 @@ def load(path: str) -> Dataset:
         _split(place, keys, arrays[keys[0]], arrays[keys[1]])
         for keys in _pairs(KEYS if KEYS[0] in arrays else KERAS_KEYS)
     ]
-    return Dataset(f"{place.stem} (npz)", splits[0], splits[1], _class_names(place, arrays.get("class_names"), splits))
+    return Dataset(
+        name_of(splits[0]) or f"{place.stem} (npz)",
+        splits[0],
+        splits[1],
+        _class_names(place, arrays.get("class_names"), splits),
+    )
 
 
 def _pairs(keys: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from resnet_jax.config import ModelConfig
-from resnet_jax.models.layers import Gate, Scalar, strided_identity
+from resnet_jax.models.layers import Gate, Scalar, relu, strided_identity
 from resnet_jax.models.noise import Noise, dropout, survive
 from resnet_jax.models.orders import ORDERS, Step
 from resnet_jax.models.shortcuts import SHORTCUTS, projects
@@ -87,7 +87,7 @@ class Block(nn.Module):
     def _steps(self, steps: tuple[Step, ...], i: int, y: Array, *, train: bool) -> Array:
         zero = self.config.zero_gamma and i == ORDERS[self.config.activation_order].last_norm(len(self.kernels))
         for step in steps:
-            y = nn.relu(y) if step == "relu" else self.norm(name=f"norm{i}", zero_scale=zero)(y, train=train)
+            y = relu(y) if step == "relu" else self.norm(name=f"norm{i}", zero_scale=zero)(y, train=train)
         return y
 
     def _weighed(self, residual: Array, chance: Chance | None) -> Array:

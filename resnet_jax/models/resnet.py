@@ -22,7 +22,7 @@ import numpy as np
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models.blocks import Block, Chance, block_shape
-from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv, Linear, param_dtype
+from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv, Linear, param_dtype, relu
 from resnet_jax.models.noise import Noise
 from resnet_jax.models.orders import ORDERS
 from resnet_jax.models.stacking import block_name, rest_name, stacked_stages, stage_of
@@ -89,7 +89,7 @@ class ResNet(nn.Module):
             x = conv(features=c.base_width, kernel=7, stride=2, name="stem_conv")(x)
             stem_activation = True
         if stem_activation:
-            x = nn.relu(norm(name="stem_norm")(x, train=trained("stem_norm")))
+            x = relu(norm(name="stem_norm")(x, train=trained("stem_norm")))
         if c.family == "imagenet":
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
 
@@ -146,7 +146,7 @@ class ResNet(nn.Module):
 
         # What would stand before a next unit: "an extra activation right after its element-wise addition".
         for step in order.before:
-            x = nn.relu(x) if step == "relu" else norm(name="final_norm")(x, train=trained("final_norm"))
+            x = relu(x) if step == "relu" else norm(name="final_norm")(x, train=trained("final_norm"))
         if self.frozen_stages == len(c.stage_blocks):
             x = jax.lax.stop_gradient(x)  # final_norm is frozen with the last stage
         x = x.mean(axis=(1, 2), dtype=param_dtype(dtype))  # [N, H, W, C] -> [N, C]

@@ -13,14 +13,14 @@ from typing import Literal
 from resnet_jax.results.document import Table
 from resnet_jax.results.stats import Difference, difference
 from resnet_jax.results.tables import measured
-from resnet_jax.results.text import MINUS, NOTHING, TIMES, count, difference_text, interval_text
+from resnet_jax.results.text import MINUS, NOTHING, TIMES, count, difference_text, interval_cell
 from resnet_jax.results.variants import Comparison, Variant, test_error, train_error
 
 # A gap counts as closed where the whole interval of what is left of it lies below one percentage point.
 CLOSED = 0.01
 
 Conclusion = Literal[
-    "no comparison", "no gap", "closed", "partly closed", "not reduced", "larger", "undecided", "one seed"
+    "no comparison", "no gap", "closed", "partly closed", "not reduced", "larger", "undecided", "too few seeds"
 ]
 
 
@@ -71,7 +71,7 @@ class Control:
         if gap is None or left is None or gone is None:
             return "no comparison"
         if gap.interval is None or left.interval is None or gone.interval is None:
-            return "one seed"
+            return "too few seeds"
         if gap.interval.low <= 0.0:
             return "no gap"
         if left.interval.high < CLOSED:
@@ -152,7 +152,7 @@ def gap_table(control: Control) -> Table | None:
         cells: list[str] = []
         for deep, shallow in zip(*same, strict=True):
             apart = errors_apart(deep.get(iterations), shallow.get(iterations))
-            cells += [difference_text(apart), interval_text(None if apart is None else apart.interval)]
+            cells += [difference_text(apart), interval_cell(apart)]
         if set(cells) != {NOTHING}:
             times = f"{iterations / control.base.iterations:.3g}{TIMES}"
             rows.append((f"{count(iterations)} ({times})", *cells))
@@ -162,7 +162,7 @@ def gap_table(control: Control) -> Table | None:
     headers = ("iterations", *(cell for title in titles for cell in (title, "95 % interval")))
     caption = (
         f"Deep minus shallow in training error, percentage points, by budget at rate {control.base.schedule}; mean ± "
-        "sample standard deviation of the differences by seed."
+        "sample standard deviation of the differences by seed, or both differences where there are two."
     )
     return Table(caption, headers, tuple(rows), text_columns=1)
 

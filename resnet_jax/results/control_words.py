@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resnet_jax.results.control import Control, as_long, errors_apart, mean_train_error
-from resnet_jax.results.stats import Difference
+from resnet_jax.results.stats import MIN_PAIRS, Difference
 from resnet_jax.results.text import (
     count,
     diverged_text,
@@ -11,6 +11,8 @@ from resnet_jax.results.text import (
     listed,
     percent,
     plural,
+    points,
+    sided,
     summary_text,
 )
 from resnet_jax.results.variants import Variant, train_error
@@ -109,10 +111,10 @@ def _conclusion_words(control: Control) -> str:
     more, cause = ("more training", "slow optimisation") if longer else ("another rate", "the choice of rate")
     went, remain = percent(abs(gone.mean)), percent(left.mean)
     match control.conclusion:
-        case "one seed":
+        case "too few seeds":
             return (
-                f"The numbers: {percent(gap.mean)} points of gap, {remain} left. One seed supports no interval, so "
-                "nothing is concluded; more seeds are needed."
+                f"The numbers: a gap of {points(gap)}, and {points(left)} left. They are of fewer than "
+                f"{MIN_PAIRS} seeds, too few to conclude anything from."
             )
         case "no gap":
             return "These runs establish no gap to begin with: its interval reaches zero, so there is none to close."
@@ -158,14 +160,12 @@ def _words(variant: Variant) -> str:
 
 
 def _points(apart: Difference) -> str:
-    return f"{percent(apart.mean)} points {interval_words(apart)}"
+    return f"{points(apart)} {interval_words(apart)}"
 
 
 def _against(apart: Difference) -> str:
-    where = "above" if apart.mean >= 0.0 else "below"
-    # "2 points below" has the interval of two points, not of minus two.
-    size = apart if apart.mean >= 0.0 else apart.negated()
-    return f"{percent(size.mean)} points {interval_words(size)} {where}"
+    size, side = sided(apart)
+    return f"{_points(size)} {side}"
 
 
 def _diverged(*variants: Variant) -> str:

@@ -34,6 +34,8 @@ class Report:
     """The main table of each comparison."""
     answers: tuple[str, ...]
     """The answer in words of each comparison."""
+    headlines: tuple[str, ...]
+    """The same in one sentence, for a screen."""
     files: tuple[Path, ...]
     """In the order in which a reader wants them."""
 
@@ -85,7 +87,7 @@ def _write(runs: Runs, compared: tuple[Comparison, ...], folder: Path) -> Report
         write_atomically(folder / name, text)
     figures = [f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")]
     files = tuple(folder / name for name in (*texts, *figures))
-    return Report(tables, tuple(view.answer for view in views), files)
+    return Report(tables, tuple(view.answer for view in views), tuple(view.headline for view in views), files)
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class _View:
     comparison: Comparison
     subject: str
     answer: str
+    headline: str
     table: Table
     figure: tuple[str, Figure, str, str]
     """Stem, figure, caption, and what it shows."""
@@ -106,10 +109,12 @@ class _View:
         """The lines of a paper's table where the nets are such, depth elsewhere."""
         lines = find_lines(comparison)
         if lines is not None:
+            answer = lines_words(lines, words.setting_words(comparison))
             return cls(
                 comparison,
                 lines.table.subject,
-                lines_words(lines, words.setting_words(comparison)),
+                answer,
+                answer,
                 lines_table(lines),
                 (
                     "error-by-line",
@@ -125,6 +130,7 @@ class _View:
             comparison,
             words.DEPTH,
             words.answer(comparison),
+            words.headline(comparison),
             error_table(comparison),
             (
                 "error-against-depth",

@@ -15,6 +15,10 @@ from scipy import stats as scipy_stats
 
 CONFIDENCE = 0.95
 
+MIN_PAIRS = 3
+"""Fewest pairs of runs, or runs on each side, that an interval is made of. With two pairs the t-interval has one degree
+of freedom and is 12.7 standard errors wide on each side: it includes zero for nearly every effect."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -64,31 +68,51 @@ class Difference:
     n: int
     """Pairs, or for an unpaired difference the values on the smaller side."""
     interval: Interval | None
-    """95 %; None where a single value leaves no spread to judge by."""
-    paired: bool
+    """95 %; None where `n` is below `MIN_PAIRS`."""
+    values: tuple[float, ...] = ()
+    """Difference of each pair, in order of seeds; empty for an unpaired difference."""
+
+    @property
+    def paired(self) -> bool:
+        """Whether it is the mean of differences by seed."""
+        return bool(self.values)
+
+    @property
+    def too_few_pairs(self) -> bool:
+        """Whether each pair has to speak for itself."""
+        return self.paired and self.n < MIN_PAIRS
+
+    @property
+    def on_both_sides(self) -> bool:
+        """Whether some pairs lie above zero and some below."""
+        return self.paired and min(self.values) < 0.0 < max(self.values)
 
     def negated(self) -> Difference:
         """The same two sets of runs, the other way round."""
         interval = Interval(-self.interval.high, -self.interval.low) if self.interval else None
-        return dataclasses.replace(self, mean=-self.mean, interval=interval)
+        values = tuple(-value for value in self.values)
+        return dataclasses.replace(self, mean=-self.mean, interval=interval, values=values)
 
 
 def paired_difference(left: Mapping[int, float], right: Mapping[int, float]) -> Difference | None:
-    """Left minus right over the seeds that both have, with Student's t-interval of the mean; None without a pair."""
+    """Left minus right over the seeds that both have; None where no seed is common.
+
+    The interval is Student's, of the mean difference, where there are `MIN_PAIRS` pairs or more.
+    """
     seeds = sorted(left.keys() & right.keys())
     if not seeds:
         return None
     pairs = Summary(tuple(left[seed] - right[seed] for seed in seeds))
     interval = None
-    if pairs.std is not None:
+    if pairs.std is not None and pairs.n >= MIN_PAIRS:
         interval = _t_interval(pairs.mean, pairs.std / math.sqrt(pairs.n), pairs.n - 1)
-    return Difference(pairs.mean, pairs.std, pairs.n, interval, paired=True)
+    return Difference(pairs.mean, pairs.std, pairs.n, interval, pairs.values)
 
 
 def difference(left: Mapping[int, float], right: Mapping[int, float]) -> Difference | None:
     """Left minus right: paired by seed where two seeds or more are common, else of the two means.
 
-    Means are compared by Welch's t-interval (unequal variances) where both sides have two values or more.
+    Means are compared by Welch's t-interval (unequal variances) where both sides have `MIN_PAIRS` values or more.
     None where a side has no value.
     """
     if not left or not right:
@@ -97,12 +121,12 @@ def difference(left: Mapping[int, float], right: Mapping[int, float]) -> Differe
         return paired_difference(left, right)
     a, b = Summary(tuple(left.values())), Summary(tuple(right.values()))
     mean, interval = a.mean - b.mean, None
-    if a.std is not None and b.std is not None:
+    if a.std is not None and b.std is not None and min(a.n, b.n) >= MIN_PAIRS:
         va, vb = a.std**2 / a.n, b.std**2 / b.n
         # Welch-Satterthwaite; two sides without any spread leave an interval of no width.
         freedom = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1)) if va + vb > 0.0 else 1.0
         interval = _t_interval(mean, math.sqrt(va + vb), freedom)
-    return Difference(mean, None, min(a.n, b.n), interval, paired=False)
+    return Difference(mean, None, min(a.n, b.n), interval)
 
 
 def _t_interval(mean: float, standard_error: float, freedom: float) -> Interval:

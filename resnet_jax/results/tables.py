@@ -15,7 +15,7 @@ from resnet_jax.results.text import (
     count,
     difference_text,
     diverged_text,
-    interval_text,
+    interval_cell,
     listed,
     percent,
     plural,
@@ -137,7 +137,7 @@ def difference_cells(left: Variant, right: Variant) -> list[str]:
     for measure in (train_error, test_error):
         difference = paired_difference(left.by_seed(measure), right.by_seed(measure))
         pairs = difference.n if difference else 0
-        cells += [difference_text(difference), interval_text(difference.interval if difference else None)]
+        cells += [difference_text(difference), interval_cell(difference)]
     diverged = left.diverged + right.diverged
     return [f"{pairs}; {diverged} diverged" if diverged else str(pairs), *cells]
 

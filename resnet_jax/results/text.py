@@ -24,24 +24,56 @@ def summary_text(summary: Summary | None) -> str:
 
 
 def difference_text(difference: Difference | None) -> str:
-    """ "+12.34 ± 0.56" in percentage points."""
+    """ "+12.34 ± 0.56" in percentage points; where pairs are too few for an interval, each: "+11.20 and +13.60"."""
     if difference is None:
         return NOTHING
+    if difference.too_few_pairs:
+        return both(difference, signed=True)
     spread = f" ± {percent(difference.std)}" if difference.std is not None else ""
     return percent(difference.mean, signed=True) + spread
 
 
-def interval_text(interval: Interval | None) -> str:
+def both(difference: Difference, signed: bool = False) -> str:
+    """The difference of each pair, in order of seeds: "+56.20 and +79.60"."""
+    return listed([percent(value, signed) for value in difference.values])
+
+
+def points(difference: Difference, signed: bool = False) -> str:
+    """ "12.34 points"; where pairs are too few for an interval, the difference of each: "56.20 and 79.60 points"."""
+    if difference.too_few_pairs:
+        return f"{both(difference, signed or difference.on_both_sides)} points"
+    return f"{percent(difference.mean, signed)} points"
+
+
+def sided(difference: Difference) -> tuple[Difference, str]:
+    """A difference with its mean above zero, and on which side it lies: "above", "below".
+
+    "2 points below" has the interval of two points, not of minus two. Pairs that are too few for an interval and lie on
+    both sides keep their signs: "+1.00 and \N{MINUS SIGN}2.00 points from".
+    """
+    if difference.too_few_pairs and difference.on_both_sides:
+        return difference, "from"
+    return (difference, "above") if difference.mean >= 0.0 else (difference.negated(), "below")
+
+
+def interval_text(interval: Interval) -> str:
     """ "+1.20 to +3.40" in percentage points."""
-    if interval is None:
-        return NOTHING
     return f"{percent(interval.low, signed=True)} to {percent(interval.high, signed=True)}"
+
+
+def interval_cell(difference: Difference | None) -> str:
+    """The interval for a table, or that seeds are too few for one."""
+    if difference is None:
+        return NOTHING
+    return "too few seeds" if difference.interval is None else interval_text(difference.interval)
 
 
 def interval_words(difference: Difference) -> str:
     """The interval for a sentence, in brackets, or why there is none."""
     if difference.interval is None:
-        return "(one seed supports no interval)"
+        if not difference.paired:
+            return "(too few seeds for an interval)"
+        return "(one seed, no interval)" if difference.n == 1 else "(both seeds; too few seeds for an interval)"
     how = f"{difference.n} pairs by seed" if difference.paired else "unpaired, Welch"
     return f"(95 % interval {interval_text(difference.interval)}, {how})"
 

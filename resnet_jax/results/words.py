@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resnet_jax.results.runs import Run
-from resnet_jax.results.stats import Difference, paired_difference
+from resnet_jax.results.stats import MIN_PAIRS, Difference, paired_difference
 from resnet_jax.results.text import (
     count,
     diverged_text,
     interval_words,
     listed,
     nets,
-    percent,
     plural,
+    points,
+    sided,
     summary_text,
 )
 from resnet_jax.results.variants import Comparison, Variant, test_error, train_error
@@ -44,7 +45,8 @@ METHOD = (
     "The running training error is measured as the net changes, in train mode, as in the paper's training curves.",
     "Means are over seeds, with the sample standard deviation (divisor n \N{MINUS SIGN} 1); one seed has none.",
     "Differences are paired by seed: nets of one seed see the same batches. Intervals are 95 % t-intervals of the "
-    "mean difference; with few seeds they are wide, and they say nothing of other data sets.",
+    f"mean difference, given from {MIN_PAIRS} pairs on; with fewer, the difference of each seed is shown. With few "
+    "seeds they are wide, and they say nothing of other data sets.",
     "Runs that diverged are counted and named; they are in no mean.",
 )
 
@@ -94,6 +96,30 @@ def answer(comparison: Comparison) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
+def headline(comparison: Comparison) -> str:
+    """The answer in one sentence: for each kind of net, the verdict on depth and the numbers that it follows from."""
+    clauses = []
+    for net in comparison.nets:
+        deeper = comparison.deeper_cells(net)
+        if not deeper:
+            continue
+        base, deepest = comparison.base_cell(net), deeper[-1]
+        apart = paired_difference(deepest.by_seed(train_error), base.by_seed(train_error))
+        who, layers = nets(net), f"from {base.depth} to {deepest.depth} layers"
+        if apart is None:
+            clauses.append(f"no seed of {who} finished at both {base.depth} and {deepest.depth} layers")
+            continue
+        verdict = {
+            "worse": f"{who} degrade {layers}",
+            "better": f"{who} gain {layers}",
+            "unclear": f"for {who} no effect of depth is established {layers}",
+            "unknown": f"{who} {layers}",
+        }[_verdict(apart)]
+        clauses.append(f"{verdict}: {points(apart, signed=True)} of training error {interval_words(apart)}")
+    told = "; ".join(clauses) or "no two depths of one kind of net are here, so nothing can be said about depth"
+    return f"On {comparison.cells[0].runs[0].record.data.name}, {told}."
+
+
 def _depth_sentence(start: str, net: str, base: Variant, deepest: Variant, apart: Difference | None) -> str:
     text = (
         f"{start} training error of {nets(net)} is {_state(base)} at {base.depth} layers and "
@@ -101,7 +127,7 @@ def _depth_sentence(start: str, net: str, base: Variant, deepest: Variant, apart
     )
     if apart is None:
         return f"{text}; no seed finished at both depths."
-    return f"{text}, a difference of {percent(apart.mean, signed=True)} points {interval_words(apart)}."
+    return f"{text}, a difference of {points(apart, signed=True)} {interval_words(apart)}."
 
 
 def _twin_sentence(plain: Variant, other: Variant) -> str:
@@ -109,16 +135,15 @@ def _twin_sentence(plain: Variant, other: Variant) -> str:
     test = paired_difference(other.by_seed(test_error), plain.by_seed(test_error))
     if training is None or test is None:
         return ""
-    sides = ["above" if apart.mean > 0.0 else "below" for apart in (training, test)]
-    size = training if training.mean > 0.0 else training.negated()
+    (training, side), (test, test_side) = sided(training), sided(test)
     return (
-        f"The training error of {other.name} is {percent(size.mean)} points {sides[0]} that of "
-        f"{plain.name} {interval_words(size)}, its test error {percent(abs(test.mean))} points {sides[1]}."
+        f"The training error of {other.name} is {points(training)} {side} that of {plain.name} "
+        f"{interval_words(training)}, its test error {points(test)} {test_side}{' it' * (test_side == 'from')}."
     )
 
 
 def _verdict(apart: Difference | None) -> str:
-    """ "worse", "better", "unclear" (the interval includes zero), or "unknown" (no interval)."""
+    """ "worse", "better", "unclear" (the interval includes zero), or "unknown" (too few seeds for an interval)."""
     if apart is None or apart.interval is None:
         return "unknown"
     if not apart.interval.excludes_zero:
@@ -131,7 +156,7 @@ def _conclusion(comparison: Comparison, verdicts: dict[str, str]) -> str:
         "worse": "added layers raise the training error of {}: degradation, not overfitting",
         "better": "added layers lower the training error of {}",
         "unclear": "for {} the interval includes zero: no effect of depth on training error is established",
-        "unknown": "for {} there are too few finished seeds for an interval, so nothing is concluded",
+        "unknown": f"for {{}} fewer than {MIN_PAIRS} seeds finished at both depths, too few to conclude anything from",
     }
     parts = []
     for verdict, sentence in groups.items():

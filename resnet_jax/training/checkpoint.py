@@ -30,6 +30,7 @@ import orbax.checkpoint as ocp
 
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.errors import UserError
+from resnet_jax.record import PLACES
 from resnet_jax.training.metrics import Totals
 
 Tree = Any
@@ -39,7 +40,7 @@ ARRAYS, MANIFEST, DAMAGED, UNFINISHED = "arrays", "manifest", ".damaged", ".unfi
 def identity(config: ExperimentConfig) -> dict[str, Any]:
     """What tells a run from others: its configuration, without what may change between sittings, by dotted name."""
     values = flatten(to_dict(config))
-    return {name: value for name, value in values.items() if name not in config.operational}
+    return {name: value for name, value in values.items() if name not in config.operational | PLACES}
 
 
 def steps_in(directory: Path) -> list[int]:

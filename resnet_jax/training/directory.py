@@ -118,12 +118,23 @@ class RunDirectory:
         return self.path / CHECKPOINTS
 
     def record(self) -> RunRecord | None:
-        """The record, where the run has finished."""
+        """The record, where the run has finished.
+
+        Raises:
+          UserError: it cannot be read, or it is a record of another configuration or of other data.
+        """
         file = self.path / RECORD_FILE
         record = read_record(file) if file.exists() else None
-        others = differences(record.config, self.config) if record is not None else []
+        if record is None:
+            return None
+        others = differences(record.config, self.config)
         if others:
+            self.abandon()
             raise UserError(f"{file}: a record of another configuration ({'; '.join(others)}: there, asked for).")
+        problem = other_data(record, self.config)
+        if problem:
+            self.abandon()
+            raise UserError(f"{file}: {problem}; choose another directory, or delete this one to run anew.")
         return record
 
     def finish(self, record: RunRecord) -> None:
@@ -190,6 +201,28 @@ class RunDirectory:
             file.write(_json_line(values).encode())
             file.flush()
             os.fsync(file.fileno())
+
+
+def other_data(record: RunRecord, config: ExperimentConfig) -> str:
+    """How the data of a finished run differ from those that `config` names on this machine; empty where they do not.
+
+    The data are read and their fingerprints compared, wherever a path says where they are: the same path may hold other
+    images on another machine, and another path the same. Where nothing can be read at the very path of the record,
+    there is nothing to compare with, and the record counts.
+    """
+    if config.data.path is None:
+        return ""
+    from resnet_jax.data.at_hand import fingerprint
+
+    try:
+        found = fingerprint(config.data)
+    except UserError as error:
+        if record.config.data.path == config.data.path:
+            return ""
+        return f"a run on data of {record.config.data.path}, which cannot be compared with those asked for ({error})"
+    if found == record.data.fingerprint:
+        return ""
+    return f"a run on other data, of fingerprint {record.data.fingerprint}; {config.data.path} has {found}"
 
 
 def _rewind(file: Path, kept: Sequence[MetricsLine | GradientLine], expected: Sequence[int], step: int) -> None:

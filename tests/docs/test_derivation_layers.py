@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from resnet_jax.config import ModelConfig
-from resnet_jax.models import convolution, summary
-from resnet_jax.models.convolution import conv2d
+from resnet_jax.models import summary
+from resnet_jax.models.conv import conv2d, taps
 from resnet_jax.models.layers import BatchNorm, BatchStatsScope, he_normal, head_uniform
 from resnet_jax.models.resnet import build
 from resnet_jax.training.metrics import cross_entropy
@@ -130,9 +130,7 @@ def test_kernel_gradient_by_taps_on_both_sides(stride: int) -> None:
                 for j in range(size):
                     tap = padded[:, phase + stride * row, j : j + stride * (dy.shape[2] - 1) + 1 : stride]
                     expected[i, j] += np.einsum("nqc,nqf->cf", tap, dy[:, row - shift])
-    found = convolution._fast_kernel_gradient(
-        jnp.asarray(x), jnp.asarray(dy), stride=stride, pad=pad, size=size, groups=1
-    )
+    found = taps.kernel_gradient(jnp.asarray(x), jnp.asarray(dy), stride=stride, pad=pad, size=size, groups=1)
     close(found, expected)
     kernel = np.zeros((size, size, c, f))
     close(reference.gradient(lambda k: (dy * reference.conv(x, k, stride)).sum(), kernel), expected)

@@ -88,17 +88,10 @@ STUDIES = (("digits",), CIFAR10, ("digits-shortcuts",), ("digits-activations",))
 PARTS = "## Degradation on natural images|## Shortcuts, taken apart|## Orders of activations"
 
 
-# Two-sided 95 % points of the t distribution, from a printed table, by degrees of freedom.
-T = {1: 12.7062, 2: 4.3027}
-
-
-def paired(left: dict[int, float], right: dict[int, float]) -> tuple[str, str]:
-    """Mean and 95 % interval of left minus right, paired by seed, as the text writes them."""
-    apart = [left[seed] - right[seed] for seed in sorted(left.keys() & right.keys())]
-    mean = statistics.fmean(apart)
-    half = T[len(apart) - 1] * statistics.stdev(apart) / len(apart) ** 0.5
-    texts = [f"{value:.2f}".replace("-", "\N{MINUS SIGN}") for value in (mean, mean - half, mean + half)]
-    return texts[0], f"{texts[1]} to {texts[2]}"
+def both(left: dict[int, float], right: dict[int, float]) -> str:
+    """Left minus right with each of two seeds, as the text writes them."""
+    assert left.keys() & right.keys() == {0, 1}
+    return " and ".join(f"{left[seed] - right[seed]:.2f}" for seed in (0, 1))
 
 
 def natural(part: str) -> str:
@@ -134,18 +127,10 @@ def test_5000_images_say_what_their_records_say(rebuilt: dict[str, Path]) -> Non
     def at(net: str, depth: int, iterations: int = 3_200, rate: float = 0.1, warmup: str = "none") -> dict[int, float]:
         return errors[net, depth, iterations, rate, warmup]
 
-    rise, interval = paired(at("plain", 56), at("plain", 20))
-    assert f"of the plain net rises by {rise} points (95 % interval {interval})" in text
-    _, interval = paired(at("resnet", 56), at("resnet", 20))
-    by_seed = [at("resnet", 56)[seed] - at("resnet", 20)[seed] for seed in (0, 1)]
-    assert (
-        "rises by {:.2f} points with one seed and {:.2f} with the other ({interval}:".format(
-            *by_seed, interval=interval
-        )
-        in text
-    )
-    below, interval = paired(at("plain", 56), at("resnet", 56))
-    assert f"ResNet-56 lies {below} points below plain-56 ({interval})" in text
+    assert f"of the plain net rises by {both(at('plain', 56), at('plain', 20))} points with the two seeds" in text
+    one, other = both(at("resnet", 56), at("resnet", 20)).split(" and ")
+    assert f"rises by {one} points with one seed and {other} with the other" in text
+    assert f"ResNet-56 lies {both(at('plain', 56), at('resnet', 56))} points below plain-56" in text
 
     for label, rate, warmup in (("0.1", 0.1, "none"), ("0.1 with warm-up", 0.1, "error"), ("0.02", 0.02, "none")):
         plain, residual = (at(net, 56, 1_600, rate, warmup)[0] for net in ("plain", "resnet"))
@@ -161,17 +146,13 @@ def test_5000_images_say_what_their_records_say(rebuilt: dict[str, Path]) -> Non
     for net in ("plain", "resnet"):
         told = [f"{statistics.fmean(gaps[net, n].values()):.2f}" for n in (800, 1_600, 3_200)]
         assert "{}, {} and {} points".format(*told) in text
-    opened, interval = paired(gaps["plain", 3_200], gaps["plain", 800])
-    assert f"by {opened} from the first to the last (95 % interval {interval})" in text
-    closed, interval = paired(gaps["resnet", 3_200], gaps["resnet", 800])
-    assert f"no change is established ({closed}, {interval})" in text
+    assert f"by {both(gaps['plain', 3_200], gaps['plain', 800])} from the first to the last" in text
+    assert f"after 3,200 than after 800, by {both(gaps['resnet', 800], gaps['resnet', 3_200])}." in text
     for net, name in (("plain", "plain-56"), ("resnet", "ResNet-56")):
         first, last = (statistics.fmean(at(net, 56, n).values()) for n in (800, 3_200))
         assert f"{name} from {first:.2f} to {last:.2f} %" in text
-    left, interval = paired(at("plain", 56), at("plain", 20, 800))
-    assert f"plain-56 is {left} points higher, which two seeds leave undecided ({interval})" in text
+    assert f"plain-56 is {both(at('plain', 56), at('plain', 20, 800))} points higher" in text
     report = (rebuilt["cifar10-depth-small"] / "report.md").read_text()
-    assert "undecided" in report
     for row in report.split("| iterations | plain-56 \N{MINUS SIGN} plain-20 |")[1].split("\n\n")[0].splitlines()[2:]:
         assert row in text
 
@@ -207,14 +188,12 @@ def test_residual_nets_fit_a_thousand_images_at_any_depth_and_plain_nets_do_not(
     most = max(max(by_seed.values()) for (net, _), by_seed in errors.items() if net == "resnet")
     assert most < 1.0
     assert f"errs on more than {round(10.0 * most)} of its 1,000 images" in text
-    rise, interval = paired(errors["plain", 56], errors["plain", 20])
-    assert f"of the plain net rises by {rise} points (95 % interval {interval}, by a t distribution" in text
-    lower, _ = paired(errors["resnet", 20], errors["resnet", 56])
-    _, interval = paired(errors["resnet", 56], errors["resnet", 20])
-    assert f"it is {lower} points lower at 56 layers" in text
-    assert f"no difference is established ({interval})" in text
-    below, interval = paired(errors["plain", 56], errors["resnet", 56])
-    assert f"the residual net is {below} points below the plain one ({interval})" in text
+    assert f"of the plain net rises by {both(errors['plain', 56], errors['plain', 20])} points" in text
+    assert f"it is {both(errors['resnet', 20], errors['resnet', 56])} points lower at 56 layers" in text
+    images = both(errors["resnet", 20], errors["resnet", 56]).split(" and ")
+    assert "a difference of {:.0f} and {:.0f} images".format(*(10.0 * float(points) for points in images)) in text
+    below = both(errors["plain", 56], errors["resnet", 56])
+    assert f"the residual net is {below} points below the plain one" in text
 
 
 def test_losses_and_test_errors_on_a_thousand_images_are_those_of_the_records() -> None:
@@ -231,11 +210,10 @@ def test_losses_and_test_errors_on_a_thousand_images_are_those_of_the_records() 
     residual = f"{mean['resnet', 20]:.3f} at 20 layers and {mean['resnet', 56]:.3f} at 56, lower with each seed"
     assert max(losses["resnet", 56]) < min(losses["resnet", 20])
     assert f"{residual}, against {mean['plain', 20]:.2f} and {mean['plain', 56]:.2f} for plain nets" in text
-    worse, interval = paired(tests["plain", 56], tests["plain", 20])
-    assert f"{worse} points above plain-20 ({interval}), so it does not overfit" in text
-    lost, interval = paired(tests["resnet", 56], tests["resnet", 20])
+    worse = both(tests["plain", 56], tests["plain", 20])
+    assert f"{worse} points above plain-20, so it does not overfit" in text
     assert all(tests["resnet", 56][seed] > tests["resnet", 20][seed] for seed in (0, 1))
-    assert f"with both seeds: {lost} points ({interval})" in text
+    assert f"with both seeds: {both(tests['resnet', 56], tests['resnet', 20])} points" in text
 
 
 def test_what_the_choice_of_the_rate_did_and_how_fast_both_nets_learned_is_said() -> None:
@@ -265,13 +243,10 @@ def test_twice_the_training_does_not_rescue_the_plain_net_on_a_thousand_images()
     once, shallow = (errors["plain", depth, 1_600, 0.02, "none"] for depth in (56, 20))
     twice = control["plain", 56, 3_200, 0.02, "none"]
     assert twice.keys() == {0, 1}
-    gone, interval = paired(once, twice)
-    assert f"takes {gone} points off plain-56 ({interval})" in text
-    left, interval = paired(twice, shallow)
-    assert f"leaves it {left} points above plain-20 with half of it ({interval})" in text
+    assert f"takes {both(once, twice)} points off plain-56" in text
+    assert f"leaves it {both(twice, shallow)} points above plain-20 with half of it" in text
     papers = control["plain", 56, 1_600, 0.1, "none"]
-    worse, interval = paired(papers, once)
-    assert f"it is {worse} points worse than at 0.02 ({interval})" in text
+    assert f"it is {both(papers, once)} points worse than at 0.02" in text
     assert all(twice[seed] < once[seed] < papers[seed] for seed in (0, 1))
 
 

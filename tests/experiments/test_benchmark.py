@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +26,7 @@ from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 
 CONFIG = step_config("resnet-8", 4, "float32")
+SPEC = Spec("step", "flax", CONFIG)
 # Flax's own layers add vectors to arrays of more axes, which this project's tests do not allow itself.
 lenient = pytest.mark.usefixtures("_any_rank")
 
@@ -93,7 +95,7 @@ def test_the_flax_peer_is_our_net(net: Any, size: int, dtype: str, tolerance: fl
         config = override(step_config(net, 4, "float32"), {"model.dtype": dtype})
         variables = random_variables(config, (size, size, 3))
         theirs = {name: converted(tree, config.model) for name, tree in variables.items()}
-        peer, _, (params, batch_stats, _) = flax_parts(config)
+        peer, _, (params, batch_stats, _) = flax_parts(config, (32, 32, 3) if net != "resnet-50" else (224, 224, 3))
         assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, theirs["params"])
         assert jax.tree.map(jnp.shape, batch_stats) == jax.tree.map(jnp.shape, theirs["batch_stats"])
         images = jnp.asarray(np.random.default_rng(0).normal(size=(4, size, size, 3)), jnp.dtype(dtype))
@@ -108,7 +110,7 @@ def test_the_flax_peer_is_our_net(net: Any, size: int, dtype: str, tolerance: fl
 
 @lenient
 def test_the_flax_contestant_takes_our_steps() -> None:
-    ours, peer = Ours(CONFIG, "train", steps=2), Flax(CONFIG, "train", steps=2)
+    ours, peer = Ours(replace(SPEC, steps=2)), Flax(replace(SPEC, steps=2))
     start = ours.program.assembly.initial
     params, batch_stats = (converted(tree, CONFIG.model) for tree in (start.params, start.batch_stats))
     peer.state = jax.tree.map(jnp.asarray, (params, batch_stats, peer.state[2]))
@@ -119,7 +121,7 @@ def test_the_flax_contestant_takes_our_steps() -> None:
     assert memory is not None
     assert ours.facts()["compiler_temporary_bytes"] == memory[1]
     # In eval mode too, by their own steps, after training.
-    ours.phase, in_eval = "eval", Flax(CONFIG, "eval", steps=1)
+    ours.phase, in_eval = "eval", Flax(replace(SPEC, phase="eval"))
     in_eval.state = peer.state
     assert in_eval.run() == pytest.approx(ours.run(), rel=1e-3)
 
@@ -203,7 +205,7 @@ def test_medians_ratios_and_shares_by_hand() -> None:
     kept = 1024 * (3 + 16 + 16 * 4) + 1024 * 16 + 256 * 32 * 3 + 256 * 32 + 64 * 64 * 3 + 64 * 64
     weights = 432 + 2 * 2304 + 4608 + 9216 + 18432 + 36864 + 640 + 10 + 2 * (3 * 16 + 2 * 32 + 2 * 64)
     assert row["share_of_memory"] == pytest.approx((5 * 4 * 4 * kept + 28 * weights) / 3.0 / 1e10)
-    assert limits.asked(CONFIG, "eval").multiply_adds == 4 * per_image
+    assert limits.asked(CONFIG, "eval", (32, 32, 3)).multiply_adds == 4 * per_image
 
 
 def test_tables_of_a_record(tmp_path: Path) -> None:
@@ -326,6 +328,6 @@ def test_the_whole_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
         assert row["median"] == pytest.approx(sum(part["median"] for part in row["parts"].values()))
         assert row["parts"]["compile"]["median"] > 0.1  # nothing comes from a cache
     shown = capsys.readouterr().out
-    assert "resnet-8, batch 4, float32, train step" in shown
+    assert "resnet-8, 32x32x3, batch 4, float32, train step" in shown
     assert main(["--render", str(out)]) == cli.OK
     assert "| resnet_jax | " in capsys.readouterr().out

@@ -50,12 +50,24 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 ALL = ["plain-8-seed0", "plain-8-seed1", "resnet-8-seed0", "resnet-8-seed1"]
 
 
-def test_a_sweep_runs_everything_and_the_second_time_nothing(study: Study, ran: list[str], tmp_path: Path) -> None:
+def test_a_sweep_runs_everything_and_the_second_time_nothing(
+    study: Study, ran: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert sweep.main(["tiny", "--runs", str(tmp_path)]) == 0
     assert ran == ALL
+    said = [line for line in capsys.readouterr().out.splitlines() if "to go" in line or line.startswith("All")]
+    assert said[0] == "0 of 4 runs finished, 4 to go; how long they take is not known yet."
+    for done, line in enumerate(said[1:4], start=1):
+        assert re.fullmatch(
+            rf"{done} of 4 runs finished, {4 - done} to go: about [\d.]+ \w+ left \(from the {done} runs?.*", line
+        )
+    assert said[4:] == ["All 4 runs finished."]
     assert all(read_record(tmp_path / "tiny" / name / "record.json").status == "finished" for name in ALL)
-    assert sweep.main(["tiny", "--runs", str(tmp_path)]) == 0
+    assert sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", "2"]) == 0  # and starts no process for it
     assert ran == ALL
+    text = capsys.readouterr().out
+    assert text.startswith(f"tiny: all runs are finished (4), in {tmp_path}/tiny.\n")
+    assert "processes" not in text
 
 
 def test_dry_run_lists_and_touches_nothing(
@@ -141,7 +153,7 @@ def test_every_committed_study_is_legal_and_names_its_runs_apart() -> None:
 def test_digits_depth_is_the_study_of_the_readme() -> None:
     runs = studies()["digits-depth"][0].runs()
     nets = {(c.model.net, c.model.depth, c.seed) for c in runs.values()}
-    assert nets == {(n, d, s) for n in ("plain", "resnet") for d in (8, 20, 32, 56) for s in (0, 1)}
+    assert nets == {(n, d, s) for n in ("plain", "resnet") for d in (8, 20, 32, 56) for s in (0, 1, 2)}
     # Twins differ in the shortcut alone.
     plain, residual = runs["plain-56-seed0"], runs["resnet-56-seed0"]
     assert override(plain, {"model.shortcut": "A"}) == residual
@@ -212,7 +224,7 @@ def test_as_many_jobs_as_there_are_gpus_or_cores(
     started: list[Any] = []
     monkeypatch.setattr("experiments.jobs.gpus", lambda: gpus)
     monkeypatch.setattr("experiments.jobs.cores", lambda: [0, 1, 2])
-    monkeypatch.setattr("experiments.jobs.run", lambda words, shares: started.extend(shares) or [0] * len(shares))
+    monkeypatch.setattr("experiments.jobs.run", lambda words, shares, told: started.extend(shares) or [0] * len(shares))
     monkeypatch.setattr(sweep, "_run_missing", lambda *rest: (started.append("here"), (0, 0))[1])
     assert sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", "auto"]) == 0
     assert [share if share == "here" else share.gpu for share in started] == (

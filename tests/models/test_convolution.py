@@ -15,13 +15,12 @@ from jax.extend.core import jaxprs_in_params
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from resnet_jax.config import ModelConfig
-from resnet_jax.models import convolution
-from resnet_jax.models.convolution import conv2d
+from resnet_jax.models.conv import conv2d, cpu, primitives
 from resnet_jax.models.resnet import build
 
 Array = jax.Array
 Conv = Callable[..., Array]
-worth_it = convolution._worth_it  # before `always_fast`
+loop_pays = cpu.loop_pays  # before `always_fast`
 
 # N, H, W, C, F, kernel, stride: of every kind of conv in the nets.
 CIFAR = [
@@ -46,6 +45,30 @@ IMAGENET = [
     (2, 14, 14, 256, 256, 3, 1),
     (4, 7, 7, 256, 256, 3, 1),
     (2, 28, 28, 64, 256, 1, 1),
+]
+# Dense products: images of one to four positions, at stride 1 and 2, and input gradients that have no other.
+TINY = [
+    (8, 2, 2, 5, 6, 3, 1),
+    (8, 1, 1, 5, 6, 3, 1),
+    (8, 2, 2, 5, 6, 3, 2),
+    (8, 4, 4, 5, 6, 3, 2),
+    (8, 3, 3, 5, 6, 3, 2),
+    (8, 1, 3, 5, 6, 3, 1),
+    (8, 4, 1, 5, 6, 3, 2),
+    (8, 2, 2, 3, 4, 5, 1),
+    (8, 2, 2, 5, 6, 1, 1),
+    (8, 2, 2, 5, 6, 1, 2),
+]
+# Few channels: four or two neighbouring outputs as one, at stride 1 and, in the input gradient, at stride 2 and 3.
+PACKED = [
+    (8, 8, 8, 8, 8, 3, 1),
+    (8, 6, 6, 16, 16, 3, 1),
+    (8, 5, 8, 1, 16, 3, 1),
+    (8, 4, 8, 9, 7, 5, 1),
+    (8, 8, 8, 8, 16, 3, 2),
+    (8, 9, 7, 8, 16, 3, 2),
+    (8, 8, 10, 4, 5, 5, 3),
+    (8, 9, 9, 4, 5, 3, 4),
 ]
 # Odd sizes, windows larger than the image, a prime number of images, a stride as large as the kernel.
 ODD = [
@@ -94,7 +117,14 @@ def close(got: Any, expected: Any, tolerance: float = 1e-12) -> None:
 @pytest.fixture(autouse=True)
 def always_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shapes here are small and take the matrix products all the same."""
-    monkeypatch.setattr(convolution, "_worth_it", lambda *_: True)
+    monkeypatch.setattr(cpu, "loop_pays", lambda *_: True)
+
+
+def without_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the CPU nothing but XLA's own convolution."""
+    monkeypatch.setattr(cpu, "loop_pays", lambda *_: False)
+    monkeypatch.setattr(cpu, "outputs_packed", lambda *_: 1)
+    monkeypatch.setattr(cpu, "WIDE", 0)
 
 
 def check_beside_lax(shape: tuple[int, ...]) -> None:
@@ -108,7 +138,7 @@ def check_beside_lax(shape: tuple[int, ...]) -> None:
     x32, kernel32 = x.astype(jnp.float32), kernel.astype(jnp.float32)
 
     def all_three(conv: Conv) -> Callable[[Array, Array], Any]:
-        # Under a jit of its own: outside of jit a program is kept by shape, whatever `_worth_it` says by now.
+        # Under a jit of its own: outside of jit a program is kept by shape, whatever `loop_pays` says by now.
         def f(x: Array, kernel: Array) -> Any:
             y, pull = jax.vjp(partial(conv, stride=stride, pad=pad), x, kernel)
             return y, pull(jnp.ones_like(y))
@@ -119,7 +149,7 @@ def check_beside_lax(shape: tuple[int, ...]) -> None:
     close(in_32, all_three(lax_conv)(x, kernel), 1e-5)
 
 
-@pytest.mark.parametrize("shape", CIFAR + DIGITS + IMAGENET + ODD, ids=str)
+@pytest.mark.parametrize("shape", CIFAR + DIGITS + TINY + PACKED + IMAGENET + ODD, ids=str)
 @pytest.mark.usefixtures("x64")
 def test_value_and_gradients_are_those_of_lax(shape: tuple[int, ...]) -> None:
     check_beside_lax(shape)
@@ -133,7 +163,7 @@ def shapes_of(family: Any, depth: int, size: int, **changes: Any) -> set[tuple[i
 
     def walk(jaxpr: Any) -> None:
         for equation in jaxpr.eqns:
-            if equation.primitive is convolution._conv_p:
+            if equation.primitive is primitives._conv_p:
                 x, kernel = (operand.aval.shape for operand in equation.invars)
                 assert equation.params["pad"] == (kernel[0] - 1) // 2
                 found.add((*x, kernel[-1], kernel[0], equation.params["stride"]))
@@ -158,7 +188,8 @@ def test_the_nets_have_no_other_kinds_of_convolutions() -> None:
 @pytest.mark.parametrize("shape", [CIFAR[1], CIFAR[2], DIGITS[0], IMAGENET[0], *ODD], ids=str)
 @pytest.mark.usefixtures("x64")
 def test_gradients_in_the_order_of_a_plain_convolution(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "_worth_it", lambda *_: False)
+    """XLA's own convolution, where nothing else pays."""
+    without_others(monkeypatch)
     check_beside_lax(shape)
 
 
@@ -193,7 +224,7 @@ def test_what_does_not_go_together(x: Any, kernel: Any, sentence: str) -> None:
 
 def test_in_a_loop_every_convolution_is_in_the_order_that_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """XLA:CPU's fast code is for NHWC and HWIO; outside loops it reorders by itself, in loops it does not."""
-    monkeypatch.setattr(convolution, "_worth_it", lambda *_: False)
+    without_others(monkeypatch)
 
     def loss_of(kernels: Array, x: Array, conv: Conv) -> Array:
         over = jax.lax.scan(lambda x, kernel: (conv(x, kernel, stride=1, pad=1), None), x, kernels)[0]
@@ -208,7 +239,8 @@ def test_in_a_loop_every_convolution_is_in_the_order_that_is_fast(monkeypatch: p
     assert len(orders(lax_conv)) > 1, "XLA:CPU reorders in loops now: the functions for it can go"
 
 
-SMALL = (8, 8, 8, 4, 5, 3, 2)
+# Each way that a CPU computes them: taps and the strided input gradient, packed outputs, dense products.
+WAYS = [(8, 8, 8, 4, 5, 3, 2), (4, 4, 8, 4, 5, 3, 1), (8, 2, 2, 4, 5, 3, 1), (8, 4, 4, 4, 5, 3, 2)]
 TRANSFORMED = {
     "jvp": lambda f: lambda x, k: jax.jvp(f, (x, k), (x + 1, k - 1)),
     "jvp of grad": lambda f: lambda x, k: jax.jvp(jax.grad(f, (0, 1)), (x, k), (x + 1, k - 1)),
@@ -218,22 +250,42 @@ TRANSFORMED = {
 }
 
 
+@pytest.mark.parametrize("shape", WAYS, ids=str)
 @pytest.mark.parametrize("name", TRANSFORMED)
 @pytest.mark.usefixtures("x64")
-def test_derivatives_of_both_modes_and_orders(name: str) -> None:
-    x, kernel = draw(SMALL, jnp.float64)
-    ours, theirs = (TRANSFORMED[name](function(conv, 2, 1))(x, kernel) for conv in (conv2d, lax_conv))
+def test_derivatives_of_both_modes_and_orders(name: str, shape: tuple[int, ...]) -> None:
+    x, kernel = draw(shape, jnp.float64)
+    ours, theirs = (jax.jit(TRANSFORMED[name](function(conv, shape[-1], 1)))(x, kernel) for conv in (conv2d, lax_conv))
     close(ours, theirs)
 
 
+@pytest.mark.parametrize("shape", [WAYS[1], WAYS[2]], ids=str)
+@pytest.mark.usefixtures("x64")
+def test_in_a_loop(shape: tuple[int, ...]) -> None:
+    """A scan over kernels, whose backward pass is a loop too."""
+    n, height, width, c, _, size, _ = shape
+    x, kernels = draw((n, height, width, c, c, size, 1), jnp.float64)
+    kernels = jnp.stack([kernels, 0.5 * kernels, -kernels])
+
+    def loss_of(conv: Conv) -> Callable[[Array, Array], Array]:
+        def one(x: Array, kernel: Array) -> tuple[Array, None]:
+            return conv(x, kernel, stride=1, pad=1), None
+
+        return lambda x, kernels: jnp.sin(jax.lax.scan(one, x, kernels)[0]).sum()
+
+    ours, theirs = (jax.jit(jax.value_and_grad(loss_of(conv), (0, 1)))(x, kernels) for conv in (conv2d, lax_conv))
+    close(ours, theirs)
+
+
+@pytest.mark.parametrize("shape", WAYS, ids=str)
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)], ids=str)
 @pytest.mark.usefixtures("x64")
-def test_vmap(axes: tuple[int | None, int | None]) -> None:
-    x, kernel = draw(SMALL, jnp.float64)
+def test_vmap(axes: tuple[int | None, int | None], shape: tuple[int, ...]) -> None:
+    x, kernel = draw(shape, jnp.float64)
     x, kernel = (jnp.stack([a, a * 2, a + 1]) if axis == 0 else a for a, axis in zip((x, kernel), axes, strict=True))
 
     def results(conv: Conv) -> Any:
-        f = function(conv, 2, 1)
+        f = function(conv, shape[-1], 1)
         of_each = jax.vmap(jax.value_and_grad(f, (0, 1)), axes)(x, kernel)
         of_sum = jax.grad(lambda x, kernel: jax.vmap(f, axes)(x, kernel).sum(), (0, 1))(x, kernel)
         twice = jax.vmap(jax.vmap(jax.grad(f, 1), axes), (None, 0))(x, jnp.stack([kernel, kernel - 1]))
@@ -242,17 +294,17 @@ def test_vmap(axes: tuple[int | None, int | None]) -> None:
     close(results(conv2d), results(lax_conv))
 
 
-def on_devices(count: int) -> tuple[Mesh, Array, Array]:
+def on_devices(count: int, side: int = 8) -> tuple[Mesh, Array, Array]:
     mesh = Mesh(np.asarray(jax.devices()[:count]), ("batch",), axis_types=(AxisType.Auto,))
-    x, kernel = draw((16, 8, 8, 4, 5, 3, 1), jnp.float64)
+    x, kernel = draw((16, side, side, 4, 5, 3, 1), jnp.float64)
     x = jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
     return mesh, x, jax.device_put(kernel, NamedSharding(mesh, PartitionSpec()))
 
 
-@pytest.mark.parametrize("count", [2, 8])
+@pytest.mark.parametrize(("count", "side"), [(2, 8), (8, 8), (8, 2)])
 @pytest.mark.usefixtures("x64")
-def test_a_sharded_batch_stays_where_it_is(count: int) -> None:
-    mesh, x, kernel = on_devices(count)
+def test_a_sharded_batch_stays_where_it_is(count: int, side: int) -> None:
+    mesh, x, kernel = on_devices(count, side)
     gradient = jax.grad(function(conv2d, 1, 1), 1)
     compiled = jax.jit(gradient, out_shardings=NamedSharding(mesh, PartitionSpec())).lower(x, kernel).compile()
     text = compiled.as_text()
@@ -263,13 +315,13 @@ def test_a_sharded_batch_stays_where_it_is(count: int) -> None:
     close(compiled(x, kernel), jax.grad(function(lax_conv, 1, 1), 1)(x, kernel))
 
 
-@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize(("fast", "side"), [(False, 8), (True, 8), (False, 2)])
 @pytest.mark.parametrize("check_vma", [False, True])
 @pytest.mark.usefixtures("x64")
-def test_shard_map(monkeypatch: pytest.MonkeyPatch, check_vma: bool, fast: bool) -> None:
-    monkeypatch.setattr(convolution, "_worth_it", lambda *_: fast)
+def test_shard_map(monkeypatch: pytest.MonkeyPatch, check_vma: bool, fast: bool, side: int) -> None:
+    monkeypatch.setattr(cpu, "loop_pays", lambda *_: fast)
     jax.clear_caches()  # of the traces that asked the other way
-    mesh, x, kernel = on_devices(4)
+    mesh, x, kernel = on_devices(4, side)
     back = jnp.ones((3, 3, 5, 2))
 
     def step(x: Array, kernel: Array) -> Array:
@@ -309,9 +361,42 @@ def test_bfloat16_sums_in_float32() -> None:
         ((128, 32, 32, 16), True),
         ((128, 8, 8, 64), True),
         ((8, 14, 14, 256), True),
-        ((128, 8, 8, 16), False),  # digits
-        ((128, 4, 4, 64), False),
+        ((128, 8, 8, 16), True),  # digits
+        ((128, 8, 8, 1), False),
+        ((16, 8, 8, 16), False),
     ],
 )
 def test_the_kernel_gradient_is_a_product_where_that_is_faster(shape: tuple[int, ...], expected: bool) -> None:
-    assert worth_it(shape, shape, 3) == expected
+    assert loop_pays(shape) == expected
+
+
+@pytest.mark.parametrize(
+    ("kernel", "width", "expected"),
+    [
+        ((3, 3, 16, 16), 8, 2),
+        ((3, 3, 8, 8), 8, 4),
+        ((3, 3, 1, 16), 8, 4),
+        ((3, 3, 3, 16), 32, 4),
+        ((3, 3, 16, 16), 7, 1),  # no two of seven
+        ((3, 3, 8, 8), 4, 2),  # one output of four would be a whole row
+        ((3, 3, 32, 32), 8, 1),
+        ((1, 1, 16, 16), 8, 1),
+    ],
+)
+def test_outputs_are_packed_to_32_channels(kernel: tuple[int, ...], width: int, expected: int) -> None:
+    assert cpu.outputs_packed(kernel, width) == expected
+
+
+def operations(shape: tuple[int, ...]) -> set[str]:
+    """What a CPU's program for the value and the gradients consists of: "convolution", "dot_general"."""
+    n, height, width, c, f, size, stride = shape
+    pad = (size - 1) // 2
+    x, kernel = jnp.ones((n, height, width, c)), jnp.ones((size, size, c, f))
+    gradients = jax.jit(jax.value_and_grad(function(conv2d, stride, pad), (0, 1)))
+    text = gradients.lower(x, kernel).as_text()
+    return {name for name in ("convolution", "dot_general") if f"stablehlo.{name}" in text}
+
+
+@pytest.mark.parametrize("shape", [(128, 2, 2, 64, 64, 3, 1), (128, 1, 1, 64, 64, 3, 1), (128, 2, 2, 64, 128, 3, 2)])
+def test_tiny_images_take_dense_products_alone(shape: tuple[int, ...]) -> None:
+    assert operations(shape) == {"dot_general"}

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from experiments.benchmark.contestants import Ours, Torch
-from experiments.benchmark.spec import step_config
+from experiments.benchmark.spec import Spec, step_config
 from tests.parity.convert import flatten, to_torch
 
 STEPS = 3
-CONFIG = step_config("resnet-8", 4, "float32")
+SPEC = Spec("step", "torch-eager", step_config("resnet-8", 4, "float32"))
 
 
 def test_the_torch_contestant_takes_our_steps() -> None:
-    ours, peer = Ours(CONFIG, "train", steps=1), Torch(CONFIG, "train", steps=1, compiled=False, gpu=False)
-    start = flatten(ours.program.assembly.initial.params, ours.program.assembly.initial.batch_stats)
+    ours, peer = Ours(SPEC), Torch(SPEC)
+    initial = ours.program.assembly.initial
+    start = flatten(initial.params, initial.batch_stats)
     peer.net.load_state_dict(to_torch(start), strict=True)
     losses = [(peer.run(), ours.run()) for _ in range(STEPS)]
     np.testing.assert_allclose(*np.transpose(losses), rtol=1e-4)
@@ -25,7 +28,7 @@ def test_the_torch_contestant_takes_our_steps() -> None:
 
 def test_the_torch_contestant_is_channels_last_throughout() -> None:
     """One layer that puts out another order makes its followers, and their gradients, slower."""
-    peer = Torch(CONFIG, "train", steps=1, compiled=False, gpu=False)
+    peer = Torch(SPEC)
     seen = {}
     for name, module in peer.net.named_modules():
         if name:
@@ -37,8 +40,7 @@ def test_the_torch_contestant_is_channels_last_throughout() -> None:
 
 
 def test_in_eval_mode_too() -> None:
-    ours, peer = Ours(CONFIG, "eval", steps=1), Torch(CONFIG, "eval", steps=1, compiled=False, gpu=False)
-    peer.net.load_state_dict(
-        to_torch(flatten(ours.program.assembly.initial.params, ours.program.assembly.initial.batch_stats)), strict=True
-    )
+    ours, peer = Ours(replace(SPEC, phase="eval")), Torch(replace(SPEC, phase="eval"))
+    initial = ours.program.assembly.initial
+    peer.net.load_state_dict(to_torch(flatten(initial.params, initial.batch_stats)), strict=True)
     assert peer.run() == pytest.approx(ours.run(), rel=1e-5)

@@ -105,12 +105,26 @@ def test_nets_with_the_same_budget_are_compared_too(tmp_path: Path) -> None:
     assert words[2].count("resnet-56 with") == 2
 
 
-def test_one_seed_supports_no_interval(tmp_path: Path) -> None:
-    found = control(tmp_path, shallow=(0.001,), deep=(0.5,), longer={0.1: (0.1,)}, residual=(0.0,))
-    assert found.conclusion == "one seed"
+@pytest.mark.parametrize(
+    ("seeds", "numbers"),
+    [
+        (1, "a gap of 49.90 points, and 9.90 points left"),
+        (2, "a gap of 49.90 and 61.80 points, and 9.90 and 19.80 points left"),
+    ],
+)
+def test_fewer_than_three_seeds_conclude_nothing(tmp_path: Path, seeds: int, numbers: str) -> None:
+    found = control(
+        tmp_path,
+        shallow=(0.001, 0.002)[:seeds],
+        deep=(0.5, 0.62)[:seeds],
+        longer={0.1: (0.1, 0.2)[:seeds]},
+        residual=(0.0, 0.0)[:seeds],
+    )
+    assert found.conclusion == "too few seeds"
     words = " ".join(control_words(found))
-    assert "One seed supports no interval, so nothing is concluded" in words
-    assert "Conclusion" not in words
+    assert f"{numbers}. They are of fewer than 3 seeds, too few to conclude anything from." in words
+    for claim in ("Conclusion", "95 %", "establish"):
+        assert claim not in words
 
 
 def test_seeds_that_do_not_pair_are_compared_by_their_means(tmp_path: Path) -> None:
@@ -201,13 +215,13 @@ def test_budgets_below_that_of_the_main_comparison(tmp_path: Path) -> None:
     assert found.best.iterations == 3200
     text = control_words(found)[1]
     assert "With 4 times the iterations (3,200) at rate 0.1, the only one tried, plain-56 reaches 70.50" in text
-    assert "That is 50.00 points" in text
+    assert "That is 50.00 and 50.00 points (both seeds; too few seeds for an interval)" in text
     assert "above plain-20 with 3,200 iterations at rate 0.1 as well, which has 20.50" in text
     table = gap_table(found)
     assert table is not None
-    assert [row[:2] + row[3:4] for row in table.rows] == [
-        ("800 (1×)", "+50.00 ± 0.00", "+2.00 ± 0.00"),  # noqa: RUF001
-        ("3,200 (4×)", "+50.00 ± 0.00", "+2.00 ± 0.00"),  # noqa: RUF001
+    assert list(table.rows) == [
+        ("800 (1×)", "+50.00 and +50.00", "too few seeds", "+2.00 and +2.00", "too few seeds"),  # noqa: RUF001
+        ("3,200 (4×)", "+50.00 and +50.00", "too few seeds", "+2.00 and +2.00", "too few seeds"),  # noqa: RUF001
     ]
     assert not any("32" in row[1] for row in control_table(found).rows)
 

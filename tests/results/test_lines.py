@@ -128,7 +128,7 @@ def test_differences_are_against_the_papers_first_line(tmp_path: Path) -> None:
     assert table is not None
     rows = {row[0]: row for row in table.rows}
     assert len(rows) == 10
-    assert rows["shortcut-only gating (b = \N{MINUS SIGN}6)"][5] == "+1.00 ± 0.00"
+    assert rows["shortcut-only gating (b = \N{MINUS SIGN}6)"][5] == "+1.00 and +1.00"
     assert rows["dropout shortcut"][2] == "0; 2 diverged"
 
 

@@ -72,24 +72,24 @@ def test_runs_that_diverged_are_said_in_the_cell(tmp_path: Path) -> None:
 
 
 def test_depth_is_counted_from_the_shallowest_of_at_least_20_layers(tmp_path: Path) -> None:
-    errors = {8: (0.3, 0.3), 20: (0.01, 0.02), 56: (0.51, 0.54)}
+    errors = {8: (0.3, 0.3, 0.3), 20: (0.01, 0.02, 0.03), 56: (0.51, 0.54, 0.57)}
     for depth, values in errors.items():
         for seed, train in enumerate(values):
             write_run(tmp_path, "plain", depth, seed, train, train + 0.1)
     table = rows(depth_table(only(tmp_path)))
-    # Pairs 50 and 52: mean 51, std root of 2; t(0.975, 1) = 12.7062, times std over root of 2, that is 1.
+    # Pairs 50, 52 and 54: mean 52, std 2; t(0.975, 2) = 4.302653, times 2 over the root of 3, is 4.97.
     assert list(table) == [("plain", "56 − 20 layers")]  # noqa: RUF001
     row = table["plain", "56 − 20 layers"]  # noqa: RUF001
-    assert row["training error, points"] == "+51.00 ± 1.41"
-    assert row["95 % interval"] == "+38.29 to +63.71"
-    assert row["pairs"] == "2"
+    assert row["training error, points"] == "+52.00 ± 2.00"
+    assert row["95 % interval"] == "+47.03 to +56.97"
+    assert row["pairs"] == "3"
 
 
 def test_without_a_net_of_20_layers_depth_is_counted_from_the_shallowest(tmp_path: Path) -> None:
     for depth in (8, 14, 20):
         write_run(tmp_path, "plain", depth, 0, depth / 100)
     assert [key[1] for key in rows(depth_table(only(tmp_path)))] == ["14 − 8 layers", "20 − 8 layers"]  # noqa: RUF001
-    assert rows(depth_table(only(tmp_path)))["plain", "20 − 8 layers"]["95 % interval"] == "–"  # noqa: RUF001
+    assert rows(depth_table(only(tmp_path)))["plain", "20 − 8 layers"]["95 % interval"] == "too few seeds"  # noqa: RUF001
 
 
 def test_residual_minus_plain_pairs_seeds_and_counts_those_lost_to_divergence(tmp_path: Path) -> None:
@@ -97,8 +97,9 @@ def test_residual_minus_plain_pairs_seeds_and_counts_those_lost_to_divergence(tm
         write_run(tmp_path, "plain", 56, seed, plain, 0.6)
         write_run(tmp_path, "resnet", 56, seed, residual, 0.02)
     row = rows(residual_table(only(tmp_path)))["56", "resnet − plain"]  # noqa: RUF001
-    assert row["training error, points"] == "−54.00 ± 7.07"  # noqa: RUF001
-    assert row["test error, points"] == "−58.00 ± 0.00"  # noqa: RUF001
+    assert row["training error, points"] == "−49.00 and −59.00"  # noqa: RUF001
+    assert row["95 % interval"] == "too few seeds"
+    assert row["test error, points"] == "−58.00 and −58.00"  # noqa: RUF001
     assert row["pairs"] == "2; 1 diverged"
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from experiments.configs import experiments
 from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig, ParallelConfig, override
-from resnet_jax.data import Normalization
+from resnet_jax.data import Dataset, Normalization
+from resnet_jax.data.dataset import Split
 from resnet_jax.models.resnet import build
 from resnet_jax.training import optim
 from resnet_jax.training.assemble import assemble
@@ -151,9 +152,33 @@ def test_the_first_step_is_near_that_of_float32(net: str) -> None:
     assert losses["bfloat16"] != losses["float32"]
 
 
+PRODUCT = re.compile(r"stablehlo\.(convolution|dot_general)")
+# An eval step has the net's convolutions and its last layer. A train step has two gradients of each as well, without
+# the gradient by the images.
+CONVOLUTIONS = 7
+EVAL_PRODUCTS, TRAIN_PRODUCTS = CONVOLUTIONS + 1, 3 * (CONVOLUTIONS + 1) - 1
+
+
+def products_of(program: str, precision: str) -> int:
+    """The number of products in a program as text, all of which have this precision in both operands."""
+    lines = [line for line in program.splitlines() if PRODUCT.search(line)]
+    # The two kinds of product write it differently, each once for an operand.
+    assert [line for line in lines if len(re.findall(rf"\b{precision.upper()}\b", line)) != 2] == []
+    return len(lines)
+
+
+def noise(side: int, channels: int) -> Dataset:
+    """256 images of noise, of ten classes, for training and as many for the test."""
+    images = np.random.default_rng(0).integers(0, 256, (256, side, side, channels), np.uint8)
+    split = Split(images, np.arange(256, dtype=np.int32) % 10)
+    return Dataset("noise", split, split, tuple(map(str, range(10))))
+
+
+# The sizes of the digits and of CIFAR: between them, all the ways in which a CPU computes a convolution.
+@pytest.mark.parametrize(("side", "channels"), [(8, 1), (32, 3)])
 @pytest.mark.parametrize("precision", ["default", "high", "highest"])
 def test_every_product_of_a_run_has_the_precision_of_the_config(
-    precision: str, monkeypatch: pytest.MonkeyPatch
+    precision: str, side: int, channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forward and backward, in the programs that a run compiles before the compiler for a device changes them."""
     programs: list[str] = []
@@ -162,14 +187,20 @@ def test_every_product_of_a_run_has_the_precision_of_the_config(
         programs.append(self.as_text())
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", noting)
-    config = override(SMALL, {"model.precision": precision, "train.steps_per_dispatch": 2})
-    Program(assemble(config), devices(ParallelConfig()))
-    assert len(programs) == 3  # a train step, two of them, an eval step
-    for text in programs:
-        products = [line for line in text.splitlines() if re.search(r"stablehlo\.(convolution|dot_general)", line)]
-        assert len(products) >= 8  # seven convolutions and the last layer, in an eval step once each
-        # Of both operands, in the words of a convolution and of a product of matrices.
-        assert all(len(re.findall(rf"\b{precision.upper()}\b", line)) == 2 for line in products)
+    config = override(SMALL, {"model.width": 16, "model.precision": precision, "train.steps_per_dispatch": 2})
+    Program(assemble(config, dataset=noise(side, channels)), devices(ParallelConfig()))
+    one, two, evaluation = (products_of(text, precision) for text in programs)
+    assert min(one, two) >= TRAIN_PRODUCTS
+    assert evaluation == EVAL_PRODUCTS
+
+
+@pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
+def test_the_precision_reaches_the_products_of_every_platform(platform: str) -> None:
+    """A convolution is computed elsewhere as on no CPU; what is lowered here for such a device needs none."""
+    step, _, create_state, _ = pieces({"model.depth": 8, "model.dtype": "float32"})
+    with jax.default_matmul_precision("highest"):
+        lowered = jax.jit(step).trace(jax.eval_shape(create_state), batch()).lower(lowering_platforms=(platform,))
+    assert products_of(lowered.as_text(), "highest") == TRAIN_PRODUCTS
 
 
 def test_the_start_of_a_run_says_what_products_are_computed_in() -> None:

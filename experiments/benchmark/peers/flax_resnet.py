@@ -19,12 +19,13 @@ STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 
 
 class Block(nn.Module):
-    """Basic (two 3x3) or bottleneck (1x1 with the stride, 3x3, 1x1) unit; option A or B where the shape changes."""
+    """Basic (two 3x3) or bottleneck (1x1 with the stride, 3x3, 1x1) unit, plain or with option A or B."""
 
     width: int
     stride: int
     bottleneck: bool
     projection: bool
+    plain: bool
     conv: Any
     norm: Any
 
@@ -39,6 +40,8 @@ class Block(nn.Module):
         else:
             y = nn.relu(self.norm()(self.conv(self.width, (3, 3), strides)(x)))
             y = self.norm()(self.conv(self.width, (3, 3))(y))
+        if self.plain:
+            return nn.relu(y)
         if x.shape != y.shape:
             if self.projection:
                 x = self.norm(name="norm_proj")(self.conv(y.shape[-1], (1, 1), strides, name="conv_proj")(x))
@@ -56,6 +59,7 @@ class FlaxResNet(nn.Module):
     bottleneck: bool
     projection: bool
     classes: int
+    plain: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -78,7 +82,7 @@ class FlaxResNet(nn.Module):
         for i, blocks in enumerate(stages):
             for j in range(blocks):
                 stride = 2 if i > 0 and j == 0 else 1
-                x = Block(width * 2**i, stride, self.bottleneck, self.projection, conv, norm)(x)
+                x = Block(width * 2**i, stride, self.bottleneck, self.projection, self.plain, conv, norm)(x)
         x = x.mean(axis=(1, 2))
         logits = nn.Dense(self.classes, dtype=self.dtype)(x)
         return jnp.asarray(logits, jnp.promote_types(self.dtype, jnp.float32))

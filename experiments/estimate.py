@@ -1,0 +1,156 @@
+"""How long the runs of a sweep take. Nothing here imports JAX, and no data are read: records on the disk hold seconds.
+
+A run takes as long as the same net took with other seeds. Where none of these has finished, it takes what the finished
+run nearest in work took: set-up and compilation as they were, training and evaluation in proportion to the work, that
+is multiply-adds times images times iterations. Where nothing has finished, the study's stated cost is shared out in
+proportion to the work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.study import Study, about
+from resnet_jax.config import ExperimentConfig
+from resnet_jax.errors import UserError
+from resnet_jax.models import summary
+from resnet_jax.record import METRICS_FILE, RECORD_FILE, RunRecord, differences, read_metrics, read_record
+
+TRAINING = 3
+"""A training step takes three forward passes: the forward pass and the two gradients of each product."""
+_CLASSES = 10  # of a data set that no record tells of; the last layer is a small part of a net's work
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The time that is left for some runs."""
+
+    seconds: Mapping[str, float]
+    """Of each run that has not finished, by name; of one that was interrupted, or is being run, what is left of it."""
+    source: str
+    """Where it comes from, for a reader."""
+
+    def left(self, processes: int) -> float:
+        """Seconds until all have finished, with so many processes that each take the longest run that is left."""
+        busy = [0.0] * processes
+        for seconds in sorted(self.seconds.values(), reverse=True):
+            heapq.heapreplace(busy, busy[0] + seconds)
+        return max(busy)
+
+
+class Clock:
+    """Estimates for the runs of a study in a folder, from what the folder holds at the time of asking."""
+
+    def __init__(self, study: Study, folder: Path) -> None:
+        """A clock of a study whose run directories are in `folder`.
+
+        Args:
+          study: with the seeds, base and variants that its stated cost is for.
+          folder: may not exist yet.
+        """
+        self._study, self._folder = study, folder
+
+    def estimate(self, runs: Mapping[str, ExperimentConfig]) -> Estimate | None:
+        """The time left for those of `runs` that have no record; None where nothing is known of any."""
+        records = self._records()
+        left = {name: config for name, config in runs.items() if not _is_of(records.get(name), config)}
+        seen = [record for record in records.values() if record.final is not None]
+        if seen:
+            found = {name: of_records(config, seen) for name, config in left.items()}
+            source = f"from the {len(seen)} run{'s' * (len(seen) > 1)} that finished"
+        elif self._study.cost is not None:
+            # The study's own configuration: the command line may have changed the base, and with it the work.
+            whole = sum(map(work, self._study.runs().values()))
+            found = {name: self._study.cost.seconds * work(config) / whole for name, config in left.items()}
+            source = f"by the stated cost, {self._study.cost.text} for the whole study"
+        else:
+            return None
+        return Estimate({name: s * self._undone(name, left[name]) for name, s in found.items()}, source)
+
+    def took(self, runs: Mapping[str, ExperimentConfig]) -> dict[str, float]:
+        """Seconds of each of `runs` that has a record."""
+        records = self._records()
+        return {name: records[name].cost.total_s for name, config in runs.items() if _is_of(records.get(name), config)}
+
+    def by_speed_seen(self, runs: Mapping[str, ExperimentConfig]) -> float | None:
+        """Seconds that `runs`, which have no record, take one after another; None where no run has finished."""
+        seen = [record for record in self._records().values() if record.final is not None]
+        if not seen:
+            return None
+        return sum(of_records(config, seen) * self._undone(name, config) for name, config in runs.items())
+
+    def _records(self) -> dict[str, RunRecord]:
+        """Of every run in the folder, other seeds and configurations too: they tell of this machine's speed."""
+        records = {}
+        for file in sorted(self._folder.glob(f"*/{RECORD_FILE}")):
+            with contextlib.suppress(UserError):  # a damaged one is reported where its run is started
+                records[file.parent.name] = read_record(file)
+        return records
+
+    def _undone(self, name: str, config: ExperimentConfig) -> float:
+        """The share of a run's steps that its lines of metrics do not show as done."""
+        file = self._folder / name / METRICS_FILE
+        with contextlib.suppress(UserError):
+            lines = read_metrics(file) if file.exists() else []
+            return 1.0 - min(1.0, lines[-1].step / config.train.iterations) if lines else 1.0
+        return 1.0
+
+
+def _is_of(record: RunRecord | None, config: ExperimentConfig) -> bool:
+    return record is not None and not differences(record.config, config)
+
+
+def of_records(config: ExperimentConfig, records: Sequence[RunRecord]) -> float:
+    """Seconds that a run takes by those of finished runs, of which there is one or more."""
+    alike = [r for r in records if not differences(dataclasses.replace(r.config, seed=config.seed), config)]
+    if alike:
+        return sum(r.cost.total_s for r in alike) / len(alike)
+
+    def times(record: RunRecord) -> float:
+        """The work of the run in units of the record's."""
+        data = record.data
+        return work(config, data.image_shape, data.num_classes) / work(
+            record.config, data.image_shape, data.num_classes
+        )
+
+    nearest = min(records, key=lambda record: abs(math.log(times(record))))
+    steps_s = nearest.cost.train_s + nearest.cost.eval_s
+    return nearest.cost.total_s + (times(nearest) - 1.0) * steps_s
+
+
+def work(config: ExperimentConfig, image_shape: summary.Shape | None = None, num_classes: int = _CLASSES) -> float:
+    """Multiply-adds of a run's training steps.
+
+    Args:
+      config: of the run.
+      image_shape: height, width, channels; None: a usual one for the configuration. The ratio of two nets' work depends
+        little on it.
+      num_classes: where the configuration does not say.
+    """
+    model = dataclasses.replace(config.model, num_classes=config.model.num_classes or num_classes)
+    net = summary.total(model, image_shape or _usual_shape(config))
+    return float(TRAINING * net.multiply_adds * config.train.batch_size * config.train.iterations)
+
+
+def _usual_shape(config: ExperimentConfig) -> summary.Shape:
+    if config.data.source == "digits":
+        return 8, 8, 1
+    size = config.data.image_size or (224 if config.model.family == "imagenet" else 32)
+    return size, size, 3
+
+
+def progress(runs: Mapping[str, ExperimentConfig], finished: int, estimate: Estimate | None, processes: int) -> str:
+    """How far a sweep is, in a sentence: "5 of 16 runs finished, 11 to go: about 4 min left (from the 5 runs ...)"."""
+    if finished == len(runs):
+        return f"All {len(runs)} runs finished."
+    counts = f"{finished} of {len(runs)} runs finished, {len(runs) - finished} to go"
+    if estimate is None:
+        return f"{counts}; how long they take is not known yet."
+    each = f" with {processes} processes" if processes > 1 else ""
+    return f"{counts}: about {about(estimate.left(processes))} left{each} ({estimate.source})."

@@ -1,0 +1,138 @@
+"""What to do after a report: commands that work as typed, for the runs that the report was made from.
+
+A suggestion that these runs do not allow is left out: nothing to look inside where the checkpoints are elsewhere, no
+control where the study has none or its runs are here already.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.configs import experiments, studies
+from resnet_jax.config import ExperimentConfig, flatten, to_dict
+from resnet_jax.record import CHECKPOINTS, PLACES, differences
+from resnet_jax.results.runs import Run, Runs
+
+MOST_CHANGES = 2
+"""Options of a suggested command that repeat a run's configuration: more of them would not be read."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A thing to do next."""
+
+    what: str
+    commands: tuple[tuple[str, ...], ...]
+    """Words after "python -m" of each command, in order."""
+
+
+def suggestions(runs: Runs) -> list[Suggestion]:
+    """What can be done with these runs: their control, a skip taken away, a look inside."""
+    found = (_control(runs), _ablate(runs), _look_inside(runs))
+    return [suggestion for suggestion in found if suggestion is not None]
+
+
+def python() -> str:
+    """This Python as a user at this prompt types it: "python" where that is this one, else its path."""
+    here = Path(sys.executable)
+    if shutil.which("python") == str(here):
+        return "python"
+    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)
+
+
+def typed(words: Sequence[str], width: int, indent: str = "    ") -> str:
+    """A command as it is typed, over several lines with backslashes where one line is too narrow."""
+    lines = [f"{indent}{python()} -m"]
+    for word in map(shlex.quote, words):
+        if len(lines[-1]) + 1 + len(word) + len(" \\") > width and lines[-1].strip():
+            lines[-1] += " \\"
+            lines.append(f"{indent}    {word}")
+        else:
+            lines[-1] += f" {word}"
+    return "\n".join(lines)
+
+
+def _control(runs: Runs) -> Suggestion | None:
+    """The study that gives the plain nets more training, where these runs are those of a study that has one."""
+    here = {run.record.study for run in runs.complete}
+    for name, (study, _) in studies().items():
+        if name not in here or study.control is None or study.control in here:
+            continue
+        folder = next(run.directory.parent for run in runs.complete if run.record.study == name)
+        mine = [run for run in runs.complete if run.directory.parent == folder]
+        asked = study.runs(tuple(sorted({run.seed for run in mine})))
+        own = all(run.record.run in asked and not differences(asked[run.record.run], run.record.config) for run in mine)
+        if own and folder.name == name:
+            where: tuple[str, ...] = () if folder.parent == Path("runs") else (f"--runs={folder.parent}",)
+            path = mine[0].record.config.data.path
+            where += () if path == study.base.data.path else (f"--data.path={path}",)
+            return Suggestion(
+                "Is it degradation, or only too little training?",
+                (
+                    ("experiments.sweep", study.control, *where, "--jobs=auto"),
+                    ("experiments.report", str(folder), str(folder.parent / study.control)),
+                ),
+            )
+    return None
+
+
+def _ablate(runs: Runs) -> Suggestion | None:
+    """The deepest residual net once more, without the skip of one block."""
+    residual = [run for run in runs.complete if not run.record.config.model.is_plain and not run.diverged]
+    if not residual:
+        return None
+    run = max(residual, key=lambda run: (run.record.config.model.depth, -run.seed))
+    model = run.record.config.model
+    named = _experiment(run.record.config)
+    if named is None or model.cut:
+        return None
+    name, changes = named
+    folder = run.directory.parent.parent
+    where = () if folder == Path("runs") else (f"--runs={folder}",)
+    middle = f"stage2_block{(model.stage_blocks[1] + 1) // 2}"
+    return Suggestion(
+        f"What does the net of {model.depth} layers lose without one of its skips?",
+        (("experiments.train", name, *changes, f"--model.cut={middle}", *where),),
+    )
+
+
+def _look_inside(runs: Runs) -> Suggestion | None:
+    """The deepest pair of a plain and a residual net of one seed whose checkpoints are here."""
+    whole = [run for run in runs.complete if not run.diverged and any((run.directory / CHECKPOINTS).glob("*"))]
+    pairs = [
+        (plain, other)
+        for plain in whole
+        for other in whole
+        if plain.record.config.model.is_plain and _twins(plain, other)
+    ]
+    if not pairs:
+        return None
+    pair = max(pairs, key=lambda pair: (pair[0].record.config.model.depth, -pair[0].seed))
+    return Suggestion(
+        "Look inside: what does each trained net lose when a block is deleted?",
+        (("experiments.analyze", "lesions", *(str(run.directory) for run in pair)),),
+    )
+
+
+def _twins(plain: Run, other: Run) -> bool:
+    """Whether two runs differ in the shortcut alone."""
+    apart = differences(plain.record.config, other.record.config)
+    return plain.record.study == other.record.study and [text.split(":")[0] for text in apart] == ["model.shortcut"]
+
+
+def _experiment(config: ExperimentConfig) -> tuple[str, tuple[str, ...]] | None:
+    """The named experiment nearest to a configuration, and the options that lead to it; None where they are many."""
+    asked = flatten(to_dict(config))
+    best: tuple[str, tuple[str, ...]] | None = None
+    for name, base in experiments().items():
+        changed = [text.split(":")[0] for text in differences(base, config)]
+        changed += [field for field in PLACES if flatten(to_dict(base))[field] != asked[field]]
+        simple = all(isinstance(asked[field], int | float | str) for field in changed)
+        if simple and len(changed) <= MOST_CHANGES and (best is None or len(changed) < len(best[1])):
+            best = name, tuple(f"--{field.replace('_', '-')}={asked[field]}" for field in changed)
+    return best

@@ -1,0 +1,49 @@
+"""What there is of a study's runs: the state of each run directory, and the table that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.estimate import Clock
+from experiments.study import about
+from resnet_jax.config import ExperimentConfig
+from resnet_jax.errors import UserError
+from resnet_jax.record import CONFIG_FILE, RECORD_FILE, differences, read_config, read_record
+from resnet_jax.training.directory import other_data
+
+
+def state(directory: Path, config: ExperimentConfig) -> str:
+    """What a run directory holds: "finished", "unfinished", "missing", or what is wrong with it.
+
+    A finished run counts where its data are those that `config` names here, wherever it was run.
+    """
+    try:
+        record = read_record(directory / RECORD_FILE) if (directory / RECORD_FILE).exists() else None
+        if record is None and not (directory / CONFIG_FILE).exists():
+            return "missing"
+        others = differences(record.config if record else read_config(directory / CONFIG_FILE), config)
+        if others:
+            return f"another configuration: {others[0]}"
+        return (other_data(record, config) or "finished") if record else "unfinished"
+    except UserError as error:
+        return str(error)
+
+
+def show(runs: Mapping[str, ExperimentConfig], folder: Path, title: str, console: Console, clock: Clock) -> None:
+    """The runs as a table: what each is, its state, and the time that it took or, by estimate, takes yet."""
+    table = Table(title=title, caption="~: by estimate")
+    for heading in ("run", "depth", "steps", "seed", "time", "state"):
+        table.add_column(heading, justify="right" if heading in ("depth", "steps", "seed", "time") else "left")
+    estimate, took = clock.estimate(runs), clock.took(runs)
+    for name, config in runs.items():
+        model, steps, time = config.model, f"{config.train.iterations:,}", ""
+        if name in took:
+            time = about(took[name])
+        elif estimate is not None:
+            time = f"~{about(estimate.seconds[name])}"
+        table.add_row(name, str(model.depth), steps, str(config.seed), time, state(folder / name, config))
+    console.print(table)

@@ -1,0 +1,24 @@
+"""The fingerprint of the data that a configuration names on this machine. Nothing here imports JAX."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from resnet_jax.config import DataConfig
+from resnet_jax.data import load
+
+
+def fingerprint(config: DataConfig) -> str:
+    """`Dataset.fingerprint` of the data that a run of `config` would see here; they are read once in a process.
+
+    Raises:
+      UserError: the data are missing or damaged.
+    """
+    # What is done to the images afterwards is no part of the data.
+    return _fingerprint(dataclasses.replace(config, placement="auto", normalize="pixel_mean", pad=0, flip=False))
+
+
+@functools.cache
+def _fingerprint(config: DataConfig) -> str:
+    return load(config).fingerprint

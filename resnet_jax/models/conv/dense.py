@@ -1,0 +1,96 @@
+"""Convolution of tiny images as one matrix product.
+
+A convolution is linear in its images, so it is a matrix D with a row for each input position and channel and a column
+for each output position and channel:
+
+    y[n, (q, f)] = sum_(p, c) x[n, (p, c)] D[(p, c), (q, f)],    D[(p, c), (q, f)] = kernel[i, j, c, f],
+
+where (i, j) is the tap by which the output at position q reads the input at position p; where there is none, D is zero.
+With few positions most pairs have a tap: in 3x3 convolutions of 2x2 images all 16 do. The convolution of the padded
+image has 36 products of a pair of channels there, 20 of them with the zeros of the padding.
+
+The input gradient is the product with the transpose of D. The kernel gradient sums the gradient of D, x^T dy, over the
+pairs that share a tap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Sides = tuple[int, int]
+
+
+def value(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
+    """[N, H, W, C] and [K, K, C, F] to [N, H', W', F], all in one dtype."""
+    sides, out = (x.shape[1], x.shape[2]), _output_sides(x, kernel, stride, pad)
+    matrix = _matrix(kernel, sides, out, stride, pad)
+    y = jax.lax.dot_general(_rows(x), matrix, (((1,), (0,)), ((), ())))
+    return y.reshape(len(x), *out, kernel.shape[-1])
+
+
+def input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
+    """[N, H', W', F] and [K, K, C, F] to [N, height, width, C], all in one dtype."""
+    matrix = _matrix(kernel, (height, width), (dy.shape[1], dy.shape[2]), stride, pad)
+    dx = jax.lax.dot_general(_rows(dy), matrix, (((1,), (1,)), ((), ())))
+    return dx.reshape(len(dy), height, width, kernel.shape[-2])
+
+
+def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int) -> Array:
+    """[N, H, W, C] and [N, H', W', F] to [size, size, C, F] in the dtype of x; sums are float32 at least."""
+    dtype = sum_dtype(x)
+    product = jax.lax.dot_general(_rows(x), _rows(dy), (((0,), (0,)), ((), ())), preferred_element_type=dtype)
+    # [(H, W, C), (H', W', F)]: a block [C, F] for each pair of positions.
+    blocks = product.reshape(*x.shape[1:], *dy.shape[1:])
+    taps: dict[Sides, Array] = {}
+    for p, q, tap in _pairs((x.shape[1], x.shape[2]), (dy.shape[1], dy.shape[2]), size, stride, pad):
+        if tap is not None:
+            block = blocks[p[0], p[1], :, q[0], q[1], :]
+            taps[tap] = taps[tap] + block if tap in taps else block
+    unused = jnp.zeros_like(product, shape=(x.shape[-1], dy.shape[-1]))
+    rows = [jnp.stack([taps.get((i, j), unused) for j in range(size)]) for i in range(size)]
+    return jnp.stack(rows).astype(x.dtype)
+
+
+def sum_dtype(a: Array) -> Any:
+    """The dtype in which numbers of `a` are summed: float64 if they are float64, else float32."""
+    return jnp.dtype(jnp.float64 if a.dtype == jnp.float64 else jnp.float32)
+
+
+def _matrix(kernel: Array, sides: Sides, out: Sides, stride: int, pad: int) -> Array:
+    """D of the module's docstring: [H W C, H' W' F]."""
+    no_tap = jnp.zeros_like(kernel, shape=kernel.shape[2:])
+    rows: dict[Sides, list[Array]] = {}
+    for p, _, tap in _pairs(sides, out, kernel.shape[0], stride, pad):
+        rows.setdefault(p, []).append(no_tap if tap is None else kernel[tap])
+    return jnp.concatenate([jnp.concatenate(row, axis=1) for row in rows.values()])
+
+
+def _pairs(sides: Sides, out: Sides, size: int, stride: int, pad: int) -> Iterator[tuple[Sides, Sides, Sides | None]]:
+    """Input position, output position and the tap between them, if any; row by row, output positions inside."""
+    for p in _positions(sides):
+        for q in _positions(out):
+            i, j = (a - stride * b + pad for a, b in zip(p, q, strict=True))
+            yield p, q, (i, j) if 0 <= i < size and 0 <= j < size else None
+
+
+def _positions(sides: Sides) -> Iterator[Sides]:
+    height, width = sides
+    return ((row, column) for row in range(height) for column in range(width))
+
+
+def _output_sides(x: Array, kernel: Array, stride: int, pad: int) -> Sides:
+    height, width = ((side + 2 * pad - kernel.shape[0]) // stride + 1 for side in x.shape[1:3])
+    return height, width
+
+
+def _rows(images: Array) -> Array:
+    """[N, H, W, C] to [N, H W C]."""
+    # The barrier keeps what comes before in the shape of images: XLA's code for it is slow with channels and positions
+    # in one axis.
+    kept: Array = jax.lax.optimization_barrier(images)
+    return kept.reshape(len(images), -1)

@@ -1,0 +1,116 @@
+"""The kernel gradient as matrix products over taps of rows and of columns.
+
+XLA takes the kernel gradient for a convolution with a window as large as the image, after two transposes, and its CPU
+code is not made for such windows. Here it is a matrix product, over every position p of the images,
+
+    dkernel[i, j, c, f] = sum_p x[p + (i, j), c] dy[p, f] = sum_p x[p + (0, j), c] dy[p - (i, 0), f],
+
+of the K column taps of x with the K row taps of dy: [p, (j, c)] and [p, (i, f)]. Writing the taps out on both sides
+copies x and dy K times each, where im2col would copy x K^2 times. It makes the product K C x K F (48 x 48 for 16
+channels), square enough to run near the speed of a large one, where im2col's is K^2 C x F (144 x 16). With a stride,
+rows are taken by their remainder, each with the taps that read it, so that no product with zeros is computed.
+
+The sum goes over the batch in chunks of a few images, in a loop, so that the taps of a chunk stay in the cache.
+
+How much that gains depends on the processor (docs/performance.md). In a loop XLA's own takes 20 to 150 times as long.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from resnet_jax.models.conv.dense import sum_dtype
+
+Array = jax.Array
+
+# Size limit of one chunk's taps, unless its product would become too short: they should stay in a core's cache.
+SCRATCH_BYTES = 1 << 19
+# Positions (image, row, column) that a chunk's matrix product should sum over at least.
+LONG_PRODUCT = 1024
+# Chunks up to which they are written out: a loop costs more than they gain.
+WRITTEN_OUT = 4
+
+
+def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, groups: int) -> Array:
+    """The kernel gradient as matrix products over chunks of images; see the module's docstring.
+
+    Args:
+      x: [N, H, W, C].
+      dy: [N, H', W', F].
+      groups: parts of consecutive images, each summed apart until the end; a divisor of N.
+
+    Returns:
+      [size, size, C, F] in the dtype of x; sums are float32 at least.
+    """
+    (n, height, _, c), (_, _, dy_width, f) = x.shape, dy.shape
+    dtype = sum_dtype(x)
+    # Tap i reads row stride * r + i - pad of x for row r of dy: row `stride * (r + shift) + phase`, of which the rows
+    # of one phase are taken together. [(i, shift)] by phase:
+    phases: dict[int, list[tuple[int, int]]] = {}
+    for i in range(size):
+        shift, phase = divmod(i - pad, stride)
+        phases.setdefault(phase, []).append((i, shift))
+    rows = {phase: max(0, -(-(height - phase) // stride)) for phase in phases}
+    widest = size * max(c, f)
+    chunk = _chunk(n // groups, positions=max(rows.values()) * dy_width, width=widest, itemsize=dtype.itemsize)
+
+    def product_of(images: tuple[Array, Array]) -> dict[int, Array]:
+        """A chunk's part of the sum, by phase; images: [groups, chunk, ...]."""
+        x, dy = (part.astype(dtype) for part in images)
+        products = {}
+        for phase, taps in phases.items():
+            # [groups, chunk, rows of the phase, W', (j, c)] and [.., (i, f)].
+            columns = [_window(x[:, :, phase::stride], 3, j - pad, dy_width, stride) for j in range(size)]
+            shifted = [_window(dy, 2, -shift, rows[phase], 1) for _, shift in taps]
+            products[phase] = _product(jnp.concatenate(columns, -1), jnp.concatenate(shifted, -1))
+        return products
+
+    # Without the barrier, XLA may compute what made x and dy anew for each copy of a tap.
+    x, dy = jax.lax.optimization_barrier((x, dy))
+    # [N, ...] -> [groups, steps, chunk, ...]. A batch that is split over devices stays so, along `groups`.
+    split_x, split_dy = (images.reshape(groups, -1, chunk, *images.shape[1:]) for images in (x, dy))
+    steps = n // groups // chunk
+    if steps <= WRITTEN_OUT:
+        parts = [product_of((split_x[:, step], split_dy[:, step])) for step in range(steps)]
+        sums = jax.tree.map(lambda *of_steps: sum(of_steps[1:], of_steps[0]), *parts)
+    else:
+        zeros = {p: jnp.zeros_like(x, dtype, shape=(groups, size * c, len(taps) * f)) for p, taps in phases.items()}
+        sums, _ = jax.lax.scan(
+            lambda sums, images: (jax.tree.map(jnp.add, sums, product_of(images)), None),
+            zeros,
+            (jnp.moveaxis(split_x, 1, 0), jnp.moveaxis(split_dy, 1, 0)),
+        )
+    by_row: list[Array] = [jnp.zeros((size, c, f), dtype)] * size
+    for phase, taps in phases.items():
+        # [groups, size C, taps F] -> [taps, size, C, F]
+        total = sums[phase].sum(axis=0).reshape(size, c, len(taps), f).transpose(2, 0, 1, 3)
+        for k, (i, _) in enumerate(taps):
+            by_row[i] = total[k]
+    return jnp.stack(by_row).astype(x.dtype)
+
+
+def _window(a: Array, axis: int, start: int, count: int, stride: int) -> Array:
+    """`count` entries of an axis, every `stride`-th from `start` on; zeros where they lie outside."""
+    last = start + stride * (count - 1)
+    before, after = max(0, -start), max(0, last + 1 - a.shape[axis])
+    padding = [(0, 0)] * a.ndim
+    padding[axis] = (before, after)
+    return jax.lax.slice_in_dim(jnp.pad(a, padding), start + before, last + 1 + before, stride, axis)
+
+
+def _product(columns: Array, shifted: Array) -> Array:
+    # [G, n, h, w, A] x [G, n, h, w, B] -> [G, A, B]. One group: without a batch axis, which would go another way.
+    (groups, *_, a), b = columns.shape, shifted.shape[-1]
+    columns, shifted = columns.reshape(groups, -1, a), shifted.reshape(groups, -1, b)
+    if groups == 1:
+        return jax.lax.dot_general(columns[0], shifted[0], (((0,), (0,)), ((), ())))[None]
+    return jax.lax.dot_general(columns, shifted, (((1,), (1,)), ((0,), (0,))))
+
+
+def _chunk(n: int, *, positions: int, width: int, itemsize: int) -> int:
+    """Images per chunk, a divisor of n: as many as fit the scratch, but as many as a long product needs."""
+    divisors = [d for d in range(1, n + 1) if n % d == 0]
+    fit = max((d for d in divisors if d * positions * width * itemsize <= SCRATCH_BYTES), default=1)
+    long = next((d for d in divisors if d * positions >= LONG_PRODUCT), n)
+    return max(fit, long)
