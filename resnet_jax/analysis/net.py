@@ -19,7 +19,7 @@ from resnet_jax.training.restore import restore
 from resnet_jax.training.state import TrainState
 
 Variables = dict[str, Any]
-Tell = Callable[[str], None]
+Note = Callable[[str], None]
 
 
 class Examples(NamedTuple):
@@ -72,8 +72,8 @@ class Net:
 class Loader:
     """Brings nets back, and each data set once."""
 
-    def __init__(self, tell: Tell = lambda text: None) -> None:
-        self._tell = tell
+    def __init__(self, note: Note = lambda text: None) -> None:
+        self._note = note
         self._datasets: dict[DataConfig, Dataset] = {}
 
     def trained(self, directory: Path, name: str) -> Net:
@@ -82,7 +82,7 @@ class Loader:
         Raises:
           UserError: the run has not finished, its checkpoint is not there or damaged, or its data are not those it had.
         """
-        assembly, state = restore(directory, self._tell, self._load)
+        assembly, state = restore(directory, self._note, self._load)
         return _net(name, assembly, state, directory)
 
     def untrained(self, config: ExperimentConfig, name: str, directory: Path | None = None) -> Net:
@@ -91,12 +91,12 @@ class Loader:
         Raises:
           UserError: the data or the weights are missing or damaged, or not what the configuration says.
         """
-        assembly = assemble(config, self._tell, dataset=self._load(config.data, self._tell))
+        assembly = assemble(config, self._note, dataset=self._load(config.data, self._note))
         return _net(name, assembly, assembly.initial, directory)
 
-    def _load(self, config: DataConfig, tell: Tell) -> Dataset:
+    def _load(self, config: DataConfig, note: Note) -> Dataset:
         if config not in self._datasets:
-            self._datasets[config] = load(config, tell)
+            self._datasets[config] = load(config, note)
         return self._datasets[config]
 
 

@@ -31,7 +31,7 @@ from resnet_jax.weights.recognise import describe, unlike
 
 Array = jax.Array
 Tree = Any
-Tell = Callable[[str], None]
+Note = Callable[[str], None]
 HEAD = "head"
 
 
@@ -57,7 +57,8 @@ class Assembly:
     """The net, written out block by block; it knows which stages are frozen."""
     optimizer: optax.GradientTransformationExtraArgs
     pretrained: Pretrained | None
-    """The net that the starting values come from; None for random values, or where `assemble` was told to leave it."""
+    """The net that the starting values come from; None for random values, or where
+    `assemble` left it out."""
 
     @cached_property
     def initial(self) -> TrainState:
@@ -86,7 +87,7 @@ class Assembly:
 
 def assemble(
     config: ExperimentConfig,
-    tell: Tell = lambda text: None,
+    note: Note = lambda text: None,
     *,
     dataset: Dataset | None = None,
     starting: bool = True,
@@ -95,7 +96,7 @@ def assemble(
 
     Args:
       config: the run.
-      tell: receives remarks about the data, a line at a time.
+      note: receives remarks about the data, a line at a time.
       dataset: the data set of `config.data`, where it is loaded already.
       starting: whether the starting values are wanted. False for a finished run, whose values come from its checkpoint:
         then `finetune.weights` is read only where the normalisation is taken from it.
@@ -106,7 +107,7 @@ def assemble(
     """
     # Before the data: a wrong file is reported before images are decoded.
     net = pretrained(config) if starting or config.data.normalize == "weights" else None
-    dataset = load(config.data, tell) if dataset is None else dataset
+    dataset = load(config.data, note) if dataset is None else dataset
     config = dataclasses.replace(config, model=resolve(config.model, dataset))
     return Assembly(
         config=config,

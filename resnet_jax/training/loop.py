@@ -165,7 +165,7 @@ class Trainer:
         for observer in self.observers:
             observer.evaluation(split, step, totals)
         if not math.isfinite(totals.loss):
-            raise _Diverged(step)  # by the last update, before the next step's loss could tell
+            raise _Diverged(step)  # by the last update, before the next step's loss would show it
 
     def _read_reports(self, leave: int) -> None:
         """Reads the reports of dispatches that are done, in order; waits while more than `leave` are not."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.data import Dataset
 from resnet_jax.data.batches import Batch, eval_batches, padded, training_batches
 from resnet_jax.models.stacking import stack, unstack
-from resnet_jax.training.assemble import Assembly, assemble, run_keys
+from resnet_jax.training.assemble import Assembly, Note, assemble, run_keys
 from resnet_jax.training.feed import feed
 from resnet_jax.training.mesh import Devices, check_machine
 from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals
@@ -198,16 +198,14 @@ class Program:
         return self.devices.compile(evaluate, state, at, *self._feed.fixed, donate_state=False)
 
 
-def prepare(
-    config: ExperimentConfig, tell: Callable[[str], None] = lambda text: None, *, dataset: Dataset | None = None
-) -> Program:
+def prepare(config: ExperimentConfig, note: Note = lambda text: None, *, dataset: Dataset | None = None) -> Program:
     """The program of a run: `assemble` and then Program, which raise the same as here; arguments as for `assemble`.
 
     Raises:
       UserError: too few devices, data missing or damaged, or whatever else `assemble` finds wrong.
     """
     devices = check_machine(config)
-    return Program(assemble(config, tell, dataset=dataset), devices)
+    return Program(assemble(config, note, dataset=dataset), devices)
 
 
 def scans(config: ModelConfig) -> bool:

@@ -9,45 +9,45 @@ from resnet_jax.config import DataConfig, ExperimentConfig, override
 from resnet_jax.data import Dataset, load
 from resnet_jax.errors import UserError
 from resnet_jax.record import CHECKPOINTS, RECORD_FILE, RunRecord, read_record
-from resnet_jax.training.assemble import Assembly, Tell, assemble
+from resnet_jax.training.assemble import Assembly, Note, assemble
 from resnet_jax.training.checkpoint import Checkpoints, identity, steps_in
 from resnet_jax.training.mesh import check_machine
 from resnet_jax.training.program import Program
 from resnet_jax.training.state import TrainState
 
 
-def load_finished(directory: Path, tell: Tell = lambda text: None) -> tuple[Program, TrainState]:
+def load_finished(directory: Path, note: Note = lambda text: None) -> tuple[Program, TrainState]:
     """The compiled program of a finished run, and its last state on the devices.
 
     Args:
       directory: a run directory with a record and the checkpoint of the last step.
-      tell: receives remarks, a line at a time.
+      note: receives remarks, a line at a time.
 
     Raises:
       UserError: the run has not finished, its checkpoint is not there or damaged, or its data are not those it had.
     """
-    assembly, state = restore(directory, tell)
+    assembly, state = restore(directory, note)
     program = Program(assembly, check_machine(assembly.config))
     return program, program.put(state)
 
 
 def restore(
     directory: Path,
-    tell: Tell = lambda text: None,
-    load_data: Callable[[DataConfig, Tell], Dataset] = load,
+    note: Note = lambda text: None,
+    load_data: Callable[[DataConfig, Note], Dataset] = load,
 ) -> tuple[Assembly, TrainState]:
     """The parts of a finished run and its last state, on the host, block by block; compiles nothing.
 
     Args:
       directory: as for `load_finished`, which raises the same.
-      tell: receives remarks, a line at a time.
+      note: receives remarks, a line at a time.
       load_data: what to call in the place of `data.load`, such as a function that keeps data sets.
     """
     record = finished_record(directory)
     config = _on_one_device(record.config)
     check_machine(config)
-    assembly = assemble(config, tell, dataset=load_data(config.data, tell), starting=False)
-    return assembly, _last_state(directory, record, assembly, tell)
+    assembly = assemble(config, note, dataset=load_data(config.data, note), starting=False)
+    return assembly, _last_state(directory, record, assembly, note)
 
 
 def _on_one_device(config: ExperimentConfig) -> ExperimentConfig:
@@ -74,8 +74,8 @@ def finished_record(directory: Path) -> RunRecord:
     return record
 
 
-def _last_state(directory: Path, record: RunRecord, assembly: Assembly, tell: Tell) -> TrainState:
-    checkpoints = Checkpoints(directory / CHECKPOINTS, keep=1, run=identity(record.config), tell=tell)
+def _last_state(directory: Path, record: RunRecord, assembly: Assembly, note: Note) -> TrainState:
+    checkpoints = Checkpoints(directory / CHECKPOINTS, keep=1, run=identity(record.config), note=note)
     # Read-only: the run may be somebody else's, so damaged checkpoints are not renamed.
     restored = checkpoints.restore(assembly.blank, assembly.dataset.fingerprint, put_aside=False)
     checkpoints.close()

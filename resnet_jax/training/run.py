@@ -76,7 +76,7 @@ def _train(directory: RunDirectory, study: str, observers: Sequence[Observer], s
         keep_every=config.train.keep_every,
         # A file of the same name with other weights in it would make another run.
         run=identity(config) | ({"finetune.digest": start.facts.digest} if start else {}),
-        tell=note,
+        note=note,
     )
     try:
         recorder = Recorder(directory, study, program.assembly, program.devices)
