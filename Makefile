@@ -1,5 +1,5 @@
 # Two commands do everything on a machine that has Python 3.11 or later and make:
-#   make degradation   virtual environment, installation, the study, its tables and figures (about 10 minutes, 2 cores)
+#   make degradation   virtual environment, installation, the study, its tables and figures (about 6 minutes, 2 cores)
 #   make test          virtual environment, installation, lint, type check, tests (up to 6 minutes, 2 cores)
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,7 +16,7 @@ degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
 	@$(BIN)/python -m experiments.report $(RUNS)/digits-depth
 
-# Is it degradation, or only too little training? About 20 minutes more.
+# Is it degradation, or only too little training? About 10 minutes more.
 control: degradation
 	$(BIN)/python -m experiments.sweep digits-depth-long --runs $(RUNS) --jobs 2
 	@$(BIN)/python -m experiments.report $(RUNS)/digits-depth $(RUNS)/digits-depth-long

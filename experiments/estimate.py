@@ -15,8 +15,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
-from experiments.study import Study, about
+from experiments.study import GPU, StatedCost, Study, about
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models import summary
@@ -47,14 +48,15 @@ class Estimate:
 class Clock:
     """Estimates for the runs of a study in a folder, from what the folder holds at the time of asking."""
 
-    def __init__(self, study: Study, folder: Path) -> None:
+    def __init__(self, study: Study, folder: Path, *, gpu: bool = False) -> None:
         """A clock of a study whose run directories are in `folder`.
 
         Args:
           study: with the seeds, base and variants that its stated cost is for.
           folder: may not exist yet.
+          gpu: whether this machine has one; a cost stated for a GPU says nothing of another.
         """
-        self._study, self._folder = study, folder
+        self._study, self._folder, self._gpu = study, folder, gpu
 
     def estimate(self, runs: Mapping[str, ExperimentConfig]) -> Estimate | None:
         """The time left for those of `runs` that have no record; None where nothing is known of any."""
@@ -62,16 +64,17 @@ class Clock:
         left = {name: config for name, config in runs.items() if not _is_of(records.get(name), config)}
         seen = [record for record in records.values() if record.final is not None]
         if seen:
-            found = {name: of_records(config, seen) for name, config in left.items()}
+            found = {name: self._left_of(name, config, *of_records(config, seen)) for name, config in left.items()}
             source = f"from the {len(seen)} run{'s' * (len(seen) > 1)} that finished"
-        elif self._study.cost is not None:
+        elif self._study.cost is not None and (self._gpu or self._study.cost.on != GPU):
             # The study's own configuration: the command line may have changed the base, and with it the work.
             whole = sum(map(work, self._study.runs().values()))
-            found = {name: self._study.cost.seconds * work(config) / whole for name, config in left.items()}
+            shares = {name: self._study.cost.seconds * work(config) / whole for name, config in left.items()}
+            found = {name: self._left_of(name, left[name], share, share) for name, share in shares.items()}
             source = f"by the stated cost, {self._study.cost.text} for the whole study"
         else:
             return None
-        return Estimate({name: s * self._undone(name, left[name]) for name, s in found.items()}, source)
+        return Estimate(found, source)
 
     def took(self, runs: Mapping[str, ExperimentConfig]) -> dict[str, float]:
         """Seconds of each of `runs` that has a record."""
@@ -83,7 +86,7 @@ class Clock:
         seen = [record for record in self._records().values() if record.final is not None]
         if not seen:
             return None
-        return sum(of_records(config, seen) * self._undone(name, config) for name, config in runs.items())
+        return sum(self._left_of(name, config, *of_records(config, seen)) for name, config in runs.items())
 
     def _records(self) -> dict[str, RunRecord]:
         """Of every run in the folder, other seeds and configurations too: they tell of this machine's speed."""
@@ -93,24 +96,29 @@ class Clock:
                 records[file.parent.name] = read_record(file)
         return records
 
-    def _undone(self, name: str, config: ExperimentConfig) -> float:
-        """The share of a run's steps that its lines of metrics do not show as done."""
+    def _left_of(self, name: str, config: ExperimentConfig, seconds: float, steps_s: float) -> float:
+        """What is left of a run's seconds without the steps that its lines of metrics show as done.
+
+        Set-up and evaluation are counted whole: an interrupted run has them before it, and one that is being run ends
+        with an evaluation.
+        """
         file = self._folder / name / METRICS_FILE
         with contextlib.suppress(UserError):
             lines = read_metrics(file) if file.exists() else []
-            return 1.0 - min(1.0, lines[-1].step / config.train.iterations) if lines else 1.0
-        return 1.0
+            done = min(1.0, lines[-1].step / config.train.iterations) if lines else 0.0
+            return seconds - done * steps_s
+        return seconds
 
 
 def _is_of(record: RunRecord | None, config: ExperimentConfig) -> bool:
     return record is not None and not differences(record.config, config)
 
 
-def of_records(config: ExperimentConfig, records: Sequence[RunRecord]) -> float:
-    """Seconds that a run takes by those of finished runs, of which there is one or more."""
+def of_records(config: ExperimentConfig, records: Sequence[RunRecord]) -> tuple[float, float]:
+    """Seconds that a run takes, and those of them in training steps, by one finished run or more."""
     alike = [r for r in records if not differences(dataclasses.replace(r.config, seed=config.seed), config)]
     if alike:
-        return sum(r.cost.total_s for r in alike) / len(alike)
+        return fmean(r.cost.total_s for r in alike), fmean(r.cost.train_s for r in alike)
 
     def times(record: RunRecord) -> float:
         """The work of the run in units of the record's."""
@@ -120,8 +128,8 @@ def of_records(config: ExperimentConfig, records: Sequence[RunRecord]) -> float:
         )
 
     nearest = min(records, key=lambda record: abs(math.log(times(record))))
-    steps_s = nearest.cost.train_s + nearest.cost.eval_s
-    return nearest.cost.total_s + (times(nearest) - 1.0) * steps_s
+    with_work_s = nearest.cost.train_s + nearest.cost.eval_s
+    return nearest.cost.total_s + (times(nearest) - 1.0) * with_work_s, times(nearest) * nearest.cost.train_s
 
 
 def work(config: ExperimentConfig, image_shape: summary.Shape | None = None, num_classes: int = _CLASSES) -> float:
@@ -145,12 +153,19 @@ def _usual_shape(config: ExperimentConfig) -> summary.Shape:
     return size, size, 3
 
 
-def progress(runs: Mapping[str, ExperimentConfig], finished: int, estimate: Estimate | None, processes: int) -> str:
+def progress(
+    runs: Mapping[str, ExperimentConfig],
+    finished: int,
+    estimate: Estimate | None,
+    processes: int,
+    cost: StatedCost | None = None,
+) -> str:
     """How far a sweep is, in a sentence: "5 of 16 runs finished, 11 to go: about 4 min left (from the 5 runs ...)"."""
     if finished == len(runs):
         return f"All {len(runs)} runs finished."
     counts = f"{finished} of {len(runs)} runs finished, {len(runs) - finished} to go"
     if estimate is None:
-        return f"{counts}; how long they take is not known yet."
+        stated = f" (the whole study is stated to take {cost.text})" if cost else ""
+        return f"{counts}; how long they take here is not known yet{stated}."
     each = f" with {processes} processes" if processes > 1 else ""
     return f"{counts}: about {about(estimate.left(processes))} left{each} ({estimate.source})."

@@ -68,14 +68,15 @@ def main(argv: list[str] | None = None) -> int:
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     shares = _shares(chosen, len(runs))
     folder = chosen.runs / study.name
-    clock = Clock(known[name], folder)
+    clock = Clock(known[name], folder, gpu=bool(jobs.gpus()))
     budget = Budget.of(chosen.budget, clock, inherited=argv is None)
     console = Console()
 
     def say(processes: int) -> None:
         """How far the whole sweep is, by what is on the disk, which is the same for all of its processes."""
         done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
-        console.print(progress(runs, done, clock.estimate(runs), processes), highlight=False, soft_wrap=True)
+        text = progress(runs, done, clock.estimate(runs), processes, known[name].cost)
+        console.print(text, highlight=False, soft_wrap=True)
 
     cli.virtual_devices(chosen.config.parallel.devices)
     if argv is None and not chosen.dry_run:

@@ -8,11 +8,14 @@ from importlib.metadata import version
 
 # Before JAX is imported: it reads the flags once. Compiling takes most of the tests' time, and most of that is
 # optimisation, which small nets do not need. Studies and the kill test, in processes of their own, have it.
-_FLAGS = ["--xla_force_host_platform_device_count=8", "--xla_backend_optimization_level=0"]
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+)
 if version("jaxlib").startswith("0.10."):  # XLA ends the process at a flag that it does not know
-    _FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
-    _FLAGS += ["--xla_llvm_disable_expensive_passes=true"]
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_FLAGS])
+    os.environ["XLA_FLAGS"] += (
+        " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        " --xla_llvm_disable_expensive_passes=true"
+    )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import tempfile

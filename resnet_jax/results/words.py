@@ -111,11 +111,13 @@ def headline(comparison: Comparison) -> str:
             continue
         verdict = {
             "worse": f"{who} degrade {layers}",
+            "equal": f"{who} have the same training error at {base.depth} and {deepest.depth} layers with every seed",
             "better": f"{who} gain {layers}",
             "unclear": f"for {who} no effect of depth is established {layers}",
             "unknown": f"{who} {layers}",
         }[_verdict(apart)]
-        clauses.append(f"{verdict}: {points(apart, signed=True)} of training error {interval_words(apart)}")
+        size = f"{points(apart, signed=True)} of training error {interval_words(apart)}"
+        clauses.append(f"{verdict} ({plural(apart.n, 'pair')})" if _verdict(apart) == "equal" else f"{verdict}: {size}")
     told = "; ".join(clauses) or "no two depths of one kind of net are here, so nothing can be said about depth"
     return f"On {comparison.cells[0].runs[0].record.data.name}, {told}."
 
@@ -143,9 +145,12 @@ def _twin_sentence(plain: Variant, other: Variant) -> str:
 
 
 def _verdict(apart: Difference | None) -> str:
-    """ "worse", "better", "unclear" (the interval includes zero), or "unknown" (too few seeds for an interval)."""
+    """ "worse", "better", "equal" (with every seed), "unclear" (the interval includes zero), or "unknown" (too few
+    seeds for an interval)."""
     if apart is None or apart.interval is None:
         return "unknown"
+    if not any(apart.values):
+        return "equal"
     if not apart.interval.excludes_zero:
         return "unclear"
     return "worse" if apart.mean > 0.0 else "better"
@@ -155,6 +160,7 @@ def _conclusion(comparison: Comparison, verdicts: dict[str, str]) -> str:
     groups = {
         "worse": "added layers raise the training error of {}: degradation, not overfitting",
         "better": "added layers lower the training error of {}",
+        "equal": "the training error of {} is the same at both depths with every seed",
         "unclear": "for {} the interval includes zero: no effect of depth on training error is established",
         "unknown": f"for {{}} fewer than {MIN_PAIRS} seeds finished at both depths, too few to conclude anything from",
     }

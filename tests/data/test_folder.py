@@ -9,8 +9,10 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -792,13 +794,22 @@ def test_an_error_stops_the_work(root: Path, monkeypatch: pytest.MonkeyPatch) ->
     for i in range(10 * decode.CHUNK):
         (root / f"train/cat/x{i:05}.png").write_bytes(b"")
     seen: list[str] = []
-    real = decode.header
+    real, cancelled = decode.header, threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            cancelled.set()
+            super().shutdown(wait=wait)
 
     def counted(path: str, *, upright: bool) -> decode.Header:
         seen.append(path)
+        if len(seen) > 2 * decode.CHUNK:
+            cancelled.wait()  # however fast this thread is, beside the one that hears of the error
         return real(path, upright=upright)
 
     monkeypatch.setattr(decode, "header", counted)
+    monkeypatch.setattr(decode, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(decode, "_cores", lambda: 1)
     refused(root, "x00000.png cannot be read")
     assert len(seen) < 9 * decode.CHUNK

@@ -57,7 +57,7 @@ def test_a_run_takes_what_the_same_net_took_with_other_seeds(tmp_path: Path) -> 
     # A third seed: the mean of both.
     records = [read_record(tmp_path / "tiny" / f"plain-20-seed{seed}" / "record.json") for seed in (0, 1)]
     other = {"plain-20-seed7": dataclasses.replace(RUNS["plain-20-seed0"], seed=7)}
-    assert of_records(other["plain-20-seed7"], records) == pytest.approx(60.0)
+    assert of_records(other["plain-20-seed7"], records) == pytest.approx((60.0, 0.9 * 50.0))
     # Also where the seeds that finished are none of those that are asked for.
     asked = Clock(STUDY, tmp_path / "tiny").estimate(other)
     assert asked is not None
@@ -79,12 +79,12 @@ def test_another_net_takes_the_steps_of_the_nearest_in_proportion_to_the_work(tm
 def test_what_is_done_of_a_run_is_no_longer_to_do(tmp_path: Path) -> None:
     finish(tmp_path, "plain-56-seed0", 100.0, steps_s=90.0)
     write_run(tmp_path, "plain", 56, 1, study="tiny", run="plain-56-seed1", finished=False)
-    # Its lines of metrics end at step 96 of 240.
+    # Its lines of metrics end at step 96 of 240. Of 100 seconds 81 were spent in steps, and the rest is still to come.
     found = Clock(STUDY, tmp_path / "tiny").estimate(
         {name: RUNS[name] for name in ("plain-56-seed0", "plain-56-seed1")}
     )
     assert found is not None
-    assert found.seconds == {"plain-56-seed1": pytest.approx(100.0 * (1.0 - 96 / 240))}
+    assert found.seconds == {"plain-56-seed1": pytest.approx(100.0 - 81.0 * 96 / 240)}
 
 
 def test_where_nothing_has_finished_the_stated_cost_is_shared_out_by_work(tmp_path: Path) -> None:
@@ -104,6 +104,14 @@ def test_where_nothing_has_finished_the_stated_cost_is_shared_out_by_work(tmp_pa
     assert twice is not None
     assert sum(twice.seconds.values()) == pytest.approx(1200.0)
     assert Clock(dataclasses.replace(STUDY, cost=None), tmp_path / "tiny").estimate(RUNS) is None
+
+
+def test_a_cost_stated_for_a_gpu_is_no_estimate_where_there_is_none(tmp_path: Path) -> None:
+    study = dataclasses.replace(STUDY, cost=StatedCost(600.0, GPU))
+    assert Clock(study, tmp_path / "tiny").estimate(RUNS) is None
+    found = Clock(study, tmp_path / "tiny", gpu=True).estimate(RUNS)
+    assert found is not None
+    assert sum(found.seconds.values()) == pytest.approx(600.0)
 
 
 def test_a_record_of_another_configuration_tells_the_speed_and_is_not_that_run(tmp_path: Path) -> None:
@@ -141,7 +149,11 @@ def test_progress_in_words() -> None:
     assert progress(RUNS, 4, known, 2) == (
         "4 of 6 runs finished, 2 to go: about 5 min left with 2 processes (from the 4 runs that finished)."
     )
-    assert progress(RUNS, 0, None, 2) == "0 of 6 runs finished, 6 to go; how long they take is not known yet."
+    unknown = "0 of 6 runs finished, 6 to go; how long they take here is not known yet"
+    assert progress(RUNS, 0, None, 2) == f"{unknown}."
+    assert progress(RUNS, 0, None, 2, StatedCost(4.9e5, GPU)) == (
+        f"{unknown} (the whole study is stated to take 5.7 days of a GPU at 1e12 multiply-adds/s)."
+    )
     assert progress(RUNS, 6, Estimate({}, ""), 2) == "All 6 runs finished."
 
 

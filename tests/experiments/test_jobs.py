@@ -85,13 +85,14 @@ def test_a_process_gets_its_share(
 
 
 STOPPED = """
-import signal, sys, time
+import signal, sys
 def end(number, frame):
     print("kept", flush=True)
     sys.exit(0)
 signal.signal(signal.SIGTERM, end)
 print("ready", flush=True)
-time.sleep(30)
+while True:
+    signal.pause()
 """
 
 

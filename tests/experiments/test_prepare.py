@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +31,7 @@ from resnet_jax.errors import UserError
 from tests.data.test_tfds import examples, labelled, random_images, silent, write
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 600.0
 URL = "https://data.invalid/files/pictures.tar.gz"
 
 
@@ -39,12 +42,19 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts of these tests answer at once; however slow this machine is, their answers are waited for."""
+    assert inspect.signature(prepare.answers).parameters["seconds"].default == prepare.PROBE_SECONDS
+    monkeypatch.setattr(prepare, "answers", partial(prepare.answers, seconds=PATIENCE))
+
+
 def asked_for(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], Any]) -> list[str]:
     """The URLs that are asked for; `answer` stands in for the network."""
     urls: list[str] = []
 
     def head(url: str, *, timeout: float) -> Any:
-        assert timeout <= prepare.PROBE_SECONDS
+        assert timeout <= PATIENCE
         urls.append(url)
         return answer(url)
 

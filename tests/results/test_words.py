@@ -45,6 +45,16 @@ def test_two_seeds_show_both_differences_and_conclude_nothing(tmp_path: Path) ->
         assert claim not in text
 
 
+def test_equal_errors_are_said_to_be_equal(tmp_path: Path) -> None:
+    for net, depth, train in (("plain", 20, 0.0), ("plain", 56, 0.6), ("resnet", 20, 0.0), ("resnet", 56, 0.0)):
+        for seed in range(3):
+            write_run(tmp_path, net, depth, seed, train + 0.01 * seed * (train > 0.0))
+    assert headline(only(tmp_path)).endswith(
+        "; residual nets have the same training error at 20 and 56 layers with every seed (3 pairs)."
+    )
+    assert "the training error of residual nets is the same at both depths with every seed" in answer(only(tmp_path))
+
+
 def test_the_headline_is_one_sentence_with_verdict_and_numbers(tmp_path: Path) -> None:
     write_study(tmp_path / "three")
     # Of plain nets 51.9, 61.7, 56.8 points: mean 56.8, std 4.9, half an interval 4.303 * 4.9 / root 3 = 12.17.

@@ -35,6 +35,7 @@ SMALL = override(
         "model.depth": 8,
         "model.width": 4,
         "train.iterations": 30,
+        "optim.learning_rate": 0.1,
         "optim.milestones": (20, 25),
         "train.checkpoint_steps": 10,
     },
@@ -238,6 +239,7 @@ def test_data_that_changed_between_sittings_are_refused(tmp_path: Path, monkeypa
     with pytest.raises(Interrupted):
         run(SMALL, tmp_path / "run", study="test", stop=stop_after(2))
     monkeypatch.setattr("resnet_jax.data.dataset.Dataset.fingerprint", "0123456789abcdef")
+    monkeypatch.setattr("resnet_jax.training.run.prepare", prepare)  # loads the data anew
     with pytest.raises(UserError, match="trained on data of fingerprint"):
         run(SMALL, tmp_path / "run", study="test")
 
