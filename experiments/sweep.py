@@ -26,11 +26,9 @@ from experiments.estimate import Clock, progress
 from experiments.next_steps import python
 from experiments.states import show, state
 from experiments.study import Study
-from experiments.train import OutOfTime, print_record, train, train_together
+from experiments.train import OutOfTime, print_record, train
 from resnet_jax.config import ExperimentConfig, changed_fields, nearest
 from resnet_jax.errors import UserError
-
-Together = Literal["auto", "yes", "no"]
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,6 @@ class Sweep:
     jobs: int | Literal["auto"] = 1
     """Processes, one run at a time each, the longest runs first; each has its share of the CPU cores and sees one GPU,
     where there are any. "auto": one for each GPU, or for each core where there is none."""
-    together: Together = "auto"
-    """Train the seeds of a net side by side, in one step of the device for all; records, checkpoints and results are
-    those of separate runs, but for rounding. "auto": not on a CPU, where it gains nothing; on a GPU or a TPU small nets
-    are (nothing was measured there yet), if there are as many nets as processes."""
     budget: float | None = None
     """Seconds for the sweep, of wall-clock time. A run that would not end in time, by the seconds of those that have
     finished, is not started; one that is not done when the time is up stops after its step, with a checkpoint. The
@@ -76,9 +70,6 @@ def main(argv: list[str] | None = None) -> int:
     folder = chosen.runs / study.name
     clock = Clock(known[name], folder, gpu=bool(jobs.gpus()))
     budget = Budget.of(chosen.budget, clock, inherited=argv is None)
-    together = chosen.together
-    if together == "auto" and len(seed_groups(runs)) < len(shares):
-        together = "no"  # rather than leave a process, and its GPU, without a run
     console = Console()
 
     def say(processes: int) -> None:
@@ -93,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
-        failed, _ = _run_missing(runs, folder, chosen.runs, console, together, budget, lambda: say(len(shares)))
+        failed, _ = _run_missing(runs, folder, chosen.runs, console, budget, lambda: say(len(shares)))
         return cli.BAD_INPUT if failed else cli.OK
     title = f"{study.name}, part {part} of {parts}" if parts > 1 else study.name
     if not chosen.dry_run and all(state(folder / name, config) == "finished" for name, config in runs.items()):
@@ -105,11 +96,11 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.dry_run:
         return cli.OK
     if len(shares) == 1:
-        failed, busy = _run_missing(runs, folder, chosen.runs, console, together, budget, lambda: say(1))
+        failed, busy = _run_missing(runs, folder, chosen.runs, console, budget, lambda: say(1))
     else:
         console.print(jobs.describe(shares), highlight=False)
         # The same command in each process, which finds itself told its cores.
-        words = ["experiments.sweep", name, *options, "--together", together, "--jobs", str(len(shares))]
+        words = ["experiments.sweep", name, *options, "--jobs", str(len(shares))]
         statuses = jobs.run(words, shares, budget.environment)
         failed, busy = sum(status != cli.OK for status in statuses), 0
     done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
@@ -141,12 +132,6 @@ def _next(folder: Path, console: Console) -> None:
 def _check(chosen: Sweep, study: Study) -> None:
     if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
         raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more whole numbers, each once.")
-    where = chosen.config.parallel
-    if chosen.together == "yes" and (where.mode != "jit" or where.devices > 1):
-        raise UserError(
-            f"together: got 'yes'; legal: 'auto' and 'no' with parallel.mode={where.mode!r} and "
-            f"parallel.devices={where.devices}, for seeds go together on one device, under 'jit'."
-        )
     # What the command line changes, and no run has, would be lost without a word.
     varied = {"seed", *set.intersection(*map(set, study.variants))}
     runs = dataclasses.replace(study, base=chosen.config).runs((0,)).values()
@@ -191,80 +176,32 @@ def _run_missing(
     folder: Path,
     compiled: Path,
     console: Console,
-    together: Together,
     budget: Budget,
     say: Callable[[], None],
 ) -> tuple[int, int]:
     """Runs what is missing; how many could not be started, and how many another process was at. `say`: after each."""
     from resnet_jax.training.directory import Busy
 
-    failed = busy = begun = 0
-    for group in seed_groups(runs):
-        missing = {folder / name: c for name, c in group.items() if state(folder / name, c) != "finished"}
-        alone = dict(missing)
-        if len(missing) > 1 and budget.allows(missing) and _side_by_side(together, missing):
-            alone = _run_together(missing, compiled, console, budget.deadline)
-            if len(alone) < len(missing):
-                say()
-        begun += len(group) - len(alone)
-        for directory, config in alone.items():
-            begun += 1
-            if not budget.allows({directory: config}):
-                continue
-            console.print(f"\nrun {begun} of {len(runs)}: {directory.name}", highlight=False)
-            try:
-                record = train(config, directory, study=folder.name, compiled=compiled, deadline=budget.deadline)
-            except OutOfTime as late:
-                console.print(f"The time is up: {late}", highlight=False, markup=False, soft_wrap=True)
-            except Busy:
-                console.print(f"{directory.name}: another process is at it; going on with the next.", highlight=False)
-                busy += 1
-            except UserError as error:
-                console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
-                failed += 1
-            else:
-                print_record(record, directory)
-                say()
+    failed = busy = 0
+    for number, (name, config) in enumerate(runs.items(), start=1):
+        directory = folder / name
+        if state(directory, config) == "finished" or not budget.allows({directory: config}):
+            continue
+        console.print(f"\nrun {number} of {len(runs)}: {name}", highlight=False)
+        try:
+            record = train(config, directory, study=folder.name, compiled=compiled, deadline=budget.deadline)
+        except OutOfTime as late:
+            console.print(f"The time is up: {late}", highlight=False, markup=False, soft_wrap=True)
+        except Busy:
+            console.print(f"{name}: another process is at it; going on with the next.", highlight=False)
+            busy += 1
+        except UserError as error:
+            console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+            failed += 1
+        else:
+            print_record(record, directory)
+            say()
     return failed, busy
-
-
-def seed_groups(runs: Mapping[str, ExperimentConfig]) -> list[dict[str, ExperimentConfig]]:
-    """Runs that differ in the seed alone, together; in the order of each group's first."""
-    groups: dict[ExperimentConfig, dict[str, ExperimentConfig]] = {}
-    for name, config in runs.items():
-        groups.setdefault(dataclasses.replace(config, seed=0), {})[name] = config
-    return list(groups.values())
-
-
-def _side_by_side(together: Together, runs: Mapping[Path, ExperimentConfig]) -> bool:
-    """Whether these seeds of one net are to be trained together."""
-    from resnet_jax.training.setup import can_go_together, together_pays
-
-    config = next(iter(runs.values()))
-    wanted = together == "yes" or (together == "auto" and together_pays(config))
-    return wanted and can_go_together(config)
-
-
-def _run_together(
-    runs: Mapping[Path, ExperimentConfig], compiled: Path, console: Console, deadline: float | None
-) -> dict[Path, ExperimentConfig]:
-    """Trains together those that stand at one step, then those at the next; what is left has to go alone."""
-    left = dict(runs)
-    try:
-        while len(left) > 1:
-            study = next(iter(left)).parent.name
-            records = train_together(left, study=study, compiled=compiled, deadline=deadline)
-            if not records:
-                break
-            for directory, record in records.items():
-                print_record(record, directory)
-                del left[directory]
-    except OutOfTime as late:
-        console.print(f"The time is up: {late}", highlight=False, markup=False, soft_wrap=True)
-    except UserError as error:
-        # Of one of them, perhaps; alone, each run tells what is wrong with it.
-        console.print(f"not together: {error}", highlight=False, markup=False, soft_wrap=True)
-    return left
 
 
 def parse_shard(text: str) -> tuple[int, int]:

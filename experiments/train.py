@@ -88,7 +88,7 @@ class OutOfTime(Exception):
 def train(
     config: ExperimentConfig, directory: Path, *, study: str, compiled: Path, deadline: float | None = None
 ) -> RunRecord:
-    """One run with its display and signals; see resnet_jax.training.loop.run.
+    """One run with its display and signals; see resnet_jax.training.run.run.
 
     Args:
       config, directory, study: as for `run`.
@@ -99,55 +99,28 @@ def train(
       OutOfTime: the deadline stopped the run.
     """
     # Imported here: JAX takes a second, which --help and a typo should not.
-    from resnet_jax.training.loop import Interrupted, run
+    from resnet_jax.training.loop import Interrupted
+    from resnet_jax.training.run import run
 
     cli.use_compilation_cache(compiled)
-    with cli.stop_request() as stop, cli.display(config.train.iterations, directory.name) as display:
+    with cli.stop_request() as stop:
+        display = cli.display(config.train.iterations, directory.name)
         try:
-            record = run(config, directory, study=study, display=display, stop=_or_late(stop, deadline))
+            record = run(config, directory, study=study, observers=(display,), stop=_or_late(stop, deadline))
         except Interrupted as interrupt:
-            _raise_if_late(interrupt, stop)
-            raise
+            # An interruption that nobody asked for is the deadline's.
+            if stop():
+                raise
+            raise OutOfTime(str(interrupt)) from interrupt
     if stop():  # too late for this run, but not for a sweep's next
         print_record(record, directory)
         raise KeyboardInterrupt("stopped; this run had just finished.")
     return record
 
 
-def train_together(
-    runs: Mapping[Path, ExperimentConfig], *, study: str, compiled: Path, deadline: float | None = None
-) -> dict[Path, RunRecord]:
-    """Seeds of one net with one display and signals for all; see resnet_jax.training.loop.run_together.
-
-    Arguments and errors are those of `train`.
-    """
-    from resnet_jax.training.loop import Interrupted, run_together
-
-    cli.use_compilation_cache(compiled)
-    (first, config), *_ = runs.items()
-    title = f"{first.name} and {len(runs) - 1} more seeds"
-    with cli.stop_request() as stop, cli.display(config.train.iterations, title) as display:
-        try:
-            records = run_together(runs, study=study, display=display, stop=_or_late(stop, deadline))
-        except Interrupted as interrupt:
-            _raise_if_late(interrupt, stop)
-            raise
-    if records and stop():
-        for directory, record in records.items():
-            print_record(record, directory)
-        raise KeyboardInterrupt("stopped; these runs had just finished.")
-    return records
-
-
 def _or_late(stop: Callable[[], bool], deadline: float | None) -> Callable[[], bool]:
     """Whether a run is to stop: it was asked to, or the deadline has come."""
     return lambda: stop() or (deadline is not None and monotonic() >= deadline)
-
-
-def _raise_if_late(interrupt: KeyboardInterrupt, stop: Callable[[], bool]) -> None:
-    """An interruption that nobody asked for is the deadline's."""
-    if not stop():
-        raise OutOfTime(str(interrupt)) from interrupt
 
 
 def print_record(record: RunRecord, directory: Path) -> None:
@@ -168,7 +141,7 @@ def print_record(record: RunRecord, directory: Path) -> None:
 def print_summary(config: ExperimentConfig) -> None:
     """Stages, output shapes, parameters and multiply-adds of the net on its data; the memory of its training."""
     from resnet_jax.data import load
-    from resnet_jax.training.setup import resolve
+    from resnet_jax.training.assemble import resolve
 
     dataset = load(config.data, print)
     model = resolve(config.model, dataset)
@@ -193,13 +166,12 @@ def print_summary(config: ExperimentConfig) -> None:
 
 
 def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:
-    from resnet_jax.training.setup import prepare
+    from resnet_jax.training.program import prepare
 
     print("compiling the train step, for the compiler's figures ...", file=sys.stderr)
     figures, remark = None, "The compiler gives no figures here."
     try:
-        setup = prepare(config, dataset=dataset)
-        figures = setup.memory()
+        figures = prepare(config, dataset=dataset).memory()
     except UserError as error:  # such as devices that are not here: the rest of the summary stands
         remark = f"No figures of the compiler: {error}"
     estimate = summary.memory(config, dataset.image_shape)
@@ -237,18 +209,15 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     import jax.numpy as jnp
     import numpy as np
 
-    from resnet_jax.data import load
     from resnet_jax.data.augment import augment, normalize
     from resnet_jax.data.batches import training_batches
     from resnet_jax.results.images import image_grid, save
-    from resnet_jax.training.setup import resolve, run_keys
-    from resnet_jax.training.start import pretrained, run_normalization
+    from resnet_jax.training.assemble import assemble, run_keys
 
     if file.suffix.lower() not in PICTURES:
         raise UserError(f"show-batch: got {str(file)!r}; legal: a file that ends in {', '.join(PICTURES)}.")
-    dataset = load(config.data, print)
-    resolve(config.model, dataset)
-    stats = run_normalization(config, dataset, pretrained(config))
+    assembly = assemble(config, print)
+    dataset, stats = assembly.dataset, assembly.normalization
     size = min(SHOWN, config.train.batch_size)
     batch = next(training_batches(seed=config.seed, examples=len(dataset.train), batch_size=size, first_step=0))
     mean, std = jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32)
@@ -275,27 +244,24 @@ def write_trace(config: ExperimentConfig, directory: Path) -> None:
     """
     import jax
 
-    from resnet_jax.data.batches import training_batches
-    from resnet_jax.training.setup import prepare
+    from resnet_jax.training.program import prepare
+    from resnet_jax.training.run import table
 
     # Before minutes are spent on compiling.
     directory.mkdir(parents=True, exist_ok=True)
     traces = directory / "plugins" / "profile"  # as the profiler names it
     traces.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=traces).close()
-    setup = prepare(config, print)
-    print(setup.table())
-    state = setup.put(setup.initial)
-    batches = training_batches(
-        seed=config.seed, examples=len(setup.dataset.train), batch_size=config.train.batch_size, first_step=0
-    )
-    for _ in range(WARM):
-        state, _ = setup.train(state, next(batches))
+    program = prepare(config, print)
+    print(table(program))
+    state = program.put(program.assembly.initial)
+    for step in range(WARM):
+        state, _ = program.train(state, range(step, step + 1))
     jax.block_until_ready(state)
     with jax.profiler.trace(str(directory), create_perfetto_trace=True):
-        for step in range(WARM + 1, WARM + TRACED + 1):
-            with jax.profiler.StepTraceAnnotation("train_step", step_num=step):
-                state, _ = setup.train(state, next(batches))
+        for step in range(WARM, WARM + TRACED):
+            with jax.profiler.StepTraceAnnotation("train_step", step_num=step + 1):
+                state, _ = program.train(state, range(step, step + 1))
         jax.block_until_ready(state)
     # The profiler makes a folder of each trace, named by the time.
     file = max(directory.glob(f"plugins/profile/*/{PERFETTO}"), key=lambda path: path.stat().st_mtime)

@@ -46,20 +46,15 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
     import jax.numpy as jnp
     import numpy as np
 
-    from resnet_jax.data import load, normalization
     from resnet_jax.data.augment import normalize
     from resnet_jax.data.batches import training_batches
-    from resnet_jax.models.resnet import build
     from resnet_jax.models.stacking import stack, unstack
-    from resnet_jax.training import optim
+    from resnet_jax.training.assemble import assemble
     from resnet_jax.training.metrics import cross_entropy
-    from resnet_jax.training.setup import resolve, run_keys
-    from resnet_jax.training.state import create
 
-    dataset = load(config.data, lambda text: None)
-    c = resolve(config.model, dataset)
-    stats = normalization(dataset.train, config.data)
-    model, scanned = build(c), build(c).clone(scanned=True)
+    base = assemble(config)
+    dataset, c, stats = base.dataset, base.config.model, base.normalization
+    scanned = base.model.clone(scanned=True)
 
     @jax.jit
     def gradient(params: Any, batch_stats: Any, images: Any, labels: Any) -> Any:
@@ -71,14 +66,15 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
         return jax.grad(loss)(params)
 
     for seed in seeds:
-        state = jax.device_get(create(model, optim.sgd(config.optim), run_keys(seed)[0], dataset.image_shape))
+        state = assemble(override(config, {"seed": seed}), dataset=dataset).initial
         size = config.train.batch_size
         batch = next(training_batches(seed=seed, examples=len(dataset.train), batch_size=size, first_step=0))
         mean, std = (jnp.asarray(s, jnp.dtype(c.dtype)) for s in (stats.mean, stats.std))
         images = normalize(jnp.asarray(dataset.train.take(batch.index)), mean, std)
         labels = jnp.asarray(dataset.train.labels[batch.index])
         params, batch_stats = stack(state.params, c), stack(state.batch_stats, c)
-        found = unstack(jax.device_get(gradient(params, batch_stats, images, labels)), c)
+        with jax.default_matmul_precision(c.precision):
+            found = unstack(jax.device_get(gradient(params, batch_stats, images, labels)), c)
         names = [row.name.split("/") for row in summary.layers(c, dataset.image_shape) if "conv" in row.name]
         kernels = [found[module] if not inner else found[module][inner[0]] for module, *inner in names]
         yield [float(np.linalg.norm(kernel["kernel"])) for kernel in kernels]

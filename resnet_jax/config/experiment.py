@@ -36,6 +36,9 @@ class TrainConfig(Section):
     did for their released models."""
     checkpoint_steps: int = field(1_000, OPERATIONAL)
     """Steps between checkpoints; 0: none but on Ctrl-C, on SIGTERM and at the end."""
+    steps_per_dispatch: int | Literal["auto"] = field("auto", OPERATIONAL)
+    """Train steps that the host hands to the devices at a time; the numbers are the same, beyond rounding. "auto": 1 on
+    a CPU and with images on the host, else as many as training/program.py says."""
     keep_checkpoints: int = field(2, OPERATIONAL)
     """Newest checkpoints kept in the run directory; older ones are deleted."""
     keep_every: int = field(0, OPERATIONAL)
@@ -47,6 +50,8 @@ class TrainConfig(Section):
     def _check(self) -> None:
         for name in ("iterations", "batch_size", "accumulation", "eval_batch_size", "keep_checkpoints"):
             self._require(getattr(self, name) >= 1, name, "a whole number above 0")
+        at_once = self.steps_per_dispatch
+        self._require(at_once == "auto" or at_once >= 1, "steps_per_dispatch", "'auto' or a whole number above 0")
         for name in ("eval_every", "checkpoint_steps", "keep_every", "gradient_norms_every"):
             self._require(getattr(self, name) >= 0, name, "a whole number of at least 0")
 

@@ -127,11 +127,16 @@ class ModelConfig(Section):
     Not in orders with a ReLU after that BN: at 0 it passes no gradient, and the unit would never learn."""
     dtype: Literal["float32", "bfloat16", "float64"] = field("float32", RECIPE)
     """Dtype of the computation; parameters and statistics stay float32. float64 (all of it) is for verification."""
+    # The papers' nets were computed in float32; the default is less precise on some devices, and no value is more so.
+    precision: Literal["default", "high", "highest"] = field("default", RECIPE, open_in_papers=True)
+    """Precision of the products in convolutions and the last layer. "default" is the device's fastest for float32: TF32
+    on GPUs that have it, bfloat16 on TPUs; "high" is TF32 on GPUs, three bfloat16 passes on TPUs; "highest" is float32.
+    A CPU computes in float32 with each of them."""
     remat: bool = field(False, OPERATIONAL)
     """Keep only each block's input for the backward pass and compute the rest again: less memory, a third more time."""
     stages: Literal["auto", "unrolled", "scanned"] = field("auto", OPERATIONAL)
     """A stage's blocks written out in the program, or as a loop over those that are alike: the same numbers from a
-    program that does not grow with depth. "auto" follows what was measured, see training/setup.py."""
+    program that does not grow with depth. "auto" follows what was measured, see training/program.py."""
     norm: BatchNormConfig = dataclasses.field(default_factory=BatchNormConfig)
 
     def _check(self) -> None:

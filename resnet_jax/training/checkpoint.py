@@ -65,7 +65,7 @@ class Checkpoints:
         keep: int,
         keep_every: int = 0,
         run: Mapping[str, Any] | None = None,
-        tell: Callable[[str], None] = lambda text: None,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Opens a folder of checkpoints, which need not exist yet; the caller has claimed it for itself.
 
@@ -73,10 +73,10 @@ class Checkpoints:
           directory: the folder.
           keep: newest checkpoints to keep.
           keep_every: of the older ones, those to keep: whose step is a multiple of this; 0: none.
-          run: what tells this run from others, in JSON's types; a checkpoint that says otherwise is refused.
-          tell: is told, in a sentence, of a checkpoint that cannot be used.
+          run: what sets this run apart from others, in JSON's types; a checkpoint that says otherwise is refused.
+          note: receives a sentence for each checkpoint that cannot be used.
         """
-        self._directory, self._keep, self._keep_every, self._tell = directory, keep, keep_every, tell
+        self._directory, self._keep, self._keep_every, self._note = directory, keep, keep_every, note
         self._run = dict(run or {})
         self._newest: int | None = None
         """The step last saved or restored."""
@@ -121,7 +121,7 @@ class Checkpoints:
     def restore(self, like: Tree, data: str, *, put_aside: bool = True) -> tuple[Tree, Totals] | None:
         """The newest checkpoint that is as it was written, or None where there is none at all.
 
-        Newer ones that are not are told of and, where `put_aside`, renamed to `<step>.damaged`.
+        Each newer one is reported as damaged and, where `put_aside`, renamed to `<step>.damaged`.
 
         Args:
           like: a state of the same structure, shapes and dtypes.
@@ -157,7 +157,7 @@ class Checkpoints:
                     shutil.rmtree(aside, ignore_errors=True)
                     bad.rename(aside)
                 done = f"put aside as {aside.name}, " * put_aside
-                self._tell(f"{bad}: damaged ({reason}); {done}going on from step {step} instead.")
+                self._note(f"{bad}: damaged ({reason}); {done}going on from step {step} instead.")
             self._newest = step
             return state, Totals(**facts["totals"])
         if damaged:

@@ -16,7 +16,7 @@ from resnet_jax.data import ArraySource, Dataset, Source, load, normalization, s
 from resnet_jax.data.batches import Batch
 from resnet_jax.data.dataset import PIECE
 from resnet_jax.training.feed import feed
-from resnet_jax.training.parallel import devices
+from resnet_jax.training.mesh import devices
 
 RECORDS = Path(__file__).parents[2] / "docs" / "records"
 SHAPE = (4, 3, 1)

@@ -18,7 +18,8 @@ SPEC = Spec("step", "torch-eager", step_config("resnet-8", 4, "float32"))
 
 def test_the_torch_contestant_takes_our_steps() -> None:
     ours, peer = Ours(SPEC), Torch(SPEC)
-    start = flatten(ours.setup.initial.params, ours.setup.initial.batch_stats)
+    initial = ours.program.assembly.initial
+    start = flatten(initial.params, initial.batch_stats)
     peer.net.load_state_dict(to_torch(start), strict=True)
     losses = [(peer.run(), ours.run()) for _ in range(STEPS)]
     np.testing.assert_allclose(*np.transpose(losses), rtol=1e-4)
@@ -40,5 +41,6 @@ def test_the_torch_contestant_is_channels_last_throughout() -> None:
 
 def test_in_eval_mode_too() -> None:
     ours, peer = Ours(replace(SPEC, phase="eval")), Torch(replace(SPEC, phase="eval"))
-    peer.net.load_state_dict(to_torch(flatten(ours.setup.initial.params, ours.setup.initial.batch_stats)), strict=True)
+    initial = ours.program.assembly.initial
+    peer.net.load_state_dict(to_torch(flatten(initial.params, initial.batch_stats)), strict=True)
     assert peer.run() == pytest.approx(ours.run(), rel=1e-5)

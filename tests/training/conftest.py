@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from resnet_jax.training import loop
 from tests.training import shared
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _prepared_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "prepare", shared.prepare_once)
+        patch.setattr("resnet_jax.training.run.prepare", shared.prepare_once)
         yield
     shared.forget()

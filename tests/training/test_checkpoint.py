@@ -32,12 +32,12 @@ def state(step: int) -> State:
 
 def filled(directory: Path, steps: tuple[int, ...] = (10, 20), **options: int) -> Checkpoints:
     """A folder with checkpoints of these steps."""
-    told: list[str] = []
-    checkpoints = Checkpoints(directory, **{"keep": 5} | options, tell=told.append)  # type: ignore[arg-type]
+    notes: list[str] = []
+    checkpoints = Checkpoints(directory, **{"keep": 5} | options, note=notes.append)  # type: ignore[arg-type]
     for step in steps:
         checkpoints.save(state(step), Totals(0.1 * step, step, 10 * step), "data")
     checkpoints.wait()
-    checkpoints.told = told  # type: ignore[attr-defined]
+    checkpoints.notes = notes  # type: ignore[attr-defined]
     return checkpoints
 
 
@@ -92,11 +92,11 @@ def test_every_single_flipped_bit_is_found(tmp_path: Path) -> None:
         content = bytearray((place / file).read_bytes())
         content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
         (place / file).write_bytes(content)
-        told: list[str] = []
-        restored = Checkpoints(place, keep=5, tell=told.append).restore(state(0), "data")
+        notes: list[str] = []
+        restored = Checkpoints(place, keep=5, note=notes.append).restore(state(0), "data")
         assert restored is not None, file
         assert equal(restored[0], state(10)), file
-        (sentence,) = told
+        (sentence,) = notes
         assert "20: damaged (" in sentence, file
         assert "put aside as 20.damaged, going on from step 10 instead" in sentence, file
         shutil.rmtree(place)
@@ -142,7 +142,7 @@ def test_a_leaf_is_checked_after_it_is_read(tmp_path: Path, monkeypatch: pytest.
     restored = checkpoints.restore(state(0), "data")
     assert restored is not None
     assert equal(restored[0], state(10))
-    assert "(.params['kernel'] is not what was written)" in checkpoints.told[0]  # type: ignore[attr-defined]
+    assert "(.params['kernel'] is not what was written)" in checkpoints.notes[0]  # type: ignore[attr-defined]
 
 
 def test_a_damaged_one_put_aside_makes_room_for_its_step(tmp_path: Path) -> None:

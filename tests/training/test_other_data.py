@@ -17,7 +17,7 @@ from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.data import at_hand
 from resnet_jax.errors import UserError
 from resnet_jax.record import read_record
-from resnet_jax.training.loop import run
+from resnet_jax.training.run import run
 
 NPZ = override(
     experiments()["digits-plain"],

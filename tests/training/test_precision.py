@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +13,18 @@ import numpy as np
 import pytest
 
 from experiments.configs import experiments
-from resnet_jax.config import DataConfig, ExperimentConfig, override
-from resnet_jax.data import Normalization
+from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig, ParallelConfig, override
+from resnet_jax.data import Dataset, Normalization
+from resnet_jax.data.dataset import ArraySource
 from resnet_jax.models.resnet import build
 from resnet_jax.training import optim
+from resnet_jax.training.assemble import assemble
+from resnet_jax.training.mesh import devices
+from resnet_jax.training.program import Program
+from resnet_jax.training.run import products
 from resnet_jax.training.state import create
 from resnet_jax.training.step import EvalBatch, Parts, TrainBatch, eval_step, train_step
+from tests.training.test_loop import SMALL
 
 SHAPE = (8, 8, 3)
 BATCH = 16
@@ -142,3 +150,63 @@ def test_the_first_step_is_near_that_of_float32(net: str) -> None:
     # Eight bits of mantissa, 0.4 %, through a dozen layers.
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
     assert losses["bfloat16"] != losses["float32"]
+
+
+PRODUCT = re.compile(r"stablehlo\.(convolution|dot_general)")
+# An eval step has the net's convolutions and its last layer. A train step has two gradients of each as well, without
+# the gradient by the images.
+CONVOLUTIONS = 7
+EVAL_PRODUCTS, TRAIN_PRODUCTS = CONVOLUTIONS + 1, 3 * (CONVOLUTIONS + 1) - 1
+
+
+def products_of(program: str, precision: str) -> int:
+    """The number of products in a program as text, all of which have this precision in both operands."""
+    lines = [line for line in program.splitlines() if PRODUCT.search(line)]
+    # The two kinds of product write it differently, each once for an operand.
+    assert [line for line in lines if len(re.findall(rf"\b{precision.upper()}\b", line)) != 2] == []
+    return len(lines)
+
+
+def noise(side: int, channels: int) -> Dataset:
+    """256 images of noise, of ten classes, for training and as many for the test."""
+    images = np.random.default_rng(0).integers(0, 256, (256, side, side, channels), np.uint8)
+    source = ArraySource(images, np.arange(256, dtype=np.int32) % 10)
+    return Dataset("noise", source, source, tuple(map(str, range(10))))
+
+
+# The sizes of the digits and of CIFAR: between them, all the ways in which a CPU computes a convolution.
+@pytest.mark.parametrize(("side", "channels"), [(8, 1), (32, 3)])
+@pytest.mark.parametrize("precision", ["default", "high", "highest"])
+def test_every_product_of_a_run_has_the_precision_of_the_config(
+    precision: str, side: int, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forward and backward, in the programs that a run compiles before the compiler for a device changes them."""
+    programs: list[str] = []
+
+    def noting(self: Any, *arguments: Any) -> None:
+        programs.append(self.as_text())
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", noting)
+    config = override(SMALL, {"model.width": 16, "model.precision": precision, "train.steps_per_dispatch": 2})
+    Program(assemble(config, dataset=noise(side, channels)), devices(ParallelConfig()))
+    one, two, evaluation = (products_of(text, precision) for text in programs)
+    assert min(one, two) >= TRAIN_PRODUCTS
+    assert evaluation == EVAL_PRODUCTS
+
+
+@pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
+def test_the_precision_reaches_the_products_of_every_platform(platform: str) -> None:
+    """A convolution is computed elsewhere as on no CPU; what is lowered here for such a device needs none."""
+    step, _, create_state, _ = pieces({"model.depth": 8, "model.dtype": "float32"})
+    with jax.default_matmul_precision("highest"):
+        lowered = jax.jit(step).trace(jax.eval_shape(create_state), batch()).lower(lowering_platforms=(platform,))
+    assert products_of(lowered.as_text(), "highest") == TRAIN_PRODUCTS
+
+
+def test_the_start_of_a_run_says_what_products_are_computed_in() -> None:
+    model = ModelConfig()
+    assert products(model, "cpu") == "default, products in float32"
+    assert products(model, "gpu") == "default, products in TF32 where the device has it"
+    assert products(dataclasses.replace(model, precision="highest"), "gpu") == "highest, products in float32"
+    assert products(model, "tpu") == "default, products in bfloat16"
+    assert products(dataclasses.replace(model, dtype="bfloat16"), "gpu") == "default, products in bfloat16"
