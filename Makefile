@@ -7,10 +7,12 @@ RUNS ?= runs
 JAX ?= jax
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-SETTINGS := setup.cfg pyproject.toml constraints.txt
+# The versions to install: constraints.txt, or constraints-newest.txt for Python 3.12 and later.
+CONSTRAINTS ?= constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
+SETTINGS := setup.cfg pyproject.toml $(CONSTRAINTS)
 
-.PHONY: degradation control reproduce-cifar10 figures test lint types parity benchmark kill-test clean
+.PHONY: degradation control reproduce-cifar10 figures test lint types parity benchmark gpu-check kill-test clean
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
@@ -56,6 +58,12 @@ parity: $(VENV)/.parity
 # How fast, beside Flax and PyTorch; on a machine that does nothing else. More: make benchmark OPTIONS='--what compile'.
 benchmark: $(VENV)/.parity
 	$(BIN)/python -m experiments.benchmark $(OPTIONS)
+
+# What to run first on a new GPU: make gpu-check JAX='jax[cuda12]' OPTIONS='--seconds 150'. With PyTorch installed for the
+# GPU in $(VENV), it takes part. On a CPU everything runs with tiny sizes, in about a minute.
+gpu-check: $(VENV)/.test
+	$(PIP) '$(JAX)'
+	$(BIN)/python -m experiments.gpu_check --out $(RUNS)/gpu-check.json $(OPTIONS)
 
 # Kills a run thirty times, and compares it with one never killed; about six minutes. More: make kill-test KILLS=100.
 KILLS ?= 30

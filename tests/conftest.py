@@ -1,4 +1,8 @@
-"""Every test runs on eight virtual CPU devices, with JAX strict about dtypes and ranks."""
+"""Every test runs on eight virtual CPU devices, with JAX strict about dtypes and ranks.
+
+Those of tests/gpu run where JAX_PLATFORMS says: `python -m experiments.gpu_check` sets it to the empty string, with
+which JAX chooses.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,10 @@ from collections.abc import Iterator
 
 # Before JAX is imported: it reads the flags once. Compiling takes most of the tests' time, and nearly half of that is
 # optimisation, which small nets do not need. `make parity`, `make kill-test` and the studies have it.
-os.environ["XLA_FLAGS"] = (
-    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-)
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if os.environ.setdefault("JAX_PLATFORMS", "cpu") == "cpu":
+    os.environ["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    )
 
 import tempfile
 

@@ -1,0 +1,121 @@
+"""The parts of a check in order of importance, with their sizes: FULL for a GPU, SMALL for a CPU.
+
+Seconds are what a part is expected to need at least, from the start of its first process. They only decide which parts
+still begin within `--seconds`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.benchmark.spec import FLAX, OURS, TORCH, Dtype, Net
+
+EAGER, COMPILED = TORCH
+
+
+@dataclass(frozen=True)
+class Device:
+    """Driver, versions, memory, and the arithmetic of float32 products."""
+
+    name: str
+    least: float
+
+
+@dataclass(frozen=True)
+class DeviceTests:
+    """The tests of tests/gpu that an expression selects."""
+
+    name: str
+    least: float
+    select: str
+    """As pytest's -k takes it."""
+    processes: int
+    """Side by side: compiling takes most of their time."""
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Where the time of a train step goes."""
+
+    name: str
+    least: float
+    net: Net
+    batch_size: int
+    dtype: Dtype
+    steps: int
+    """Over which each figure is averaged."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The matrix products and the memory traffic that the device reaches."""
+
+    name: str
+    least: float
+    dtypes: tuple[Dtype, ...]
+    steps: int
+    """Products, or passes over memory, that are timed together."""
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Race:
+    """Train steps of one net, beside its peers'."""
+
+    name: str
+    least: float
+    net: Net
+    batch_size: int
+    dtype: Dtype
+    contestants: tuple[str, ...]
+    """As experiments.benchmark names them. The first of `peers` among them is the one that ratios are taken to."""
+    steps: int
+    """Timed together."""
+    repeats: int
+    """Rounds."""
+    alive: int | None = None
+    """Contestants that hold the device's memory at a time; None: all."""
+    peers: tuple[str, ...] = (COMPILED, EAGER, FLAX)
+
+
+Part = Device | DeviceTests | Breakdown | Limits | Race
+
+ALL = (OURS, COMPILED, FLAX, EAGER)
+RESUME = "resume"
+"""Part of the names of the tests that start whole runs."""
+
+
+def _cifar(net: Net, dtype: Dtype) -> Race:
+    return Race(f"{net}-{dtype}", 40.0, net, 128, dtype, ALL, steps=50, repeats=10)
+
+
+FULL: tuple[Part, ...] = (
+    Device("device", 0.0),
+    DeviceTests("tests", 20.0, f"not {RESUME}", processes=8),
+    Breakdown("breakdown", 20.0, "resnet-20", 128, "float32", steps=50),
+    Limits("limits", 15.0, ("float32", "bfloat16"), steps=20, repeats=5),
+    # Two at a time: four nets of this size, with their scratch, do not fit 80 GB.
+    Race("resnet-50-bfloat16", 60.0, "resnet-50", 256, "bfloat16", ALL, steps=5, repeats=5, alive=2),
+    DeviceTests("resume", 40.0, RESUME, processes=8),
+    _cifar("resnet-20", "float32"),
+    _cifar("resnet-20", "bfloat16"),
+    Race("resnet-50-float32", 60.0, "resnet-50", 256, "float32", ALL, steps=5, repeats=5, alive=2),
+    _cifar("resnet-56", "float32"),
+    _cifar("resnet-56", "bfloat16"),
+    _cifar("resnet-110", "float32"),
+    _cifar("resnet-110", "bfloat16"),
+    Race("resnet-1202-float32", 60.0, "resnet-1202", 128, "float32", (OURS,), steps=5, repeats=5),
+)
+"""On a GPU or another accelerator: the papers' nets at the papers' batch sizes."""
+
+SMALL: tuple[Part, ...] = (
+    Device("device", 0.0),
+    DeviceTests("tests", 15.0, f"not {RESUME} and not (bfloat16 and (shard_map or pmap))", processes=1),
+    Breakdown("breakdown", 5.0, "resnet-8", 4, "float32", steps=2),
+    Limits("limits", 5.0, ("float32",), steps=1, repeats=1),
+    Race("resnet-50-bfloat16", 10.0, "resnet-50", 1, "bfloat16", (OURS, EAGER), steps=1, repeats=1, alive=1),
+    DeviceTests("resume", 15.0, RESUME, processes=1),
+    Race("resnet-8-float32", 10.0, "resnet-8", 4, "float32", (OURS, FLAX, EAGER), steps=1, repeats=2),
+    Race("resnet-1202-float32", 5.0, "resnet-8", 4, "float32", (f"{OURS}:model.stages=scanned",), steps=1, repeats=1),
+)
+"""On a CPU: the same code in about a minute of one core. Its times say nothing."""
