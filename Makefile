@@ -1,14 +1,15 @@
 # Two commands do everything on a machine that has Python 3.11 or later and make:
 #   make degradation   virtual environment, installation, the study, its tables and figures (about 10 minutes, 2 cores)
 #   make test          virtual environment, installation, lint, type check, tests
+# The versions to install: constraints.txt, or constraints-newest.txt, which needs Python 3.12 or later and has a virtual
+# environment of its own: make test CONSTRAINTS=constraints-newest.txt
+CONSTRAINTS ?= constraints.txt
 PYTHON ?= python3
-VENV ?= .venv
+VENV ?= .venv$(patsubst constraints%.txt,%,$(CONSTRAINTS))
 RUNS ?= runs
 JAX ?= jax
 
 BIN := $(VENV)/bin
-# The versions to install: constraints.txt, or constraints-newest.txt for Python 3.12 and later.
-CONSTRAINTS ?= constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 SETTINGS := setup.cfg pyproject.toml $(CONSTRAINTS)
 
