@@ -86,6 +86,8 @@ class Check:
             sentence = parts.run(part, self.record, self.start + self.seconds, lambda line: tell(f"  {line}"))
         except parts.Cut as cut:
             return CUT, str(cut)
+        except parts.Absent as absent:
+            return LEFT_OUT, str(absent)
         except (parts.PartFailed, UserError) as failure:
             return (CUT if parts.TIME_UP in str(failure) else FAILED), str(failure)
         except Exception as defect:  # of ours: the parts after it are worth more than its traceback

@@ -25,6 +25,10 @@ class PartFailed(Exception):
     """A part has nothing to show, or shows something wrong; the message says what, in a sentence."""
 
 
+class Absent(PartFailed):
+    """What the part measures is not installed here."""
+
+
 class Cut(PartFailed):
     """The time was up before the part had all that it measures."""
 
@@ -121,7 +125,7 @@ def _race(part: Race, record: Record, deadline: float, tell: Tell) -> str:
     config = step_config(part.net, part.batch_size, part.dtype)
     here = [name for name in part.contestants if has_torch() or not name.startswith(TORCH)]
     if not here:
-        raise PartFailed("PyTorch is not installed")
+        raise Absent("PyTorch is not installed")
     where = platform(record)
     specs = [Spec("step", name, configure(name, config), "train", part.steps, WARMUP, where) for name in here]
     outcomes = race.race(
