@@ -1,6 +1,6 @@
 # Two commands do everything on a machine that has Python 3.11 or later and make:
 #   make degradation   virtual environment, installation, the study, its tables and figures (about 10 minutes, 2 cores)
-#   make test          virtual environment, installation, lint, type check, tests
+#   make test          virtual environment, installation, lint, type check, tests (up to 6 minutes, 2 cores)
 # The versions to install: constraints.txt, or constraints-newest.txt, which needs Python 3.12 or later and has a virtual
 # environment of its own: make test CONSTRAINTS=constraints-newest.txt
 CONSTRAINTS ?= constraints.txt
@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 SETTINGS := setup.cfg pyproject.toml $(CONSTRAINTS)
 
-.PHONY: degradation control reproduce-cifar10 figures test lint types parity benchmark gpu-check kill-test clean
+.PHONY: degradation control reproduce-cifar10 figures test test-all lint types parity benchmark gpu-check kill-test clean
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
@@ -43,6 +43,10 @@ figures: $(VENV)/.main
 	$(BIN)/python -m experiments.analyze figures docs/analysis/*.json
 
 test: lint types
+	$(BIN)/python -m pytest -m 'not slow'
+
+# The same, and the tests that take long.
+test-all: lint types
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test

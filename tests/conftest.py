@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.metadata import version
 
-# Before JAX is imported: it reads the flags once. Compiling takes most of the tests' time, and nearly half of that is
-# optimisation, which small nets do not need. `make parity`, `make kill-test` and the studies have it.
+# Before JAX is imported: it reads the flags once. Compiling takes most of the tests' time, and most of that is
+# optimisation, which small nets do not need. Studies and the kill test, in processes of their own, have it.
+_FLAGS = ["--xla_force_host_platform_device_count=8", "--xla_backend_optimization_level=0"]
+if version("jaxlib").startswith("0.10."):  # XLA ends the process at a flag that it does not know
+    _FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+    _FLAGS += ["--xla_llvm_disable_expensive_passes=true"]
 if os.environ.setdefault("JAX_PLATFORMS", "cpu") == "cpu":
-    os.environ["XLA_FLAGS"] = (
-        f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    )
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_FLAGS])
 
 import tempfile
 
@@ -34,6 +37,19 @@ if _COMPILED not in os.environ:
 jax.config.update("jax_compilation_cache_dir", os.environ[_COMPILED])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+@pytest.fixture(autouse=True)
+def _one_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that are called in this process leave the folder of compiled programs as it is."""
+    monkeypatch.setattr("experiments.cli.use_compilation_cache", lambda runs: None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_kept() -> Iterator[None]:
+    """After each file, JAX forgets the programs that it holds in memory: those of all files are some gigabytes."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture

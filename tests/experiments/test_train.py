@@ -5,13 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
+from experiments import cli
+from experiments.cli import use_compilation_cache
 from experiments.train import TRACED, WARM, main
 
 SMALL = ("digits-resnet", "--model.depth=8", "--model.width=2", "--train.batch-size=16")
@@ -23,9 +26,12 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_trace_of_a_few_steps_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_trace_of_a_few_steps_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "use_compilation_cache", lambda runs: pytest.fail("programs are kept"))
     assert main([*SMALL, "--profile", "trace"]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["trace"]  # no run directory, no compiled programs
+    assert [path.name for path in tmp_path.iterdir()] == ["trace"]  # no run directory
     (folder,) = (tmp_path / "trace" / "plugins" / "profile").iterdir()
     assert list(folder.glob("*.xplane.pb"))  # TensorBoard's
     printed = capsys.readouterr().out
@@ -73,28 +79,46 @@ def test_a_summary_stands_without_the_devices_of_its_run(capsys: pytest.CaptureF
     assert "No figures of the compiler: parallel.devices: got 16; legal: 1 to 8" in printed
 
 
-@pytest.mark.slow
+@pytest.fixture
+def compiled_beside_the_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The command's own folder of compiled programs in place of the tests'.
+
+    It keeps every program. By itself the command keeps those that take a tenth of a second, which depends on what else
+    the machine does.
+    """
+
+    def keep_all(runs: Path) -> None:
+        use_compilation_cache(runs)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+    before = jax.config.jax_compilation_cache_dir
+    monkeypatch.setattr(cli, "use_compilation_cache", keep_all)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
+
+
+@pytest.mark.usefixtures("compiled_beside_the_runs")
 def test_the_second_seed_of_a_net_compiles_nothing(tmp_path: Path) -> None:
     """By JAX's own count: what it did not find among the compiled programs beside the runs."""
-    counted = """
-import sys
-import jax
-from experiments.train import main
-events = []
-jax.monitoring.register_event_listener(lambda name, **_: events.append(name.rsplit("/", 1)[-1]))
-assert main(sys.argv[1:]) == 0
-print(events.count("cache_hits"), events.count("cache_misses"))
-"""
+    events: list[str] = []
+
+    def listen(event: str, **_: Any) -> None:
+        events.append(event.rsplit("/", 1)[-1])
+
     counts = []
-    for seed in (0, 1):
-        words = [*SMALL, "--train.iterations=2", "--optim.milestones", "1", f"--seed={seed}", "--runs=runs"]
-        done = subprocess.run(
-            [sys.executable, "-c", counted, *words], cwd=tmp_path, capture_output=True, text=True, check=True
-        )
-        counts.append([int(count) for count in done.stdout.split()[-2:]])
-        assert (tmp_path / "runs" / "digits-resnet").exists()
+    jax.monitoring.register_event_listener(listen)
+    try:
+        for seed in (0, 1):
+            jax.clear_caches()  # as in a process of its own
+            events.clear()
+            assert main([*SMALL, "--train.iterations=2", "--optim.milestones", "1", f"--seed={seed}"]) == 0
+            counts.append((events.count("cache_hits"), events.count("cache_misses")))
+    finally:
+        jax.monitoring.unregister_event_listener(listen)
     (_, first), (hits, second) = counts
+    assert (tmp_path / "runs" / ".compiled").exists()
     assert first > 0
     assert hits > 0
-    # Programs that take less than 0.1 s to compile are not kept, and the two steps are none of those.
     assert second == 0, counts

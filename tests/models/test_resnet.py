@@ -14,6 +14,7 @@ from resnet_jax.errors import UserError
 from resnet_jax.models import summary
 from resnet_jax.models.orders import ORDERS
 from resnet_jax.models.resnet import build
+from resnet_jax.training.state import initial_variables
 
 
 def shapes(config: ModelConfig, size: int, channels: int = 3) -> dict[str, tuple[int, ...]]:
@@ -93,13 +94,12 @@ def test_only_the_blocks_that_should_project_do(config: ModelConfig, projecting:
 
 
 @pytest.mark.parametrize(
-    "config", [ModelConfig(depth=20), ModelConfig(depth=20, block="bottleneck")], ids=["basic", "bottleneck"]
+    "config", [ModelConfig(depth=8), ModelConfig(depth=11, block="bottleneck")], ids=["basic", "bottleneck"]
 )
 def test_plain_net_and_residual_twin_start_from_the_same_values(config: ModelConfig) -> None:
-    images = jnp.zeros((1, 8, 8, 1))
     twins = [
-        build(ModelConfig(**{**vars(config), "shortcut": s, "num_classes": 10})).init(
-            jax.random.key(3), images, train=False
+        initial_variables(
+            build(ModelConfig(**{**vars(config), "shortcut": s, "num_classes": 10})), jax.random.key(3), (8, 8, 1)
         )
         for s in ("none", "A")
     ]
@@ -107,14 +107,18 @@ def test_plain_net_and_residual_twin_start_from_the_same_values(config: ModelCon
 
 
 def test_block_names_and_values_do_not_depend_on_depth() -> None:
-    images = jnp.zeros((1, 8, 8, 1))
     short, long = (
-        flat_values(build(ModelConfig(depth=d, num_classes=10)).init(jax.random.key(0), images, train=False))
+        flat_values(initial_variables(build(ModelConfig(depth=d, num_classes=10)), jax.random.key(0), (8, 8, 1)))
         for d in (8, 14)
     )
     assert set(short) < set(long)
     for name, value in short.items():
         np.testing.assert_array_equal(value, long[name])
+
+
+def started(config: ModelConfig) -> Any:
+    """Variables before the first step, of images of 8x8x1, on the host."""
+    return jax.device_get(initial_variables(build(config), jax.random.key(1), (8, 8, 1)))
 
 
 def flat_values(tree: Any) -> dict[str, Any]:
@@ -123,9 +127,7 @@ def flat_values(tree: Any) -> dict[str, Any]:
 
 def test_he_initialisation() -> None:
     # He et al. 2015b, Eq. 14: standard deviation sqrt(2 / (k^2 c_out)); Gaussian, so 0.27 % lie beyond three of them.
-    variables = build(ModelConfig(depth=8, width=64, num_classes=10)).init(
-        jax.random.key(1), jnp.zeros((1, 8, 8, 3)), train=False
-    )
+    variables = initial_variables(build(ModelConfig(depth=8, width=64, num_classes=10)), jax.random.key(1), (8, 8, 3))
     # The conv that doubles the channels, where c_in would give another answer.
     kernel = np.asarray(variables["params"]["stage3_block1"]["conv1"]["kernel"])
     assert kernel.shape == (3, 3, 128, 256)
@@ -142,18 +144,17 @@ def test_he_initialisation() -> None:
 def test_zero_gamma_starts_every_residual_branch_at_zero(order: Any, block: Any) -> None:
     # With the residual branches silent, an option A net maps images as its stem, shortcuts and head alone do: removing
     # all convs' weights changes nothing.
-    config = ModelConfig(depth=20, block=block, activation_order=order, zero_gamma=True, num_classes=10)
-    model, images = build(config), jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
-    variables = model.init(jax.random.key(1), images, train=False)
+    depth = 11 if block == "bottleneck" else 8
+    config = ModelConfig(depth=depth, block=block, activation_order=order, zero_gamma=True, num_classes=10)
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)
+    variables = started(config)
     silenced = jax.tree_util.tree_map_with_path(
         lambda path, x: x * 0 if "conv" in path[-2].key and "stem" not in path[-2].key else x, variables
     )
-    out, expected = (model.apply(v, images, train=False) for v in (variables, silenced))
-    np.testing.assert_allclose(out, expected, rtol=1e-6)
-    without = build(ModelConfig(**{**vars(config), "zero_gamma": False}))
-    assert not np.allclose(
-        without.apply(without.init(jax.random.key(1), images, train=False), images, train=False), expected
-    )
+    logits = jax.jit(lambda variables: build(config).apply(variables, images, train=False))
+    expected = logits(silenced)
+    np.testing.assert_allclose(logits(variables), expected, rtol=1e-6)
+    assert not np.allclose(logits(started(ModelConfig(**{**vars(config), "zero_gamma": False}))), expected)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -187,9 +188,9 @@ def test_zero_gamma_is_refused_where_a_relu_follows_the_last_bn() -> None:
     ],
 )
 def test_a_residual_that_starts_from_zero_learns(fields: Any, learns: str) -> None:
-    model, images = build(ModelConfig(depth=8, width=2, num_classes=3, **fields)), np.ones((4, 8, 8, 1), np.float32)
+    config, images = ModelConfig(depth=8, width=2, num_classes=3, **fields), np.ones((4, 8, 8, 1), np.float32)
     images += np.random.default_rng(0).normal(size=images.shape)
-    variables = model.init(jax.random.key(1), images, train=False)
+    model, variables = build(config), started(config)
 
     @jax.jit
     def gradient(params: Any) -> Any:
@@ -205,8 +206,8 @@ def test_a_residual_that_starts_from_zero_learns(fields: Any, learns: str) -> No
 
 def test_bfloat16_computes_its_convolutions_in_bfloat16() -> None:
     model = build(ModelConfig(depth=8, dtype="bfloat16", num_classes=3))
-    images = jnp.ones((2, 8, 8, 3))
-    variables = model.init(jax.random.key(0), images, train=False)
+    images = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
     jaxpr = jax.make_jaxpr(lambda v, x: model.apply(v, x, train=False))(variables, images)
     products = [e for e in jaxpr.jaxpr.eqns if e.primitive.name in ("conv2d", "dot_general")]
     assert len(products) == 8
@@ -214,15 +215,17 @@ def test_bfloat16_computes_its_convolutions_in_bfloat16() -> None:
 
 
 def test_train_and_eval_mode_differ_only_in_the_statistics_they_use() -> None:
-    model = build(ModelConfig(depth=8, num_classes=10))
-    images = jax.random.normal(jax.random.key(0), (16, 8, 8, 1))
-    variables = model.init(jax.random.key(1), images, train=False)
-    logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    config = ModelConfig(depth=8, num_classes=10)
+    model, variables = build(config), started(config)
+    images = np.random.default_rng(0).normal(size=(16, 8, 8, 1)).astype(np.float32)
+    in_training = jax.jit(lambda variables: model.apply(variables, images, train=True, mutable=["batch_stats"]))
+    logits, updated = jax.device_get(in_training(variables))
     # Undo the running average (momentum 0.9, from mean 0 and variance 1): what is left are the batch's statistics.
     batch = jax.tree_util.tree_map_with_path(
         lambda path, x: (x - 0.9 * (1.0 if path[-1].key == "var" else 0.0)) / 0.1, updated["batch_stats"]
     )
-    evaluated = model.apply({"params": variables["params"], "batch_stats": batch}, images, train=False)
+    in_evaluation = jax.jit(lambda variables: model.apply(variables, images, train=False))
+    evaluated = in_evaluation({"params": variables["params"], "batch_stats": batch})
     np.testing.assert_allclose(logits, evaluated, rtol=2e-4, atol=2e-5)  # float32; dividing by 0.1 costs a digit
 
 
@@ -244,11 +247,13 @@ def test_train_and_eval_mode_differ_only_in_the_statistics_they_use() -> None:
     ids=["basic", "bottleneck"],
 )
 def test_remat_changes_no_name_and_no_number(config: ModelConfig) -> None:
-    images = jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 1))
     outcomes = []
     for remat in (False, True):
         model = build(ModelConfig(**{**vars(config), "remat": remat}))
-        variables = model.init(jax.random.key(1), images, train=False)
+        # Drawn in float32, as other nets here, whose programs for it are compiled already.
+        drawn = started(ModelConfig(**{**vars(config), "remat": remat, "dtype": "float32"}))
+        variables = jax.tree.map(np.float64, drawn)
 
         def loss_of(params: Any, model: Any = model, stats: Any = variables["batch_stats"]) -> Any:
             logits, updated = model.apply(
@@ -256,11 +261,10 @@ def test_remat_changes_no_name_and_no_number(config: ModelConfig) -> None:
             )
             return jnp.square(logits).sum(), updated["batch_stats"]
 
-        gradient = jax.grad(loss_of, has_aux=True)
-        jaxpr = str(jax.make_jaxpr(gradient)(variables["params"]))
+        traced = jax.jit(jax.grad(loss_of, has_aux=True)).trace(variables["params"])
         # The forward pass of every block, and its repetition in the backward pass.
-        assert jaxpr.count("prevent_cse=True") == (3 if remat else 0)
-        outcomes.append((variables, *jax.jit(gradient)(variables["params"])))
+        assert str(traced.jaxpr).count("prevent_cse=True") == (3 if remat else 0)
+        outcomes.append((variables, *traced.lower().compile()(variables["params"])))
     (variables, grads, stats), (other_variables, other_grads, other_stats) = outcomes
     jax.tree.map(np.testing.assert_array_equal, variables, other_variables)  # names too, or the trees would differ
     for a, b in zip(jax.tree.leaves((grads, stats)), jax.tree.leaves((other_grads, other_stats)), strict=True):
