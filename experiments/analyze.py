@@ -102,6 +102,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) -> dict[str, Any]:
+    import jax
+
     from resnet_jax import __version__
     from resnet_jax.analysis.bench import Bench
     from resnet_jax.analysis.net import Loader
@@ -114,7 +116,8 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
     for number, net in enumerate(nets):
         bench = Bench(_progress, out / f".{name}-{number}.part")
         start = time.monotonic()
-        found = measure(net.in_float64() if options.double else net, options, bench)
+        with jax.default_matmul_precision(net.config.model.precision):
+            found = measure(net.in_float64() if options.double else net, options, bench)
         rows.append({**net.facts, "seconds": round(time.monotonic() - start, 1), **found})
         scratches.append(bench.scratch)
     for scratch in scratches:

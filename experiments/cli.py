@@ -16,7 +16,7 @@ from resnet_jax.config import nearest
 from resnet_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from resnet_jax.training.progress import Display
+    from resnet_jax.training.observers.base import Observer
 
 OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
 VIRTUAL = "--xla_force_host_platform_device_count"
@@ -116,17 +116,16 @@ def use_compilation_cache(runs: Path) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-@contextlib.contextmanager
-def display(total: int, title: str) -> Iterator[Display]:
-    """The live display on a terminal, plain lines elsewhere."""
-    from resnet_jax.training.progress import Lines, Live
+def display(total: int, title: str) -> Observer:
+    """The live display on a terminal, plain lines elsewhere; it has to be closed."""
+    from resnet_jax.training.observers.console import Lines, Live
 
     console = rich.get_console()  # the one that loaders draw their bars on
-    if console.is_terminal:
-        with Live(console, total, title) as live:
-            yield live
-    else:
-        yield Lines(console, total)
+    if not console.is_terminal:
+        return Lines(console, total)
+    live = Live(console, total, title)
+    live.start()
+    return live
 
 
 @contextlib.contextmanager

@@ -84,10 +84,10 @@ def read(chosen: Convert) -> Weights:
 
     if (chosen.source / RECORD_FILE).exists() and not (chosen.source / WEIGHTS).exists():
         from resnet_jax.training.export import weights_of
-        from resnet_jax.training.finished import load_finished
+        from resnet_jax.training.restore import restore
 
-        setup, state = load_finished(chosen.source, print)
-        return weights_of(setup, setup.fetch(state), chosen.source.name)
+        assembly, state = restore(chosen.source, print)
+        return weights_of(assembly, state, chosen.source.name)
     return files.load(chosen.source, bottleneck_stride=chosen.bottleneck_stride)
 
 

@@ -86,19 +86,15 @@ def compare(net: str, dtype: str, scope: str, chosen: Equivalence) -> list[dict[
 
 def parameters_after(config: ExperimentConfig, steps: tuple[int, ...]) -> list[Any]:
     """The net's parameters, on the host, after each of some numbers of steps (rising) of a run of `config`."""
-    from resnet_jax.data.batches import training_batches
-    from resnet_jax.training.setup import prepare
+    from resnet_jax.training.program import prepare
 
-    setup = prepare(config)
-    state = setup.put(setup.initial)
-    batches = training_batches(
-        seed=config.seed, examples=len(setup.dataset.train), batch_size=config.train.batch_size, first_step=0
-    )
+    program = prepare(config)
+    state = program.put(program.assembly.initial)
     kept = []
-    for step in range(1, steps[-1] + 1):
-        state, _ = setup.train(state, next(batches))
-        if step in steps:
-            kept.append(setup.fetch(state).params)
+    for step in range(steps[-1]):
+        state, _ = program.train(state, range(step, step + 1))
+        if step + 1 in steps:
+            kept.append(program.fetch(state).params)
     return kept
 
 

@@ -2,7 +2,7 @@
 
     python -m experiments.recompute runs/digits-depth/plain-56-seed0 runs/digits-depth/resnet-56-seed0
 
-The averages replace the running statistics as the authors did for their released models (training/recompute.py). The
+The averages replace the running statistics as the authors did for their released models (training/batch_stats.py). The
 runs stay as they are; their data must be at hand. Cost: one forward pass over the training set a run, and compilation.
 """
 
@@ -69,16 +69,17 @@ def both(directory: Path) -> dict[str, Any]:
     Raises:
       UserError: the run's last net is not there, or has recomputed statistics already.
     """
-    from resnet_jax.training.finished import load_finished
-    from resnet_jax.training.recompute import recompute
+    from resnet_jax.training.batch_stats import recompute
+    from resnet_jax.training.restore import load_finished
 
-    setup, state = load_finished(directory, print)
-    if setup.config.train.recompute_batch_stats:
+    program, state = load_finished(directory, print)
+    config = program.assembly.config
+    if config.train.recompute_batch_stats:
         raise UserError(f"{directory}: trained with train.recompute_batch_stats, so its running statistics are gone.")
-    states = {"running": state, "recomputed": recompute(setup, state)}
-    row: dict[str, Any] = {"run": directory.name, "depth": setup.config.model.depth, "net": setup.config.model.net}
+    states = {"running": state, "recomputed": recompute(program, state)}
+    row: dict[str, Any] = {"run": directory.name, "depth": config.model.depth, "net": config.model.net}
     for split in ("train", "test"):
-        row[f"{split}_error"] = {kind: setup.evaluate(state, split).error for kind, state in states.items()}
+        row[f"{split}_error"] = {kind: program.evaluate(state, split).error for kind, state in states.items()}
     return row
 
 

@@ -23,12 +23,10 @@ from rich.table import Table
 from experiments import cli, jobs
 from experiments.configs import studies
 from experiments.study import Study
-from experiments.train import print_record, train, train_together
+from experiments.train import print_record, train
 from resnet_jax.config import ExperimentConfig, flatten, nearest, to_dict
 from resnet_jax.errors import UserError
 from resnet_jax.record import CONFIG_FILE, RECORD_FILE, differences, read_config, read_record
-
-Together = Literal["auto", "yes", "no"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,6 @@ class Sweep:
     jobs: int | Literal["auto"] = 1
     """Processes, one run at a time each, the longest runs first; each has its share of the CPU cores and sees one GPU,
     where there are any. "auto": one for each GPU, or for each core where there is none."""
-    together: Together = "auto"
-    """Train the seeds of a net side by side, in one step of the device for all; records, checkpoints and results are
-    those of separate runs, but for rounding. "auto": not on a CPU, where it gains nothing; on a GPU or a TPU small nets
-    are (nothing was measured there yet), if there are as many nets as processes."""
     dry_run: bool = False
     """List the runs and what is missing; run nothing."""
 
@@ -68,9 +62,6 @@ def main(argv: list[str] | None = None) -> int:
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     shares = _shares(chosen, len(runs))
     folder = chosen.runs / study.name
-    together = chosen.together
-    if together == "auto" and len(seed_groups(runs)) < len(shares):
-        together = "no"  # rather than leave a process, and its GPU, without a run
     console = Console()
     cli.virtual_devices(chosen.config.parallel.devices)
     if argv is None and not chosen.dry_run:
@@ -78,17 +69,17 @@ def main(argv: list[str] | None = None) -> int:
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
-        failed, _ = _run_missing(runs, folder, chosen.runs, console, together)
+        failed, _ = _run_missing(runs, folder, chosen.runs, console)
         return cli.BAD_INPUT if failed else cli.OK
     show(runs, folder, f"{study.name}, part {part} of {parts}" if parts > 1 else study.name, console)
     if chosen.dry_run:
         return cli.OK
     if len(shares) == 1:
-        failed, busy = _run_missing(runs, folder, chosen.runs, console, together)
+        failed, busy = _run_missing(runs, folder, chosen.runs, console)
     else:
         console.print(jobs.describe(shares), highlight=False)
         # The same command in each process, which finds itself told its cores.
-        statuses = jobs.run(["experiments.sweep", name, *options, "--together", together], shares)
+        statuses = jobs.run(["experiments.sweep", name, *options], shares)
         failed, busy = sum(status != cli.OK for status in statuses), 0
     done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
     rest = f", {busy} in other hands" * bool(busy) + f", {failed} failed" * bool(failed)
@@ -100,12 +91,6 @@ def main(argv: list[str] | None = None) -> int:
 def _check(chosen: Sweep, study: Study) -> None:
     if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
         raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more whole numbers, each once.")
-    where = chosen.config.parallel
-    if chosen.together == "yes" and (where.mode != "jit" or where.devices > 1):
-        raise UserError(
-            f"together: got 'yes'; legal: 'auto' and 'no' with parallel.mode={where.mode!r} and "
-            f"parallel.devices={where.devices}, for seeds go together on one device, under 'jit'."
-        )
     # What the command line changes and every variant changes back would be lost without a word.
     before, asked = flatten(to_dict(study.base)), flatten(to_dict(chosen.config))
     varied = {"seed", *set.intersection(*map(set, study.variants))}
@@ -139,68 +124,28 @@ def _shares(chosen: Sweep, runs: int) -> list[jobs.Share]:
 
 
 def _run_missing(
-    runs: Mapping[str, ExperimentConfig], folder: Path, compiled: Path, console: Console, together: Together
+    runs: Mapping[str, ExperimentConfig], folder: Path, compiled: Path, console: Console
 ) -> tuple[int, int]:
     """Runs what is missing; how many could not be started, and how many another process was at."""
     from resnet_jax.training.directory import Busy
 
-    failed = busy = begun = 0
-    for group in seed_groups(runs):
-        missing = {folder / name: c for name, c in group.items() if state(folder / name, c) != "finished"}
-        alone = dict(missing)
-        if len(missing) > 1 and _side_by_side(together, missing):
-            alone = _run_together(missing, compiled, console)
-        begun += len(group) - len(alone)
-        for directory, config in alone.items():
-            begun += 1
-            console.print(f"\nrun {begun} of {len(runs)}: {directory.name}", highlight=False)
-            try:
-                record = train(config, directory, study=folder.name, compiled=compiled)
-            except Busy:
-                console.print(f"{directory.name}: another process is at it; going on with the next.", highlight=False)
-                busy += 1
-            except UserError as error:
-                console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
-                failed += 1
-            else:
-                print_record(record, directory)
+    failed = busy = 0
+    for number, (name, config) in enumerate(runs.items(), start=1):
+        directory = folder / name
+        if state(directory, config) == "finished":
+            continue
+        console.print(f"\nrun {number} of {len(runs)}: {name}", highlight=False)
+        try:
+            record = train(config, directory, study=folder.name, compiled=compiled)
+        except Busy:
+            console.print(f"{name}: another process is at it; going on with the next.", highlight=False)
+            busy += 1
+        except UserError as error:
+            console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+            failed += 1
+        else:
+            print_record(record, directory)
     return failed, busy
-
-
-def seed_groups(runs: Mapping[str, ExperimentConfig]) -> list[dict[str, ExperimentConfig]]:
-    """Runs that differ in the seed alone, together; in the order of each group's first."""
-    groups: dict[ExperimentConfig, dict[str, ExperimentConfig]] = {}
-    for name, config in runs.items():
-        groups.setdefault(dataclasses.replace(config, seed=0), {})[name] = config
-    return list(groups.values())
-
-
-def _side_by_side(together: Together, runs: Mapping[Path, ExperimentConfig]) -> bool:
-    """Whether these seeds of one net are to be trained together."""
-    from resnet_jax.training.setup import can_go_together, together_pays
-
-    config = next(iter(runs.values()))
-    wanted = together == "yes" or (together == "auto" and together_pays(config))
-    return wanted and can_go_together(config)
-
-
-def _run_together(
-    runs: Mapping[Path, ExperimentConfig], compiled: Path, console: Console
-) -> dict[Path, ExperimentConfig]:
-    """Trains together those that stand at one step, then those at the next; what is left has to go alone."""
-    left = dict(runs)
-    try:
-        while len(left) > 1:
-            records = train_together(left, study=next(iter(left)).parent.name, compiled=compiled)
-            if not records:
-                break
-            for directory, record in records.items():
-                print_record(record, directory)
-                del left[directory]
-    except UserError as error:
-        # Of one of them, perhaps; alone, each run tells what is wrong with it.
-        console.print(f"not together: {error}", highlight=False, markup=False, soft_wrap=True)
-    return left
 
 
 def parse_shard(text: str) -> tuple[int, int]:

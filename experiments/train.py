@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,33 +78,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(config: ExperimentConfig, directory: Path, *, study: str, compiled: Path) -> RunRecord:
-    """One run with its display and signals; see resnet_jax.training.loop.run."""
+    """One run with its display and signals; see resnet_jax.training.run.run."""
     # Imported here: JAX takes a second, which --help and a typo should not.
-    from resnet_jax.training.loop import run
+    from resnet_jax.training.run import run
 
     cli.use_compilation_cache(compiled)
-    with cli.stop_request() as stop, cli.display(config.train.iterations, directory.name) as display:
-        record = run(config, directory, study=study, display=display, stop=stop)
+    with cli.stop_request() as stop:
+        display = cli.display(config.train.iterations, directory.name)
+        record = run(config, directory, study=study, observers=(display,), stop=stop)
     if stop():  # too late for this run, but not for a sweep's next
         print_record(record, directory)
         raise KeyboardInterrupt("stopped; this run had just finished.")
     return record
-
-
-def train_together(runs: Mapping[Path, ExperimentConfig], *, study: str, compiled: Path) -> dict[Path, RunRecord]:
-    """Seeds of one net with one display and signals for all; see resnet_jax.training.loop.run_together."""
-    from resnet_jax.training.loop import run_together
-
-    cli.use_compilation_cache(compiled)
-    (first, config), *_ = runs.items()
-    title = f"{first.name} and {len(runs) - 1} more seeds"
-    with cli.stop_request() as stop, cli.display(config.train.iterations, title) as display:
-        records = run_together(runs, study=study, display=display, stop=stop)
-    if records and stop():
-        for directory, record in records.items():
-            print_record(record, directory)
-        raise KeyboardInterrupt("stopped; these runs had just finished.")
-    return records
 
 
 def print_record(record: RunRecord, directory: Path) -> None:
@@ -126,7 +110,7 @@ def print_record(record: RunRecord, directory: Path) -> None:
 def print_summary(config: ExperimentConfig) -> None:
     """Stages, output shapes, parameters and multiply-adds of the net on its data; the memory of its training."""
     from resnet_jax.data import load
-    from resnet_jax.training.setup import resolve
+    from resnet_jax.training.assemble import resolve
 
     dataset = load(config.data, print)
     model = resolve(config.model, dataset)
@@ -151,13 +135,12 @@ def print_summary(config: ExperimentConfig) -> None:
 
 
 def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:
-    from resnet_jax.training.setup import prepare
+    from resnet_jax.training.program import prepare
 
     print("compiling the train step, for the compiler's figures ...", file=sys.stderr)
     figures, remark = None, "The compiler gives no figures here."
     try:
-        setup = prepare(config, dataset=dataset)
-        figures = setup.memory()
+        figures = prepare(config, dataset=dataset).memory()
     except UserError as error:  # such as devices that are not here: the rest of the summary stands
         remark = f"No figures of the compiler: {error}"
     estimate = summary.memory(config, dataset.image_shape)
@@ -195,18 +178,15 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     import jax.numpy as jnp
     import numpy as np
 
-    from resnet_jax.data import load
     from resnet_jax.data.augment import augment, normalize
     from resnet_jax.data.batches import training_batches
     from resnet_jax.results.images import image_grid, save
-    from resnet_jax.training.setup import resolve, run_keys
-    from resnet_jax.training.start import pretrained, run_normalization
+    from resnet_jax.training.assemble import assemble, run_keys
 
     if file.suffix.lower() not in PICTURES:
         raise UserError(f"show-batch: got {str(file)!r}; legal: a file that ends in {', '.join(PICTURES)}.")
-    dataset = load(config.data, print)
-    resolve(config.model, dataset)
-    stats = run_normalization(config, dataset, pretrained(config))
+    assembly = assemble(config, print)
+    dataset, stats = assembly.dataset, assembly.normalization
     size = min(SHOWN, config.train.batch_size)
     batch = next(training_batches(seed=config.seed, examples=len(dataset.train), batch_size=size, first_step=0))
     mean, std = jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32)
@@ -233,27 +213,24 @@ def write_trace(config: ExperimentConfig, directory: Path) -> None:
     """
     import jax
 
-    from resnet_jax.data.batches import training_batches
-    from resnet_jax.training.setup import prepare
+    from resnet_jax.training.program import prepare
+    from resnet_jax.training.run import table
 
     # Before minutes are spent on compiling.
     directory.mkdir(parents=True, exist_ok=True)
     traces = directory / "plugins" / "profile"  # as the profiler names it
     traces.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=traces).close()
-    setup = prepare(config, print)
-    print(setup.table())
-    state = setup.put(setup.initial)
-    batches = training_batches(
-        seed=config.seed, examples=len(setup.dataset.train), batch_size=config.train.batch_size, first_step=0
-    )
-    for _ in range(WARM):
-        state, _ = setup.train(state, next(batches))
+    program = prepare(config, print)
+    print(table(program))
+    state = program.put(program.assembly.initial)
+    for step in range(WARM):
+        state, _ = program.train(state, range(step, step + 1))
     jax.block_until_ready(state)
     with jax.profiler.trace(str(directory), create_perfetto_trace=True):
-        for step in range(WARM + 1, WARM + TRACED + 1):
-            with jax.profiler.StepTraceAnnotation("train_step", step_num=step):
-                state, _ = setup.train(state, next(batches))
+        for step in range(WARM, WARM + TRACED):
+            with jax.profiler.StepTraceAnnotation("train_step", step_num=step + 1):
+                state, _ = program.train(state, range(step, step + 1))
         jax.block_until_ready(state)
     # The profiler makes a folder of each trace, named by the time.
     file = max(directory.glob(f"plugins/profile/*/{PERFETTO}"), key=lambda path: path.stat().st_mtime)

@@ -124,11 +124,15 @@ class ModelConfig(Section):
     Not in orders with a ReLU after that BN: at 0 it passes no gradient, and the unit would never learn."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     """Dtype of the computation; parameters and statistics stay float32. float64 (all of it) is for verification."""
+    precision: Literal["default", "high", "highest"] = "default"
+    """Precision of the products in convolutions and the last layer. "default" is the device's fastest for float32: TF32
+    on GPUs that have it, bfloat16 on TPUs; "high" is TF32 on GPUs, three bfloat16 passes on TPUs; "highest" is float32.
+    A CPU computes in float32 with each of them."""
     remat: bool = False
     """Keep only each block's input for the backward pass and compute the rest again: less memory, a third more time."""
     stages: Literal["auto", "unrolled", "scanned"] = "auto"
     """A stage's blocks written out in the program, or as a loop over those that are alike: the same numbers from a
-    program that does not grow with depth. "auto" follows what was measured, see training/setup.py."""
+    program that does not grow with depth. "auto" follows what was measured, see training/program.py."""
     norm: BatchNormConfig = field(default_factory=BatchNormConfig)
 
     def _check(self) -> None:
@@ -392,6 +396,9 @@ class TrainConfig(Section):
     did for their released models."""
     checkpoint_steps: int = 1_000
     """Steps between checkpoints; 0: none but on Ctrl-C, on SIGTERM and at the end."""
+    steps_per_dispatch: int | Literal["auto"] = "auto"
+    """Train steps that the host hands to the devices at a time; the numbers are the same, beyond rounding. "auto": 1 on
+    a CPU and with images on the host, else as many as training/program.py says."""
     keep_checkpoints: int = 2
     """Newest checkpoints kept in the run directory; older ones are deleted."""
     keep_every: int = 0
@@ -403,6 +410,8 @@ class TrainConfig(Section):
     def _check(self) -> None:
         for name in ("iterations", "batch_size", "accumulation", "eval_batch_size", "keep_checkpoints"):
             self._require(getattr(self, name) >= 1, name, "a whole number above 0")
+        at_once = self.steps_per_dispatch
+        self._require(at_once == "auto" or at_once >= 1, "steps_per_dispatch", "'auto' or a whole number above 0")
         for name in ("eval_every", "checkpoint_steps", "keep_every", "gradient_norms_every"):
             self._require(getattr(self, name) >= 0, name, "a whole number of at least 0")
 
@@ -494,6 +503,7 @@ _OPERATIONAL = {
     "train.checkpoint_steps",
     "train.keep_checkpoints",
     "train.keep_every",
+    "train.steps_per_dispatch",
     "parallel.mode",
     "parallel.devices",
 }

@@ -140,12 +140,12 @@ class Sitting:
     cpu_cores: int
     code: str
     together: int = 1
-    """Runs that were stepped together, this one included: seeds of one net."""
+    """In records of earlier versions: the number of runs that were stepped together, this one included."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall-clock seconds, over all sittings of an interrupted run; of runs stepped together, each has its share."""
+    """Wall-clock seconds, over all sittings of an interrupted run."""
 
     total_s: float
     compile_s: float

@@ -46,8 +46,10 @@ def _typed(name: str, hint: Any, value: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:
             return None
-        (inner,) = (a for a in args if a is not type(None))
-        return _typed(name, inner, value)
+        words = [a for a in args if typing.get_origin(a) is Literal]
+        (inner,) = (a for a in args if a is not type(None) and a not in words)
+        # A word, such as "auto", may stand in the place of a number.
+        return _typed(name, words[0] if words and isinstance(value, str) else inner, value)
     if origin is tuple:
         if not isinstance(value, tuple | list):
             raise UserError(f"{name}: got {value!r}; legal: a list of {args[0].__name__}.")

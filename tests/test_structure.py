@@ -1,8 +1,10 @@
-"""The house keeps its order: a folder imports only from those above it, and the light ones never import JAX."""
+"""The house keeps its order: a folder imports only from those above it, in training a module only from those before it,
+nothing imports itself by a detour, and the light ones never import JAX."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,11 @@ import resnet_jax
 PACKAGE = Path(resnet_jax.__file__).parent
 # From the top of the house down; a room may import from itself and from earlier rows.
 ROOMS = ("errors", "section", "config", "record", "data", "models", "weights", "training", "analysis", "results")
+# The same within training, module by module.
+TRAINING = (
+    *("state", "metrics", "optim", "gradients", "step", "mesh", "feed", "assemble", "program", "batch_stats"),
+    *("checkpoint", "directory", "environment", "export", "observers", "recorder", "loop", "run", "restore"),
+)
 
 
 def imports(path: Path) -> set[str]:
@@ -45,6 +52,26 @@ def test_imports_flow_one_way(path: Path) -> None:
         assert root not in ("experiments", "tests"), f"{path} imports {name}"
         if root == "resnet_jax" and rest and here != "__init__":
             assert ROOMS.index(rest[0]) <= ROOMS.index(here), f"{path} imports {name}, from a room below it"
+
+
+def test_every_module_of_training_has_its_place() -> None:
+    modules = {p.relative_to(PACKAGE / "training").parts[0].removesuffix(".py") for p in FILES if "training" in p.parts}
+    assert modules == {*TRAINING, "__init__"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "training").rglob("*.py")), ids=lambda p: p.stem)
+def test_training_is_built_from_the_bottom_up(path: Path) -> None:
+    here = path.relative_to(PACKAGE / "training").parts[0].removesuffix(".py")
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[:2] == ["resnet_jax", "training"] and parts[2:] and here != "__init__":
+            assert TRAINING.index(parts[2]) <= TRAINING.index(here), f"{path} imports {name}, from a module after it"
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    modules = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts): p for p in FILES}
+    graph = {module: imports(path) & modules.keys() for module, path in modules.items()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
 
 
 @pytest.mark.parametrize("name", ["flax_resnet", "torch_resnet"])

@@ -81,18 +81,18 @@ def _device_memory(device: Any) -> dict[str, int]:
 
 
 class Ours:
-    """The steps of a run, by training.setup.prepare: compiled with its options, the state donated."""
+    """The steps of a run, by training.program.prepare: compiled with its options, the state donated."""
 
     def __init__(self, config: ExperimentConfig, phase: str, steps: int) -> None:
         from resnet_jax.data.batches import Batch
-        from resnet_jax.training.setup import prepare
+        from resnet_jax.training.program import prepare
 
         split = synthetic(config)
         # A test set of as many batches as are timed together: the host waits for their sums at its end alone.
         test = Split(np.tile(split.images, (steps, 1, 1, 1)), np.tile(split.labels, steps))
         names = tuple(map(str, range(config.model.num_classes or 0)))
-        self.setup = prepare(config, dataset=Dataset("noise", split, test, names))
-        self.state = self.setup.put(self.setup.initial)
+        self.program = prepare(config, dataset=Dataset("noise", split, test, names))
+        self.state = self.program.put(self.program.assembly.initial)
         self.batch = Batch(np.arange(len(split), dtype=np.int32), np.zeros(len(split), np.int32))
         self.phase, self.steps = phase, steps
 
@@ -101,22 +101,22 @@ class Ours:
         import jax
 
         if self.phase == "eval":
-            return self.setup.evaluate(self.state, "test").mean_loss
+            return self.program.evaluate(self.state, "test").mean_loss
         for _ in range(self.steps):
-            self.state, report = self.setup.train(self.state, self.batch)
+            self.state, report = self.program.train_on(self.state, [self.batch])
         jax.block_until_ready(self.state)
-        sums = self.setup.devices.fetch(report).sums
+        sums = self.program.devices.fetch(report).sums
         return float(sums.loss) / float(sums.examples)
 
     def facts(self) -> dict[str, Any]:
         """See Contestant. The compiler's figures are those of the train step."""
-        figures = self.setup.memory() if self.phase == "train" else None
+        figures = self.program.memory() if self.phase == "train" else None
         memory = (
             {}
             if figures is None
             else dict(zip(("compiler_argument_bytes", "compiler_temporary_bytes"), figures, strict=True))
         )
-        return {**memory, **_device_memory(self.setup.devices.first)}
+        return {**memory, **_device_memory(self.program.devices.first)}
 
 
 class Loop:
@@ -128,35 +128,35 @@ class Loop:
 
     def __init__(self, config: ExperimentConfig, *, stream: bool) -> None:
         from resnet_jax.data.batches import training_batches
-        from resnet_jax.training.setup import prepare
+        from resnet_jax.training.program import prepare
 
-        self.setup = prepare(config, dataset=load(config.data))
-        self.state = self.setup.put(self.setup.initial)
-        examples, batch_size = len(self.setup.dataset.train), config.train.batch_size
+        self.program = prepare(config, dataset=load(config.data))
+        self.state = self.program.put(self.program.assembly.initial)
+        examples, batch_size = len(self.program.assembly.dataset.train), config.train.batch_size
         self.batches = training_batches(seed=config.seed, examples=examples, batch_size=batch_size, first_step=0)
         self.first = next(self.batches)
         self.stream, self.steps = stream, math.ceil(examples / batch_size)
 
     def run(self) -> float:
         """See Contestant."""
-        from resnet_jax.training.setup import STEPS_AHEAD
+        from resnet_jax.training.program import STEPS_AHEAD
 
         pending: deque[Any] = deque()
         for _ in range(self.steps):
             batch = next(self.batches) if self.stream else self.first
-            self.state, report = self.setup.train(self.state, batch)
+            self.state, report = self.program.train_on(self.state, [batch])
             pending.append(report)
             # As the loop does; the step alone must be bounded as well, or its queue would grow without end.
             if len(pending) > STEPS_AHEAD:
                 oldest = pending.popleft()
-                self.setup.devices.fetch(oldest) if self.stream else oldest.sums.loss.block_until_ready()
-        fetched = [self.setup.devices.fetch(report) for report in (pending if self.stream else [report])]
+                self.program.devices.fetch(oldest) if self.stream else oldest.sums.loss.block_until_ready()
+        fetched = [self.program.devices.fetch(report) for report in (pending if self.stream else [report])]
         return float(fetched[-1].sums.loss) / float(fetched[-1].sums.examples)
 
     def facts(self) -> dict[str, Any]:
         """See Contestant."""
-        train = self.setup.dataset.train
-        return {"data": self.setup.dataset.name, "examples": len(train), "place": self.setup.place}
+        train = self.program.assembly.dataset.train
+        return {"data": self.program.assembly.dataset.name, "examples": len(train), "place": self.program.place}
 
 
 class Flax:

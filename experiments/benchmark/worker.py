@@ -125,7 +125,7 @@ def _environment() -> dict[str, Any]:
         return {}
     from resnet_jax.config import ParallelConfig
     from resnet_jax.training.environment import describe, processor
-    from resnet_jax.training.parallel import devices
+    from resnet_jax.training.mesh import devices
 
     return {**asdict(describe(devices(ParallelConfig()))), "processor": processor()}
 

@@ -46,20 +46,15 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
     import jax.numpy as jnp
     import numpy as np
 
-    from resnet_jax.data import load, normalization
     from resnet_jax.data.augment import normalize
     from resnet_jax.data.batches import training_batches
-    from resnet_jax.models.resnet import build
     from resnet_jax.models.stacking import stack, unstack
-    from resnet_jax.training import optim
+    from resnet_jax.training.assemble import assemble
     from resnet_jax.training.metrics import cross_entropy
-    from resnet_jax.training.setup import resolve, run_keys
-    from resnet_jax.training.state import create
 
-    dataset = load(config.data, lambda text: None)
-    c = resolve(config.model, dataset)
-    stats = normalization(dataset.train.images, config.data)
-    model, scanned = build(c), build(c).clone(scanned=True)
+    base = assemble(config)
+    dataset, c, stats = base.dataset, base.config.model, base.normalization
+    scanned = base.model.clone(scanned=True)
 
     @jax.jit
     def gradient(params: Any, batch_stats: Any, images: Any, labels: Any) -> Any:
@@ -71,7 +66,7 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
         return jax.grad(loss)(params)
 
     for seed in seeds:
-        state = jax.device_get(create(model, optim.sgd(config.optim), run_keys(seed)[0], dataset.image_shape))
+        state = assemble(override(config, {"seed": seed}), dataset=dataset).initial
         size = config.train.batch_size
         batch = next(training_batches(seed=seed, examples=len(dataset.train), batch_size=size, first_step=0))
         mean, std = (jnp.asarray(s, jnp.dtype(c.dtype)) for s in (stats.mean, stats.std))

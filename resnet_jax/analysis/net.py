@@ -12,11 +12,11 @@ import jax
 import numpy as np
 
 from resnet_jax.config import DataConfig, ExperimentConfig
-from resnet_jax.data import Dataset, Normalization, load, normalization
+from resnet_jax.data import Dataset, Normalization, load
 from resnet_jax.models.resnet import ResNet, build
-from resnet_jax.training import state as state_lib
-from resnet_jax.training.finished import load_net
-from resnet_jax.training.setup import resolve, run_keys
+from resnet_jax.training.assemble import Assembly, assemble
+from resnet_jax.training.restore import restore
+from resnet_jax.training.state import TrainState
 
 Variables = dict[str, Any]
 Tell = Callable[[str], None]
@@ -82,31 +82,26 @@ class Loader:
         Raises:
           UserError: the run has not finished, its checkpoint is not there or damaged, or its data are not those it had.
         """
-        record, dataset, state = load_net(directory, self._tell, self._load)
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return self._net(name, record.config, dataset, variables, directory)
+        assembly, state = restore(directory, self._tell, self._load)
+        return _net(name, assembly, state, directory)
 
     def untrained(self, config: ExperimentConfig, name: str, directory: Path | None = None) -> Net:
-        """The net that a run of `config` begins with.
+        """The net that a run of `config` begins with; that of `finetune.weights` where there is one.
 
         Raises:
-          UserError: the data are missing or damaged, or not what the configuration says.
+          UserError: the data or the weights are missing or damaged, or not what the configuration says.
         """
-        dataset = self._load(config.data, self._tell)
-        model = build(resolve(config.model, dataset))
-        key, _ = run_keys(config.seed)
-        variables = jax.device_get(state_lib.initial_variables(model, key, dataset.image_shape))
-        return self._net(name, config, dataset, variables, directory)
-
-    def _net(
-        self, name: str, config: ExperimentConfig, dataset: Dataset, variables: Variables, directory: Path | None
-    ) -> Net:
-        model = dataclasses.replace(resolve(config.model, dataset), stages="unrolled", remat=False)
-        config = dataclasses.replace(config, model=model)
-        stats = normalization(dataset.train.images, config.data)
-        return Net(name, config, build(model), variables, dataset, stats, directory)
+        assembly = assemble(config, self._tell, dataset=self._load(config.data, self._tell))
+        return _net(name, assembly, assembly.initial, directory)
 
     def _load(self, config: DataConfig, tell: Tell) -> Dataset:
         if config not in self._datasets:
             self._datasets[config] = load(config, tell)
         return self._datasets[config]
+
+
+def _net(name: str, assembly: Assembly, state: TrainState, directory: Path | None) -> Net:
+    model = dataclasses.replace(assembly.config.model, stages="unrolled", remat=False)
+    config = dataclasses.replace(assembly.config, model=model)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    return Net(name, config, build(model), variables, assembly.dataset, assembly.normalization, directory)

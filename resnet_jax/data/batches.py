@@ -62,6 +62,12 @@ def epoch_ends(steps: int, *, examples: int, batch_size: int) -> list[int]:
     return [-(-epoch * examples // batch_size) for epoch in range(1, done + 1)]
 
 
+def next_epoch_end(step: int, *, examples: int, batch_size: int) -> int:
+    """The first step after `step` that completes an epoch."""
+    done = epochs_done(step, examples=examples, batch_size=batch_size)
+    return -(-(done + 1) * examples // batch_size)
+
+
 def eval_batches(
     examples: int, batch_size: int, multiple_of: int = 1
 ) -> Iterator[tuple[Index, npt.NDArray[np.float32]]]:

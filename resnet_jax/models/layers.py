@@ -133,7 +133,7 @@ def strided_identity(x: Array, *, stride: int, features: int, padding: Literal["
 
 @dataclass(frozen=True)
 class BatchStatsScope:
-    """Who shares batch statistics, in terms of the code that runs: resolved from the config by training/parallel.py."""
+    """Who shares batch statistics, in terms of the code that runs: resolved from the config by training/mesh.py."""
 
     groups: int = 1
     """Equal groups of consecutive images that are normalised apart, within what this call of the net sees."""

@@ -2,7 +2,7 @@
 
 Block by block ("stage2_block3") is how files, records and every tool know a net. A net that scans over the blocks of a
 stage takes those that are alike, all but the first, as one ("stage2_rest") whose leaves have a leading axis of blocks:
-so its program is as long at 1202 layers as at 20. Only training/setup.py converts, on the way to the devices and back.
+so its program is as long at 1202 layers as at 20. training/program.py converts on the way to the devices and back.
 """
 
 from __future__ import annotations

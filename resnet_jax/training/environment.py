@@ -10,7 +10,7 @@ from pathlib import Path
 
 import resnet_jax
 from resnet_jax.record import Environment
-from resnet_jax.training.parallel import Devices
+from resnet_jax.training.mesh import Devices
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 

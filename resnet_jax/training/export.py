@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from resnet_jax.training.setup import Setup
+from resnet_jax.training.assemble import Assembly
 from resnet_jax.training.state import TrainState, fingerprint
 from resnet_jax.weights.net import Origin, Weights, flatten
 from resnet_jax.weights.preprocessing import Preprocessing
 
 
-def weights_of(setup: Setup, state: TrainState, name: str) -> Weights:
+def weights_of(assembly: Assembly, state: TrainState, name: str) -> Weights:
     """A run's net after some step.
 
     Pictures are to become what the run's own images were: those of a folder were resized to a size, others are taken to
@@ -18,12 +18,12 @@ def weights_of(setup: Setup, state: TrainState, name: str) -> Weights:
       state: on the host, block by block.
       name: of the run.
     """
-    height, width, channels = setup.dataset.image_shape
+    height, width, channels = assembly.dataset.image_shape
     resize = height if height == width else None
     return Weights(
-        model=setup.config.model,
+        model=assembly.config.model,
         arrays=flatten(state.params, state.batch_stats),
-        preprocessing=Preprocessing(resize, height, width, channels, setup.normalization),
-        class_names=setup.dataset.class_names,
+        preprocessing=Preprocessing(resize, height, width, channels, assembly.normalization),
+        class_names=assembly.dataset.class_names,
         origin=Origin(name, fingerprint(state.params)),
     )

@@ -1,7 +1,7 @@
 """How examples reach a compiled step: gathered on the device from all images, or on the host, batch by batch.
 
 Both give the step the same arrays, and which of them runs changes no result. Steps are dispatched ahead of the device
-(setup.STEPS_AHEAD), so a batch is gathered and sent while earlier steps compute.
+(program.STEPS_AHEAD), so a batch is gathered and sent while earlier steps compute.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from resnet_jax.config import DataConfig
 from resnet_jax.data import Dataset, memory
 from resnet_jax.data.batches import Batch, Index
-from resnet_jax.training.parallel import Devices
+from resnet_jax.training.mesh import Devices
 from resnet_jax.training.step import EvalBatch, TrainBatch
 
 Tree = Any
@@ -31,7 +31,7 @@ class Feed(Protocol):
     """Arguments of a compiled step that stay the same, on the devices."""
 
     def train(self, batch: Batch) -> Tree:
-        """A batch for `Devices.shard`."""
+        """A batch for `Devices.shard`; that of K steps where the batch's arrays are [K, B]."""
 
     def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
         """A batch of a split ("train", "validation", "test") for `Devices.shard`."""

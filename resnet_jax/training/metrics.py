@@ -59,7 +59,7 @@ class Totals:
     errors: int = 0
     examples: int = 0
 
-    def add(self, sums: Sums) -> None:
+    def add(self, sums: Sums | Totals) -> None:
         """Adds one step's sums, already on the host. The order of additions is that of the steps."""
         self.loss += float(sums.loss)
         self.errors += round(float(sums.errors))

@@ -57,7 +57,7 @@ class EvalBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Parts:
-    """How a train step cuts its batch, in terms of the code that runs: resolved from the config by parallel.py."""
+    """How a train step cuts its batch, in terms of the code that runs: resolved from the config by mesh.py."""
 
     count: int = 1
     shards: int = 1

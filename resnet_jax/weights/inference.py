@@ -84,7 +84,8 @@ class Classifier:
 
     def logits(self, images: Images) -> tuple[Array, Array | None]:
         """Logits [N, K] float32 of images [N, H, W, C] uint8 of the net's size, and features [N, h, w, c]."""
-        logits, features = jax.device_get(self._apply(self._variables, images))
+        with jax.default_matmul_precision(self.weights.model.precision):
+            logits, features = jax.device_get(self._apply(self._variables, images))
         return logits, features
 
     def see(self, paths: Sequence[str]) -> Iterator[Seen | Unseen]:

@@ -19,7 +19,7 @@ from resnet_jax.weights.names import AKAMASTER, COUNT, STATISTICS, TORCHVISION, 
 
 BottleneckStride = Literal["1x1", "3x3"]
 # What a net is trained or computed with, and its values in eval mode do not depend on, beyond rounding.
-OF_TRAINING = {"num_classes", "dtype", "remat", "stages", "zero_gamma"}
+OF_TRAINING = {"num_classes", "dtype", "precision", "remat", "stages", "zero_gamma"}
 OF_TRAINING |= {"norm.momentum", "norm.scope", "norm.ghost_size"}
 
 

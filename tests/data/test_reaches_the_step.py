@@ -15,7 +15,7 @@ from resnet_jax.config import DataConfig, ParallelConfig
 from resnet_jax.data import load
 from resnet_jax.data.batches import Batch
 from resnet_jax.training.feed import FromHost, OnDevice, feed
-from resnet_jax.training.parallel import devices
+from resnet_jax.training.mesh import devices
 from tests.data.test_tfds import examples, random_images, write
 
 TEN = 10

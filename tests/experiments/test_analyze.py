@@ -14,7 +14,7 @@ from experiments.analyze import _sources, main
 from resnet_jax.analysis.options import INSTRUMENTS
 from resnet_jax.config import override
 from resnet_jax.errors import UserError
-from resnet_jax.training.loop import run
+from resnet_jax.training.run import run
 from tests.training.test_loop import SMALL
 
 SHORT = override(SMALL, {"train.iterations": 8, "optim.milestones": (), "train.gradient_norms_every": 4})

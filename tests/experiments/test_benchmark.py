@@ -110,13 +110,13 @@ def test_the_flax_peer_is_our_net(net: Any, size: int, dtype: str, tolerance: fl
 @lenient
 def test_the_flax_contestant_takes_our_steps() -> None:
     ours, peer = Ours(CONFIG, "train", steps=2), Flax(CONFIG, "train", steps=2)
-    start = ours.setup.initial
+    start = ours.program.assembly.initial
     params, batch_stats = (converted(tree, CONFIG.model) for tree in (start.params, start.batch_stats))
     peer.state = jax.tree.map(jnp.asarray, (params, batch_stats, peer.state[2]))
     losses = [(peer.run(), ours.run()) for _ in range(2)]
     np.testing.assert_allclose(*np.transpose(losses), rtol=1e-4)
     assert losses[0][1] != losses[1][1]  # it learns: equal ones would say nothing
-    memory = ours.setup.memory()
+    memory = ours.program.memory()
     assert memory is not None
     assert ours.facts()["compiler_temporary_bytes"] == memory[1]
     # In eval mode too, by their own steps, after training.

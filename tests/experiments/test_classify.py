@@ -14,7 +14,7 @@ from PIL import Image
 
 from experiments import classify, cli, convert, evaluate
 from resnet_jax.errors import UserError
-from resnet_jax.training.loop import run
+from resnet_jax.training.run import run
 from resnet_jax.weights import files
 from resnet_jax.weights.names import AKAMASTER, to_pytorch
 from resnet_jax.weights.net import CIFAR10_CLASSES

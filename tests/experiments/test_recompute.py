@@ -13,7 +13,7 @@ from experiments.recompute import main
 from resnet_jax.config import override
 from resnet_jax.errors import UserError
 from resnet_jax.record import read_record
-from resnet_jax.training.loop import run
+from resnet_jax.training.run import run
 from tests.training.test_loop import SMALL
 
 SHORT = override(SMALL, {"train.iterations": 12, "train.checkpoint_steps": 5, "optim.milestones": ()})

@@ -183,13 +183,13 @@ def test_a_change_that_some_variants_keep_is_not() -> None:
 def test_ctrl_c_while_a_run_ends_stops_the_sweep(
     study: Study, ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original: Any = loop._Sitting._finish
+    original: Any = loop.Trainer._finish
 
     def interrupted(self: Any, *arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
         return original(self, *arguments)
 
-    monkeypatch.setattr(loop._Sitting, "_finish", interrupted)
+    monkeypatch.setattr(loop.Trainer, "_finish", interrupted)
     with pytest.raises(KeyboardInterrupt, match="had just finished"):
         sweep.main(["tiny", "--runs", str(tmp_path)])
     assert ran == ALL[:1]
@@ -218,47 +218,3 @@ def test_as_many_jobs_as_there_are_gpus_or_cores(
     assert [share if share == "here" else share.gpu for share in started] == (
         ["here"] if processes == 1 else gpus or [None] * 3
     )
-
-
-def test_seeds_go_together_where_it_is_asked(
-    study: Study, ran: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with RunDirectory(tmp_path / "tiny" / ALL[1], STUDY.runs()[ALL[1]]):
-        assert sweep.main(["tiny", "--runs", str(tmp_path), "--together", "yes"]) == 0
-    assert ran == ALL[:2]  # one is in other hands, and the other has nobody to go with
-    text = capsys.readouterr().out
-    assert "resnet-8-seed0, resnet-8-seed1: together" in text
-    assert "3 of 4 runs finished, 1 in other hands" in text
-    done = [read_record(tmp_path / "tiny" / name / "record.json") for name in (ALL[0], *ALL[2:])]
-    assert [record.sittings[0].together for record in done] == [1, 2, 2]
-
-
-def test_on_a_cpu_seeds_go_one_after_another_unasked(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran: list[str] = []
-    monkeypatch.setattr(sweep, "train_together", lambda *rest, **named: pytest.fail("together"))
-    monkeypatch.setattr(sweep, "print_record", lambda *rest: None)
-    monkeypatch.setattr(sweep, "train", lambda config, directory, **rest: ran.append(directory.name))
-    assert sweep.main(["tiny", "--runs", str(tmp_path)]) == 0
-    assert ran == ALL
-
-
-@pytest.mark.parametrize(("processes", "passed_on"), [(2, "auto"), (3, "no")])
-def test_seeds_go_together_only_where_every_process_still_has_some(
-    processes: int, passed_on: str, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words: list[str] = []
-    monkeypatch.setattr("experiments.jobs.run", lambda said, shares: words.extend(said) or [0] * len(shares))
-    assert sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", str(processes)]) == 0  # of two nets
-    assert words[-2:] == ["--together", passed_on]
-
-
-def test_runs_over_several_devices_do_not_go_together(study: Study, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"together: got 'yes'; legal: .* parallel\.devices=2"):
-        sweep.main(["tiny", "--runs", str(tmp_path), "--together", "yes", "--parallel.devices=2"])
-
-
-def test_seeds_of_one_net_are_a_group() -> None:
-    runs = {name: STUDY.runs()[name] for name in (ALL[2], ALL[0], ALL[3], ALL[1])}
-    assert [list(group) for group in sweep.seed_groups(runs)] == [[ALL[2], ALL[3]], [ALL[0], ALL[1]]]

@@ -53,7 +53,7 @@ def test_a_file_where_the_trace_should_go_is_found_before_anything_is_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "trace").write_text("no folder")
-    monkeypatch.setattr("resnet_jax.training.setup.prepare", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr("resnet_jax.training.program.prepare", lambda *_: pytest.fail("compiled"))
     with pytest.raises(FileExistsError):  # which experiments.cli tells in a sentence
         main([*SMALL, "--profile", "trace"])
 

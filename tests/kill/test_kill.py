@@ -29,8 +29,8 @@ import pytest
 from experiments.configs import experiments
 from resnet_jax.config import override
 from resnet_jax.record import read_json, read_record
+from resnet_jax.training.assemble import assemble
 from resnet_jax.training.checkpoint import UNFINISHED, Checkpoints
-from resnet_jax.training.setup import prepare
 
 ROOT = Path(__file__).parent.parent.parent
 # Long enough for a few kills, and a checkpoint every third step, so that many kills fall near or into one.
@@ -123,8 +123,8 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 
 
 def parameters(directory: Path) -> list[np.ndarray]:
-    setup = prepare(CONFIG)
-    restored = Checkpoints(directory / "checkpoints", keep=1).restore(setup.initial, setup.dataset.fingerprint)
+    assembly = assemble(CONFIG)
+    restored = Checkpoints(directory / "checkpoints", keep=1).restore(assembly.blank, assembly.dataset.fingerprint)
     assert restored is not None
     assert int(restored[0].step) == CONFIG.train.iterations
     return [np.asarray(leaf) for leaf in jax.tree.leaves(restored[0])]

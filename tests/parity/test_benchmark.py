@@ -16,7 +16,7 @@ CONFIG = step_config("resnet-8", 4, "float32")
 
 def test_the_torch_contestant_takes_our_steps() -> None:
     ours, peer = Ours(CONFIG, "train", steps=1), Torch(CONFIG, "train", steps=1, compiled=False, gpu=False)
-    start = flatten(ours.setup.initial.params, ours.setup.initial.batch_stats)
+    start = flatten(ours.program.assembly.initial.params, ours.program.assembly.initial.batch_stats)
     peer.net.load_state_dict(to_torch(start), strict=True)
     losses = [(peer.run(), ours.run()) for _ in range(STEPS)]
     np.testing.assert_allclose(*np.transpose(losses), rtol=1e-4)
@@ -38,5 +38,7 @@ def test_the_torch_contestant_is_channels_last_throughout() -> None:
 
 def test_in_eval_mode_too() -> None:
     ours, peer = Ours(CONFIG, "eval", steps=1), Torch(CONFIG, "eval", steps=1, compiled=False, gpu=False)
-    peer.net.load_state_dict(to_torch(flatten(ours.setup.initial.params, ours.setup.initial.batch_stats)), strict=True)
+    peer.net.load_state_dict(
+        to_torch(flatten(ours.program.assembly.initial.params, ours.program.assembly.initial.batch_stats)), strict=True
+    )
     assert peer.run() == pytest.approx(ours.run(), rel=1e-5)

@@ -19,8 +19,9 @@ from resnet_jax.data.augment import augment
 from resnet_jax.data.batches import training_batches
 from resnet_jax.models.resnet import build
 from resnet_jax.training import optim
+from resnet_jax.training.assemble import run_keys
 from resnet_jax.training.metrics import StepReport, cross_entropy
-from resnet_jax.training.setup import prepare, run_keys
+from resnet_jax.training.program import prepare
 from resnet_jax.training.state import TrainState, create
 from resnet_jax.training.step import Parts, TrainBatch, train_step
 
@@ -45,14 +46,14 @@ BASE = override(
 
 def after(config: ExperimentConfig, steps: int = STEPS) -> tuple[TrainState, list[StepReport]]:
     """State and reports of the first steps of a run, on the host."""
-    setup = prepare(config)
-    state, reports = setup.devices.replicate_state(setup.initial), []
-    examples = len(setup.dataset.train)
+    program = prepare(config)
+    state, reports = program.devices.replicate_state(program.assembly.initial), []
+    examples = len(program.assembly.dataset.train)
     batches = training_batches(seed=0, examples=examples, batch_size=config.train.batch_size, first_step=0)
     for batch in islice(batches, steps):
-        state, report = setup.train(state, batch)
-        reports.append(setup.devices.fetch(report))
-    return setup.devices.fetch(state), reports
+        state, report = program.train_on(state, [batch])
+        reports.append(program.devices.fetch(report))
+    return program.devices.fetch(state), reports
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_parts_take_turns() -> None:
         changes = {"model.dtype": "float32", "model.width": 8, "data.pad": 0, "data.flip": False}
         config = override(BASE, {**changes, "parallel.devices": 2})
         config = override(config, {"train.batch_size": 256, "train.accumulation": parts})
-        compiled = prepare(config)._train
+        compiled = prepare(config)._train[1]
         text = compiled.as_text()
         assert not re.search(r" (all-gather|all-to-all|collective-permute)[-(]", text)
         assert re.search(r" all-reduce[-(]", text)

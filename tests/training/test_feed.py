@@ -17,10 +17,11 @@ from resnet_jax.data.augment import augment, draw, normalize
 from resnet_jax.data.batches import training_batches
 from resnet_jax.record import read_metrics
 from resnet_jax.training import feed as feed_lib
+from resnet_jax.training.assemble import run_keys
 from resnet_jax.training.feed import FromHost, OnDevice, feed
-from resnet_jax.training.loop import run
-from resnet_jax.training.parallel import devices
-from resnet_jax.training.setup import Setup, run_keys
+from resnet_jax.training.mesh import devices
+from resnet_jax.training.program import Program
+from resnet_jax.training.run import run
 from tests.training.test_loop import SMALL
 
 SHORT = override(SMALL, {"train.iterations": 14, "data.pad": 1, "data.flip": True})
@@ -53,13 +54,13 @@ def test_the_memory_of_a_cpu_is_what_the_machine_has_free() -> None:
 
 def test_with_a_validation_set_the_test_set_is_evaluated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluated: list[str] = []
-    original: Any = Setup.evaluate_each
+    original: Any = Program.evaluate
 
-    def noting(self: Setup, state: Any, split: str) -> Any:
+    def noting(self: Program, state: Any, split: str) -> Any:
         evaluated.append(split)
         return original(self, state, split)
 
-    monkeypatch.setattr(Setup, "evaluate_each", noting)
+    monkeypatch.setattr(Program, "evaluate", noting)
     config = override(SHORT, {"data.validation": 200, "train.iterations": 25})
     record = run(config, tmp_path / "run", study="test")
     assert evaluated.count("test") == 1

@@ -21,8 +21,9 @@ from resnet_jax.models.resnet import build
 from resnet_jax.models.stacking import stack, unstack
 from resnet_jax.record import read_record
 from resnet_jax.training import optim
-from resnet_jax.training.loop import Interrupted, run
-from resnet_jax.training.setup import Setup, prepare
+from resnet_jax.training.loop import Interrupted
+from resnet_jax.training.program import Program, prepare
+from resnet_jax.training.run import run
 from resnet_jax.weights import files
 from resnet_jax.weights.preprocessing import per_channel
 from tests.training.test_loop import SMALL
@@ -47,7 +48,7 @@ def config(net: Path) -> ExperimentConfig:
 
 
 @pytest.fixture(scope="module")
-def setup(config: ExperimentConfig) -> Setup:
+def program(config: ExperimentConfig) -> Program:
     return prepare(config)
 
 
@@ -62,32 +63,34 @@ def frozen(name: str) -> bool:
     return name.startswith(("stem", "stage1", "stage2"))
 
 
-def test_all_but_the_last_layer_is_taken_over(setup: Setup, net: Path) -> None:
+def test_all_but_the_last_layer_is_taken_over(program: Program, net: Path) -> None:
     theirs = files.load(net).variables()
-    assert setup.initial.params.keys() == theirs["params"].keys()
-    for name, tree in setup.initial.params.items():
+    assert program.assembly.initial.params.keys() == theirs["params"].keys()
+    for name, tree in program.assembly.initial.params.items():
         if name != "head":
             jax.tree.map(np.testing.assert_array_equal, tree, theirs["params"][name])
-    jax.tree.map(np.testing.assert_array_equal, setup.initial.batch_stats, theirs["batch_stats"])
-    assert setup.initial.params["head"]["kernel"].shape == (16, 10)
+    jax.tree.map(np.testing.assert_array_equal, program.assembly.initial.batch_stats, theirs["batch_stats"])
+    assert program.assembly.initial.params["head"]["kernel"].shape == (16, 10)
     # The new layer is the one that a run from random values begins with.
-    fresh = build(setup.config.model).init(jax.random.split(jax.random.key(0))[0], jnp.zeros((1, 8, 8, 1)), train=False)
-    np.testing.assert_array_equal(setup.initial.params["head"]["kernel"], fresh["params"]["head"]["kernel"])
+    fresh = build(program.assembly.config.model).init(
+        jax.random.split(jax.random.key(0))[0], jnp.zeros((1, 8, 8, 1)), train=False
+    )
+    np.testing.assert_array_equal(program.assembly.initial.params["head"]["kernel"], fresh["params"]["head"]["kernel"])
 
 
-def test_images_are_normalised_as_the_net_s_were(setup: Setup) -> None:
-    assert setup.normalization.mean.ravel() == [0.3]
-    assert setup.normalization.std.ravel() == [0.4]
+def test_images_are_normalised_as_the_net_s_were(program: Program) -> None:
+    assert program.assembly.normalization.mean.ravel() == [0.3]
+    assert program.assembly.normalization.std.ravel() == [0.4]
 
 
-def test_frozen_stages_stay_to_the_bit_and_the_others_do_not(setup: Setup) -> None:
-    state = setup.put(setup.initial)
-    batches = training_batches(seed=0, examples=len(setup.dataset.train), batch_size=128, first_step=0)
+def test_frozen_stages_stay_to_the_bit_and_the_others_do_not(program: Program) -> None:
+    state = program.put(program.assembly.initial)
+    batches = training_batches(seed=0, examples=len(program.assembly.dataset.train), batch_size=128, first_step=0)
     for batch in itertools.islice(batches, 3):
-        state, _ = setup.train(state, batch)
-    new = setup.fetch(state)
+        state, _ = program.train_on(state, [batch])
+    new = program.fetch(state)
     for kind in ("params", "batch_stats"):
-        before, after = getattr(setup.initial, kind), getattr(new, kind)
+        before, after = getattr(program.assembly.initial, kind), getattr(new, kind)
         for path, leaf in jax.tree_util.tree_leaves_with_path(after):
             old: Any = before
             for key in path:
@@ -158,7 +161,7 @@ def test_the_record_names_the_file_and_its_digest(finished: Path, net: Path) -> 
     assert start.digest == hashlib.sha256((net / "model.safetensors").read_bytes()).hexdigest()[:16]
 
 
-def test_a_run_leaves_its_net_with_all_that_using_it_takes(finished: Path, setup: Setup, net: Path) -> None:
+def test_a_run_leaves_its_net_with_all_that_using_it_takes(finished: Path, program: Program, net: Path) -> None:
     left = files.load(finished)
     assert left.class_names == tuple("0123456789")
     assert (left.preprocessing.resize, left.preprocessing.shape) == (8, (8, 8, 1))
@@ -167,7 +170,7 @@ def test_a_run_leaves_its_net_with_all_that_using_it_takes(finished: Path, setup
     assert left.origin.digest == read_record(finished / "record.json").final_fingerprint
     # Its frozen part is still the file's, and it predicts what the record says.
     np.testing.assert_array_equal(left.arrays["stem_conv/kernel"], files.load(net).arrays["stem_conv/kernel"])
-    test = setup.dataset.test
+    test = program.assembly.dataset.test
     x = jnp.asarray((test.images / 255.0 - 0.3) / 0.4, jnp.float32)
     logits = build(left.model).apply(jax.device_put(left.variables()), x, train=False)
     final = read_record(finished / "record.json").final

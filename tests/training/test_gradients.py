@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from resnet_jax.config import override
-from resnet_jax.data.batches import training_batches
 from resnet_jax.errors import UserError
 from resnet_jax.record import read_gradients
 from resnet_jax.training.gradients import by_layer
-from resnet_jax.training.loop import Interrupted, run
-from resnet_jax.training.setup import prepare
+from resnet_jax.training.loop import Interrupted
+from resnet_jax.training.program import prepare
+from resnet_jax.training.run import run
 from tests.training.test_loop import SMALL, stop_after
 
 RECORDING = override(SMALL, {"train.gradient_norms_every": 4})
@@ -33,12 +33,13 @@ RECORDING = override(SMALL, {"train.gradient_norms_every": 4})
 @pytest.mark.usefixtures("x64")
 def test_they_are_the_norms_of_what_a_step_subtracts(changes: dict[str, Any]) -> None:
     plain_sgd = {"optim.momentum": 0.0, "optim.weight_decay": 0.0, "optim.learning_rate": 0.5, "model.dtype": "float64"}
-    setup = prepare(override(RECORDING, {**plain_sgd, **changes}))
-    batches = training_batches(seed=0, examples=1437, batch_size=128, first_step=0)
-    state, report = setup.train(setup.put(setup.initial), next(batches))
-    (host,) = setup.each(report)
-    found = by_layer(setup.from_layout(host.gradient_norms), setup.config.model, setup.dataset.image_shape)
-    moved = jax.tree.map(lambda a, b: (a - b) / 0.5, setup.initial.params, setup.fetch(state).params)
+    program = prepare(override(RECORDING, {**plain_sgd, **changes}))
+    state, report = program.train(program.put(program.assembly.initial), range(1))
+    host = program.devices.fetch(report)
+    found = by_layer(
+        program.from_layout(host.gradient_norms), program.assembly.config.model, program.assembly.dataset.image_shape
+    )
+    moved = jax.tree.map(lambda a, b: (a - b) / 0.5, program.assembly.initial.params, program.fetch(state).params)
     expected = {
         "/".join(key.key for key in path[:-1]): float(np.sqrt(np.square(leaf).sum()))
         for path, leaf in jax.tree_util.tree_leaves_with_path(moved)
@@ -50,10 +51,8 @@ def test_they_are_the_norms_of_what_a_step_subtracts(changes: dict[str, Any]) ->
 
 
 def test_off_a_step_has_nothing_of_them() -> None:
-    setup = prepare(SMALL)
-    _, report = setup.train(
-        setup.put(setup.initial), next(training_batches(seed=0, examples=1437, batch_size=128, first_step=0))
-    )
+    program = prepare(SMALL)
+    _, report = program.train(program.put(program.assembly.initial), range(1))
     assert report.gradient_norms is None
     assert len(jax.tree.leaves(report)) == 4
 

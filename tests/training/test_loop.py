@@ -20,11 +20,13 @@ from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.record import read_metrics, read_record
 from resnet_jax.training import loop
+from resnet_jax.training.assemble import assemble
 from resnet_jax.training.checkpoint import Checkpoints
 from resnet_jax.training.directory import Busy, RunDirectory
-from resnet_jax.training.loop import Interrupted, run
-from resnet_jax.training.setup import Setup, prepare
-from tests.training.test_parallel import compilations
+from resnet_jax.training.loop import Interrupted
+from resnet_jax.training.program import Program, prepare
+from resnet_jax.training.run import run
+from tests.training.test_mesh import compilations
 
 # 1,437 digits in batches of 128: epochs end after steps 12, 23, 34.
 SMALL = override(
@@ -69,30 +71,30 @@ def test_a_run_leaves_its_record(whole: Path) -> None:
 
 def test_the_records_final_errors_are_those_of_its_last_state(whole: Path, tmp_path: Path) -> None:
     """Evaluated anew here, image by image, from the parameters of the same run."""
-    setup = prepare(SMALL)
-    state = train_directly(setup)
+    program = prepare(SMALL)
+    state = train_directly(program)
     record = read_record(whole / "record.json")
-    model = build(setup.config.model)
+    model = build(program.assembly.config.model)
     from resnet_jax.data import normalization
 
-    stats = normalization(setup.dataset.train.images, SMALL.data)
+    stats = normalization(program.assembly.dataset.train.images, SMALL.data)
     for split, error in (("train", record.final.train_error), ("test", record.final.test_error)):
-        part = getattr(setup.dataset, split)
+        part = getattr(program.assembly.dataset, split)
         x = (part.images / 255.0 - stats.mean).astype(np.float32)
         logits = model.apply({"params": state.params, "batch_stats": state.batch_stats}, x, train=False)
         wrong = int((np.asarray(logits).argmax(axis=1) != part.labels).sum())
         assert wrong / len(part) == error
 
 
-def train_directly(setup: Setup) -> Any:
+def train_directly(program: Program) -> Any:
     from resnet_jax.data.batches import training_batches
 
-    state = setup.devices.replicate_state(setup.initial)
-    c = setup.config
+    state = program.devices.replicate_state(program.assembly.initial)
+    c = program.assembly.config
     batches = training_batches(seed=c.seed, examples=1437, batch_size=c.train.batch_size, first_step=0)
     for _ in range(c.train.iterations):
-        state, _ = setup.train(state, next(batches))
-    return setup.devices.fetch(state)
+        state, _ = program.train_on(state, [next(batches)])
+    return program.devices.fetch(state)
 
 
 @pytest.mark.parametrize("stops", [(1,), (12,), (5, 7, 11, 1), (23, 6)])
@@ -119,7 +121,7 @@ def test_lines_after_the_checkpoint_are_written_again_once(whole: Path, tmp_path
 
 
 def test_a_finished_run_is_never_run_again(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "prepare", lambda config: pytest.fail("prepared"))
+    monkeypatch.setattr("resnet_jax.training.run.prepare", lambda *_: pytest.fail("prepared"))
     assert run(SMALL, whole, study="test") == read_record(whole / "record.json")
 
 
@@ -169,7 +171,7 @@ def _lines(place: Path) -> Any:
 def test_the_loop_compiles_nothing_and_transfers_nothing_unasked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original: Any = loop._Sitting._train
+    original: Any = loop.Trainer._train
     seen: list[str] = []
 
     def guarded(self: Any, *arguments: Any) -> Any:
@@ -178,7 +180,7 @@ def test_the_loop_compiles_nothing_and_transfers_nothing_unasked(
         seen.extend(found)
         return final
 
-    monkeypatch.setattr(loop._Sitting, "_train", guarded)
+    monkeypatch.setattr(loop.Trainer, "_train", guarded)
     record = run(SMALL, tmp_path / "run", study="test")
     assert record.status == "finished"
     assert seen == []
@@ -207,7 +209,7 @@ def test_float64_without_x64_is_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         run(SMALL, tmp_path / "run", study="test", stop=stop_after(2))
-    other = prepare(override(SMALL, {"model.width": 5})).initial
+    other = assemble(override(SMALL, {"model.width": 5})).initial
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", keep=2)
     with pytest.raises(UserError, match=r"of another model: .* is float32\[4\] there and float32\[5\] in this run"):
         checkpoints.restore(other, "any")
@@ -226,9 +228,9 @@ def test_evaluation_counts_every_example_in_every_mode(mode: str, batch: int) ->
     config: ExperimentConfig = override(
         SMALL, {"parallel.mode": mode, "parallel.devices": 8, "train.eval_batch_size": batch, "model.width": 1}
     )
-    setup = prepare(config)
-    state = setup.devices.replicate_state(setup.initial)
-    assert setup.evaluate(state, "test").examples == 360
+    program = prepare(config)
+    state = program.devices.replicate_state(program.assembly.initial)
+    assert program.evaluate(state, "test").examples == 360
     assert len(list(eval_batches(360, batch))) == -(-360 // batch)
 
 

@@ -12,7 +12,8 @@ import pytest
 from experiments.equivalence import largest_difference
 from resnet_jax.config import override
 from resnet_jax.record import read_record
-from resnet_jax.training.loop import Interrupted, run
+from resnet_jax.training.loop import Interrupted
+from resnet_jax.training.run import run
 from tests.training.test_accumulation import BASE, after
 from tests.training.test_loop import SMALL, stop_after
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +13,17 @@ import numpy as np
 import pytest
 
 from experiments.configs import experiments
-from resnet_jax.config import DataConfig, ExperimentConfig, override
+from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig, ParallelConfig, override
 from resnet_jax.data import Normalization
 from resnet_jax.models.resnet import build
 from resnet_jax.training import optim
+from resnet_jax.training.assemble import assemble
+from resnet_jax.training.mesh import devices
+from resnet_jax.training.program import Program
+from resnet_jax.training.run import products
 from resnet_jax.training.state import create
 from resnet_jax.training.step import EvalBatch, Parts, TrainBatch, eval_step, train_step
+from tests.training.test_loop import SMALL
 
 SHAPE = (8, 8, 3)
 BATCH = 16
@@ -142,3 +149,32 @@ def test_the_first_step_is_near_that_of_float32(net: str) -> None:
     # Eight bits of mantissa, 0.4 %, through a dozen layers.
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
     assert losses["bfloat16"] != losses["float32"]
+
+
+@pytest.mark.parametrize("precision", ["default", "high", "highest"])
+def test_every_product_of_a_run_has_the_precision_of_the_config(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forward and backward, in the programs that a run compiles before the compiler for a device changes them."""
+    programs: list[str] = []
+
+    def noting(self: Any, *arguments: Any) -> None:
+        programs.append(self.as_text())
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", noting)
+    config = override(SMALL, {"model.precision": precision, "train.steps_per_dispatch": 2})
+    Program(assemble(config), devices(ParallelConfig()))
+    assert len(programs) == 3  # a train step, two of them, an eval step
+    for text in programs:
+        products = [line for line in text.splitlines() if re.search(r"stablehlo\.(convolution|dot_general)", line)]
+        assert len(products) > 8
+        assert all(f"{precision.upper()}, {precision.upper()}" in line for line in products)
+
+
+def test_the_start_of_a_run_says_what_products_are_computed_in() -> None:
+    model = ModelConfig()
+    assert products(model, "cpu") == "default, products in float32"
+    assert products(model, "gpu") == "default, products in TF32 where the device has it"
+    assert products(dataclasses.replace(model, precision="highest"), "gpu") == "highest, products in float32"
+    assert products(model, "tpu") == "default, products in bfloat16"
+    assert products(dataclasses.replace(model, dtype="bfloat16"), "gpu") == "default, products in bfloat16"

@@ -13,17 +13,19 @@ import pytest
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
 from resnet_jax.record import read_metrics, read_record
+from resnet_jax.training.assemble import assemble
 from resnet_jax.training.checkpoint import Checkpoints
-from resnet_jax.training.loop import Interrupted, run
-from resnet_jax.training.setup import prepare
+from resnet_jax.training.loop import Interrupted
+from resnet_jax.training.observers.base import Observer
+from resnet_jax.training.run import run
 from tests.training.test_checkpoint import LOUD, no_file_larger_than
 from tests.training.test_loop import SMALL, stop_after
 
 
 def final_state(config: ExperimentConfig, directory: Path) -> Any:
     """The state of a finished run, from its last checkpoint."""
-    setup = prepare(config)
-    restored = Checkpoints(directory / "checkpoints", keep=1).restore(setup.initial, setup.dataset.fingerprint)
+    assembly = assemble(config)
+    restored = Checkpoints(directory / "checkpoints", keep=1).restore(assembly.blank, assembly.dataset.fingerprint)
     assert restored is not None
     assert int(restored[0].step) == config.train.iterations
     return restored[0]
@@ -104,16 +106,12 @@ def as_the_whole(place: Path, whole: Path) -> None:
     assert ours.final_fingerprint == theirs.final_fingerprint is not None
 
 
-class Notes:
+class Notes(Observer):
     def __init__(self) -> None:
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
         self.notes.append(text)
-
-    def step(self, *arguments: Any, **values: Any) -> None: ...
-
-    def line(self, *arguments: Any) -> None: ...
 
 
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(whole: Path, tmp_path: Path) -> None:
@@ -122,7 +120,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(whole: Path, 
         run(SMALL, place, study="test", stop=stop_after(25))
     (manifest,) = (place / "checkpoints" / "25").glob("manifest")
     manifest.write_bytes(manifest.read_bytes()[:-7])
-    record = run(SMALL, place, study="test", display=notes)
+    record = run(SMALL, place, study="test", observers=(notes,))
     assert any("25: damaged (manifest is not what was written); put aside" in note for note in notes.notes)
     assert any("going on from the checkpoint of step 20" in note for note in notes.notes)
     assert [sitting.step for sitting in record.sittings] == [0, 20]

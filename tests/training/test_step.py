@@ -18,9 +18,11 @@ from resnet_jax.data.batches import eval_batches
 from resnet_jax.data.dataset import Split
 from resnet_jax.models import summary
 from resnet_jax.models.layers import BatchStatsScope
-from resnet_jax.training import setup as setup_lib
+from resnet_jax.training import assemble as assemble_lib
+from resnet_jax.training import program as program_lib
 from resnet_jax.training.metrics import Miscounted
-from resnet_jax.training.setup import Setup, prepare
+from resnet_jax.training.program import Program, prepare
+from resnet_jax.training.run import table
 
 BASE = experiments()["digits-resnet"]
 CLASSES = 3
@@ -47,18 +49,18 @@ def split(size: int) -> Split:
     return Split(images, rng.integers(0, CLASSES, size, np.int32))
 
 
-def tiny(monkeypatch: pytest.MonkeyPatch, size: int, changes: dict[str, Any]) -> Setup:
+def tiny(monkeypatch: pytest.MonkeyPatch, size: int, changes: dict[str, Any]) -> Program:
     """A run of the stand-in on `size` test images, all else as it is."""
-    monkeypatch.setattr(setup_lib, "build", Tiny)
+    monkeypatch.setattr(assemble_lib, "build", Tiny)
     dataset = Dataset("random", split(16), split(size), tuple("abc"))
     return prepare(override(BASE, {"train.batch_size": 24, **changes}), dataset=dataset)
 
 
-def by_hand(setup: Setup) -> tuple[int, float]:
+def by_hand(program: Program) -> tuple[int, float]:
     """Errors on the test set and the sum of losses, by NumPy."""
-    images, labels = setup.dataset.test.images, setup.dataset.test.labels
-    x = images / 255.0 - setup.dataset.train.images.mean(axis=0) / 255.0
-    logits = x.reshape(len(x), -1) @ np.asarray(setup.initial.params["head"]["kernel"], np.float64)
+    images, labels = program.assembly.dataset.test.images, program.assembly.dataset.test.labels
+    x = images / 255.0 - program.assembly.dataset.train.images.mean(axis=0) / 255.0
+    logits = x.reshape(len(x), -1) @ np.asarray(program.assembly.initial.params["head"]["kernel"], np.float64)
     losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(x)), labels]
     return int((logits.argmax(axis=1) != labels).sum()), float(losses.sum())
 
@@ -69,9 +71,9 @@ def by_hand(setup: Setup) -> tuple[int, float]:
 def test_evaluation_equals_numpys_count_for_any_batch(size: int, devices: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # A batch of one image is 10,000 steps; once will do.
     for batch in (1, 128, size + 5) if size < 10_000 or devices == 3 else (128, size + 5):
-        setup = tiny(monkeypatch, size, {"train.eval_batch_size": batch, "parallel.devices": devices})
-        totals = setup.evaluate(setup.devices.replicate_state(setup.initial), "test")
-        errors, loss = by_hand(setup)
+        program = tiny(monkeypatch, size, {"train.eval_batch_size": batch, "parallel.devices": devices})
+        totals = program.evaluate(program.devices.replicate_state(program.assembly.initial), "test")
+        errors, loss = by_hand(program)
         assert (totals.examples, totals.errors) == (size, errors), batch
         assert totals.loss == pytest.approx(loss, rel=1e-5)
 
@@ -80,14 +82,14 @@ def test_evaluation_equals_numpys_count_for_any_batch(size: int, devices: int, m
 @pytest.mark.parametrize("placement", ["device", "host"])
 def test_evaluation_counts_alike_in_every_mode(mode: str, placement: str, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"train.eval_batch_size": 5, "parallel.devices": 3}
-    setup = tiny(monkeypatch, 23, {**changes, "parallel.mode": mode, "data.placement": placement})
-    totals = setup.evaluate(setup.devices.replicate_state(setup.initial), "test")
-    assert (totals.examples, totals.errors) == (23, by_hand(setup)[0])
+    program = tiny(monkeypatch, 23, {**changes, "parallel.mode": mode, "data.placement": placement})
+    totals = program.evaluate(program.devices.replicate_state(program.assembly.initial), "test")
+    assert (totals.examples, totals.errors) == (23, by_hand(program)[0])
 
 
 def test_a_batch_that_was_tampered_with_fails_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
-    setup = tiny(monkeypatch, 23, {"train.eval_batch_size": 5, "parallel.devices": 3})
-    state = setup.devices.replicate_state(setup.initial)
+    program = tiny(monkeypatch, 23, {"train.eval_batch_size": 5, "parallel.devices": 3})
+    state = program.devices.replicate_state(program.assembly.initial)
 
     def doubled(examples: int, *sizes: int) -> Iterator[Any]:
         """Example 7 in the place of example 8."""
@@ -99,19 +101,19 @@ def test_a_batch_that_was_tampered_with_fails_the_evaluation(monkeypatch: pytest
         for index, weight in eval_batches(examples, *sizes):
             yield index, np.where(index == 8, 0, weight).astype(np.float32)
 
-    monkeypatch.setattr(setup_lib, "eval_batches", doubled)
+    monkeypatch.setattr(program_lib, "eval_batches", doubled)
     with pytest.raises(Miscounted, match=r"2 of 23 examples .* the first is example 7, counted 2 times\."):
-        setup.evaluate(state, "test")
-    monkeypatch.setattr(setup_lib, "eval_batches", dropped)
+        program.evaluate(state, "test")
+    monkeypatch.setattr(program_lib, "eval_batches", dropped)
     with pytest.raises(Miscounted, match=r"1 of 23 examples .* the first is example 8, counted 0 times\."):
-        setup.evaluate(state, "test")
-    monkeypatch.setattr(setup_lib, "eval_batches", eval_batches)
-    original = setup._feed.evaluate
+        program.evaluate(state, "test")
+    monkeypatch.setattr(program_lib, "eval_batches", eval_batches)
+    original = program._feed.evaluate
     monkeypatch.setattr(
-        setup._feed, "evaluate", lambda split, index, weight: original(split, index, np.ones_like(weight))
+        program._feed, "evaluate", lambda split, index, weight: original(split, index, np.ones_like(weight))
     )
     with pytest.raises(Miscounted, match=r"the devices counted 30 examples in an evaluation of 23\."):
-        setup.evaluate(state, "test")
+        program.evaluate(state, "test")
 
 
 # --- memory -------------------------------------------------------------------------------------------------------
@@ -125,12 +127,12 @@ def test_remat_saves_memory_and_the_estimate_is_near_the_compilers_figure() -> N
     deep: ExperimentConfig = override(BASE, {"model.depth": 20, "train.batch_size": 256})
     found = {}
     for remat in (False, True):
-        setup = prepare(override(deep, {"model.remat": remat}))
-        memory = setup.memory()
+        program = prepare(override(deep, {"model.remat": remat}))
+        memory = program.memory()
         assert memory is not None
         arguments, temporaries = memory
-        images = setup._feed.fixed[0].images.nbytes
-        estimate = summary.memory(setup.config, setup.dataset.image_shape)
+        images = program._feed.fixed[0].images.nbytes
+        estimate = summary.memory(program.assembly.config, program.assembly.dataset.image_shape)
         assert 1 / FACTOR < estimate.total / (arguments - images + temporaries) < FACTOR, remat
         found[remat] = temporaries
     assert found[True] < 0.5 * found[False]
@@ -145,7 +147,7 @@ def test_the_table_says_where_and_how_a_run_computes(monkeypatch: pytest.MonkeyP
         "model.norm.scope": "ghost",
         "model.norm.ghost_size": 8,
     }
-    lines = tiny(monkeypatch, 7, changes).table().splitlines()
+    lines = table(tiny(monkeypatch, 7, changes)).splitlines()
     assert lines == [
         "  platform     cpu, cpu",
         "  devices      3, shard_map",
@@ -153,5 +155,6 @@ def test_the_table_says_where_and_how_a_run_computes(monkeypatch: pytest.MonkeyP
         "  batch norm   ghost, over 8 images",
         "  rate         0.1, times 0.1 after 120 and 180 of 240 steps",
         "  computes in  float32, parameters and statistics in float32",
+        "  precision    default, products in float32",
     ]
     assert all(len(line) <= 80 for line in lines)

@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Protocol, Self
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
 from resnet_jax.record import MetricsLine
+from resnet_jax.training.observers.base import Observer, Step
 
 
-class Display(Protocol):
-    """What the loop tells of itself. Errors are fractions, rates are images per second."""
-
-    def note(self, text: str) -> None:
-        """Something worth knowing, once."""
-
-    def step(self, step: int, *, rate: float, loss: float, error: float, images_per_second: float) -> None:
-        """A step is known to be done, with its own batch's numbers."""
-
-    def line(self, line: MetricsLine, images_per_second: float) -> None:
-        """An epoch is done."""
-
-
-class Silent:
-    """Shows nothing."""
-
-    def note(self, text: str) -> None: ...
-
-    def step(self, step: int, *, rate: float, loss: float, error: float, images_per_second: float) -> None: ...
-
-    def line(self, line: MetricsLine, images_per_second: float) -> None: ...
-
-
-class Lines:
-    """A line an epoch at most, and at most one every `seconds`: for logs and pipes."""
+class Lines(Observer):
+    """At most one line for each epoch, and at most one every `seconds`: for logs and pipes."""
 
     def __init__(self, console: Console, total: int, seconds: float = 10.0) -> None:
         self._console, self._total, self._seconds = console, total, seconds
@@ -47,10 +23,7 @@ class Lines:
     def note(self, text: str) -> None:
         self._print(text)
 
-    def step(self, step: int, *, rate: float, loss: float, error: float, images_per_second: float) -> None:
-        pass
-
-    def line(self, line: MetricsLine, images_per_second: float) -> None:
+    def epoch(self, line: MetricsLine, images_per_second: float) -> None:
         now = time.monotonic()
         if now - self._last < self._seconds and line.step < self._total:
             return
@@ -62,7 +35,7 @@ class Lines:
 
 
 class _Lines(Progress):
-    """A run's name, where it is, and how it does, a line each: a terminal of 80 columns shows all."""
+    """A line each for the run's name, its progress and its numbers; they fit a terminal of 80 columns."""
 
     def get_renderables(self) -> Iterator[RenderableType]:
         for task in self.tasks:
@@ -71,8 +44,8 @@ class _Lines(Progress):
             yield Text(f"  {task.fields['numbers']}", no_wrap=True, overflow="ellipsis")
 
 
-class Live:
-    """A bar with step, rate, loss, error, images/s and the time left, as a context manager."""
+class Live(Observer):
+    """A bar with step, rate, loss, error, images/s and the time left, drawn from `start` until it is closed."""
 
     def __init__(self, console: Console, total: int, title: str) -> None:
         self._progress = _Lines(
@@ -87,24 +60,25 @@ class Live:
         self._task = self._progress.add_task(title, total=total, numbers="compiling ...")
         self._test = ""
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Begins to draw."""
         self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def note(self, text: str) -> None:
         self._progress.console.print(text, markup=False, highlight=False)
 
-    def step(self, step: int, *, rate: float, loss: float, error: float, images_per_second: float) -> None:
-        numbers = f"rate {rate:g}  loss {loss:.3f}  error {error:6.1%}  {images_per_second:,.0f} images/s{self._test}"
-        self._progress.update(self._task, completed=step, numbers=numbers)
+    def step(self, step: Step) -> None:
+        numbers = (
+            f"rate {step.rate:g}  loss {step.batch.mean_loss:.3f}  error {step.batch.error:6.1%}  "
+            f"{step.images_per_second:,.0f} images/s{self._test}"
+        )
+        self._progress.update(self._task, completed=step.number, numbers=numbers)
 
-    def line(self, line: MetricsLine, images_per_second: float) -> None:
+    def epoch(self, line: MetricsLine, images_per_second: float) -> None:
         self._test = _evaluated(line, "  {} {:.1%}") or self._test
+
+    def close(self) -> None:
+        self._progress.stop()
 
 
 def _summary(line: MetricsLine, total: int) -> str:

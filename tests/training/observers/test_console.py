@@ -7,7 +7,9 @@ import io
 from rich.console import Console
 
 from resnet_jax.record import MetricsLine
-from resnet_jax.training.progress import Lines, Live
+from resnet_jax.training.metrics import Totals
+from resnet_jax.training.observers.base import Step
+from resnet_jax.training.observers.console import Lines, Live
 
 LINE = MetricsLine(9, 103, 0.1, 0.25, 0.125, 0.5, 0.0625)
 
@@ -15,8 +17,8 @@ LINE = MetricsLine(9, 103, 0.1, 0.25, 0.125, 0.5, 0.0625)
 def test_a_terminal_of_80_columns_shows_all() -> None:
     console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system=None)
     live = Live(console, 64_000, "plain-56-learning_rate=0.02-seed1")
-    live.line(LINE, 1234.0)
-    live.step(281, rate=0.1, loss=2.303, error=0.9, images_per_second=12_345.0)
+    live.epoch(LINE, 1234.0)
+    live.step(Step(281, rate=0.1, batch=Totals(230.3, 90, 100), images_per_second=12_345.0))
     for renderable in live._progress.get_renderables():
         console.print(renderable)
     assert isinstance(console.file, io.StringIO)
@@ -29,7 +31,7 @@ def test_a_terminal_of_80_columns_shows_all() -> None:
 
 def test_lines_say_where_a_run_is() -> None:
     console = Console(width=80, file=io.StringIO())
-    Lines(console, 240, seconds=0.0).line(LINE, 1234.0)
+    Lines(console, 240, seconds=0.0).epoch(LINE, 1234.0)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == (
         "step 103/240, epoch 9, rate 0.1, loss 0.2500, error 12.50%, test error 6.25%, 1,234 images/s\n"

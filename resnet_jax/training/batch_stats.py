@@ -20,13 +20,13 @@ from resnet_jax.data.augment import normalize
 from resnet_jax.data.batches import Index, epoch_order
 from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.models.resnet import build
-from resnet_jax.training.setup import Setup
+from resnet_jax.training.program import Program
 from resnet_jax.training.state import TrainState
 
 Tree = Any
 
 
-def recompute(setup: Setup, state: TrainState) -> TrainState:
+def recompute(program: Program, state: TrainState) -> TrainState:
     """`state` with batch statistics averaged over the training set; nothing else changes.
 
     The training images, as evaluation sees them (no augmentation), each once, in the order of the run's first epoch,
@@ -36,28 +36,23 @@ def recompute(setup: Setup, state: TrainState) -> TrainState:
     in expectation, as they are when the net is evaluated. Runs on one device.
 
     Args:
-      setup: of the run.
-      state: on the devices, of one run or several; it is left as it is.
+      program: that of the run.
+      state: on the devices; it is left as it is.
 
     Returns:
       A state on the devices.
     """
-    hosts = setup.fetch_each(state)
-    new = (averages(setup, h.params, h.batch_stats, seed) for h, seed in zip(hosts, setup.seeds, strict=True))
-    return setup.put(*(host.replace(batch_stats=stats) for host, stats in zip(hosts, new, strict=True)))
+    host = program.fetch(state)
+    return program.put(host.replace(batch_stats=averages(program, host.params, host.batch_stats)))
 
 
-def averages(setup: Setup, params: Tree, batch_stats: Tree, seed: int) -> Tree:
-    """The averages that `recompute` puts in the place of `batch_stats`, in its dtypes; all on the host.
-
-    Args:
-      seed: of the run, whose first epoch's order is that of the images.
-    """
-    config, dataset = setup.config, setup.dataset
-    stats = setup.normalization
+def averages(program: Program, params: Tree, batch_stats: Tree) -> Tree:
+    """The averages that `recompute` puts in the place of `batch_stats`, in its dtypes; all on the host."""
+    assembly = program.assembly
+    config, dataset, stats = assembly.config, assembly.dataset, assembly.normalization
     # Without memory, the new running statistics are the batch's.
     forgetful = dataclasses.replace(config.model, norm=dataclasses.replace(config.model.norm, momentum=0.0))
-    model = build(forgetful).clone(scanned=setup.model.scanned, frozen_stages=setup.model.frozen_stages)
+    model = build(forgetful).clone(scanned=program.model.scanned, frozen_stages=program.model.frozen_stages)
     dtype = jnp.float64 if config.model.dtype == "float64" else jnp.float32
 
     def of_groups(variables: Tree, images: jax.Array, groups: int) -> Tree:
@@ -66,16 +61,16 @@ def averages(setup: Setup, params: Tree, batch_stats: Tree, seed: int) -> Tree:
         return scoped.apply(variables, x, train=True, mutable=["batch_stats"])[1]["batch_stats"]
 
     compiled = jax.jit(of_groups, static_argnums=2)
-    params, batch_stats = setup.to_layout(params), setup.to_layout(batch_stats)
+    params, batch_stats = program.to_layout(params), program.to_layout(batch_stats)
     sums = jax.tree.map(lambda x: np.zeros(x.shape, np.float64), batch_stats)
     at_once = config.train.batch_size // config.train.accumulation
-    for index, groups in _groups(dataset, seed, config.norm_batch, at_once):
-        found = jax.device_get(
-            compiled({"params": params, "batch_stats": batch_stats}, dataset.train.images[index], groups)
-        )
+    for index, groups in _groups(dataset, config.seed, config.norm_batch, at_once):
+        variables = {"params": params, "batch_stats": batch_stats}
+        with jax.default_matmul_precision(config.model.precision):
+            found = jax.device_get(compiled(variables, dataset.train.images[index], groups))
         images = len(index)
         sums = jax.tree.map(lambda s, x, n=images: s + n * x.astype(np.float64), sums, found)
-    return setup.from_layout(jax.tree.map(lambda s, x: (s / len(dataset.train)).astype(x.dtype), sums, batch_stats))
+    return program.from_layout(jax.tree.map(lambda s, x: (s / len(dataset.train)).astype(x.dtype), sums, batch_stats))
 
 
 def _groups(dataset: Dataset, seed: int, size: int, at_once: int) -> Iterator[tuple[Index, int]]:

@@ -18,8 +18,8 @@ from resnet_jax.data.batches import training_batches
 from resnet_jax.errors import UserError
 from resnet_jax.models.layers import BatchNorm, BatchStatsScope
 from resnet_jax.models.resnet import build
-from resnet_jax.training.parallel import devices
-from resnet_jax.training.setup import prepare
+from resnet_jax.training.mesh import devices
+from resnet_jax.training.program import prepare
 from resnet_jax.training.step import Parts
 
 MODES = ("jit", "shard_map", "pmap")
@@ -50,14 +50,16 @@ def test_first_step_agrees_in_float32(net: str) -> None:
     base = config_for(net, model__depth=8)
     outcomes = {}
     for mode, count in (("jit", 1), *((mode, 8) for mode in MODES)):
-        setup = prepare(override(base, {"parallel.mode": mode, "parallel.devices": count}))
-        where = setup.devices
-        state = where.replicate_state(setup.initial)
-        batch = next(training_batches(seed=0, examples=len(setup.dataset.train), batch_size=128, first_step=0))
-        split = setup.dataset.train
-        stats = normalization(split.images, setup.config.data)
-        scope = where.batch_stats_scope(setup.config.model.norm, 128)
-        model = build(setup.config.model).clone(stats_scope=scope)
+        program = prepare(override(base, {"parallel.mode": mode, "parallel.devices": count}))
+        where = program.devices
+        state = where.replicate_state(program.assembly.initial)
+        batch = next(
+            training_batches(seed=0, examples=len(program.assembly.dataset.train), batch_size=128, first_step=0)
+        )
+        split = program.assembly.dataset.train
+        stats = normalization(split.images, program.assembly.config.data)
+        scope = where.batch_stats_scope(program.assembly.config.model.norm, 128)
+        model = build(program.assembly.config.model).clone(stats_scope=scope)
 
         def logits(state: Any, images: Any, model: Any = model, stats: Any = stats, axis: Any = where.axis_name) -> Any:
             x = normalize(images, jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32))
@@ -68,7 +70,7 @@ def test_first_step_agrees_in_float32(net: str) -> None:
         images = where.shard(split.images[batch.index])
         compiled = where.compile(logits, state, images, donate_state=False)
         out = where.fetch(compiled(state, images))
-        state, report = setup.train(state, batch)
+        state, report = program.train_on(state, [batch])
         outcomes[mode, count] = (out, where.fetch(report).sums, where.fetch(state).batch_stats)
     logits_1, sums_1, stats_1 = outcomes["jit", 1]
     for (mode, _), (logits_n, sums_n, stats_n) in outcomes.items():
@@ -80,19 +82,19 @@ def test_first_step_agrees_in_float32(net: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_step_compiles_once_donates_its_state_and_moves_nothing_unasked(mode: str) -> None:
-    setup = prepare(config_for("digits-resnet", model__depth=8, parallel__mode=mode, parallel__devices=8))
-    state = setup.devices.replicate_state(setup.initial)
+    program = prepare(config_for("digits-resnet", model__depth=8, parallel__mode=mode, parallel__devices=8))
+    state = program.devices.replicate_state(program.assembly.initial)
     batches = training_batches(seed=0, examples=1437, batch_size=128, first_step=0)
     with pytest.raises(Exception, match="Disallowed host-to-device transfer"), jax.transfer_guard("disallow"):
         jnp.sin(np.ones(3, np.float32)).block_until_ready()  # the guard guards
     with jax.transfer_guard("disallow"), compilations() as seen:
         for _ in range(3):
             before = state
-            state, report = setup.train(state, next(batches))
+            state, report = program.train_on(state, [next(batches)])
             donated = (before.params, before.batch_stats, before.opt_state[1])  # and the momentum
             assert all(leaf.is_deleted() for leaf in jax.tree.leaves(donated))
-        setup.devices.fetch(report)
-        assert setup.evaluate(state, "test").examples == 360
+        program.devices.fetch(report)
+        assert program.evaluate(state, "test").examples == 360
     assert seen == []
 
 

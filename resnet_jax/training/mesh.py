@@ -17,14 +17,14 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from resnet_jax.config import BatchNormConfig, ParallelConfig
+from resnet_jax.config import BatchNormConfig, ExperimentConfig, ParallelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.training.step import Parts
 
 Tree = Any
 AXIS = "batch"
-REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
+REPLICATED, SHARDED, STACKED = PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(None, AXIS)
 # For a CPU, XLA drops optimization barriers early and then merges what they kept apart: what a rematerialised block
 # computes again with what it computed before, so that nothing is saved. Without the pass that drops them they hold.
 _CPU_OPTIONS: dict[str, str | bool] = {"xla_disable_hlo_passes": "cse_barrier_expander"}
@@ -44,7 +44,7 @@ class Devices:
 
     @property
     def first(self) -> jax.Device:
-        """One of them; all are of a kind."""
+        """The first device; all have the same kind."""
         device: jax.Device = self.mesh.devices.flat[0]
         return device
 
@@ -83,11 +83,17 @@ class Devices:
         stacked = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (self.count, *np.shape(x))), state)
         return jax.device_put(stacked, NamedSharding(self.mesh, SHARDED))
 
-    def shard(self, batch: Tree) -> Tree:
-        """A host batch (arrays [B, ...]) split over the devices in consecutive shards."""
+    def shard(self, batch: Tree, *, stacked: bool = False) -> Tree:
+        """A host batch (arrays [B, ...]) split over the devices in consecutive shards.
+
+        Args:
+          batch: the arrays.
+          stacked: whether the arrays are those of K batches, [K, B, ...], for K steps in one dispatch.
+        """
         if self.mode == "pmap":
-            batch = jax.tree.map(lambda x: x.reshape(self.count, -1, *x.shape[1:]), batch)
-        return jax.device_put(batch, NamedSharding(self.mesh, SHARDED))
+            batch = jax.tree.map(self._by_device_stacked if stacked else self._by_device, batch)
+        spec = STACKED if stacked and self.mode != "pmap" else SHARDED
+        return jax.device_put(batch, NamedSharding(self.mesh, spec))
 
     def fetch(self, tree: Tree) -> Tree:
         """A result of a compiled step, as NumPy arrays on the host; waits for it."""
@@ -98,7 +104,13 @@ class Devices:
         return jax.device_get(tree)
 
     def compile(
-        self, step: Callable[..., Any], state: Tree, batch: Tree, *fixed: Tree, donate_state: bool
+        self,
+        step: Callable[..., Any],
+        state: Tree,
+        batch: Tree,
+        *fixed: Tree,
+        donate_state: bool,
+        stacked: bool = False,
     ) -> jax.stages.Compiled:
         """`step(state, batch, *fixed)` compiled for these devices and for arguments like these, before the first call.
 
@@ -108,6 +120,7 @@ class Devices:
           batch: from `shard`.
           fixed: from `replicate`.
           donate_state: the state's buffers are reused for the result and gone after the call.
+          stacked: whether `batch` is that of several steps; see `shard`.
         """
         donate = (0,) if donate_state else ()
         options = _CPU_OPTIONS if self.first.platform == "cpu" else None
@@ -116,12 +129,20 @@ class Devices:
             mapped = jax.pmap(step, AXIS, in_axes=axes, devices=list(self.mesh.devices.flat), donate_argnums=donate)
             return mapped.lower(state, batch, *fixed).compile(options)  # type: ignore[no-any-return]
         if self.mode == "shard_map":
-            specs = (REPLICATED, SHARDED, *(REPLICATED for _ in fixed))
+            specs = (REPLICATED, STACKED if stacked else SHARDED, *(REPLICATED for _ in fixed))
             # check_vma=False: with it, gradients of replicated parameters come summed over devices already, and the
             # step's own pmean, which pmap needs, would be one too many.
             step = jax.shard_map(step, mesh=self.mesh, in_specs=specs, out_specs=REPLICATED, check_vma=False)
         jitted = jax.jit(step, donate_argnums=donate, out_shardings=NamedSharding(self.mesh, REPLICATED))
         return jitted.lower(state, batch, *fixed).compile(options)
+
+    def _by_device(self, x: Any) -> Any:
+        """[B, ...] -> [D, B / D, ...]."""
+        return x.reshape(self.count, -1, *x.shape[1:])
+
+    def _by_device_stacked(self, x: Any) -> Any:
+        """[K, B, ...] -> [D, K, B / D, ...]."""
+        return np.moveaxis(x.reshape(len(x), self.count, -1, *x.shape[2:]), 1, 0)
 
 
 def devices(config: ParallelConfig) -> Devices:
@@ -143,3 +164,14 @@ def devices(config: ParallelConfig) -> Devices:
     # Auto axes: the compiler chooses shardings inside the step. make_mesh's default, Explicit, would put them in types.
     mesh = Mesh(np.asarray(available[: config.devices]), (AXIS,), axis_types=(AxisType.Auto,))
     return Devices(config.mode, mesh)
+
+
+def check_machine(config: ExperimentConfig) -> Devices:
+    """The devices of a run, once it is sure that this process can run it.
+
+    Raises:
+      UserError: more devices than there are, or float64 without JAX's x64 mode.
+    """
+    if config.model.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
+        raise UserError("model.dtype: got 'float64', which needs JAX's x64 mode: set JAX_ENABLE_X64=1.")
+    return devices(config.parallel)

@@ -12,9 +12,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.data import normalization
 from resnet_jax.data.batches import epoch_order, training_batches
-from resnet_jax.training.loop import run
-from resnet_jax.training.recompute import averages, recompute
-from resnet_jax.training.setup import Setup, prepare
+from resnet_jax.training.batch_stats import averages, recompute
+from resnet_jax.training.program import Program, prepare
+from resnet_jax.training.run import run
 from tests.training.test_loop import SMALL
 from tests.training.test_resume import final_state
 
@@ -50,14 +50,14 @@ class NumPyNet:
             x = np.maximum(y if self.plain else y + shortcut, 0.0)
 
 
-def trained(**changes: Any) -> tuple[Setup, Any]:
+def trained(**changes: Any) -> tuple[Program, Any]:
     config: ExperimentConfig = override(SMALL, {"model.dtype": "float64", **changes})
-    setup = prepare(config)
-    state = setup.devices.replicate_state(setup.initial)
+    program = prepare(config)
+    state = program.devices.replicate_state(program.assembly.initial)
     batches = training_batches(seed=0, examples=1437, batch_size=128, first_step=0)
     for _ in range(5):
-        state, _ = setup.train(state, next(batches))
-    return setup, state
+        state, _ = program.train_on(state, [next(batches)])
+    return program, state
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,17 @@ def trained(**changes: Any) -> tuple[Setup, Any]:
 )
 @pytest.mark.usefixtures("x64")
 def test_they_are_the_averages_over_the_training_set(shortcut: str, changes: dict[str, Any], group: int) -> None:
-    setup, state = trained(**{"model.shortcut": shortcut}, **changes)
-    new = setup.devices.fetch(recompute(setup, state)).batch_stats
-    images = setup.dataset.train.images / 255.0 - normalization(setup.dataset.train.images, setup.config.data).mean
+    program, state = trained(**{"model.shortcut": shortcut}, **changes)
+    new = program.devices.fetch(recompute(program, state)).batch_stats
+    images = (
+        program.assembly.dataset.train.images / 255.0
+        - normalization(program.assembly.dataset.train.images, program.assembly.config.data).mean
+    )
     order, examples = epoch_order(0, 0, 1437), 1437
     means: dict[str, Array] = {}
     for start in range(0, examples, group):
         index = order[start : start + group]
-        net = NumPyNet(setup.devices.fetch(state).params, shortcut == "none")
+        net = NumPyNet(program.devices.fetch(state).params, shortcut == "none")
         net(images[index])
         for name, (mean, var) in net.statistics.items():
             means[name] = means.get(name, np.zeros((2, len(mean)))) + len(index) * np.stack([mean, var]) / examples
@@ -94,9 +97,9 @@ def test_they_are_the_averages_over_the_training_set(shortcut: str, changes: dic
 
 
 def test_nothing_else_changes_and_the_order_of_the_images_does_not_matter_to_a_batch_of_all() -> None:
-    setup, state = trained_in_float32()
-    before = setup.devices.fetch(state)
-    after = setup.devices.fetch(recompute(setup, state))
+    program, state = trained_in_float32()
+    before = program.devices.fetch(state)
+    after = program.devices.fetch(recompute(program, state))
     assert all(np.array_equal(a, b) for a, b in zip(_leaves(before.params), _leaves(after.params), strict=True))
     assert all(np.array_equal(a, b) for a, b in zip(_leaves(before.opt_state), _leaves(after.opt_state), strict=True))
     assert int(before.step) == int(after.step)
@@ -104,7 +107,7 @@ def test_nothing_else_changes_and_the_order_of_the_images_does_not_matter_to_a_b
         assert a.dtype == b.dtype == np.float32
         assert not np.array_equal(a, b)
     # What they were is of no account.
-    again = averages(setup, before.params, after.batch_stats, setup.config.seed)
+    again = averages(program, before.params, after.batch_stats)
     assert all(np.array_equal(a, b) for a, b in zip(_leaves(again), _leaves(after.batch_stats), strict=True))
 
 
@@ -114,16 +117,16 @@ def test_scanned_stages_have_the_averages_of_unrolled_ones() -> None:
     config: ExperimentConfig = override(SMALL, {"model.dtype": "float64", "model.depth": 20})
     found = []
     for stages in ("unrolled", "scanned"):
-        setup = prepare(override(config, {"model.stages": stages}))
-        assert setup.model.scanned == (stages == "scanned")
-        found.append(setup.fetch(recompute(setup, setup.put(setup.initial))).batch_stats)
+        program = prepare(override(config, {"model.stages": stages}))
+        assert program.model.scanned == (stages == "scanned")
+        found.append(program.fetch(recompute(program, program.put(program.assembly.initial))).batch_stats)
     unrolled, scanned = found
     assert unrolled.keys() == scanned.keys()
     for a, b in zip(_leaves(unrolled), _leaves(scanned), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11 * np.abs(a).max())
 
 
-def trained_in_float32() -> tuple[Setup, Any]:
+def trained_in_float32() -> tuple[Program, Any]:
     return trained(**{"model.dtype": "float32"})
 
 
@@ -137,10 +140,10 @@ def test_a_run_that_asks_for_them_is_evaluated_with_them(tmp_path: Any) -> None:
     config = override(SMALL, {"train.recompute_batch_stats": True})
     record = run(config, tmp_path / "run", study="test")
     state = final_state(config, tmp_path / "run")
-    setup = prepare(config)
-    expected = averages(setup, state.params, state.batch_stats, setup.config.seed)
+    program = prepare(config)
+    expected = averages(program, state.params, state.batch_stats)
     assert all(np.array_equal(a, b) for a, b in zip(_leaves(expected), _leaves(state.batch_stats), strict=True))
     assert record.final is not None
-    on_devices = setup.devices.replicate_state(state)
-    assert setup.evaluate(on_devices, "test").error == record.final.test_error
-    assert setup.evaluate(on_devices, "train").error == record.final.train_error
+    on_devices = program.devices.replicate_state(state)
+    assert program.evaluate(on_devices, "test").error == record.final.test_error
+    assert program.evaluate(on_devices, "train").error == record.final.train_error

@@ -1,0 +1,192 @@
+"""`assemble(config)`: the data, normalisation, net, optimizer and starting values of a run, made in this one place.
+
+Training, the tools that look at finished runs, the analysis and the pictures of a batch all start from an Assembly, so
+that each of them means the same run. Nothing here is compiled and nothing depends on the devices of the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from resnet_jax.config import ExperimentConfig, ModelConfig
+from resnet_jax.data import Dataset, Normalization, load, normalization
+from resnet_jax.errors import UserError
+from resnet_jax.models.resnet import ResNet, build
+from resnet_jax.record import Start
+from resnet_jax.training import optim
+from resnet_jax.training import state as state_lib
+from resnet_jax.training.state import TrainState
+from resnet_jax.weights import files
+from resnet_jax.weights.preprocessing import Preprocessing
+from resnet_jax.weights.recognise import describe, unlike
+
+Array = jax.Array
+Tree = Any
+Tell = Callable[[str], None]
+HEAD = "head"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The net in a file that a run is fine-tuned from."""
+
+    facts: Start
+    variables: dict[str, Tree]
+    """{"params": ..., "batch_stats": ...} on the host, with the file's own last layer."""
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything that a configuration makes before any step is compiled."""
+
+    config: ExperimentConfig
+    """The run's configuration, with the number of classes resolved."""
+    dataset: Dataset
+    normalization: Normalization
+    model: ResNet
+    """The net, written out block by block; it knows which stages are frozen."""
+    optimizer: optax.GradientTransformationExtraArgs
+    pretrained: Pretrained | None
+    """The net that the starting values come from; None for random values, or where `assemble` was told to leave it."""
+
+    @cached_property
+    def initial(self) -> TrainState:
+        """The state before the first step, on the host, block by block."""
+        assert self.pretrained is not None or self.config.finetune.weights is None
+        key, _ = run_keys(self.config.seed)
+        state: TrainState = jax.device_get(self._create(key))
+        if self.pretrained is None:
+            return state
+        variables = self.pretrained.variables
+        # The last layer is new: the data have other classes.
+        params = {**variables["params"], HEAD: state.params[HEAD]}
+        started: TrainState = state.replace(params=params, batch_stats=variables["batch_stats"])
+        return started
+
+    @cached_property
+    def blank(self) -> TrainState:
+        """A state of zeros with the structure, shapes and dtypes of the run's states, on the host."""
+        shapes = jax.eval_shape(self._create, jax.random.key(0))
+        state: TrainState = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+        return state
+
+    def _create(self, key: Array) -> TrainState:
+        return state_lib.create(self.model, self.optimizer, key, self.dataset.image_shape)
+
+
+def assemble(
+    config: ExperimentConfig,
+    tell: Tell = lambda text: None,
+    *,
+    dataset: Dataset | None = None,
+    starting: bool = True,
+) -> Assembly:
+    """The parts of a run of `config`.
+
+    Args:
+      config: the run.
+      tell: receives remarks about the data, a line at a time.
+      dataset: the data set of `config.data`, where it is loaded already.
+      starting: whether the starting values are wanted. False for a finished run, whose values come from its checkpoint:
+        then `finetune.weights` is read only where the normalisation is taken from it.
+
+    Raises:
+      UserError: the data are missing or damaged, or have another number of classes than the config says; the file of
+        `finetune.weights` cannot be read, or holds another net, or one for other images.
+    """
+    # Before the data: a wrong file is reported before images are decoded.
+    net = pretrained(config) if starting or config.data.normalize == "weights" else None
+    dataset = load(config.data, tell) if dataset is None else dataset
+    config = dataclasses.replace(config, model=resolve(config.model, dataset))
+    return Assembly(
+        config=config,
+        dataset=dataset,
+        normalization=run_normalization(config, dataset, net),
+        model=build(config.model).clone(frozen_stages=config.finetune.frozen_stages),
+        optimizer=optim.sgd(config.optim, config.finetune, len(config.model.stage_blocks)),
+        pretrained=net,
+    )
+
+
+def run_keys(seed: int) -> tuple[Array, Array]:
+    """The keys of a run, by purpose: initial values, and augmentation."""
+    initial, augmentation = jax.random.split(jax.random.key(seed))
+    return initial, augmentation
+
+
+def resolve(config: ModelConfig, dataset: Dataset) -> ModelConfig:
+    """`config` with its number of classes, taken from the data where the config leaves it to them.
+
+    Raises:
+      UserError: the config names another number than the data have.
+    """
+    if config.num_classes not in (None, dataset.num_classes):
+        raise UserError(
+            f"model.num_classes: got {config.num_classes}; legal: {dataset.num_classes}, the classes of "
+            f"{dataset.name}, or None to take them from the data."
+        )
+    return dataclasses.replace(config, num_classes=dataset.num_classes)
+
+
+def pretrained(config: ExperimentConfig) -> Pretrained | None:
+    """The net that `config.finetune` names; None where a run starts from random values.
+
+    Raises:
+      UserError: the file cannot be read, or holds another net than `config.model`.
+    """
+    if config.finetune.weights is None:
+        return None
+    try:
+        weights = files.load(Path(config.finetune.weights))
+    except UserError as error:
+        raise UserError(f"finetune.weights: {error}") from None
+    assert weights.model.num_classes is not None
+    assert weights.read_from is not None
+    facts = Start(weights.read_from.file, weights.read_from.digest, weights.model.num_classes)
+    _require_same_net(config.model, weights.model, facts.file)
+    return Pretrained(facts, weights.variables(), weights.preprocessing)
+
+
+def run_normalization(config: ExperimentConfig, dataset: Dataset, net: Pretrained | None) -> Normalization:
+    """The statistics by which a run's images are normalised.
+
+    Raises:
+      UserError: the net takes images of other channels than the data's, or was trained with the mean image of another
+        size.
+    """
+    channels = dataset.image_shape[2]
+    if net is not None and channels != net.preprocessing.channels:
+        raise UserError(
+            f"finetune.weights: {net.facts.file} takes images of {net.preprocessing.channels} channels, those of "
+            f"{dataset.name} have {channels}."
+        )
+    if config.data.normalize != "weights":
+        return normalization(dataset.train.images, config.data)
+    assert net is not None, "checked by ExperimentConfig"
+    found = net.preprocessing.normalization
+    if any(size not in (1, whole) for size, whole in zip(found.mean.shape[1:], dataset.image_shape, strict=True)):
+        raise UserError(
+            f"data.normalize: got 'weights', the mean image of {net.facts.file}, which is "
+            f"{found.mean.shape[2]}x{found.mean.shape[1]} pixels, and the data's are "
+            f"{dataset.image_shape[1]}x{dataset.image_shape[0]}; legal: images of that size, or 'channel_mean_std'."
+        )
+    return found
+
+
+def _require_same_net(here: ModelConfig, there: ModelConfig, file: str) -> None:
+    other = {name: value for name, (_, value) in unlike(here, there).items() if value is not None}
+    if other:
+        options = " ".join(f"--model.{name.replace('_', '-')}={value}" for name, value in other.items())
+        raise UserError(
+            f"finetune.weights: {file} holds {describe(there)}, another net than the run's; it takes {options}."
+        )

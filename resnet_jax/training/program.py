@@ -1,0 +1,216 @@
+"""A run's compiled steps, and where its state and images lie.
+
+Steps are dispatched without waiting for the devices. A dispatch is one step, or `steps_per_dispatch` steps in a
+`lax.scan` over batches of indices that lie on the devices; both are compiled ahead of the loop.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from resnet_jax.config import ExperimentConfig, ModelConfig
+from resnet_jax.data import Dataset
+from resnet_jax.data.batches import Batch, eval_batches, padded, training_batches
+from resnet_jax.models.stacking import stack, unstack
+from resnet_jax.training.assemble import Assembly, assemble, run_keys
+from resnet_jax.training.feed import feed
+from resnet_jax.training.mesh import Devices, check_machine
+from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals
+from resnet_jax.training.state import TrainState
+from resnet_jax.training.step import eval_step, train_step
+
+# Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
+STEPS_AHEAD = 16
+# Up to which depth "auto" writes stages out.
+UNROLLED_DEPTH = 200
+# Steps in one dispatch with "auto": on a CPU a dispatch costs little beside a step; accelerators were not measured.
+CPU_DISPATCH, ACCELERATOR_DISPATCH = 1, 20
+
+
+class Program:
+    """The compiled steps of an assembled run on its devices.
+
+    States are the devices' own: `put` places one there, `fetch` brings one to the host.
+    """
+
+    def __init__(self, assembly: Assembly, devices: Devices) -> None:
+        self.assembly, self.devices = assembly, devices
+        c = assembly.config
+        self.model = assembly.model.clone(scanned=scans(c.model))
+        """The net as it is evaluated; its blocks may be stacked for a scan."""
+        self._feed = feed(c.data, assembly.dataset, devices)
+        self.place = self._feed.place
+        """For people: where the images are."""
+        self.steps_per_dispatch = min(self._steps_per_dispatch(), c.train.iterations)
+        _, augmentation_key = run_keys(c.seed)
+        self._key = devices.replicate(augmentation_key)
+        self._order: Iterator[Batch] = iter(())
+        self._next_step = -1  # the step whose batch `_order` gives next
+        # Ahead of the loop, so that a run cannot compile its step twice: a later call of another shape is an error.
+        start = time.monotonic()
+        state = self.put(assembly.blank)
+        with jax.default_matmul_precision(c.model.precision):
+            self._train = {n: self._compile_train(n, state) for n in sorted({1, self.steps_per_dispatch})}
+            self._eval = self._compile_eval(state)
+        self.compile_s = time.monotonic() - start
+
+    def put(self, state: TrainState) -> TrainState:
+        """A state on the host (block by block) on the devices."""
+        placed: TrainState = self.devices.replicate_state(self.to_layout(state))
+        return placed
+
+    def fetch(self, state: TrainState) -> TrainState:
+        """A state on the devices as NumPy arrays on the host, block by block; waits for it."""
+        host: TrainState = self.from_layout(self.devices.fetch(state))
+        return host
+
+    def to_layout(self, tree: Any) -> Any:
+        """A host's tree of variables, block by block, as `model` takes it."""
+        return stack(tree, self.model.config) if self.model.scanned else tree
+
+    def from_layout(self, tree: Any) -> Any:
+        """A host's tree of variables as `model` has it, block by block."""
+        return unstack(tree, self.model.config) if self.model.scanned else tree
+
+    def steps_at_once(self, steps: int) -> int:
+        """The steps of the next dispatch, where `steps` are left until the host has something else to do."""
+        return self.steps_per_dispatch if steps >= self.steps_per_dispatch else 1
+
+    def train(self, state: TrainState, steps: range) -> tuple[TrainState, StepReport]:
+        """Dispatches the train steps with these numbers, counted from 0: one, or `steps_per_dispatch` of them.
+
+        Args:
+          state: on the devices; it is gone after the call.
+          steps: the numbers of the steps, which choose the examples.
+
+        Returns:
+          The state after the steps, and their report, on the devices; `reports` brings that to the host.
+        """
+        return self.train_on(state, self._batches(steps))
+
+    def train_on(self, state: TrainState, batches: Sequence[Batch]) -> tuple[TrainState, StepReport]:
+        """Dispatches a train step on each of these batches; otherwise as `train`."""
+        stacked = len(batches) > 1
+        batch = batches[0]
+        if stacked:
+            batch = Batch(np.stack([b.index for b in batches]), np.stack([b.epoch for b in batches]))  # [K, B]
+        at = self.devices.shard(self._feed.train(batch), stacked=stacked)
+        new, report = self._train[len(batches)](state, at, self._key, *self._feed.fixed)
+        return new, report
+
+    def reports(self, report: StepReport, steps: int) -> list[StepReport]:
+        """The report of a dispatch of so many steps as one for each step, on the host; waits for it."""
+        host: StepReport = self.devices.fetch(report)
+        return [host] if steps == 1 else [jax.tree.map(lambda x, i=i: x[i], host) for i in range(steps)]
+
+    def evaluate(self, state: TrainState, split: str) -> Totals:
+        """Loss and error on a whole split ("train", "validation", "test"), in eval mode, each example once.
+
+        Raises:
+          Miscounted: an example did not count once, by the positions sent or by the devices' own sum of weights.
+        """
+        size = len(getattr(self.assembly.dataset, split))
+        pending: deque[Sums] = deque()
+        totals, tally = Totals(), Tally(split, size)
+        for index, weight in eval_batches(size, self.assembly.config.train.eval_batch_size, self.devices.count):
+            at = self.devices.shard(self._feed.evaluate(split, index, weight))
+            pending.append(self._eval(state, at, *self._feed.fixed))
+            tally.add(index, weight)
+            if len(pending) > STEPS_AHEAD:
+                totals.add(self.devices.fetch(pending.popleft()))
+        for sums in pending:
+            totals.add(self.devices.fetch(sums))
+        tally.check(totals)
+        return totals
+
+    def memory(self) -> tuple[int, int] | None:
+        """The compiler's own figures for a train step on each device: bytes of its arguments, and of temporaries.
+
+        Arguments are the state, and the images where they lie on the device. None where the compiler gives none.
+        """
+        found = self._train[1].memory_analysis()
+        return None if found is None else (found.argument_size_in_bytes, found.temp_size_in_bytes)
+
+    def _batches(self, steps: range) -> list[Batch]:
+        c = self.assembly.config
+        if steps.start != self._next_step:
+            size, examples = c.train.batch_size, len(self.assembly.dataset.train)
+            self._order = training_batches(seed=c.seed, examples=examples, batch_size=size, first_step=steps.start)
+        self._next_step = steps.stop
+        return list(itertools.islice(self._order, len(steps)))
+
+    def _steps_per_dispatch(self) -> int:
+        chosen = self.assembly.config.train.steps_per_dispatch
+        if chosen != "auto":
+            return chosen
+        if (
+            self.devices.first.platform == "cpu" or not self._feed.fixed
+        ):  # from the host, K steps are K batches of images
+            return CPU_DISPATCH
+        return ACCELERATOR_DISPATCH
+
+    def _compile_train(self, steps: int, state: TrainState) -> jax.stages.Compiled:
+        assembly, where = self.assembly, self.devices
+        c = assembly.config
+        at_once = c.train.batch_size // c.train.accumulation
+        scoped = self.model.clone(stats_scope=where.batch_stats_scope(c.model.norm, at_once))
+
+        # XLA:CPU rounds differently under another name of the compiled function: renaming it changes the last bits.
+        def train(state: TrainState, at: Any, key: jax.Array, *fixed: Any) -> tuple[TrainState, StepReport]:
+            return train_step(
+                state,
+                self._feed.train_batch(at, *fixed),
+                key,
+                model=scoped,
+                optimizer=assembly.optimizer,
+                normalization=assembly.normalization,
+                data=c.data,
+                axis_name=where.axis_name,
+                parts=where.parts(c.train.accumulation),
+                report_gradients=c.train.gradient_norms_every > 0,
+            )
+
+        def several(state: TrainState, at: Any, key: jax.Array, *fixed: Any) -> tuple[TrainState, StepReport]:
+            # at: [K, B]; the reports come stacked, [K].
+            result: tuple[TrainState, StepReport] = jax.lax.scan(lambda s, a: train(s, a, key, *fixed), state, at)
+            return result
+
+        stacked = steps > 1
+        zeros = np.zeros((steps, c.train.batch_size) if stacked else c.train.batch_size, np.int32)
+        at = where.shard(self._feed.train(Batch(zeros, zeros)), stacked=stacked)
+        return where.compile(
+            several if stacked else train, state, at, self._key, *self._feed.fixed, donate_state=True, stacked=stacked
+        )
+
+    def _compile_eval(self, state: TrainState) -> jax.stages.Compiled:
+        def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:
+            batch, stats = self._feed.eval_batch(at, *fixed), self.assembly.normalization
+            return eval_step(state, batch, model=self.model, normalization=stats, axis_name=self.devices.axis_name)
+
+        zeros = np.zeros(padded(self.assembly.config.train.eval_batch_size, self.devices.count), np.int32)
+        at = self.devices.shard(self._feed.evaluate("test", zeros, zeros.astype(np.float32)))
+        return self.devices.compile(evaluate, state, at, *self._feed.fixed, donate_state=False)
+
+
+def prepare(
+    config: ExperimentConfig, tell: Callable[[str], None] = lambda text: None, *, dataset: Dataset | None = None
+) -> Program:
+    """The program of a run: `assemble` and then Program, which raise the same as here; arguments as for `assemble`.
+
+    Raises:
+      UserError: too few devices, data missing or damaged, or whatever else `assemble` finds wrong.
+    """
+    devices = check_machine(config)
+    return Program(assemble(config, tell, dataset=dataset), devices)
+
+
+def scans(config: ModelConfig) -> bool:
+    """Whether a net's stages are scanned, with "auto" resolved."""
+    return config.stages == "scanned" or (config.stages == "auto" and config.depth > UNROLLED_DEPTH)

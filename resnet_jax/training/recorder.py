@@ -1,0 +1,141 @@
+"""What a run writes while it runs and when it ends: lines of gradients, metrics and timings, the net, the record."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import MISSING, asdict, fields
+from typing import Any
+
+from resnet_jax.data.batches import epoch_ends
+from resnet_jax.models import summary
+from resnet_jax.record import WEIGHTS, Cost, DataFacts, Final, GradientLine, MetricsLine, RunRecord, Sitting
+from resnet_jax.training import state as state_lib
+from resnet_jax.training.assemble import Assembly
+from resnet_jax.training.directory import RunDirectory
+from resnet_jax.training.environment import describe
+from resnet_jax.training.export import weights_of
+from resnet_jax.training.mesh import Devices
+from resnet_jax.training.metrics import Totals
+from resnet_jax.training.observers.base import Observer, Step
+from resnet_jax.training.state import TrainState
+from resnet_jax.weights import files
+
+
+class Recorder(Observer):
+    """The observer that keeps a run's directory."""
+
+    def __init__(self, directory: RunDirectory, study: str, assembly: Assembly, devices: Devices) -> None:
+        self._directory, self._study, self._assembly, self._devices = directory, study, assembly, devices
+        self._config = directory.config  # as it was given
+        self._evaluated: dict[str, Totals] = {}  # by split, each the newest
+        self.path = directory.path
+
+    def begin(self, step: int, *, setup_s: float, compile_s: float) -> None:
+        """Begins a sitting after `step` iterations: drops the lines after them, which will be written again.
+
+        Raises:
+          UserError: a line up to there is missing, or is there twice.
+        """
+        c, examples = self._config.train, len(self._assembly.dataset.train)
+        written = epoch_ends(step, examples=examples, batch_size=c.batch_size)
+        if step == c.iterations and step not in written:
+            written.append(step)
+        self._directory.rewind_metrics(step, written)
+        if c.gradient_norms_every:
+            self._directory.rewind_gradients(step, range(0, step, c.gradient_norms_every))
+        here, parallel = describe(self._devices), self._config.parallel
+        sitting = Sitting(step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code)
+        self.timing(sitting=asdict(sitting), step=step, setup_s=setup_s, compile_s=compile_s)
+
+    def step(self, step: Step) -> None:
+        if step.gradient_norms is not None:
+            self._directory.append_gradients(GradientLine(step.number - 1, dict(step.gradient_norms)))
+
+    def evaluation(self, split: str, step: int, totals: Totals) -> None:
+        self._evaluated[split] = totals
+
+    def epoch(self, line: MetricsLine, images_per_second: float) -> None:
+        self._directory.append_metrics(line)
+
+    def timing(self, **values: Any) -> None:
+        """Adds a line of wall-clock seconds, which end in `_s`."""
+        self._directory.append_timing(**values)
+
+    def finish(self, state: TrainState) -> RunRecord:
+        """Writes the net and the record of a run that has finished; its last state, on the host."""
+        weights = weights_of(self._assembly, state, self.path.name)
+        files.save(weights, self.path / WEIGHTS)
+        train, test, validation = (self._evaluated.get(split) for split in ("train", "test", "validation"))
+        assert train is not None
+        assert test is not None
+        final = Final(
+            step=self._config.train.iterations,
+            train_loss=train.mean_loss,
+            train_error=train.error,
+            train_examples=train.examples,
+            test_loss=test.mean_loss,
+            test_error=test.error,
+            test_examples=test.examples,
+            validation_loss=validation.mean_loss if validation else None,
+            validation_error=validation.error if validation else None,
+            validation_examples=validation.examples if validation else None,
+        )
+        return self._finish(final, state_lib.fingerprint(state.params), None)
+
+    def diverged(self, step: int) -> RunRecord:
+        """Writes the record of a run whose loss stopped being a finite number at `step`."""
+        return self._finish(None, None, step)
+
+    def _finish(self, final: Final | None, final_fingerprint: str | None, diverged_at: int | None) -> RunRecord:
+        assembly, dataset = self._assembly, self._assembly.dataset
+        whole = summary.total(assembly.config.model, dataset.image_shape)
+        params = assembly.initial.params
+        assert whole.parameters == state_lib.count_parameters(params), "the formula disagrees with the net"
+        record = RunRecord(
+            study=self._study,
+            run=self.path.name,
+            status="diverged" if final is None else "finished",
+            config=self._config,
+            data=DataFacts(
+                name=dataset.name,
+                fingerprint=dataset.fingerprint,
+                image_shape=dataset.image_shape,
+                num_classes=dataset.num_classes,
+                train_examples=len(dataset.train),
+                test_examples=len(dataset.test),
+            ),
+            parameters=whole.parameters,
+            multiply_adds=whole.multiply_adds,
+            initial_fingerprint=state_lib.fingerprint(params),
+            final=final,
+            diverged_at_step=diverged_at,
+            environment=describe(self._devices),
+            cost=self._cost(diverged_at or self._config.train.iterations),
+            final_fingerprint=final_fingerprint,
+            sittings=tuple(Sitting(**line["sitting"]) for line in self._sittings()),
+            start=assembly.pretrained.facts if assembly.pretrained else None,
+        )
+        self._directory.finish(record)
+        return record
+
+    def _sittings(self) -> list[dict[str, Any]]:
+        names = {field.name for field in fields(Sitting)}
+        needed = {field.name for field in fields(Sitting) if field.default is MISSING}  # the rest came later
+        lines = [line for line in self._directory.timings() if isinstance(line.get("sitting"), dict)]
+        return [line for line in lines if needed <= line["sitting"].keys() <= names]
+
+    def _cost(self, steps: int) -> Cost:
+        lines = self._directory.timings()
+        sums = {
+            name: sum(line[name] for line in lines if isinstance(line.get(name), float))
+            for name in ("setup_s", "compile_s", "train_s", "eval_s")
+        }
+        return Cost(
+            total_s=sum(sums.values()),
+            compile_s=sums["compile_s"],
+            train_s=sums["train_s"],
+            eval_s=sums["eval_s"],
+            images_per_second=steps * self._config.train.batch_size / max(sums["train_s"], 1e-9),
+            sittings=len(self._sittings()),
+            ended=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )

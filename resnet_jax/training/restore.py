@@ -1,0 +1,87 @@
+"""A finished run brought back: its parts, its compiled steps where they are wanted, and the state of its last step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from resnet_jax.config import DataConfig, ExperimentConfig, override
+from resnet_jax.data import Dataset, load
+from resnet_jax.errors import UserError
+from resnet_jax.record import CHECKPOINTS, RECORD_FILE, RunRecord, read_record
+from resnet_jax.training.assemble import Assembly, Tell, assemble
+from resnet_jax.training.checkpoint import Checkpoints, identity, steps_in
+from resnet_jax.training.mesh import check_machine
+from resnet_jax.training.program import Program
+from resnet_jax.training.state import TrainState
+
+
+def load_finished(directory: Path, tell: Tell = lambda text: None) -> tuple[Program, TrainState]:
+    """The compiled program of a finished run, and its last state on the devices.
+
+    Args:
+      directory: a run directory with a record and the checkpoint of the last step.
+      tell: receives remarks, a line at a time.
+
+    Raises:
+      UserError: the run has not finished, its checkpoint is not there or damaged, or its data are not those it had.
+    """
+    assembly, state = restore(directory, tell)
+    program = Program(assembly, check_machine(assembly.config))
+    return program, program.put(state)
+
+
+def restore(
+    directory: Path,
+    tell: Tell = lambda text: None,
+    load_data: Callable[[DataConfig, Tell], Dataset] = load,
+) -> tuple[Assembly, TrainState]:
+    """The parts of a finished run and its last state, on the host, block by block; compiles nothing.
+
+    Args:
+      directory: as for `load_finished`, which raises the same.
+      tell: receives remarks, a line at a time.
+      load_data: what to call in the place of `data.load`, such as a function that keeps data sets.
+    """
+    record = finished_record(directory)
+    config = _on_one_device(record.config)
+    check_machine(config)
+    assembly = assemble(config, tell, dataset=load_data(config.data, tell), starting=False)
+    return assembly, _last_state(directory, record, assembly, tell)
+
+
+def _on_one_device(config: ExperimentConfig) -> ExperimentConfig:
+    """A run's config for one device; as it is where BN's statistics are each device's own."""
+    if config.model.norm.scope == "device":
+        return config
+    return override(config, {"parallel.mode": "jit", "parallel.devices": 1})
+
+
+def finished_record(directory: Path) -> RunRecord:
+    """The record of a run that has finished, and has the checkpoint of its last step.
+
+    Raises:
+      UserError: it has not.
+    """
+    record = read_record(directory / RECORD_FILE)
+    if record.final is None:
+        raise UserError(f"{directory}: this run diverged at step {record.diverged_at_step}; it left no net.")
+    if record.final.step not in steps_in(directory / CHECKPOINTS):
+        raise UserError(
+            f"{directory}: holds no checkpoint of its last step, {record.final.step}; a record alone does not hold the "
+            f"net. Run it again: delete the directory first."
+        )
+    return record
+
+
+def _last_state(directory: Path, record: RunRecord, assembly: Assembly, tell: Tell) -> TrainState:
+    checkpoints = Checkpoints(directory / CHECKPOINTS, keep=1, run=identity(record.config), tell=tell)
+    # Read-only: the run may be somebody else's, so damaged checkpoints are not renamed.
+    restored = checkpoints.restore(assembly.blank, assembly.dataset.fingerprint, put_aside=False)
+    checkpoints.close()
+    assert restored is not None
+    assert record.final is not None
+    state: TrainState = restored[0]
+    if int(state.step) != record.final.step:
+        raise UserError(f"{directory}: the checkpoint of its last step, {record.final.step}, is damaged.")
+    return state
