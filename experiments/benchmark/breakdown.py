@@ -2,11 +2,11 @@
 
 | figure       | seconds of a step                                                                             |
 |--------------|-----------------------------------------------------------------------------------------------|
-| `step`       | steps dispatched one after another, and the device awaited once at their end                   |
-| `alone`      | a step dispatched and awaited before the next                                                  |
+| `step`       | dispatches one after another, and the device awaited once at their end                         |
+| `alone`      | each dispatch awaited before the next                                                          |
 | `batch`      | host: the indices of its examples                                                              |
-| `dispatch`   | host: the call that sends the indices and starts the step, without waiting for its end         |
-| `report`     | host: the step's report fetched, once the device is done                                       |
+| `dispatch`   | host: the call that sends the indices and starts a dispatch, without waiting for its end       |
+| `report`     | host: the reports of a dispatch fetched, once the device is done                               |
 | `kernels`    | device: some kernel runs; from the profiler, None where it shows none                          |
 
 A GPU waits for its host where `batch` + `dispatch` exceeds `kernels`; `step` - `kernels` is how long it waits. On a
@@ -15,6 +15,8 @@ CPU, host and device are the same cores, and `dispatch` may include the step its
 
 from __future__ import annotations
 
+import itertools
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +30,7 @@ from experiments.benchmark.contestants import synthetic
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.data import Dataset, Split
 from resnet_jax.data.batches import Batch, training_batches
-from resnet_jax.training.setup import prepare
+from resnet_jax.training.program import prepare
 
 BATCHES = 4
 """In the training set of noise, so that a batch is gathered from more images than its own."""
@@ -42,71 +44,76 @@ HOST_PLANE, HOST_LINE = "/host:CPU", "tf_XLAPjRtCpuClient"
 class Steps:
     """The steps of a run on images of noise, and its state."""
 
-    def __init__(self, config: ExperimentConfig, count: int) -> None:
+    def __init__(self, config: ExperimentConfig) -> None:
         batch = synthetic(config)
         train = Split(np.tile(batch.images, (BATCHES, 1, 1, 1)), np.tile(batch.labels, BATCHES))
         names = tuple(map(str, range(config.model.num_classes or 0)))
-        self.count = count
-        self.setup = prepare(config, dataset=Dataset("noise", train, batch, names))
-        self.state = self.setup.put(self.setup.initial)
+        self.program = prepare(config, dataset=Dataset("noise", train, batch, names))
+        self.state = self.program.put(self.program.assembly.initial)
         self.batches = training_batches(
             seed=config.seed, examples=len(train), batch_size=config.train.batch_size, first_step=0
         )
         self.report: Any = None
 
-    def draw(self) -> list[Batch]:
-        """The indices of all steps, on the host."""
-        return [next(self.batches) for _ in range(self.count)]
+    def draw(self, size: int) -> list[Batch]:
+        """The indices of one dispatch of so many steps, on the host."""
+        return list(itertools.islice(self.batches, size))
 
-    def dispatch(self, batches: Iterable[Batch]) -> None:
-        """All steps, without waiting for the last."""
-        for batch in batches:
-            self.state, self.report = self.setup.train(self.state, batch)
+    def dispatch_all(self, drawn: Iterable[list[Batch]]) -> None:
+        """A dispatch for each list of batches, without waiting for their steps."""
+        for batches in drawn:
+            self.state, self.report = self.program.train_on(self.state, batches)
 
     def wait(self) -> None:
         """Until the device has done all steps."""
         jax.block_until_ready((self.state, self.report))
 
-    def run(self) -> None:
-        """All steps from the indices on, awaited at their end."""
-        self.dispatch(next(self.batches) for _ in range(self.count))
+    def run(self, size: int, dispatches: int, *, alone: bool = False) -> None:
+        """Dispatches of so many steps, from the indices on; awaited at their end, or each before the next."""
+        for _ in range(dispatches):
+            self.dispatch_all([self.draw(size)])
+            if alone:
+                self.wait()
         self.wait()
 
-    def run_alone(self) -> None:
-        """All steps, each awaited before the next."""
-        for _ in range(self.count):
-            self.dispatch([next(self.batches)])
-            self.wait()
 
-    def fetch(self) -> None:
-        """The last report to the host, as often as there are steps."""
-        for _ in range(self.count):
-            self.setup.devices.fetch(self.report)
-
-
-def seconds(config: ExperimentConfig, count: int, warmup: int) -> dict[str, Any]:
-    """The figures above, the number of kernels in a step, and the longest of them.
+def seconds(config: ExperimentConfig, count: int, warmup: int) -> list[dict[str, Any]]:
+    """The figures above, the number of kernels in a step, and the longest of them: with one step in each dispatch, and
+    with as many as the configuration says.
 
     Args:
       config: of the step; its images are noise.
-      count: steps over which each figure is averaged.
+      count: steps over which each figure is averaged, or a few more, to whole dispatches.
       warmup: rounds of so many steps before.
     """
-    steps = Steps(config, count)
+    steps = Steps(config)
+    return [
+        _figures(steps, size, math.ceil(count / size), warmup) for size in sorted({1, steps.program.steps_per_dispatch})
+    ]
+
+
+def _figures(steps: Steps, size: int, dispatches: int, warmup: int) -> dict[str, Any]:
+    def mean(part: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        part()
+        return (time.perf_counter() - start) / (size * dispatches)
+
     for _ in range(max(warmup, 1)):
-        steps.run()
-    found: dict[str, Any] = {"step": _mean(steps.run, count), "alone": _mean(steps.run_alone, count)}
-    ahead: list[Batch] = []
-    found["batch"] = _mean(lambda: ahead.extend(steps.draw()), count)
-    found["dispatch"] = _mean(lambda: steps.dispatch(ahead), count)
+        steps.run(size, dispatches)
+    found: dict[str, Any] = {"steps_per_dispatch": size, "steps": size * dispatches}
+    found["step"] = mean(lambda: steps.run(size, dispatches))
+    found["alone"] = mean(lambda: steps.run(size, dispatches, alone=True))
+    drawn: list[list[Batch]] = []
+    found["batch"] = mean(lambda: drawn.extend(steps.draw(size) for _ in range(dispatches)))
+    found["dispatch"] = mean(lambda: steps.dispatch_all(drawn))
     steps.wait()
-    found["report"] = _mean(steps.fetch, count)
+    found["report"] = mean(lambda: [steps.program.reports(steps.report, size) for _ in range(dispatches)])
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
-            steps.run()
+            steps.run(size, dispatches)
         (file,) = Path(folder).rglob("*.xplane.pb")
         profile = jax.profiler.ProfileData.from_file(str(file))
-    return {**found, **kernels(profile.planes, count)}
+    return {**found, **kernels(profile.planes, size * dispatches)}
 
 
 def kernels(planes: Iterable[Any], count: int) -> dict[str, Any]:
@@ -148,9 +155,3 @@ def _events(planes: Iterable[Any]) -> list[tuple[str, float, float]]:
                 if found:
                     return found
     return []
-
-
-def _mean(part: Callable[[], object], count: int) -> float:
-    start = time.perf_counter()
-    part()
-    return (time.perf_counter() - start) / count

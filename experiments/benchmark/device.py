@@ -55,7 +55,7 @@ def facts(config: ExperimentConfig, probe: Probe = Probe()) -> dict[str, Any]:
     """Everything above, of JAX's first device.
 
     Args:
-      config: whose precision is told, where configurations have one.
+      config: whose precision is told.
       probe: sizes of the operations that are tried.
     """
     device = jax.devices()[0]
@@ -69,7 +69,7 @@ def facts(config: ExperimentConfig, probe: Probe = Probe()) -> dict[str, Any]:
         "nvidia_smi": nvidia_smi(),
         "libraries": libraries(),
         "precision": {
-            "config": config_precision(config),
+            "config": config.model.precision,
             "jax_default_matmul_precision": str(jax.config.values["jax_default_matmul_precision"]),
             "float32": float32_arithmetic(probe),
         },
@@ -95,14 +95,6 @@ def libraries() -> dict[str, str]:
     """Versions of the installed distributions that LIBRARIES names."""
     found = {dist.metadata["Name"]: dist.version for dist in importlib.metadata.distributions() if dist.metadata}
     return {name: version for name, version in sorted(found.items()) if name and LIBRARIES.fullmatch(name.lower())}
-
-
-def config_precision(config: ExperimentConfig) -> str:
-    """The value of the configuration's field `precision`; a sentence where it has none."""
-    for part in (config, *(getattr(config, field.name) for field in dataclasses.fields(config))):
-        if dataclasses.is_dataclass(part) and hasattr(part, "precision"):
-            return str(part.precision)
-    return "configurations have no field for it: JAX's default"
 
 
 def float32_arithmetic(probe: Probe) -> list[dict[str, Any]]:

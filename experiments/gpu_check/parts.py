@@ -13,6 +13,7 @@ from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import OURS, TORCH, Spec, configure, has_torch, step_config
 from experiments.gpu_check import tests
 from experiments.gpu_check.plan import Breakdown, Device, DeviceTests, Limits, Part, Race
+from resnet_jax.config import override
 
 Record = dict[str, Any]
 Tell = Callable[[str], None]
@@ -89,16 +90,17 @@ def _tests(part: DeviceTests, record: Record, deadline: float) -> str:
 
 def _breakdown(part: Breakdown, record: Record, deadline: float) -> str:
     config = step_config(part.net, part.batch_size, part.dtype)
+    config = override(config, {"train.steps_per_dispatch": part.steps_per_dispatch})
     answer = race.answer(Spec("breakdown", "breakdown", config, steps=part.steps, warmup=WARMUP), deadline)
-    found = answer["found"]
-    record["breakdown"].append(
-        {"net": part.net, "batch_size": part.batch_size, "dtype": part.dtype, "steps": part.steps, **found}
-    )
-    kernels = "no kernel seen" if found["kernels"] is None else f"kernels {1e3 * found['kernels']:.2f}"
-    return (
-        f"{part.net}, batch {part.batch_size}, {part.dtype}, ms a step: step {1e3 * found['step']:.2f}, {kernels}, "
-        f"host {1e3 * (found['batch'] + found['dispatch']):.2f}"
-    )
+    said = []
+    for found in answer["found"]:
+        record["breakdown"].append({"net": part.net, "batch_size": part.batch_size, "dtype": part.dtype, **found})
+        kernels = "no kernel seen" if found["kernels"] is None else f"kernels {1e3 * found['kernels']:.3f}"
+        host = 1e3 * (found["batch"] + found["dispatch"] + found["report"])
+        said.append(
+            f"step {1e3 * found['step']:.3f}, {kernels}, host {host:.3f} at {found['steps_per_dispatch']} a dispatch"
+        )
+    return f"{part.net}, batch {part.batch_size}, {part.dtype}, ms a step: {'; '.join(said)}"
 
 
 def _limits(part: Limits, record: Record, deadline: float, tell: Tell) -> str:

@@ -37,8 +37,17 @@ def _tests(record: Mapping[str, Any]) -> Table:
 
 
 def _breakdown(record: Mapping[str, Any]) -> Table:
-    made = Table("net", "batch", "dtype", *FIGURES, "kernels in a step", title="Where a train step's time goes, ms")
+    made = Table(
+        "net",
+        "batch",
+        "dtype",
+        "steps a dispatch",
+        *FIGURES,
+        "kernels in a step",
+        title="Where a train step's time goes, ms",
+    )
     for row in record["breakdown"]:
         times = ["" if row[name] is None else f"{1e3 * row[name]:.3f}" for name in FIGURES]
-        made.add_row(row["net"], str(row["batch_size"]), row["dtype"], *times, f"{row['kernel_count']:,.0f}")
+        case = (row["net"], str(row["batch_size"]), row["dtype"], str(row["steps_per_dispatch"]))
+        made.add_row(*case, *times, f"{row['kernel_count']:,.0f}")
     return made

@@ -18,8 +18,7 @@ import numpy as np
 
 from experiments.configs import experiments
 from resnet_jax.config import ExperimentConfig, override
-from resnet_jax.data.batches import training_batches
-from resnet_jax.training.setup import Setup, prepare
+from resnet_jax.training.program import Program, prepare
 
 # Of the CPU alone: half the time, the same arithmetic.
 QUICK_COMPILATION = "--xla_backend_optimization_level=0"
@@ -28,6 +27,7 @@ CHANGES = {
     "model.depth": 8,
     "data.pad": 0,  # crops would be drawn anew: random numbers in x64 mode are others
     "train.batch_size": 64,
+    "train.steps_per_dispatch": 1,
 }
 
 
@@ -36,13 +36,11 @@ def config(dtype: str, mode: str = "jit") -> ExperimentConfig:
     return override(experiments()["digits-resnet"], {**CHANGES, "model.dtype": dtype, "parallel.mode": mode})
 
 
-def step(setup: Setup, start: Any) -> tuple[Any, float]:
+def step(program: Program, start: Any) -> tuple[Any, float]:
     """The state after one train step from `start`, and the mean loss of its batch, on the host."""
-    size, examples = setup.config.train.batch_size, len(setup.dataset.train)
-    batch = next(training_batches(seed=setup.config.seed, examples=examples, batch_size=size, first_step=0))
-    state, report = setup.train(setup.put(start), batch)
-    sums = setup.devices.fetch(report).sums
-    return setup.fetch(state), float(sums.loss) / float(sums.examples)
+    state, report = program.train(program.put(start), range(1))
+    (only,) = program.reports(report, 1)
+    return program.fetch(state), float(only.sums.loss) / float(only.sums.examples)
 
 
 def leaves(state: Any) -> dict[str, Any]:
@@ -71,17 +69,18 @@ def in_float64(start: Any, folder: Path) -> tuple[dict[str, Any], float]:
 
 def main(given: str, result: str) -> None:
     """The process."""
-    setup = prepare(config("float64"))
+    program = prepare(config("float64"))
+    initial = program.assembly.initial
     with np.load(given) as arrays:
         start = {name: np.asarray(array) for name, array in arrays.items()}
-    names = leaves(setup.initial)
+    names = leaves(initial)
     assert set(names) == set(start)
 
     def replaced(path: Any, leaf: Any) -> Any:
         return start[jax.tree_util.keystr(path)].astype(np.asarray(leaf).dtype)
 
-    kept = {name: getattr(setup.initial, name) for name in ("params", "batch_stats", "opt_state")}
-    state, loss = step(setup, setup.initial.replace(**jax.tree_util.tree_map_with_path(replaced, kept)))
+    kept = {name: getattr(initial, name) for name in ("params", "batch_stats", "opt_state")}
+    state, loss = step(program, initial.replace(**jax.tree_util.tree_map_with_path(replaced, kept)))
     np.savez(result, loss=loss, **leaves(state))
 
 

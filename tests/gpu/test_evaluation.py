@@ -9,7 +9,7 @@ import pytest
 
 from resnet_jax.config import override
 from resnet_jax.data.augment import normalize
-from resnet_jax.training.setup import prepare
+from resnet_jax.training.program import prepare
 from tests.gpu import reference
 
 pytestmark = pytest.mark.gpu
@@ -20,15 +20,14 @@ TIES = 3
 
 def test_each_example_counts_once() -> None:
     # 360 test images in batches of 100: the last is padded.
-    setup = prepare(override(reference.config("float32"), {"train.eval_batch_size": 100}))
-    state = setup.put(setup.initial)
-    found = setup.evaluate(state, "test")
-    test, stats = setup.dataset.test, setup.normalization
-    images = normalize(
-        jnp.asarray(test.images), jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32)
-    )
-    variables = {"params": setup.initial.params, "batch_stats": setup.initial.batch_stats}
-    logits = np.asarray(jax.jit(lambda v, x: setup.model.apply(v, x, train=False))(variables, images))
+    program = prepare(override(reference.config("float32"), {"train.eval_batch_size": 100}))
+    assembly = program.assembly
+    found = program.evaluate(program.put(assembly.initial), "test")
+    test, stats = assembly.dataset.test, assembly.normalization
+    mean, std = jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32)
+    images = normalize(jnp.asarray(test.images), mean, std)
+    variables = {"params": assembly.initial.params, "batch_stats": assembly.initial.batch_stats}
+    logits = np.asarray(jax.jit(lambda v, x: assembly.model.apply(v, x, train=False))(variables, images))
     assert found.examples == len(test) == 360
     assert abs(found.errors - np.sum(logits.argmax(axis=1) != test.labels)) <= TIES
     shifted = logits - logits.max(axis=1, keepdims=True)

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from resnet_jax.training.setup import prepare
+from resnet_jax.training.assemble import assemble
+from resnet_jax.training.program import prepare
 from tests.gpu import reference
 
 pytestmark = pytest.mark.gpu
@@ -31,7 +32,7 @@ def tolerance(dtype: str) -> float:
 @pytest.fixture(scope="module")
 def float64(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, Any], float]:
     """The state before the step, the leaves after it, and the loss."""
-    start = prepare(reference.config("float32")).initial
+    start = assemble(reference.config("float32")).initial
     return start, *reference.in_float64(start, tmp_path_factory.mktemp("float64"))
 
 

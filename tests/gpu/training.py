@@ -1,6 +1,6 @@
 """A short run in a process of its own, which may kill itself.
 
-python -m tests.gpu.training DIRECTORY [--kill-at STEP] [--cache FOLDER]
+python -m tests.gpu.training DIRECTORY [--kill-at DISPATCH] [--cache FOLDER]
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from pathlib import Path
 
 from experiments import cli
 from resnet_jax.config import override
-from resnet_jax.training.loop import run
+from resnet_jax.training.run import run
 from tests.gpu import reference
 
-STEPS, CHECKPOINT_STEPS = 30, 10
+STEPS, CHECKPOINT_STEPS, STEPS_PER_DISPATCH = 30, 10, 5
 CONFIG = override(
     reference.config("float32"),
     {
         "train.iterations": STEPS,
         "train.checkpoint_steps": CHECKPOINT_STEPS,
+        "train.steps_per_dispatch": STEPS_PER_DISPATCH,
         "optim.milestones": (20,),
     },
 )
@@ -39,7 +40,7 @@ def main() -> None:
     asked = itertools.count(1)
 
     def stop() -> bool:
-        """Asked after each step; ends the process as kill -9 does."""
+        """Asked after each dispatch; ends the process as kill -9 does."""
         if next(asked) == chosen.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
         return False
