@@ -24,7 +24,7 @@ control: degradation
 	$(BIN)/python -m experiments.sweep digits-depth-long --runs $(RUNS) --jobs 2
 	$(BIN)/python -m experiments.report $(RUNS)/digits-depth $(RUNS)/digits-depth-long
 
-# The paper's recipe on the original CIFAR-10, from TFDS; for a GPU, with JAX='jax[cuda12]'. Cost: days, by
+# The paper's recipe on the original CIFAR-10, from TFDS; for a GPU, with JAX='jax[cuda13]'. Cost: days, by
 # experiments/configs/cifar10_depth.py.
 reproduce-cifar10: $(VENV)/.prepare
 	$(PIP) '$(JAX)'
@@ -64,7 +64,7 @@ parity: $(VENV)/.parity
 benchmark: $(VENV)/.parity
 	$(BIN)/python -m experiments.benchmark $(OPTIONS)
 
-# What to run first on a new GPU: make gpu-check JAX='jax[cuda12]' OPTIONS='--seconds 150'. With PyTorch installed for the
+# What to run first on a new GPU: make gpu-check JAX='jax[cuda13]' OPTIONS='--seconds 150'. With PyTorch installed for the
 # GPU in $(VENV), it takes part. On a CPU everything runs with tiny sizes, in about a minute.
 gpu-check: $(VENV)/.test
 	$(PIP) '$(JAX)'
