@@ -1,16 +1,19 @@
 # Two commands do everything on a machine that has Python 3.11 or later and make:
 #   make degradation   virtual environment, installation, the study, its tables and figures (about 6 minutes, 2 cores)
 #   make test          virtual environment, installation, lint, type check, tests (up to 6 minutes, 2 cores)
+# The versions to install: constraints.txt, or constraints-newest.txt, which needs Python 3.12 or later and has a virtual
+# environment of its own: make test CONSTRAINTS=constraints-newest.txt
+CONSTRAINTS ?= constraints.txt
 PYTHON ?= python3
-VENV ?= .venv
+VENV ?= .venv$(patsubst constraints%.txt,%,$(CONSTRAINTS))
 RUNS ?= runs
 JAX ?= jax
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-SETTINGS := setup.cfg pyproject.toml constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
+SETTINGS := setup.cfg pyproject.toml $(CONSTRAINTS)
 
-.PHONY: degradation control reproduce-cifar10 figures test test-all lint types parity benchmark kill-test clean
+.PHONY: degradation control reproduce-cifar10 figures test test-all lint types parity benchmark gpu-check kill-test clean
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
@@ -21,7 +24,7 @@ control: degradation
 	$(BIN)/python -m experiments.sweep digits-depth-long --runs $(RUNS) --jobs 2
 	@$(BIN)/python -m experiments.report $(RUNS)/digits-depth $(RUNS)/digits-depth-long
 
-# The paper's recipe on the original CIFAR-10; for a GPU, with JAX='jax[cuda12]'. With DATA=cifar10.npz from a file of
+# The paper's recipe on the original CIFAR-10; for a GPU, with JAX='jax[cuda13]'. With DATA=cifar10.npz from a file of
 # NumPy arrays, without it from TFDS, whose preparation installs TensorFlow. Cost: days, by
 # experiments/configs/cifar10_depth.py; a part of it with OPTIONS='--seeds 0 --budget 3600'.
 reproduce-cifar10: $(VENV)/.$(if $(DATA),main,prepare)
@@ -62,6 +65,12 @@ parity: $(VENV)/.parity
 # How fast, beside Flax and PyTorch; on a machine that does nothing else. More: make benchmark OPTIONS='--what compile'.
 benchmark: $(VENV)/.parity
 	$(BIN)/python -m experiments.benchmark $(OPTIONS)
+
+# What to run first on a new GPU: make gpu-check JAX='jax[cuda13]' OPTIONS='--seconds 150'. With PyTorch installed for the
+# GPU in $(VENV), it takes part. On a CPU everything runs with tiny sizes, in about a minute.
+gpu-check: $(VENV)/.test
+	$(PIP) '$(JAX)'
+	$(BIN)/python -m experiments.gpu_check --out $(RUNS)/gpu-check.json $(OPTIONS)
 
 # Kills a run thirty times, and compares it with one never killed; about six minutes. More: make kill-test KILLS=100.
 KILLS ?= 30

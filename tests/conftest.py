@@ -1,4 +1,8 @@
-"""Every test runs on eight virtual CPU devices, with JAX strict about dtypes and ranks."""
+"""Every test runs on eight virtual CPU devices, with JAX strict about dtypes and ranks.
+
+Those of tests/gpu run where JAX_PLATFORMS says: `python -m experiments.gpu_check` sets it to the empty string, with
+which JAX chooses.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,17 @@ from importlib.metadata import version
 
 # Before JAX is imported: it reads the flags once. Compiling takes most of the tests' time, and most of that is
 # optimisation, which small nets do not need. Studies and the kill test, in processes of their own, have it.
-os.environ["XLA_FLAGS"] = (
-    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-)
+_FLAGS = ["--xla_force_host_platform_device_count=8", "--xla_backend_optimization_level=0"]
 if version("jaxlib").startswith("0.10."):  # XLA ends the process at a flag that it does not know
-    os.environ["XLA_FLAGS"] += (
-        " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-        " --xla_llvm_disable_expensive_passes=true"
-    )
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    _FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+    _FLAGS += ["--xla_llvm_disable_expensive_passes=true"]
+if os.environ.setdefault("JAX_PLATFORMS", "cpu") == "cpu":
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_FLAGS])
 
-import tempfile
+import tempfile  # noqa: E402
 
-import jax
-import pytest
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

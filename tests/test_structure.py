@@ -96,6 +96,7 @@ def test_peers_share_nothing_with_the_package(name: str) -> None:
         "experiments.classify",
         "experiments.evaluate",
         "experiments.benchmark.__main__",
+        "experiments.gpu_check.__main__",
         "experiments.derivation.__main__",
     ],
 )

@@ -7,6 +7,8 @@
 | `race`          | contestants in processes of their own, timed in turn                                    |
 | `worker`        | such a process: it builds its contestant, warms it up and steps when told               |
 | `contestants`   | the step of this project, and those of its peers                                        |
+| `device`        | the device itself: driver, libraries, the arithmetic of float32                        |
+| `breakdown`     | where the time of a train step goes: the host's part, the device's kernels              |
 | `limits`        | what the device can do at most, and what a step asks of it                              |
 | `table`         | from times to medians, ratios, shares and tables                                        |
 | `peers`         | the nets of the peers                                                                   |

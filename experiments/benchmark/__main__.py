@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib.util
 import itertools
 import json
 import shlex
@@ -49,6 +48,7 @@ from experiments.benchmark.spec import (
     Spec,
     configure,
     default_contestants,
+    has_torch,
     step_config,
 )
 from experiments.configs import experiments
@@ -237,11 +237,7 @@ def _of_jax(contestants: Sequence[str]) -> list[str]:
 
 def _here(contestants: Sequence[str]) -> list[str]:
     """Those that can run on this machine."""
-    return list(contestants) if _has_torch() else _of_jax(contestants)
-
-
-def _has_torch() -> bool:
-    return importlib.util.find_spec("torch") is not None
+    return list(contestants) if has_torch() else _of_jax(contestants)
 
 
 class _Run:
@@ -306,7 +302,7 @@ class _Run:
     def _limits(self) -> str:
         """Measures the device's limits; returns JAX's platform, "cpu" or "gpu"."""
         platform = ""
-        for library in [limits.JAX] + [limits.TORCH] * _has_torch():
+        for library in [limits.JAX] + [limits.TORCH] * has_torch():
             for i, dtype in enumerate(self.chosen.dtypes):
                 config = step_config("resnet-20", GRID.cifar_batch_size, dtype)
                 whats = (limits.MATMUL, limits.COPY) if i == 0 else (limits.MATMUL,)

@@ -1,6 +1,7 @@
 """The limits of a device, measured, and what a step asks of it, by formula.
 
-Matrix products: C = A B of two square matrices, in the dtype of the step; n^3 multiply-adds.
+Matrix products: C = A A of a square matrix of normal random numbers, in the dtype of the step; n^3 multiply-adds. (Of
+equal numbers a GPU computes faster: it needs less power and so keeps a higher clock.)
 Memory: x <- x + 1 in place, over an array far larger than any cache; it is read once and written once.
 Each is measured by JAX and, where it is there, by PyTorch; the limit is the faster of the two.
 
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.benchmark.spec import Spec
+from experiments.benchmark.spec import INPUTS, Spec
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.models import summary
 
@@ -87,7 +88,7 @@ def _of_jax(what: str, dtype: str, sizes: Sizes, spec: Spec) -> tuple[Callable[[
     platform = "cpu" if jax.default_backend() == "cpu" else "gpu"
     if what == MATMUL:
         n = dict(sizes.matrix)[platform]
-        a = jnp.ones((n, n), jnp.dtype(dtype))
+        a = jax.random.normal(jax.random.key(INPUTS.seed), (n, n), jnp.float32).astype(jnp.dtype(dtype))
         product = jax.jit(jnp.dot)
 
         def multiply() -> None:
@@ -114,7 +115,8 @@ def _of_torch(what: str, dtype: str, sizes: Sizes, spec: Spec) -> tuple[Callable
     platform = spec.platform or "cpu"
     device = torch.device("cuda" if platform == "gpu" else "cpu")
     n = dict(sizes.matrix)[platform]
-    a = torch.ones((n, n), dtype=getattr(torch, dtype), device=device)
+    torch.manual_seed(INPUTS.seed)
+    a = torch.randn((n, n), device=device).to(getattr(torch, dtype))
     x = torch.zeros(sizes.array_bytes // 4, device=device)
 
     def run() -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import re
+import select
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +22,10 @@ from resnet_jax.errors import UserError
 
 # On a GPU several processes share the memory that JAX would otherwise take three quarters of at its start.
 SHARED_DEVICE = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b(:|$)")
+"""How the line of a traceback begins that names the exception; notes and dumps of memory may follow it."""
+END_SECONDS = 10.0
+"""After its deadline a process that was timed still has this long to give its facts."""
 
 
 @dataclass
@@ -37,7 +46,7 @@ class Outcome:
 
 
 class Failed(Exception):
-    """A contestant's process ended before its time; the message is its last line on standard error."""
+    """A contestant's process ended before its time, or its time was up; the message says which, in a sentence."""
 
 
 class Worker:
@@ -54,24 +63,26 @@ class Worker:
             env={**SHARED_DEVICE, **os.environ},
         )
 
-    def read(self) -> dict[str, Any]:
-        """Its next answer.
+    def read(self, deadline: float = math.inf) -> dict[str, Any]:
+        """Its next answer, by a moment of time.monotonic().
 
         Raises:
           Failed: there is none.
         """
         assert self._process.stdout is not None
+        # An answer is one line, and no other follows unasked: nothing of it can lie in the buffer of `stdout` already.
+        if deadline < math.inf and not select.select([self._process.stdout], [], [], _left(deadline))[0]:
+            raise Failed("the time was up before it answered")
         line = self._process.stdout.readline()
         if not line:
             status = self._process.wait()
             self._errors.seek(0)
-            said = [text.strip() for text in self._errors.read().splitlines() if text.strip()]
-            raise Failed(said[-1].removeprefix("error: ") if said else f"its process ended with status {status}")
+            raise Failed(reason(self._errors.read(), status))
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def ask(self, word: str) -> dict[str, Any]:
-        """Its answer to "go" or "end".
+    def ask(self, word: str, deadline: float = math.inf) -> dict[str, Any]:
+        """Its answer to "go" or "end", by a moment of time.monotonic().
 
         Raises:
           Failed: there is none.
@@ -82,13 +93,32 @@ class Worker:
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # `read` says why
-        return self.read()
+        return self.read(deadline)
 
     def close(self) -> None:
         """Ends the process, whatever it is doing."""
         self._process.kill()
         self._process.communicate()
         self._errors.close()
+
+
+def reason(errors: str, status: int) -> str:
+    """Why a process ended, in one line: the exception it named last on standard error, else its last line there.
+
+    Args:
+      errors: what it wrote to standard error.
+      status: with which it ended; negative: minus the number of the signal that ended it.
+    """
+    if status < 0:
+        name = signal.Signals(-status).name
+        return f"its process was ended by {name}" + " (as when memory runs out)" * (name == "SIGKILL")
+    said = [text.strip() for text in errors.splitlines() if text.strip()]
+    named = [text for text in said if EXCEPTION.match(text)] or said
+    return named[-1].removeprefix("error: ") if named else f"its process ended with status {status}"
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.0)
 
 
 @contextlib.contextmanager
@@ -100,58 +130,94 @@ def _running(spec: Spec) -> Iterator[Worker]:
         worker.close()
 
 
-def race(specs: list[Spec], repeats: int, tell: Callable[[str], None]) -> list[Outcome]:
-    """Each contestant's times: `repeats` rounds, in each of which all go once, in turn; another one begins each round.
+def race(
+    specs: list[Spec],
+    repeats: int,
+    tell: Callable[[str], None],
+    *,
+    deadline: float = math.inf,
+    alive: int | None = None,
+    start_together: bool = False,
+) -> list[Outcome]:
+    """Times each contestant: `repeats` rounds, in each of which all go once, in turn; another one begins each round.
 
-    Contestants are started one after another, since compilers choose algorithms by the clock. One that fails is told of
-    and left behind; the others go on.
+    One that fails is told of and left behind; the others go on.
+
+    Args:
+      specs: one for each contestant.
+      repeats: rounds.
+      tell: is told of each contestant that fails, a line at a time.
+      deadline: a moment of time.monotonic(). Rounds that would outlast it are left out; a contestant that has not
+        completed one by then has failed.
+      alive: at most this many contestants hold the device at a time: these have all their rounds before the next are
+        started. None: all at once.
+      start_together: contestants start side by side, which takes less time. Else one after another, since compilers
+        choose algorithms by the clock.
     """
     outcomes = [Outcome(spec.contestant) for spec in specs]
     if specs and specs[0].task == "compile":
         for _ in range(repeats):
             for spec, outcome in zip(specs, outcomes, strict=True):
                 if not outcome.failed:
-                    _compile_once(spec, outcome, tell)
+                    _compile_once(spec, outcome, tell, deadline)
         return outcomes
+    size = max(alive or len(specs), 1)
+    for first in range(0, len(specs), size):
+        group = list(zip(specs, outcomes, strict=True))[first : first + size]
+        _race_group(group, repeats, tell, deadline, start_together)
+    return outcomes
+
+
+def _race_group(
+    group: list[tuple[Spec, Outcome]],
+    repeats: int,
+    tell: Callable[[str], None],
+    deadline: float,
+    start_together: bool,
+) -> None:
     with contextlib.ExitStack() as stack:
+        workers = (stack.enter_context(_running(spec)) for spec, _ in group)
         entered: list[tuple[Outcome, Worker, int]] = []
-        for spec, outcome in zip(specs, outcomes, strict=True):
-            worker = stack.enter_context(_running(spec))
+        for (_, outcome), worker in zip(group, list(workers) if start_together else workers, strict=True):
             with _failure_of(outcome, tell):
-                ready = worker.read()
+                ready = worker.read(deadline)
                 outcome.environment = ready["environment"]
                 entered.append((outcome, worker, ready["steps"]))
+        longest = 0.0
         for turn in range(repeats):
+            if turn and _left(deadline) < longest:
+                break  # the rounds before it count
+            begun = time.monotonic()
             at = turn % max(len(entered), 1)
             for outcome, worker, steps in entered[at:] + entered[:at]:
                 if not outcome.failed:
                     with _failure_of(outcome, tell):
-                        answer = worker.ask("go")
+                        answer = worker.ask("go", deadline)
                         outcome.seconds.append(answer["seconds"] / steps)
                         outcome.loss = answer["loss"]
+            longest = max(longest, time.monotonic() - begun)
         for outcome, worker, _ in entered:
             if not outcome.failed:
                 with _failure_of(outcome, tell):
-                    outcome.facts = worker.ask("end")["facts"]
-    return outcomes
+                    outcome.facts = worker.ask("end", max(deadline, time.monotonic() + END_SECONDS))["facts"]
 
 
-def answer(spec: Spec) -> dict[str, Any]:
-    """All that a process has to say which measures by itself.
+def answer(spec: Spec, deadline: float = math.inf) -> dict[str, Any]:
+    """All that a process has to say which measures by itself, by a moment of time.monotonic().
 
     Raises:
       UserError: it failed.
     """
     with _running(spec) as worker:
         try:
-            return worker.read()
+            return worker.read(deadline)
         except Failed as failure:
             raise UserError(f"{spec.contestant}: {failure}") from failure
 
 
-def _compile_once(spec: Spec, outcome: Outcome, tell: Callable[[str], None]) -> None:
+def _compile_once(spec: Spec, outcome: Outcome, tell: Callable[[str], None], deadline: float) -> None:
     with _failure_of(outcome, tell), _running(spec) as worker:
-        answer = worker.read()
+        answer = worker.read(deadline)
         outcome.environment = answer["environment"]
         seconds = answer["seconds"]
         outcome.seconds.append(seconds.pop("total"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib.util
 import json
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,7 +36,7 @@ Net = Literal[
 Images = Literal["digits", "cifar-16", "cifar", "imagenet"]
 Phase = Literal["train", "eval"]
 Dtype = Literal["float32", "bfloat16"]
-Task = Literal["step", "compile", "loop", "limit", "convolutions"]
+Task = Literal["step", "compile", "loop", "limit", "convolutions", "device", "breakdown"]
 
 OURS, FLAX, TORCH = "resnet_jax", "flax", ("torch-eager", "torch-compiled")
 TUNED = "+malloc"
@@ -98,7 +99,7 @@ class Spec:
     @property
     def tuned(self) -> bool:
         """Whether its process has our settings of malloc: our commands always do."""
-        return self.task == "loop" or self.name == OURS or self.contestant.endswith(TUNED)
+        return self.task in ("loop", "breakdown") or self.name == OURS or self.contestant.endswith(TUNED)
 
     def to_json(self) -> str:
         """One line."""
@@ -163,6 +164,11 @@ def default_contestants(task: Task) -> tuple[str, ...]:
     if task == "step":
         return (OURS, FLAX, *TORCH, f"{TORCH[0]}{TUNED}")
     return f"{OURS}:model.stages=unrolled", f"{OURS}:model.stages=scanned", FLAX
+
+
+def has_torch() -> bool:
+    """Whether PyTorch is installed here."""
+    return importlib.util.find_spec("torch") is not None
 
 
 def _literal(text: str) -> Any:

@@ -52,6 +52,17 @@ def main() -> int:
 
         say(found=convolutions.seconds(spec.steps, spec.warmup), environment=_environment())
         return cli.OK
+    if spec.task == "device":
+        from experiments.benchmark import device
+
+        say(found=device.facts(spec.config), environment=_environment())
+        return cli.OK
+    if spec.task == "breakdown":
+        from experiments.benchmark import breakdown
+
+        say(found=breakdown.seconds(spec.config, spec.image_shape, spec.steps, spec.warmup), environment=_environment())
+        return cli.OK
+    compiling = _listen_to_compiling(spec) if spec.task == "step" and spec.name in STEP_NAMES else {}
     contestant = _build(spec)
     for _ in range(spec.warmup):
         contestant.run()
@@ -63,7 +74,7 @@ def main() -> int:
         start = time.perf_counter()
         loss = contestant.run()
         say(seconds=time.perf_counter() - start, loss=loss)
-    say(facts={**contestant.facts(), **_peak()})
+    say(facts={**contestant.facts(), **_peak(), **({"compile_seconds": compiling} if compiling else {})})
     return cli.OK
 
 
@@ -78,6 +89,17 @@ def compile_seconds(spec: Spec) -> dict[str, float]:
     import jax
 
     jax.config.update("jax_enable_compilation_cache", False)
+    found = _listen_to_compiling(spec)
+    _build(spec)
+    missing = [name for name, seconds in found.items() if seconds == 0.0]
+    assert not missing, f"JAX told no time to {', '.join(missing)} {STEP_NAMES[spec.name]!r}"
+    return {**found, "total": sum(found.values())}
+
+
+def _listen_to_compiling(spec: Spec) -> dict[str, float]:
+    """Seconds to trace, lower and compile the train step, which JAX adds to from now on."""
+    import jax
+
     found = dict.fromkeys(EVENTS.values(), 0.0)
     names = (STEP_NAMES[spec.name], f"jit({STEP_NAMES[spec.name]})")
 
@@ -86,10 +108,7 @@ def compile_seconds(spec: Spec) -> dict[str, float]:
             found[EVENTS[event]] += duration_secs
 
     jax.monitoring.register_event_duration_secs_listener(listen)
-    _build(spec)
-    missing = [name for name, seconds in found.items() if seconds == 0.0]
-    assert not missing, f"JAX told no time to {', '.join(missing)} {names[0]!r}"
-    return {**found, "total": sum(found.values())}
+    return found
 
 
 def _build(spec: Spec) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -134,10 +135,10 @@ class FakeWorker:
     def __init__(self, spec: Spec) -> None:
         self.name, self.steps = spec.contestant, spec.steps
 
-    def read(self) -> dict[str, Any]:
+    def read(self, deadline: float = math.inf) -> dict[str, Any]:
         return {"environment": {"code": "1"}, "steps": self.steps}
 
-    def ask(self, word: str) -> dict[str, Any]:
+    def ask(self, word: str, deadline: float = math.inf) -> dict[str, Any]:
         self.calls.append(f"{word} {self.name}")
         if self.name == "dies" and self.calls.count("go dies") == 2:
             raise race.Failed("out of memory")

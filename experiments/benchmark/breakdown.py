@@ -1,0 +1,160 @@
+"""Where the time of a train step goes: the host's part, the device's kernels, and what is left between them.
+
+| figure       | seconds of a step                                                                             |
+|--------------|-----------------------------------------------------------------------------------------------|
+| `step`       | dispatches one after another, and the device awaited once at their end                         |
+| `alone`      | each dispatch awaited before the next                                                          |
+| `batch`      | host: the indices of its examples                                                              |
+| `dispatch`   | host: the call that sends the indices and starts a dispatch, without waiting for its end       |
+| `report`     | host: the reports of a dispatch fetched, once the device is done                               |
+| `kernels`    | device: some kernel runs; from the profiler, None where it shows none                          |
+
+A GPU waits for its host where `batch` + `dispatch` exceeds `kernels`; `step` - `kernels` is how long it waits. On a
+CPU, host and device are the same cores, and `dispatch` may include the step itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.benchmark.contestants import synthetic
+from resnet_jax.config import ExperimentConfig
+from resnet_jax.data import Dataset
+from resnet_jax.data.batches import Batch, training_batches
+from resnet_jax.training.program import prepare
+
+BATCHES = 4
+"""In the training set of noise, so that a batch is gathered from more images than its own."""
+LONGEST = 10
+"""Kernels that are named, those that take the most time of a step."""
+DEVICE_PLANE, DEVICE_LINE = "/device:", "Stream"
+HOST_PLANE, HOST_LINE = "/host:CPU", "tf_XLAPjRtCpuClient"
+"""Where the profiler shows kernels: a GPU's, and a CPU's where there is no other."""
+
+
+class Steps:
+    """The steps of a run on images of noise, and its state."""
+
+    def __init__(self, config: ExperimentConfig, image_shape: tuple[int, int, int]) -> None:
+        batch = synthetic(config, image_shape)
+        train = batch.part(np.tile(np.arange(len(batch)), BATCHES))
+        names = tuple(map(str, range(config.model.num_classes or 0)))
+        self.program = prepare(config, dataset=Dataset("noise", train, batch, names))
+        self.state = self.program.put(self.program.assembly.initial)
+        self.batches = training_batches(
+            seed=config.seed, examples=len(train), batch_size=config.train.batch_size, first_step=0
+        )
+        self.report: Any = None
+
+    def draw(self, size: int) -> list[Batch]:
+        """The indices of one dispatch of so many steps, on the host."""
+        return list(itertools.islice(self.batches, size))
+
+    def dispatch_all(self, drawn: Iterable[list[Batch]]) -> None:
+        """A dispatch for each list of batches, without waiting for their steps."""
+        for batches in drawn:
+            self.state, self.report = self.program.train_on(self.state, batches)
+
+    def wait(self) -> None:
+        """Until the device has done all steps."""
+        jax.block_until_ready((self.state, self.report))
+
+    def run(self, size: int, dispatches: int, *, alone: bool = False) -> None:
+        """Dispatches of so many steps, from the indices on; awaited at their end, or each before the next."""
+        for _ in range(dispatches):
+            self.dispatch_all([self.draw(size)])
+            if alone:
+                self.wait()
+        self.wait()
+
+
+def seconds(
+    config: ExperimentConfig, image_shape: tuple[int, int, int], count: int, warmup: int
+) -> list[dict[str, Any]]:
+    """The figures above, the number of kernels in a step, and the longest of them: with one step in each dispatch, and
+    with as many as the configuration says.
+
+    Args:
+      config: of the step; its images are noise.
+      image_shape: height, width, channels.
+      count: steps over which each figure is averaged, or a few more, to whole dispatches.
+      warmup: rounds of so many steps before.
+    """
+    steps = Steps(config, image_shape)
+    return [
+        _figures(steps, size, math.ceil(count / size), warmup) for size in sorted({1, steps.program.steps_per_dispatch})
+    ]
+
+
+def _figures(steps: Steps, size: int, dispatches: int, warmup: int) -> dict[str, Any]:
+    def mean(part: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        part()
+        return (time.perf_counter() - start) / (size * dispatches)
+
+    for _ in range(max(warmup, 1)):
+        steps.run(size, dispatches)
+    found: dict[str, Any] = {"steps_per_dispatch": size, "steps": size * dispatches}
+    found["step"] = mean(lambda: steps.run(size, dispatches))
+    found["alone"] = mean(lambda: steps.run(size, dispatches, alone=True))
+    drawn: list[list[Batch]] = []
+    found["batch"] = mean(lambda: drawn.extend(steps.draw(size) for _ in range(dispatches)))
+    found["dispatch"] = mean(lambda: steps.dispatch_all(drawn))
+    steps.wait()
+    found["report"] = mean(lambda: [steps.program.reports(steps.report, size) for _ in range(dispatches)])
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            steps.run(size, dispatches)
+        (file,) = Path(folder).rglob("*.xplane.pb")
+        profile = jax.profiler.ProfileData.from_file(str(file))
+    return {**found, **kernels(profile.planes, size * dispatches)}
+
+
+def kernels(planes: Iterable[Any], count: int) -> dict[str, Any]:
+    """Of a step: seconds in which some kernel ran, number of kernels, and [name, seconds] of those that took longest.
+
+    Args:
+      planes: of a profile, in which events have a name, start_ns and duration_ns.
+      count: steps that the profile has.
+    """
+    events = _events(planes)
+    by_name: dict[str, float] = {}
+    for name, start, end in events:
+        by_name[name] = by_name.get(name, 0.0) + (end - start)
+    longest = sorted(by_name.items(), key=lambda item: -item[1])[:LONGEST]
+    return {
+        "kernels": busy([(start, end) for _, start, end in events]) / 1e9 / count if events else None,
+        "kernel_count": len(events) / count,
+        "longest_kernels": [[name, total / 1e9 / count] for name, total in longest],
+    }
+
+
+def busy(intervals: Sequence[tuple[float, float]]) -> float:
+    """The length of the union of intervals (start, end)."""
+    total, reached = 0.0, -float("inf")
+    for start, end in sorted(intervals):
+        total += max(end - max(start, reached), 0.0)
+        reached = max(reached, end)
+    return total
+
+
+def _events(planes: Iterable[Any]) -> list[tuple[str, float, float]]:
+    """Name, start and end in ns of what ran on the first device that the profile shows, else on the CPU."""
+    planes = list(planes)
+    for plane_prefix, line_prefix in ((DEVICE_PLANE, DEVICE_LINE), (HOST_PLANE, HOST_LINE)):
+        for plane in planes:
+            if plane.name.startswith(plane_prefix):
+                events = [event for line in plane.lines if line.name.startswith(line_prefix) for event in line.events]
+                found = [(e.name, e.start_ns, e.start_ns + e.duration_ns) for e in events if e.duration_ns > 0]
+                if found:
+                    return found
+    return []

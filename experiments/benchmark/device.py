@@ -1,0 +1,137 @@
+"""The device itself: driver, memory, libraries, and how exactly it computes in float32.
+
+A GPU's matrix units may round the inputs of a float32 product to fewer bits: TensorFloat-32 (TF32) to 10 bits of
+mantissa. Whether they do is read from the error of a product and of a convolution against float64 on the host.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import re
+import subprocess
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmark.spec import INPUTS
+from resnet_jax.config import ExperimentConfig
+
+LIBRARIES = re.compile(r"jax[-_]cuda.*|jax[-_]rocm.*|nvidia[-_](cudnn|cublas|cuda[-_]runtime|nccl).*|torch|triton")
+"""Distributions, beside those in every record, whose versions matter on a GPU."""
+QUERY = ("name", "driver_version", "memory.total", "power.limit", "clocks.max.sm", "clocks.max.memory", "compute_cap")
+"""What nvidia-smi is asked."""
+SMI_SECONDS = 20.0
+PRECISIONS = ("default", "high", "highest")
+"""What JAX can be asked for, by a product."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """The operations whose error is measured; sums over `size` and 9 `channels` products."""
+
+    size: int = 512
+    """Rows of the square matrices."""
+    images: int = 4
+    side: int = 16
+    channels: int = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Errors:
+    """Relative errors, ||out - float64|| / ||float64||, that tell arithmetics apart.
+
+    Rounding inputs to m bits of mantissa costs about 2^-(m+1) each: 3e-4 for TF32 and float16 (m = 10), 3e-3 for
+    bfloat16 (m = 7), 4e-8 for float32 (m = 23), to which the accumulation adds.
+    """
+
+    float32: float = 1e-5
+    tf32: float = 1e-3
+
+
+def facts(config: ExperimentConfig, probe: Probe = Probe()) -> dict[str, Any]:
+    """Everything above, of JAX's first device.
+
+    Args:
+      config: whose precision is told.
+      probe: sizes of the operations that are tried.
+    """
+    device = jax.devices()[0]
+    stats = device.memory_stats() or {}
+    return {
+        "platform": device.platform,
+        "kind": device.device_kind,
+        "devices": jax.device_count(),
+        "compute_capability": str(getattr(device, "compute_capability", "")),
+        "memory_bytes": stats.get("bytes_limit"),
+        "nvidia_smi": nvidia_smi(),
+        "libraries": libraries(),
+        "precision": {
+            "config": config.model.precision,
+            "jax_default_matmul_precision": str(jax.config.values["jax_default_matmul_precision"]),
+            "float32": float32_arithmetic(probe),
+        },
+    }
+
+
+def nvidia_smi() -> dict[str, str]:
+    """What NVIDIA's driver says of the first GPU; empty where it says nothing."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=SMI_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    values = [value.strip() for value in done.stdout.partition("\n")[0].split(",")]
+    return dict(zip(QUERY, values, strict=True)) if done.returncode == 0 and len(values) == len(QUERY) else {}
+
+
+def libraries() -> dict[str, str]:
+    """Versions of the installed distributions that LIBRARIES names."""
+    found = {dist.metadata["Name"]: dist.version for dist in importlib.metadata.distributions() if dist.metadata}
+    return {name: version for name, version in sorted(found.items()) if name and LIBRARIES.fullmatch(name.lower())}
+
+
+def float32_arithmetic(probe: Probe) -> list[dict[str, Any]]:
+    """Error and arithmetic of a matrix product and a 3x3 convolution of float32 arrays, by precision asked for."""
+    rng = np.random.default_rng(INPUTS.seed)
+    square, images = (probe.size,) * 2, (probe.images, probe.side, probe.side, probe.channels)
+    shapes = (square, square, images, (3, 3, probe.channels, probe.channels))
+    a, b, x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.float64), (3, 3), axis=(1, 2))
+    expected = {
+        "matrix product": a.astype(np.float64) @ b.astype(np.float64),
+        "convolution": np.einsum("nhwcij,ijcf->nhwf", windows, kernel.astype(np.float64)),
+    }
+
+    def product(precision: str) -> jax.Array:
+        return jnp.dot(a, b, precision=precision)
+
+    def convolution(precision: str) -> jax.Array:
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(
+            jnp.asarray(x), jnp.asarray(kernel), (1, 1), "VALID", dimension_numbers=layout, precision=precision
+        )
+
+    rows = []
+    for operation, compute in (("matrix product", product), ("convolution", convolution)):
+        for precision in PRECISIONS:
+            out = np.asarray(jax.jit(compute, static_argnums=0)(precision), np.float64)
+            error = float(np.linalg.norm(out - expected[operation]) / np.linalg.norm(expected[operation]))
+            rows.append(
+                {"operation": operation, "precision": precision, "error": error, "arithmetic": arithmetic(error)}
+            )
+    return rows
+
+
+def arithmetic(error: float, errors: Errors = Errors()) -> str:
+    """The arithmetic that a relative error speaks for; "wrong" where it is none's."""
+    for name, limit in (("float32", errors.float32), ("TF32", errors.tf32), ("bfloat16", 10 * errors.tf32)):
+        if error < limit:
+            return name
+    return "wrong"

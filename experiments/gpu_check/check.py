@@ -1,0 +1,99 @@
+"""One part after another within a budget of seconds; whatever becomes of a part, the others have their turn."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments import jobs
+from experiments.benchmark import table
+from experiments.gpu_check import parts
+from experiments.gpu_check.plan import FULL, SMALL, Part
+from resnet_jax.errors import UserError
+from resnet_jax.record import write_atomically
+
+DONE, FAILED, CUT, LEFT_OUT = "done", "failed", "cut", "left out"
+QUICK_COMPILATION = "--xla_backend_optimization_level=0"
+"""For a CPU, whose times say nothing here: compiling takes most of the minute."""
+
+
+class Check:
+    """A check, and its record: that of a benchmark, with the parts and what only they know."""
+
+    def __init__(self, command: str, out: Path, seconds: float = math.inf, only: tuple[str, ...] = ()) -> None:
+        self.out, self.seconds, self.only = out, seconds, only
+        self.start = time.monotonic()
+        self.record: dict[str, Any] = {
+            "schema": table.SCHEMA,
+            "command": command,
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "seconds": None if seconds == math.inf else seconds,
+            "environment": {},
+            "device": {},
+            "parts": [],
+            "tests": [],
+            "breakdown": [],
+            "limits": [],
+            "results": [],
+        }
+
+    def go(self, plan: tuple[Part, ...] | None, tell: Callable[[str], None]) -> None:
+        """Runs all parts in their order, and writes the record after each.
+
+        Args:
+          plan: None: by the device that the first part finds.
+          tell: is told what each part found, a line at a time.
+        """
+        first, *rest = plan or FULL
+        self._part(first, tell)
+        if plan is None:
+            # Where JAX did not start there is no platform, but perhaps a GPU.
+            on_cpu = parts.platform(self.record) == "cpu" and not (self.record["environment"] == {} and jobs.gpus())
+            rest = list(SMALL[1:] if on_cpu else FULL[1:])
+            if on_cpu:
+                os.environ.setdefault("XLA_FLAGS", QUICK_COMPILATION)
+        for part in rest:
+            if not self.only or part.name in self.only:
+                self._part(part, tell)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a part failed, which is not a part that the time did not suffice for."""
+        return any(part["status"] == FAILED for part in self.record["parts"])
+
+    def _part(self, part: Part, tell: Callable[[str], None]) -> None:
+        begun = time.monotonic()
+        left = self.start + self.seconds - begun
+        if left < part.least:
+            status, sentence = LEFT_OUT, f"{max(left, 0.0):.0f} s were left, and it takes {part.least:.0f} s at least"
+        else:
+            status, sentence = self._outcome(part, tell)
+        took = time.monotonic() - begun
+        self.record["parts"].append(
+            {"part": part.name, "status": status, "sentence": sentence, "seconds": round(took, 2)}
+        )
+        tell(f"[{took:6.1f} s] {part.name}: {'' if status == DONE else f'{status}: '}{sentence}")
+        self.write()
+
+    def _outcome(self, part: Part, tell: Callable[[str], None]) -> tuple[str, str]:
+        try:
+            sentence = parts.run(part, self.record, self.start + self.seconds, lambda line: tell(f"  {line}"))
+        except parts.Cut as cut:
+            return CUT, str(cut)
+        except parts.Absent as absent:
+            return LEFT_OUT, str(absent)
+        except (parts.PartFailed, UserError) as failure:
+            return (CUT if parts.TIME_UP in str(failure) else FAILED), str(failure)
+        except Exception as defect:  # of ours: the parts after it are worth more than its traceback
+            return FAILED, f"a defect of this check: {type(defect).__name__}: {defect}"
+        return DONE, sentence
+
+    def write(self) -> None:
+        """The record, whole."""
+        write_atomically(self.out, json.dumps(self.record, indent=1) + "\n")

@@ -1,0 +1,138 @@
+"""The parts of a check in order of importance, with their sizes: FULL for a GPU, SMALL for a CPU.
+
+Seconds are what a part is expected to need at least, from the start of its first process. They only decide which parts
+still begin within `--seconds`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments.benchmark.spec import FLAX, OURS, TORCH, Dtype, Net
+
+EAGER, COMPILED = TORCH
+
+
+@dataclass(frozen=True)
+class Device:
+    """Driver, versions, memory, and the arithmetic of float32 products."""
+
+    name: str
+    least: float
+
+
+@dataclass(frozen=True)
+class DeviceTests:
+    """The tests of tests/gpu that an expression selects."""
+
+    name: str
+    least: float
+    select: str
+    """As pytest's -k takes it."""
+    processes: int
+    """Side by side: compiling takes most of their time."""
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Where the time of a train step goes, with one step in each dispatch and with several."""
+
+    name: str
+    least: float
+    net: Net
+    batch_size: int
+    dtype: Dtype
+    steps: int
+    """Over which each figure is averaged."""
+    steps_per_dispatch: int | Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The matrix products and the memory traffic that the device reaches."""
+
+    name: str
+    least: float
+    dtypes: tuple[Dtype, ...]
+    steps: int
+    """Products, or passes over memory, that are timed together."""
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Race:
+    """Train steps of one net, beside its peers'."""
+
+    name: str
+    least: float
+    net: Net
+    batch_size: int
+    dtype: Dtype
+    contestants: tuple[str, ...]
+    """As experiments.benchmark names them. The first of `peers` among them is the one that ratios are taken to."""
+    steps: int
+    """Timed together."""
+    repeats: int
+    """Rounds."""
+    alive: int | None = None
+    """Contestants that hold the device's memory at a time; None: all."""
+    peers: tuple[str, ...] = (COMPILED, EAGER, FLAX)
+
+
+Part = Device | DeviceTests | Breakdown | Limits | Race
+
+ALL = (OURS, COMPILED, FLAX, EAGER)
+SINGLE = f"{OURS}:train.steps_per_dispatch=1"
+"""Steps that take long enough to be dispatched one by one; half of the compilation is spared."""
+RESUME = "resume"
+"""Part of the names of the tests that start whole runs."""
+
+
+def _cifar(net: Net, dtype: Dtype) -> Race:
+    return Race(f"{net}-{dtype}", 40.0, net, 128, dtype, ALL, steps=60, repeats=10)
+
+
+def _dispatches(least: float, net: Net, batch_size: int, sizes: tuple[int, ...], repeats: int) -> Race:
+    """Train steps in dispatches of several sizes; the largest is the number of steps that are timed together."""
+    names = tuple(f"{OURS}:train.steps_per_dispatch={size}" for size in sizes)
+    return Race(
+        "dispatch", least, net, batch_size, "float32", names, steps=max(sizes), repeats=repeats, peers=names[:1]
+    )
+
+
+FULL: tuple[Part, ...] = (
+    Device("device", 0.0),
+    DeviceTests("tests", 20.0, f"not {RESUME}", processes=8),
+    Breakdown("breakdown", 20.0, "resnet-20", 128, "float32", steps=60),
+    _dispatches(30.0, "resnet-20", 128, (1, 5, 20, 100), repeats=10),
+    Limits("limits", 15.0, ("float32", "bfloat16"), steps=20, repeats=5),
+    # Two at a time: four nets of this size, with their scratch, do not fit 80 GB.
+    Race("resnet-50-bfloat16", 60.0, "resnet-50", 256, "bfloat16", (SINGLE, *ALL[1:]), steps=5, repeats=5, alive=2),
+    DeviceTests("resume", 40.0, RESUME, processes=8),
+    _cifar("resnet-20", "float32"),
+    _cifar("resnet-20", "bfloat16"),
+    Race("resnet-50-float32", 60.0, "resnet-50", 256, "float32", (SINGLE, *ALL[1:]), steps=5, repeats=5, alive=2),
+    _cifar("resnet-56", "float32"),
+    _cifar("resnet-56", "bfloat16"),
+    _cifar("resnet-110", "float32"),
+    _cifar("resnet-110", "bfloat16"),
+    Race("resnet-1202-float32", 60.0, "resnet-1202", 128, "float32", (SINGLE,), steps=5, repeats=5),
+)
+"""On a GPU or another accelerator: the papers' nets at the papers' batch sizes."""
+
+SMALL: tuple[Part, ...] = (
+    Device("device", 0.0),
+    DeviceTests("tests", 15.0, f"not {RESUME} and not (bfloat16 and (shard_map or pmap))", processes=1),
+    Breakdown("breakdown", 5.0, "resnet-8", 4, "float32", steps=2, steps_per_dispatch=2),
+    _dispatches(5.0, "resnet-8", 4, (1, 2), repeats=1),
+    Limits("limits", 5.0, ("float32",), steps=1, repeats=1),
+    Race("resnet-50-bfloat16", 10.0, "resnet-50", 1, "bfloat16", (EAGER,), steps=1, repeats=1, alive=1),
+    DeviceTests("resume", 15.0, RESUME, processes=1),
+    Race("resnet-8-float32", 10.0, "resnet-8", 4, "float32", (OURS, FLAX, EAGER), steps=1, repeats=2),
+    Race("resnet-1202-float32", 5.0, "resnet-8", 4, "float32", (f"{OURS}:model.stages=scanned",), steps=1, repeats=1),
+)
+"""On a CPU: the same code in about a minute of one core. Its times say nothing.
+
+ResNet-50 is PyTorch's alone, and PyTorch is not compiled: XLA and PyTorch's compiler would need most of the minute.
+"""

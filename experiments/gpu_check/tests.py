@@ -1,0 +1,124 @@
+"""The tests of tests/gpu, run by pytest in a process of its own, on the device that JAX chooses."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import experiments
+from experiments.benchmark.race import SHARED_DEVICE
+
+ROOT = Path(experiments.__file__).parent.parent
+FOLDER = ROOT / "tests" / "gpu"
+NEEDED = ("pytest", "xdist")
+Status = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed"]
+STATUSES: dict[str, Status] = {
+    "PASSED": "passed",
+    "FAILED": "failed",
+    "ERROR": "error",
+    "SKIPPED": "skipped",
+    "XFAIL": "xfailed",
+    "XPASS": "xpassed",
+}
+PROGRESS = re.compile(rf"^\[gw\d+\] (?:\[ *\d+%\] )?({'|'.join(STATUSES)}) (\S+)")
+SUMMARY = re.compile(r"^(?:FAILED|ERROR) (\S+) - (.+)")
+
+
+@dataclass
+class Test:
+    """One test, as far as it came."""
+
+    name: str
+    status: Status
+    message: str = ""
+    """Of a failure: its first line."""
+
+    @property
+    def bad(self) -> bool:
+        """Whether it speaks against the device or this project."""
+        return self.status in ("failed", "error")
+
+
+@dataclass
+class Results:
+    """What the tests said."""
+
+    tests: list[Test]
+    cut: bool
+    """Whether the time was up before their end."""
+    exit_status: int | None
+    output: str
+
+
+def missing(folder: Path) -> str:
+    """Why tests cannot run here, in a sentence; empty where they can."""
+    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if absent:
+        return f"{' and '.join(absent)} is not installed: pip install -e '.[test]'"
+    return "" if folder.is_dir() else f"{folder} is not there; the tests come with the source code"
+
+
+def run(select: str, processes: int, platform: str, folder: Path, deadline: float = math.inf) -> Results:
+    """Runs the tests of a folder that are marked `gpu` and that an expression selects.
+
+    Args:
+      select: as pytest's -k takes it.
+      processes: side by side.
+      platform: "cpu", or "gpu" for the device that JAX chooses, as it does for a run.
+      folder: where they are.
+      deadline: a moment of time.monotonic(), at which they are ended.
+    """
+    words = ["-m", "pytest", str(folder), "-m", "gpu", "-k", select, f"--numprocesses={processes}", "--dist=load"]
+    words += ["-vv", "-rfE", "-p", "no:cacheprovider"]
+    told = {
+        # tests/conftest.py chooses the CPU where this is not set; with the empty string JAX chooses.
+        "JAX_PLATFORMS": "cpu" if platform == "cpu" else os.environ.get("JAX_PLATFORMS", ""),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "COLUMNS": "400",  # a line of the summary is cut at the width of the screen
+    }
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env={**SHARED_DEVICE, **os.environ, **told},
+            start_new_session=True,
+        )
+        status: int | None = None
+        try:
+            left = None if deadline == math.inf else max(deadline - time.monotonic(), 0.0)
+            status = process.wait(left)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        text = output.read()
+    return Results(read(text), status is None, status, text)
+
+
+def read(output: str) -> list[Test]:
+    """Tests in the order in which they ended, from the verbose output of pytest with xdist."""
+    found: dict[str, Test] = {}
+    for line in output.splitlines():
+        if match := PROGRESS.match(line):
+            name = match[2]
+            found[name] = Test(name, STATUSES[match[1]])
+        elif (match := SUMMARY.match(line)) and match[1] in found:
+            found[match[1]].message = match[2]
+    return list(found.values())
