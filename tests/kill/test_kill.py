@@ -8,7 +8,8 @@ is the user's own, in a process of its own, on the same cores each time. Four ki
 - kill -9 inside a checkpoint write: its folder is there under its unfinished name;
 - SIGTERM at a random moment of training, which writes a checkpoint and ends.
 
-A run that comes to its end in between is compared, and the next one is begun.
+Half of the kills are of a run that takes up to seven steps in one dispatch. A run that comes to its end in between is
+compared, and the next one is begun.
 """
 
 from __future__ import annotations
@@ -20,51 +21,56 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 from experiments.configs import experiments
-from resnet_jax.config import override
+from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.record import read_json, read_record
 from resnet_jax.training.assemble import assemble
 from resnet_jax.training.checkpoint import UNFINISHED, Checkpoints
 
 ROOT = Path(__file__).parent.parent.parent
-# Long enough for a few kills, and a checkpoint every third step, so that many kills fall near or into one.
-CHANGES = {
+# Long enough for a few kills, with checkpoints so often that many kills fall near or into one.
+NET = {
     "model.depth": 8,
     "model.width": 8,
     "train.iterations": 200,
     "optim.milestones": (100, 150),
-    "train.checkpoint_steps": 3,
     "train.gradient_norms_every": 2,
 }
-CONFIG = override(experiments()["digits-resnet"], CHANGES)
+ONE_BY_ONE = {**NET, "train.checkpoint_steps": 3}
+# Ten steps between checkpoints, twelve to an epoch: dispatches of seven steps, and single ones.
+SEVEN_AT_ONCE = {**NET, "train.checkpoint_steps": 10, "train.steps_per_dispatch": 7}
 KINDS = ("kill -9", "kill -9 in training", "kill -9 in a checkpoint write", "SIGTERM in training")
 SECONDS = 120.0
 
 
-def start(directory: Path, runs: Path) -> subprocess.Popen[bytes]:
-    options = [
-        "--model.depth=8",
-        "--model.width=8",
-        "--train.iterations=200",
-        "--optim.milestones",
-        "100",
-        "150",
-        "--train.checkpoint-steps=3",
-        "--train.gradient-norms-every=2",
-        f"--directory={directory}",
-        f"--runs={runs}",  # the compiled programs, for all
-    ]
+Changes = Mapping[str, Any]
+
+
+def options(changes: Changes) -> list[str]:
+    """Changes as the user writes them."""
+    words = []
+    for name, value in changes.items():
+        values = value if isinstance(value, tuple) else (value,)
+        words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return words
+
+
+def start(changes: Changes, directory: Path, runs: Path) -> subprocess.Popen[bytes]:
+    # The compiled programs, for all, are kept beside `runs`.
+    words = [*options(changes), f"--directory={directory}", f"--runs={runs}"]
     # Without the eight devices of the tests.
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("XLA_FLAGS", None)
     return subprocess.Popen(
-        [sys.executable, "-m", "experiments.train", "digits-resnet", *options],
+        [sys.executable, "-m", "experiments.train", "digits-resnet", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=environment,
@@ -122,37 +128,41 @@ def finish(process: subprocess.Popen[bytes]) -> None:
     assert process.returncode == 0, output.decode()
 
 
-def parameters(directory: Path) -> list[np.ndarray]:
-    assembly = assemble(CONFIG)
+def parameters(config: ExperimentConfig, directory: Path) -> list[np.ndarray]:
+    assembly = assemble(config)
     restored = Checkpoints(directory / "checkpoints", keep=1).restore(assembly.blank, assembly.dataset.fingerprint)
     assert restored is not None
-    assert int(restored[0].step) == CONFIG.train.iterations
+    assert int(restored[0].step) == config.train.iterations
     return [np.asarray(leaf) for leaf in jax.tree.leaves(restored[0])]
 
 
-def assert_equal_to_the_bit(directory: Path, whole: Path) -> None:
+def assert_equal_to_the_bit(config: ExperimentConfig, directory: Path, whole: Path) -> None:
     for name in ("metrics.jsonl", "gradients.jsonl"):
         assert (directory / name).read_bytes() == (whole / name).read_bytes()
     ours, theirs = read_record(directory / "record.json"), read_record(whole / "record.json")
-    assert ours.config == theirs.config == CONFIG
+    assert ours.config == theirs.config == config
     assert ours.final == theirs.final
-    for a, b in zip(parameters(directory), parameters(whole), strict=True):
+    for a, b in zip(parameters(config, directory), parameters(config, whole), strict=True):
         assert a.tobytes() == b.tobytes()
     assert not list((directory / "checkpoints").glob("*.damaged"))  # nothing half-written was taken for a checkpoint
     assert read_json(directory / "config.json") == read_json(whole / "config.json")
 
 
+@pytest.mark.parametrize(
+    ("changes", "kinds"), [(ONE_BY_ONE, KINDS), (SEVEN_AT_ONCE, KINDS[::-1])], ids=["one by one", "seven at once"]
+)
 def test_a_run_killed_at_any_moment_ends_as_one_never_killed(
-    tmp_path: Path, kills: int, capsys: pytest.CaptureFixture[str]
+    changes: Changes, kinds: Sequence[str], tmp_path: Path, kills: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    config = override(experiments()["digits-resnet"], changes)
     draw, runs, whole = random.Random(2015), tmp_path / "runs", tmp_path / "whole"
-    finish(start(whole, runs))
+    finish(start(changes, whole, runs))
     done: Counter[str] = Counter()
     finished, directory = 0, tmp_path / "run0"
-    while sum(done.values()) < kills:
-        kind = KINDS[sum(done.values()) % len(KINDS)]
+    while sum(done.values()) < kills // 2:
+        kind = kinds[sum(done.values()) % len(kinds)]
         before = sittings(directory)
-        process = start(directory, runs)
+        process = start(changes, directory, runs)
         happened = kill(process, kind, directory, before, draw)
         if happened is not None:
             assert process.returncode in (-signal.SIGKILL, -signal.SIGTERM, 130), process.communicate()[0].decode()
@@ -160,11 +170,11 @@ def test_a_run_killed_at_any_moment_ends_as_one_never_killed(
             done[happened] += 1
             continue
         finish(process)
-        assert_equal_to_the_bit(directory, whole)
+        assert_equal_to_the_bit(config, directory, whole)
         finished += 1
         directory = tmp_path / f"run{finished}"
-    finish(start(directory, runs))
-    assert_equal_to_the_bit(directory, whole)
+    finish(start(changes, directory, runs))
+    assert_equal_to_the_bit(config, directory, whole)
     with capsys.disabled():
         print(f"\n{sum(done.values())} kills, {finished + 1} runs, each equal to the bit to one never killed:")
         print("".join(f"{number:5}  {kind}\n" for kind, number in sorted(done.items())))
