@@ -180,7 +180,8 @@ def test_the_sweep_shows_estimates_without_jax(tmp_path: Path) -> None:
     rows = {words[1]: words for line in done.stdout.splitlines() if (words := line.replace("\u2502", "|").split())[1:]}
     assert rows["plain-8-seed0"][9:12] == ["20", "s", "|"]
     assert rows["plain-8-seed1"][9:12] == ["~20", "s", "|"]
-    assert "1 of 24 runs finished, 23 to go: about" in done.stdout
+    number = len(studies()["digits-depth"][0].runs())
+    assert f"1 of {number} runs finished, {number - 1} to go: about" in done.stdout
     assert "with 2 processes (from the 1 run that finished)." in done.stdout
 
 
