@@ -18,7 +18,7 @@ from resnet_jax.training.run import run
 from resnet_jax.weights import files
 from resnet_jax.weights.names import AKAMASTER, to_pytorch
 from resnet_jax.weights.net import CIFAR10_CLASSES
-from tests.experiments.test_cli import command
+from tests.experiments.test_cli import in_a_process
 from tests.training.test_loop import SMALL
 from tests.weights.factory import CIFAR, random_arrays
 from tests.weights.torch_files import calling, saved
@@ -240,7 +240,7 @@ def test_the_arrays_of_another_depth_are_listed(place: Path, capsys: pytest.Capt
 def test_status_2_and_no_traceback_on_the_command_line(place: Path, state: bytes) -> None:
     bad_files(place, state)
     for words in (("convert", "evil.pth", "out"), ("classify", "--weights", "evil.pth", "a.png")):
-        done = command(f"experiments.{words[0]}", *words[1:], cwd=place)
+        done = in_a_process(f"experiments.{words[0]}", *words[1:], cwd=place)
         assert done.returncode == cli.BAD_INPUT
         assert done.stderr.startswith("error: evil.pth: a pickle that asks for posix.system")
         assert "Traceback" not in done.stderr

@@ -169,7 +169,7 @@ def test_a_failing_test_costs_its_part(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_tests_that_take_too_long_are_cut(tmp_path: Path) -> None:
-    plan = DeviceTests("tests", 0.0, "right or long", 1)
+    plan = DeviceTests("tests", 0.0, "test_right or test_long", 1)
     with pytest.raises(parts.Cut, match=r"^the time was up; (1 passed|none came to its end)$"):
         parts.run(plan, {"environment": {}, "tests": []}, time.monotonic() + 10.0)
 
@@ -234,7 +234,7 @@ def test_the_command_on_a_cpu_has_the_small_parts_in_their_order(
     assert set(statuses(record).values()) == {"done"}
     assert record["command"] == f"python -m experiments.gpu_check --out {out}"
     shown = capsys.readouterr().out
-    assert "resnet-8, batch 4, float32, train step" in shown
+    assert "resnet-8, 32x32x3, batch 4, float32, train step" in shown
     assert "float32 on this device" in shown
     assert command.main(["--only", "resume", "--out", str(out)]) == cli.OK
     assert list(statuses(json.loads(out.read_text()))) == ["device", "resume"]

@@ -153,7 +153,7 @@ def test_the_table_says_where_and_how_a_run_computes(monkeypatch: pytest.MonkeyP
         "  devices      3, shard_map",
         "  batch        96 images a step, 32 on each device, in 2 parts of 16",
         "  batch norm   ghost, over 8 images",
-        "  rate         0.1, times 0.1 after 120 and 180 of 240 steps",
+        "  rate         0.05, times 0.1 after 120 and 180 of 240 steps",
         "  computes in  float32, parameters and statistics in float32",
         "  precision    default, products in float32",
     ]
