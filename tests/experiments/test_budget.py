@@ -188,4 +188,4 @@ def test_two_processes_end_in_time_and_say_what_is_left(tmp_path: Path) -> None:
         "Not started, for want of time: plain-8-seed0, plain-8-seed1, plain-8-seed2, plain-8-seed3, plain-8-seed4."
         in done.stdout
     )
-    assert "0 of 3 runs finished." in done.stdout
+    assert "0 of 5 runs finished." in done.stdout
