@@ -1,6 +1,6 @@
 """CIFAR-10 by depth: plain and residual nets of 20 to 110 layers, and the 1202-layer net (He et al. 2015, Sec. 4.2).
 
-    make reproduce-cifar10 DATA=cifar10.npz JAX='jax[cuda12]'       # without DATA: from TFDS
+    make reproduce-cifar10 DATA=cifar10.npz JAX='jax[cuda13]'       # without DATA: from TFDS
 
     python -m experiments.sweep cifar10-depth --data.source=npz --data.path=cifar10.npz
     python -m experiments.report runs/cifar10-depth
