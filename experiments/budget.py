@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 
 from experiments.estimate import Clock
@@ -51,12 +49,12 @@ class Budget:
         """What a process that carries the sweep on is told."""
         return {} if self.deadline is None else {DEADLINE: repr(self.deadline)}
 
-    def allows(self, runs: Mapping[Path, ExperimentConfig]) -> bool:
-        """Whether `runs`, by directory, end in time one after another, by the speed seen so far.
+    def allows(self, name: str, config: ExperimentConfig) -> bool:
+        """Whether a run ends in time, by the speed seen so far.
 
         Where no run has finished no speed was seen: then a run is started as long as there is time.
         """
         if self.deadline is None:
             return True
-        seconds = self.clock.by_speed_seen({directory.name: config for directory, config in runs.items()})
+        seconds = self.clock.by_speed_seen(name, config)
         return monotonic() + (seconds or 0.0) < self.deadline

@@ -33,7 +33,7 @@ class Estimate:
     """The time that is left for some runs."""
 
     seconds: Mapping[str, float]
-    """Of each run that has not finished, by name; of one that was interrupted, or is being run, what is left of it."""
+    """Seconds of each run that has not finished, by name. For an interrupted run, or one under way: what is left."""
     source: str
     """Where it comes from, for a reader."""
 
@@ -81,15 +81,13 @@ class Clock:
         records = self._records()
         return {name: records[name].cost.total_s for name, config in runs.items() if _is_of(records.get(name), config)}
 
-    def by_speed_seen(self, runs: Mapping[str, ExperimentConfig]) -> float | None:
-        """Seconds that `runs`, which have no record, take one after another; None where no run has finished."""
+    def by_speed_seen(self, name: str, config: ExperimentConfig) -> float | None:
+        """Seconds that are left of a run, which has no record; None where no run has finished."""
         seen = [record for record in self._records().values() if record.final is not None]
-        if not seen:
-            return None
-        return sum(self._left_of(name, config, *of_records(config, seen)) for name, config in runs.items())
+        return self._left_of(name, config, *of_records(config, seen)) if seen else None
 
     def _records(self) -> dict[str, RunRecord]:
-        """Of every run in the folder, other seeds and configurations too: they tell of this machine's speed."""
+        """The records of all runs in the folder. Other seeds and configurations too show this machine's speed."""
         records = {}
         for file in sorted(self._folder.glob(f"*/{RECORD_FILE}")):
             with contextlib.suppress(UserError):  # a damaged one is reported where its run is started

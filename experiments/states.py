@@ -33,6 +33,11 @@ def state(directory: Path, config: ExperimentConfig) -> str:
         return str(error)
 
 
+def finished(runs: Mapping[str, ExperimentConfig], folder: Path) -> int:
+    """How many of `runs` have finished, by what is on the disk, which is the same for all processes of a sweep."""
+    return sum(state(folder / name, config) == "finished" for name, config in runs.items())
+
+
 def show(runs: Mapping[str, ExperimentConfig], folder: Path, title: str, console: Console, clock: Clock) -> None:
     """The runs as a table: what each is, its state, and the time that it took or, by estimate, takes yet."""
     table = Table(title=title, caption="~: by estimate")

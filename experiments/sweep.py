@@ -24,7 +24,7 @@ from experiments.budget import Budget
 from experiments.configs import studies
 from experiments.estimate import Clock, progress
 from experiments.next_steps import python
-from experiments.states import show, state
+from experiments.states import finished, show, state
 from experiments.study import Study
 from experiments.train import OutOfTime, print_record, train
 from resnet_jax.config import ExperimentConfig, changed_fields, nearest
@@ -73,9 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     console = Console()
 
     def say(processes: int) -> None:
-        """How far the whole sweep is, by what is on the disk, which is the same for all of its processes."""
-        done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
-        text = progress(runs, done, clock.estimate(runs), processes, known[name].cost)
+        """How far the whole sweep is."""
+        text = progress(runs, finished(runs, folder), clock.estimate(runs), processes, known[name].cost)
         console.print(text, highlight=False, soft_wrap=True)
 
     cli.virtual_devices(chosen.config.parallel.devices)
@@ -87,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         failed, _ = _run_missing(runs, folder, chosen.runs, console, budget, lambda: say(len(shares)))
         return cli.BAD_INPUT if failed else cli.OK
     title = f"{study.name}, part {part} of {parts}" if parts > 1 else study.name
-    if not chosen.dry_run and all(state(folder / name, config) == "finished" for name, config in runs.items()):
+    if not chosen.dry_run and finished(runs, folder) == len(runs):
         console.print(f"{title}: all runs are finished ({len(runs)}), in {folder}.", highlight=False, soft_wrap=True)
         _next(folder, console)
         return cli.OK
@@ -103,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         words = ["experiments.sweep", name, *options, "--jobs", str(len(shares))]
         statuses = jobs.run(words, shares, budget.environment)
         failed, busy = sum(status != cli.OK for status in statuses), 0
-    done = sum(state(folder / name, config) == "finished" for name, config in runs.items())
+    done = finished(runs, folder)
     if budget.deadline is not None and done < len(runs):
         _say_what_is_left(runs, folder, console)
     rest = f", {busy} in other hands" * bool(busy) + f", {failed} failed" * bool(failed)
@@ -185,7 +184,7 @@ def _run_missing(
     failed = busy = 0
     for number, (name, config) in enumerate(runs.items(), start=1):
         directory = folder / name
-        if state(directory, config) == "finished" or not budget.allows({directory: config}):
+        if state(directory, config) == "finished" or not budget.allows(name, config):
             continue
         console.print(f"\nrun {number} of {len(runs)}: {name}", highlight=False)
         try:

@@ -109,15 +109,20 @@ def headline(comparison: Comparison) -> str:
         if apart is None:
             clauses.append(f"no seed of {who} finished at both {base.depth} and {deepest.depth} layers")
             continue
-        verdict = {
+        verdict = _verdict(apart)
+        if verdict == "equal":
+            depths = f"{base.depth} and {deepest.depth} layers"
+            clauses.append(
+                f"{who} have the same training error at {depths} with every seed ({plural(apart.n, 'pair')})"
+            )
+            continue
+        claim = {
             "worse": f"{who} degrade {layers}",
-            "equal": f"{who} have the same training error at {base.depth} and {deepest.depth} layers with every seed",
             "better": f"{who} gain {layers}",
             "unclear": f"for {who} no effect of depth is established {layers}",
             "unknown": f"{who} {layers}",
-        }[_verdict(apart)]
-        size = f"{points(apart, signed=True)} of training error {interval_words(apart)}"
-        clauses.append(f"{verdict} ({plural(apart.n, 'pair')})" if _verdict(apart) == "equal" else f"{verdict}: {size}")
+        }[verdict]
+        clauses.append(f"{claim}: {points(apart, signed=True)} of training error {interval_words(apart)}")
     told = "; ".join(clauses) or "no two depths of one kind of net are here, so nothing can be said about depth"
     return f"On {comparison.cells[0].runs[0].record.data.name}, {told}."
 
