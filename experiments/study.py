@@ -54,7 +54,7 @@ class Study:
     """Each a set of changes to `base` by dotted name."""
     seeds: tuple[int, ...] = (0, 1)
     cost: StatedCost | None = None
-    """Of all variants with these seeds."""
+    """What all variants take with these seeds; None where nobody has stated it."""
     control: str | None = None
     """Name of the study that asks whether it was only too little training."""
 

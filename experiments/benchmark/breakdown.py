@@ -120,7 +120,7 @@ def _figures(steps: Steps, size: int, dispatches: int, warmup: int) -> dict[str,
 
 
 def kernels(planes: Iterable[Any], count: int) -> dict[str, Any]:
-    """Of a step: seconds in which some kernel ran, number of kernels, and [name, seconds] of those that took longest.
+    """A step's seconds in which some kernel ran, its number of kernels, and [name, seconds] of the longest ones.
 
     Args:
       planes: of a profile, in which events have a name, start_ns and duration_ns.

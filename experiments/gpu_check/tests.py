@@ -42,7 +42,7 @@ class Test:
     name: str
     status: Status
     message: str = ""
-    """Of a failure: its first line."""
+    """First line of the failure; empty where the test did not fail."""
 
     @property
     def bad(self) -> bool:

@@ -47,7 +47,7 @@ class DataConfig(Section):
         ),
         open_in_papers=True,
     )
-    """Of `train_subset` and `validation`; apart from the run's seed, so that all seeds see the same images."""
+    """Random seed for `train_subset` and `validation`. The run's own seed is another: all seeds see the same images."""
     placement: Literal["auto", "device", "host"] = field("auto", OPERATIONAL)
     """Keep all images on the device, or feed them from the host in batches; "auto": on the device where they fit."""
     normalize: Literal["pixel_mean", "channel_mean_std", "weights"] = field("pixel_mean", DATA)

@@ -42,7 +42,7 @@ class TrainConfig(Section):
     keep_checkpoints: int = field(2, OPERATIONAL)
     """Newest checkpoints kept in the run directory; older ones are deleted."""
     keep_every: int = field(0, OPERATIONAL)
-    """Of the older ones, keep those whose step is a multiple of this; 0: none."""
+    """Older checkpoints are kept too where their step is a multiple of this; 0: none of them."""
     gradient_norms_every: int = field(0, RECIPE)
     """Steps between lines of gradients.jsonl, the gradient's norm in each layer; the first is taken at the initial
     values. 0: none, and nothing of it in the compiled step."""

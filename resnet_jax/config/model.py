@@ -72,13 +72,13 @@ class ModelConfig(Section):
     """What joins a block's input to its output: see models/shortcuts.py, a line and a source for each. "none" is the
     plain twin; A, B, C: the options of 2015; the rest, and C as the 1x1 convolution, are those of 2016, Table 1."""
     shortcut_scale: float = field(0.5, SHORTCUT, needs=only_with("model.shortcut", "scale"))
-    """Of the shortcut "scale": the factor on the shortcut (2016, Eq. 6 and Table 1)."""
+    """The factor on the shortcut, for the shortcut "scale" (2016, Eq. 6 and Table 1)."""
     residual_scale: float = field(1.0, SHORTCUT)
     """A factor on every block's residual, whatever its shortcut; 2016, Table 1: 0.5 with "scale"."""
     gate_bias: float = field(-6.0, SHORTCUT, needs=only_with("model.shortcut", "exclusive_gate", "shortcut_gate"))
-    """Of the gates: what the bias b_g of g(x) = sigmoid(W_g x + b_g) starts from (2016, Sec. 3.1; -6 is their best)."""
+    """Start of the bias b_g in g(x) = sigmoid(W_g x + b_g), for the two gates (2016, Sec. 3.1; -6 is their best)."""
     shortcut_dropout: float = field(0.5, SHORTCUT, needs=only_with("model.shortcut", "dropout"))
-    """Of the shortcut "dropout": the share of its numbers that each step sets to zero (2016, Sec. 3.1)."""
+    """The share of numbers that each step sets to zero, for the shortcut "dropout" (2016, Sec. 3.1)."""
     cut: tuple[str, ...] = field(
         (), SHORTCUT, needs=Condition(lambda model: not model.is_plain, "another model.shortcut than 'none'")
     )
