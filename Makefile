@@ -67,7 +67,7 @@ benchmark: $(VENV)/.parity
 	$(BIN)/python -m experiments.benchmark $(OPTIONS)
 
 # What to run first on a new GPU: make gpu-check JAX='jax[cuda13]' OPTIONS='--seconds 150'. With PyTorch installed for the
-# GPU in $(VENV), it takes part. On a CPU everything runs with tiny sizes, in about a minute.
+# GPU in $(VENV), it takes part. On a CPU everything runs with tiny sizes, in a minute or two.
 gpu-check: $(VENV)/.test
 	$(PIP) '$(JAX)'
 	$(BIN)/python -m experiments.gpu_check --out $(RUNS)/gpu-check.json $(OPTIONS)

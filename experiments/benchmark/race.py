@@ -43,10 +43,19 @@ class Outcome:
     environment: dict[str, Any] = field(default_factory=dict)
     failed: str = ""
     """Why it has no times, where it has none."""
+    late: bool = False
+    """Whether it failed because the time was up."""
 
 
 class Failed(Exception):
     """A contestant's process ended before its time, or its time was up; the message says which, in a sentence."""
+
+
+class Late(Failed):
+    """The time was up before the process answered."""
+
+    def __init__(self, who: str = "") -> None:
+        super().__init__(f"{who}{': ' * bool(who)}the time was up before it answered")
 
 
 class Worker:
@@ -72,7 +81,7 @@ class Worker:
         assert self._process.stdout is not None
         # An answer is one line, and no other follows unasked: nothing of it can lie in the buffer of `stdout` already.
         if deadline < math.inf and not select.select([self._process.stdout], [], [], _left(deadline))[0]:
-            raise Failed("the time was up before it answered")
+            raise Late
         line = self._process.stdout.readline()
         if not line:
             status = self._process.wait()
@@ -206,11 +215,14 @@ def answer(spec: Spec, deadline: float = math.inf) -> dict[str, Any]:
     """All that a process has to say which measures by itself, by a moment of time.monotonic().
 
     Raises:
-      UserError: it failed.
+      Late: the time was up.
+      UserError: it failed otherwise.
     """
     with _running(spec) as worker:
         try:
             return worker.read(deadline)
+        except Late:
+            raise Late(spec.contestant) from None
         except Failed as failure:
             raise UserError(f"{spec.contestant}: {failure}") from failure
 
@@ -230,5 +242,5 @@ def _failure_of(outcome: Outcome, tell: Callable[[str], None]) -> Iterator[None]
     try:
         yield
     except Failed as failure:
-        outcome.failed = str(failure)
+        outcome.failed, outcome.late = str(failure), isinstance(failure, Late)
         tell(f"{outcome.contestant} is left out: {failure}")

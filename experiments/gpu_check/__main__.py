@@ -9,7 +9,7 @@ where the time of a train step goes; what the device reaches in products and mem
 nets beside Flax and PyTorch. Each part prints a line and is written to the record when it ends. A part that fails, or
 for which the time does not suffice, costs itself alone.
 
-On a CPU the same code runs with tiny sizes, in about a minute; its times then say nothing. Use a machine that does
+On a CPU the same code runs with tiny sizes, in a minute or two; its times then say nothing. Use a machine that does
 nothing else. PyTorch takes part where it is installed. Within --seconds the contestants of a race start side by side,
 which saves time; without, one after another, which is fairer to compilers that choose algorithms by the clock.
 """

@@ -19,7 +19,6 @@ Record = dict[str, Any]
 Tell = Callable[[str], None]
 WARMUP = 2
 """Rounds before the first that counts."""
-TIME_UP = "the time was up"
 
 
 class PartFailed(Exception):
@@ -81,7 +80,7 @@ def _tests(part: DeviceTests, record: Record, deadline: float) -> str:
     bad = [f"{test.name.rpartition('::')[2]}: {test.message or test.status}" for test in results.tests if test.bad]
     sentence = f"{said}{'; ' * bool(bad)}{'; '.join(bad)}"
     if results.cut:
-        raise Cut(f"{TIME_UP}; {sentence}")
+        raise Cut(f"the time was up; {sentence}")
     if bad or not results.tests or results.exit_status:
         lines = [line for line in results.output.splitlines() if line.strip()]
         raise PartFailed(sentence if bad else f"{said}: {lines[-1] if lines else 'pytest said nothing'}")
@@ -147,14 +146,14 @@ def _race(part: Race, record: Record, deadline: float, tell: Tell) -> str:
     sentence = f"ms a step: {said or 'none'}{absent}{_left_out(outcomes)}"
     ours = [outcome for outcome in outcomes if outcome.contestant.startswith(OURS) and outcome.failed]
     if ours:
-        raise (Cut if TIME_UP in ours[0].failed else PartFailed)(sentence)
+        raise (Cut if ours[0].late else PartFailed)(sentence)
     _require_some(outcomes)
     return sentence
 
 
 def _require_some(outcomes: list[Outcome]) -> None:
     if all(outcome.failed for outcome in outcomes):
-        raise (Cut if TIME_UP in outcomes[0].failed else PartFailed)(f"nothing was timed{_left_out(outcomes)}")
+        raise (Cut if outcomes[0].late else PartFailed)(f"nothing was timed{_left_out(outcomes)}")
 
 
 def _left_out(outcomes: list[Outcome]) -> str:

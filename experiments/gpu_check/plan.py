@@ -132,7 +132,7 @@ SMALL: tuple[Part, ...] = (
     Race("resnet-8-float32", 10.0, "resnet-8", 4, "float32", (OURS, FLAX, EAGER), steps=1, repeats=2),
     Race("resnet-1202-float32", 5.0, "resnet-8", 4, "float32", (f"{OURS}:model.stages=scanned",), steps=1, repeats=1),
 )
-"""On a CPU: the same code in about a minute of one core. Its times say nothing.
+"""On a CPU: the same code in a minute or two of one core. Its times say nothing.
 
-ResNet-50 is PyTorch's alone, and PyTorch is not compiled: XLA and PyTorch's compiler would need most of the minute.
+ResNet-50 is PyTorch's alone, and PyTorch is not compiled: XLA and PyTorch's compiler would need most of that time.
 """
