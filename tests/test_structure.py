@@ -85,7 +85,7 @@ def test_peers_share_nothing_with_the_package(name: str) -> None:
     [
         "resnet_jax.config",
         "resnet_jax.record",
-        "resnet_jax.models.summary",
+        "resnet_jax.models.cost",
         "resnet_jax.analysis.options",
         "resnet_jax.results.instruments",
         "experiments.__main__",

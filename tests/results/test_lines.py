@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments.configs import studies
+from experiments.studies import studies
 from resnet_jax.results.lines import against_the_first, find_lines, in_order, lines_table, lines_words, ranks
 from resnet_jax.results.paper import TABLE_1, TABLE_2, TABLE_3_CIFAR100, paper_result
 from resnet_jax.results.report import write_report
