@@ -50,7 +50,7 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
     from resnet_jax.data.batches import training_batches
     from resnet_jax.models.stacking import stack, unstack
     from resnet_jax.training.assemble import assemble
-    from resnet_jax.training.metrics import cross_entropy
+    from resnet_jax.training.losses import cross_entropy
 
     base = assemble(config)
     dataset, c, stats = base.dataset, base.config.model, base.normalization
