@@ -47,7 +47,7 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
     import numpy as np
 
     from resnet_jax.data.augment import normalize
-    from resnet_jax.data.batches import training_batches
+    from resnet_jax.data.order import training_batches
     from resnet_jax.models.stacking import stack, unstack
     from resnet_jax.training.assemble import assemble
     from resnet_jax.training.losses import cross_entropy

@@ -16,7 +16,7 @@ from experiments.equivalence import largest_difference
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.data import load, normalization
 from resnet_jax.data.augment import augment
-from resnet_jax.data.batches import training_batches
+from resnet_jax.data.order import training_batches
 from resnet_jax.models.resnet import build
 from resnet_jax.training import optim
 from resnet_jax.training.assemble import run_keys

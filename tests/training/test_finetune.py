@@ -15,7 +15,7 @@ import pytest
 
 from resnet_jax.config import ExperimentConfig, FinetuneConfig, ModelConfig, OptimConfig, override
 from resnet_jax.data import ArraySource, normalization
-from resnet_jax.data.batches import training_batches
+from resnet_jax.data.order import training_batches
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.models.stacking import stack, unstack

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_jax.data.batches import eval_batches
+from resnet_jax.data.order import eval_batches
 from resnet_jax.training.losses import cross_entropy
 from resnet_jax.training.metrics import Miscounted, Sums, Tally, Totals, weighted_sums
 

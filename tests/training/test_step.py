@@ -14,8 +14,8 @@ import pytest
 from experiments.configs import experiments
 from resnet_jax.config import ExperimentConfig, ModelConfig, override
 from resnet_jax.data import Dataset
-from resnet_jax.data.batches import eval_batches
 from resnet_jax.data.dataset import ArraySource
+from resnet_jax.data.order import eval_batches
 from resnet_jax.models import summary
 from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.training import assemble as assemble_lib
