@@ -252,7 +252,7 @@ def _first_sentence(options: type[Options]) -> str:
 @contextlib.contextmanager
 def _progress(total: int, what: str) -> Iterator[Callable[[], None]]:
     # Imported here: the package of data loads JAX.
-    from resnet_jax.data.bar import columns
+    from resnet_jax.data.progress import columns
 
     bar = columns()
     if bar.disable:

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments import cli
-from resnet_jax.data.layout import EXTENSIONS, shown
+from resnet_jax.data.listing import EXTENSIONS, shown
 from resnet_jax.errors import UserError
 
 if TYPE_CHECKING:

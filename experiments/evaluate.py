@@ -20,7 +20,7 @@ from rich.console import Console
 
 from experiments import cli
 from experiments.classify import list_images
-from resnet_jax.data.layout import shown, some
+from resnet_jax.data.listing import shown, some
 from resnet_jax.errors import UserError
 from resnet_jax.record import write_atomically
 

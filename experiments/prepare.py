@@ -34,7 +34,7 @@ from experiments import cli
 from resnet_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from resnet_jax.data.tfds import Name
+    from resnet_jax.data.tfds_files import Name
 
 NEEDED = ("tensorflow", "importlib_resources")
 PROBE_SECONDS = 5.0
@@ -66,24 +66,24 @@ def main(argv: list[str] | None = None) -> int:
     from resnet_jax.data import require_tfds
 
     require_tfds()
-    from resnet_jax.data import tfds  # a second, which --help should not wait for
+    from resnet_jax.data import tfds_files  # a second, which --help should not wait for
 
-    name, data_dir = tfds.Name.parse(chosen.name), chosen.data_dir
-    directory = tfds.find(name, data_dir)
+    name, data_dir = tfds_files.Name.parse(chosen.name), chosen.data_dir
+    directory = tfds_files.find(name, data_dir)
     if directory is not None:
-        prepared = tfds.open_metadata(directory, name, data_dir)
-        if tfds.has_array_record(prepared) or not tfds.is_tfrecord(prepared):
-            tfds.open_prepared(directory, name, data_dir)
+        prepared = tfds_files.open_metadata(directory, name, data_dir)
+        if tfds_files.has_array_record(prepared) or not tfds_files.is_tfrecord(prepared):
+            tfds_files.open_prepared(directory, name, data_dir)
             print(f"{name}: already prepared in {directory}")
             return cli.OK
         with _interruptible():
             convert(prepared, name, data_dir)
     else:
-        tfds.require_known(name)
-        _require_place(tfds.root(data_dir) / name.dataset)
+        tfds_files.require_known(name)
+        _require_place(tfds_files.root(data_dir) / name.dataset)
         _require_modules()
         directory = download_and_prepare(name, data_dir)
-    tfds.open_prepared(directory, name, data_dir)
+    tfds_files.open_prepared(directory, name, data_dir)
     options = f"--data.source=tfds --data.name={shlex.quote(str(name))}"
     if data_dir:
         options += f" --data.path={shlex.quote(data_dir)}"
@@ -104,14 +104,14 @@ def download_and_prepare(name: Name, data_dir: str | None) -> Path:
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
     from tensorflow_datasets.core.download.util import DownloadError
 
-    from resnet_jax.data import tfds
+    from resnet_jax.data import tfds_files
 
-    place = tfds.root(data_dir)
+    place = tfds_files.root(data_dir)
     try:
         builder = tensorflow_datasets.builder(str(name), data_dir=place, file_format="array_record")
     except (AssertionError, ImportError) as error:  # a version that it cannot make; a library that its code wants
         raise UserError(f"{name}: TFDS cannot prepare it: {_line(error)}.") from error
-    tfds.features(name, builder.info)
+    tfds_files.features(name, builder.info)
     downloads = place / "downloads"
     by_hand = downloads / "manual"
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not by_hand.is_dir():
@@ -148,7 +148,7 @@ def _require_place(folder: Path) -> None:
 
 
 def _require_modules() -> None:
-    from resnet_jax.data.tfds import INSTALL
+    from resnet_jax.data.tfds_files import INSTALL
 
     missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
     if missing:
@@ -157,7 +157,7 @@ def _require_modules() -> None:
 
 def _require_tensorflow() -> None:
     """Imports it: installed is not yet working. After the other checks, because it takes seconds."""
-    from resnet_jax.data.tfds import INSTALL
+    from resnet_jax.data.tfds_files import INSTALL
 
     try:
         importlib.import_module("tensorflow")
@@ -252,7 +252,7 @@ def convert(prepared: Any, name: Name, data_dir: str | None) -> None:
     """
     from tensorflow_datasets.core import file_adapters
 
-    from resnet_jax.data import tfds
+    from resnet_jax.data import tfds_files
 
     directory = Path(prepared.data_dir)
     for shard in [Path(file) for split in prepared.info.splits.values() for file in split.filepaths]:
@@ -264,10 +264,10 @@ def convert(prepared: Any, name: Name, data_dir: str | None) -> None:
             partial.replace(new)
         except (FileNotFoundError, EOFError) as error:
             state = "truncated" if isinstance(error, EOFError) else "missing"
-            raise UserError(f"{shard}: {state}; {tfds.again(name, data_dir, directory)}.") from error
+            raise UserError(f"{shard}: {state}; {tfds_files.again(name, data_dir, directory)}.") from error
         finally:
             partial.unlink(missing_ok=True)
-    file = directory / tfds.INFO
+    file = directory / tfds_files.INFO
     info = json.loads(file.read_text(encoding="utf-8"))
     info["alternativeFileFormats"] = [*info.get("alternativeFileFormats", ()), "array_record"]
     partial = directory / f"incomplete.{file.name}"

@@ -210,7 +210,7 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     import numpy as np
 
     from resnet_jax.data.augment import augment, normalize
-    from resnet_jax.data.batches import training_batches
+    from resnet_jax.data.order import training_batches
     from resnet_jax.results.images import image_grid, save
     from resnet_jax.training.assemble import assemble, run_keys
 

@@ -29,7 +29,7 @@ import numpy as np
 from experiments.benchmark.contestants import synthetic
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.data import Dataset
-from resnet_jax.data.batches import Batch, training_batches
+from resnet_jax.data.order import Batch, training_batches
 from resnet_jax.training.program import prepare
 
 BATCHES = 4

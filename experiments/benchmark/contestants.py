@@ -82,7 +82,7 @@ class Ours:
     """The steps of a run, by training.program.prepare: compiled with its options, the state donated."""
 
     def __init__(self, spec: Spec) -> None:
-        from resnet_jax.data.batches import Batch
+        from resnet_jax.data.order import Batch
         from resnet_jax.training.program import prepare
 
         config, phase, steps = spec.config, spec.phase, spec.steps
@@ -127,7 +127,7 @@ class Loop:
     """
 
     def __init__(self, config: ExperimentConfig, *, stream: bool) -> None:
-        from resnet_jax.data.batches import training_batches
+        from resnet_jax.data.order import training_batches
         from resnet_jax.training.program import prepare
 
         self.program = prepare(config, dataset=load(config.data))

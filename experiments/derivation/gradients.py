@@ -47,10 +47,10 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
     import numpy as np
 
     from resnet_jax.data.augment import normalize
-    from resnet_jax.data.batches import training_batches
+    from resnet_jax.data.order import training_batches
     from resnet_jax.models.stacking import stack, unstack
     from resnet_jax.training.assemble import assemble
-    from resnet_jax.training.metrics import cross_entropy
+    from resnet_jax.training.losses import cross_entropy
 
     base = assemble(config)
     dataset, c, stats = base.dataset, base.config.model, base.normalization

@@ -49,20 +49,20 @@ def require_tfds() -> None:
 def _whole(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
     # Imported on use: each source brings libraries that the others do not need.
     if config.source == "digits":
-        import resnet_jax.data.digits as digits
+        import resnet_jax.data.sources.digits as digits
 
         return digits.load()
     if config.source == "tfds":
         require_tfds()
-        import resnet_jax.data.tfds as tfds
+        import resnet_jax.data.sources.tfds as tfds
 
         assert config.name is not None
         return tfds.load(config.name, data_dir=config.path, tell=tell)
     assert config.path is not None
     if config.source == "folder":
-        import resnet_jax.data.folder as folder
+        import resnet_jax.data.sources.folder as folder
 
         return folder.load(config.path, image_size=config.image_size, bad_images=config.bad_images, tell=tell)
-    import resnet_jax.data.npz as npz
+    import resnet_jax.data.sources.npz as npz
 
     return npz.load(config.path)

@@ -25,7 +25,7 @@ import PIL
 
 from resnet_jax.data import decode, memory
 from resnet_jax.data.dataset import ArraySource
-from resnet_jax.data.layout import ImageFile, shown
+from resnet_jax.data.listing import ImageFile, shown
 
 MAGIC = b"resnet_jax images 1\n"
 LABEL = np.dtype("<i4")

@@ -17,7 +17,7 @@ import numpy as np
 
 from resnet_jax.data import Dataset
 from resnet_jax.data.augment import normalize
-from resnet_jax.data.batches import Index, epoch_order
+from resnet_jax.data.order import Index, epoch_order
 from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.models.resnet import build
 from resnet_jax.training.program import Program

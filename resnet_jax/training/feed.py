@@ -14,8 +14,8 @@ import numpy as np
 
 from resnet_jax.config import DataConfig
 from resnet_jax.data import Dataset, Source, memory
-from resnet_jax.data.batches import Batch, Index
 from resnet_jax.data.dataset import all_images
+from resnet_jax.data.order import Batch, Index
 from resnet_jax.training.mesh import Devices
 from resnet_jax.training.step import EvalBatch, TrainBatch
 

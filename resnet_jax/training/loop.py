@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from resnet_jax.data.batches import epochs_done, next_epoch_end
+from resnet_jax.data.order import epochs_done, next_epoch_end
 from resnet_jax.record import MetricsLine, RunRecord
 from resnet_jax.training.batch_stats import recompute
 from resnet_jax.training.checkpoint import Checkpoints

@@ -17,7 +17,7 @@ import numpy as np
 
 from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.data import Dataset
-from resnet_jax.data.batches import Batch, eval_batches, padded, training_batches
+from resnet_jax.data.order import Batch, eval_batches, padded, training_batches
 from resnet_jax.models.stacking import stack, unstack
 from resnet_jax.training.assemble import Assembly, Note, assemble, run_keys
 from resnet_jax.training.feed import feed

@@ -6,7 +6,7 @@ import datetime
 from dataclasses import MISSING, asdict, fields
 from typing import Any
 
-from resnet_jax.data.batches import epoch_ends
+from resnet_jax.data.order import epoch_ends
 from resnet_jax.models import cost
 from resnet_jax.record import WEIGHTS, Cost, DataFacts, Final, GradientLine, MetricsLine, RunRecord, Sitting
 from resnet_jax.training import state as state_lib

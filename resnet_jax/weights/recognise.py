@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from resnet_jax.config import IMAGENET_BASIC_DEPTHS, IMAGENET_STAGES, ModelConfig
-from resnet_jax.data.layout import some
+from resnet_jax.data.listing import some
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.weights.names import AKAMASTER, COUNT, STATISTICS, TORCHVISION, Naming, Shape, layout_shape

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnet_jax.data import known, npz
+from resnet_jax.data import known
 from resnet_jax.data.dataset import ArraySource
+from resnet_jax.data.sources import npz
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from sklearn.datasets import load_digits
 
 from resnet_jax.config import DataConfig, ParallelConfig
 from resnet_jax.data import load
-from resnet_jax.data.batches import Batch
+from resnet_jax.data.order import Batch
 from resnet_jax.training.feed import FromHost, OnDevice, feed
 from resnet_jax.training.mesh import devices
-from tests.data.test_tfds import examples, random_images, write
+from tests.data.sources.test_tfds import examples, random_images, write
 
 TEN = 10
 TRAIN, TEST = random_images(TEN, (6, 5, 3)), random_images(TEN, (6, 5, 3), seed=1)

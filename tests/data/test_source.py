@@ -13,8 +13,8 @@ import pytest
 
 from resnet_jax.config import DataConfig, ParallelConfig
 from resnet_jax.data import ArraySource, Dataset, Source, load, normalization, split
-from resnet_jax.data.batches import Batch
 from resnet_jax.data.dataset import PIECE
+from resnet_jax.data.order import Batch
 from resnet_jax.training.feed import feed
 from resnet_jax.training.mesh import devices
 

@@ -16,7 +16,7 @@ from resnet_jax.models import cost
 from resnet_jax.models.conv import conv2d, taps
 from resnet_jax.models.layers import BatchNorm, BatchStatsScope, he_normal, head_uniform
 from resnet_jax.models.resnet import build
-from resnet_jax.training.metrics import cross_entropy
+from resnet_jax.training.losses import cross_entropy
 from tests.docs import reference
 from tests.docs.reference import EPSILON, Array
 

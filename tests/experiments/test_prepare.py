@@ -26,9 +26,9 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.download.util import DownloadError
 
 from experiments import cli, prepare
-from resnet_jax.data import tfds
+from resnet_jax.data.sources import tfds
 from resnet_jax.errors import UserError
-from tests.data.test_tfds import examples, labelled, random_images, silent, write
+from tests.data.sources.test_tfds import examples, labelled, random_images, silent, write
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 600.0

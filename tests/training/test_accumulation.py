@@ -16,11 +16,12 @@ from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.data import load, normalization
 from resnet_jax.data.augment import augment
-from resnet_jax.data.batches import training_batches
+from resnet_jax.data.order import training_batches
 from resnet_jax.models.resnet import build
 from resnet_jax.training import optim
 from resnet_jax.training.assemble import run_keys
-from resnet_jax.training.metrics import StepReport, cross_entropy
+from resnet_jax.training.losses import cross_entropy
+from resnet_jax.training.metrics import StepReport
 from resnet_jax.training.program import prepare
 from resnet_jax.training.state import TrainState, create
 from resnet_jax.training.step import Parts, TrainBatch, train_step

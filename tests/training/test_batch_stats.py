@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.data import normalization
-from resnet_jax.data.batches import epoch_order, training_batches
+from resnet_jax.data.order import epoch_order, training_batches
 from resnet_jax.training.batch_stats import averages, recompute
 from resnet_jax.training.program import Program, prepare
 from resnet_jax.training.run import run

@@ -14,7 +14,7 @@ import pytest
 from resnet_jax.config import ParallelConfig, override
 from resnet_jax.data import load, normalization
 from resnet_jax.data.augment import augment, draw, normalize
-from resnet_jax.data.batches import training_batches
+from resnet_jax.data.order import training_batches
 from resnet_jax.record import read_metrics
 from resnet_jax.training import feed as feed_lib
 from resnet_jax.training.assemble import run_keys

@@ -15,7 +15,7 @@ import pytest
 
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
-from resnet_jax.data.batches import eval_batches
+from resnet_jax.data.order import eval_batches
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.record import read_metrics, read_record
@@ -88,7 +88,7 @@ def test_the_records_final_errors_are_those_of_its_last_state(whole: Path, tmp_p
 
 
 def train_directly(program: Program) -> Any:
-    from resnet_jax.data.batches import training_batches
+    from resnet_jax.data.order import training_batches
 
     state = program.devices.replicate_state(program.assembly.initial)
     c = program.assembly.config

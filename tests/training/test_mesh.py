@@ -14,7 +14,7 @@ from experiments.studies import experiments
 from resnet_jax.config import BatchNormConfig, ExperimentConfig, ParallelConfig, override
 from resnet_jax.data import normalization
 from resnet_jax.data.augment import normalize
-from resnet_jax.data.batches import training_batches
+from resnet_jax.data.order import training_batches
 from resnet_jax.errors import UserError
 from resnet_jax.models.layers import BatchNorm, BatchStatsScope
 from resnet_jax.models.resnet import build

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.config import ExperimentConfig, override
-from resnet_jax.data.batches import epoch_ends
+from resnet_jax.data.order import epoch_ends
 from resnet_jax.errors import UserError
 from resnet_jax.record import read_gradients, read_metrics, read_record
 from resnet_jax.training.checkpoint import steps_in

@@ -14,8 +14,8 @@ import pytest
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, ModelConfig, override
 from resnet_jax.data import Dataset
-from resnet_jax.data.batches import eval_batches
 from resnet_jax.data.dataset import ArraySource
+from resnet_jax.data.order import eval_batches
 from resnet_jax.models import cost
 from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.training import assemble as assemble_lib

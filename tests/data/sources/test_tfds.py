@@ -24,10 +24,11 @@ import tensorflow_datasets
 from PIL import Image
 from tensorflow_datasets.core import file_adapters
 
-from resnet_jax.data import memory, tfds
+from resnet_jax.data import memory, tfds_files
+from resnet_jax.data.sources import tfds
 from resnet_jax.errors import UserError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 VERSION = "3.0.2"
 Examples = Sequence[tuple[bytes, int]]
 FeaturesOf = Mapping[str, Any]
@@ -287,7 +288,7 @@ def test_tensorflow_is_not_imported_even_where_it_is_installed(small: Path, tmp_
     trap.mkdir(parents=True)
     (trap / "__init__.py").write_text("raise SystemExit('TensorFlow was imported')")
     program = f"""
-from resnet_jax.data import tfds
+from resnet_jax.data.sources import tfds
 from resnet_jax.errors import UserError
 print(len(tfds.load("cifar10", data_dir={str(small.parents[1])!r}, tell=print).train))
 try:
@@ -308,10 +309,10 @@ except UserError as error:
 
 @pytest.mark.parametrize("name", ["cifar10", "imagenette/160px", "cifar10:3.0.2"])
 def test_not_prepared(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tfds, "has_tensorflow", lambda: False)
+    monkeypatch.setattr(tfds_files, "has_tensorflow", lambda: False)
     with pytest.raises(UserError) as caught:
         tfds.load(name, data_dir=None if name == "cifar10" else str(tmp_path), tell=silent)
-    where = tfds.root(None) if name == "cifar10" else tmp_path
+    where = tfds_files.root(None) if name == "cifar10" else tmp_path
     option = "" if name == "cifar10" else f" --data-dir {tmp_path}"
     assert str(caught.value) == (
         f"{name}: not prepared in {where}; run pip install -e '.[prepare]' (preparing needs TensorFlow, reading does "

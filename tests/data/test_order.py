@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from resnet_jax.data.batches import epoch_order, epochs_done, eval_batches, training_batches
+from resnet_jax.data.order import epoch_order, epochs_done, eval_batches, training_batches
 
 
 def take(steps: int, *, first: int = 0, seed: int = 0, examples: int = 50, batch: int = 16) -> tuple[np.ndarray, ...]:

@@ -1,6 +1,6 @@
 """A folder of images as a data set: <root>/{train,test}/<class>/<image>, or ImageNet's train and val.
 
-Where the images are is `layout`'s matter, pixels are `decode`'s, and `cache` makes the second start fast.
+Where the images are is `listing`'s matter, pixels are `decode`'s, and `cache` makes the second start fast.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from resnet_jax.data import bar, cache, decode, layout, memory
+from resnet_jax.data import cache, decode, memory, progress
 from resnet_jax.data.cache import Contents
 from resnet_jax.data.dataset import ArraySource, Dataset, Images
-from resnet_jax.data.layout import ImageFile, Listing, shown, some
+from resnet_jax.data.listing import ImageFile, Listing, scan, shown, some
 from resnet_jax.errors import UserError
 
 CLASSES_TOLD = 10
@@ -29,17 +29,17 @@ def load(path: str, *, image_size: int | None, bad_images: str, tell: Callable[[
     training and test, else 3. Memory: the arrays themselves and little more.
 
     Args:
-      path: the folder; see `layout.scan`.
+      path: the folder; see `listing.scan`.
       image_size: height and width in pixels that every image is resized to; None: all have one size already.
       bad_images: "stop" at an image that cannot be read, or "skip" it.
       tell: is told, a line at a time, of the classes, of what is passed over or left out, and of the cache.
 
     Raises:
-      UserError: the folder is not as `layout.scan` needs it, an image cannot be read, a class has no readable image,
+      UserError: the folder is not as `listing.scan` needs it, an image cannot be read, a class has no readable image,
         sizes differ and no image_size is given, or the images need more memory than there is.
     """
     assert bad_images in ("stop", "skip")
-    listing = layout.scan(path)
+    listing = scan(path)
     for note in listing.notes:
         tell(note)
     name = f"{shown(os.path.basename(os.path.abspath(listing.root)))} (folder)"
@@ -94,7 +94,7 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
     start = time.monotonic()
     passes = ("looking at images", "decoding images")
     line = f"decoding {len(files):,} images."
-    with decode.quiet(), bar.progress(passes, len(files), line, tell) as advance:
+    with decode.quiet(), progress.progress(passes, len(files), line, tell) as advance:
         left_out: list[str] = []
         readable: list[ImageFile] = []
         heads: list[decode.Header] = []

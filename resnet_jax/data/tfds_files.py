@@ -1,49 +1,32 @@
-"""A data set of TensorFlow Datasets (TFDS) by name, read without TensorFlow.
+"""Where TensorFlow Datasets (TFDS) keeps a prepared data set, and whether it is whole; for reading and for preparing.
 
-Only a prepared data set is read, in the format array_record; `python -m experiments.prepare NAME` makes one, with
-TensorFlow. Nothing here goes to a network: the directory is found and checked before TFDS is asked for anything, since
-TFDS itself would retry a download for minutes. Images are decoded by Pillow, whatever other decoders are installed, so
-that pixels do not depend on them; a JPEG's may differ by a few grey levels from what TensorFlow makes of it.
+Nothing here goes to a network: the directory is found and checked before TFDS is asked for anything, since TFDS itself
+would retry a download for minutes.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib.util
-import io
 import json
 import os
 import re
 import shlex
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets
-from PIL import Image
 from tensorflow_datasets.core import constants, file_adapters, naming
 
-from resnet_jax.data import bar, memory
-from resnet_jax.data.dataset import ArraySource, Dataset, Images, require_names
+from resnet_jax.data.dataset import require_names
 from resnet_jax.errors import UserError
 
 INSTALL = "pip install -e '.[prepare]'"
-DISPLAY = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "fashion_mnist": "Fashion-MNIST",
-    "mnist": "MNIST",
-    "svhn_cropped": "SVHN (cropped)",
-}
 INFO, FEATURES, NAMES = "dataset_info.json", "features.json", "label.labels.txt"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's, by channels
 SUPPORTED = "supported: uint8 images of one size under 'image' and a class under 'label'"
-FORMATS = ("PNG", "JPEG", "GIF", "BMP")  # those of TFDS's images
-CHUNK = 1000
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 LEGAL = re.compile(r"[\w./:*=,-]+")  # TFDS reads what it can of a name and drops the rest, as in "cifar 10"
 
@@ -81,65 +64,6 @@ class Name:
     def __str__(self) -> str:
         config = f"/{self.config}" if self.config else ""
         return f"{self.dataset}{config}" + (f":{self.version}" if self.version else "")
-
-
-def load(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dataset:
-    """The splits "train" and "test" of a prepared data set; "validation" stands in where there is no "test".
-
-    Images are [N, H, W, C] uint8 in TFDS's order, C as TFDS declares it. Memory: the arrays themselves and little
-    more.
-
-    Args:
-      name: as TFDS has it, such as "cifar10"; without a version, the highest that is prepared.
-      data_dir: where TFDS keeps prepared data; None: TFDS's usual place.
-      tell: is told, a line at a time, what is read from where.
-
-    Raises:
-      UserError: no such data set, not prepared or not as array_record, a damaged directory, or data of another kind:
-        no images with labels, images of different sizes or not of 8 bits, no split to test on.
-    """
-    wanted = Name.parse(name)
-    directory = find(wanted, data_dir)
-    if directory is None:
-        raise UserError(not_prepared(wanted, data_dir))
-    builder = open_prepared(directory, wanted, data_dir)
-    channels, class_names = features(wanted, builder.info)
-    classes = int(builder.info.features["label"].num_classes)
-    if len(class_names) != classes:  # which TFDS takes as it comes
-        raise UserError(
-            f"{directory / NAMES}: has {len(class_names):,} names, {FEATURES} says {classes:,} classes; "
-            f"{again(wanted, data_dir, directory)}."
-        )
-    splits = builder.info.splits
-    test = next((split for split in ("test", "validation") if split in splits), None)
-    if "train" not in splits or test is None:
-        raise UserError(
-            f"{wanted}: it has the splits {', '.join(splits)}; needed are train, and test or validation to test on."
-        )
-    display = DISPLAY.get(wanted.dataset, wanted.dataset) + (f" ({wanted.config})" if wanted.config else "")
-    if test != "test":
-        tell(f"{display}: TFDS has no split test; the split {test} is tested on instead.")
-    counts = [int(splits[split].num_examples) for split in ("train", test)]
-    if 0 in counts:
-        raise UserError(f"{directory}: the split {('train', test)[counts.index(0)]} is empty.")
-    if not (directory / NAMES).is_file():
-        tell(f"{display}: no names of the classes are stored (there is no {directory / NAMES}); their numbers serve.")
-    title = f"reading {display}"
-    with bar.progress([title], sum(counts), f"{title}: {sum(counts):,} images.", tell) as advance:
-        train, tested = (
-            _read(builder, split, channels, directory, again(wanted, data_dir, directory), advance)
-            for split in ("train", test)
-        )
-    dataset = Dataset(name=display, train=train, test=tested, class_names=class_names)
-    shape = "x".join(map(str, dataset.image_shape))
-    tell(
-        f"{display} {builder.version}: {counts[0]:,} training and {counts[1]:,} test images, {shape}, "
-        f"{dataset.num_classes} classes, from {directory}."
-    )
-    return dataset
-
-
-# --- where a prepared data set is, and whether it is whole --------------------------------------------------------
 
 
 def root(data_dir: str | None) -> Path:
@@ -243,7 +167,7 @@ def open_metadata(directory: Path, name: Name, data_dir: str | None) -> Any:
         except FileNotFoundError as error:
             raise UserError(f"{file}: missing; {remedy}.") from error
         except ValueError as error:  # not JSON, or not even text
-            raise UserError(f"{file}: broken, it is not JSON ({_line(error)}); {remedy}.") from error
+            raise UserError(f"{file}: broken, it is not JSON ({first_line(error)}); {remedy}.") from error
     _check_names(directory / NAMES, remedy)
     try:
         # From the directory, not by name: that would take the version and the features of the installed code.
@@ -254,7 +178,7 @@ def open_metadata(directory: Path, name: Name, data_dir: str | None) -> Any:
             _ = split.filepaths  # made by a template that is in the file
     except Exception as error:  # whatever TFDS stumbles over in files that are JSON, but not what it wrote
         raise UserError(
-            f"{directory}: TFDS cannot read its {INFO} and {FEATURES} ({_line(error)}); {remedy}."
+            f"{directory}: TFDS cannot read its {INFO} and {FEATURES} ({first_line(error)}); {remedy}."
         ) from error
     return builder
 
@@ -266,7 +190,7 @@ def _check_names(file: Path, remedy: str) -> None:
     except FileNotFoundError:
         return
     except ValueError as error:
-        raise UserError(f"{file}: broken, it is not text ({_line(error)}); {remedy}.") from error
+        raise UserError(f"{file}: broken, it is not text ({first_line(error)}); {remedy}.") from error
     names = [line.strip() for line in lines if line.strip()]  # as TFDS reads them
     if not names:
         raise UserError(f"{file}: empty; {remedy}.")
@@ -296,9 +220,6 @@ def _default_config(name: Name) -> str | None:
     return None if default is None else str(default.name)
 
 
-# --- what is in it ------------------------------------------------------------------------------------------------
-
-
 def features(name: Name, info: Any) -> tuple[int, tuple[str, ...]]:
     """Channels of the images and names of the classes, by TFDS's `info` on a data set, prepared or not.
 
@@ -316,62 +237,6 @@ def features(name: Name, info: Any) -> tuple[int, tuple[str, ...]]:
     return channels, tuple(map(str, label.names))
 
 
-def _read(
-    builder: Any, split: str, channels: int, directory: Path, remedy: str, advance: Callable[[int], None]
-) -> ArraySource:
-    """The images [N, H, W, channels] and labels [N] of one split."""
-    # Undecoded: TFDS would take OpenCV where it is installed.
-    skip = {"image": tensorflow_datasets.decode.SkipDecoding()}
-    source = builder.as_data_source(split=split, decoders=skip)
-    count = len(source)
-    images: Images = np.empty((0, 0, 0, channels), np.uint8)  # made when the first image tells the size
-    labels = np.empty((count,), np.int32)
-    for start in range(0, count, CHUNK):
-        chunk = range(start, min(start + CHUNK, count))
-        try:
-            examples = source.__getitems__(chunk)
-        except Exception as error:  # a checksum that is wrong, or an example that is not what features.json says
-            place = _shards(builder.info.splits[split], chunk)
-            raise UserError(f"{place}: damaged, its examples cannot be read ({_line(error)}); {remedy}.") from error
-        for i, example in zip(chunk, examples, strict=True):
-            try:
-                pixels = _decode(example["image"], channels)
-            except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises at a broken image
-                place = _shards(builder.info.splits[split], [i])
-                raise UserError(f"{place}: image {i:,} of {split} cannot be decoded ({error}); {remedy}.") from error
-            if i == 0:
-                memory.require(
-                    count * pixels.size,
-                    f"{directory}: {count:,} images of {'x'.join(map(str, pixels.shape))}",
-                    "data sets that do not fit in memory are not supported",
-                )
-                images = np.empty((count, *pixels.shape), np.uint8)
-            if pixels.shape != images.shape[1:]:
-                sizes = [f"{shape[1]}x{shape[0]}" for shape in (images.shape[1:], pixels.shape)]
-                raise UserError(
-                    f"{directory}: images differ in size, image 0 of {split} is {sizes[0]} pixels and image {i:,} is "
-                    f"{sizes[1]}; {SUPPORTED} (others: write them to a folder, and use --data.source=folder with "
-                    "--data.image-size)."
-                )
-            images[i], labels[i] = pixels, example["label"]
-        advance(len(chunk))
-    return ArraySource(images, labels)
-
-
-def _decode(encoded: bytes, channels: int) -> Images:
-    """The pixels [H, W, channels] of a PNG or JPEG; an image with other channels is converted, as TensorFlow does."""
-    with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-        pixels = np.asarray(image if image.mode == MODES[channels] else image.convert(MODES[channels]))
-    return pixels.reshape(*pixels.shape[:2], channels)
-
-
-def _shards(split: Any, examples: Sequence[int]) -> str:
-    """The file, or files, that hold these examples of a split."""
-    ends = list(accumulate(split.shard_lengths))
-    files = [str(split.filepaths[bisect_right(ends, i)]) for i in (examples[0], examples[-1])]
-    return " or ".join(dict.fromkeys(files))
-
-
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error's message, short enough for a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:120].rstrip(" .:")

@@ -21,8 +21,9 @@ import PIL
 import pytest
 from PIL import Image
 
-from resnet_jax.data import cache, decode, folder, layout, memory
+from resnet_jax.data import cache, decode, listing, memory
 from resnet_jax.data.dataset import Dataset
+from resnet_jax.data.sources import folder
 from resnet_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -493,8 +494,8 @@ def test_a_longer_and_an_empty_cache_are_dropped(root: Path, cache_home: Path) -
 
 
 def test_a_flipped_bit_anywhere_in_the_cache_is_seen(root: Path, cache_home: Path) -> None:
-    listing = layout.scan(str(root))
-    key = cache.fingerprint((*listing.train, *listing.test), image_size=None, bad_images="stop")
+    found = listing.scan(str(root))
+    key = cache.fingerprint((*found.train, *found.test), image_size=None, bad_images="stop")
     load(root)
     path = the_cache(cache_home)
     content = path.read_bytes()
@@ -566,11 +567,12 @@ def test_parts_of_a_killed_process_are_swept(root: Path, cache_home: Path) -> No
 def test_a_kill_while_writing_leaves_a_part_that_the_next_start_sweeps(root: Path, cache_home: Path) -> None:
     program = f"""
 import os, signal
-from resnet_jax.data import cache, folder
+from resnet_jax.data import cache
+from resnet_jax.data.sources import folder
 cache.os.fsync = lambda number: os.kill(os.getpid(), signal.SIGKILL)
 folder.load({str(root)!r}, image_size=None, bad_images="stop", tell=print)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=False)
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[3], check=False)
     assert done.returncode == -signal.SIGKILL
     assert the_cache(cache_home).suffix == ".tmp"
     load(root)
@@ -671,7 +673,7 @@ def test_a_folder_that_cannot_be_listed(root: Path, monkeypatch: pytest.MonkeyPa
     def deny(path: str) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(layout.os, "scandir", deny)
+    monkeypatch.setattr(listing.os, "scandir", deny)
     refused(root, "cannot be listed: Permission denied; make it readable")
 
 

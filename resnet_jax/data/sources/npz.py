@@ -16,7 +16,7 @@ import numpy.typing as npt
 from resnet_jax.data import memory
 from resnet_jax.data.dataset import ArraySource, Dataset, Images, Labels, require_names
 from resnet_jax.data.known import name_of
-from resnet_jax.data.layout import some
+from resnet_jax.data.listing import some
 from resnet_jax.errors import UserError
 
 KEYS = ("train_images", "train_labels", "test_images", "test_labels")

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from resnet_jax.data import memory, npz
+from resnet_jax.data import memory
+from resnet_jax.data.sources import npz
 from resnet_jax.errors import UserError
 
 RNG = np.random.default_rng(0)

@@ -1,0 +1,1 @@
+"""Where data come from: a module for each source, whose `load` gives a Dataset."""
