@@ -19,7 +19,7 @@ ROOMS = ("errors", "config", "record", "data", "models", "weights", "training", 
 # The same within training, module by module.
 TRAINING = (
     *("state", "metrics", "optim", "gradients", "step", "mesh", "feed", "assemble", "program", "batch_stats"),
-    *("checkpoint", "directory", "environment", "export", "observers", "recorder", "loop", "run", "restore"),
+    *("checkpoints", "run_directory", "environment", "observers", "recorder", "loop", "run", "restore"),
 )
 
 

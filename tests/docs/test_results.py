@@ -161,7 +161,7 @@ def test_what_the_runs_on_cifar10_cost_is_said() -> None:
     text = natural("What can be compared")
     records = [read_record(f) for f in sorted((DOCS / "records").glob("cifar10-depth-small*/*/record.json"))]
     # Interrupted on the way, at least three times, and each of those runs is whole.
-    interrupted = [record for record in records if len(record.sittings) > 1]
+    interrupted = [record for record in records if len(record.sessions) > 1]
     assert len(interrupted) >= 3
     assert f"{len(interrupted)} of the runs were interrupted" in text
     hours = sum(record.cost.total_s for record in records) / 3600

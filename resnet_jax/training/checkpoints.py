@@ -38,8 +38,10 @@ ARRAYS, MANIFEST, DAMAGED, UNFINISHED = "arrays", "manifest", ".damaged", ".unfi
 
 
 def identity(config: ExperimentConfig) -> dict[str, Any]:
-    """What tells a run from others: its configuration by dotted name, without what may change between sittings, without
-    the places of its images and without fields that have no effect."""
+    """The part of a configuration that makes a run another run, by dotted name.
+
+    Left out are operational fields, which may change between sessions, the paths of images, and fields without effect.
+    """
     values, left_out = flatten(to_dict(config)), {*config.operational, *PLACES, *config.without_effect()}
     return {name: value for name, value in values.items() if name not in left_out}
 

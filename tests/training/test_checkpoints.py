@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.errors import UserError
-from resnet_jax.training.checkpoint import Checkpoints
+from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.metrics import Totals
 
 
