@@ -8,17 +8,10 @@ import pytest
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
-from resnet_jax.weights.names import AKAMASTER, TORCHVISION, Naming, Shape
-from resnet_jax.weights.recognise import (
-    Mismatch,
-    describe,
-    pytorch_shapes,
-    recognise,
-    require_arrays,
-    shapes,
-    unlike,
-    unprefixed,
-)
+from resnet_jax.weights.arrays import Mismatch, Shape, require_arrays, shapes
+from resnet_jax.weights.bundle import describe, unlike
+from resnet_jax.weights.formats import akamaster, recognise, torchvision
+from resnet_jax.weights.formats.base import Format, Found
 
 BOTTLENECK = ModelConfig(family="imagenet", depth=50, shortcut="B", bottleneck_stride="3x3", num_classes=7, width=8)
 NETS = [
@@ -32,24 +25,24 @@ NETS = [
 ]
 
 
-def named(model: ModelConfig, channels: int = 3) -> tuple[Naming, dict[str, Shape]]:
-    naming = TORCHVISION if model.family == "imagenet" else AKAMASTER
-    return naming, unprefixed(pytorch_shapes(shapes(model, channels), naming))
+def named(model: ModelConfig, channels: int = 3) -> tuple[Format, dict[str, Shape]]:
+    form = torchvision.FORMAT if model.family == "imagenet" else akamaster.FORMAT
+    return form, form.shapes(shapes(model, channels))
 
 
 @pytest.mark.parametrize("model", NETS, ids=describe)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_net_is_told_from_its_names_and_shapes(model: ModelConfig, channels: int) -> None:
-    naming, found = named(model, channels)
-    told = recognise(found, "net.pth")
-    assert (told.naming, told.model, told.channels) == (naming, model, channels)
+    form, found = named(model, channels)
+    told = recognise(Found(found, "net.pth"))
+    assert (told.format, told.model, told.channels) == (form, model, channels)
 
 
 def test_the_stride_of_a_bottleneck_is_not_told_by_any_shape() -> None:
     paper = dataclasses.replace(BOTTLENECK, bottleneck_stride="1x1")
     assert named(paper) == named(BOTTLENECK)
-    assert recognise(named(paper)[1], "net.pth").model.bottleneck_stride == "3x3"
-    assert recognise(named(paper)[1], "net.pth", "1x1").model.bottleneck_stride == "1x1"
+    assert recognise(Found(named(paper)[1], "net.pth")).model.bottleneck_stride == "3x3"
+    assert recognise(Found(named(paper)[1], "net.pth", "1x1")).model.bottleneck_stride == "1x1"
 
 
 def test_what_is_missing_unexpected_and_misshapen_is_listed() -> None:
@@ -86,7 +79,7 @@ def test_the_arrays_of_another_depth_are_counted() -> None:
 )
 def test_a_state_dict_of_no_known_net(change: object, sentence: str) -> None:
     with pytest.raises(UserError, match=rf"net\.pth: {sentence}"):
-        recognise(change(named(NETS[0])[1]), "net.pth")  # type: ignore[operator]
+        recognise(Found(change(named(NETS[0])[1]), "net.pth"))  # type: ignore[operator]
 
 
 def test_nets_differ_only_in_what_changes_their_values() -> None:

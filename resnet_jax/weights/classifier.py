@@ -19,8 +19,8 @@ from resnet_jax.data.dataset import Images
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.models.stacking import block_name
-from resnet_jax.weights.names import Array
-from resnet_jax.weights.net import Weights
+from resnet_jax.weights.arrays import Array
+from resnet_jax.weights.bundle import Weights
 
 AT_ONCE = 32  # pictures a step: enough to fill a device, and few enough to lie in memory at any size
 

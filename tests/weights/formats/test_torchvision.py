@@ -1,4 +1,4 @@
-"""PyTorch's names and layouts, against names written down here and counts that torchvision's nets are known by."""
+"""torchvision's names, against names written down here and counts that its nets are known by."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from resnet_jax.config import ModelConfig
-from resnet_jax.weights.names import AKAMASTER, TORCHVISION, from_pytorch, layout, layout_back, to_pytorch
-from resnet_jax.weights.recognise import counts, pytorch_shapes, shapes
+from resnet_jax.weights.arrays import counts, shapes
+from resnet_jax.weights.formats.torchvision import FORMAT
 
 BN = ("weight", "bias", "running_mean", "running_var")
 
@@ -28,7 +28,7 @@ def test_the_names_of_resnet18() -> None:
                 expected |= {f"{at}.downsample.1.{leaf}": (width,) for leaf in BN}
             below = width
     model = ModelConfig(family="imagenet", depth=18, shortcut="B", num_classes=1000)
-    assert pytorch_shapes(shapes(model, 3), TORCHVISION) == expected
+    assert FORMAT.shapes(shapes(model, 3)) == expected
 
 
 @pytest.mark.parametrize(
@@ -42,31 +42,12 @@ def test_the_names_of_resnet18() -> None:
         (152, 932, 60_192_808),
     ],
 )
-def test_torchvision_s_nets_by_their_numbers(depth: int, arrays: int, parameters: int) -> None:
+def test_the_nets_by_their_numbers(depth: int, arrays: int, parameters: int) -> None:
     ours = shapes(ModelConfig(family="imagenet", depth=depth, shortcut="B", num_classes=1000), 3)
-    theirs = pytorch_shapes({**ours, **counts(ours)}, TORCHVISION)
+    theirs = FORMAT.shapes({**ours, **counts(ours)})
     assert len(theirs) == arrays
     learnt = {name: shape for name, shape in theirs.items() if name.endswith(("weight", "bias"))}
     assert sum(int(np.prod(shape)) for shape in learnt.values()) == parameters
-
-
-def test_akamaster_s_names_are_those_of_data_parallel() -> None:
-    ours = shapes(ModelConfig(depth=20, shortcut="A", num_classes=10), 3)
-    theirs = pytorch_shapes(ours, AKAMASTER)
-    assert len(theirs) == 97
-    assert theirs["module.layer3.2.conv2.weight"] == (64, 64, 3, 3)
-    assert theirs["module.linear.weight"] == (10, 64)
-    assert not any("shortcut" in name for name in theirs)
-
-
-def test_kernels_are_laid_out_as_pytorch_has_them() -> None:
-    kernel = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)  # HWIO
-    theirs = layout(kernel)
-    assert theirs.shape == (5, 4, 2, 3)
-    assert theirs[4, 3, 1, 2] == kernel[1, 2, 3, 4]
-    np.testing.assert_array_equal(layout_back(theirs), kernel)
-    matrix = np.arange(6).reshape(2, 3)
-    np.testing.assert_array_equal(layout(matrix), matrix.T)
 
 
 def test_names_and_layouts_come_back() -> None:
@@ -75,9 +56,9 @@ def test_names_and_layouts_come_back() -> None:
         "stage2_block10/shortcut_norm/var": np.arange(4.0),
         "stage2_block10/norm3/batches": np.array(3),
     }
-    theirs = to_pytorch(arrays, TORCHVISION)
+    theirs = FORMAT.to_pytorch(arrays)
     assert list(theirs) == ["conv1.weight", "layer2.9.downsample.1.running_var", "layer2.9.bn3.num_batches_tracked"]
-    back = from_pytorch(theirs, TORCHVISION, [*arrays, "head/bias"])
+    back = FORMAT.from_pytorch(theirs, [*arrays, "head/bias"])
     assert back.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(back[name], array)

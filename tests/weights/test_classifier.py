@@ -13,8 +13,8 @@ from PIL import Image
 
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
-from resnet_jax.weights import inference
-from resnet_jax.weights.inference import Classifier, Seen, Unseen
+from resnet_jax.weights import classifier
+from resnet_jax.weights.classifier import Classifier, Seen, Unseen
 from tests.weights.factory import CIFAR, random_weights
 
 PICTURES = 5
@@ -38,7 +38,7 @@ def paths(folder: Path) -> list[str]:
 def seen(folder: Path) -> list[Seen | Unseen]:
     """By batches of two, of which one has a picture that cannot be read and the last is padded."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "AT_ONCE", 2)
+        patch.setattr(classifier, "AT_ONCE", 2)
         return list(Classifier(random_weights(), "stage2_block1").see(paths(folder)))
 
 

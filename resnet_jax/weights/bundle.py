@@ -11,7 +11,7 @@ from flax import traverse_util
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
-from resnet_jax.weights.names import COUNT, STATISTICS, Arrays
+from resnet_jax.weights.arrays import COUNT, STATISTICS, Arrays
 from resnet_jax.weights.preprocessing import Preprocessing, per_channel
 
 Tree = dict[str, Any]
@@ -41,7 +41,7 @@ class Weights:
     model: ModelConfig
     """With its number of classes."""
     arrays: Arrays
-    """By our names (weights/names.py)."""
+    """By our names (weights/arrays.py)."""
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     origin: Origin
@@ -101,3 +101,27 @@ def usual_preprocessing(model: ModelConfig, channels: int) -> Preprocessing:
     grey = (float(np.mean(statistic)) for statistic in (plain.normalization.mean, plain.normalization.std))
     mean, std = ((value,) * channels for value in grey)
     return per_channel(resize, crop, mean, std)
+
+
+def describe(model: ModelConfig) -> str:
+    """A net in a few words, for messages: "resnet-20 (cifar, basic blocks, width 16, 10 classes)"."""
+    return (
+        f"{model.net}-{model.depth} ({model.family}, {model.block_kind} blocks, width {model.base_width}, "
+        f"{model.num_classes} classes)"
+    )
+
+
+def essentials(model: ModelConfig) -> dict[str, Any]:
+    """What decides the values of a net in eval mode, by field of ModelConfig.
+
+    What a field leaves open is filled in, and a field without effect has its default.
+    """
+    names, idle = ModelConfig.fields_where(lambda role: role.of == "net"), model.without_effect()
+    values = {name: model.default(name) if name in idle else model.value(name) for name in names}
+    return values | {"width": model.base_width, "block": model.block_kind}
+
+
+def unlike(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]]:
+    """The essentials in which two nets differ, with both values."""
+    a, b = essentials(one), essentials(other)
+    return {name: (a[name], b[name]) for name in sorted(a) if a[name] != b[name]}
