@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.configs import experiments, studies
+from experiments.studies import experiments, studies
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.record import CHECKPOINTS, PLACES, differences
 from resnet_jax.reports.runs import Run, Runs

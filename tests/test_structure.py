@@ -18,8 +18,9 @@ PACKAGE = Path(resnet_jax.__file__).parent
 ROOMS = ("errors", "config", "record", "data", "models", "weights", "training", "analysis", "reports")
 # The same within training, module by module.
 TRAINING = (
-    *("state", "metrics", "optim", "gradients", "step", "mesh", "feed", "assemble", "program", "batch_stats"),
-    *("checkpoint", "directory", "environment", "export", "observers", "recorder", "loop", "run", "restore"),
+    *("state", "losses", "metrics", "schedules", "optim", "gradients", "step", "mesh", "feed", "assemble", "program"),
+    *("batch_stats", "checkpoint", "directory", "environment", "export", "observers", "recorder", "loop", "run"),
+    "restore",
 )
 
 
@@ -85,7 +86,7 @@ def test_peers_share_nothing_with_the_package(name: str) -> None:
     [
         "resnet_jax.config",
         "resnet_jax.record",
-        "resnet_jax.models.summary",
+        "resnet_jax.models.cost",
         "resnet_jax.analysis.options",
         "resnet_jax.reports.figures.draw",
         "experiments.__main__",

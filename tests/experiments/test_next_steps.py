@@ -10,9 +10,9 @@ import pytest
 import tyro
 
 from experiments.analyze import Analyze
-from experiments.configs import experiments, studies
 from experiments.next_steps import suggestions, typed
 from experiments.report import ReportArgs, main
+from experiments.studies import experiments, studies
 from experiments.sweep import Sweep
 from experiments.train import Train
 from resnet_jax.analysis.options import INSTRUMENTS

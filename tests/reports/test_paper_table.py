@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments.configs import studies
+from experiments.studies import studies
 from resnet_jax.reports.comparison import Comparison
 from resnet_jax.reports.paper_table import against_the_first, find_lines, in_order, lines_table, lines_words, ranks
 from resnet_jax.reports.papers.published import TABLE_1, TABLE_2, TABLE_3_CIFAR100

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import train
-from experiments.configs import experiments
+from experiments.studies import experiments
 from resnet_jax.config import override
 from resnet_jax.errors import UserError
 from resnet_jax.reports.figures import images

@@ -11,7 +11,7 @@ Cost: 6.2e15 multiply-adds a run, with gates or 1x1 convolutions 6.6e15; all 55 
 five seeds, 4.1 days of a GPU at 1e12 multiply-adds/s.
 """
 
-from experiments.configs.cifar import RESNET, WARMUP_2016
+from experiments.studies.cifar import RESNET, WARMUP_2016
 from experiments.study import GPU, StatedCost, Study
 from resnet_jax.config import override
 

@@ -9,7 +9,7 @@ does it not with identity shortcuts (option A: equal parameters, equal initial v
 Cost: 8 min of one CPU core for all 40 runs; half of that with --jobs 2 on two cores.
 """
 
-from experiments.configs.digits import RESNET
+from experiments.studies.digits import RESNET
 from experiments.study import CORE, StatedCost, Study, grid
 
 STUDIES = (

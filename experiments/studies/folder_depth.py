@@ -10,7 +10,7 @@ Cost: that of cifar10-depth's nets, 13.6 h of a GPU at 1e12 multiply-adds/s for 
 64k, times your pixels over 32x32.
 """
 
-from experiments.configs.cifar import RESNET
+from experiments.studies.cifar import RESNET
 from experiments.study import GPU, StatedCost, Study, grid
 from resnet_jax.config import override
 

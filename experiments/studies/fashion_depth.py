@@ -11,7 +11,7 @@ Cost: three quarters of cifar10-depth's nets of the same depth, by pixels; all 2
 multiply-adds/s.
 """
 
-from experiments.configs.cifar import RESNET
+from experiments.studies.cifar import RESNET
 from experiments.study import GPU, StatedCost, Study, grid
 from resnet_jax.config import override
 

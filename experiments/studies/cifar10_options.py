@@ -12,7 +12,7 @@ Cost: as cifar10-depth's nets of the same depth, C a tenth more; all 27 runs, 26
 multiply-adds/s.
 """
 
-from experiments.configs.cifar import RESNET, WARMUP
+from experiments.studies.cifar import RESNET, WARMUP
 from experiments.study import GPU, StatedCost, Study, grid
 
 OPTIONS = ("A", "B", "C")

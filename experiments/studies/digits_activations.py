@@ -10,8 +10,8 @@ no warm-up.
 Cost: 3 min of one CPU core for all 15 runs; half of that with --jobs 2 on two cores.
 """
 
-from experiments.configs.cifar10_activations import TABLE_2
-from experiments.configs.digits_shortcuts import DIGITS_56
+from experiments.studies.cifar10_activations import TABLE_2
+from experiments.studies.digits_shortcuts import DIGITS_56
 from experiments.study import CORE, StatedCost, Study, grid
 from resnet_jax.config import override
 

@@ -10,7 +10,7 @@ Cost: 6.0e15 multiply-adds a run (164 layers) and 3.7e16 (1001: "about 27 hours 
 of a GPU at 1e12 multiply-adds/s.
 """
 
-from experiments.configs.cifar import BOTTLENECK_164, BOTTLENECK_1001, RESNET, WARMUP_2016
+from experiments.studies.cifar import BOTTLENECK_164, BOTTLENECK_1001, RESNET, WARMUP_2016
 from experiments.study import GPU, StatedCost, Study, grid
 from resnet_jax.config import override
 

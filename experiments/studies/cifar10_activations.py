@@ -10,7 +10,7 @@ Cost: 6.2e15 multiply-adds a run (110 layers) and 6.0e15 (164); all 50 runs, wit
 paper's five seeds, 3.5 days of a GPU at 1e12 multiply-adds/s.
 """
 
-from experiments.configs.cifar import BOTTLENECK_164, RESNET, WARMUP_2016
+from experiments.studies.cifar import BOTTLENECK_164, RESNET, WARMUP_2016
 from experiments.study import GPU, StatedCost, Study, grid
 from resnet_jax.config import override
 
