@@ -13,7 +13,7 @@ from resnet_jax.analysis.options import GradientFlow
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.record import GRADIENTS_FILE, read_gradients
 from resnet_jax.training import gradients
-from resnet_jax.training.metrics import cross_entropy
+from resnet_jax.training.losses import cross_entropy
 
 Array = jax.Array
 

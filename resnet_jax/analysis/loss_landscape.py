@@ -27,7 +27,7 @@ from resnet_jax.analysis.options import LossLandscape
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.record import read_json, write_atomically
-from resnet_jax.training.metrics import cross_entropy
+from resnet_jax.training.losses import cross_entropy
 from resnet_jax.training.state import fingerprint
 
 Array = jax.Array

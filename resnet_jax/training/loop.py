@@ -72,7 +72,9 @@ class Trainer:
         """
         step, host = self._restore()
         setup_s = time.monotonic() - started - self.program.compile_s
-        self.recorder.begin(step, setup_s=setup_s, compile_s=self.program.compile_s)
+        for observer in self.observers:
+            observer.begin(step)
+        self.recorder.session(step, setup_s=setup_s, compile_s=self.program.compile_s)
         try:
             state = self._train(step, self.program.put(host))
             return self._finish(state)

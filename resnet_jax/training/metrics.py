@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
-import optax
 
 Array = jax.Array
 
@@ -34,12 +33,6 @@ class StepReport(NamedTuple):
     """Learning rate of the step."""
     gradient_norms: Any = None
     """Of the step's gradient, as training/gradients.py has them; None where the run does not record them."""
-
-
-def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Softmax cross-entropy in nats of each example: logits [N, K], labels [N] int32 -> [N]."""
-    loss: Array = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return loss
 
 
 def weighted_sums(losses: Array, logits: Array, labels: Array, weight: Array) -> Sums:

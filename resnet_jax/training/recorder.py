@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, fields
 from typing import Any
 
 from resnet_jax.data.order import epoch_ends
-from resnet_jax.models import summary
+from resnet_jax.models import cost
 from resnet_jax.record import WEIGHTS, Cost, DataFacts, Final, GradientLine, MetricsLine, RunRecord, Session
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.assemble import Assembly
@@ -29,7 +29,7 @@ class Recorder(Observer):
         self._evaluated: dict[str, Totals] = {}  # by split, each the newest
         self.path = directory.path
 
-    def begin(self, step: int, *, setup_s: float, compile_s: float) -> None:
+    def begin(self, step: int) -> None:
         """Begins a session after `step` iterations: drops the lines after them, which will be written again.
 
         Raises:
@@ -42,6 +42,9 @@ class Recorder(Observer):
         self._directory.rewind_metrics(step, written)
         if c.gradient_norms_every:
             self._directory.rewind_gradients(step, range(0, step, c.gradient_norms_every))
+
+    def session(self, step: int, *, setup_s: float, compile_s: float) -> None:
+        """Adds the session that begins after `step` iterations to the timings, with the seconds before its first step."""
         here, parallel = describe(self._devices), self._config.parallel
         session = Session(step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code)
         self.timing(session=asdict(session), step=step, setup_s=setup_s, compile_s=compile_s)
@@ -86,7 +89,7 @@ class Recorder(Observer):
 
     def _finish(self, final: Final | None, final_fingerprint: str | None, diverged_at: int | None) -> RunRecord:
         assembly, dataset = self._assembly, self._assembly.dataset
-        whole = summary.total(assembly.config.model, dataset.image_shape)
+        whole = cost.total(assembly.config.model, dataset.image_shape)
         params = assembly.initial.params
         assert whole.parameters == state_lib.count_parameters(params), "the formula disagrees with the net"
         record = RunRecord(

@@ -9,7 +9,6 @@ from pathlib import Path
 from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.record import RECORD_FILE, RunRecord
-from resnet_jax.training import optim
 from resnet_jax.training.checkpoints import Checkpoints, identity
 from resnet_jax.training.loop import Trainer
 from resnet_jax.training.mesh import check_machine
@@ -17,6 +16,7 @@ from resnet_jax.training.observers.base import Observer
 from resnet_jax.training.program import Program, prepare
 from resnet_jax.training.recorder import Recorder
 from resnet_jax.training.run_directory import RunDirectory
+from resnet_jax.training.schedules import schedule_rows
 from resnet_jax.training.state import count_parameters
 
 COLUMNS = 80  # of a terminal
@@ -111,7 +111,7 @@ def table(program: Program) -> str:
         "devices": f"{where.count}, {where.mode}",
         "batch": batch,
         "batch norm": f"{c.model.norm.scope}, over {c.norm_batch} images",
-        **optim.schedule_rows(c.optim, c.train.iterations),
+        **schedule_rows(c.optim, c.train.iterations),
         "computes in": f"{dtype}, parameters and statistics in {'float64' if dtype == 'float64' else 'float32'}",
         "precision": products(c.model, where.first.platform),
     }

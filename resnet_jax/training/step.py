@@ -26,8 +26,9 @@ from resnet_jax.data.augment import augment, normalize
 from resnet_jax.models.noise import noise
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.training.gradients import gradient_norms
-from resnet_jax.training.metrics import StepReport, Sums, cross_entropy, weighted_sums
-from resnet_jax.training.optim import rate_state
+from resnet_jax.training.losses import cross_entropy
+from resnet_jax.training.metrics import StepReport, Sums, weighted_sums
+from resnet_jax.training.schedules import rate_state
 from resnet_jax.training.state import TrainState
 
 Array = jax.Array

@@ -11,7 +11,7 @@ import torch
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.models.resnet import build
-from resnet_jax.training.metrics import cross_entropy
+from resnet_jax.training.losses import cross_entropy
 from tests.parity.conftest import Comparison
 from tests.parity.convert import random_values, twin, unflatten
 from tests.parity.nets import CIFAR_NETS, name

@@ -20,7 +20,7 @@ from experiments.benchmark.peers.torch_resnet import TorchResNet
 from resnet_jax.config import IMAGENET_STAGES, ModelConfig
 from resnet_jax.models.resnet import build
 from resnet_jax.models.stacking import stack, unstack
-from resnet_jax.training.metrics import cross_entropy
+from resnet_jax.training.losses import cross_entropy
 from tests.parity.conftest import Comparison
 from tests.parity.convert import Flat, flatten, random_values, to_flax, twin, unflatten
 

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.configs import experiments
 from experiments.equivalence import largest_difference
+from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.data import load, normalization
 from resnet_jax.data.augment import augment
@@ -20,7 +20,8 @@ from resnet_jax.data.order import training_batches
 from resnet_jax.models.resnet import build
 from resnet_jax.training import optim
 from resnet_jax.training.assemble import run_keys
-from resnet_jax.training.metrics import StepReport, cross_entropy
+from resnet_jax.training.losses import cross_entropy
+from resnet_jax.training.metrics import StepReport
 from resnet_jax.training.program import prepare
 from resnet_jax.training.state import TrainState, create
 from resnet_jax.training.step import Parts, TrainBatch, train_step

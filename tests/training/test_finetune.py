@@ -20,7 +20,7 @@ from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.models.stacking import stack, unstack
 from resnet_jax.record import read_record
-from resnet_jax.training import optim
+from resnet_jax.training import optim, schedules
 from resnet_jax.training.loop import Interrupted
 from resnet_jax.training.program import Program, prepare
 from resnet_jax.training.run import run
@@ -143,7 +143,7 @@ def test_each_stage_has_its_factor_of_the_rate(finetune: FinetuneConfig, factors
     for step in grads:
         updates, state = optimizer.update(step, state, ours, error=jnp.asarray(0.5))
         ours = jax.tree.map(lambda p, u: np.asarray(p + u), ours, updates)
-    assert optim.rate_state(state).rate == 0.5
+    assert schedules.rate_state(state).rate == 0.5
     for name, factor in zip(names, factors, strict=True):
         w, v = params[name]["kernel"].astype(np.float64), 0.0
         for step in grads:
