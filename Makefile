@@ -26,7 +26,7 @@ control: degradation
 
 # The paper's recipe on the original CIFAR-10; for a GPU, with JAX='jax[cuda13]'. With DATA=cifar10.npz from a file of
 # NumPy arrays, without it from TFDS, whose preparation installs TensorFlow. Cost: days, by
-# experiments/configs/cifar10_depth.py; a part of it with OPTIONS='--seeds 0 --budget 3600'.
+# experiments/studies/cifar10_depth.py; a part of it with OPTIONS='--seeds 0 --budget 3600'.
 reproduce-cifar10: $(VENV)/.$(if $(DATA),main,prepare)
 	$(PIP) '$(JAX)'
 	$(if $(DATA),,$(BIN)/python -m experiments.prepare cifar10)

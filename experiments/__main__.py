@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.cli import run_main
-from experiments.configs import experiments, studies
+from experiments.studies import experiments, studies
 from resnet_jax.config import nearest
 from resnet_jax.errors import UserError
 

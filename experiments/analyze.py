@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import tyro
 
 from experiments import cli
-from experiments.configs import experiments
+from experiments.studies import experiments
 from experiments.study import variant_name
 from resnet_jax.analysis.options import INSTRUMENTS, Options
 from resnet_jax.config import ExperimentConfig, nearest, override
@@ -144,7 +144,7 @@ def _without_nan(values: Any) -> Any:
 
 def _draw(file: Path) -> None:
     # matplotlib takes a while too.
-    from resnet_jax.results.instruments import draw
+    from resnet_jax.reports.figures.draw import draw
 
     for path in (file, *draw(file)):
         print(path)

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import cli
-from experiments.configs import experiments
+from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.record import write_atomically
 

@@ -20,7 +20,7 @@ from statistics import fmean
 from experiments.study import GPU, StatedCost, Study, about
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
-from resnet_jax.models import summary
+from resnet_jax.models import cost
 from resnet_jax.record import METRICS_FILE, RECORD_FILE, RunRecord, differences, read_metrics, read_record
 
 TRAINING = 3
@@ -130,7 +130,7 @@ def of_records(config: ExperimentConfig, records: Sequence[RunRecord]) -> tuple[
     return nearest.cost.total_s + (times(nearest) - 1.0) * with_work_s, times(nearest) * nearest.cost.train_s
 
 
-def work(config: ExperimentConfig, image_shape: summary.Shape | None = None, num_classes: int = _CLASSES) -> float:
+def work(config: ExperimentConfig, image_shape: cost.Shape | None = None, num_classes: int = _CLASSES) -> float:
     """Multiply-adds of a run's training steps.
 
     Args:
@@ -140,11 +140,11 @@ def work(config: ExperimentConfig, image_shape: summary.Shape | None = None, num
       num_classes: where the configuration does not say.
     """
     model = dataclasses.replace(config.model, num_classes=config.model.num_classes or num_classes)
-    net = summary.total(model, image_shape or _usual_shape(config))
+    net = cost.total(model, image_shape or _usual_shape(config))
     return float(TRAINING * net.multiply_adds * config.train.batch_size * config.train.iterations)
 
 
-def _usual_shape(config: ExperimentConfig) -> summary.Shape:
+def _usual_shape(config: ExperimentConfig) -> cost.Shape:
     if config.data.source == "digits":
         return 8, 8, 1
     size = config.data.image_size or (224 if config.model.family == "imagenet" else 32)

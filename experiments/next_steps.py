@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.configs import experiments, studies
+from experiments.studies import experiments, studies
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.record import CHECKPOINTS, PLACES, differences
-from resnet_jax.results.runs import Run, Runs
+from resnet_jax.reports.runs import Run, Runs
 
 MOST_CHANGES = 2
 """Options of a suggested command that repeat a run's configuration: more of them would not be read."""

@@ -21,10 +21,10 @@ from rich.console import Console
 
 from experiments import cli, jobs
 from experiments.budget import Budget
-from experiments.configs import studies
 from experiments.estimate import Clock, progress
 from experiments.next_steps import python
 from experiments.states import finished, show, state
+from experiments.studies import studies
 from experiments.study import Study
 from experiments.train import OutOfTime, print_record, train
 from resnet_jax.config import ExperimentConfig, changed_fields, nearest

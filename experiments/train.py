@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import cli
-from experiments.configs import experiments
+from experiments.studies import experiments
 from experiments.study import variant_name
 from resnet_jax.config import ExperimentConfig, changed_fields, settle
 from resnet_jax.errors import UserError
-from resnet_jax.models import summary
+from resnet_jax.models import cost
 from resnet_jax.record import RunRecord
 
 if TYPE_CHECKING:
@@ -155,8 +155,8 @@ def print_summary(config: ExperimentConfig) -> None:
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     shape = " x ".join(map(str, dataset.image_shape))
     table.add_row("images", shape, "", "")
-    rows = summary.stages(model, dataset.image_shape)
-    for row in [*rows, summary.total(model, dataset.image_shape)]:
+    rows = cost.stages(model, dataset.image_shape)
+    for row in [*rows, cost.total(model, dataset.image_shape)]:
         if row.name == "total":
             table.add_section()
         shape = " x ".join(map(str, row.output))
@@ -174,7 +174,7 @@ def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:
         figures = prepare(config, dataset=dataset).memory()
     except UserError as error:  # such as devices that are not here: the rest of the summary stands
         remark = f"No figures of the compiler: {error}"
-    estimate = summary.memory(config, dataset.image_shape)
+    estimate = cost.memory(config, dataset.image_shape)
     table = Table(title=f"training, on each device, {estimate.images} image{'s' * (estimate.images > 1)} at once")
     table.add_column("memory")
     table.add_column("MB", justify="right")
@@ -184,7 +184,7 @@ def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:
         ("gradients", estimate.gradients),
         ("optimizer", estimate.optimizer),
         (kept, estimate.activations),
-        ("total, by the formula of resnet_jax/models/summary.py", estimate.total),
+        ("total, by the formula of resnet_jax/models/cost.py", estimate.total),
     ]
     if figures is not None:
         rows += [
@@ -211,7 +211,7 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
 
     from resnet_jax.data.augment import augment, normalize
     from resnet_jax.data.order import training_batches
-    from resnet_jax.results.images import image_grid, save
+    from resnet_jax.reports.figures.images import image_grid, save
     from resnet_jax.training.assemble import assemble, run_keys
 
     if file.suffix.lower() not in PICTURES:

@@ -51,7 +51,7 @@ from experiments.benchmark.spec import (
     has_torch,
     step_config,
 )
-from experiments.configs import experiments
+from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
 from resnet_jax.record import write_atomically

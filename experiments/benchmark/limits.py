@@ -6,7 +6,7 @@ Memory: x <- x + 1 in place, over an array far larger than any cache; it is read
 Each is measured by JAX and, where it is there, by PyTorch; the limit is the faster of the two.
 
 With B images, b bytes to a number, P parameters of 4 bytes and K numbers of each image kept for the backward pass
-(resnet_jax/models/summary.py: the inputs of every convolution and every BN), a step asks for
+(resnet_jax/models/cost.py: the inputs of every convolution and every BN), a step asks for
 
     multiply-adds   eval: M B, with M of one image's forward pass; train: 3 M B, since each product of the forward pass
                     has two of its size in the backward pass, for the gradients of input and of weights
@@ -27,7 +27,7 @@ from typing import Any
 
 from experiments.benchmark.spec import INPUTS, Spec
 from resnet_jax.config import ExperimentConfig
-from resnet_jax.models import summary
+from resnet_jax.models import cost
 
 MATMUL, COPY = "matrix product", "memory"
 JAX, TORCH = "jax", "torch"
@@ -53,8 +53,8 @@ class Asked:
 
 def asked(config: ExperimentConfig, phase: str, shape: tuple[int, int, int]) -> Asked:
     """What a step asks of its device by the formulas above; shape: height, width and channels of an image."""
-    products = summary.total(config.model, shape).multiply_adds * config.train.batch_size
-    memory = summary.memory(config, shape)
+    products = cost.total(config.model, shape).multiply_adds * config.train.batch_size
+    memory = cost.memory(config, shape)
     if phase == "eval":
         return Asked(products, 2 * memory.activations + memory.parameters)
     return Asked(3 * products, 5 * memory.activations + 7 * memory.parameters)

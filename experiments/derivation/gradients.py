@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from experiments.configs import experiments
+from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
-from resnet_jax.models import summary
+from resnet_jax.models import cost
 
 # The nets that are measured, on the digits and with their recipe.
 NETS = (
@@ -75,7 +75,7 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
         params, batch_stats = stack(state.params, c), stack(state.batch_stats, c)
         with jax.default_matmul_precision(c.precision):
             found = unstack(jax.device_get(gradient(params, batch_stats, images, labels)), c)
-        names = [row.name.split("/") for row in summary.layers(c, dataset.image_shape) if "conv" in row.name]
+        names = [row.name.split("/") for row in cost.layers(c, dataset.image_shape) if "conv" in row.name]
         kernels = [found[module] if not inner else found[module][inner[0]] for module, *inner in names]
         yield [float(np.linalg.norm(kernel["kernel"])) for kernel in kernels]
 

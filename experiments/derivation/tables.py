@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from experiments.derivation.gradients import growth_per_layer
 from resnet_jax.config import IMAGENET_STAGES, ModelConfig
-from resnet_jax.models import summary
+from resnet_jax.models import cost
 from resnet_jax.record import read_json
 
 Language = Literal["en", "zh"]
@@ -95,8 +95,8 @@ def tables(record: Path, language: Language) -> list[str]:
 def stage_table(words: dict[str, str]) -> str:
     """ResNet-152 from image to logits."""
     c = RESNET_152
-    stem, *stages, _ = summary.stages(c, IMAGE)
-    head = summary.layers(c, IMAGE)[-1]
+    stem, *stages, _ = cost.stages(c, IMAGE)
+    head = cost.layers(c, IMAGE)[-1]
     height, width, channels = stem.output
     conv = words["conv"].format(k=7, c=channels)
     rows = [
@@ -110,7 +110,7 @@ def stage_table(words: dict[str, str]) -> str:
     rows += [
         [words["average"], str(stages[-1].output[-1]), "0", "0"],
         [words["linear"], str(c.num_classes), *_cost(head)],
-        [words["total"], "", *_cost(summary.total(c, IMAGE))],
+        [words["total"], "", *_cost(cost.total(c, IMAGE))],
     ]
     return _table([words[key] for key in ("layers", "output", "parameters", "multiply-adds")], rows, numbers=2)
 
@@ -120,7 +120,7 @@ def unit_table(words: dict[str, str]) -> str:
     blocks = ("stage2_block1", "stage2_block2")
     rows = [
         [f"`{row.name}`", _shape(row.output), *_cost(row)]
-        for row in summary.layers(RESNET_152, IMAGE)
+        for row in cost.layers(RESNET_152, IMAGE)
         if row.name.split("/")[0] in blocks
     ]
     return _table([words[key] for key in ("name", "output", "parameters", "multiply-adds")], rows, numbers=2)
@@ -132,8 +132,8 @@ def depth_table(words: dict[str, str]) -> str:
     for depth, blocks in IMAGENET_STAGES.items():
         config = dataclasses.replace(RESNET_152, depth=depth)
         units = ", ".join(map(str, blocks))
-        cost = _cost(summary.total(config, IMAGE))
-        rows.append([str(depth), units, words[config.block_kind], *cost, f"{PAPER[depth]} × 10⁹"])
+        numbers = _cost(cost.total(config, IMAGE))
+        rows.append([str(depth), units, words[config.block_kind], *numbers, f"{PAPER[depth]} × 10⁹"])
     keys = ("depth", "units", "unit", "parameters", "multiply-adds", "table1")
     return _table([words[key] for key in keys], rows, numbers=3)
 
@@ -169,13 +169,13 @@ def gradient_table(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> str
     return _table([words[key] for key in keys], cells, numbers=4)
 
 
-def _convs(config: ModelConfig, image_shape: summary.Shape, block: str) -> tuple[int, int]:
+def _convs(config: ModelConfig, image_shape: cost.Shape, block: str) -> tuple[int, int]:
     """Weights and multiply-adds of a block's convolutions."""
-    rows = [row for row in summary.layers(config, image_shape) if row.name.startswith(f"{block}/conv")]
+    rows = [row for row in cost.layers(config, image_shape) if row.name.startswith(f"{block}/conv")]
     return sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows)
 
 
-def _cost(row: summary.Row) -> list[str]:
+def _cost(row: cost.Row) -> list[str]:
     return [f"{row.parameters:,}", f"{row.multiply_adds:,}"]
 
 

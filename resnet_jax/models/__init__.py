@@ -1,1 +1,1 @@
-"""The nets (`resnet.build`) and what can be said of them without running them (`summary`)."""
+"""The nets (`resnet.build`) and what can be said of them without running them (`cost`)."""

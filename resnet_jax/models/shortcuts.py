@@ -19,7 +19,7 @@ Where the shape changes, the shortcuts of 2016 act on what stands there in the p
 ResNet-110 is that of 2015, "option A"), option B in bottleneck nets (2016, Appendix: "we use projection shortcuts for
 increasing dimensions"). A gate is there a 1x1 convolution with the block's stride.
 
-Nothing here imports JAX, so that the cost of a net can be told without it (models/summary.py).
+Nothing here imports JAX, so that the cost of a net can be told without it (models/cost.py).
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ from resnet_jax.training import optim
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.state import TrainState
 from resnet_jax.weights import files
+from resnet_jax.weights.bundle import describe, unlike
 from resnet_jax.weights.preprocessing import Preprocessing
-from resnet_jax.weights.recognise import describe, unlike
 
 Array = jax.Array
 Tree = Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from resnet_jax.training.assemble import Assembly
 from resnet_jax.training.state import TrainState, fingerprint
-from resnet_jax.weights.net import Origin, Weights, flatten
+from resnet_jax.weights.bundle import Origin, Weights, flatten
 from resnet_jax.weights.preprocessing import Preprocessing
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from resnet_jax.config import ModelConfig
-from resnet_jax.models import summary
+from resnet_jax.models import cost
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.models.stacking import rest_name, stacked_stages
 
@@ -37,7 +37,7 @@ def by_layer(norms: Tree, config: ModelConfig, image_shape: tuple[int, int, int]
       image_shape: height, width, channels.
     """
     flat = flax.traverse_util.flatten_dict(norms, sep="/")
-    names = [row.name for row in summary.layers(config, image_shape)]
+    names = [row.name for row in cost.layers(config, image_shape)]
     return {name: float(flat[f"{name}/{KERNEL}"]) for name in names if f"{name}/{KERNEL}" in flat}
 
 

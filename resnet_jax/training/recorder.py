@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, fields
 from typing import Any
 
 from resnet_jax.data.order import epoch_ends
-from resnet_jax.models import summary
+from resnet_jax.models import cost
 from resnet_jax.record import WEIGHTS, Cost, DataFacts, Final, GradientLine, MetricsLine, RunRecord, Sitting
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.assemble import Assembly
@@ -88,7 +88,7 @@ class Recorder(Observer):
 
     def _finish(self, final: Final | None, final_fingerprint: str | None, diverged_at: int | None) -> RunRecord:
         assembly, dataset = self._assembly, self._assembly.dataset
-        whole = summary.total(assembly.config.model, dataset.image_shape)
+        whole = cost.total(assembly.config.model, dataset.image_shape)
         params = assembly.initial.params
         assert whole.parameters == state_lib.count_parameters(params), "the formula disagrees with the net"
         record = RunRecord(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from experiments import sweep, train
-from experiments.configs import experiments, studies
+from experiments.studies import experiments, studies
 from resnet_jax.config import ExperimentConfig, ModelConfig, from_dict, override, settle, to_dict
 from resnet_jax.errors import UserError
 from resnet_jax.models.shortcuts import SHORTCUTS, projects

@@ -17,11 +17,11 @@ import pytest
 from markdown_it import MarkdownIt
 from matplotlib.mathtext import MathTextParser
 
-from experiments.configs import experiments
 from experiments.derivation.gradients import gradient_norms, growth_per_layer
 from experiments.derivation.tables import IMAGE, RESNET_152, WORDS, cost_table, tables
+from experiments.studies import experiments
 from resnet_jax.config import override
-from resnet_jax.models import summary
+from resnet_jax.models import cost
 from resnet_jax.record import read_json
 
 ROOT = Path(__file__).parents[2]
@@ -132,17 +132,17 @@ def test_no_other_table_has_numbers_that_nobody_computes(language: str) -> None:
 
 def computed() -> set[str]:
     """Every number of the prose that follows from the code or from arithmetic."""
-    stem = summary.layers(RESNET_152, IMAGE)[0]
+    stem = cost.layers(RESNET_152, IMAGE)[0]
     gain = math.pi / (math.pi - 1)
     pair, middle = 288 / 17, 18 / 17
     assert cost_table(WORDS["en"]).count(f"| {pair:.2f} |") == cost_table(WORDS["en"]).count(f"| {middle:.2f} |") == 1
     shaped = sum(RESNET_152.stage_blocks) - len(RESNET_152.stage_blocks)
-    whole = summary.layers(RESNET_152, IMAGE)
+    whole = cost.layers(RESNET_152, IMAGE)
     same = [row for row in whole if re.fullmatch(r"stage\d_block\d+/conv\d", row.name) and "block1/" not in row.name]
     bottlenecks = sum(row.multiply_adds for row in same)
     assert (len(same), shaped) == (3 * shaped, 46)
     fifty = dataclasses.replace(RESNET_152, depth=50)
-    v1, v1_5 = (summary.total(dataclasses.replace(c, bottleneck_stride=s), IMAGE).multiply_adds
+    v1, v1_5 = (cost.total(dataclasses.replace(c, bottleneck_stride=s), IMAGE).multiply_adds
                 for c, s in ((fifty, "1x1"), (fifty, "3x3")))  # fmt: skip
     assert round(v1 / 1e9, 2) == 3.86
     ours = dataclasses.replace(RESNET_152, bottleneck_stride="3x3")
@@ -152,7 +152,7 @@ def computed() -> set[str]:
         f"{stem.parameters:,}",
         f"{stem.multiply_adds:,}",
         str(1 + 3 * sum(RESNET_152.stage_blocks) + 1),
-        f"{summary.total(ours, IMAGE).multiply_adds:,}",
+        f"{cost.total(ours, IMAGE).multiply_adds:,}",
         f"{bottlenecks / 1e9:.1f}",
         f"{bottlenecks * pair / 1e9:.1f}",
         f"{v1_5 / 1e9:.1f}",
@@ -229,7 +229,7 @@ def test_cost_of_a_bottleneck() -> None:
     for formula, by_hand in weights.items():
         assert formula == by_hand
         assert f"| {by_hand:,} | {by_hand * 56 * 56:,} |" in table
-    rows = summary.layers(RESNET_152, IMAGE)
+    rows = cost.layers(RESNET_152, IMAGE)
     for stage in range(1, 5):
         convs = [row for row in rows if row.name.startswith(f"stage{stage}_block2/conv")]
         assert sum(row.multiply_adds for row in convs) == 17 * 64**2 * 56**2

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.config import ModelConfig
-from resnet_jax.models import summary
+from resnet_jax.models import cost
 from resnet_jax.models.conv import conv2d, taps
 from resnet_jax.models.layers import BatchNorm, BatchStatsScope, he_normal, head_uniform
 from resnet_jax.models.resnet import build
@@ -138,7 +138,7 @@ def test_kernel_gradient_by_taps_on_both_sides(stride: int) -> None:
 
 def test_cost_of_a_convolution() -> None:
     """The first layer of an ImageNet net, by counting what the sum of formula (1) runs over."""
-    stem = summary.layers(ModelConfig(family="imagenet", depth=152, shortcut="B", num_classes=1000), (224, 224, 3))[0]
+    stem = cost.layers(ModelConfig(family="imagenet", depth=152, shortcut="B", num_classes=1000), (224, 224, 3))[0]
     taps = len([(i, j, c) for i in range(7) for j in range(7) for c in range(3)])
     assert stem.output == (112, 112, 64)
     assert stem.parameters == taps * 64 == 9_408

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from resnet_jax.record import Final, read_metrics, read_record
-from resnet_jax.results.report import write_report
-from resnet_jax.results.runs import read_runs
+from resnet_jax.reports.report import write_report
+from resnet_jax.reports.runs import read_runs
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -21,7 +21,7 @@ from experiments.benchmark.__main__ import main
 from experiments.benchmark.contestants import Flax, Ours, flax_parts
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import Spec, Task, configure, step_config
-from experiments.configs import experiments
+from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, ModelConfig, override
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build

@@ -14,8 +14,8 @@ import pytest
 
 from experiments import budget, sweep, train
 from experiments.budget import DEADLINE, Budget
-from experiments.configs import experiments
 from experiments.estimate import Clock
+from experiments.studies import experiments
 from experiments.study import Study, grid
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from experiments import cli
-from experiments.configs import experiments
+from experiments.studies import experiments
 from experiments.train import main as train_main
 from resnet_jax.config import override, to_dict
 from resnet_jax.errors import UserError

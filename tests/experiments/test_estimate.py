@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from experiments import configs, sweep
-from experiments.configs import studies
+from experiments import studies as folder
+from experiments import sweep
 from experiments.estimate import Clock, Estimate, of_records, progress, work
+from experiments.studies import studies
 from experiments.study import CORE, GPU, StatedCost, Study, about, grid
 from resnet_jax.config import ExperimentConfig, flatten, override, to_dict
 from resnet_jax.record import Cost, read_record
-from tests.results.factory import write_run
+from tests.reports.factory import write_run
 
 BASE = studies()["digits-depth"][0].base
 STUDY = Study("tiny", BASE, grid(model__depth=(8, 20, 56), model__shortcut=("none",)), (0, 1), StatedCost(600.0, CORE))
@@ -191,7 +192,7 @@ CLASSES = {"cifar100-depth": 100, "cifar100-preactivation": 100, "imagenet-depth
 
 def test_every_study_states_its_cost_in_its_file_and_those_for_a_gpu_follow_from_their_work() -> None:
     files = [
-        importlib.import_module(f"{configs.__name__}.{info.name}") for info in pkgutil.iter_modules(configs.__path__)
+        importlib.import_module(f"{folder.__name__}.{info.name}") for info in pkgutil.iter_modules(folder.__path__)
     ]
     texts = {
         study.name: " ".join((file.__doc__ or "").split()) for file in files for study in getattr(file, "STUDIES", ())

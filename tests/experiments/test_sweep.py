@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from experiments import sweep
-from experiments.configs import experiments, studies
+from experiments.studies import experiments, studies
 from experiments.study import Study, grid, variant_name
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.configs import experiments
+from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.training.program import Program, prepare
 

@@ -29,7 +29,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.configs import experiments
+from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.record import read_json, read_record
 from resnet_jax.training.assemble import assemble

@@ -11,7 +11,7 @@ import pytest
 
 from resnet_jax.config import RELU_AFTER_LAST_NORM, ModelConfig
 from resnet_jax.errors import UserError
-from resnet_jax.models import summary
+from resnet_jax.models import cost
 from resnet_jax.models.orders import ORDERS
 from resnet_jax.models.resnet import build
 from resnet_jax.training.state import initial_variables
@@ -44,14 +44,14 @@ IMAGENET = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160, 152
 def test_cifar_parameter_counts(depth: int, shortcut: Any) -> None:
     config = ModelConfig(depth=depth, shortcut=shortcut, num_classes=10)
     assert count(config, 32) == CIFAR[depth]
-    assert summary.total(config, (32, 32, 3)).parameters == CIFAR[depth]
+    assert cost.total(config, (32, 32, 3)).parameters == CIFAR[depth]
 
 
 @pytest.mark.parametrize("depth", IMAGENET)
 def test_imagenet_parameter_counts(depth: int) -> None:
     config = ModelConfig(family="imagenet", depth=depth, shortcut="B", num_classes=1000)
     assert count(config, 64) == IMAGENET[depth]
-    assert summary.total(config, (224, 224, 3)).parameters == IMAGENET[depth]
+    assert cost.total(config, (224, 224, 3)).parameters == IMAGENET[depth]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_parameter_counts_of_preactivation_nets(
 ) -> None:
     for order, parameters in (("original", original), ("full_preactivation", preactivation)):
         model = ModelConfig(**{"shortcut": "identity", "activation_order": order, "num_classes": 10, **config})
-        assert parameters in (None, summary.total(model, (32, 32, 3)).parameters)
+        assert parameters in (None, cost.total(model, (32, 32, 3)).parameters)
 
 
 @pytest.mark.parametrize(

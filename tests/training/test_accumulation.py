@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.configs import experiments
 from experiments.equivalence import largest_difference
+from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.data import load, normalization
 from resnet_jax.data.augment import augment

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.configs import experiments
+from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.data.order import eval_batches
 from resnet_jax.errors import UserError

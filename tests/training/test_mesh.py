@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.configs import experiments
 from experiments.equivalence import largest_difference, parameters_after
+from experiments.studies import experiments
 from resnet_jax.config import BatchNormConfig, ExperimentConfig, ParallelConfig, override
 from resnet_jax.data import normalization
 from resnet_jax.data.augment import normalize

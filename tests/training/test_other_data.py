@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from experiments import sweep
-from experiments.configs import experiments
 from experiments.states import state
+from experiments.studies import experiments
 from experiments.study import Study
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.data import at_hand

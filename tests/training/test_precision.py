@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.configs import experiments
+from experiments.studies import experiments
 from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig, ParallelConfig, override
 from resnet_jax.data import Dataset, Normalization
 from resnet_jax.data.dataset import ArraySource

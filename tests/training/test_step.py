@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.configs import experiments
+from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, ModelConfig, override
 from resnet_jax.data import Dataset
 from resnet_jax.data.dataset import ArraySource
 from resnet_jax.data.order import eval_batches
-from resnet_jax.models import summary
+from resnet_jax.models import cost
 from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.training import assemble as assemble_lib
 from resnet_jax.training import program as program_lib
@@ -132,7 +132,7 @@ def test_remat_saves_memory_and_the_estimate_is_near_the_compilers_figure() -> N
         assert memory is not None
         arguments, temporaries = memory
         images = program._feed.fixed[0].images.nbytes
-        estimate = summary.memory(program.assembly.config, program.assembly.dataset.image_shape)
+        estimate = cost.memory(program.assembly.config, program.assembly.dataset.image_shape)
         assert 1 / FACTOR < estimate.total / (arguments - images + temporaries) < FACTOR, remat
         found[remat] = temporaries
     assert found[True] < 0.5 * found[False]

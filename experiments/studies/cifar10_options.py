@@ -1,0 +1,31 @@
+"""Options A, B and C of He et al. 2015 on CIFAR-10: zero padding, projections where the shape changes, or everywhere.
+
+    python -m experiments.prepare cifar10
+    python -m experiments.sweep cifar10-options
+    python -m experiments.report runs/cifar10-options
+
+The paper compares them on ImageNet, with 34 layers (Sec. 4.1, Table 3: 25.03, 24.52 and 24.19 %), and uses A on
+CIFAR-10; of C, He et al. 2016, Table 1, has 12.22 % with 110 layers, with another warm-up. So only option A has the
+paper's numbers beside it here. The recipe is that of 2015 (cifar.py).
+
+Cost: as cifar10-depth's nets of the same depth, C a tenth more; all 27 runs, 26 h of a GPU at 1e12
+multiply-adds/s.
+"""
+
+from experiments.studies.cifar import RESNET, WARMUP
+from experiments.study import GPU, StatedCost, Study, grid
+
+OPTIONS = ("A", "B", "C")
+
+STUDIES = (
+    Study(
+        name="cifar10-options",
+        base=RESNET,
+        variants=(
+            *grid(model__depth=(20, 56), model__shortcut=OPTIONS),
+            *({**net, **WARMUP} for net in grid(model__depth=(110,), model__shortcut=OPTIONS)),
+        ),
+        seeds=(0, 1, 2),
+        cost=StatedCost(9.44e16 / 1e12, GPU),
+    ),
+)

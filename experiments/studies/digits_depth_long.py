@@ -1,0 +1,40 @@
+"""The control of digits-depth: degradation, or only too little training? Three times the iterations, three rates.
+
+    python -m experiments.sweep digits-depth-long --jobs 2
+    python -m experiments.report runs/digits-depth runs/digits-depth-long
+
+The deepest plain net gets 3 times the iterations of digits-depth (drops at one half and three quarters as before) at
+each of three rates; the plain net of 20 layers and the residual net of 56 get the same budget at the base rate.
+He et al. 2015, Sec. 4.1: "We have experimented with more training iterations (3x) and still observed the degradation
+problem, suggesting that this problem cannot be feasibly addressed by simply using more iterations."
+
+Cost: 17 min of one CPU core for all 25 runs; half of that with --jobs 2 on two cores.
+"""
+
+from experiments.studies.digits import ITERATIONS, RESNET
+from experiments.study import CORE, StatedCost, Study, grid
+from resnet_jax.config import override
+
+TIMES = 3
+BASE = override(
+    RESNET,
+    {
+        "train.iterations": TIMES * ITERATIONS,
+        "train.eval_every": TIMES,
+        "optim.milestones": tuple(TIMES * m for m in RESNET.optim.milestones),
+    },
+)
+
+STUDIES = (
+    Study(
+        name="digits-depth-long",
+        base=BASE,
+        variants=(
+            *grid(model__depth=(20,), model__shortcut=("none",)),
+            *grid(model__depth=(56,), model__shortcut=("A",)),
+            *grid(model__depth=(56,), model__shortcut=("none",), optim__learning_rate=(0.05, 0.1, 0.02)),
+        ),
+        seeds=(0, 1, 2, 3, 4),
+        cost=StatedCost(17 * 60, CORE),
+    ),
+)

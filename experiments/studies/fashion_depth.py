@@ -1,0 +1,26 @@
+"""Fashion-MNIST by depth: plain and residual nets of 20 to 56 layers on 28x28 grey pictures of clothes.
+
+    python -m experiments.prepare fashion_mnist
+    python -m experiments.sweep fashion-depth
+    python -m experiments.report runs/fashion-depth
+
+CIFAR-10's recipe (He et al. 2015, Sec. 4.2) on Xiao et al. 2017 (arXiv 1708.07747), a data set of the papers' size but
+not the papers': no number is compared.
+
+Cost: three quarters of cifar10-depth's nets of the same depth, by pixels; all 24 runs, 10.4 h of a GPU at 1e12
+multiply-adds/s.
+"""
+
+from experiments.studies.cifar import RESNET
+from experiments.study import GPU, StatedCost, Study, grid
+from resnet_jax.config import override
+
+STUDIES = (
+    Study(
+        name="fashion-depth",
+        base=override(RESNET, {"data.name": "fashion_mnist"}),
+        variants=grid(model__depth=(20, 32, 44, 56), model__shortcut=("none", "A")),
+        seeds=(0, 1, 2),
+        cost=StatedCost(3.74e16 / 1e12, GPU),
+    ),
+)
