@@ -211,7 +211,7 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
 
     from resnet_jax.data.augment import augment, normalize
     from resnet_jax.data.order import training_batches
-    from resnet_jax.results.images import image_grid, save
+    from resnet_jax.reports.figures.images import image_grid, save
     from resnet_jax.training.assemble import assemble, run_keys
 
     if file.suffix.lower() not in PICTURES:

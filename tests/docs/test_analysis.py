@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from resnet_jax.results.instruments import figures
+from resnet_jax.reports.figures.draw import figures
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECORDS = DOCS.parent / "experiments" / "records"

@@ -11,8 +11,8 @@ import pytest
 
 from experiments.documents import REPORTS
 from resnet_jax.record import Final, read_metrics, read_record
-from resnet_jax.results.report import write_report
-from resnet_jax.results.runs import read_runs
+from resnet_jax.reports.report import write_report
+from resnet_jax.reports.runs import read_runs
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -128,7 +128,7 @@ def test_what_the_runs_on_cifar10_cost_is_said() -> None:
     text = natural("What can be compared")
     records = [read_record(f) for f in sorted(RECORDS.glob("cifar10-depth-small*/*/record.json"))]
     # Interrupted on the way, at least three times, and each of those runs is whole.
-    interrupted = [record for record in records if len(record.sittings) > 1]
+    interrupted = [record for record in records if len(record.sessions) > 1]
     assert len(interrupted) >= 3
     assert f"{len(interrupted)} of the runs were interrupted" in text
     hours = sum(record.cost.total_s for record in records) / 3600
