@@ -97,9 +97,9 @@ def stale_pictures(root: Path = Path()) -> list[Path]:
 def draw_pictures(root: Path = Path()) -> Iterator[Path]:
     """Draws the pictures that the documents show into docs/figures, and removes all others there."""
     # matplotlib takes a while to import, and --help should not.
-    from resnet_jax.results.instruments import draw
-    from resnet_jax.results.report import write_report
-    from resnet_jax.results.runs import read_runs
+    from resnet_jax.reports.figures.draw import draw
+    from resnet_jax.reports.report import write_report
+    from resnet_jax.reports.runs import read_runs
 
     wanted = shown(root)
     with tempfile.TemporaryDirectory() as name:
