@@ -54,7 +54,7 @@ from experiments.benchmark.spec import (
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
-from resnet_jax.record import write_atomically
+from resnet_jax.files import write_atomically
 
 What = Literal["step", "compile", "epoch", "convolutions"]
 STEP_ALONE = "step alone"
