@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import tyro
 
 from experiments import cli
+from experiments.options import parse
 from experiments.studies import experiments
 from experiments.study import variant_name
 from resnet_jax.analysis.options import INSTRUMENTS, Options
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     name, rest = cli.first_word(words, "analyze", "instrument", list(lines), lines)
     program = f"python -m experiments.analyze {name}"
     if name == FIGURES:
-        files = tyro.cli(Figures, args=rest, prog=program).files
+        files = parse(Figures, rest, program=program, description=Figures.__doc__).files
         if not files:
             raise UserError(f"files: none given; usage: {program} FILE.json [MORE ...]")
         for file in files:
@@ -83,9 +84,7 @@ def main(argv: list[str] | None = None) -> int:
         return cli.OK
     kind = INSTRUMENTS[name]
     arguments: Any = Analyze[kind]  # type: ignore[valid-type]  # known when it runs
-    chosen: Analyze[Any] = tyro.cli(
-        arguments, args=rest, prog=program, description=inspect.cleandoc(kind.__doc__ or "")
-    )
+    chosen: Analyze[Any] = parse(arguments, rest, program=program, description=inspect.cleandoc(kind.__doc__ or ""))
     sources = _sources(chosen.nets, program, looks_at=kind.looks_at)
     if kind.double:
         os.environ["JAX_ENABLE_X64"] = "1"  # before JAX is imported: it reads it once

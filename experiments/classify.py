@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments import cli
+from experiments.options import parse
 from resnet_jax.data.listing import EXTENSIONS, shown
 from resnet_jax.errors import UserError
 from resnet_jax.files import replacing
@@ -53,7 +54,7 @@ class Classify:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, looks, prints; returns the exit status: 2 where a picture could not be read."""
-    chosen = tyro.cli(Classify, args=argv, prog="python -m experiments.classify", description=__doc__)
+    chosen = parse(Classify, argv, program="python -m experiments.classify", description=__doc__)
     paths = list_images(chosen.images)
     if chosen.features and chosen.out.suffix != ".npz":
         raise UserError(f"out: got {str(chosen.out)!r}; legal: a file that ends in .npz.")

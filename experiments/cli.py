@@ -18,7 +18,15 @@ from resnet_jax.text import nearest, reason
 if TYPE_CHECKING:
     from resnet_jax.training.observers.base import Observer
 
-OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
+OK = 0
+FAILED = 1
+"""A check failed, or what it looked at is stale: gpu_check, documents --check."""
+BAD_INPUT = 2
+"""A mistake of the user's, or a file system that refuses; of a sweep, a run that could not be started."""
+DIVERGED = 3
+"""`train`: the run ended because its loss is no longer a finite number. Of a sweep that is a result like another."""
+INTERRUPTED = 130
+"""By Ctrl-C or SIGTERM."""
 VIRTUAL = "--xla_force_host_platform_device_count"
 # Its settings of glibc, such as those of malloc; a user's own stand.
 MALLOC = "GLIBC_TUNABLES"
@@ -28,11 +36,19 @@ KEEPS_MEMORY = {"hugetlb": 1, "arena_max": 1, "mmap_threshold": 1 << 32, "trim_t
 
 
 def run_main(main: Callable[[], int | None]) -> NoReturn:
-    """Runs a command's main function and exits: 0, 2 for the user's mistakes, 130 for Ctrl-C.
+    """Runs a command's main function and exits with its status, or one of those above.
 
-    A mistake (UserError) and a file system that refuses (OSError: read-only, full, missing) are told in one
-    sentence on standard error. Any other exception is a defect of this project and keeps its traceback.
+    A mistake (UserError), a file system that refuses (OSError: read-only, full, missing) and an interruption are told
+    in one sentence on standard error. Any other exception is a defect of this project and keeps its traceback.
     """
+    asked = False
+
+    def interrupt(number: int, frame: Any) -> None:
+        nonlocal asked
+        asked = True
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         sys.exit(main() or OK)
     except UserError as error:
@@ -46,11 +62,15 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         where = f"{error.filename}: " if error.filename else ""
         _say(f"error: {where}{reason(error)}.")
         sys.exit(BAD_INPUT)
-    except KeyboardInterrupt as interrupt:
-        _say(str(interrupt) or "interrupted.")
-        # At once: what was to be kept has been, and XLA's threads, which may be compiling, do not survive Python's end.
-        sys.stdout.flush()
-        os._exit(INTERRUPTED)
+    except KeyboardInterrupt as stopped:
+        _leave(str(stopped) or "interrupted.")
+    except Exception:
+        if asked:  # a module that was being imported made another exception of it
+            _leave("interrupted.")
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def first_word(
@@ -133,7 +153,8 @@ def stop_request() -> Iterator[Callable[[], bool]]:
     """Turns the first Ctrl-C or SIGTERM into a request that a run honours after its step; another Ctrl-C stops at once.
 
     Another SIGTERM does not: who stops a sweep in several processes may send it to all, and the first passes it on.
-    Before the first step there is nothing to keep, so then the first signal stops at once too.
+    Before the first step there is nothing to keep, so then the first signal stops at once too. "At once" is the end of
+    the process: an exception could be raised in a function that XLA has called, and would crash it.
     """
     asked = stepping = False
 
@@ -143,7 +164,7 @@ def stop_request() -> Iterator[Callable[[], bool]]:
             return
         if asked or not stepping:
             asked = True
-            raise KeyboardInterrupt
+            _leave("interrupted.")
         asked = True
         _say("stopping after this step; Ctrl-C to stop at once.")
 
@@ -158,6 +179,15 @@ def stop_request() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _leave(sentence: str) -> NoReturn:
+    """Ends the process at once: what was to be kept has been, and XLA's threads do not survive Python's own end."""
+    if rich.get_console().is_terminal:
+        rich.get_console().show_cursor()  # which a live display hides
+    _say(sentence)
+    sys.stdout.flush()
+    os._exit(INTERRUPTED)
 
 
 def _say(sentence: str) -> None:

@@ -21,6 +21,7 @@ import tyro
 from rich.console import Console
 
 from experiments import cli
+from experiments.options import parse
 from resnet_jax.errors import UserError
 from resnet_jax.record import RECORD_FILE, WEIGHTS
 
@@ -53,7 +54,7 @@ class Convert:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, reads, writes, says what it was; returns the exit status."""
-    chosen = tyro.cli(Convert, args=argv, prog="python -m experiments.convert", description=__doc__)
+    chosen = parse(Convert, argv, program="python -m experiments.convert", description=__doc__)
     if chosen.target.exists() and chosen.target.is_dir() and chosen.target.samefile(chosen.source):
         raise UserError(f"{chosen.target}: both FROM and TO; choose another place for TO.")
     names = read_names(chosen.class_names) if chosen.class_names else None

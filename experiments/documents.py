@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from experiments.cli import OK, run_main
+from experiments.options import parse
 from resnet_jax.files import short_digest
 
 STALE = 1
@@ -50,7 +50,7 @@ class Documents:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, renews or checks; returns the exit status."""
-    chosen = tyro.cli(Documents, args=argv, prog=RENEW, description=__doc__)
+    chosen = parse(Documents, argv, program=RENEW, description=__doc__)
     if chosen.check:
         stale = stale_pictures()
         print("\n".join(map(str, stale)) or "everything is as the records have it.")

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 from experiments import cli
+from experiments.options import parse
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.files import write_atomically
@@ -50,7 +50,7 @@ class Equivalence:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, compares, prints the table; returns the exit status."""
-    chosen = tyro.cli(Equivalence, args=argv, prog="python -m experiments.equivalence", description=__doc__)
+    chosen = parse(Equivalence, argv, program="python -m experiments.equivalence", description=__doc__)
     cli.virtual_devices(max(chosen.devices))
     os.environ["JAX_ENABLE_X64"] = "1"
     rows = [row for net in NETS for dtype in DTYPES for scope in SCOPES for row in compare(net, dtype, scope, chosen)]

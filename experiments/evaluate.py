@@ -20,6 +20,7 @@ from rich.console import Console
 
 from experiments import cli
 from experiments.classify import list_images
+from experiments.options import parse
 from resnet_jax.data.listing import shown, some
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
@@ -43,7 +44,7 @@ class Evaluate:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, looks at every picture, prints the errors; returns the exit status."""
-    chosen = tyro.cli(Evaluate, args=argv, prog="python -m experiments.evaluate", description=__doc__)
+    chosen = parse(Evaluate, argv, program="python -m experiments.evaluate", description=__doc__)
     classes = class_folders(chosen.folder)
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.weights import files

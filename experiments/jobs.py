@@ -95,8 +95,9 @@ def run(words: Sequence[str], shares: Sequence[Share], told: Mapping[str, str] |
 
     The environment of each is this process's, with its share and with what `told` adds.
 
-    Ctrl-C reaches them as well as this process, and SIGTERM, which may come to this one alone, is passed on: each keeps
-    its checkpoint and ends, and then this one does.
+    Ctrl-C and SIGTERM, which may come to this process alone, are passed on as SIGTERM. A process that was already asked
+    to stop ignores it; each keeps its checkpoint and ends, and then this one does. After a signal no further process is
+    started, and one that was being started gets it too.
 
     Raises:
       KeyboardInterrupt: one of the two came; all processes have ended.
@@ -109,11 +110,13 @@ def run(words: Sequence[str], shares: Sequence[Share], told: Mapping[str, str] |
         nonlocal interrupted
         interrupted = True
         for process in processes:
-            process.send_signal(number)
+            process.send_signal(signal.SIGTERM)
 
-    before = signal.signal(signal.SIGTERM, pass_on)
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for number, share in enumerate(shares, start=1):
+            if interrupted:
+                break
             process = subprocess.Popen(
                 [sys.executable, "-m", *words],
                 stdout=subprocess.PIPE,
@@ -126,16 +129,15 @@ def run(words: Sequence[str], shares: Sequence[Share], told: Mapping[str, str] |
             reader.start()
             processes.append(process)
             readers.append(reader)
+            if interrupted:  # while it was being started, and was not on the list
+                process.send_signal(signal.SIGTERM)
         for process in processes:
-            while process.poll() is None:
-                try:
-                    process.wait()
-                except KeyboardInterrupt:
-                    interrupted = True
+            process.wait()
         for reader in readers:
             reader.join()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if interrupted:
         raise KeyboardInterrupt("interrupted; the same command goes on with what is missing.")
     return [process.returncode for process in processes]

@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 import tyro
 
 from experiments import cli
+from experiments.options import parse
 from resnet_jax.errors import UserError
 from resnet_jax.text import reason
 
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         the download failed; prepared already, but damaged.
       KeyboardInterrupt: by Ctrl-C or SIGTERM; what was half done is deleted.
     """
-    chosen = tyro.cli(Prepare, args=argv, prog="python -m experiments.prepare", description=__doc__)
+    chosen = parse(Prepare, argv, program="python -m experiments.prepare", description=__doc__)
     # Before TensorFlow is imported. It has nothing to say here, and a GPU is not for it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import cli
+from experiments.options import parse
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
 from resnet_jax.record import RECORD_FILE
@@ -37,7 +38,7 @@ class Recompute:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, evaluates, prints the table; returns the exit status."""
-    chosen = tyro.cli(Recompute, args=argv, prog="python -m experiments.recompute", description=__doc__)
+    chosen = parse(Recompute, argv, program="python -m experiments.recompute", description=__doc__)
     runs = [run for directory in chosen.directories for run in _runs(directory)]
     if not runs:
         raise UserError("directories: none given; usage: python -m experiments.recompute RUN [MORE ...]")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 from rich.console import Console
@@ -17,11 +18,11 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from experiments.cli import run_main
-from experiments.next_steps import suggestions, typed
+from experiments.options import parse
 from resnet_jax.errors import UserError
-from resnet_jax.reports.document import Table
-from resnet_jax.reports.report import DEFAULT_FOLDER, write_report
-from resnet_jax.reports.runs import read_runs
+
+if TYPE_CHECKING:
+    from resnet_jax.reports.document import Table
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,14 @@ class ReportArgs:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the report; shows the answer, the main table, what to do next and where the page is. Exit status."""
-    arguments = tyro.cli(ReportArgs, args=argv, prog="python -m experiments.report", description=ReportArgs.__doc__)
+    arguments = parse(ReportArgs, argv, program="python -m experiments.report", description=ReportArgs.__doc__)
     if not arguments.directories:
         raise UserError("directories: none given; usage: python -m experiments.report runs/digits-depth [MORE ...]")
+    # matplotlib and SciPy take two seconds to import, which a mistake should not.
+    from experiments.next_steps import suggestions, typed
+    from resnet_jax.reports.report import DEFAULT_FOLDER, write_report
+    from resnet_jax.reports.runs import read_runs
+
     runs = read_runs(arguments.directories)
     report = write_report(runs, arguments.out or arguments.directories[0] / DEFAULT_FOLDER)
     console = Console(highlight=False)

@@ -55,6 +55,8 @@ class Study:
     seeds: tuple[int, ...] = (0, 1)
     cost: StatedCost | None = None
     """What all variants take with these seeds; None where nobody has stated it."""
+    purpose: str = ""
+    """What the study asks, in a sentence; empty: what the first line of its file says, which holds one study."""
     control: str | None = None
     """Name of the study that asks whether it was only too little training."""
 

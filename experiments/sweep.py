@@ -23,6 +23,7 @@ from experiments import cli, jobs
 from experiments.budget import Budget
 from experiments.estimate import Clock, progress
 from experiments.next_steps import python
+from experiments.options import parse
 from experiments.states import finished, show, state
 from experiments.studies import studies
 from experiments.study import Study
@@ -61,11 +62,13 @@ class Sweep:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, lists, runs what is missing; returns the exit status: 2 where a run could not be started."""
-    known = {name: study for name, (study, _) in studies().items()}
+    listed = studies()
+    known = {name: study for name, (study, _) in listed.items()}
     name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "sweep", "study", list(known))
     default = Sweep(known[name].base, seeds=known[name].seeds)
     program = f"python -m experiments.sweep {name}"
-    chosen = tyro.cli(Sweep, default=default, args=options, prog=program, description=__doc__)
+    description = f"{name}: {listed[name][1]} {_size(known[name])}\n\n{__doc__}"
+    chosen = parse(Sweep, options, default=default, program=program, description=description)
     base = unbind(chosen.config, changed_fields(known[name].base, chosen.config))
     study = dataclasses.replace(known[name], base=base)
     _check(chosen, known[name])
@@ -115,6 +118,12 @@ def main(argv: list[str] | None = None) -> int:
     console.print(f"\n{done} of {len(runs)} runs finished{rest}.", highlight=False)
     _next(folder, console)
     return cli.BAD_INPUT if failed else cli.OK
+
+
+def _size(study: Study) -> str:
+    """How many runs a study has and what they cost, in a sentence."""
+    cost = f", which take {study.cost.text}" if study.cost else ""
+    return f"{len(study.variants) * len(study.seeds)} runs{cost}."
 
 
 def _say_what_is_left(runs: Mapping[str, ExperimentConfig], folder: Path, console: Console) -> None:

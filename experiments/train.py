@@ -19,12 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import cli
+from experiments.options import parse
 from experiments.studies import experiments
 from experiments.study import variant_name
 from resnet_jax.config import ExperimentConfig, changed_fields, settle, unbind
 from resnet_jax.errors import UserError
 from resnet_jax.models import cost
-from resnet_jax.record import RunRecord
+from resnet_jax.record import RECORD_FILE, RunRecord
 
 if TYPE_CHECKING:
     from resnet_jax.data import Dataset
@@ -34,6 +35,14 @@ WARM, TRACED = 3, 5
 PERFETTO = "perfetto_trace.json.gz"  # as JAX's profiler names it
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 SHOWN = 32
+SHAPES = {
+    "cifar10": ((32, 32, 3), 10),
+    "cifar100": ((32, 32, 3), 100),
+    "mnist": ((28, 28, 1), 10),
+    "fashion_mnist": ((28, 28, 1), 10),
+    "svhn_cropped": ((32, 32, 3), 10),
+}
+"""Images and classes of data sets that TFDS prepares: what a summary needs, where they are not prepared."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     named = experiments()
     name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "train", "experiment", list(named))
     program = f"python -m experiments.train {name}"
-    chosen = tyro.cli(Train, default=Train(named[name]), args=options, prog=program, description=__doc__)
+    chosen = parse(Train, options, default=Train(named[name]), program=program, description=__doc__)
     changes = changed_fields(named[name], chosen.config)
     config = settle(unbind(chosen.config, changes), chosen=changes)
     cli.virtual_devices(config.parallel.devices)
@@ -78,9 +87,12 @@ def main(argv: list[str] | None = None) -> int:
         write_trace(config, chosen.profile)
         return cli.OK
     directory = chosen.directory or chosen.runs / name / _run_name(config, changes)
+    finished = (directory / RECORD_FILE).exists()
     record = train(config, directory, study=name, compiled=chosen.runs, log=chosen.log)
     print_record(record, directory)
-    return cli.OK
+    if finished:
+        print("This run had finished before; nothing was trained.")
+    return cli.OK if record.diverged_at_step is None else cli.DIVERGED
 
 
 class OutOfTime(Exception):
@@ -156,7 +168,13 @@ def print_summary(config: ExperimentConfig) -> None:
     from resnet_jax.data import load
     from resnet_jax.training.assemble import resolve
 
-    dataset = load(config.data, print)
+    try:
+        dataset = load(config.data, print)
+    except UserError as error:
+        if config.data.name not in SHAPES:
+            raise
+        dataset = _stand_in(config.data.name, config.train.batch_size)
+        print(f"The data are not here ({error.args[0].partition(';')[0]}): this is for their published shape.")
     model = resolve(config.model, dataset)
     table = Table(title=f"{model.net}-{model.depth} on {dataset.name}, one image")
     for heading, justify in (
@@ -176,6 +194,18 @@ def print_summary(config: ExperimentConfig) -> None:
         table.add_row(row.name, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
     Console().print(table)
     _print_memory(dataclasses.replace(config, model=model), dataset)
+
+
+def _stand_in(name: str, images: int) -> Dataset:
+    """A data set of black images with the shape and the classes of a published one."""
+    import numpy as np
+
+    from resnet_jax.data import Dataset
+    from resnet_jax.data.dataset import ArraySource
+
+    shape, classes = SHAPES[name]
+    black = ArraySource(np.zeros((images, *shape), np.uint8), np.zeros(images, np.int32))
+    return Dataset(name, black, black, tuple(map(str, range(classes))))
 
 
 def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:

@@ -21,7 +21,7 @@ def replacing(path: Path, part: Path | None = None) -> Iterator[Path]:
       part: the file to write, in the same folder; None: a hidden one whose name holds that of this process. It ends
         like `path`, for writers that choose a format by the ending.
     """
-    temporary = part or path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = part or path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as file:

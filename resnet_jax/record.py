@@ -278,6 +278,11 @@ def read_gradients(path: Path) -> list[GradientLine]:
     return _read_lines(path, GradientLine)
 
 
+def ends_half_written(path: Path) -> bool:
+    """Whether the last line of a metrics.jsonl or gradients.jsonl is cut short: all others end as they were written."""
+    return path.exists() and not _read_text(path).endswith("\n")
+
+
 def _read_lines(path: Path, cls: type[_T]) -> list[_T]:
     texts = _read_text(path).splitlines()
     lines: list[_T] = []

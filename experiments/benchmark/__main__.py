@@ -31,7 +31,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
 from rich.console import Console
 
 from experiments import cli, jobs
@@ -51,6 +50,7 @@ from experiments.benchmark.spec import (
     has_torch,
     step_config,
 )
+from experiments.options import parse
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parses, measures, prints the tables; returns the exit status."""
     words = sys.argv[1:] if argv is None else argv
     program = "python -m experiments.benchmark"
-    chosen = tyro.cli(Benchmark, args=words, prog=program, description=__doc__)
+    chosen = parse(Benchmark, words, program=program, description=__doc__)
     if chosen.render or "--render" in words:
         if not chosen.render:
             raise UserError("render: got nothing; legal: one or more files.")

@@ -13,11 +13,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from experiments import cli
 from experiments.derivation.gradients import measure, to_json
 from experiments.derivation.tables import Language, tables
+from experiments.options import parse
 from resnet_jax.files import write_atomically
 
 RECORD = Path("experiments/records/gradients-at-start.json")
@@ -37,7 +36,7 @@ class Derivation:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, measures where asked to, prints the tables; returns the exit status."""
-    chosen = tyro.cli(Derivation, args=argv, prog="python -m experiments.derivation", description=__doc__)
+    chosen = parse(Derivation, argv, program="python -m experiments.derivation", description=__doc__)
     if chosen.measure:
         chosen.record.parent.mkdir(parents=True, exist_ok=True)  # before minutes are spent
         os.environ["JAX_ENABLE_X64"] = "1"  # before JAX is imported

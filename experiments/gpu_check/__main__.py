@@ -23,13 +23,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 
 from experiments import cli
 from experiments.gpu_check import screen
 from experiments.gpu_check.check import Check
 from experiments.gpu_check.plan import FULL, SMALL
+from experiments.options import parse
 from resnet_jax.errors import UserError
 from resnet_jax.text import nearest
 
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parses, checks, prints; returns the exit status: 1 where a part failed."""
     words = sys.argv[1:] if argv is None else argv
     program = "python -m experiments.gpu_check"
-    chosen = tyro.cli(GpuCheck, args=words, prog=program, description=__doc__)
+    chosen = parse(GpuCheck, words, program=program, description=__doc__)
     if chosen.seconds is not None and not chosen.seconds > 0.0:
         raise UserError(f"seconds: got {chosen.seconds}; legal: a number above 0.")
     names = list(dict.fromkeys(part.name for part in (*FULL, *SMALL)))

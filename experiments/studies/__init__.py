@@ -21,9 +21,9 @@ def experiments() -> dict[str, ExperimentConfig]:
 
 
 def studies() -> dict[str, tuple[Study, str]]:
-    """Every study with the first line of its file's docstring."""
+    """Every study with what it asks, in a sentence."""
     return {
-        study.name: (study, (module.__doc__ or "").strip().split("\n")[0])
+        study.name: (study, study.purpose or (module.__doc__ or "").strip().split("\n")[0])
         for module in _modules()
         for study in getattr(module, "STUDIES", ())
     }

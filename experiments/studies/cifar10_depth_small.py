@@ -85,6 +85,7 @@ PLAIN_AND_RESIDUAL = ("none", "A")
 STUDIES = (
     Study(
         name="cifar10-depth-small",
+        purpose="5,000 images of CIFAR-10 at 16x16: plain and residual nets of 20 to 56 layers.",
         base=BASE,
         variants=grid(model__depth=(20, 32, 44, 56), model__shortcut=PLAIN_AND_RESIDUAL),
         seeds=(0, 1),
@@ -93,6 +94,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-budget",
+        purpose="The control of cifar10-depth-small: the shallowest and deepest nets with a quarter and half of the iterations.",
         base=BASE,
         variants=tuple(
             {**net, **_iterations(share)}
@@ -104,6 +106,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-rates",
+        purpose="The deepest nets of cifar10-depth-small with half of the iterations, at other rates and with a warm-up.",
         base=override(BASE, {"model.depth": 56, **_iterations(Fraction(1, 2))}),
         variants=tuple(
             {"model.shortcut": shortcut, **schedule}
@@ -115,6 +118,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-images",
+        purpose="1,000 images of CIFAR-10 at 16x16, which every residual net has time to fit: 20 to 56 layers.",
         base=IMAGES,
         variants=grid(model__depth=(20, 32, 44, 56), model__shortcut=PLAIN_AND_RESIDUAL),
         seeds=(0, 1),
@@ -123,6 +127,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-images-control",
+        purpose="The control of cifar10-depth-small-images: plain-56 with twice the iterations, and at the paper's rate.",
         base=override(IMAGES, {"model.depth": 56, "model.shortcut": "none"}),
         variants=(_iterations(Fraction(1)), {"optim.learning_rate": 0.1}),
         seeds=(0, 1),

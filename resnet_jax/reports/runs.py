@@ -16,6 +16,7 @@ from resnet_jax.record import (
     RECORD_FILE,
     MetricsLine,
     RunRecord,
+    ends_half_written,
     read_config,
     read_metrics,
     read_record,
@@ -115,6 +116,11 @@ def read_runs(paths: Sequence[Path]) -> Runs:
             if record is not None:
                 metrics = _or_warn(lambda: read_metrics(directory / METRICS_FILE), warnings)  # noqa: B023
                 complete.append(Run(directory, record, tuple(metrics or ())))
+                if ends_half_written(directory / METRICS_FILE):
+                    warnings.append(
+                        f"{directory / METRICS_FILE}: its last line is half-written, though the run has finished; the "
+                        f"curves end before it, the results in {RECORD_FILE} do not depend on it."
+                    )
         else:
             unfinished.append(_unfinished(directory, warnings))
     if not directories:

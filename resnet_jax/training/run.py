@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from resnet_jax.config import ExperimentConfig, ModelConfig
-from resnet_jax.errors import UserError
 from resnet_jax.record import RECORD_FILE, RunRecord
 from resnet_jax.training.checkpoints import Checkpoints, identity
 from resnet_jax.training.loop import Trainer
@@ -67,7 +66,7 @@ def _train(directory: RunDirectory, study: str, observers: Sequence[Observer], s
         program = prepare(config, note)
         start = program.assembly.pretrained
         _ = program.assembly.initial  # a mistake in it is reported here too
-    except UserError:
+    except BaseException:  # an interruption too: nothing has been trained
         directory.abandon()
         raise
     note(headline(program))

@@ -53,6 +53,7 @@ class RunDirectory:
           OSError: it cannot be made or written.
         """
         self.path, self.config, self._fresh = path, config, False
+        self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         self._lock: IO[str] = open(path / LOCK_FILE, "w")  # noqa: SIM115  # held until __exit__
         try:
@@ -110,7 +111,8 @@ class RunDirectory:
             for name in (CONFIG_FILE, LOCK_FILE):
                 (self.path / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
-                self.path.rmdir()
+                for folder in self._made:
+                    folder.rmdir()
 
     @property
     def checkpoints(self) -> Path:

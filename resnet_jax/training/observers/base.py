@@ -43,6 +43,9 @@ class Observer:
     def note(self, text: str) -> None:
         """Receives a remark for people, such as where the run starts from."""
 
+    def phase(self, name: str) -> None:
+        """Receives what the run does before its steps: "loading the data", "placing the images", "compiling"."""
+
     def begin(self, step: int) -> None:
         """Receives the number of iterations that were done before: 0, or the step of a checkpoint. Comes before steps.
 

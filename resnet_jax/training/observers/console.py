@@ -6,11 +6,24 @@ import time
 from collections.abc import Iterator
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.padding import Padding
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from resnet_jax.record import MetricsLine
 from resnet_jax.training.observers.base import Observer, Step
+
+WIDEST_BAR, NARROWEST_BAR = 30, 4
+BESIDE_THE_BAR = 41
+"""Columns for up to seven digits of steps on each side, and the two times."""
 
 
 class Lines(Observer):
@@ -35,13 +48,22 @@ class Lines(Observer):
 
 
 class _Lines(Progress):
-    """A line each for the run's name, its progress and its numbers; they fit a terminal of 80 columns."""
+    """A line each for the run's name, its progress and its numbers; they fit a terminal of 80 columns.
+
+    In a narrower one the bar is shorter and the numbers take more lines.
+    """
+
+    def __init__(self, bar: BarColumn, *columns: ProgressColumn, console: Console) -> None:
+        super().__init__(bar, *columns, console=console, transient=True)
+        self._bar = bar
 
     def get_renderables(self) -> Iterator[RenderableType]:
         for task in self.tasks:
             yield Text(task.description, style="bold", no_wrap=True, overflow="ellipsis")
+            self._bar.bar_width = max(NARROWEST_BAR, min(WIDEST_BAR, self.console.width - BESIDE_THE_BAR))
             yield self.make_tasks_table([task])
-            yield Text(f"  {task.fields['numbers']}", no_wrap=True, overflow="ellipsis")
+            # Words of a narrow terminal go on in the next line: no digit is cut off.
+            yield Padding(Text(task.fields["numbers"]), (0, 0, 0, 2))
 
 
 class Live(Observer):
@@ -49,15 +71,14 @@ class Live(Observer):
 
     def __init__(self, console: Console, total: int, title: str) -> None:
         self._progress = _Lines(
-            BarColumn(bar_width=30),
+            BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
-            transient=True,
         )
-        self._task = self._progress.add_task(title, total=total, numbers="compiling ...")
+        self._task = self._progress.add_task(title, total=total, numbers="starting ...")
         self._test = ""
 
     def start(self) -> None:
@@ -66,6 +87,9 @@ class Live(Observer):
 
     def note(self, text: str) -> None:
         self._progress.console.print(text, markup=False, highlight=False)
+
+    def phase(self, name: str) -> None:
+        self._progress.update(self._task, numbers=f"{name} ...")
 
     def step(self, step: Step) -> None:
         numbers = (
