@@ -18,9 +18,9 @@ PACKAGE = Path(resnet_jax.__file__).parent
 ROOMS = ("errors", "config", "record", "data", "models", "weights", "training", "analysis", "results")
 # The same within training, module by module.
 TRAINING = (
-    *("state", "losses", "metrics", "schedules", "optim", "gradients", "step", "mesh", "feed", "assemble", "program"),
-    *("batch_stats", "checkpoint", "directory", "environment", "export", "observers", "recorder", "loop", "run"),
-    "restore",
+    *("state", "ema", "losses", "metrics", "schedules", "optim", "gradients", "step", "mesh", "feed", "assemble"),
+    *("program", "batch_stats", "checkpoint", "directory", "environment", "export", "observers"),
+    *("recorder", "loop", "run", "restore"),
 )
 
 

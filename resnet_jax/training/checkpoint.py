@@ -39,8 +39,9 @@ ARRAYS, MANIFEST, DAMAGED, UNFINISHED = "arrays", "manifest", ".damaged", ".unfi
 
 def identity(config: ExperimentConfig) -> dict[str, Any]:
     """What tells a run from others: its configuration by dotted name, without what may change between sittings, without
-    the places of its images and without fields that have no effect."""
-    values, left_out = flatten(to_dict(config)), {*config.operational, *PLACES, *config.without_effect()}
+    the places of its images and without fields that have no effect; shares of the run are in iterations."""
+    values = flatten(to_dict(config.in_iterations()))
+    left_out = {*config.operational, *PLACES, *config.without_effect()}
     return {name: value for name, value in values.items() if name not in left_out}
 
 

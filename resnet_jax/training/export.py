@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from resnet_jax.training.assemble import Assembly
+from resnet_jax.training.ema import evaluated
 from resnet_jax.training.state import TrainState, fingerprint
 from resnet_jax.weights.net import Origin, Weights, flatten
 from resnet_jax.weights.preprocessing import Preprocessing
@@ -18,6 +19,7 @@ def weights_of(assembly: Assembly, state: TrainState, name: str) -> Weights:
       state: on the host, block by block.
       name: of the run.
     """
+    state = evaluated(state, assembly.config.optim)
     height, width, channels = assembly.dataset.image_shape
     resize = height if height == width else None
     return Weights(
