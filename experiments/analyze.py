@@ -144,7 +144,7 @@ def _without_nan(values: Any) -> Any:
 
 def _draw(file: Path) -> None:
     # matplotlib takes a while too.
-    from resnet_jax.results.instruments import draw
+    from resnet_jax.reports.figures.draw import draw
 
     for path in (file, *draw(file)):
         print(path)

@@ -28,7 +28,7 @@ from resnet_jax.data.listing import EXTENSIONS, shown
 from resnet_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from resnet_jax.weights.inference import Seen
+    from resnet_jax.weights.classifier import Seen
 
 TOP = 5
 
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"out: got {str(chosen.out)!r}; legal: a file that ends in .npz.")
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.weights import files
-    from resnet_jax.weights.inference import Classifier, Seen
+    from resnet_jax.weights.classifier import Classifier, Seen
 
     weights = files.load(chosen.weights)
     classifier = Classifier(weights, chosen.features)

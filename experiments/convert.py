@@ -25,8 +25,8 @@ from resnet_jax.errors import UserError
 from resnet_jax.record import RECORD_FILE, WEIGHTS
 
 if TYPE_CHECKING:
-    from resnet_jax.weights.net import Weights
-    from resnet_jax.weights.recognise import Differences
+    from resnet_jax.weights.arrays import Differences
+    from resnet_jax.weights.bundle import Weights
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ def main(argv: list[str] | None = None) -> int:
     names = read_names(chosen.class_names) if chosen.class_names else None
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.weights import files
-    from resnet_jax.weights.recognise import Mismatch, describe
+    from resnet_jax.weights.arrays import Mismatch
+    from resnet_jax.weights.bundle import describe
 
     try:
         weights = changed(read(chosen), chosen, names)
@@ -83,11 +84,10 @@ def read(chosen: Convert) -> Weights:
     from resnet_jax.weights import files
 
     if (chosen.source / RECORD_FILE).exists() and not (chosen.source / WEIGHTS).exists():
-        from resnet_jax.training.export import weights_of
         from resnet_jax.training.restore import restore
 
         assembly, state = restore(chosen.source, print)
-        return weights_of(assembly, state, chosen.source.name)
+        return assembly.weights(state, chosen.source.name)
     return files.load(chosen.source, bottleneck_stride=chosen.bottleneck_stride)
 
 

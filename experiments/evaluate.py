@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     classes = class_folders(chosen.folder)
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.weights import files
-    from resnet_jax.weights.inference import Classifier, Seen
+    from resnet_jax.weights.classifier import Classifier, Seen
 
     weights = files.load(chosen.weights)
     numbers = class_numbers(

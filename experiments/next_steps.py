@@ -16,7 +16,7 @@ from pathlib import Path
 from experiments.studies import experiments, studies
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.record import CHECKPOINTS, PLACES, differences
-from resnet_jax.results.runs import Run, Runs
+from resnet_jax.reports.runs import Run, Runs
 
 MOST_CHANGES = 2
 """Options of a suggested command that repeat a run's configuration: more of them would not be read."""

@@ -63,9 +63,9 @@ def main(argv: list[str] | None = None) -> int:
     # Before TensorFlow is imported. It has nothing to say here, and a GPU is not for it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    from resnet_jax.data import require_tfds
+    from resnet_jax.data import import_source
 
-    require_tfds()
+    import_source("tfds")  # or a sentence, where TFDS is not installed
     from resnet_jax.data import tfds_files  # a second, which --help should not wait for
 
     name, data_dir = tfds_files.Name.parse(chosen.name), chosen.data_dir

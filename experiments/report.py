@@ -19,9 +19,9 @@ from rich.text import Text
 from experiments.cli import run_main
 from experiments.next_steps import suggestions, typed
 from resnet_jax.errors import UserError
-from resnet_jax.results.document import Table
-from resnet_jax.results.report import DEFAULT_FOLDER, write_report
-from resnet_jax.results.runs import read_runs
+from resnet_jax.reports.document import Table
+from resnet_jax.reports.report import DEFAULT_FOLDER, write_report
+from resnet_jax.reports.runs import read_runs
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import resnet_jax
 
 PACKAGE = Path(resnet_jax.__file__).parent
 # From the top of the house down; a room may import from itself and from earlier rows.
-ROOMS = ("errors", "config", "record", "data", "models", "weights", "training", "analysis", "results")
+ROOMS = ("errors", "config", "record", "data", "models", "weights", "training", "analysis", "reports")
 # The same within training, module by module.
 TRAINING = (
     *("state", "ema", "losses", "metrics", "schedules", "optim", "gradients", "step", "mesh", "feed", "assemble"),
-    *("program", "batch_stats", "checkpoint", "directory", "environment", "export", "observers"),
-    *("recorder", "loop", "run", "restore"),
+    *("program", "batch_stats", "checkpoints", "run_directory", "environment", "observers", "recorder", "loop", "run"),
+    "restore",
 )
 
 
@@ -88,7 +88,7 @@ def test_peers_share_nothing_with_the_package(name: str) -> None:
         "resnet_jax.record",
         "resnet_jax.models.cost",
         "resnet_jax.analysis.options",
-        "resnet_jax.results.instruments",
+        "resnet_jax.reports.figures.draw",
         "experiments.__main__",
         "experiments.train",
         "experiments.analyze",

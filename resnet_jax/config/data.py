@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import pkgutil
 import typing
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from resnet_jax.config.section import DATA, OPERATIONAL, Condition, Role, Section, field, only_with
 from resnet_jax.errors import UserError
+
+SOURCES: tuple[str, ...] = tuple(
+    module.name for module in pkgutil.iter_modules([str(Path(__file__).parents[1] / "data" / "sources")])
+)
+"""The modules of data/sources by name: each is a legal `data.source`. They are listed here, and imported on use."""
+if TYPE_CHECKING:
+    SourceName: TypeAlias = str
+else:
+    SourceName = Literal[SOURCES]
 
 
 @dataclass(frozen=True)
@@ -16,7 +27,7 @@ class DataConfig(Section):
 
     _section: typing.ClassVar[str] = "data"
 
-    source: Literal["digits", "tfds", "folder", "npz"] = field("digits", DATA, open_in_papers=True)
+    source: SourceName = field("digits", DATA, open_in_papers=True)  # noqa: RUF009  # as every other field
     """"digits": scikit-learn's 1,797 real handwritten digits, 8x8 pixels, embedded, no download; "tfds": `name` from
     TensorFlow Datasets; "folder": images in <path>/{train,test}/<class>/; "npz": NumPy arrays in one file."""
     name: str | None = field(None, DATA, needs=only_with("data.source", "tfds"), open_in_papers=True)
@@ -24,9 +35,9 @@ class DataConfig(Section):
     path: str | None = field(
         None,
         Role("place", compared="never", open_in_papers=True),
-        needs=only_with("data.source", "tfds", "folder", "npz"),
+        needs=Condition(lambda data: data.source != "digits", "another data.source than 'digits'"),
     )
-    """For "folder" and "npz": where the images are. For "tfds": its data directory, where not the usual one."""
+    """Where the images are. For "tfds": its data directory, where not the usual one."""
     image_size: int | None = field(None, DATA, needs=only_with("data.source", "folder"))
     """For "folder": resize each image's shorter side to this many pixels and keep the square in its middle; None: all
     images must have one size already."""
@@ -69,7 +80,7 @@ class DataConfig(Section):
         self._require(self.pad >= 0, "pad", "a whole number of at least 0")
         for name in ("mixup", "cutmix"):
             self._require(getattr(self, name) >= 0.0, name, "a number of at least 0")
-        needs = {"digits": None, "tfds": "name", "folder": "path", "npz": "path"}[self.source]
+        needs = {"tfds": "name", "folder": "path", "npz": "path"}.get(self.source)
         if needs is not None and not getattr(self, needs):
             raise UserError(f"data.{needs}: got {getattr(self, needs)!r}; data.source={self.source!r} needs it.")
         self._require(self.image_size is None or self.image_size >= 1, "image_size", "a whole number above 0, or None")

@@ -64,7 +64,7 @@ class Role:
     """Whether the net's name, such as "preact-resnet-56", already says the value."""
     open_in_papers: bool = False
     """Whether a run with any value may stand beside the papers' numbers: the papers leave it open, it changes no
-    result, or results/paper.py judges it together with other fields."""
+    result, or reports/papers judges it together with other fields."""
     needs: Condition | None = None
     """When the field has an effect; None: always."""
     decides: Callable[[Any], bool] | None = None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
+import importlib
 from collections.abc import Callable
+from types import ModuleType
 
 import resnet_jax.data.split as split
 from resnet_jax.config import DataConfig
 from resnet_jax.data.dataset import ArraySource, Dataset, Normalization, Source, normalization
 from resnet_jax.errors import UserError
 
-__all__ = ["ArraySource", "Dataset", "Normalization", "Source", "load", "normalization", "require_tfds"]
+__all__ = ["ArraySource", "Dataset", "Normalization", "Source", "import_source", "load", "normalization"]
 
 
 def load(config: DataConfig, tell: Callable[[str], None] = lambda text: None) -> Dataset:
@@ -24,8 +25,9 @@ def load(config: DataConfig, tell: Callable[[str], None] = lambda text: None) ->
     Raises:
       UserError: the data are missing or damaged; the message says what to do.
     """
+    whole: Dataset = import_source(config.source).load(config, tell)
     dataset, validation = split.apply(
-        _whole(config, tell),
+        whole,
         train_subset=config.train_subset,
         validation=config.validation,
         split_seed=config.split_seed,
@@ -33,36 +35,17 @@ def load(config: DataConfig, tell: Callable[[str], None] = lambda text: None) ->
     return dataclasses.replace(dataset, validation=validation)
 
 
-def require_tfds() -> None:
-    """Makes sure that tensorflow-datasets can be imported: it is needed for the source "tfds" alone.
+def import_source(name: str) -> ModuleType:
+    """The module of a `data.source`, imported on use: each brings libraries that the others do not need.
 
     Raises:
-      UserError: it is not installed.
+      UserError: such a library is not installed.
     """
-    if importlib.util.find_spec("tensorflow_datasets") is None:
+    try:
+        return importlib.import_module(f"resnet_jax.data.sources.{name}")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0].replace("_", "-")
         raise UserError(
-            "data.source='tfds' needs tensorflow-datasets, which is not installed here; run pip install -e '.[tfds]', "
+            f"data.source={name!r} needs {missing}, which is not installed here; run pip install -e '.[{name}]', "
             "or give the images as NumPy arrays: --data.source=npz --data.path=FILE.npz."
-        )
-
-
-def _whole(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
-    # Imported on use: each source brings libraries that the others do not need.
-    if config.source == "digits":
-        import resnet_jax.data.sources.digits as digits
-
-        return digits.load()
-    if config.source == "tfds":
-        require_tfds()
-        import resnet_jax.data.sources.tfds as tfds
-
-        assert config.name is not None
-        return tfds.load(config.name, data_dir=config.path, tell=tell)
-    assert config.path is not None
-    if config.source == "folder":
-        import resnet_jax.data.sources.folder as folder
-
-        return folder.load(config.path, image_size=config.image_size, bad_images=config.bad_images, tell=tell)
-    import resnet_jax.data.sources.npz as npz
-
-    return npz.load(config.path)
+        ) from error

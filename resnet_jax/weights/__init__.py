@@ -3,10 +3,10 @@
 | module             | what                                                                                    |
 |--------------------|-----------------------------------------------------------------------------------------|
 | `files.py`         | a net from a file, folder or run directory, and into one                                |
-| `net.py`           | a net as it lies in a file: what it is, its arrays, how it takes pictures, its classes  |
+| `bundle.py`        | a net as it lies in a file: what it is, its arrays, how it takes pictures, its classes  |
+| `arrays.py`        | names and shapes of a net's arrays, and how those of a file differ                      |
 | `pickled.py`       | .pt, .pth and .th files read without PyTorch, and without running what is in them       |
-| `names.py`         | torchvision's and akamaster's names of every array                                      |
-| `recognise.py`     | which net a state dict is of, and what it lacks                                         |
+| `formats/`         | PyTorch's state dicts, a module for each project: its names, and the net that they tell |
 | `preprocessing.py` | from an image file to what a net was trained on                                         |
-| `inference.py`     | probabilities, and features at any block                                                |
+| `classifier.py`    | probabilities, and features at any block                                                |
 """

@@ -23,21 +23,11 @@ from resnet_jax.data import memory
 from resnet_jax.errors import UserError
 from resnet_jax.record import RECORD_FILE, WEIGHTS, read_json, write_atomically
 from resnet_jax.weights import pickled
-from resnet_jax.weights.names import AKAMASTER, TORCHVISION, Arrays, Naming, from_pytorch, to_pytorch
-from resnet_jax.weights.net import Origin, Weights, usual_classes, usual_preprocessing
+from resnet_jax.weights.arrays import Arrays, Mismatch, counts, require_arrays, shapes
+from resnet_jax.weights.bundle import Origin, Weights, describe, unlike, usual_classes, usual_preprocessing
+from resnet_jax.weights.formats import format_for, recognise
+from resnet_jax.weights.formats.base import BottleneckStride, Format, Found, unprefixed
 from resnet_jax.weights.preprocessing import ARRAYS, from_json
-from resnet_jax.weights.recognise import (
-    BottleneckStride,
-    Mismatch,
-    counts,
-    describe,
-    pytorch_shapes,
-    recognise,
-    require_arrays,
-    shapes,
-    unlike,
-    unprefixed,
-)
 
 MODEL_FILE, NET_FILE = "model.safetensors", "config.json"
 FAMILY = "resnet_jax net"
@@ -65,20 +55,14 @@ def load(place: Path, *, bottleneck_stride: BottleneckStride | None = None) -> W
         return _portable(place.parent)
     content = _read(place)
     state = unprefixed(_arrays(content, str(place)))
-    found = recognise({name: array.shape for name, array in state.items()}, str(place), bottleneck_stride)
-    naming = dataclasses.replace(found.naming, prefix="")
-    ours = shapes(found.model, found.channels)
-    require_arrays(
-        pytorch_shapes(ours, naming),
-        pytorch_shapes(counts(ours), naming),
-        {name: array.shape for name, array in state.items()},
-        str(place),
-        describe(found.model),
-    )
+    there = {name: array.shape for name, array in state.items()}
+    found = recognise(Found(there, str(place), bottleneck_stride))
+    form, ours = found.format, shapes(found.model, found.channels)
+    require_arrays(form.shapes(ours), form.shapes(counts(ours)), there, str(place), describe(found.model))
     origin = Origin(place.name, digest(content))
     return Weights(
         model=found.model,
-        arrays=from_pytorch(state, naming, (*ours, *counts(ours))),
+        arrays=form.from_pytorch(state, (*ours, *counts(ours))),
         preprocessing=usual_preprocessing(found.model, found.channels),
         class_names=usual_classes(found.model),
         origin=origin,
@@ -118,27 +102,27 @@ def save(weights: Weights, folder: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def state_dict(weights: Weights) -> tuple[Naming, Arrays]:
+def state_dict(weights: Weights) -> tuple[Format, Arrays]:
     """The net as a state dict of torchvision's or akamaster's nets.
 
     Raises:
       UserError: whoever reads these names would compute another net from them.
     """
-    naming = TORCHVISION if weights.model.family == "imagenet" else AKAMASTER
-    state = to_pytorch(weights.arrays, naming)
+    form = format_for(weights.model)
+    state = form.to_pytorch(weights.arrays)
     theirs = unprefixed({name: array.shape for name, array in state.items()})
     stride = weights.model.bottleneck_stride if weights.model.block_kind == "bottleneck" else None
-    other = unlike(weights.model, recognise(theirs, weights.origin.file, stride).model)
+    other = unlike(weights.model, recognise(Found(theirs, weights.origin.file, stride)).model)
     if other:
         name, (here, there) = next(iter(other.items()))
         raise UserError(
-            f"model.{name}: got {here!r}; legal for a state dict in {naming.name}'s names: {there!r}; keep this net in "
+            f"model.{name}: got {here!r}; legal for a state dict in {form.name}'s names: {there!r}; keep this net in "
             f"a folder, which says what it is."
         )
-    return naming, state
+    return form, state
 
 
-def export(weights: Weights, file: Path) -> Naming:
+def export(weights: Weights, file: Path) -> Format:
     """Writes a net as PyTorch's state dict, to be had by torch.load or safetensors.torch.load_file.
 
     Args:
@@ -148,7 +132,7 @@ def export(weights: Weights, file: Path) -> Naming:
       UserError: `state_dict` cannot be made, PyTorch is needed and missing, or the ending is another.
       OSError: it cannot be written.
     """
-    naming, state = state_dict(weights)
+    form, state = state_dict(weights)
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == SAFETENSORS:
         _write(file, safetensors.numpy.save(state, metadata={"format": "pt"}))
@@ -156,7 +140,7 @@ def export(weights: Weights, file: Path) -> Naming:
         _export_pickled(state, file)
     else:
         raise UserError(f"{file}: legal endings: {', '.join((SAFETENSORS, *PICKLED))}.")
-    return naming
+    return form
 
 
 def digest(content: bytes) -> str:

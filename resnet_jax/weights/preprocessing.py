@@ -11,7 +11,7 @@ import numpy as np
 from resnet_jax.data import Normalization, decode
 from resnet_jax.data.dataset import Images
 from resnet_jax.errors import UserError
-from resnet_jax.weights.names import Array, Arrays, Shape
+from resnet_jax.weights.arrays import Array, Arrays, Shape
 
 MEAN, STD = "mean", "std"
 # In a file of weights, where the mean is an image.

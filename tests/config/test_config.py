@@ -22,7 +22,7 @@ from resnet_jax.config import (
 )
 from resnet_jax.errors import UserError
 from resnet_jax.record import differences
-from resnet_jax.training.checkpoint import identity
+from resnet_jax.training.checkpoints import identity
 
 
 @pytest.mark.parametrize(

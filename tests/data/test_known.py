@@ -34,8 +34,8 @@ def test_an_npz_file_has_the_name_of_a_known_training_set_and_else_its_own(
 ) -> None:
     arrays = {"train_images": train.images, "train_labels": train.labels}
     np.savez(tmp_path / "mine.npz", **arrays, test_images=train.images[:3], test_labels=train.labels[:3])
-    assert npz.load(str(tmp_path / "mine.npz")).name == "mine (npz)"
+    assert npz.read(str(tmp_path / "mine.npz")).name == "mine (npz)"
     monkeypatch.setattr(known, "KNOWN", {(12, (4, 4, 3)): {known.digest(train): "Twelve"}})
-    assert npz.load(str(tmp_path / "mine.npz")).name == "Twelve"
+    assert npz.read(str(tmp_path / "mine.npz")).name == "Twelve"
     monkeypatch.setattr(known, "KNOWN", {(12, (4, 4, 3)): {"0123456789abcdef": "Twelve"}})
-    assert npz.load(str(tmp_path / "mine.npz")).name == "mine (npz)"
+    assert npz.read(str(tmp_path / "mine.npz")).name == "mine (npz)"

@@ -16,8 +16,8 @@ from experiments import classify, cli, convert, evaluate
 from resnet_jax.errors import UserError
 from resnet_jax.training.run import run
 from resnet_jax.weights import files
-from resnet_jax.weights.names import AKAMASTER, to_pytorch
-from resnet_jax.weights.net import CIFAR10_CLASSES
+from resnet_jax.weights.bundle import CIFAR10_CLASSES
+from resnet_jax.weights.formats import akamaster
 from tests.experiments.test_cli import in_a_process
 from tests.training.test_loop import SMALL
 from tests.weights.factory import CIFAR, random_arrays
@@ -26,7 +26,7 @@ from tests.weights.torch_files import calling, saved
 
 @pytest.fixture(scope="module")
 def state() -> bytes:
-    return saved(to_pytorch(random_arrays(CIFAR), AKAMASTER), legacy=True, under="state_dict")
+    return saved(akamaster.FORMAT.to_pytorch(random_arrays(CIFAR)), legacy=True, under="state_dict")
 
 
 @pytest.fixture

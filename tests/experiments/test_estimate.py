@@ -19,7 +19,7 @@ from experiments.studies import studies
 from experiments.study import CORE, GPU, StatedCost, Study, about, grid
 from resnet_jax.config import ExperimentConfig, flatten, override, to_dict
 from resnet_jax.record import Cost, read_record
-from tests.results.factory import write_run
+from tests.reports.factory import write_run
 
 BASE = studies()["digits-depth"][0].base
 STUDY = Study("tiny", BASE, grid(model__depth=(8, 20, 56), model__shortcut=("none",)), (0, 1), StatedCost(600.0, CORE))

@@ -17,8 +17,8 @@ from experiments.sweep import Sweep
 from experiments.train import Train
 from resnet_jax.analysis.options import INSTRUMENTS
 from resnet_jax.config import flatten, override, to_dict
-from resnet_jax.results.runs import read_runs
-from tests.results.factory import write_run
+from resnet_jax.reports.runs import read_runs
+from tests.reports.factory import write_run
 
 STUDY = studies()["digits-depth"][0]
 

@@ -311,7 +311,7 @@ def test_a_home_of_nobodys_is_a_folder_here(
     write(tmp_path / "~nobodyhere", {"train": examples(random_images(3)), "test": examples(random_images(3))})
     assert prepare.main(["cifar10", "--data-dir", "~nobodyhere"]) == cli.OK
     assert capsys.readouterr().out == f"cifar10: already prepared in {tmp_path}/~nobodyhere/cifar10/3.0.2\n"
-    assert len(tfds.load("cifar10", data_dir="~nobodyhere", tell=silent).train) == 3
+    assert len(tfds.read("cifar10", data_dir="~nobodyhere", tell=silent).train) == 3
 
 
 def test_the_last_line_can_be_pasted(
@@ -341,7 +341,7 @@ def test_tfrecord_becomes_array_record(tmp_path: Path, capsys: pytest.CaptureFix
     before = {file: file.read_bytes() for file in directory.glob("*.tfrecord-*")}
     assert prepare.main(["cifar10", "--data-dir", str(tmp_path)]) == cli.OK
     assert "converting cifar10-train.tfrecord-00001-of-00002" in capsys.readouterr().out
-    data = tfds.load("cifar10", data_dir=str(tmp_path), tell=silent)
+    data = tfds.read("cifar10", data_dir=str(tmp_path), tell=silent)
     np.testing.assert_array_equal(data.train.images, train)
     np.testing.assert_array_equal(data.test.images, test)
     assert {file: file.read_bytes() for file in directory.glob("*.tfrecord-*")} == before
@@ -361,7 +361,7 @@ def test_a_truncated_tfrecord(tmp_path: Path, size: int) -> None:
     assert refused(tmp_path).startswith(f"{shard}: missing; delete {directory}")
     assert not list(directory.glob("incomplete.*"))
     with pytest.raises(UserError, match="prepared as tfrecord"):  # still what it was
-        tfds.load("cifar10", data_dir=str(tmp_path), tell=silent)
+        tfds.read("cifar10", data_dir=str(tmp_path), tell=silent)
 
 
 # --- leaving early ------------------------------------------------------------------------------------------------

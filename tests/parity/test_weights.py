@@ -20,7 +20,7 @@ from torch import nn
 from experiments.classify import list_images
 from resnet_jax.errors import UserError
 from resnet_jax.weights import files, pickled
-from resnet_jax.weights.inference import Classifier
+from resnet_jax.weights.classifier import Classifier
 from tests.parity.conftest import Comparison
 from tests.parity.published import CifarNet, ImageNetNet, shake
 

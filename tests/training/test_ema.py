@@ -13,7 +13,7 @@ from resnet_jax.analysis.net import Loader
 from resnet_jax.config import OptimConfig, override
 from resnet_jax.record import read_record
 from resnet_jax.training.assemble import assemble
-from resnet_jax.training.checkpoint import Checkpoints
+from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.ema import evaluated, update
 from resnet_jax.training.program import prepare
 from resnet_jax.training.restore import load_finished

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from resnet_jax.config import ModelConfig
-from resnet_jax.weights.names import Arrays
-from resnet_jax.weights.net import Origin, Weights, usual_classes, usual_preprocessing
-from resnet_jax.weights.recognise import counts, shapes
+from resnet_jax.weights.arrays import Arrays, counts, shapes
+from resnet_jax.weights.bundle import Origin, Weights, usual_classes, usual_preprocessing
 
 CIFAR = ModelConfig(depth=8, width=4, shortcut="A", shortcut_padding="both", num_classes=10)
 

@@ -17,8 +17,8 @@ from resnet_jax.config import ModelConfig
 from resnet_jax.data import Normalization
 from resnet_jax.errors import UserError
 from resnet_jax.weights import files
-from resnet_jax.weights.names import AKAMASTER, TORCHVISION, to_pytorch
-from resnet_jax.weights.net import Weights
+from resnet_jax.weights.bundle import Weights
+from resnet_jax.weights.formats import akamaster, torchvision
 from resnet_jax.weights.preprocessing import Preprocessing
 from tests.weights.factory import CIFAR, random_arrays, random_weights
 from tests.weights.torch_files import saved
@@ -47,8 +47,8 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 )
 def test_round_trips_are_exact_to_the_bit(model: ModelConfig, tmp_path: Path) -> None:
     """PyTorch's file -> net -> our folder -> net -> PyTorch's file, with counts of batches."""
-    naming = TORCHVISION if model.family == "imagenet" else AKAMASTER
-    state = to_pytorch(random_arrays(model, counted=True), naming)
+    form = torchvision.FORMAT if model.family == "imagenet" else akamaster.FORMAT
+    state = form.to_pytorch(random_arrays(model, counted=True))
     (tmp_path / "net.pth").write_bytes(saved(state, under="state_dict"))
     first = files.load(tmp_path / "net.pth")
     assert first.model == model
@@ -62,7 +62,7 @@ def test_round_trips_are_exact_to_the_bit(model: ModelConfig, tmp_path: Path) ->
 
 
 def test_a_pytorch_net_has_what_its_project_has(tmp_path: Path) -> None:
-    (tmp_path / "net.th").write_bytes(saved(to_pytorch(random_arrays(CIFAR), AKAMASTER), legacy=True))
+    (tmp_path / "net.th").write_bytes(saved(akamaster.FORMAT.to_pytorch(random_arrays(CIFAR)), legacy=True))
     net = files.load(tmp_path / "net.th")
     assert net.class_names[:3] == ("airplane", "automobile", "bird")
     assert (net.preprocessing.resize, net.preprocessing.shape) == (32, (32, 32, 3))

@@ -1,1 +1,4 @@
-"""Where data come from: a module for each source, whose `load` gives a Dataset."""
+"""Where data come from: each module here is a legal `data.source`, with `load(config, tell) -> Dataset`.
+
+A new data set is a new module. Nothing else lists them: config/data.py reads the names off this folder.
+"""

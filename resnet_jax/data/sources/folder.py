@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from resnet_jax.config import DataConfig
 from resnet_jax.data import cache, decode, memory, progress
 from resnet_jax.data.cache import Contents
 from resnet_jax.data.dataset import ArraySource, Dataset, Images
@@ -22,7 +23,13 @@ CLASSES_TOLD = 10
 IMAGENET_SIZE = 224  # suggested for large images (He et al. 2015, Sec. 3.4)
 
 
-def load(path: str, *, image_size: int | None, bad_images: str, tell: Callable[[str], None]) -> Dataset:
+def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
+    """The data set that `config` names: see `read`."""
+    assert config.path is not None, "checked by DataConfig"
+    return read(config.path, image_size=config.image_size, bad_images=config.bad_images, tell=tell)
+
+
+def read(path: str, *, image_size: int | None, bad_images: str, tell: Callable[[str], None]) -> Dataset:
     """The images below `path`, decoded, or from the cache if nothing has changed since they were.
 
     Images are [N, H, W, C] uint8 in the order of their classes' and files' names; C = 1 if every image is grey,

@@ -6,13 +6,14 @@ import math
 import os
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from resnet_jax.config import DataConfig
 from resnet_jax.data import memory
 from resnet_jax.data.dataset import ArraySource, Dataset, Images, Labels, require_names
 from resnet_jax.data.known import name_of
@@ -27,7 +28,13 @@ CHANNELS = (1, 3, 4)
 Array = npt.NDArray[Any]
 
 
-def load(path: str) -> Dataset:
+def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
+    """The data set that `config` names: see `read`."""
+    assert config.path is not None, "checked by DataConfig"
+    return read(config.path)
+
+
+def read(path: str) -> Dataset:
     """Reads train_images, train_labels, test_images and test_labels, or Keras's x_train, y_train, x_test, y_test.
 
     Images are uint8 [N, H, W] or [N, H, W, C] with C = 1, 3 or 4; labels are whole numbers [N] or [N, 1] from 0.

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow_datasets
 from PIL import Image
 
+from resnet_jax.config import DataConfig
 from resnet_jax.data import memory, progress, tfds_files
 from resnet_jax.data.dataset import ArraySource, Dataset, Images
 from resnet_jax.data.tfds_files import FEATURES, MODES, NAMES, SUPPORTED, first_line
@@ -34,7 +35,13 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP")  # those of TFDS's images
 CHUNK = 1000
 
 
-def load(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dataset:
+def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
+    """The data set that `config` names: see `read`."""
+    assert config.name is not None, "checked by DataConfig"
+    return read(config.name, data_dir=config.path, tell=tell)
+
+
+def read(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dataset:
     """The splits "train" and "test" of a prepared data set; "validation" stands in where there is no "test".
 
     Images are [N, H, W, C] uint8 in TFDS's order, C as TFDS declares it. Memory: the arrays themselves and little

@@ -62,7 +62,7 @@ def root(tmp_path: Path) -> Path:
 
 def load(root: Path, told: list[str] | None = None, *, size: int | None = None, bad: str = "stop") -> Dataset:
     tell: Tell = (lambda text: None) if told is None else told.append
-    return folder.load(str(root), image_size=size, bad_images=bad, tell=tell)
+    return folder.read(str(root), image_size=size, bad_images=bad, tell=tell)
 
 
 def refused(root: Path, sentence: str, **options: Any) -> str:
@@ -112,7 +112,7 @@ def test_many_classes_are_abbreviated(tmp_path: Path) -> None:
 def test_the_path_may_end_in_a_slash_or_start_with_the_home(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(root.parent))
     for path in (f"{root}/", "~/pets"):
-        data = folder.load(path, image_size=None, bad_images="stop", tell=lambda text: None)
+        data = folder.read(path, image_size=None, bad_images="stop", tell=lambda text: None)
         assert data.name == "pets (folder)"
 
 
@@ -570,7 +570,7 @@ import os, signal
 from resnet_jax.data import cache
 from resnet_jax.data.sources import folder
 cache.os.fsync = lambda number: os.kill(os.getpid(), signal.SIGKILL)
-folder.load({str(root)!r}, image_size=None, bad_images="stop", tell=print)
+folder.read({str(root)!r}, image_size=None, bad_images="stop", tell=print)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[3], check=False)
     assert done.returncode == -signal.SIGKILL

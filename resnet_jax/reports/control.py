@@ -1,0 +1,214 @@
+"""The control: is it degradation, or only too little training?
+
+He et al. 2015, Sec. 4.1, trained their plain nets three times as long on ImageNet and still saw degradation. Here
+the deepest plain net gets more iterations and other rates. What is left of the gap in training error is found here,
+with the spread that the seeds show; control_words.py says it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from resnet_jax.reports.comparison import Comparison, Variant, test_error, train_error
+from resnet_jax.reports.document import Table
+from resnet_jax.reports.stats import Difference, difference
+from resnet_jax.reports.tables import measured
+from resnet_jax.reports.text import MINUS, NOTHING, TIMES, count, difference_text, interval_cell
+
+# A gap counts as closed where the whole interval of what is left of it lies below one percentage point.
+CLOSED = 0.01
+
+Conclusion = Literal[
+    "no comparison", "no gap", "closed", "partly closed", "not reduced", "larger", "undecided", "too few seeds"
+]
+
+
+@dataclass(frozen=True)
+class Control:
+    """The deepest plain net in several budgets and at several rates, beside what it is compared with."""
+
+    base: Variant
+    """The deepest plain net in the smallest budget, at the rate of the main comparison."""
+    points: tuple[Variant, ...]
+    """The same net in every budget and at every rate, the base among them."""
+    best: Variant | None
+    """In the largest budget, the rate with the lowest mean training error; None where all of these diverged."""
+    shallow: Variant | None
+    """The base depth of the plain nets, in the base's budget."""
+    residual: Variant | None
+    """The residual twin, in the base's budget."""
+    shallow_residual: Variant | None
+    """The twin's base depth, in the base's budget."""
+    references: tuple[Variant, ...]
+    """Those three and other nets, in other budgets or at other rates."""
+
+    @property
+    def largest(self) -> tuple[Variant, ...]:
+        """The points in the largest budget."""
+        most = max(point.iterations for point in self.points)
+        return tuple(point for point in self.points if point.iterations == most)
+
+    @property
+    def gap(self) -> Difference | None:
+        """Training error of the deepest plain net minus that of the shallow one, in the smallest budget."""
+        return errors_apart(self.base, self.shallow)
+
+    @property
+    def left(self) -> Difference | None:
+        """The same with the best of the largest budget."""
+        return errors_apart(self.best, self.shallow)
+
+    @property
+    def gone(self) -> Difference | None:
+        """What more training took off the training error of the deepest plain net."""
+        return errors_apart(self.base, self.best)
+
+    @property
+    def conclusion(self) -> Conclusion:
+        """What the intervals allow to be said, and no more."""
+        gap, left, gone = self.gap, self.left, self.gone
+        if gap is None or left is None or gone is None:
+            return "no comparison"
+        if gap.interval is None or left.interval is None or gone.interval is None:
+            return "too few seeds"
+        if gap.interval.low <= 0.0:
+            return "no gap"
+        if left.interval.high < CLOSED:
+            return "closed"
+        if left.interval.low <= 0.0:
+            return "undecided"
+        if gone.interval.high < 0.0:
+            return "larger"
+        return "partly closed" if gone.interval.low > 0.0 else "not reduced"
+
+
+def find_control(comparison: Comparison) -> Control | None:
+    """The control in a comparison; None where the deepest plain net has a single budget and a single rate."""
+    plain = [cell for cell in comparison.cells if cell.is_plain]
+    if not plain:
+        return None
+    main = plain[-1]
+    others = [v for v in comparison.others if (v.net, v.depth) == (main.net, main.depth)]
+    if not others:
+        return None
+    points = tuple(sorted((main, *others), key=lambda v: (v.iterations, -v.rate, v.schedule)))
+    twin = next((other for cell, other in comparison.twins() if cell is main), None)
+    shallow_residual = None if twin is None else comparison.base_cell(twin.net)
+    compared = [comparison.base_cell(main.net), twin, shallow_residual]
+    everything = (*comparison.cells, *comparison.others)
+
+    def same_budget(variant: Variant | None, point: Variant) -> Variant | None:
+        """A net as it was trained in a point's budget, at its rate."""
+        if variant is None or (variant.net, variant.depth) == (point.net, point.depth):
+            return None
+        alike = (v for v in everything if (v.net, v.depth) == (variant.net, variant.depth))
+        return next((v for v in alike if (v.iterations, v.schedule) == (point.iterations, point.schedule)), None)
+
+    # The smallest budget, where it has a gap to show.
+    scheduled = [point for point in points if point.schedule == main.schedule]
+    base = next((point for point in scheduled if same_budget(compared[0], point) is not None), main)
+    shallow, residual, shallow_residual = (same_budget(variant, base) for variant in compared)
+    if residual is not None and shallow_residual is residual:
+        shallow_residual = None
+    most = max(point.iterations for point in points)
+    candidates = [(s.mean, p) for p in points if p.iterations == most and (s := p.summary(train_error)) is not None]
+    best = min(candidates, key=lambda pair: pair[0])[1] if candidates else None
+    # Of the main comparison only what is compared, in its own budget too; of the others, all that is no point.
+    names = {(v.net, v.depth) for v in compared if v is not None}
+    rest = (*(cell for cell in comparison.cells if (cell.net, cell.depth) in names), *comparison.others)
+    taken = {id(v) for v in (*points, shallow, residual, shallow_residual)}
+    references = tuple(v for v in rest if id(v) not in taken)
+    return Control(base, points, best, shallow, residual, shallow_residual, references)
+
+
+def control_table(control: Control) -> Table:
+    """Budget and rate against the errors of the deepest plain net, and the nets it is compared with."""
+    compared = [v for v in (control.shallow, control.residual, control.shallow_residual) if v is not None]
+    rest = sorted(
+        (*compared, *control.references), key=lambda v: (not v.is_plain, v.net, v.depth, v.iterations, -v.rate)
+    )
+    rows = []
+    for variant in (*control.points, *rest):
+        times = f"{variant.iterations / control.base.iterations:.3g}{TIMES}"
+        row = (variant.net, str(variant.depth), f"{count(variant.iterations)} ({times})", variant.schedule)
+        rows.append((*row, str(len(variant.runs)), measured(variant, train_error), measured(variant, test_error)))
+    headers = ("net", "depth", "iterations", "rate", "seeds", "training error, %", "test error, %")
+    caption = (
+        f"{control.base.name} in other budgets and at other rates, then the nets it is compared with. Training error "
+        "in eval mode over all training examples; mean ± sample standard deviation over the seeds that finished."
+    )
+    return Table(caption, headers, tuple(rows))
+
+
+def gap_table(control: Control) -> Table | None:
+    """By budget, what the deep nets' training error is above the shallow ones'; None where there is but one budget."""
+    pairs = [(control.base, control.shallow), (control.residual, control.shallow_residual)]
+    named = [(deep, shallow) for deep, shallow in pairs if deep is not None and shallow is not None]
+    same = [_every_budget(control, deep) for deep, _ in named], [_every_budget(control, s) for _, s in named]
+    budgets = sorted({iterations for deep in same[0] for iterations in deep})
+    rows = []
+    for iterations in budgets:
+        cells: list[str] = []
+        for deep, shallow in zip(*same, strict=True):
+            apart = errors_apart(deep.get(iterations), shallow.get(iterations))
+            cells += [difference_text(apart), interval_cell(apart)]
+        if set(cells) != {NOTHING}:
+            times = f"{iterations / control.base.iterations:.3g}{TIMES}"
+            rows.append((f"{count(iterations)} ({times})", *cells))
+    if len(rows) < 2:
+        return None
+    titles = [f"{deep.name} {MINUS} {shallow.name}" for deep, shallow in named]
+    headers = ("iterations", *(cell for title in titles for cell in (title, "95 % interval")))
+    caption = (
+        f"Deep minus shallow in training error, percentage points, by budget at rate {control.base.schedule}; mean ± "
+        "sample standard deviation of the differences by seed, or both differences where there are two."
+    )
+    return Table(caption, headers, tuple(rows), text_columns=1)
+
+
+def _every_budget(control: Control, variant: Variant) -> dict[int, Variant]:
+    """A net in each budget that it had at the base's rate."""
+    found = (*control.points, control.shallow, control.residual, control.shallow_residual, *control.references)
+    return {
+        v.iterations: v
+        for v in found
+        if v is not None and (v.net, v.depth, v.schedule) == (variant.net, variant.depth, control.base.schedule)
+    }
+
+
+def longer(control: Control, variant: Variant) -> tuple[Variant, ...]:
+    """The same net in other budgets, one for each: at the best point's rate if it is there, else its own best."""
+    rate = None if control.best is None else control.best.schedule
+
+    def preference(candidate: Variant) -> tuple[bool, float]:
+        return candidate.schedule != rate, mean_train_error(candidate)
+
+    chosen: dict[int, Variant] = {}
+    for other in control.references:
+        same_net = (other.net, other.depth) == (variant.net, variant.depth)
+        if same_net and other.iterations != variant.iterations and other.finished:
+            rival = chosen.get(other.iterations)
+            if rival is None or preference(other) < preference(rival):
+                chosen[other.iterations] = other
+    return tuple(chosen[iterations] for iterations in sorted(chosen))
+
+
+def as_long(control: Control, variant: Variant) -> tuple[Variant, ...]:
+    """The same net in the largest budget of the plain net, if it is there."""
+    most = control.largest[0].iterations
+    return tuple(other for other in longer(control, variant) if other.iterations == most)
+
+
+def errors_apart(left: Variant | None, right: Variant | None) -> Difference | None:
+    """Training error of one net minus that of another; None where there is nothing to compare."""
+    if left is None or right is None:
+        return None
+    return difference(left.by_seed(train_error), right.by_seed(train_error))
+
+
+def mean_train_error(variant: Variant) -> float:
+    """Over the seeds of a net of which one finished, a fraction."""
+    summary = variant.summary(train_error)
+    assert summary is not None
+    return summary.mean

@@ -1,0 +1,70 @@
+"""Figures of what the instruments of resnet_jax/analysis measured, from their JSON files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from resnet_jax.errors import UserError
+from resnet_jax.record import read_json
+from resnet_jax.reports.figures import instruments as plots
+from resnet_jax.reports.figures.landscape import landscape_line, landscape_plane
+from resnet_jax.reports.figures.study import save
+
+Measured = dict[str, Any]
+
+
+def figures(measured: Measured) -> dict[str, Figure]:
+    """The figures of a measurement, by what to add to the instrument's name for a file's.
+
+    Raises:
+      UserError: it is of no instrument that is known, or parts are missing.
+    """
+    by_instrument: Mapping[str, Callable[[Measured], dict[str, Figure]]] = {
+        "layer-responses": lambda m: {"": plots.layer_responses(m)},
+        "gradient-flow": _gradient_flow,
+        "gradient-identity": lambda m: {"": plots.gradient_identity(m)},
+        "signal-propagation": lambda m: {"": plots.signal_propagation(m)},
+        "lesions": lambda m: {"": plots.lesions(m)},
+        "loss-landscape": _loss_landscape,
+    }
+    name = str(measured.get("instrument"))
+    if name not in by_instrument:
+        raise UserError(f"instrument: got {name!r}; legal: {', '.join(by_instrument)}.")
+    try:
+        return by_instrument[name](measured)
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(f"not a whole measurement of {name} ({error!r}).") from error
+
+
+def draw(file: Path) -> list[Path]:
+    """Draws the figures of a measurement beside its file; returns theirs, PNG and SVG.
+
+    Raises:
+      UserError: the file is missing, damaged, or no measurement.
+    """
+    try:
+        drawn = figures(read_json(file))
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(str(file)) else f"{file}: {error}") from error
+    written = []
+    for suffix, figure in drawn.items():
+        save(figure, file.parent, file.stem + suffix)
+        written += [file.parent / f"{file.stem}{suffix}.{kind}" for kind in ("png", "svg")]
+    return written
+
+
+def _gradient_flow(measured: Measured) -> dict[str, Figure]:
+    found = {"": plots.gradient_flow(measured)}
+    if any(net["steps"] for net in measured["nets"]):
+        found["-training"] = plots.gradient_flow_in_training(measured)
+    return found
+
+
+def _loss_landscape(measured: Measured) -> dict[str, Figure]:
+    if measured["options"]["dimensions"] == 1:
+        return {"": landscape_line(measured)}
+    return {"": landscape_plane(measured)}

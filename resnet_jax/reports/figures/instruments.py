@@ -1,0 +1,236 @@
+"""The instruments' figures; the loss landscape's are in landscape.py. Nets are told apart by colour and line."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from resnet_jax.reports.figures.study import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, STYLE, VERMILION
+
+Measured = dict[str, Any]
+_OTHERS = (GREEN, PURPLE, ORANGE)
+_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)))
+_BAND = 0.15
+_LEGEND_COLUMNS = 3
+_WIDE = 5.0  # from there on a linear axis hides what is small
+
+
+def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
+    """A line for each net: a colour for its kind, plain vermilion, residual blue; a shade by depth; dashes."""
+    kinds = list(dict.fromkeys(net["net"] for net in nets))
+    others = [kind for kind in kinds if kind not in ("plain", "resnet")]
+    colours = {"plain": VERMILION, "resnet": BLUE} | {k: _OTHERS[i % 3] for i, k in enumerate(others)}
+    found = []
+    for net in nets:
+        same = [other for other in nets if other["net"] == net["net"]]
+        rank = sorted(same, key=lambda other: other["depth"]).index(net)
+        depths = sorted({other["depth"] for other in same})
+        share = 1.0 if len(depths) == 1 else 0.4 + 0.6 * depths.index(net["depth"]) / (len(depths) - 1)
+        colour = tuple(share * c + (1.0 - share) for c in to_rgb(colours[net["net"]]))
+        marker = MARKERS[kinds.index(net["net"]) % len(MARKERS)]
+        dashes = _LINES[(len(same) - 1 - rank) % len(_LINES)]
+        found.append({"color": colour, "linestyle": dashes, "linewidth": 1.5, "marker": marker, "label": net["name"]})
+    return found
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic axis for what was drawn, with plain numbers on it where it has two decades or fewer."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < 100.0 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
+
+
+def layer_responses(measured: Measured) -> Figure:
+    """As He et al. 2015, Fig. 7: standard deviations of layers in order, and sorted from the largest."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 3.3), layout="constrained")
+        panels = figure.subplots(1, 2, sharex=True, sharey=True)
+        for net, look in zip(measured["nets"], looks(measured["nets"]), strict=True):
+            x = np.arange(1, len(net["std"]) + 1)
+            panels[0].plot(x, net["std"], markersize=2.2, **look)
+            panels[1].plot(x, sorted(net["std"], reverse=True), markersize=2.2, **look)
+        panels[0].set_xlabel("layer, in order of computation")
+        panels[1].set_xlabel("layer, sorted by magnitude")
+        for axes in panels:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panels[0].set_ylabel("standard deviation of the response")
+        stds = [std for net in measured["nets"] for std in net["std"]]
+        if max(stds) > _WIDE * min(stds):
+            logarithmic(panels[0])
+        else:
+            panels[0].set_ylim(bottom=0.0)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=_LEGEND_COLUMNS)
+        return figure
+
+
+def gradient_flow(measured: Measured) -> Figure:
+    """Norms of the gradient at the initial values, against the layer."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+        axes = figure.subplots()
+        for net, look in zip(measured["nets"], looks(measured["nets"]), strict=True):
+            axes.plot(np.arange(1, len(net["initial"]) + 1), net["initial"], markersize=2.2, **look)
+        logarithmic(axes)
+        axes.set_xlabel("layer, in order of computation")
+        axes.set_ylabel("norm of the gradient, initial values")
+        figure.legend(loc="outside right upper")
+        return figure
+
+
+def gradient_flow_in_training(measured: Measured) -> Figure:
+    """Norms of the gradient by layer and iteration, a panel for each net that recorded them, on one scale."""
+    nets = [net for net in measured["nets"] if net["steps"]]
+    with mpl.rc_context(STYLE | {"axes.grid": False}):
+        columns = min(len(nets), 3)
+        rows = -(-len(nets) // columns)
+        figure = Figure(figsize=(2.6 * columns + 0.8, 2.5 * rows + 0.3), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False)
+        values = np.concatenate([np.ravel(net["training"]) for net in nets])
+        values = values[np.isfinite(values) & (values > 0.0)]
+        # A layer whose gradient has vanished altogether would take the scale for itself.
+        norm = LogNorm(*np.quantile(values, (0.01, 1.0)))
+        for axes, net in zip(panels.flat, nets, strict=False):
+            steps = np.asarray(
+                [*net["steps"], 2 * net["steps"][-1] - net["steps"][-2]] if len(net["steps"]) > 1 else [0, 1]
+            )
+            layers = np.arange(len(net["layers"]) + 1) + 0.5
+            mesh = axes.pcolormesh(steps, layers, np.transpose(net["training"]), norm=norm, cmap="viridis")
+            axes.set_title(net["name"], loc="left")
+            axes.set_xlabel("iterations")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("layer")
+        for axes in panels.flat[len(nets) :]:
+            axes.set_axis_off()
+        figure.colorbar(mesh, ax=panels, label="norm of the gradient", extend="min")
+        return figure
+
+
+def gradient_identity(measured: Measured) -> Figure:
+    """The two terms of each block's gradient, and what they leave of it, a column for each net."""
+    nets = measured["nets"]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(max(3.4, 2.7 * len(nets)), 4.2), layout="constrained")
+        panels = figure.subplots(2, len(nets), sharex="col", sharey="row", squeeze=False, height_ratios=(2, 1))
+        terms = (
+            ("gradient", GREY, "o", r"$\partial L/\partial x_l$"),
+            ("carried", BLUE, "s", r"$\partial L/\partial x_L$, carried"),
+            ("residual", VERMILION, "^", r"$\partial L/\partial x_L\;\partial\sum F/\partial x_l$"),
+        )
+        for (top, bottom), net in zip(panels.T, nets, strict=True):
+            for name, colour, marker, label in terms:
+                _by_stage(top, net["blocks"], net[name], color=colour, marker=marker, label=label)
+            left = np.maximum(np.asarray(net["left"]) / np.asarray(net["gradient"]), 1e-17)
+            _by_stage(bottom, net["blocks"], left, color=GREY, marker="o", label="_left")
+            for axes in (top, bottom):
+                axes.set_yscale("log")
+                _stage_lines(axes, net["blocks"])
+            top.set_title(net["name"], loc="left")
+            bottom.set_xlabel("block")
+        panels[0, 0].set_ylabel("norm")
+        panels[1, 0].set_ylabel("left over / gradient")
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        return figure
+
+
+def _by_stage(axes: Axes, blocks: Sequence[str], values: Any, label: str, **look: Any) -> None:
+    """A line for each stage, since what is drawn starts anew with each; one entry for a legend."""
+    stages = [name.partition("_")[0] for name in blocks]
+    for stage in dict.fromkeys(stages):
+        here = [i for i, other in enumerate(stages) if other == stage]
+        axes.plot([i + 1 for i in here], [values[i] for i in here], markersize=3.0, linewidth=1.2, label=label, **look)
+        label = f"_{label}" if not label.startswith("_") else label
+
+
+def _stage_lines(axes: Axes, blocks: Sequence[str]) -> None:
+    """A light line between stages."""
+    stages = [name.partition("_")[0] for name in blocks]
+    for i, (a, b) in enumerate(itertools.pairwise(stages), start=1):
+        if a != b and "stem" not in (a, b):
+            axes.axvline(i + 0.5, color="#bbbbbb", linewidth=0.8, linestyle=(0, (1, 2)), zorder=0.5)
+
+
+def signal_propagation(measured: Measured) -> Figure:
+    """Forward variance, extreme singular values, and autocorrelation, against the block."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+        ((variance, singular), (lag_one, by_lag)) = figure.subplots(2, 2)
+        for net, look in zip(measured["nets"], looks(measured["nets"]), strict=True):
+            x = np.arange(len(net["blocks"]))
+            variance.plot(x, net["variance"], markersize=2.0, **look)
+            singular.plot(x, _geometric_mean(net["largest"]), markersize=2.0, **look)
+            low = dict(look, label=f"_{look['label']}", markerfacecolor="white", linewidth=0.9)
+            singular.plot(x, _geometric_mean(net["smallest"]), markersize=2.6, **low)
+            correlations = np.asarray(net["autocorrelation"])
+            lag_one.plot(x, correlations[:, 1], markersize=2.0, **look)
+            by_lag.plot(np.arange(correlations.shape[1]), correlations[-1], markersize=2.0, **look)
+        for axes in (variance, singular):
+            logarithmic(axes)
+        exact = all(net["exact"] for net in measured["nets"])
+        headings = (
+            (variance, "Variance of the block's output"),
+            (singular, f"Extreme singular values (smallest: open{'' if exact else ', a bound'})"),
+            (lag_one, "Autocorrelation of derivatives, lag 1"),
+            (by_lag, "Autocorrelation, last block"),
+        )
+        for axes, heading in headings:
+            axes.set_title(heading, loc="left")
+            axes.set_xlabel("block (0: stem)")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        by_lag.set_xlabel(f"lag, in {measured['options']['points']} points between two images")
+        figure.legend(*variance.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+        return figure
+
+
+def _geometric_mean(values: Any) -> Any:
+    """Over images: [images][blocks] -> [blocks]; what has vanished to rounding is drawn at its floor."""
+    return np.exp(np.log(np.maximum(np.asarray(values, np.float64), 1e-300)).mean(axis=0))
+
+
+def lesions(measured: Measured) -> Figure:
+    """Error with each block deleted in turn, against the number deleted at random, and against the number of swaps."""
+    nets = measured["nets"]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+        single, deleted, swapped = figure.subplots(1, 3, sharey=True, width_ratios=(1.2, 1, 1))
+        for net, look in zip(nets, looks(nets), strict=True):
+            colour = look["color"]
+            x = np.arange(1, len(net["blocks"]) + 1)
+            single.plot(x, 100.0 * np.asarray(net["single"]), markersize=3.5, **look)
+            single.axhline(100.0 * net["whole"], color=colour, linewidth=0.9, linestyle=":", label="_whole")
+            for axes, kind in ((deleted, "deleted"), (swapped, "swapped")):
+                if net[kind]:
+                    _spread(axes, net["whole"], net[kind], look)
+        for axes, heading, label in (
+            (single, "One block deleted", "deleted block"),
+            (deleted, "Blocks deleted at random", "number of deleted blocks"),
+            (swapped, "Blocks swapped at random", "number of swaps"),
+        ):
+            axes.set_title(heading, loc="left")
+            axes.set_xlabel(label)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        longest = max(nets, key=lambda net: len(net["blocks"]))
+        if all(net["blocks"] == longest["blocks"][: len(net["blocks"])] for net in nets):
+            _stage_lines(single, longest["blocks"])
+        single.set_ylabel(f"{measured['options']['split']} error (%)".replace("train ", "training "))
+        single.set_ylim(-2.0, 102.0)
+        single.legend(loc="best")
+        return figure
+
+
+def _spread(axes: Axes, whole: float, errors: Any, look: dict[str, Any]) -> None:
+    """Mean over random choices, and their range, from none on."""
+    values = 100.0 * np.asarray([[whole] * len(errors[0]), *errors])
+    x = np.arange(len(values))
+    axes.plot(x, values.mean(axis=1), markersize=3.5, **look)
+    axes.fill_between(x, values.min(axis=1), values.max(axis=1), color=look["color"], alpha=_BAND, linewidth=0.0)

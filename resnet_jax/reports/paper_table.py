@@ -1,0 +1,160 @@
+"""A paper's table beside ours, line by line: the order of its lines, ours, and which nets fail.
+
+On other data or with another recipe the paper's numbers mean nothing, but the order of its lines is a prediction.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from resnet_jax.reports.comparison import Comparison, Variant, test_error, train_error
+from resnet_jax.reports.document import Table
+from resnet_jax.reports.papers.published import FAILS, TABLES, PaperRow, PaperTable
+from resnet_jax.reports.tables import DIFFERENCE_HEADERS, PaperColumns, difference_cells, measured
+from resnet_jax.reports.text import MINUS, listed, summary_text
+
+# Fewer lines of a table are no comparison of lines: a plain and a residual net alone belong to Table 1, too.
+LEAST = 3
+_FAILS = "fails"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A variant and the line of the paper's table that it belongs to."""
+
+    row: PaperRow
+    variant: Variant
+
+    @property
+    def error(self) -> float:
+        """Mean test error, a fraction; infinite where every run diverged."""
+        summary = self.variant.summary(test_error)
+        return math.inf if summary is None else summary.mean
+
+    @property
+    def papers_error(self) -> float:
+        """The paper's, at this depth or the nearest that it has; infinite where it says that the net fails."""
+        error = self.row.result(self.variant.config.model).test_error
+        return math.inf if error is None else error
+
+    @property
+    def fails(self) -> bool:
+        """As the paper defines it."""
+        return self.error > FAILS
+
+
+@dataclass(frozen=True)
+class PaperLines:
+    """The nets of a comparison as lines of a paper's table."""
+
+    table: PaperTable
+    lines: tuple[Line, ...]
+    """In the paper's order of lines, each by depth."""
+
+    @property
+    def by_depth(self) -> Mapping[int, tuple[Line, ...]]:
+        """The lines of each depth."""
+        depths = sorted({line.variant.depth for line in self.lines})
+        return {depth: tuple(line for line in self.lines if line.variant.depth == depth) for depth in depths}
+
+
+def find_lines(comparison: Comparison) -> PaperLines | None:
+    """The table of which every net of the comparison is a line, where at least three lines are there."""
+    for table in TABLES:
+        found = [(table.row(cell.config.model), cell) for cell in comparison.cells]
+        lines = [Line(row, cell) for row, cell in found if row is not None]
+        if len(lines) == len(found) and len({line.row.case for line in lines}) >= LEAST:
+            place = {id(row): number for number, row in enumerate(table.rows)}
+            return PaperLines(table, tuple(sorted(lines, key=lambda line: (place[id(line.row)], line.variant.depth))))
+    return None
+
+
+def ranks(errors: list[float]) -> list[str]:
+    """The place of each error, from 1 for the lowest; "fails" for those above 20 %."""
+    return [_FAILS if e > FAILS else str(1 + sum(other < e for other in errors)) for e in errors]
+
+
+def in_order(lines: tuple[Line, ...]) -> tuple[int, int]:
+    """How many pairs of lines the paper orders, and how many of these have the same order here."""
+    pairs = [
+        (a, b) if a.papers_error < b.papers_error else (b, a)
+        for a, b in itertools.combinations(lines, 2)
+        if a.papers_error != b.papers_error
+    ]
+    return len(pairs), sum(better.error < worse.error for better, worse in pairs)
+
+
+def lines_table(found: PaperLines) -> Table:
+    """The lines in the paper's order, with our errors, and both orders."""
+    table, papers = found.table, PaperColumns([line.variant for line in found.lines], (found.table,))
+    headers = ("case", "depth", "seeds", "training error, %", "test error, %", "place", "the paper's place")
+    places: dict[str, tuple[str, str]] = {}
+    for lines in found.by_depth.values():
+        both = (ranks([line.error for line in lines]), ranks([line.papers_error for line in lines]))
+        places |= {line.variant.name: place for line, *place in zip(lines, *both, strict=True)}  # type: ignore[misc]
+    rows = []
+    for line in found.lines:
+        variant = line.variant
+        row = (line.row.case, str(variant.depth), str(len(variant.runs)))
+        errors = tuple(measured(variant, m) for m in (train_error, test_error))
+        rows.append((*row, *errors, *places[variant.name], *papers.cells(variant)))
+    caption = (
+        f"The lines of {table.source}, in its order. Errors: the net of the last step, in eval mode; mean ± sample "
+        "standard deviation over the seeds that finished. Place: of the mean test error among the lines of a depth, "
+        "from the lowest; the paper's beside it, from its own data and depth; "
+        f'"{_FAILS}" as the paper defines it, a test error above 20 %.'
+    )
+    return Table(caption + papers.caption, (*headers, *papers.headers), tuple(rows))
+
+
+def against_the_first(found: PaperLines) -> Table | None:
+    """Each line minus the paper's first, the original net, paired by seed; None where that is missing."""
+    first = found.table.rows[0]
+    rows = []
+    for depth, lines in found.by_depth.items():
+        original = next((line for line in lines if line.row is first), None)
+        if original is not None:
+            rows += [
+                (line.row.case, str(depth), *difference_cells(line.variant, original.variant))
+                for line in lines
+                if line is not original
+            ]
+    caption = f"Each line {MINUS} {first.case}, paired by seed. Positive: worse than {first.case}."
+    return Table(caption, ("case", "depth", *DIFFERENCE_HEADERS), tuple(rows), text_columns=1) if rows else None
+
+
+def lines_words(found: PaperLines, start: str) -> str:
+    """Which lines fail here and in the paper, and how far the orders agree; `start` says on which data."""
+    sentences = []
+    for depth, lines in found.by_depth.items():
+        ours, papers = ([line.row.case for line in lines if error(line) > FAILS] for error in (_ours, _papers))
+        best = min(lines, key=_ours)
+        fail = f"{_of(ours, len(lines))} fail with {depth} layers (test error above 20 %); in the paper, {_of(papers)}"
+        sentence = f"{start}, {fail}. The lowest test error is that of {best.row.case}"
+        summary = best.variant.summary(test_error)
+        if summary is not None:
+            sentence += f", {summary_text(summary)} %"
+        pairs, agree = in_order(lines)
+        best_there = min(lines, key=_papers)
+        sentence += f"; in the paper, that of {best_there.row.case}"
+        sentences.append(f"{sentence}. Of the {pairs} pairs that the paper orders, {agree} have its order here.")
+        start = "And"
+    return " ".join(sentences)
+
+
+def _ours(line: Line) -> float:
+    return line.error
+
+
+def _papers(line: Line) -> float:
+    return line.papers_error
+
+
+def _of(names: list[str], among: int | None = None) -> str:
+    if not names:
+        return "none" if among is None else f"none of {among} nets"
+    of = "" if among is None else f" of {among} nets"
+    return f"{len(names)}{of} ({listed(names)})"

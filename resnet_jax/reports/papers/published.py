@@ -1,0 +1,181 @@
+"""The papers' numbers: He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027), CIFAR-10 and CIFAR-100."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from resnet_jax.config import ModelConfig
+
+FAILS = 0.2
+"""A net fails "when the test error is higher than 20%" (He et al. 2016, Table 1)."""
+
+
+@dataclass(frozen=True)
+class PaperResult:
+    """A test error, a fraction."""
+
+    test_error: float | None
+    """None: the paper says that it fails."""
+    std: float | None = None
+    """Over the paper's runs, where it gives one."""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A line of a paper's table."""
+
+    case: str
+    """In the paper's words."""
+    changes: Mapping[str, Any]
+    """To a residual net, by dotted name: what the line is about, without the depth."""
+    results: Mapping[int, PaperResult]
+    """By depth."""
+
+    def result(self, model: ModelConfig) -> PaperResult:
+        """At the depth of a net or, where the table lacks it, at the first whose blocks are of the same kind."""
+        near = [depth for depth in self.results if block_of(depth) == model.block_kind] or list(self.results)
+        return self.results[model.depth if model.depth in self.results else near[0]]
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of test errors."""
+
+    source: str
+    subject: str
+    """Of the lines: "Shortcuts"."""
+    rows: tuple[PaperRow, ...]
+    data: Mapping[str, Any]
+    """What DataFacts say of its data set."""
+    warmups: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """`optim.warmup` at the depths where it is not `warmup`."""
+    warmup: tuple[str, ...] = ("iterations",)
+
+    def row(self, model: ModelConfig) -> PaperRow | None:
+        """The line that a net belongs to, whatever its depth and its data; None where it differs in more."""
+        return next((row for row in self.rows if net_fields(model) == net_fields(model, row.changes)), None)
+
+
+def net_fields(model: ModelConfig, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The fields that say what a net is, without those that a paper leaves open, such as the depth; with `changes`,
+    those of a paper's line instead."""
+    if changes is not None:
+        given = {name.removeprefix("model."): value for name, value in changes.items()}
+        # Of the same size, so that what "identity" means is what it means there.
+        model = dataclasses.replace(ModelConfig(family=model.family, depth=model.depth, block=model.block), **given)
+    identity = {"basic": "A", "bottleneck": "B"}[model.block_kind]
+    shortcut = identity if model.shortcut == "identity" else model.shortcut
+    names = ModelConfig.fields_where(lambda role: role.compared in ("net", "shortcut") and not role.open_in_papers)
+    fields = {f"model.{name}": model.value(name) for name in names}
+    return fields | {"model.shortcut": shortcut, "model.cut": list(model.cut)}
+
+
+def block_of(depth: int) -> str:
+    """The residual units of the papers' CIFAR nets of a depth: 164 and 1001 layers are bottleneck nets."""
+    return "bottleneck" if depth in (164, 1001) else "basic"
+
+
+def _results(source: str, **per_cent: float | None) -> dict[int, PaperResult]:
+    """Errors in per cent by depth: d110=6.61; None: fails."""
+    return {int(k[1:]): PaperResult(None if e is None else e / 100, source=source) for k, e in per_cent.items()}
+
+
+_FACTS = {"image_shape": (32, 32, 3), "train_examples": 50_000, "test_examples": 10_000}
+CIFAR10 = {"name": "CIFAR-10", "num_classes": 10, **_FACTS}
+CIFAR100 = {"name": "CIFAR-100", "num_classes": 100, **_FACTS}
+
+# ResNets with option A. 110 layers: "6.61 ± 0.16", mean of five runs, of which the best has 6.43. Plain nets have no
+# table: Fig. 6 draws them. 110 layers start at rate 0.01; 1202 layers are "trained as described above", which may or
+# may not include that.
+_T6 = "He et al. 2015, Table 6"
+TABLE_6 = PaperTable(
+    _T6,
+    "Depth",
+    (
+        PaperRow(
+            "ResNet",
+            {"model.shortcut": "A"},
+            {
+                **_results(_T6, d20=8.75, d32=7.51, d44=7.17, d56=6.97),
+                110: PaperResult(0.0661, 0.0016, _T6),
+                **_results(_T6, d1202=7.93),
+            },
+        ),
+    ),
+    CIFAR10,
+    warmups={110: ("error",), 1202: ("none", "error")},
+    warmup=("none",),
+)
+
+
+def _shortcut(case: str, error: float | None, shortcut: str, **fields: float) -> PaperRow:
+    changes = {"model.shortcut": shortcut, **{f"model.{name}": value for name, value in fields.items()}}
+    return PaperRow(case, changes, _results(_T1, d110=error))
+
+
+# Medians of five runs of ResNet-110, whose units all have the shortcut. Constant scaling: factors on shortcut and F.
+_T1 = "He et al. 2016, Table 1"
+TABLE_1 = PaperTable(
+    _T1,
+    "Shortcuts",
+    (
+        _shortcut("original", 6.61, "identity"),
+        _shortcut("constant scaling (0, 1)", None, "none"),  # "This is a plain net"
+        _shortcut("constant scaling (0.5, 1)", None, "scale", shortcut_scale=0.5),
+        _shortcut("constant scaling (0.5, 0.5)", 12.35, "scale", shortcut_scale=0.5, residual_scale=0.5),
+        # The table's line is "init b_g = 0 to -5"; 0 stands for the six.
+        _shortcut("exclusive gating (b = 0)", None, "exclusive_gate", gate_bias=0.0),
+        _shortcut("exclusive gating (b = \N{MINUS SIGN}6)", 8.70, "exclusive_gate", gate_bias=-6.0),
+        _shortcut("exclusive gating (b = \N{MINUS SIGN}7)", 9.81, "exclusive_gate", gate_bias=-7.0),
+        _shortcut("shortcut-only gating (b = 0)", 12.86, "shortcut_gate", gate_bias=0.0),
+        _shortcut("shortcut-only gating (b = \N{MINUS SIGN}6)", 6.91, "shortcut_gate", gate_bias=-6.0),
+        _shortcut("1\N{MULTIPLICATION SIGN}1 conv shortcut", 12.22, "C"),
+        _shortcut("dropout shortcut", None, "dropout", shortcut_dropout=0.5),
+    ),
+    CIFAR10,
+)
+
+
+def _order(case: str, order: str, results: Mapping[int, PaperResult]) -> PaperRow:
+    return PaperRow(case, {"model.shortcut": "identity", "model.activation_order": order}, results)
+
+
+_T2 = "He et al. 2016, Table 2"
+TABLE_2 = PaperTable(
+    _T2,
+    "Orders of activations",
+    (
+        _order("original", "original", _results(_T2, d110=6.61, d164=5.93)),
+        _order("BN after addition", "bn_after_addition", _results(_T2, d110=8.17, d164=6.50)),
+        _order("ReLU before addition", "relu_before_addition", _results(_T2, d110=7.84, d164=6.14)),
+        _order("ReLU-only pre-activation", "relu_only_preactivation", _results(_T2, d110=6.71, d164=5.91)),
+        _order("full pre-activation", "full_preactivation", _results(_T2, d110=6.37, d164=5.46)),
+    ),
+    CIFAR10,
+)
+
+_T3 = "He et al. 2016, Table 3"
+TABLE_3_CIFAR10 = PaperTable(
+    _T3,
+    "Pre-activation",
+    (
+        _order("original", "original", _results(_T3, d1001=7.61)),
+        _order("pre-activation", "full_preactivation", {1001: PaperResult(0.0492, source=_T3)}),
+    ),
+    CIFAR10,
+)
+TABLE_3_CIFAR100 = PaperTable(
+    _T3,
+    "Pre-activation",
+    (
+        _order("original", "original", _results(_T3, d164=25.16, d1001=27.82)),
+        _order("pre-activation", "full_preactivation", _results(_T3, d164=24.33, d1001=22.71)),
+    ),
+    CIFAR100,
+)
+
+TABLES = (TABLE_6, TABLE_1, TABLE_2, TABLE_3_CIFAR10, TABLE_3_CIFAR100)

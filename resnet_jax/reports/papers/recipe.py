@@ -1,0 +1,91 @@
+"""When a run may stand beside a paper's number: its data and recipe are the paper's (2015, Sec. 4.2; 2016, Appendix).
+
+On anything else the comparison would mean nothing. A run on other data is compared with the order of a table's lines:
+see paper_table.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig, OptimConfig, TrainConfig, flatten, to_dict
+from resnet_jax.record import RunRecord
+from resnet_jax.reports.papers.published import (
+    TABLE_6,
+    TABLES,
+    PaperResult,
+    PaperRow,
+    PaperTable,
+    block_of,
+    net_fields,
+)
+
+# 2015, Sec. 4.2, in words in the docstring of OptimConfig and TrainConfig; written out here so that a changed default
+# does not change what the papers did.
+_RECIPE = ExperimentConfig(
+    model=ModelConfig(family="cifar", block="basic", shortcut="A", activation_order="original", width=16),
+    data=DataConfig(normalize="pixel_mean", pad=4, flip=True),
+    optim=OptimConfig(
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=1e-4,
+        milestones=(32_000, 48_000),
+        decay_factor=0.1,
+        warmup_rate=0.01,
+        warmup_error=0.8,
+    ),
+    train=TrainConfig(iterations=64_000, batch_size=128),
+)
+
+
+def paper_result(record: RunRecord, tables: tuple[PaperTable, ...] = TABLES) -> PaperResult | None:
+    """The number of a paper for this very run, or None where data, recipe, net or depth are not the paper's."""
+    for table in tables:
+        row = table.row(record.config.model)
+        if row is not None and not departures(record, table):
+            return row.results[record.config.model.depth]
+    return None
+
+
+def departures(record: RunRecord, table: PaperTable = TABLE_6) -> list[str]:
+    """Fields in which a run departs from the nets of a table, as "name: value, not the paper's value".
+
+    Compared with the line that the net belongs to, or else with the first.
+    """
+    config, found = record.config, []
+    row = table.row(config.model) or table.rows[0]
+    for name, value in table.data.items():
+        if getattr(record.data, name) != value:
+            found.append(_departure(f"data set {name}", getattr(record.data, name), value))
+    mine = flatten(to_dict(config)) | net_fields(config.model)
+    papers = flatten(to_dict(_RECIPE)) | net_fields(config.model, row.changes)
+    # A field that is neither open in the papers nor at its default departs from them: a new field that somebody turns
+    # on takes a run out of the comparison without a word here.
+    judged = ExperimentConfig.fields_where(lambda role: not role.open_in_papers)
+    found += [_departure(n, mine[n], papers[n]) for n in judged if mine[n] != papers[n]]
+    return found + _special(config, table, row)
+
+
+def _special(config: ExperimentConfig, table: PaperTable, row: PaperRow) -> list[str]:
+    found = []
+    model, norm, optim = config.model, config.model.norm, config.optim
+    if model.depth not in row.results:
+        found.append(_departure("model.depth", model.depth, f"in {table.source}"))
+    if model.block_kind != block_of(model.depth):
+        found.append(_departure("model.block", model.block_kind, block_of(model.depth)))
+    if model.base_width != 16:
+        found.append(_departure("model.width", model.base_width, 16))
+    # Batch 128 on two GPUs, each with statistics of its own 64 images.
+    if config.norm_batch != 64:
+        found.append(_departure("model.norm", f"{norm.scope}, groups of {config.norm_batch} images", "of 64"))
+    legal = table.warmups.get(model.depth, table.warmup)
+    if optim.warmup not in legal:
+        found.append(_departure("optim.warmup", optim.warmup, " or ".join(legal)))
+    # 2016, Appendix: "a smaller learning rate of 0.01 at the beginning 400 iterations".
+    if optim.warmup == "iterations" and optim.warmup_iterations != 400:
+        found.append(_departure("optim.warmup_iterations", optim.warmup_iterations, 400))
+    return found
+
+
+def _departure(name: str, mine: Any, papers: Any) -> str:
+    return f"{name}: {mine}, not {papers}"

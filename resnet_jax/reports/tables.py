@@ -1,0 +1,219 @@
+"""The tables of a report. Errors are per cent, differences percentage points; records hold fractions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resnet_jax.config import ExperimentConfig, flatten, to_dict
+from resnet_jax.reports.comparison import Comparison, Measure, Variant, running_error, test_error, train_error
+from resnet_jax.reports.document import Table
+from resnet_jax.reports.papers.published import TABLES, PaperResult, PaperTable
+from resnet_jax.reports.papers.recipe import paper_result
+from resnet_jax.reports.runs import Run
+from resnet_jax.reports.stats import Summary, paired_difference
+from resnet_jax.reports.text import (
+    MINUS,
+    NOTHING,
+    count,
+    difference_text,
+    diverged_text,
+    interval_cell,
+    listed,
+    percent,
+    plural,
+    seconds,
+    summary_text,
+)
+
+# What a run's name and the column of seeds say already.
+
+
+def measured(variant: Variant, measure: Measure) -> str:
+    """Mean ± std over the seeds that finished; a run that diverged is said, never left out in silence."""
+    parts = []
+    summary = variant.summary(measure)
+    if summary is not None:
+        parts.append(summary_text(summary))
+    elif not variant.diverged:
+        parts.append(NOTHING)
+    if variant.diverged:
+        parts.append(diverged_text(variant.diverged, len(variant.runs)))
+    return "; ".join(parts)
+
+
+def paper_of(variant: Variant, tables: tuple[PaperTable, ...] = TABLES) -> PaperResult | None:
+    """The paper's number where every run of the variant has the paper's data and recipe."""
+    results = [paper_result(run.record, tables) for run in variant.runs]
+    return results[0] if all(result is not None for result in results) else None
+
+
+def error_table(comparison: Comparison) -> Table:
+    """Depth and net against the three errors; the paper's number only beside runs that are the paper's."""
+    headers = ["depth", "net", "seeds", "training error, %", "running training error, %", "test error, %"]
+    papers = PaperColumns(comparison.cells)
+    caption = (
+        "Training error: the net of the last step in eval mode, over all training examples. Running training error: "
+        "as the net changed, in train mode, over the last epoch or the part of one that ended the run. Test error: "
+        "the net of the last step, over all test examples. Mean ± sample standard deviation over the seeds that "
+        "finished."
+    )
+    rows = []
+    for cell in comparison.cells:
+        row = [str(cell.depth), cell.net, str(len(cell.runs))]
+        row += [measured(cell, m) for m in (train_error, running_error, test_error)]
+        rows.append((*row, *papers.cells(cell)))
+    return Table(caption + papers.caption, (*headers, *papers.headers), tuple(rows), text_columns=2)
+
+
+class PaperColumns:
+    """The columns with a paper's numbers: none at all where no variant has a paper's data and recipe."""
+
+    def __init__(self, cells: Sequence[Variant], tables: tuple[PaperTable, ...] = TABLES) -> None:
+        self._results = {cell.name: paper_of(cell, tables) for cell in cells}
+        sources = list(dict.fromkeys(result.source for result in self._results.values() if result is not None))
+        self.headers: tuple[str, ...] = ()
+        self.caption = ""
+        if sources:
+            self.headers = (f"{' and '.join(sources)}, %", "difference, points")
+            verb = "is" if len(sources) == 1 else "are"
+            self.caption = (
+                f" {' and '.join(sources)}, {verb} shown where data and recipe are the paper's; difference: ours minus "
+                "the paper's."
+            )
+
+    def cells(self, variant: Variant) -> tuple[str, ...]:
+        """Of one variant's line."""
+        if not self.headers:
+            return ()
+        paper, ours = self._results[variant.name], variant.summary(test_error)
+        if paper is None:
+            return (NOTHING, NOTHING)
+        if paper.test_error is None:
+            return ("fails", NOTHING)
+        value = percent(paper.test_error) + (f" ± {percent(paper.std)}" if paper.std is not None else "")
+        return (value, NOTHING if ours is None else percent(ours.mean - paper.test_error, signed=True))
+
+
+DIFFERENCE_HEADERS = (
+    "pairs",
+    "training error, points",
+    "95 % interval",
+    "test error, points",
+    "95 % interval",
+)
+
+
+def depth_table(comparison: Comparison) -> Table | None:
+    """What added layers do to each kind of net: every deeper net minus the base; None where nothing is deeper."""
+    rows = tuple(
+        (net, f"{cell.depth} {MINUS} {base.depth} layers", *difference_cells(cell, base))
+        for net, base in ((net, comparison.base_cell(net)) for net in comparison.nets)
+        for cell in comparison.deeper_cells(net)
+    )
+    caption = (
+        "The effect of depth: the deeper net minus the base net of the same kind, paired by seed. The base is the "
+        "shallowest of at least 20 layers, since degradation is about layers added to a net that already works; where "
+        "there is none, the shallowest. Positive: the deeper net is worse."
+    )
+    return Table(caption, ("net", "difference", *DIFFERENCE_HEADERS), rows, text_columns=2) if rows else None
+
+
+def residual_table(comparison: Comparison) -> Table | None:
+    """What shortcuts do at each depth: residual minus plain; None where no plain net has a residual twin."""
+    rows = tuple(
+        (str(plain.depth), f"{other.net} {MINUS} {plain.net}", *difference_cells(other, plain))
+        for plain, other in comparison.twins()
+    )
+    caption = (
+        "The effect of shortcuts: residual minus plain at the same depth, paired by seed. Negative: residual wins."
+    )
+    return Table(caption, ("depth", "difference", *DIFFERENCE_HEADERS), rows, text_columns=2) if rows else None
+
+
+def difference_cells(left: Variant, right: Variant) -> list[str]:
+    """Under `DIFFERENCE_HEADERS`: left minus right, paired by seed."""
+    cells: list[str] = []
+    pairs = 0
+    for measure in (train_error, test_error):
+        difference = paired_difference(left.by_seed(measure), right.by_seed(measure))
+        pairs = difference.n if difference else 0
+        cells += [difference_text(difference), interval_cell(difference)]
+    diverged = left.diverged + right.diverged
+    return [f"{pairs}; {diverged} diverged" if diverged else str(pairs), *cells]
+
+
+def cost_table(comparison: Comparison) -> Table:
+    """Size and price of each variant, the control's too; seconds are means over the runs that finished."""
+    rows = []
+    for variant in (*comparison.cells, *comparison.others):
+        costs = [run.record.cost for run in variant.finished]
+        first = variant.runs[0].record
+        price = [NOTHING] * 3
+        if costs:
+            price = [
+                seconds(Summary(tuple(c.total_s for c in costs)).mean),
+                seconds(Summary(tuple(c.compile_s for c in costs)).mean),
+                count(round(Summary(tuple(c.images_per_second for c in costs)).mean)),
+            ]
+        size = [count(first.parameters), f"{first.multiply_adds / 1e6:.2f}"]
+        rows.append((variant.name, count(variant.iterations), variant.schedule, *size, *price))
+    headers = ("net", "iterations", "rate", "parameters", "multiply-adds, M", "time per run", "compile", "images/s")
+    caption = (
+        "Multiply-adds of one image's forward pass, in millions. Times: wall clock, mean over the runs that finished; "
+        "images per second over the training loop alone."
+    )
+    return Table(caption, headers, tuple(rows))
+
+
+def twin_sentences(comparison: Comparison) -> tuple[str, ...]:
+    """For each depth, whether plain and residual have the same parameters and, seed by seed, the same start."""
+    sentences = []
+    for plain, other in comparison.twins():
+        mine, theirs = ({run.seed: run.record for run in variant.runs} for variant in (plain, other))
+        seeds = sorted(mine.keys() & theirs.keys())
+        who = f"{plain.depth} layers, {plain.net} and {other.net}: "
+        sizes = (plain.runs[0].record.parameters, other.runs[0].record.parameters)
+        if sizes[0] == sizes[1]:
+            size = f"the same {count(sizes[0])} parameters"
+        else:
+            size = f"{count(sizes[0])} and {count(sizes[1])} parameters"
+        apart = [s for s in seeds if mine[s].initial_fingerprint != theirs[s].initial_fingerprint]
+        if not seeds:
+            start = "no seed in common, so initial values cannot be compared"
+        elif not apart:
+            start = f"the same initial values ({plural(len(seeds), 'seed')} compared)"
+        else:
+            start = f"other initial values for {listed([f'seed {s}' for s in apart])}"
+        # Projections have parameters of their own (options B and C): that these nets differ is no fault.
+        model = other.config.model
+        same = model.shortcut == "A" or (model.shortcut == "identity" and model.block_kind == "basic")
+        fault = same and (sizes[0] != sizes[1] or apart)
+        note = " They should be equal: these two are not twins." if fault else ""
+        sentences.append(f"{who}{size}; {start}.{note}")
+    return tuple(sentences)
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """Every run on a line, with the fields in which it differs from the first."""
+    rows = []
+    for run in runs:
+        if run.diverged:
+            at = run.record.diverged_at_step
+            errors = [f"diverged at step {count(at)}" if at is not None else "diverged", NOTHING, NOTHING]
+        else:
+            running = run.running_error
+            errors = [percent(run.train_error), NOTHING if running is None else percent(running)]
+            errors.append(percent(run.test_error))
+        cost = (seconds(run.record.cost.total_s), str(run.record.cost.sessions))
+        rows.append((run.name, "; ".join(_apart(runs[0], run)) or NOTHING, str(run.seed), *errors, *cost))
+    headers = ("run", "differs from the first in", "seed", "training error, %", "running, %", "test error, %")
+    caption = "One row per run. Sittings: how many times it was started; 1 where nothing interrupted it."
+    return Table(caption, (*headers, "time", "sittings"), tuple(rows), text_columns=2)
+
+
+def _apart(first: Run, run: Run) -> list[str]:
+    """The fields in which a run differs from the first, as "name = value", without those that have a column."""
+    mine, theirs = (flatten(to_dict(r.record.config)) for r in (run, first))
+    said = ExperimentConfig.fields_where(lambda role: role.named or role.compared == "seed")
+    fields = [f"{name} = {mine[name]}" for name in mine if name not in said and mine[name] != theirs[name]]
+    return fields if run.record.data == first.record.data else [f"data = {run.record.data.name}", *fields]

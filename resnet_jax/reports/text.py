@@ -1,0 +1,114 @@
+"""Numbers as a reader sees them: fractions as per cent, differences as percentage points, with their spread."""
+
+from __future__ import annotations
+
+from resnet_jax.reports.stats import Difference, Interval, Summary
+
+MINUS, TIMES, EN_DASH = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+NOTHING = EN_DASH
+
+
+def percent(fraction: float, signed: bool = False) -> str:
+    """A fraction in per cent with two decimals, without the sign %; `signed`: with + or the minus sign."""
+    text = f"{100.0 * fraction:+.2f}" if signed else f"{100.0 * fraction:.2f}"
+    # A rounded zero has no sign.
+    text = "0.00" if float(text) == 0.0 else text
+    return text.replace("-", MINUS)
+
+
+def summary_text(summary: Summary | None) -> str:
+    """ "12.34 ± 0.56" in per cent; the mean alone where one seed leaves no spread."""
+    if summary is None:
+        return NOTHING
+    return percent(summary.mean) + (f" ± {percent(summary.std)}" if summary.std is not None else "")
+
+
+def difference_text(difference: Difference | None) -> str:
+    """ "+12.34 ± 0.56" in percentage points; where pairs are too few for an interval, each: "+11.20 and +13.60"."""
+    if difference is None:
+        return NOTHING
+    if difference.too_few_pairs:
+        return both(difference, signed=True)
+    spread = f" ± {percent(difference.std)}" if difference.std is not None else ""
+    return percent(difference.mean, signed=True) + spread
+
+
+def both(difference: Difference, signed: bool = False) -> str:
+    """The difference of each pair, in order of seeds: "+56.20 and +79.60"."""
+    return listed([percent(value, signed) for value in difference.values])
+
+
+def points(difference: Difference, signed: bool = False) -> str:
+    """ "12.34 points"; where pairs are too few for an interval, the difference of each: "56.20 and 79.60 points"."""
+    if difference.too_few_pairs:
+        return f"{both(difference, signed or difference.on_both_sides)} points"
+    return f"{percent(difference.mean, signed)} points"
+
+
+def sided(difference: Difference) -> tuple[Difference, str]:
+    """A difference with its mean above zero, and on which side it lies: "above", "below".
+
+    "2 points below" has the interval of two points, not of minus two. Pairs that are too few for an interval and lie on
+    both sides keep their signs: "+1.00 and \N{MINUS SIGN}2.00 points from".
+    """
+    if difference.too_few_pairs and difference.on_both_sides:
+        return difference, "from"
+    return (difference, "above") if difference.mean >= 0.0 else (difference.negated(), "below")
+
+
+def interval_text(interval: Interval) -> str:
+    """ "+1.20 to +3.40" in percentage points."""
+    return f"{percent(interval.low, signed=True)} to {percent(interval.high, signed=True)}"
+
+
+def interval_cell(difference: Difference | None) -> str:
+    """The interval for a table, or that seeds are too few for one."""
+    if difference is None:
+        return NOTHING
+    return "too few seeds" if difference.interval is None else interval_text(difference.interval)
+
+
+def interval_words(difference: Difference) -> str:
+    """The interval for a sentence, in brackets, or why there is none."""
+    if difference.interval is None:
+        if not difference.paired:
+            return "(too few seeds for an interval)"
+        return "(one seed, no interval)" if difference.n == 1 else "(both seeds; too few seeds for an interval)"
+    how = f"{difference.n} pairs by seed" if difference.paired else "unpaired, Welch"
+    return f"(95 % interval {interval_text(difference.interval)}, {how})"
+
+
+def diverged_text(diverged: int, runs: int) -> str:
+    """ "diverged (1 of 3)", for a cell."""
+    return f"diverged ({diverged} of {runs})"
+
+
+def count(number: int) -> str:
+    """A whole number with thousands set apart by commas."""
+    return f"{number:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    """ "1 seed", "3 seeds"."""
+    return f"{count(number)} {noun}" + ("" if number == 1 else "s")
+
+
+def seconds(value: float) -> str:
+    """A duration: "41.5 s", "3 min 05 s", "2 h 10 min"."""
+    if value < 60.0:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(value / 60.0)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def listed(items: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def nets(net: str) -> str:
+    """A kind of net in the plural: "plain nets", "residual nets", "resnet-B nets"."""
+    return {"plain": "plain nets", "resnet": "residual nets"}.get(net, f"{net} nets")

@@ -1,0 +1,93 @@
+"""The arrays of a net by our names, and how those of a file differ from them.
+
+Our names are paths in the trees of variables, joined by slashes: "stage2_block1/conv1/kernel". Parameters and running
+statistics share them, because their leaves have different names. A batch norm of PyTorch may also count the batches
+that it has seen, which changes no result. The count is kept as `batches`, so that a file can be written as it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy.typing as npt
+
+from resnet_jax.config import ModelConfig
+from resnet_jax.data.listing import some
+from resnet_jax.errors import UserError
+from resnet_jax.models.resnet import build
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+Shape = tuple[int, ...]
+
+STATISTICS = ("mean", "var")
+COUNT = "batches"
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Between the arrays that a net has and those of a file, by the file's names."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshapen: tuple[str, ...]
+    """Each with both shapes: "fc.weight (10, 64), needed (10, 32)"."""
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.unexpected or self.misshapen)
+
+    def __str__(self) -> str:
+        parts = dataclasses.asdict(self).items()
+        return "; ".join(f"{len(names)} {kind}: {some(names)}" for kind, names in parts if names)
+
+
+class Mismatch(UserError):
+    """Arrays that are not those of the net; `differences` has all of them, the message the first."""
+
+    def __init__(self, file: str, net: str, differences: Differences) -> None:
+        super().__init__(f"{file}: not the arrays of {net}: {differences}.")
+        self.differences = differences
+
+
+def shapes(model: ModelConfig, channels: int) -> dict[str, Shape]:
+    """Every array of a net, by our names: parameters and running statistics."""
+    images = jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32)
+    net = build(dataclasses.replace(model, dtype="float32"))
+    trees = jax.eval_shape(lambda key, x: net.init(key, x, train=False), jax.random.key(0), images)
+    return {
+        "/".join(key.key for key in path): leaf.shape
+        for tree in (trees["params"], trees["batch_stats"])
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def counts(names: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The counts of batches that a net's batch norms may have beside their statistics."""
+    return {f"{name.rpartition('/')[0]}/{COUNT}": () for name in names if name.rpartition("/")[2] == STATISTICS[0]}
+
+
+def require_arrays(
+    needed: Mapping[str, Shape], optional: Mapping[str, Shape], found: Mapping[str, Shape], file: str, net: str
+) -> None:
+    """Makes sure that a file has what a net needs, in its shapes, and nothing else.
+
+    Raises:
+      Mismatch: it has not.
+    """
+    legal = {**optional, **needed}
+    differences = Differences(
+        tuple(name for name in needed if name not in found),
+        tuple(name for name in found if name not in legal),
+        tuple(
+            f"{name} {shape}, needed {legal[name]}"
+            for name, shape in found.items()
+            if name in legal and shape != legal[name]
+        ),
+    )
+    if differences:
+        raise Mismatch(file, net, differences)

@@ -1,0 +1,127 @@
+"""A net as it lies in a file: its configuration, its arrays, how it takes pictures, and the names of its classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from resnet_jax.config import ModelConfig
+from resnet_jax.errors import UserError
+from resnet_jax.weights.arrays import COUNT, STATISTICS, Arrays
+from resnet_jax.weights.preprocessing import Preprocessing, per_channel
+
+Tree = dict[str, Any]
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a net came from."""
+
+    file: str
+    """Name of the file or run, without the folders it lay in."""
+    digest: str
+    """SHA-256 of the file, or of a run's parameters, shortened to 16 hexadecimal digits."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A net.
+
+    Raises:
+      UserError: it has another number of class names than of classes, or a name that cannot be printed.
+    """
+
+    model: ModelConfig
+    """With its number of classes."""
+    arrays: Arrays
+    """By our names (weights/arrays.py)."""
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    origin: Origin
+    """Where it came from first; it stays when the net is converted."""
+    read_from: Origin | None = None
+    """The file that it was read from now."""
+
+    def __post_init__(self) -> None:
+        if len(self.class_names) != self.model.num_classes:
+            raise UserError(
+                f"class_names: got {len(self.class_names)} names; legal: {self.model.num_classes}, one for each class "
+                f"of {self.origin.file}."
+            )
+        for name in self.class_names:
+            if not name.strip() or not name.isprintable():
+                raise UserError(f"class_names: got {name!a}; legal: names that can be printed.")
+
+    def variables(self) -> dict[str, Tree]:
+        """What the net is applied with, {"params": ..., "batch_stats": ...}, in float32."""
+        trees: dict[str, Arrays] = {"params": {}, "batch_stats": {}}
+        for name, array in self.arrays.items():
+            leaf = name.rpartition("/")[2]
+            if leaf != COUNT:
+                trees["batch_stats" if leaf in STATISTICS else "params"][name] = array.astype(np.float32)
+        return {kind: traverse_util.unflatten_dict(tree, sep="/") for kind, tree in trees.items()}
+
+
+def flatten(params: Tree, batch_stats: Tree) -> Arrays:
+    """A net's trees of variables, on the host, as `Weights.arrays`."""
+    flat = traverse_util.flatten_dict(params, sep="/") | traverse_util.flatten_dict(batch_stats, sep="/")
+    return {name: np.ascontiguousarray(array) for name, array in flat.items()}
+
+
+def usual_classes(model: ModelConfig) -> tuple[str, ...]:
+    """The classes that published nets of this family and number of classes have; else "0", "1", ...
+
+    ImageNet's are in the order of their WordNet numbers, under the names that torchvision gives them.
+    """
+    assert model.num_classes is not None
+    if model.family == "imagenet" and model.num_classes == IMAGENET_CLASSES:
+        text = resources.files("resnet_jax.weights").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
+        return tuple(text.splitlines())
+    if model.family == "cifar" and model.num_classes == len(CIFAR10_CLASSES):
+        return CIFAR10_CLASSES
+    return tuple(map(str, range(model.num_classes)))
+
+
+def usual_preprocessing(model: ModelConfig, channels: int) -> Preprocessing:
+    """What published nets of this family are evaluated with: torchvision's 256 and 224 pixels, CIFAR's 32.
+
+    Both are normalised by ImageNet's statistics of colours; a net of grey images by the mean of those.
+    """
+    resize, crop = (256, 224) if model.family == "imagenet" else (32, 32)
+    plain = per_channel(resize, crop)
+    if channels == 3:
+        return plain
+    grey = (float(np.mean(statistic)) for statistic in (plain.normalization.mean, plain.normalization.std))
+    mean, std = ((value,) * channels for value in grey)
+    return per_channel(resize, crop, mean, std)
+
+
+def describe(model: ModelConfig) -> str:
+    """A net in a few words, for messages: "resnet-20 (cifar, basic blocks, width 16, 10 classes)"."""
+    return (
+        f"{model.net}-{model.depth} ({model.family}, {model.block_kind} blocks, width {model.base_width}, "
+        f"{model.num_classes} classes)"
+    )
+
+
+def essentials(model: ModelConfig) -> dict[str, Any]:
+    """What decides the values of a net in eval mode, by field of ModelConfig.
+
+    What a field leaves open is filled in, and a field without effect has its default.
+    """
+    names, idle = ModelConfig.fields_where(lambda role: role.of == "net"), model.without_effect()
+    values = {name: model.default(name) if name in idle else model.value(name) for name in names}
+    return values | {"width": model.base_width, "block": model.block_kind}
+
+
+def unlike(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]]:
+    """The essentials in which two nets differ, with both values."""
+    a, b = essentials(one), essentials(other)
+    return {name: (a[name], b[name]) for name in sorted(a) if a[name] != b[name]}

@@ -1,0 +1,123 @@
+"""What a net says of pictures: probabilities of its classes, and what any of its blocks puts out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_jax.config import nearest
+from resnet_jax.data import decode
+from resnet_jax.data.augment import normalize
+from resnet_jax.data.dataset import Images
+from resnet_jax.errors import UserError
+from resnet_jax.models.resnet import build
+from resnet_jax.models.stacking import block_name
+from resnet_jax.weights.arrays import Array
+from resnet_jax.weights.bundle import Weights
+
+AT_ONCE = 32  # pictures a step: enough to fill a device, and few enough to lie in memory at any size
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a net says of one picture."""
+
+    path: str
+    probabilities: Array
+    """[K] float32."""
+    features: Array | None
+    """[H, W, C] float32 of the block asked for."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A picture that could not be had."""
+
+    path: str
+    reason: str
+    """A clause."""
+
+
+class Classifier:
+    """A net in eval mode, in float32 whatever it was trained in, compiled for pictures of its size."""
+
+    def __init__(self, weights: Weights, features: str | None = None) -> None:
+        """Takes a net.
+
+        Args:
+          features: the block whose output is wanted too, such as "stage3_block2".
+
+        Raises:
+          UserError: it has no such block.
+        """
+        blocks = [block_name(i, j) for i, n in enumerate(weights.model.stage_blocks, start=1) for j in range(1, n + 1)]
+        if features is not None and features not in blocks:
+            raise UserError(f"features: got {features!r}; {nearest(features, blocks)}")
+        self.weights, self._features = weights, features
+        self._variables = jax.device_put(weights.variables())
+        model = build(dataclasses.replace(weights.model, dtype="float32"))
+        mean, std = (
+            jnp.asarray(statistics, jnp.float32)
+            for statistics in (weights.preprocessing.normalization.mean, weights.preprocessing.normalization.std)
+        )
+
+        @jax.jit
+        def apply(variables: dict[str, Any], images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+            logits, kept = model.apply(
+                variables,
+                normalize(images, mean, std),
+                train=False,
+                capture_intermediates=lambda module, _: features is not None and module.name == features,
+                mutable=["intermediates"],
+            )
+            found = kept["intermediates"][features]["__call__"][0] if features is not None else None
+            return logits, found
+
+        self._apply = apply
+
+    def logits(self, images: Images) -> tuple[Array, Array | None]:
+        """Logits [N, K] float32 of images [N, H, W, C] uint8 of the net's size, and features [N, h, w, c]."""
+        with jax.default_matmul_precision(self.weights.model.precision):
+            logits, features = jax.device_get(self._apply(self._variables, images))
+        return logits, features
+
+    def see(self, paths: Sequence[str]) -> Iterator[Seen | Unseen]:
+        """What the net says of each picture, in order; a picture that cannot be had does not stop the others."""
+        size = min(AT_ONCE, len(paths))
+
+        def read(path: str) -> Images | Unseen:
+            try:
+                return self.weights.preprocessing.read(path)
+            except decode.Unreadable as reason:
+                return Unseen(path, str(reason))
+
+        with decode.quiet(), ThreadPoolExecutor(thread_name_prefix="decode") as pool:
+            for start in range(0, len(paths), size):
+                part = paths[start : start + size]
+                found = list(pool.map(read, part))
+                images = np.zeros((size, *self.weights.preprocessing.shape), np.uint8)  # one shape, compiled once
+                for row, image in enumerate(found):
+                    if not isinstance(image, Unseen):
+                        images[row] = image
+                if all(isinstance(image, Unseen) for image in found):
+                    logits, features = None, None  # nothing to look at
+                else:
+                    logits, features = self.logits(images)
+                for row, (path, image) in enumerate(zip(part, found, strict=True)):
+                    if isinstance(image, Unseen):
+                        yield image
+                    else:
+                        assert logits is not None
+                        yield Seen(path, _softmax(logits[row]), None if features is None else features[row])
+
+
+def _softmax(logits: Array) -> Array:
+    shifted = np.exp(logits - logits.max())
+    return np.asarray(shifted / shifted.sum(), np.float32)

@@ -1,0 +1,188 @@
+"""The report as a whole: its files, its page, its command."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from experiments.report import main
+from resnet_jax.errors import UserError
+from resnet_jax.reports.report import write_report
+from resnet_jax.reports.runs import read_runs
+from tests.reports.factory import DIGITS, write_run, write_study
+
+VOID = {"meta", "img", "br"}
+FIGURES = ("error-against-depth", "training-curves", "error-against-budget")
+
+
+class Page(HTMLParser):
+    """Checks that every tag is closed in order, and collects sources, links and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == [], "tags left open"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    write_study(tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def test_every_file_is_there_and_the_page_stands_alone(study: Path, tmp_path: Path) -> None:
+    report = write_report(read_runs([study]), tmp_path / "out")
+    names = {path.name for path in report.files}
+    assert names == {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"report.html", "report.md", "table.md", "table.csv", "runs.csv"} | {
+        f"{figure}.{suffix}" for figure in FIGURES for suffix in ("png", "svg")
+    }
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert len(page.sources) == len(FIGURES)
+    for source, figure in zip(page.sources, FIGURES, strict=True):
+        kind, data = source.split(",", 1)
+        assert kind == "data:image/svg+xml;base64"
+        inline = base64.b64decode(data)
+        assert inline == (tmp_path / "out" / f"{figure}.svg").read_bytes()
+        ET.fromstring(inline)
+    assert "http" not in re.sub(r'src="data:[^"]*"', "", text)
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_the_page_says_answer_control_twins_method_and_environment(study: Path, tmp_path: Path) -> None:
+    write_run(study, "plain", 56, 3, None)
+    write_run(study, "plain", 56, 4, finished=False)
+    damaged = write_run(study, "plain", 56, 5) / "record.json"
+    damaged.write_text(damaged.read_text()[:100])
+    write_report(read_runs([study]), tmp_path / "out")
+    text = Page((tmp_path / "out" / "report.html").read_text()).text
+    for words in (
+        "Degradation versus depth: digits",
+        "degradation, not overfitting",
+        "57.00 ± 5.00; diverged (1 of 4)",
+        "part of the gap was slow optimisation",
+        "plain and resnet: the same 754,992 parameters; the same initial values (3 seeds compared)",
+        "never of the best epoch on the test set",
+        "0123456789abcdef",
+        "0.1.0 (abc1234)",
+        "digits-depth/plain-56-it240-rate0.1-seed3: diverged at step 97.",
+        "digits-depth/plain-56-it240-rate0.1-seed4: unfinished, 96 of 240 iterations done",
+        f"{damaged}: damaged or half-written",
+    ):
+        assert words in text.replace("\N{NO-BREAK SPACE}", " "), words
+    assert "Table 6" not in text
+
+
+def test_what_comes_from_records_is_escaped(tmp_path: Path) -> None:
+    evil = '<script>alert("x")</script> & | `'
+    write_run(tmp_path / "runs", run="<b>&run", data=dataclasses.replace(DIGITS, name=evil))
+    write_report(read_runs([tmp_path / "runs"]), tmp_path / "out")
+    page = Page((tmp_path / "out" / "report.html").read_text())
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert evil in page.text
+    assert "<script>" not in (tmp_path / "out" / "report.md").read_text().replace("\\<", "")
+
+
+def test_rebuilding_gives_the_same_bytes(study: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_report(read_runs([study]), tmp_path / name)
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_two_data_sets_make_two_comparisons_with_figures_of_their_own(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", "plain", 20)
+    write_run(tmp_path / "runs", "plain", 56)
+    other = dataclasses.replace(DIGITS, name="letters", fingerprint="f" * 16)
+    write_run(tmp_path / "runs", "plain", 20, study="letters", data=other)
+    report = write_report(read_runs([tmp_path / "runs"]), tmp_path / "out")
+    assert len(report.tables) == 2
+    assert {"training-curves.png", "training-curves-2.png"} <= {path.name for path in report.files}
+    assert "Comparison 2" in Page((tmp_path / "out" / "report.html").read_text()).text
+
+
+def test_unfinished_runs_alone_are_no_report(tmp_path: Path) -> None:
+    write_run(tmp_path, finished=False)
+    with pytest.raises(UserError, match=r"no finished run among these: 1 run unfinished; a report needs"):
+        write_report(read_runs([tmp_path]), tmp_path / "out")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/out: the report cannot be written \(Not a directory\)"):
+        write_report(read_runs([tmp_path / "runs"]), tmp_path / "file" / "out")
+
+
+def test_command_writes_into_the_study_and_prints_table_and_paths(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(study / "digits-depth"), str(study / "digits-depth-long")]
+    assert main(arguments) == 0
+    first = capsys.readouterr().out
+    report = study / "digits-depth" / "report"
+    assert "57.00 ± 5.00" in first
+    assert str(report / "report.html") in first
+    # The report itself is no run, so a second call finds the same.
+    before = (report / "report.html").read_bytes()
+    assert main(arguments) == 0
+    assert (report / "report.html").read_bytes() == before
+
+
+def test_command_takes_another_folder(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(study), "--out", str(tmp_path / "elsewhere")]) == 0
+    assert (tmp_path / "elsewhere" / "report.html").exists()
+    assert not (study / "report").exists()
+    capsys.readouterr()
+
+
+def test_command_without_a_directory_says_what_is_missing() -> None:
+    with pytest.raises(UserError, match="directories: none given"):
+        main([])
+
+
+def test_results_never_import_jax() -> None:
+    code = (
+        "import sys, resnet_jax.reports.report, experiments.report\n"
+        "sys.exit(sorted(m for m in sys.modules if m.split('.')[0] in ('jax', 'jaxlib', 'flax', 'optax')) or 0)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=root, env=dict(os.environ)
+    )
+    assert done.returncode == 0, done.stderr
