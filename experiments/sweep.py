@@ -27,8 +27,9 @@ from experiments.states import finished, show, state
 from experiments.studies import studies
 from experiments.study import Study
 from experiments.train import OutOfTime, print_record, train
-from resnet_jax.config import ExperimentConfig, changed_fields, nearest
+from resnet_jax.config import ExperimentConfig, changed_fields
 from resnet_jax.errors import UserError
+from resnet_jax.text import nearest
 from resnet_jax.training.observers import sink_classes
 
 
