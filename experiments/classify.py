@@ -12,7 +12,6 @@ with it. A picture that cannot be read gets a sentence, the others are done all 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from experiments import cli
 from resnet_jax.data import listing
 from resnet_jax.data.listing import shown
 from resnet_jax.errors import UserError
+from resnet_jax.files import replacing
 
 if TYPE_CHECKING:
     from resnet_jax.weights.classifier import Seen
@@ -121,13 +121,9 @@ def write_features(seen: list[Seen], block: str, out: Path) -> None:
     import numpy as np
 
     stacked = np.stack([result.features for result in seen if result.features is not None])
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.npz")
-    try:
-        arrays: dict[str, Any] = {block: stacked, "paths": np.array([shown(result.path) for result in seen])}
-        np.savez(temporary, **arrays)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    arrays: dict[str, Any] = {block: stacked, "paths": np.array([shown(result.path) for result in seen])}
+    with replacing(out) as part:
+        np.savez(part, **arrays)
     shape = ", ".join(map(str, stacked.shape))
     print(f"{out}: {block} [{shape}] float32, paths [{len(seen)}]", file=sys.stderr)
 

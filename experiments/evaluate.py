@@ -30,7 +30,7 @@ from experiments import cli
 from resnet_jax.data import listing
 from resnet_jax.data.listing import shown
 from resnet_jax.errors import UserError
-from resnet_jax.record import write_atomically
+from resnet_jax.files import write_atomically
 
 if TYPE_CHECKING:
     from resnet_jax.weights.classes import Unmatched

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -24,7 +23,8 @@ import safetensors.numpy
 from resnet_jax.config import BatchNormConfig, from_dict
 from resnet_jax.data.listing import some
 from resnet_jax.errors import UserError
-from resnet_jax.record import RECORD_FILE, WEIGHTS, read_json, write_atomically
+from resnet_jax.files import replacing, short_digest, write_atomically
+from resnet_jax.record import RECORD_FILE, WEIGHTS, read_json
 from resnet_jax.weights import pickled
 from resnet_jax.weights.arrays import Array, Arrays, Mismatch, counts, require_arrays, shapes
 from resnet_jax.weights.bundle import Origin, Weights, describe, unlike, usual_preprocessing
@@ -101,7 +101,7 @@ def load(
         state = {name: array for name, array in state.items() if name not in extra}
     there = {name: array.shape for name, array in state.items()}
     require_arrays(needed, optional, there, str(file), describe(told.model))
-    origin = Origin(file.name if file == place else f"{place.absolute().name}/{file.name}", digest(content))
+    origin = Origin(file.name if file == place else f"{place.absolute().name}/{file.name}", short_digest(content))
     try:
         return Weights(
             model=told.model,
@@ -131,14 +131,14 @@ def save(weights: Weights, folder: Path) -> None:
         "preprocessing": weights.preprocessing.to_json(),
         "class_names": weights.class_names,
         "origin": dataclasses.asdict(weights.origin),
-        "digest": digest(content),
+        "digest": short_digest(content),
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir()
-        _write(unfinished / MODEL_FILE, content)
+        write_atomically(unfinished / MODEL_FILE, content)
         write_atomically(unfinished / NET_FILE, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
         if folder.exists():
             shutil.rmtree(folder)
@@ -197,17 +197,12 @@ def export(weights: Weights, file: Path, format_name: str | None = None) -> tupl
     form, state, notes = state_dict(weights, format_name)
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == SAFETENSORS:
-        _write(file, safetensors.numpy.save(state, metadata={"format": "pt"}))
+        write_atomically(file, safetensors.numpy.save(state, metadata={"format": "pt"}))
     elif file.suffix in PICKLED:
         _export_pickled(state, file)
     else:
         raise UserError(f"{file}: legal endings: {', '.join((SAFETENSORS, *PICKLED))}.")
     return form, notes
-
-
-def digest(content: bytes) -> str:
-    """SHA-256, shortened to 16 hexadecimal digits."""
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _export_pickled(state: Arrays, file: Path) -> None:
@@ -224,7 +219,8 @@ def _export_pickled(state: Arrays, file: Path) -> None:
             return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
         return torch.from_numpy(array.copy())  # PyTorch warns of arrays that cannot be written to
 
-    torch.save({name: tensor(array) for name, array in state.items()}, file)
+    with replacing(file) as part:
+        torch.save({name: tensor(array) for name, array in state.items()}, part)
 
 
 def _folder(place: Path) -> Path:
@@ -260,7 +256,7 @@ def _portable(folder: Path) -> Weights:
     if values.get("format") != FORMAT:
         raise UserError(f"{folder / NET_FILE}: got the format {values.get('format')!r}; legal: {FORMAT!r}.")
     content = content_of(folder / MODEL_FILE)
-    if digest(content) != values.get("digest"):
+    if short_digest(content) != values.get("digest"):
         raise UserError(
             f"{folder / MODEL_FILE}: not the file that {NET_FILE} was written with: damaged, truncated, or of another "
             f"net."
@@ -312,10 +308,3 @@ def _is_hub(file: Path) -> bool:
     """Whether a config.json is timm's or that of transformers' ResNet."""
     values = _json(file) if file.exists() else {}
     return "pretrained_cfg" in values or values.get("model_type") == "resnet"
-
-
-def _write(file: Path, content: bytes) -> None:
-    with file.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())

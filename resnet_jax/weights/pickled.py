@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resnet_jax.errors import UserError
+from resnet_jax.text import reason
 
 Array = npt.NDArray[Any]
 
@@ -144,8 +145,7 @@ def read(
         raise UserError(f"{file}: has numbers of type {kind}, which is not read here; save it in float32.") from None
     # pickle and zipfile raise whatever a damaged file leads them to, such as sizes beyond any memory.
     except (Exception, MemoryError, RecursionError) as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise UserError(f"{file}: damaged or truncated ({reason}).") from None
+        raise UserError(f"{file}: damaged or truncated ({reason(error)}).") from None
 
 
 class _Unpickler(pickle.Unpickler):
