@@ -177,9 +177,8 @@ def pretrained(config: ExperimentConfig) -> Pretrained | None:
         weights = files.load(Path(config.finetune.weights))
     except UserError as error:
         raise UserError(f"finetune.weights: {error}") from None
-    assert weights.model.num_classes is not None
     assert weights.read_from is not None
-    facts = Start(weights.read_from.file, weights.read_from.digest, weights.model.num_classes)
+    facts = Start(weights.read_from.file, weights.read_from.digest, weights.model.num_classes or 0)
     _require_same_net(config.model, weights.model, facts.file)
     return Pretrained(facts, weights.variables(), weights.preprocessing)
 
