@@ -94,7 +94,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-budget",
-        purpose="The control of cifar10-depth-small: the shallowest and deepest nets with a quarter and half of the iterations.",
+        purpose="The control of cifar10-depth-small: its shallowest and deepest nets, with fewer iterations.",
         base=BASE,
         variants=tuple(
             {**net, **_iterations(share)}
@@ -106,7 +106,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-rates",
-        purpose="The deepest nets of cifar10-depth-small with half of the iterations, at other rates and with a warm-up.",
+        purpose="The deepest nets of cifar10-depth-small with half of the iterations, at other rates.",
         base=override(BASE, {"model.depth": 56, **_iterations(Fraction(1, 2))}),
         variants=tuple(
             {"model.shortcut": shortcut, **schedule}
@@ -127,7 +127,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-images-control",
-        purpose="The control of cifar10-depth-small-images: plain-56 with twice the iterations, and at the paper's rate.",
+        purpose="The control of cifar10-depth-small-images: plain-56, twice the iterations or the paper's rate.",
         base=override(IMAGES, {"model.depth": 56, "model.shortcut": "none"}),
         variants=(_iterations(Fraction(1)), {"optim.learning_rate": 0.1}),
         seeds=(0, 1),

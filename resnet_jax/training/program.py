@@ -21,6 +21,7 @@ from resnet_jax.data.order import Batch, eval_batches, padded, training_batches
 from resnet_jax.models.stacking import stack, unstack
 from resnet_jax.text import Note
 from resnet_jax.training.assemble import Assembly, assemble, run_keys
+from resnet_jax.training.ema import evaluated
 from resnet_jax.training.feed import feed
 from resnet_jax.training.mesh import Devices, check_machine
 from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals
@@ -41,11 +42,12 @@ class Program:
     States are the devices' own: `put` places one there, `fetch` brings one to the host.
     """
 
-    def __init__(self, assembly: Assembly, devices: Devices) -> None:
+    def __init__(self, assembly: Assembly, devices: Devices, phase: Note = lambda name: None) -> None:
         self.assembly, self.devices = assembly, devices
         c = assembly.config
         self.model = assembly.model.clone(scanned=scans(c.model))
         """The net as it is evaluated; its blocks may be stacked for a scan."""
+        phase("placing the images")
         self._feed = feed(c.data, assembly.dataset, devices)
         self.place = self._feed.place
         """For people: where the images are."""
@@ -57,6 +59,7 @@ class Program:
         # Ahead of the loop, so that a run cannot compile its step twice: a later call of another shape is an error.
         start = time.monotonic()
         state = self.put(assembly.blank)
+        phase("compiling")
         with jax.default_matmul_precision(c.model.precision):
             self._train = {n: self._compile_train(n, state) for n in sorted({1, self.steps_per_dispatch})}
             self._eval = self._compile_eval(state)
@@ -175,6 +178,8 @@ class Program:
                 axis_name=where.axis_name,
                 parts=where.parts(c.train.accumulation),
                 report_gradients=c.train.gradient_norms_every > 0,
+                label_smoothing=c.optim.label_smoothing,
+                ema_decay=c.optim.ema,
             )
 
         def several(state: TrainState, at: Any, key: jax.Array, *fixed: Any) -> tuple[TrainState, StepReport]:
@@ -192,21 +197,31 @@ class Program:
     def _compile_eval(self, state: TrainState) -> jax.stages.Compiled:
         def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:
             batch, stats = self._feed.eval_batch(at, *fixed), self.assembly.normalization
-            return eval_step(state, batch, model=self.model, normalization=stats, axis_name=self.devices.axis_name)
+            net = evaluated(state, self.assembly.config.optim)
+            return eval_step(net, batch, model=self.model, normalization=stats, axis_name=self.devices.axis_name)
 
         zeros = np.zeros(padded(self.assembly.config.train.eval_batch_size, self.devices.count), np.int32)
         at = self.devices.shard(self._feed.evaluate("test", zeros, zeros.astype(np.float32)))
         return self.devices.compile(evaluate, state, at, *self._feed.fixed, donate_state=False)
 
 
-def prepare(config: ExperimentConfig, note: Note = lambda text: None, *, dataset: Dataset | None = None) -> Program:
+def prepare(
+    config: ExperimentConfig,
+    note: Note = lambda text: None,
+    *,
+    dataset: Dataset | None = None,
+    phase: Note = lambda name: None,
+) -> Program:
     """The program of a run: `assemble` and then Program, which raise the same as here; arguments as for `assemble`.
+
+    `phase` is given the name of each part of the work when it begins.
 
     Raises:
       UserError: too few devices, data missing or damaged, or whatever else `assemble` finds wrong.
     """
     devices = check_machine(config)
-    return Program(assemble(config, note, dataset=dataset), devices)
+    phase("loading the data")
+    return Program(assemble(config, note, dataset=dataset), devices, phase)
 
 
 def scans(config: ModelConfig) -> bool:

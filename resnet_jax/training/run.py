@@ -46,6 +46,7 @@ def run(
     """
     try:
         config.require_effect()
+        config = config.in_iterations()  # a record says when the rate dropped, whatever the length of the run
         if not (directory / RECORD_FILE).exists():
             check_machine(config)  # before the directory is made: a mistake leaves nothing behind
         with RunDirectory(directory, config) as claimed:
@@ -61,9 +62,13 @@ def _train(directory: RunDirectory, study: str, observers: Sequence[Observer], s
         for observer in observers:
             observer.note(text)
 
+    def phase(name: str) -> None:
+        for observer in observers:
+            observer.phase(name)
+
     started, config, name = time.monotonic(), directory.config, directory.path.name
     try:
-        program = prepare(config, note)
+        program = prepare(config, note, phase=phase)
         start = program.assembly.pretrained
         _ = program.assembly.initial  # a mistake in it is reported here too
     except BaseException:  # an interruption too: nothing has been trained

@@ -195,7 +195,11 @@ def test_first_word_prints_usage_for_help(capsys: pytest.CaptureFixture[str]) ->
         cli.first_word(["--model.depth=20"], "train", "experiment", ["a"])
 
 
-def test_sigterm_twice_is_one_request_and_ctrl_c_after_it_stops_at_once() -> None:
+def test_sigterm_twice_is_one_request_and_ctrl_c_after_it_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(sentence: str) -> None:
+        raise KeyboardInterrupt(sentence)
+
+    monkeypatch.setattr(cli, "_leave", end)  # which ends the process
     with cli.stop_request() as stop:
         assert not stop()
         for _ in range(2):

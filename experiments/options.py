@@ -1,0 +1,177 @@
+"""Words of a command line to the dataclass of a command; a mistake is one sentence.
+
+tyro reads the words. Two things come before and after it: a switch may be written with its value, as in
+`--model.remat=True`, and tyro's account of a mistake becomes a UserError, with the option that was probably meant.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from resnet_jax.errors import UserError
+
+T = TypeVar("T")
+
+# Usual names of other programs, and ours.
+USUAL = {
+    "lr": "optim.learning-rate",
+    "rate": "optim.learning-rate",
+    "wd": "optim.weight-decay",
+    "decay": "optim.weight-decay",
+    "bs": "train.batch-size",
+    "batch": "train.batch-size",
+    "epochs": "train.iterations",
+    "steps": "train.iterations",
+    "dataset": "data.name",
+    "data": "data.path",
+    "data-dir": "data.path",
+    "gpus": "parallel.devices",
+    "num-gpus": "parallel.devices",
+    "output": "out",
+    "output-dir": "runs",
+    "workdir": "runs",
+}
+TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
+FEW = 12
+"""So many options are all named where none is like the word that was typed."""
+
+
+def parse(
+    kind: Callable[..., T], words: Sequence[str] | None, *, program: str, description: str | None, default: Any = None
+) -> T:
+    """The command's options.
+
+    Args:
+      kind: the command's dataclass.
+      words: after the command's name; None: those of this process.
+      program: the command, for messages.
+      description: the text at the head of `--help`, in paragraphs.
+      default: an instance of `kind` with other defaults than its own; None: its own.
+
+    Raises:
+      UserError: an option that does not exist, a value that is missing, of another type or not legal.
+      SystemExit: `--help` was printed.
+    """
+    legal = options(kind, default)
+    words = list(sys.argv[1:] if words is None else words)
+    said = io.StringIO()
+    given: dict[str, Any] = {} if default is None else {"default": default}
+    with contextlib.redirect_stderr(said):
+        try:
+            chosen: T = tyro.cli(
+                kind, args=_switches(words, legal), prog=program, description=_paragraphs(description), **given
+            )
+            return chosen
+        except SystemExit as end:
+            if not end.code:
+                raise
+    raise UserError(_sentence(said.getvalue(), legal, program))
+
+
+def _paragraphs(text: str | None) -> str | None:
+    """A docstring as tyro should print it, which joins the lines of a paragraph: each command is a paragraph."""
+    return text and re.sub(r"\n\s*(?=python -m )", "\n\n", text)
+
+
+def options(kind: Any, default: Any = None) -> dict[str, bool]:
+    """The options of a dataclass, without the dashes in front; whether each is a switch, on or off."""
+    return dict(_options(typing.get_origin(kind) or kind, default, ""))
+
+
+def _options(kind: Any, default: Any, prefix: str) -> Iterator[tuple[str, bool]]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        hint, name = hints[field.name], field.name.replace("_", "-")
+        details = getattr(hint, "__metadata__", ())
+        if tyro.conf.Positional in details:
+            continue
+        named = [detail.name for detail in details if getattr(detail, "name", None) is not None]
+        name = named[0] if named else name
+        inner = typing.get_args(hint)[0] if details else hint
+        value = getattr(default, field.name, None)
+        if dataclasses.is_dataclass(value) or dataclasses.is_dataclass(inner):
+            section = type(value) if dataclasses.is_dataclass(value) else inner
+            yield from _options(section, value, f"{prefix}{name}." if name else prefix)
+        else:
+            yield f"{prefix}{name}", inner is bool
+
+
+def _switches(words: list[str], legal: dict[str, bool]) -> list[str]:
+    """The words with "--name=True" and "--name True" as "--name", and with False as "--no-name"."""
+    found, position = [], 0
+    while position < len(words):
+        word = words[position]
+        position += 1
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and legal.get(name := name.replace("_", "-"), False):
+            if not equals and position < len(words) and words[position].lower() in (TRUE[0], FALSE[0]):
+                value, equals = words[position], " "
+                position += 1
+            if equals and value.lower() not in TRUE + FALSE:
+                raise UserError(f"--{name}: got {value!r}; legal: True or False.")
+            section, dot, last = name.rpartition(".")
+            word = f"--{section}{dot}no-{last}" if equals and value.lower() in FALSE else f"--{name}"
+        found.append(word)
+    return found
+
+
+def _sentence(said: str, legal: dict[str, bool], program: str) -> str:
+    """tyro's box of an error as one sentence."""
+    lines = [" ".join(re.sub("[│╭╮╰╯─]", " ", line).split()) for line in said.splitlines()[1:]]
+    whole = " ".join(line for line in lines if line)
+    help_at = re.search(r" ?(For full helptext|Argument helptext|Got errors)", whole)
+    text = whole[: help_at.start()] if help_at else whole
+    if match := re.search(r"Unrecognized options: (.*)", text):
+        tokens = match[1].replace(",", " ").split()
+        word = next((token for token in tokens if token.startswith("-")), tokens[0])
+        if not word.startswith("-"):
+            return f"got {word!r}, which belongs to no option; all options: {program} --help."
+        name = word.partition("=")[0]
+        return f"{name}: no such option; {meant(name.lstrip('-'), list(legal), program)}"
+    if match := re.search(r"invalid choice '(.*)' for argument '(.*?)'\. Expected one of \((.*?),?\)", text):
+        return f"{match[2]}: got {match[1]!r}; legal: {match[3]}."
+    if match := re.search(r"Error parsing (\S+): .*(?:base 10|to float): (.*)", text):
+        kind = "whole number" if "base 10" in text else "number"
+        return f"{match[1]}: got {match[2].strip()}; legal: a {kind}."
+    if match := re.search(r"Error parsing (\S+): no type matching (.*) could be instantiated from \[(.*)\]", text):
+        return f"{match[1]}: got {match[3]}; legal: {_in_words(match[2])}."
+    if match := re.search(r"Missing value for argument '(.*?)'|Missing from .*?: (\S+)", text):
+        return f"{match[1] or match[2]}: its value is missing."
+    return f"{text.rstrip('. ')}; all options: {program} --help."
+
+
+def _in_words(metavar: str) -> str:
+    """What tyro writes as INT|{auto}: "a whole number or 'auto'"."""
+    words = {"INT": "a whole number", "FLOAT": "a number", "STR": "text", "PATH": "a path", "None": "None"}
+    kinds = re.sub(r"[\[\]{}]", "", metavar).replace(",", "|").split("|")
+    return " or ".join(words.get(kind.split()[0], repr(kind)) for kind in kinds if kind.strip())
+
+
+def meant(name: str, legal: list[str], program: str) -> str:
+    """The end of a sentence about an option that does not exist: the ones that were probably meant."""
+    name = name.replace("_", "-")
+    last = {option: option.rsplit(".", 1)[-1] for option in legal}
+    ways: tuple[Callable[[], list[str]], ...] = (
+        lambda: [option for option in legal if last[option] == name.rsplit(".", 1)[-1]],
+        lambda: [option for option in legal if option == USUAL.get(name)],
+        lambda: [option for option in legal if name in last[option].split("-")],
+        lambda: difflib.get_close_matches(name, legal, n=1, cutoff=0.75),
+        lambda: [o for o in legal if last[o] in difflib.get_close_matches(name, list(last.values()), n=1)],
+    )
+    for way in ways:
+        found = way()
+        if found:
+            return f"did you mean {' or '.join(f'--{option}' for option in found[:3])}?"
+    if len(legal) <= FEW:
+        return f"legal: {', '.join(f'--{option}' for option in legal)}."
+    return f"all options: {program} --help."
