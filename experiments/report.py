@@ -35,12 +35,18 @@ class ReportArgs:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes the report; shows the answer, the main table, what to do next and where the page is. Exit status."""
+    """Parses, writes the report and shows it; returns the exit status."""
     arguments = tyro.cli(ReportArgs, args=argv, prog="python -m experiments.report", description=ReportArgs.__doc__)
     if not arguments.directories:
         raise UserError("directories: none given; usage: python -m experiments.report runs/digits-depth [MORE ...]")
-    runs = read_runs(arguments.directories)
-    report = write_report(runs, arguments.out or arguments.directories[0] / DEFAULT_FOLDER)
+    show_report(arguments.directories, arguments.out or arguments.directories[0] / DEFAULT_FOLDER)
+    return 0
+
+
+def show_report(directories: Sequence[Path], out: Path) -> None:
+    """Writes the report of some runs; shows the answer, the main table, what to do next and where the page is."""
+    runs = read_runs(directories)
+    report = write_report(runs, out)
     console = Console(highlight=False)
     for headline, table in zip(report.headlines, report.tables, strict=True):
         console.print(Text(f"\n{headline}\n"))
@@ -58,7 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.print(Text(typed(words, console.width)), soft_wrap=True)
     page = next(path for path in report.files if path.suffix == ".html")
     console.print(Text(f"\nThe whole report, with figures; tables and figures lie beside it:\n{page}"), soft_wrap=True)
-    return 0
 
 
 def _rich(table: Table) -> RichTable:
