@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +30,7 @@ from experiments.study import Study
 from experiments.train import OutOfTime, print_record, train
 from resnet_jax.config import ExperimentConfig, changed_fields, nearest
 from resnet_jax.errors import UserError
+from resnet_jax.record import STUDY_FILE, read_json, write_atomically
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def carry_out(
     say(len(shares))
     if chosen.dry_run:
         return cli.OK, folder
+    _list_runs(folder, study.runs(chosen.seeds))
     if len(shares) == 1:
         failed, busy = _run_missing(runs, folder, chosen.runs, console, budget, lambda: say(1))
     else:
@@ -128,6 +131,14 @@ def carry_out(
     rest = f", {busy} run by another process" * bool(busy) + f", {failed} failed" * bool(failed)
     console.print(f"\n{done} of {len(runs)} runs finished{rest}.", highlight=False)
     return cli.BAD_INPUT if failed else cli.OK, folder
+
+
+def _list_runs(folder: Path, runs: Iterable[str]) -> None:
+    """Writes the study's order of runs, for reports; runs that an earlier command listed stay, after these."""
+    file = folder / STUDY_FILE
+    before = read_json(file).get("runs", []) if file.exists() else []
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, json.dumps({"runs": list(dict.fromkeys([*runs, *before]))}, indent=1) + "\n")
 
 
 def _say_what_is_left(runs: Mapping[str, ExperimentConfig], folder: Path, console: Console) -> None:

@@ -67,6 +67,8 @@ class Role:
     result, or reports/papers judges it together with other fields."""
     needs: Condition | None = None
     """When the field has an effect; None: always."""
+    words: str = ""
+    """What reports call the field; empty: the last part of its name, with spaces."""
     decides: Callable[[Any], bool] | None = None
     """For operational fields: takes the whole configuration, and says whether the field decides its results after all;
     None: never."""
