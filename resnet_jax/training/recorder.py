@@ -44,7 +44,7 @@ class Recorder(Observer):
             self._directory.rewind_gradients(step, range(0, step, c.gradient_norms_every))
 
     def session(self, step: int, *, setup_s: float, compile_s: float) -> None:
-        """Adds the session that begins after `step` iterations to the timings, with the seconds before its first step."""
+        """Adds the session that begins after `step` iterations to the timings, with the seconds before its start."""
         here, parallel = describe(self._devices), self._config.parallel
         session = Session(step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code)
         self.timing(session=asdict(session), step=step, setup_s=setup_s, compile_s=compile_s)

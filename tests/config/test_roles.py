@@ -19,7 +19,7 @@ from resnet_jax.record import differences, read_record
 from resnet_jax.training.checkpoints import identity
 from resnet_jax.training.run import run
 
-RECORDS = Path(__file__).parents[2] / "docs" / "records"
+RECORDS = Path(__file__).parents[2] / "experiments" / "records"
 FOLDER = {"data.source": "folder", "data.path": "pictures"}
 TFDS = {"data.source": "tfds", "data.name": "cifar10"}
 NPZ = {"data.source": "npz", "data.path": "x.npz"}
