@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         seeds=chosen.seeds,
     )
     command = ["experiments.ablate", name, *rest]
+    typed = shlex.join(["python", "-m", *command])
     status, folder = carry_out(study, chosen, command, stated=study, in_command=argv is None)
     if folder is None or chosen.dry_run:
         return status
@@ -60,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         folder / run for run, config in wanted.items() if state(folder / run, config) in ("finished", "unfinished")
     ]
     if any(state(directory, wanted[directory.name]) == "finished" for directory in there):
-        show_report(there, folder / "report")
+        show_report(there, folder / "report", typed)
     return status
 
 

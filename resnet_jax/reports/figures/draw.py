@@ -12,7 +12,7 @@ from resnet_jax.errors import UserError
 from resnet_jax.record import read_json
 from resnet_jax.reports.figures import instruments as plots
 from resnet_jax.reports.figures.landscape import landscape_line, landscape_plane
-from resnet_jax.reports.figures.study import save
+from resnet_jax.reports.figures.style import save
 
 Measured = dict[str, Any]
 

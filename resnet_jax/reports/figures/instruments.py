@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from resnet_jax.reports.figures.study import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, STYLE, VERMILION
+from resnet_jax.reports.figures.style import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, STYLE, VERMILION
 
 Measured = dict[str, Any]
 _OTHERS = (GREEN, PURPLE, ORANGE)

@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from resnet_jax.reports.figures.instruments import logarithmic, looks
-from resnet_jax.reports.figures.study import GREY, STYLE
+from resnet_jax.reports.figures.style import GREY, STYLE
 
 Measured = dict[str, Any]
 Floats = npt.NDArray[np.float64]
