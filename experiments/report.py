@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -83,7 +83,7 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
 def _rich(table: Table) -> RichTable:
     rich = RichTable(header_style="bold")
     for number, header in enumerate(table.headers):
-        justify = "left" if number < table.text_columns else "right"
+        justify: JustifyMethod = "left" if number < table.text_columns else "right"
         rich.add_column(Text(header), justify=justify, overflow="fold")
     for row in table.rows:
         rich.add_row(*(Text(cell if isinstance(cell, str) else cell.text) for cell in row))

@@ -92,16 +92,16 @@ def lines_table(found: PaperLines) -> Table:
     """The lines in the paper's order, with our errors, and both orders."""
     table, papers = found.table, PaperColumns([line.variant for line in found.lines], (found.table,))
     headers = ("case", "depth", "seeds", "training error, %", "test error, %", "place", "the paper's place")
-    places: dict[str, tuple[str, str]] = {}
+    places: dict[int, tuple[str, str]] = {}
     for lines in found.by_depth.values():
         both = (ranks([line.error for line in lines]), ranks([line.papers_error for line in lines]))
-        places |= {line.variant.name: place for line, *place in zip(lines, *both, strict=True)}  # type: ignore[misc]
+        places |= {id(line): place for line, *place in zip(lines, *both, strict=True)}  # type: ignore[misc]
     rows = []
     for line in found.lines:
         variant = line.variant
         row = (line.row.case, str(variant.depth), str(len(variant.runs)))
         errors = tuple(measured(variant, m) for m in (train_error, test_error))
-        rows.append((*row, *errors, *places[variant.name], *papers.cells(variant)))
+        rows.append((*row, *errors, *places[id(line)], *papers.cells(variant)))
     caption = (
         f"The lines of {table.source}, in its order. Errors: the net of the last step, in eval mode; mean ± sample "
         "standard deviation over the seeds that finished. Place: of the mean test error among the lines of a depth, "

@@ -167,8 +167,8 @@ class _View:
             draw = error_by_row
         shown = picture if len(comparison.cells) > 1 else None
         among = findings.find_among(comparison)
-        differences = (findings.findings_table(among, data),) if among else ()
-        return cls(comparison, None, subject, headline, rows, table, shown, lambda: draw(comparison), differences)
+        pairs = (findings.findings_table(among, data),) if among else ()
+        return cls(comparison, None, subject, headline, rows, table, shown, lambda: draw(comparison), pairs)
 
 
 @dataclass(frozen=True)

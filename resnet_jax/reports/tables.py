@@ -93,7 +93,7 @@ class PaperColumns:
     """The columns with a paper's numbers: none at all where no variant has a paper's data and recipe."""
 
     def __init__(self, cells: Sequence[Variant], tables: tuple[PaperTable, ...] = TABLES) -> None:
-        self._results = {cell.name: paper_of(cell, tables) for cell in cells}
+        self._results = {id(cell): paper_of(cell, tables) for cell in cells}
         sources = list(dict.fromkeys(result.source for result in self._results.values() if result is not None))
         self.headers: tuple[str, ...] = ()
         self.caption = ""
@@ -109,7 +109,7 @@ class PaperColumns:
         """Of one variant's line."""
         if not self.headers:
             return ()
-        paper, ours = self._results[variant.name], variant.summary(test_error)
+        paper, ours = self._results[id(variant)], variant.summary(test_error)
         if paper is None:
             return (NOTHING, NOTHING)
         if paper.test_error is None:

@@ -187,6 +187,10 @@ def _draw(axes: Axes, curve: Curve) -> None:
         if curve.behind:
             continue
         look: dict[str, Any] = {"color": colour, "marker": curve.mark, "markersize": 4.0, "linestyle": "none"}
+        # Marks along the test curve too, at other places for each depth, tell curves apart where shades are near.
+        each = max(1, len(steps) // 4)
+        marks = slice(each - 1 - (ord(curve.mark) % each), None, each) if style == "solid" else slice(-1, None)
+        axes.plot(steps[marks], mean[marks], label="_marks", **look)
         axes.plot(steps[-1:], mean[-1:], clip_on=False, label="_end", **look)
         if len(runs) > 1:
             axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.10, linewidth=0.0)

@@ -102,7 +102,7 @@ def _error_lines(lines: Sequence[Line], label: str, ticks: Sequence[tuple[float,
 
 def _name_ends(axes: Axes, lines: Sequence[Line], logarithmic: bool) -> None:
     low, high = axes.get_xlim()
-    room = (high / low) ** 0.03 if logarithmic else 0.03 * (high - low)
+    room = (high / low) ** 0.055 if logarithmic else 0.055 * (high - low)
     ends = []
     for label, points, colour, _ in lines:
         shown = [(x, s.mean) for x, v in points if (s := v.summary(test_error)) is not None]

@@ -37,7 +37,7 @@ _MARKERS = {8: "o", 14: "p", 20: "s", 26: "H", 32: "^", 44: "D", 56: "v", 110: "
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHED: Any = (0, (4, 2))
 DASHES: tuple[Any, ...] = ("-", (0, (6, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.4, 1.2, 1.4)), (0, (9, 2, 1.2, 2, 1.2, 2)))
-_PALEST, _SHALLOW, _DEEP = 0.42, 8, 110
+_PALEST, _SHALLOW, _DEEP = 0.35, 8, 110
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same letters
