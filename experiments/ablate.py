@@ -24,8 +24,9 @@ from experiments.states import state
 from experiments.studies import experiments
 from experiments.study import Study, short
 from experiments.sweep import Sweep, carry_out
-from resnet_jax.config import ExperimentConfig, changed_fields, flatten, nearest, override, settle, to_dict
+from resnet_jax.config import ExperimentConfig, changed_fields, flatten, override, settle, to_dict, unbind
 from resnet_jax.errors import UserError
+from resnet_jax.text import nearest
 
 SEEDS = (0, 1, 2)
 _VARIANT = re.compile(r"[A-Za-z_][\w.]*=.*", re.DOTALL)
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     changed = changed_fields(named[name], chosen.config)
     if "seed" in changed:
         raise UserError(f"seed: got {changed['seed']}; an ablation has several: use --seeds.")
-    chosen = dataclasses.replace(chosen, config=settle(chosen.config, chosen=changed))
+    chosen = dataclasses.replace(chosen, config=settle(unbind(chosen.config, changed), chosen=changed))
     study = Study(
         name="-".join([f"ablate-{name}", *(f"{k.rsplit('.', 1)[-1]}={short(v)}" for k, v in changed.items())]),
         base=chosen.config,

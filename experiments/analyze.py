@@ -34,9 +34,11 @@ from experiments import cli
 from experiments.studies import experiments
 from experiments.study import variant_name
 from resnet_jax.analysis.options import INSTRUMENTS, Options
-from resnet_jax.config import ExperimentConfig, nearest, override
+from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
-from resnet_jax.record import CONFIG_FILE, RECORD_FILE, read_config, read_record, write_atomically
+from resnet_jax.files import write_atomically
+from resnet_jax.record import CONFIG_FILE, RECORD_FILE, read_config, read_record
+from resnet_jax.text import nearest
 
 if TYPE_CHECKING:
     from resnet_jax.analysis.net import Loader, Net
@@ -109,7 +111,7 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
     from resnet_jax import __version__
     from resnet_jax.analysis.bench import Bench
     from resnet_jax.analysis.net import Loader
-    from resnet_jax.training.environment import describe
+    from resnet_jax.training.environment import code_version, processor
 
     loader = Loader(print)
     nets = [source.load(loader, source.name) for source in sources]
@@ -126,12 +128,13 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
     for scratch in scratches:
         assert scratch is not None
         scratch.unlink(missing_ok=True)
-    here = describe(jax.devices()[:1])
+    first = jax.devices()[0]
+    device = processor() if first.platform == "cpu" else first.device_kind
     data = {"name": nets[0].dataset.name, "fingerprint": nets[0].dataset.fingerprint}
     return {
         "instrument": name,
         "version": __version__,
-        "environment": {"code": here.code, "device": here.device, "cpu_cores": here.cpu_cores},
+        "environment": {"code": code_version(), "device": device},
         "data": data,
         "options": dataclasses.asdict(options),
         "nets": rows,

@@ -12,7 +12,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_jax.errors import UserError
-from resnet_jax.record import CONFIG_FILE, RECORD_FILE, write_atomically
+from resnet_jax.files import write_atomically
+from resnet_jax.record import CONFIG_FILE, RECORD_FILE
 from resnet_jax.reports import fields, findings
 from resnet_jax.reports.comparison import Comparison, comparisons
 from resnet_jax.reports.control import control_findings, control_sentence, control_table, find_control, gap_table

@@ -19,7 +19,7 @@ def describe(devices: Devices) -> Environment:
     """Code, versions, flags and devices of this process."""
     first = devices.mesh.devices.flat[0]
     return Environment(
-        code=_code_version(),
+        code=code_version(),
         python=platform.python_version(),
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
         xla_flags=os.environ.get("XLA_FLAGS", ""),
@@ -30,7 +30,8 @@ def describe(devices: Devices) -> Environment:
     )
 
 
-def _code_version() -> str:
+def code_version() -> str:
+    """Version and commit of this code, with "+changes" where files differ from the commit."""
     version = resnet_jax.__version__
     root = Path(resnet_jax.__file__).parent.parent
     commit = _git(root, "rev-parse", "--short=12", "HEAD")
