@@ -68,6 +68,8 @@ def main(argv: list[str] | None = None) -> int:
     study = dataclasses.replace(known[name], base=chosen.config)
     _check(chosen, known[name])
     sink_classes(chosen.log)
+    if chosen.config.parallel.processes != 1 and chosen.jobs != 1:
+        raise UserError(f"jobs: got {chosen.jobs}; legal: 1 with parallel.processes, whose processes share each run.")
     part, parts = parse_shard(chosen.shard)
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     shares = _shares(chosen, len(runs))
@@ -81,16 +83,18 @@ def main(argv: list[str] | None = None) -> int:
         text = progress(runs, finished(runs, folder), clock.estimate(runs), processes, known[name].cost)
         console.print(text, highlight=False, soft_wrap=True)
 
-    cli.virtual_devices(chosen.config.parallel.devices)
+    cli.virtual_devices(cli.share_of_devices(chosen.config.parallel))
     if argv is None and not chosen.dry_run:
         cli.tune_malloc()
+    if not chosen.dry_run:
+        cli.join(chosen.config)
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
         failed, _ = _run_missing(runs, folder, chosen.runs, console, budget, chosen.log, lambda: say(len(shares)))
         return cli.BAD_INPUT if failed else cli.OK
     title = f"{study.name}, part {part} of {parts}" if parts > 1 else study.name
-    if not chosen.dry_run and finished(runs, folder) == len(runs):
+    if not chosen.dry_run and cli.decide(lambda: finished(runs, folder) == len(runs)):
         console.print(f"{title}: all runs are finished ({len(runs)}), in {folder}.", highlight=False, soft_wrap=True)
         _next(folder, console)
         return cli.OK
@@ -189,7 +193,7 @@ def _run_missing(
     failed = busy = 0
     for number, (name, config) in enumerate(runs.items(), start=1):
         directory = folder / name
-        if state(directory, config) == "finished" or not budget.allows(name, config):
+        if not cli.decide(lambda d=directory, c=config, n=name: state(d, c) != "finished" and budget.allows(n, c)):  # type: ignore[misc]
             continue
         console.print(f"\nrun {number} of {len(runs)}: {name}", highlight=False)
         try:
@@ -200,6 +204,8 @@ def _run_missing(
             console.print(f"{name}: another process is at it; going on with the next.", highlight=False)
             busy += 1
         except UserError as error:
+            if cli.joined():
+                raise  # one process may be alone with it, so it ends all
             console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
             failed += 1
         else:

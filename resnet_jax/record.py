@@ -204,7 +204,11 @@ def read_record(path: Path) -> RunRecord:
     Raises:
       UserError: the file cannot be read, is cut short, or is of another schema; the message names it.
     """
-    values = read_json(path)
+    return record_from(read_json(path), path)
+
+
+def record_from(values: dict[str, Any], path: Path) -> RunRecord:
+    """The record in the values of a record.json at `path`; raises as `read_record`."""
     if values.get("schema", SCHEMA) != SCHEMA:
         raise UserError(f"{path}: a record of schema {values['schema']}; this version reads {SCHEMA}.")
     try:

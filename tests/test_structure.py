@@ -18,8 +18,21 @@ PACKAGE = Path(resnet_jax.__file__).parent
 ROOMS = ("errors", "config", "record", "data", "models", "weights", "training", "analysis", "reports")
 # The same within training, module by module.
 TRAINING = (
-    *("state", "losses", "metrics", "schedules", "optim", "gradients", "step", "mesh", "feed", "assemble", "program"),
-    *("batch_stats", "checkpoints", "run_directory", "environment", "observers", "recorder", "loop", "run", "restore"),
+    *(
+        "state",
+        "losses",
+        "metrics",
+        "schedules",
+        "optim",
+        "gradients",
+        "step",
+        "launchers",
+        "link",
+        "processes",
+        "mesh",
+    ),
+    *("feed", "assemble", "program", "batch_stats", "checkpoints", "run_directory", "environment", "observers"),
+    *("recorder", "loop", "run", "restore"),
 )
 
 

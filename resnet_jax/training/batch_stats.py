@@ -20,6 +20,7 @@ from resnet_jax.data.augment import normalize
 from resnet_jax.data.order import Index, epoch_order
 from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.models.resnet import build
+from resnet_jax.training import processes
 from resnet_jax.training.program import Program
 from resnet_jax.training.state import TrainState
 
@@ -33,7 +34,7 @@ def recompute(program: Program, state: TrainState) -> TrainState:
     are normalised in groups of as many images as shared statistics in training (`ExperimentConfig.norm_batch`; the
     last group has what is left). Each BN's new mean and variance are the averages over groups of group mean and
     (biased) group variance, weighted by images: what the running statistics estimate. Stochastic depth and dropout are
-    in expectation, as they are when the net is evaluated. Runs on one device.
+    in expectation, as they are when the net is evaluated. Runs on one device, in process 0.
 
     Args:
       program: that of the run.
@@ -43,7 +44,8 @@ def recompute(program: Program, state: TrainState) -> TrainState:
       A state on the devices.
     """
     host = program.fetch(state)
-    return program.put(host.replace(batch_stats=averages(program, host.params, host.batch_stats)))
+    found = averages(program, host.params, host.batch_stats) if processes.primary() else host.batch_stats
+    return program.put(host.replace(batch_stats=program.devices.broadcast(found)))
 
 
 def averages(program: Program, params: Tree, batch_stats: Tree) -> Tree:

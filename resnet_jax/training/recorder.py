@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import MISSING, asdict, fields
+from pathlib import Path
 from typing import Any
 
 from resnet_jax.data.order import epoch_ends
@@ -18,6 +19,25 @@ from resnet_jax.training.observers.base import Observer, Step
 from resnet_jax.training.run_directory import RunDirectory
 from resnet_jax.training.state import TrainState
 from resnet_jax.weights import files
+
+
+class Spectator(Observer):
+    """In the place of a Recorder in a process that does not write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def session(self, step: int, *, setup_s: float, compile_s: float) -> None:
+        """Does nothing."""
+
+    def timing(self, **values: Any) -> None:
+        """Does nothing."""
+
+    def finish(self, state: TrainState) -> None:
+        """Does nothing."""
+
+    def diverged(self, step: int) -> None:
+        """Does nothing."""
 
 
 class Recorder(Observer):
