@@ -141,6 +141,8 @@ class Session:
     device: str
     cpu_cores: int
     code: str
+    processes: int = 1
+    """Processes that shared the devices."""
     together: int = 1
     """In records of earlier versions: the number of runs that were stepped together, this one included."""
 

@@ -107,10 +107,10 @@ class Trainer:
 
         # Process 0 reads, so that no other process needs the folder.
         totals = processes.on_primary(restore)
-        if totals is None:
-            return 0, initial
-        self.totals = Totals(**totals)
         state = self.program.devices.broadcast(state)
+        if totals is None:
+            return 0, state
+        self.totals = Totals(**totals)
         self._note(f"{self.name}: continues from the checkpoint of step {int(state.step)}.")
         return int(state.step), state
 

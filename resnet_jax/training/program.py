@@ -218,7 +218,10 @@ def prepare(config: ExperimentConfig, note: Note = lambda text: None, *, dataset
     """
     devices = check_machine(config)
     assembly = assemble(config, note, dataset=dataset)
-    processes.require_alike({"the data": assembly.dataset.fingerprint})
+    pretrained = assembly.pretrained
+    processes.require_alike(
+        {"the data": assembly.dataset.fingerprint, "finetune.weights": pretrained and pretrained.facts.digest}
+    )
     return Program(assembly, devices)
 
 

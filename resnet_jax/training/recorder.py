@@ -10,6 +10,7 @@ from typing import Any
 from resnet_jax.data.order import epoch_ends
 from resnet_jax.models import cost
 from resnet_jax.record import WEIGHTS, Cost, DataFacts, Final, GradientLine, MetricsLine, RunRecord, Session
+from resnet_jax.training import processes
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.assemble import Assembly
 from resnet_jax.training.environment import describe
@@ -66,7 +67,9 @@ class Recorder(Observer):
     def session(self, step: int, *, setup_s: float, compile_s: float) -> None:
         """Adds the session that begins after `step` iterations to the timings, with the seconds before its start."""
         here, parallel = describe(self._devices), self._config.parallel
-        session = Session(step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code)
+        session = Session(
+            step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code, processes=processes.count()
+        )
         self.timing(session=asdict(session), step=step, setup_s=setup_s, compile_s=compile_s)
 
     def step(self, step: Step) -> None:

@@ -22,7 +22,7 @@ from resnet_jax.training.program import Program, prepare
 from resnet_jax.training.recorder import Recorder, Spectator
 from resnet_jax.training.run_directory import Busy, RunDirectory
 from resnet_jax.training.schedules import schedule_rows
-from resnet_jax.training.state import count_parameters, fingerprint
+from resnet_jax.training.state import count_parameters
 
 COLUMNS = 80  # of a terminal
 
@@ -106,8 +106,7 @@ def _train(
     try:
         program = prepare(config, note)
         start = program.assembly.pretrained
-        # A mistake in the initial values is reported here too.
-        processes.require_alike({"the initial values": fingerprint(program.assembly.initial.params)})
+        _ = program.assembly.initial  # a mistake in it is reported here too
     except UserError:
         if directory is not None:
             directory.abandon()

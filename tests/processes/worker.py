@@ -36,7 +36,7 @@ def main() -> None:
     """Joins the others, does the runs, ends with them."""
     out, listed, count, *place = sys.argv[1:]
     runs = json.loads(Path(listed).read_text())
-    shared: dict[str, Any] = {**BASE, "parallel.processes": int(count), "parallel.start_seconds": 120.0}
+    shared: dict[str, Any] = {**BASE, "parallel.processes": int(count)}
     if place:
         shared |= {"parallel.coordinator": place[0], "parallel.process": int(place[1])}
     configs = {name: override(experiments()["digits-resnet"], {**shared, **changes}) for name, changes in runs.items()}
