@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -109,7 +108,7 @@ class Start:
     digest: str
     """SHA-256 of the file, shortened to 16 hexadecimal digits."""
     num_classes: int
-    """Of that net; its last layer was replaced."""
+    """Of that net, 0 where it has no last layer; the run has a new one."""
 
 
 @dataclass(frozen=True)
@@ -315,8 +314,10 @@ def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
     """The fields in which two runs differ, as "name: a's value, b's value".
 
     Left out are fields that say how a run is carried out (`operational`), and fields that have no effect in either.
-    Where the images lie (`PLACES`) is left out too: who takes two runs for one has to compare their data.
+    Where the images lie (`PLACES`) is left out too: who takes two runs for one has to compare their data. Milestones
+    and warm-up are compared in iterations, whichever way they are written.
     """
+    a, b = a.in_iterations(), b.in_iterations()
     left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), (a.operational & b.operational) | PLACES
     free |= a.without_effect().keys() & b.without_effect().keys()
     names = (name for name in left if name not in free and left[name] != right[name])
@@ -336,19 +337,6 @@ def read_json(path: Path, advice: str = "delete it to do without it") -> dict[st
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds no JSON object; {advice}.")
     return values
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file whole or not at all: to a neighbour first, flushed to the disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read_text(path: Path) -> str:

@@ -21,6 +21,7 @@ from resnet_jax.data.order import Index, epoch_order
 from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.models.resnet import build
 from resnet_jax.training import processes
+from resnet_jax.training.ema import evaluated, with_batch_stats
 from resnet_jax.training.program import Program
 from resnet_jax.training.state import TrainState
 
@@ -28,7 +29,7 @@ Tree = Any
 
 
 def recompute(program: Program, state: TrainState) -> TrainState:
-    """`state` with batch statistics averaged over the training set; nothing else changes.
+    """`state` with batch statistics, of the net that is evaluated, averaged over the training set; no other changes.
 
     The training images, as evaluation sees them (no augmentation), each once, in the order of the run's first epoch,
     are normalised in groups of as many images as shared statistics in training (`ExperimentConfig.norm_batch`; the
@@ -43,9 +44,10 @@ def recompute(program: Program, state: TrainState) -> TrainState:
     Returns:
       A state on the devices.
     """
-    host = program.fetch(state)
-    found = averages(program, host.params, host.batch_stats) if processes.primary() else host.batch_stats
-    return program.put(host.replace(batch_stats=program.devices.broadcast(found)))
+    host, config = program.fetch(state), program.assembly.config.optim
+    net = evaluated(host, config)
+    found = averages(program, net.params, net.batch_stats) if processes.primary() else net.batch_stats
+    return program.put(with_batch_stats(host, config, program.devices.broadcast(found)))
 
 
 def averages(program: Program, params: Tree, batch_stats: Tree) -> Tree:

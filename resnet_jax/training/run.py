@@ -52,6 +52,7 @@ def run(
     """
     try:
         config.require_effect()
+        config = config.in_iterations()  # a record says when the rate dropped, whatever the length of the run
         if not processes.on_primary((directory / RECORD_FILE).exists):
             check_machine(config)  # before the directory is made: a mistake leaves nothing behind
         processes.restart_agreement()

@@ -47,9 +47,16 @@ CASES: list[tuple[str, Any, dict[str, Any], dict[str, Any]]] = [
     ("model.norm.ghost_size", 32, {"model.norm.scope": "ghost"}, {"model.norm.scope": "device"}),
     ("finetune.frozen_stages", 1, FINETUNED, {"finetune.weights": None}),
     ("finetune.stage_rates", (1.0, 1.0, 0.5), FINETUNED, {"finetune.weights": None}),
+    ("optim.nesterov", True, {"optim.momentum": 0.5}, {"optim.momentum": 0.0}),
+    ("optim.decayed", "kernels", {"optim.weight_decay": 0.5}, {"optim.weight_decay": 0.0}),
+    ("optim.milestones", (3,), {"optim.schedule": "steps"}, {"optim.schedule": "cosine"}),
     ("optim.decay_factor", 0.2, {"optim.milestones": (5,)}, {"optim.milestones": ()}),
+    ("optim.decay_factor", 0.2, {"optim.milestones": (0.5,), "train.iterations": 10}, {"optim.schedule": "cosine"}),
     ("optim.warmup_rate", 0.05, {"optim.warmup": "error"}, {"optim.warmup": "none"}),
     ("optim.warmup_iterations", 10, {"optim.warmup": "iterations"}, {"optim.warmup": "error"}),
+    ("optim.warmup_iterations", 10, {"optim.warmup": "linear"}, {"optim.warmup": "none"}),
+    ("optim.warmup_rate", 0.05, {"optim.warmup": "linear"}, {"optim.warmup": "none"}),
+    ("optim.ema_evaluated", False, {"optim.ema": 0.9}, {"optim.ema": None}),
     ("optim.warmup_error", 0.5, {"optim.warmup": "error"}, {"optim.warmup": "iterations"}),
     ("optim.warmup_smoothing", 0.5, {"optim.warmup": "error"}, {"optim.warmup": "none"}),
     ("parallel.coordinator", "host:9000", TWO, ONE),
@@ -228,3 +235,12 @@ def test_committed_records_claim_nothing_without_effect() -> None:
 def test_committed_configurations_claim_nothing_without_effect() -> None:
     for name, config in experiments().items():
         assert settle(config, chosen=config.roles()) == config, name
+
+
+def test_the_path_of_another_source_is_not_inherited() -> None:
+    pictures = override(ExperimentConfig(), {"data.source": "folder", "data.path": "PICTURES"})
+    assert override(pictures, {"data.source": "tfds", "data.name": "cifar10"}).data.path is None
+    assert override(pictures, {"data.source": "tfds", "data.name": "cifar10", "data.path": "D"}).data.path == "D"
+    assert override(pictures, {"data.source": "folder", "data.flip": True}).data.path == "PICTURES"
+    with pytest.raises(UserError, match=r"data\.path: got None"):
+        override(pictures, {"data.source": "npz"})

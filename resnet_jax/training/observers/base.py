@@ -11,6 +11,7 @@ from pathlib import Path
 
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.record import MetricsLine
+from resnet_jax.text import reason
 from resnet_jax.training.metrics import Totals
 
 # A sink keeps the loss of every tenth step: enough for a curve, and cheap beside steps of a few milliseconds.
@@ -157,5 +158,4 @@ class Guarded(Observer):
             event()
         except Exception as error:  # whatever a library that we do not know raises
             self._failed = True
-            reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-            self._note(f"--log {self._name} failed ({reason}); the run goes on without it.")
+            self._note(f"--log {self._name} failed ({reason(error)}); the run goes on without it.")
