@@ -77,7 +77,7 @@ def compare(one: Path, several: Path, processes: int) -> dict[str, Any]:
     ours, theirs = parts[0]["facts"], reference["facts"]
     assert ours[1] == theirs[1], "errors of the evaluation"
     return {
-        "parameters": max(float(np.abs(parts[0][name] - reference[name]).max()) for name in leaves),
+        "parameters": max(float(np.abs(parts[0][n].astype(float) - reference[n].astype(float)).max()) for n in leaves),
         "losses": float(np.abs(ours[3:] / theirs[3:] - 1.0).max()),
         "images": "equal" if equal else "different",
         "evaluated": int(ours[2]),
