@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "train", "experiment", list(named))
     program = f"python -m experiments.train {name}"
     chosen = tyro.cli(Train, default=Train(named[name]), args=options, prog=program, description=__doc__)
+    chosen = cli.expand(chosen)
     changes = changed_fields(named[name], chosen.config)
     config = settle(unbind(chosen.config, changes), chosen=changes)
     cli.virtual_devices(config.parallel.devices)

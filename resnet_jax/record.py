@@ -108,7 +108,7 @@ class Start:
     digest: str
     """SHA-256 of the file, shortened to 16 hexadecimal digits."""
     num_classes: int
-    """Of that net; its last layer was replaced."""
+    """Of that net, 0 where it has no last layer; the run has a new one."""
 
 
 @dataclass(frozen=True)
