@@ -41,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     options = [word for word in rest if not _VARIANT.fullmatch(word)]
     program = f"python -m experiments.ablate {name}"
     chosen = tyro.cli(Sweep, default=Sweep(named[name], seeds=SEEDS), args=options, prog=program, description=__doc__)
+    chosen = cli.expand(chosen)
     if not words:
         raise UserError(f"variants: none given; legal: one or more, such as cut=stage2_block1; usage: {_USAGE}")
     changed = changed_fields(named[name], chosen.config)
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     command = ["experiments.ablate", name, *rest]
     typed = shlex.join(["python", "-m", *command])
     status, folder = carry_out(study, chosen, command, stated=study, in_command=argv is None)
-    if folder is None or chosen.dry_run:
+    if folder is None or chosen.dry_run or not cli.is_first():
         return status
     wanted = study.runs(chosen.seeds)
     there = [

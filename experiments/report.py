@@ -17,7 +17,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from experiments.cli import run_main
+from experiments.cli import expand, run_main
 from experiments.next_steps import repeat, suggestions, typed
 from resnet_jax.errors import UserError
 from resnet_jax.reports.document import Table
@@ -41,6 +41,7 @@ class ReportArgs:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses, writes the report and shows it; returns the exit status."""
     arguments = tyro.cli(ReportArgs, args=argv, prog="python -m experiments.report", description=ReportArgs.__doc__)
+    arguments = expand(arguments)
     if not arguments.directories:
         raise UserError("directories: none given; usage: python -m experiments.report runs/digits-depth [MORE ...]")
     command = shlex.join(["python", "-m", "experiments.report", *map(str, arguments.directories)])

@@ -69,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     default = Sweep(known[name].base, seeds=known[name].seeds)
     program = f"python -m experiments.sweep {name}"
     chosen = tyro.cli(Sweep, default=default, args=options, prog=program, description=__doc__)
+    chosen = cli.expand(chosen)
     base = unbind(chosen.config, changed_fields(known[name].base, chosen.config))
     study = dataclasses.replace(known[name], base=base)
     _check(chosen, known[name])
@@ -95,6 +96,8 @@ def carry_out(
       The exit status, and the study's folder; None in a process that `jobs.run` started.
     """
     sink_classes(chosen.log)
+    if chosen.config.parallel.processes != 1 and chosen.jobs != 1:
+        raise UserError(f"jobs: got {chosen.jobs}; legal: 1 with parallel.processes, whose processes share each run.")
     part, parts = parse_shard(chosen.shard)
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     shares = _shares(chosen, len(runs))
@@ -108,23 +111,25 @@ def carry_out(
         text = progress(runs, finished(runs, folder), clock.estimate(runs), processes, stated.cost)
         console.print(text, highlight=False, soft_wrap=True)
 
-    cli.virtual_devices(chosen.config.parallel.devices)
+    cli.virtual_devices(cli.share_of_devices(chosen.config.parallel))
     if in_command and not chosen.dry_run:
         cli.tune_malloc()
+    if not chosen.dry_run:
+        cli.join(chosen.config)
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
         failed, _ = _run_missing(runs, folder, chosen.runs, console, budget, chosen.log, lambda: say(len(shares)))
         return cli.BAD_INPUT if failed else cli.OK, None
     title = f"{study.name}, part {part} of {parts}" if parts > 1 else study.name
-    if not chosen.dry_run and finished(runs, folder) == len(runs):
+    if not chosen.dry_run and cli.decide(lambda: finished(runs, folder) == len(runs)):
         console.print(f"{title}: all runs are finished ({len(runs)}), in {folder}.", highlight=False, soft_wrap=True)
         return cli.OK, folder
     show(runs, folder, title, console, clock)
     say(len(shares))
     if chosen.dry_run:
         return cli.OK, folder
-    _list_runs(folder, study.runs(chosen.seeds))
+    cli.decide(lambda: _list_runs(folder, study.runs(chosen.seeds)))
     if len(shares) == 1:
         failed, busy = _run_missing(runs, folder, chosen.runs, console, budget, chosen.log, lambda: say(1))
     else:
@@ -140,12 +145,13 @@ def carry_out(
     return cli.BAD_INPUT if failed else cli.OK, folder
 
 
-def _list_runs(folder: Path, runs: Iterable[str]) -> None:
-    """Writes the study's order of runs, for reports; runs that an earlier command listed stay, after these."""
+def _list_runs(folder: Path, runs: Iterable[str]) -> bool:
+    """Writes the study's order of runs, for reports; runs that an earlier command listed stay, after these. True."""
     file = folder / STUDY_FILE
     before = read_json(file).get("runs", []) if file.exists() else []
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps({"runs": list(dict.fromkeys([*runs, *before]))}, indent=1) + "\n")
+    return True
 
 
 def _say_what_is_left(runs: Mapping[str, ExperimentConfig], folder: Path, console: Console) -> None:
@@ -222,7 +228,7 @@ def _run_missing(
     failed = busy = 0
     for number, (name, config) in enumerate(runs.items(), start=1):
         directory = folder / name
-        if state(directory, config) == "finished" or not budget.allows(name, config):
+        if not cli.decide(lambda d=directory, c=config, n=name: state(d, c) != "finished" and budget.allows(n, c)):  # type: ignore[misc]
             continue
         console.print(f"\nrun {number} of {len(runs)}: {name}", highlight=False)
         try:
@@ -233,6 +239,8 @@ def _run_missing(
             console.print(f"{name}: another process is at it; going on with the next.", highlight=False)
             busy += 1
         except UserError as error:
+            if cli.joined():
+                raise  # one process may be alone with it, so it ends all
             console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
             failed += 1
         else:

@@ -112,7 +112,7 @@ class Start:
     digest: str
     """SHA-256 of the file, shortened to 16 hexadecimal digits."""
     num_classes: int
-    """Of that net; its last layer was replaced."""
+    """Of that net, 0 where it has no last layer; the run has a new one."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,8 @@ class Session:
     device: str
     cpu_cores: int
     code: str
+    processes: int = 1
+    """Processes that shared the devices."""
     together: int = 1
     """In records of earlier versions: the number of runs that were stepped together, this one included."""
 
@@ -207,7 +209,11 @@ def read_record(path: Path) -> RunRecord:
     Raises:
       UserError: the file cannot be read, is cut short, or is of another schema; the message names it.
     """
-    values = read_json(path)
+    return record_from(read_json(path), path)
+
+
+def record_from(values: dict[str, Any], path: Path) -> RunRecord:
+    """The record in the values of a record.json at `path`; raises as `read_record`."""
     if values.get("schema", SCHEMA) != SCHEMA:
         raise UserError(f"{path}: a record of schema {values['schema']}; this version reads {SCHEMA}.")
     try:

@@ -1,6 +1,8 @@
 """Which images a folder has, in what order, and of what classes; nothing is opened here.
 
-`<root>/train/<class>/` and `<root>/test/<class>/`, or `<root>/val/<class>/` (ImageNet's layout) where there is no test.
+Every command that reads pictures from folders lists them here: `scan` for training, `class_folders` for evaluation,
+`pictures` for classification. In all three, symbolic links are followed, and hidden entries and files that are not
+images by their names are passed over. `notes` says what was passed over and why.
 """
 
 from __future__ import annotations
@@ -8,13 +10,18 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from resnet_jax.errors import UserError
 
-EXTENSIONS = frozenset([".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"])
+# Those of decode.FORMATS.
+EXTENSIONS = frozenset(
+    [
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"),
+        *(".ppm", ".pgm", ".pbm", ".pnm"),
+    ]
+)
 TEST_FOLDERS = ("test", "val")
 NAMED = 3  # names given in a message; the rest is counted
 
@@ -52,42 +59,116 @@ class Listing:
     """Sentences on what was passed over."""
 
 
-def scan(path: str) -> Listing:
-    """Lists the images of a folder.
+@dataclass(frozen=True)
+class ClassFolders:
+    """The images of a folder of class folders."""
 
-    Symbolic links are followed. Hidden entries, folders inside a class and files that are not images by their name
-    are passed over and counted.
+    classes: dict[str, tuple[ImageFile, ...]]
+    """By the class's name in composed Unicode, in the order of the names. Labels are positions in that order."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures for a net to look at."""
+
+    paths: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class _PassedOver:
+    """What a listing leaves out, by reason."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+
+    def add(self, reason: str, name: str) -> None:
+        self._names.setdefault(reason, []).append(shown(name))
+
+    def notes(self, root: str) -> tuple[str, ...]:
+        """A sentence with the number of entries for each reason, and the first of them."""
+        if not self._names:
+            return ()
+        counts = (f"{len(names):,} {reason} ({some(names, 1)})" for reason, names in sorted(self._names.items()))
+        return (f"passed over in {shown(root)}: {', '.join(counts)}.",)
+
+
+def scan(path: str) -> Listing:
+    """Lists the images of a data set: <root>/train/<class>/<image> and <root>/test/<class>/<image>.
+
+    Where there is no folder test, val (ImageNet's layout) serves.
 
     Raises:
       UserError: the folder, its training or its test part is missing, a class is empty, there is only one class,
         or the classes of training and test differ.
     """
+    try:
+        return _scan(path)
+    except UserError as error:
+        raise UserError(f"data.path: {error}") from error.__cause__
+
+
+def class_folders(folder: str) -> ClassFolders:
+    """Lists the images of a folder that holds <class>/<image>.
+
+    Raises:
+      UserError: there is no such folder, it has no class folders, or a class has no images.
+    """
+    if not os.path.isdir(folder):
+        raise UserError(f"{shown(folder)}: {'not a folder' if os.path.exists(folder) else 'there is no such folder'}.")
+    aside = _PassedOver()
+    classes = _classes(folder, "", aside)
+    names = sorted(classes)
+    labelled = {name: _labelled(classes[name], label) for label, name in enumerate(names)}
+    return ClassFolders(labelled, aside.notes(folder))
+
+
+def pictures(places: Sequence[str]) -> Pictures:
+    """Lists the files that are named, whatever their names, and the images of folders that are named, at any depth.
+
+    Raises:
+      UserError: a folder has no images.
+    """
+    paths: list[str] = []
+    notes: list[str] = []
+    for place in places:
+        if not os.path.isdir(place):
+            paths.append(place)
+            continue
+        aside = _PassedOver()
+        found = _album(place, "", aside, frozenset())
+        notes += aside.notes(place)
+        if not found:
+            raise UserError(f"{shown(place)}: a folder without images ({', '.join(sorted(EXTENSIONS))}).")
+        paths += found
+    return Pictures(tuple(paths), tuple(notes))
+
+
+def _scan(path: str) -> Listing:
     root = os.path.expanduser(path)
     if not os.path.isdir(root):
         problem = "it is not a folder" if os.path.exists(root) else "it does not exist"
-        raise UserError(f"data.path: got {path!r}, but {problem}; give a folder that has train/<class>/ in it.")
+        raise UserError(f"got {path!r}, but {problem}; give a folder that has train/<class>/ in it.")
     present = {entry.name for entry in _entries(root) if _is_folder(entry)}
     if "train" not in present:
-        raise UserError(f"data.path: {shown(root)} has no folder train; {_found(present)}")
+        raise UserError(f"{shown(root)} has no folder train; {_found(present)}")
     tests = [name for name in TEST_FOLDERS if name in present]
     if not tests:
-        raise UserError(f"data.path: {shown(root)} has neither a folder test nor a folder val; {_found(present)}")
+        raise UserError(f"{shown(root)} has neither a folder test nor a folder val; {_found(present)}")
     notes = []
     if len(tests) > 1:
         # ImageNet's own test images have no labels, so they lie in no class folders.
-        labelled = [name for name in tests if _classes(os.path.join(root, name))]
+        labelled = [name for name in tests if _has_classes(os.path.join(root, name))]
         tests = labelled or tests
         notes.append(f"{shown(root)} has both test and val: {tests[0]} serves as the test set.")
-    aside: Counter[str] = Counter()
-    train = _part(root, "train", aside)
-    test = _part(root, tests[0], aside)
+    aside = _PassedOver()
+    train = _classes(root, "train", aside)
+    test = _classes(root, tests[0], aside)
     _agree(root, tests[0], set(train), set(test))
     names = sorted(train)
     if len(names) < 2:
-        raise UserError(f"data.path: {shown(root)} has only one class, {names[0]!r}; a classifier needs at least two.")
-    if aside:
-        counts = ", ".join(f"{count:,} {what}" for what, count in sorted(aside.items()))
-        notes.append(f"passed over in {shown(root)}: {counts}.")
+        raise UserError(f"{shown(root)} has only one class, {names[0]!r}; a classifier needs at least two.")
+    notes += aside.notes(root)
     return Listing(root, tuple(names), _files(train, names), _files(test, names), tuple(notes))
 
 
@@ -112,11 +193,11 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise UserError(f"data.path: {shown(folder)} cannot be listed: {error.strerror}; make it readable.") from error
+        raise UserError(f"{shown(folder)} cannot be listed: {error.strerror}; make it readable.") from error
 
 
-def _classes(folder: str) -> list[str]:
-    return [entry.name for entry in _entries(folder) if _is_folder(entry) and not entry.name.startswith(".")]
+def _has_classes(folder: str) -> bool:
+    return any(_is_folder(entry) and not entry.name.startswith(".") for entry in _entries(folder))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -126,58 +207,90 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _part(root: str, part: str, aside: Counter[str]) -> dict[str, list[ImageFile]]:
-    """The images of each class, their labels not yet known."""
-    folder = os.path.join(root, part)
+def _classes(root: str, part: str, aside: _PassedOver) -> dict[str, list[ImageFile]]:
+    """The images of each class in a part of a folder, or in the folder itself; their labels are not yet known."""
+    folder = os.path.join(root, part) if part else root
     classes: dict[str, list[ImageFile]] = {}
     for entry in _entries(folder):
+        relative = f"{part}/{entry.name}" if part else entry.name
         if entry.name.startswith("."):
-            aside["hidden"] += 1
+            aside.add("hidden", relative)
         elif not _is_folder(entry):
-            aside["files outside the class folders"] += 1
+            aside.add("outside the class folders", relative)
         else:
             if not entry.name.isprintable():
                 raise UserError(
-                    f"data.path: the class folder {shown(entry.path)!r} has characters in its name that cannot be "
-                    "printed; rename it."
+                    f"the class folder {shown(entry.path)!r} has characters in its name that cannot be printed; "
+                    "rename it."
                 )
-            name = unicodedata.normalize("NFC", entry.name)
+            name = composed(entry.name)
             if name in classes:
                 raise UserError(
-                    f"data.path: {shown(folder)} has two class folders whose names both read {name!r}, written with "
+                    f"{shown(folder)} has two class folders whose names both read {name!r}, written with "
                     "different Unicode characters; rename one, or merge them."
                 )
-            classes[name] = _class_files(entry.path, f"{part}/{entry.name}", aside)
+            classes[name] = _class_files(entry.path, relative, aside)
             if not classes[name]:
-                raise UserError(
-                    f"data.path: the class folder {shown(entry.path)} has no images; fill it, or remove it "
-                    "from training and test."
-                )
+                where = " from training and test" if part else ""
+                raise UserError(f"the class folder {shown(entry.path)} has no images; fill it, or remove it{where}.")
     if not classes:
-        raise UserError(f"data.path: {shown(folder)} has no class folders; needed: {part}/<class>/<image>.")
+        raise UserError(f"{shown(folder)} has no class folders; needed: {f'{part}/' * bool(part)}<class>/<image>.")
     return classes
 
 
-def _class_files(folder: str, relative: str, aside: Counter[str]) -> list[ImageFile]:
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): macOS stores an e with an accent as two characters."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _class_files(folder: str, relative: str, aside: _PassedOver) -> list[ImageFile]:
     files = []
     for entry in _entries(folder):
+        below = f"{relative}/{entry.name}"
         if entry.name.startswith("."):
-            aside["hidden"] += 1
+            aside.add("hidden", below)
         elif _is_folder(entry):
-            aside["folders inside a class"] += 1
-        elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
-            aside["files that are not images"] += 1
-        else:
+            aside.add("folders inside a class", below)
+        elif _may_be_image(entry, below, aside):
             try:
                 status = entry.stat()
                 told = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-                if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-                    aside["files that are not images"] += 1
-                    continue
             except OSError:  # a link to nothing: an image that cannot be read, which its reader will say
                 told = (0, 0, 0, 0)
-            files.append(ImageFile(entry.path, f"{relative}/{entry.name}", -1, *told))
+            files.append(ImageFile(entry.path, below, -1, *told))
     return files
+
+
+def _may_be_image(entry: os.DirEntry[str], relative: str, aside: _PassedOver) -> bool:
+    """Whether an entry that is no folder is an image by its name; if not, it is passed over."""
+    if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
+        aside.add("not images by their names", relative)
+        return False
+    try:
+        if not stat.S_ISREG(entry.stat().st_mode):  # opening a pipe would wait for ever
+            aside.add("not regular files", relative)
+            return False
+    except OSError:  # a link to nothing: its reader will say so
+        pass
+    return True
+
+
+def _album(folder: str, relative: str, aside: _PassedOver, above: frozenset[str]) -> list[str]:
+    """The images of a folder and of the folders in it, by name; `above` has the real paths of those it lies in."""
+    above |= {os.path.realpath(folder)}
+    paths = []
+    for entry in _entries(folder):
+        below = os.path.join(relative, entry.name)
+        if entry.name.startswith("."):
+            aside.add("hidden", below)
+        elif not _is_folder(entry):
+            if _may_be_image(entry, below, aside):
+                paths.append(entry.path)
+        elif os.path.realpath(entry.path) in above:
+            aside.add("links to a folder that they lie in", below)
+        else:
+            paths += _album(entry.path, below, aside, above)
+    return paths
 
 
 def _agree(root: str, test: str, train_names: set[str], test_names: set[str]) -> None:
@@ -185,8 +298,12 @@ def _agree(root: str, test: str, train_names: set[str], test_names: set[str]) ->
         return
     sides = [("train", train_names - test_names), (test, test_names - train_names)]
     only = ", ".join(f"only in {part}: {some(sorted(names))}" for part, names in sides if names)
-    raise UserError(f"data.path: train and {test} of {shown(root)} must have the same classes; {only}.")
+    raise UserError(f"train and {test} of {shown(root)} must have the same classes; {only}.")
+
+
+def _labelled(files: Sequence[ImageFile], label: int) -> tuple[ImageFile, ...]:
+    return tuple(replace(file, label=label) for file in files)
 
 
 def _files(classes: dict[str, list[ImageFile]], names: list[str]) -> tuple[ImageFile, ...]:
-    return tuple(replace(file, label=label) for label, name in enumerate(names) for file in classes[name])
+    return tuple(file for label, name in enumerate(names) for file in _labelled(classes[name], label))

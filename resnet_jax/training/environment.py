@@ -17,7 +17,7 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 def describe(devices: Devices) -> Environment:
     """Code, versions, flags and devices of this process."""
-    first = devices.mesh.devices.flat[0]
+    first = devices.first
     return Environment(
         code=code_version(),
         python=platform.python_version(),
@@ -31,7 +31,7 @@ def describe(devices: Devices) -> Environment:
 
 
 def code_version() -> str:
-    """Version and commit of this code, with "+changes" where files differ from the commit."""
+    """The package's version and, in a git checkout of this project, its commit."""
     version = resnet_jax.__version__
     root = Path(resnet_jax.__file__).parent.parent
     commit = _git(root, "rev-parse", "--short=12", "HEAD")
