@@ -102,7 +102,7 @@ class Link:
         for process in self._peers:
             self._send(process, {"refused": problem} if problem else welcomes[process])
         if problem:
-            raise UserError(problem)
+            raise UserError(f"{problem}.")
         self._start_threads()
         return welcomes[0]
 
