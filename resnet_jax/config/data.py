@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 else:
     SourceName = Literal[SOURCES]
 
+_STREAM = Condition(lambda data: data.stream, "data.stream=True")
+_FILES = Condition(lambda data: data.source == "folder" or data.stream, "data.source='folder' or data.stream=True")
+
 
 @dataclass(frozen=True)
 class DataConfig(Section):
@@ -38,13 +41,30 @@ class DataConfig(Section):
         needs=Condition(lambda data: data.source != "digits", "another data.source than 'digits'"),
     )
     """Where the images are. For "tfds": its data directory, where not the usual one."""
-    image_size: int | None = field(None, DATA, needs=only_with("data.source", "folder"))
-    """For "folder": resize each image's shorter side to this many pixels and keep the square in its middle; None: all
-    images must have one size already."""
+    stream: bool = field(False, DATA, needs=only_with("data.source", "folder", "tfds"), open_in_papers=True)
+    """For "folder" and "tfds": decode images when they are asked for, instead of holding all of them in memory."""
+    classes: tuple[str, ...] = field(
+        (),
+        DATA,
+        needs=_FILES,
+    )
+    """Only these classes: their names; or one number, for so many in the order of their names. (): all."""
+    image_size: int | None = field(
+        None,
+        DATA,
+        needs=_FILES,
+    )
+    """Height and width in pixels of the square that the net is given. For images in memory: each image's shorter side
+    is resized to it and the middle kept; None: all images must have one size already. The paper's, ImageNet: 224."""
     bad_images: Literal["stop", "skip"] = field(
         "stop", DATA, needs=only_with("data.source", "folder"), open_in_papers=True
     )
-    """For "folder": at an image that cannot be read, stop and name it, or leave it out and say how many were."""
+    """For "folder": at an image that cannot be read, stop and name it, or leave it out and say how many were. With
+    `stream` this is decided when the headers of all files are read; an image that fails later stops the run."""
+    workers: int | Literal["auto"] = field("auto", OPERATIONAL, needs=_STREAM)
+    """Threads that decode images; "auto": as many as there are cores."""
+    statistics_images: int = field(10_000, DATA, needs=_STREAM, open_in_papers=True)
+    """Training images, evenly spread, from which mean, standard deviation and colour components are taken."""
     train_subset: int | None = field(None, DATA)
     """Train on this many of the training images, each class in proportion, chosen by `split_seed`; None: on all."""
     validation: int = field(0, DATA)
@@ -69,6 +89,36 @@ class DataConfig(Section):
     flip: bool = field(False, DATA)
     """Mirror each image with probability 1/2. The paper: on for CIFAR; wrong for digits."""
 
+    crop: Literal["center", "scale", "area"] = field("center", DATA, needs=_STREAM)
+    """Training crops of `image_size`. "center": as in evaluation. "scale": the shorter side is resized to a length
+    drawn from `scales`, and a square drawn from the image (He et al. 2015, Sec. 3.4). "area": a rectangle whose share
+    of the image is drawn from `areas`, and its width / height from `aspects`, is resized to the square
+    (fb.resnet.torch)."""
+    scales: tuple[int, ...] = field((256, 480), DATA, needs=only_with("data.crop", "scale"))
+    """Shortest and longest length of the shorter side, in pixels. The paper: 256 and 480."""
+    areas: tuple[float, ...] = field((0.08, 1.0), DATA, needs=only_with("data.crop", "area"))
+    """Smallest and largest share of the image's area."""
+    aspects: tuple[float, ...] = field((0.75, 4 / 3), DATA, needs=only_with("data.crop", "area"))
+    """Smallest and largest width / height of the rectangle."""
+    color_noise: float = field(0.0, DATA)
+    """Standard deviation of the random multiples of the principal components of colour that are added to an image
+    (Krizhevsky et al. 2012, Sec. 4.1: 0.1); 0: none. Images with three channels only."""
+    jitter: float = field(0.0, DATA)
+    """Brightness, contrast and saturation are each changed by a factor drawn from 1 - jitter to 1 + jitter, in random
+    order (fb.resnet.torch: 0.4); 0: not at all. Images with three channels only."""
+    eval_resize: int = field(256, DATA, needs=_STREAM)
+    """Shorter side in pixels that an image is resized to in evaluation, before its crops are taken. The paper: 256."""
+    protocol: Literal["center", "ten_crop", "multi_scale"] = field("center", DATA, needs=_STREAM)
+    """What the test set's evaluation after the last step sees of each image; every other evaluation sees the centre
+    crop. "ten_crop": the centre, the corners and their mirror images (Tables 2 and 3). "multi_scale": the whole image
+    and its mirror image at each of `eval_scales` (Table 4). Probabilities are averaged over what is seen."""
+    eval_scales: tuple[int, ...] = field(
+        (224, 256, 384, 480, 640), DATA, needs=only_with("data.protocol", "multi_scale")
+    )
+    """Lengths of the shorter side in pixels. The paper: the five of the default."""
+    eval_multiple: int = field(32, DATA, needs=only_with("data.protocol", "multi_scale"))
+    """Multiple in pixels that the longer side is rounded to, so that few shapes are compiled; 1: not rounded."""
+
     def _check(self) -> None:
         self._require(self.pad >= 0, "pad", "a whole number of at least 0")
         needs = {"tfds": "name", "folder": "path", "npz": "path"}.get(self.source)
@@ -77,5 +127,32 @@ class DataConfig(Section):
         self._require(self.image_size is None or self.image_size >= 1, "image_size", "a whole number above 0, or None")
         subset = self.train_subset
         self._require(subset is None or subset >= 1, "train_subset", "a whole number above 0, or None")
+        for name in ("statistics_images", "eval_resize", "eval_multiple"):
+            self._require(getattr(self, name) >= 1, name, "a whole number above 0")
+        self._require(self.workers == "auto" or self.workers >= 1, "workers", "a whole number above 0, or 'auto'")
+        self._require(0.0 <= self.jitter < 1.0, "jitter", "a number from 0 to below 1")
+        self._require(self.color_noise >= 0.0, "color_noise", "a number of at least 0")
+        for name, above in (("scales", self.image_size or 1), ("areas", 0.0), ("aspects", 0.0)):
+            low, *rest = values = getattr(self, name) or (-1,)
+            what = f"two numbers, the smaller first, from {above} on" if name == "scales" else "two numbers above 0"
+            legal = len(values) == 2 and low <= rest[-1] and (low >= above if name == "scales" else low > above)
+            self._require(legal, name, what + (", none above 1" if name == "areas" else ", the smaller first"))
+        self._require(max(self.areas) <= 1.0, "areas", "two numbers above 0, the smaller first, none above 1")
+        self._require(
+            bool(self.eval_scales) and min(self.eval_scales) >= 1, "eval_scales", "whole numbers above 0, at least one"
+        )
+        if self.stream:
+            self._check_stream()
         for name in ("validation", "split_seed"):
             self._require(getattr(self, name) >= 0, name, "a whole number of at least 0")
+
+    def _check_stream(self) -> None:
+        size = self.image_size
+        self._require(size is not None, "image_size", "a number of pixels, because data.stream=True needs one")
+        self._require(self.placement != "device", "placement", "'auto' or 'host', because of data.stream=True")
+        self._require(
+            size is not None and self.eval_resize >= size, "eval_resize", f"at least data.image_size, which is {size}"
+        )
+        self._require(
+            self.pad == 0 or self.crop == "center", "pad", "0, because of data.crop, which crops while it decodes"
+        )

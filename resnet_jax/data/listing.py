@@ -1,6 +1,7 @@
 """Which images a folder has, in what order, and of what classes; nothing is opened here.
 
 `<root>/train/<class>/` and `<root>/test/<class>/`, or `<root>/val/<class>/` (ImageNet's layout) where there is no test.
+ImageNet's validation images may also lie in `<root>/val/` as they are in their archive, see ground_truth.py.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import os
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
+from resnet_jax.config import nearest
+from resnet_jax.data import ground_truth
 from resnet_jax.errors import UserError
 
 EXTENSIONS = frozenset([".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"])
 TEST_FOLDERS = ("test", "val")
+NEAREST = 10_000  # names among which the nearest to a wrong one is looked for
 NAMED = 3  # names given in a message; the rest is counted
 
 
@@ -52,15 +56,19 @@ class Listing:
     """Sentences on what was passed over."""
 
 
-def scan(path: str) -> Listing:
+def scan(path: str, classes: Sequence[str] = ()) -> Listing:
     """Lists the images of a folder.
 
     Symbolic links are followed. Hidden entries, folders inside a class and files that are not images by their name
     are passed over and counted.
 
+    Args:
+      path: the folder.
+      classes: as `data.classes`; see `choose`.
+
     Raises:
       UserError: the folder, its training or its test part is missing, a class is empty, there is only one class,
-        or the classes of training and test differ.
+        the classes of training and test differ, or `classes` names one that there is not.
     """
     root = os.path.expanduser(path)
     if not os.path.isdir(root):
@@ -76,11 +84,13 @@ def scan(path: str) -> Listing:
     if len(tests) > 1:
         # ImageNet's own test images have no labels, so they lie in no class folders.
         labelled = [name for name in tests if _classes(os.path.join(root, name))]
-        tests = labelled or tests
+        tests = labelled or (["val"] if ground_truth.find(root) else tests)
         notes.append(f"{shown(root)} has both test and val: {tests[0]} serves as the test set.")
     aside: Counter[str] = Counter()
-    train = _part(root, "train", aside)
-    test = _part(root, tests[0], aside)
+    there = _class_folders(root, "train", aside)
+    chosen = choose(list(there), classes)
+    train = _images(there, chosen, "train", aside)
+    test = _test(root, tests[0], train.keys(), there.keys(), aside)
     _agree(root, tests[0], set(train), set(test))
     names = sorted(train)
     if len(names) < 2:
@@ -126,10 +136,52 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _part(root: str, part: str, aside: Counter[str]) -> dict[str, list[ImageFile]]:
-    """The images of each class, their labels not yet known."""
+def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Counter[str]) -> dict[str, list[ImageFile]]:
+    """The test images of the chosen classes, by class; `known` are all classes of the training part."""
     folder = os.path.join(root, part)
+    if _classes(folder):
+        there = _class_folders(root, part, aside)
+        # All of them where all are wanted, so that a class without training images is noticed.
+        wanted = list(there) if chosen == known else [name for name in there if name in chosen]
+        return _images(there, wanted, part, aside)
+    found = _class_files(folder, part, aside)
+    labels = ground_truth.find(root) if found else None
+    if labels is None:
+        has = f"images, but no class folders, and no {ground_truth.OFFICIAL}" if found else "no class folders"
+        raise UserError(f"data.path: {shown(folder)} has {has}; needed: {part}/<class>/<image>.")
     classes: dict[str, list[ImageFile]] = {}
+    names = [os.path.basename(file.path) for file in found]
+    for file, name in zip(found, ground_truth.classes_of(labels, names), strict=True):
+        if name not in known:
+            raise UserError(f"data.path: {shown(labels)} names the class {name!r}, which is no class folder of train.")
+        if name in chosen:
+            classes.setdefault(name, []).append(file)
+    return classes
+
+
+def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """The class names that `data.classes` wants, sorted: all, those that it names, or the first so many.
+
+    Raises:
+      UserError: it names a class that there is not, or more classes than there are, or only one.
+    """
+    wanted = sorted(names)
+    if len(classes) == 1:
+        count = int(classes[0]) if classes[0].isdecimal() else 0
+        if not 2 <= count <= len(names):
+            raise UserError(f"data.classes: got {classes[0]!r}; legal: 2 to {len(names):,}, or names of classes.")
+        return wanted[:count]
+    unknown = sorted(set(classes) - set(names))
+    if unknown:
+        close = nearest(unknown[0], wanted[:NEAREST])
+        raise UserError(f"data.classes: got {unknown[0]!r}, which the data have not; {close}")
+    return [name for name in wanted if name in classes] if classes else wanted
+
+
+def _class_folders(root: str, part: str, aside: Counter[str]) -> dict[str, os.DirEntry[str]]:
+    """The folder of each class, by the class's name."""
+    folder = os.path.join(root, part)
+    classes: dict[str, os.DirEntry[str]] = {}
     for entry in _entries(folder):
         if entry.name.startswith("."):
             aside["hidden"] += 1
@@ -147,14 +199,25 @@ def _part(root: str, part: str, aside: Counter[str]) -> dict[str, list[ImageFile
                     f"data.path: {shown(folder)} has two class folders whose names both read {name!r}, written with "
                     "different Unicode characters; rename one, or merge them."
                 )
-            classes[name] = _class_files(entry.path, f"{part}/{entry.name}", aside)
-            if not classes[name]:
-                raise UserError(
-                    f"data.path: the class folder {shown(entry.path)} has no images; fill it, or remove it "
-                    "from training and test."
-                )
+            classes[name] = entry
     if not classes:
         raise UserError(f"data.path: {shown(folder)} has no class folders; needed: {part}/<class>/<image>.")
+    return classes
+
+
+def _images(
+    folders: Mapping[str, os.DirEntry[str]], names: Sequence[str], part: str, aside: Counter[str]
+) -> dict[str, list[ImageFile]]:
+    """The images of each class, their labels not yet known."""
+    classes = {}
+    for name in names:
+        entry = folders[name]
+        classes[name] = _class_files(entry.path, f"{part}/{entry.name}", aside)
+        if not classes[name]:
+            raise UserError(
+                f"data.path: the class folder {shown(entry.path)} has no images; fill it, or remove it "
+                "from training and test."
+            )
     return classes
 
 

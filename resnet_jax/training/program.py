@@ -17,7 +17,7 @@ import numpy as np
 
 from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.data import Dataset
-from resnet_jax.data.order import Batch, eval_batches, padded, training_batches
+from resnet_jax.data.order import Batch, announced, eval_batches, padded, training_batches
 from resnet_jax.models.stacking import stack, unstack
 from resnet_jax.training.assemble import Assembly, Note, assemble, run_keys
 from resnet_jax.training.feed import feed
@@ -28,6 +28,8 @@ from resnet_jax.training.step import eval_step, train_step
 
 # Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
 STEPS_AHEAD = 16
+# Batches that a streamed source makes ahead of the one that is asked for: below stream.SLOTS. Changes no result.
+BATCHES_AHEAD = 2
 # Up to which depth "auto" writes stages out.
 UNROLLED_DEPTH = 200
 # Steps in one dispatch with "auto": on a CPU a dispatch costs little beside a step; accelerators were not measured.
@@ -45,7 +47,7 @@ class Program:
         c = assembly.config
         self.model = assembly.model.clone(scanned=scans(c.model))
         """The net as it is evaluated; its blocks may be stacked for a scan."""
-        self._feed = feed(c.data, assembly.dataset, devices)
+        self._feed = feed(c.data, assembly.dataset, devices, c.seed)
         self.place = self._feed.place
         """For people: where the images are."""
         self.steps_per_dispatch = min(self._steps_per_dispatch(), c.train.iterations)
@@ -119,7 +121,9 @@ class Program:
         size = len(getattr(self.assembly.dataset, split))
         pending: deque[Sums] = deque()
         totals, tally = Totals(), Tally(split, size)
-        for index, weight in eval_batches(size, self.assembly.config.train.eval_batch_size, self.devices.count):
+        batches = eval_batches(size, self.assembly.config.train.eval_batch_size, self.devices.count)
+        batches = announced(batches, lambda batch: self._feed.begin_evaluate(split, batch[0]), BATCHES_AHEAD)
+        for index, weight in batches:
             at = self.devices.shard(self._feed.evaluate(split, index, weight))
             pending.append(self._eval(state, at, *self._feed.fixed))
             tally.add(index, weight)
@@ -142,7 +146,8 @@ class Program:
         c = self.assembly.config
         if steps.start != self._next_step:
             size, examples = c.train.batch_size, len(self.assembly.dataset.train)
-            self._order = training_batches(seed=c.seed, examples=examples, batch_size=size, first_step=steps.start)
+            order = training_batches(seed=c.seed, examples=examples, batch_size=size, first_step=steps.start)
+            self._order = announced(order, self._feed.begin_train, BATCHES_AHEAD)
         self._next_step = steps.stop
         return list(itertools.islice(self._order, len(steps)))
 

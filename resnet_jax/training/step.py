@@ -22,7 +22,7 @@ import optax
 
 from resnet_jax.config import DataConfig
 from resnet_jax.data import Normalization
-from resnet_jax.data.augment import augment, normalize
+from resnet_jax.data.augment import normalize, training_inputs
 from resnet_jax.models.noise import noise
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.training.gradients import gradient_norms
@@ -97,8 +97,8 @@ def train_step(
     def part_of(batch: TrainBatch) -> tuple[Any, Any, Sums]:
         """Mean gradients, running statistics and sums of some examples."""
         # Here and not before: augmented images are four times the size of stored ones, and so made for one part only.
-        images = _inputs(batch.images, normalization, model)
-        images = augment(images, key, batch.epoch, batch.example, pad=data.pad, flip=data.flip)
+        epoch, example, dtype = batch.epoch, batch.example, _input_dtype(model)
+        images = training_inputs(batch.images, key, epoch, example, stats=normalization, data=data, dtype=dtype)
 
         own: dict[str, Any] = {}
         if model.config.is_noisy:
@@ -166,7 +166,11 @@ def _accumulate(
     return grads, batch_stats, sums
 
 
-def _inputs(images: Array, normalization: Normalization, model: ResNet) -> Array:
+def _input_dtype(model: ResNet) -> Any:
     # In float32 even for a bfloat16 net, which casts them itself: eight bits of mantissa would blur the pixels.
-    dtype = jnp.float64 if model.config.dtype == "float64" else jnp.float32
+    return jnp.float64 if model.config.dtype == "float64" else jnp.float32
+
+
+def _inputs(images: Array, normalization: Normalization, model: ResNet) -> Array:
+    dtype = _input_dtype(model)
     return normalize(images, jnp.asarray(normalization.mean, dtype), jnp.asarray(normalization.std, dtype))
