@@ -34,15 +34,9 @@ reproduce-cifar10: $(VENV)/.$(if $(DATA),main,prepare)
 	  $(if $(DATA),--data.source=npz --data.path='$(DATA)') $(OPTIONS)
 	@$(BIN)/python -m experiments.report $(RUNS)/cifar10-depth
 
-# Every table and figure of README.md and docs/, rebuilt from the records beside them; about half a minute.
+# Every picture of README.md and docs/, redrawn from experiments/records; about half a minute.
 figures: $(VENV)/.main
-	$(BIN)/python -m experiments.report docs/records/digits-depth docs/records/digits-depth-long --out docs/digits
-	$(BIN)/python -m experiments.report docs/records/digits-shortcuts --out docs/digits-shortcuts
-	$(BIN)/python -m experiments.report docs/records/digits-activations --out docs/digits-activations
-	$(BIN)/python -m experiments.report docs/records/cifar10-depth-small docs/records/cifar10-depth-small-budget docs/records/cifar10-depth-small-rates --out docs/cifar10-depth-small
-	$(BIN)/python -m experiments.report docs/records/cifar10-depth-small-images docs/records/cifar10-depth-small-images-control --out docs/cifar10-depth-small-images
-	$(BIN)/python -m experiments.report docs/records/sources --out docs/sources
-	$(BIN)/python -m experiments.analyze figures docs/analysis/*.json
+	$(BIN)/python -m experiments.documents
 
 test: lint types
 	$(BIN)/python -m pytest -m 'not slow'

@@ -24,6 +24,7 @@ COMMANDS = {
     "benchmark": "how fast it is, beside Flax and PyTorch, and how far from the limit: python -m experiments.benchmark",
     "gpu_check": "what to run first on a new GPU: python -m experiments.gpu_check --seconds 150",
     "derivation": "the tables of docs/derivation.md, and gradients at the start: python -m experiments.derivation",
+    "documents": "renew what the pages of docs/ take from experiments/records: python -m experiments.documents",
     "analyze": "look inside nets: python -m experiments.analyze layer-responses runs/digits-depth/resnet-56-seed0",
     "report": "tables, figures and a page from run directories: python -m experiments.report runs/digits-depth",
 }

@@ -84,11 +84,10 @@ def read(chosen: Convert) -> Weights:
     from resnet_jax.weights import files
 
     if (chosen.source / RECORD_FILE).exists() and not (chosen.source / WEIGHTS).exists():
-        from resnet_jax.training.export import weights_of
         from resnet_jax.training.restore import restore
 
         assembly, state = restore(chosen.source, print)
-        return weights_of(assembly, state, chosen.source.name)
+        return assembly.weights(state, chosen.source.name)
     return files.load(chosen.source, bottleneck_stride=chosen.bottleneck_stride)
 
 

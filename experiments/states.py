@@ -13,7 +13,7 @@ from experiments.study import about
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 from resnet_jax.record import CONFIG_FILE, RECORD_FILE, differences, read_config, read_record
-from resnet_jax.training.directory import other_data
+from resnet_jax.training.run_directory import other_data
 
 
 def state(directory: Path, config: ExperimentConfig) -> str:

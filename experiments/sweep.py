@@ -179,7 +179,7 @@ def _run_missing(
     say: Callable[[], None],
 ) -> tuple[int, int]:
     """Runs what is missing; how many could not be started, and how many another process was at. `say`: after each."""
-    from resnet_jax.training.directory import Busy
+    from resnet_jax.training.run_directory import Busy
 
     failed = busy = 0
     for number, (name, config) in enumerate(runs.items(), start=1):

@@ -8,7 +8,7 @@ A run directory `runs/<study>/<run>/` holds
 | `config.json`     | the run's ExperimentConfig, written first                                         |
 | `metrics.jsonl`   | one `MetricsLine` per epoch, appended; the same whatever interruptions there were |
 | `gradients.jsonl` | one `GradientLine` every `train.gradient_norms_every` steps, in the same way      |
-| `timings.jsonl`   | wall-clock seconds and sittings, apart, since they never repeat                   |
+| `timings.jsonl`   | wall-clock seconds and sessions, apart, since they never repeat                   |
 | `record.json`     | the `RunRecord`, written last and atomically: its presence means finished         |
 | `checkpoints/`    | where an interrupted run goes on from                                             |
 | `weights/`        | the net of the last step, as resnet_jax.weights writes and reads it               |
@@ -131,8 +131,8 @@ class Environment:
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """From one start of a run to its interruption or its end."""
+class Session:
+    """A part of a run, from one start to its interruption or its end."""
 
     step: int
     """The steps that had been done when it began."""
@@ -147,7 +147,7 @@ class Sitting:
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall-clock seconds, over all sittings of an interrupted run."""
+    """Wall-clock seconds, over all sessions of an interrupted run."""
 
     total_s: float
     compile_s: float
@@ -156,7 +156,7 @@ class Cost:
     eval_s: float
     images_per_second: float
     """Training images over `train_s`."""
-    sittings: int
+    sessions: int
     """Times the run was started: 1 where nothing interrupted it."""
     ended: str
     """UTC, ISO 8601."""
@@ -185,8 +185,8 @@ class RunRecord:
     cost: Cost
     final_fingerprint: str | None = None
     """The same over the parameters after the last step: equal for runs that are equal to the bit."""
-    sittings: tuple[Sitting, ...] = ()
-    """Where each sitting ran; one where nothing interrupted the run."""
+    sessions: tuple[Session, ...] = ()
+    """Where each session ran; one where nothing interrupted the run."""
     start: Start | None = None
     """What it was fine-tuned from; None: random values."""
     schema: int = SCHEMA
@@ -208,15 +208,16 @@ def read_record(path: Path) -> RunRecord:
     if values.get("schema", SCHEMA) != SCHEMA:
         raise UserError(f"{path}: a record of schema {values['schema']}; this version reads {SCHEMA}.")
     try:
+        values = _with_sessions(values)
         final = values["final"]
         parts = {
             "config": from_dict(_mapping(values["config"])),
             "data": _part(DataFacts, values["data"] | {"image_shape": tuple(values["data"]["image_shape"])}),
             "final": None if final is None else _part(Final, final),
             "environment": _part(Environment, values["environment"]),
-            "cost": _part(Cost, values["cost"]),
+            "cost": _part(Cost, _with_sessions(values["cost"])),
             "start": _part(Start, values["start"]) if values.get("start") else None,
-            "sittings": tuple(_part(Sitting, sitting) for sitting in values.get("sittings", ())),
+            "sessions": tuple(_part(Session, session) for session in values.get("sessions", ())),
         }
         record = _part(RunRecord, values | parts)
         finished = record.final is not None and record.diverged_at_step is None
@@ -238,6 +239,11 @@ def _check_final(final: Final, data: DataFacts) -> None:
     for name in ("train_examples", "test_examples"):
         if getattr(final, name) != getattr(data, name):
             raise ValueError(f"{name} is {getattr(final, name)}, but the data set has {getattr(data, name)}")
+
+
+def _with_sessions(values: Any) -> dict[str, Any]:
+    """A record's part as this version names it: earlier versions called sessions sittings."""
+    return {"sessions" if name == "sittings" else name: value for name, value in _mapping(values).items()}
 
 
 def _mapping(value: Any) -> dict[str, Any]:

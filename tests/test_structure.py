@@ -19,8 +19,7 @@ ROOMS = ("errors", "config", "record", "data", "models", "weights", "training", 
 # The same within training, module by module.
 TRAINING = (
     *("state", "losses", "metrics", "schedules", "optim", "gradients", "step", "mesh", "feed", "assemble", "program"),
-    *("batch_stats", "checkpoint", "directory", "environment", "export", "observers", "recorder", "loop", "run"),
-    "restore",
+    *("batch_stats", "checkpoints", "run_directory", "environment", "observers", "recorder", "loop", "run", "restore"),
 )
 
 

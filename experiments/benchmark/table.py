@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -264,7 +265,7 @@ def render(file: Path) -> str:
             raise UserError(f"{file}: a record of schema {record['schema']!r}; legal: {SCHEMA}.")
         versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         head = (
-            f"`{record['command']}`\n\n"
+            f"`{_without_out(record['command'])}`\n\n"
             f"{machine['device']}, {machine['cpu_cores']} CPU cores of {machine['processor']}; "
             f"{versions}; code {machine['code']}; {record['started']}.\n"
         )
@@ -273,3 +274,8 @@ def render(file: Path) -> str:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UserError(f"{file}: not a record of python -m experiments.benchmark ({error!r}).") from error
+
+
+def _without_out(command: str) -> str:
+    """A command without `--out`: where its record was written does not matter to who repeats it."""
+    return re.sub(r" --out[ =]\S+", "", command)

@@ -20,7 +20,7 @@ from experiments.derivation.gradients import measure, to_json
 from experiments.derivation.tables import Language, tables
 from resnet_jax.record import write_atomically
 
-RECORD = Path("docs/records/gradients-at-start.json")
+RECORD = Path("experiments/records/gradients-at-start.json")
 
 
 @dataclass(frozen=True)

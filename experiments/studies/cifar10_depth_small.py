@@ -1,6 +1,6 @@
 """Degradation on natural images, sized for two CPU cores: CIFAR-10 at 16x16, 1,000 or 5,000 training images.
 
-    python -m experiments.sweep cifar10-depth-small-images --data.path=../cifar10-jpeg --runs docs/records --jobs 2
+    python -m experiments.sweep cifar10-depth-small-images --data.path=../cifar10-jpeg --runs experiments/records
     make figures
 
 Five studies, a command each, with the same nets:

@@ -150,6 +150,39 @@ def strided_identity(x: Array, *, stride: int, features: int, padding: Literal["
     return jnp.pad(strided, ((0, 0), (0, 0), (0, 0), (before, new - before)))
 
 
+@jax.custom_jvp
+def _variance(x: Array, mean: Array) -> Array:
+    """Variance of each group around its mean; x: [G, N, H, W, C], mean: [G, 1, 1, 1, C] -> [G, 1, 1, 1, C].
+
+    `mean` must be the mean of `x` (over all devices, where it is averaged over devices). Then the variance does not
+    change with the mean, to first order, and the derivative leaves that term out. Automatic differentiation would
+    compute it, as a sum over all pixels whose result is 0. Second derivatives are exact too: they see `mean` move.
+    """
+    return jnp.square(x - mean).mean(axis=(1, 2, 3), keepdims=True)
+
+
+@_variance.defjvp
+def _variance_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (x, mean), (dx, _) = primals, tangents
+    return _variance(x, mean), 2.0 * ((x - mean) * dx).mean(axis=(1, 2, 3), keepdims=True)
+
+
+@jax.custom_jvp
+def _normalise(x: Array, mean: Array, factor: Array, bias: Array) -> Array:
+    """(x - mean) * factor + bias; x: [G, N, H, W, C], the others [G, 1, 1, 1, C], and bias [1, 1, 1, 1, C].
+
+    The derivative adds what `mean` and `bias` contribute before it spreads them over the pixels, so that the gradient
+    needs two sums over the pixels and not three.
+    """
+    return (x - mean) * factor + bias
+
+
+@_normalise.defjvp
+def _normalise_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    (x, mean, factor, bias), (dx, dmean, dfactor, dbias) = primals, tangents
+    return _normalise(x, mean, factor, bias), dx * factor + (x - mean) * dfactor + (dbias - factor * dmean)
+
+
 @dataclass(frozen=True)
 class BatchStatsScope:
     """Who shares batch statistics, in terms of the code that runs: resolved from the config by training/mesh.py."""
@@ -169,7 +202,8 @@ class BatchNorm(nn.Module):
     toward the mean over groups (and devices) of group mean and group variance. PyTorch keeps the unbiased variance
     instead, larger by m / (m - 1) for m = N H W / G.
 
-    Variance is computed around the mean in a second pass: E[x^2] - E[x]^2 cancels badly in float32.
+    Variance is computed around the mean in a second pass: E[x^2] - E[x]^2 cancels badly in float32. The gradient needs
+    two sums over the pixels, where automatic differentiation of the same formulas would take a third.
     """
 
     momentum: float
@@ -198,7 +232,7 @@ class BatchNorm(nn.Module):
         assert x.shape[0] % groups == 0, f"{x.shape[0]} images do not split into {groups} groups"
         grouped = x.astype(stats_dtype).reshape(groups, -1, *x.shape[1:])  # [G, N/G, H, W, C]
         mean = self._average(grouped.mean(axis=(1, 2, 3), keepdims=True))  # [G, 1, 1, 1, C]
-        var = self._average(jnp.square(grouped - mean).mean(axis=(1, 2, 3), keepdims=True))
+        var = self._average(_variance(grouped, mean))
         if not self.is_initializing():
             for running, batch in ((running_mean, mean), (running_var, var)):
                 batch = batch.reshape(groups, channels).mean(axis=0)
@@ -206,7 +240,7 @@ class BatchNorm(nn.Module):
                     batch = jax.lax.pmean(batch, self.stats_scope.running_over)
                 running.value = self.momentum * running.value + (1.0 - self.momentum) * batch
         factor = scale.reshape(1, 1, 1, 1, -1) * jax.lax.rsqrt(var + self.epsilon)
-        normalised = (grouped - mean) * factor + bias.reshape(1, 1, 1, 1, -1)
+        normalised = _normalise(grouped, mean, factor, bias.reshape(1, 1, 1, 1, -1))
         return normalised.reshape(x.shape).astype(self.dtype)
 
     def _average(self, statistic: Array) -> Array:

@@ -204,7 +204,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
             running = run.running_error
             errors = [percent(run.train_error), NOTHING if running is None else percent(running)]
             errors.append(percent(run.test_error))
-        cost = (seconds(run.record.cost.total_s), str(run.record.cost.sittings))
+        cost = (seconds(run.record.cost.total_s), str(run.record.cost.sessions))
         rows.append((run.name, "; ".join(_apart(runs[0], run)) or NOTHING, str(run.seed), *errors, *cost))
     headers = ("run", "differs from the first in", "seed", "training error, %", "running, %", "test error, %")
     caption = "One row per run. Sittings: how many times it was started; 1 where nothing interrupted it."

@@ -26,7 +26,7 @@ from resnet_jax.training import optim
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.state import TrainState
 from resnet_jax.weights import files
-from resnet_jax.weights.bundle import describe, unlike
+from resnet_jax.weights.bundle import Origin, Weights, describe, flatten, unlike
 from resnet_jax.weights.preprocessing import Preprocessing
 
 Array = jax.Array
@@ -80,6 +80,27 @@ class Assembly:
         shapes = jax.eval_shape(self._create, jax.random.key(0))
         state: TrainState = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         return state
+
+    def weights(self, state: TrainState, name: str) -> Weights:
+        """The run's net after some step, as files keep it: with what it takes to use it without the run's data.
+
+        Its preprocessing makes of a picture what the run's own images are: images of a folder were resized to a size,
+        and other pictures fill a square of that size; where the data's images are not square, a picture must have
+        their size already.
+
+        Args:
+          state: on the host, block by block.
+          name: the run's name.
+        """
+        height, width, channels = self.dataset.image_shape
+        resize = height if height == width else None
+        return Weights(
+            model=self.config.model,
+            arrays=flatten(state.params, state.batch_stats),
+            preprocessing=Preprocessing(resize, height, width, channels, self.normalization),
+            class_names=self.dataset.class_names,
+            origin=Origin(name, state_lib.fingerprint(state.params)),
+        )
 
     def _create(self, key: Array) -> TrainState:
         return state_lib.create(self.model, self.optimizer, key, self.dataset.image_shape)

@@ -1,4 +1,4 @@
-"""The training loop: drives a program from boundary to boundary and tells observers what happened.
+"""The training loop: drives a program from boundary to boundary and reports what happened to observers.
 
 A boundary is a step after which the host has something to do: the end of an epoch, with its evaluation and its line; a
 checkpoint; the end of the run. Between boundaries steps are dispatched ahead of the devices, and their reports are read
@@ -16,7 +16,7 @@ from typing import Any
 from resnet_jax.data.order import epochs_done, next_epoch_end
 from resnet_jax.record import MetricsLine, RunRecord
 from resnet_jax.training.batch_stats import recompute
-from resnet_jax.training.checkpoint import Checkpoints
+from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.gradients import by_layer
 from resnet_jax.training.metrics import StepReport, Totals
 from resnet_jax.training.observers.base import Observer, Step
@@ -34,7 +34,7 @@ class _Diverged(Exception):
 
 
 class Trainer:
-    """One sitting of a run, from its start or its newest checkpoint."""
+    """One session of a run, from its start or its newest checkpoint."""
 
     def __init__(
         self,
@@ -72,7 +72,9 @@ class Trainer:
         """
         step, host = self._restore()
         setup_s = time.monotonic() - started - self.program.compile_s
-        self.recorder.begin(step, setup_s=setup_s, compile_s=self.program.compile_s)
+        for observer in self.observers:
+            observer.begin(step)
+        self.recorder.session(step, setup_s=setup_s, compile_s=self.program.compile_s)
         try:
             state = self._train(step, self.program.put(host))
             return self._finish(state)
@@ -90,7 +92,7 @@ class Trainer:
         if restored is None:
             return 0, initial
         state, self.totals = restored
-        self._note(f"{self.name}: going on from the checkpoint of step {int(state.step)}.")
+        self._note(f"{self.name}: continues from the checkpoint of step {int(state.step)}.")
         return int(state.step), state
 
     def _train(self, step: int, state: TrainState) -> TrainState:
@@ -182,7 +184,7 @@ class Trainer:
         return every > 0 and step % every == 0
 
     def _take(self, number: int, report: StepReport, with_gradient: bool) -> None:
-        """Adds a step's report, on the host, and tells the observers."""
+        """Adds a step's report, on the host, and passes it to the observers."""
         if not math.isfinite(float(report.sums.loss)):
             raise _Diverged(number)
         batch = Totals()

@@ -26,7 +26,7 @@ class Sums(NamedTuple):
 
 
 class StepReport(NamedTuple):
-    """What a train step tells besides the new state."""
+    """The report of a train step, besides the new state."""
 
     sums: Sums
     rate: Array

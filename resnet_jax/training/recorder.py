@@ -8,15 +8,14 @@ from typing import Any
 
 from resnet_jax.data.order import epoch_ends
 from resnet_jax.models import cost
-from resnet_jax.record import WEIGHTS, Cost, DataFacts, Final, GradientLine, MetricsLine, RunRecord, Sitting
+from resnet_jax.record import WEIGHTS, Cost, DataFacts, Final, GradientLine, MetricsLine, RunRecord, Session
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.assemble import Assembly
-from resnet_jax.training.directory import RunDirectory
 from resnet_jax.training.environment import describe
-from resnet_jax.training.export import weights_of
 from resnet_jax.training.mesh import Devices
 from resnet_jax.training.metrics import Totals
 from resnet_jax.training.observers.base import Observer, Step
+from resnet_jax.training.run_directory import RunDirectory
 from resnet_jax.training.state import TrainState
 from resnet_jax.weights import files
 
@@ -30,8 +29,8 @@ class Recorder(Observer):
         self._evaluated: dict[str, Totals] = {}  # by split, each the newest
         self.path = directory.path
 
-    def begin(self, step: int, *, setup_s: float, compile_s: float) -> None:
-        """Begins a sitting after `step` iterations: drops the lines after them, which will be written again.
+    def begin(self, step: int) -> None:
+        """Begins a session after `step` iterations: drops the lines after them, which will be written again.
 
         Raises:
           UserError: a line up to there is missing, or is there twice.
@@ -43,9 +42,12 @@ class Recorder(Observer):
         self._directory.rewind_metrics(step, written)
         if c.gradient_norms_every:
             self._directory.rewind_gradients(step, range(0, step, c.gradient_norms_every))
+
+    def session(self, step: int, *, setup_s: float, compile_s: float) -> None:
+        """Adds the session that begins after `step` iterations to the timings, with the seconds before its start."""
         here, parallel = describe(self._devices), self._config.parallel
-        sitting = Sitting(step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code)
-        self.timing(sitting=asdict(sitting), step=step, setup_s=setup_s, compile_s=compile_s)
+        session = Session(step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code)
+        self.timing(session=asdict(session), step=step, setup_s=setup_s, compile_s=compile_s)
 
     def step(self, step: Step) -> None:
         if step.gradient_norms is not None:
@@ -63,8 +65,7 @@ class Recorder(Observer):
 
     def finish(self, state: TrainState) -> RunRecord:
         """Writes the net and the record of a run that has finished; its last state, on the host."""
-        weights = weights_of(self._assembly, state, self.path.name)
-        files.save(weights, self.path / WEIGHTS)
+        files.save(self._assembly.weights(state, self.path.name), self.path / WEIGHTS)
         train, test, validation = (self._evaluated.get(split) for split in ("train", "test", "validation"))
         assert train is not None
         assert test is not None
@@ -112,17 +113,18 @@ class Recorder(Observer):
             environment=describe(self._devices),
             cost=self._cost(diverged_at or self._config.train.iterations),
             final_fingerprint=final_fingerprint,
-            sittings=tuple(Sitting(**line["sitting"]) for line in self._sittings()),
+            sessions=tuple(Session(**session) for session in self._sessions()),
             start=assembly.pretrained.facts if assembly.pretrained else None,
         )
         self._directory.finish(record)
         return record
 
-    def _sittings(self) -> list[dict[str, Any]]:
-        names = {field.name for field in fields(Sitting)}
-        needed = {field.name for field in fields(Sitting) if field.default is MISSING}  # the rest came later
-        lines = [line for line in self._directory.timings() if isinstance(line.get("sitting"), dict)]
-        return [line for line in lines if needed <= line["sitting"].keys() <= names]
+    def _sessions(self) -> list[dict[str, Any]]:
+        names = {field.name for field in fields(Session)}
+        needed = {field.name for field in fields(Session) if field.default is MISSING}  # the rest came later
+        # Earlier versions called them sittings; a run that one of them began may go on.
+        found = [line.get("session", line.get("sitting")) for line in self._directory.timings()]
+        return [each for each in found if isinstance(each, dict) and needed <= each.keys() <= names]
 
     def _cost(self, steps: int) -> Cost:
         lines = self._directory.timings()
@@ -136,6 +138,6 @@ class Recorder(Observer):
             train_s=sums["train_s"],
             eval_s=sums["eval_s"],
             images_per_second=steps * self._config.train.batch_size / max(sums["train_s"], 1e-9),
-            sittings=len(self._sittings()),
+            sessions=len(self._sessions()),
             ended=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )

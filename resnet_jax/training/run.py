@@ -9,13 +9,13 @@ from pathlib import Path
 from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.record import RECORD_FILE, RunRecord
-from resnet_jax.training.checkpoint import Checkpoints, identity
-from resnet_jax.training.directory import RunDirectory
+from resnet_jax.training.checkpoints import Checkpoints, identity
 from resnet_jax.training.loop import Trainer
 from resnet_jax.training.mesh import check_machine
 from resnet_jax.training.observers.base import Observer
 from resnet_jax.training.program import Program, prepare
 from resnet_jax.training.recorder import Recorder
+from resnet_jax.training.run_directory import RunDirectory
 from resnet_jax.training.schedules import schedule_rows
 from resnet_jax.training.state import count_parameters
 

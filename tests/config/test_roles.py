@@ -16,10 +16,10 @@ from resnet_jax.config import ExperimentConfig, ModelConfig, from_dict, override
 from resnet_jax.errors import UserError
 from resnet_jax.models.shortcuts import SHORTCUTS, projects
 from resnet_jax.record import differences, read_record
-from resnet_jax.training.checkpoint import identity
+from resnet_jax.training.checkpoints import identity
 from resnet_jax.training.run import run
 
-RECORDS = Path(__file__).parents[2] / "docs" / "records"
+RECORDS = Path(__file__).parents[2] / "experiments" / "records"
 FOLDER = {"data.source": "folder", "data.path": "pictures"}
 STREAM = {**FOLDER, "data.stream": True, "data.image_size": 20}
 TFDS = {"data.source": "tfds", "data.name": "cifar10"}

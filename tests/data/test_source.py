@@ -18,7 +18,7 @@ from resnet_jax.data.order import Batch
 from resnet_jax.training.feed import feed
 from resnet_jax.training.mesh import devices
 
-RECORDS = Path(__file__).parents[2] / "docs" / "records"
+RECORDS = Path(__file__).parents[2] / "experiments" / "records"
 SHAPE = (4, 3, 1)
 COUNT = PIECE + 7  # more than are looked at at once
 

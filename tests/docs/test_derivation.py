@@ -25,7 +25,7 @@ from resnet_jax.models import cost
 from resnet_jax.record import read_json
 
 ROOT = Path(__file__).parents[2]
-RECORD = ROOT / "docs" / "records" / "gradients-at-start.json"
+RECORD = ROOT / "experiments" / "records" / "gradients-at-start.json"
 TESTS = [ROOT / "tests" / "docs" / f"test_derivation_{part}.py" for part in ("layers", "blocks")]
 PAGES = {"en": ROOT / "docs" / "derivation.md", "zh": ROOT / "docs" / "derivation.zh.md"}
 TEXT = {language: path.read_text(encoding="utf-8") for language, path in PAGES.items()}

@@ -12,16 +12,17 @@ import pytest
 from experiments.benchmark.table import render
 
 DOCS = Path(__file__).parents[2] / "docs"
-RECORDS = sorted((DOCS / "records").glob("benchmark-*.json"))
+RECORDS = DOCS.parent / "experiments" / "records"
+FILES = sorted(RECORDS.glob("benchmark-*.json"))
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("record", FILES, ids=lambda path: path.stem)
 def test_tables_are_those_of_the_records(record: Path) -> None:
     assert render(record) in (DOCS / "performance.md").read_text()
 
 
 def test_the_text_says_how_compilation_grows_as_recorded() -> None:
-    shallow, deep = json.loads((DOCS / "records" / "benchmark-1202.json").read_text())["results"]
+    shallow, deep = json.loads((RECORDS / "benchmark-1202.json").read_text())["results"]
     assert (shallow["net"], deep["net"]) == ("resnet-20", "resnet-1202")
     growth = deep["median"] / shallow["median"]
     assert f"It compiles in {growth:.2f} of it" in (DOCS / "performance.md").read_text()
@@ -47,7 +48,7 @@ def test_the_aims_are_as_recorded() -> None:
 
 def results(name: str) -> list[dict[str, Any]]:
     """The rows of a record."""
-    rows: list[dict[str, Any]] = json.loads((DOCS / "records" / f"benchmark-{name}.json").read_text())["results"]
+    rows: list[dict[str, Any]] = json.loads((RECORDS / f"benchmark-{name}.json").read_text())["results"]
     return rows
 
 
@@ -58,4 +59,4 @@ def over_flax(rows: dict[tuple[str, str], dict[str, Any]], net: str) -> float:
 
 
 def test_there_are_records() -> None:
-    assert len(RECORDS) >= 3
+    assert len(FILES) >= 3

@@ -9,19 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from experiments.documents import REPORTS
 from resnet_jax.record import Final, read_metrics, read_record
 from resnet_jax.reports.report import write_report
 from resnet_jax.reports.runs import read_runs
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-
-MAKEFILE = (DOCS.parent / "Makefile").read_text()
-# What `make figures` rebuilds from which records.
-REPORTS = {
-    out: tuple(path.name for word in studies.split() for path in sorted(DOCS.parent.glob(word)))
-    for studies, out in re.findall(r"-m experiments\.report (docs/records/.*) --out docs/(\S+)", MAKEFILE)
-}
+RECORDS = DOCS.parent / "experiments" / "records"
 
 
 @pytest.fixture(scope="module")
@@ -29,36 +24,8 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {}
     for name, studies in REPORTS.items():
         folders[name] = tmp_path_factory.mktemp(name)
-        write_report(read_runs([DOCS / "records" / study for study in studies]), folders[name])
+        write_report(read_runs([RECORDS / study for study in studies]), folders[name])
     return folders
-
-
-@pytest.mark.parametrize("report", REPORTS)
-@pytest.mark.parametrize("name", ["table.md", "table.csv", "runs.csv"])
-def test_tables_are_those_of_the_records(rebuilt: dict[str, Path], report: str, name: str) -> None:
-    assert (DOCS / report / name).read_text() == (rebuilt[report] / name).read_text()
-
-
-def test_one_command_rebuilds_every_figure_of_readme_and_results(rebuilt: dict[str, Path]) -> None:
-    shown = []
-    for page, prefix in (("README.md", "docs/"), ("docs/results.md", ""), ("docs/analysis.md", "")):
-        found = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (DOCS.parent / page).read_text())
-        assert found
-        shown += [Path(picture.removeprefix(prefix)) for picture in found]
-    for picture in shown:
-        folder, name = picture.parts
-        if folder == "analysis":  # tests/docs/test_analysis.py: from the measurement beside it
-            assert "experiments.analyze figures docs/analysis/*.json" in MAKEFILE
-        else:
-            assert (rebuilt[folder] / name).exists(), picture
-
-
-@pytest.mark.parametrize("report", REPORTS)
-def test_figures_are_those_of_the_records(rebuilt: dict[str, Path], report: str) -> None:
-    drawn = sorted(rebuilt[report].glob("*.svg"))
-    assert [path.name for path in drawn] == sorted(path.name for path in (DOCS / report).glob("*.svg"))
-    for path in drawn:
-        assert path.read_bytes() == (DOCS / report / path.name).read_bytes(), path.name
 
 
 def test_every_measured_value_in_the_text_is_in_the_report(rebuilt: dict[str, Path]) -> None:
@@ -103,7 +70,7 @@ def natural(part: str) -> str:
 def errors_of(study: str) -> dict[tuple[str, int, int, float, str], dict[int, float]]:
     """Training errors in per cent by seed, by net, depth, iterations, rate and warm-up."""
     found: dict[tuple[str, int, int, float, str], dict[int, float]] = {}
-    for file in sorted((DOCS / "records").glob(f"{study}/*/record.json")):
+    for file in sorted(RECORDS.glob(f"{study}/*/record.json")):
         record = read_record(file)
         assert record.final is not None
         c = record.config
@@ -159,9 +126,9 @@ def test_5000_images_say_what_their_records_say(rebuilt: dict[str, Path]) -> Non
 
 def test_what_the_runs_on_cifar10_cost_is_said() -> None:
     text = natural("What can be compared")
-    records = [read_record(f) for f in sorted((DOCS / "records").glob("cifar10-depth-small*/*/record.json"))]
+    records = [read_record(f) for f in sorted(RECORDS.glob("cifar10-depth-small*/*/record.json"))]
     # Interrupted on the way, at least three times, and each of those runs is whole.
-    interrupted = [record for record in records if len(record.sittings) > 1]
+    interrupted = [record for record in records if len(record.sessions) > 1]
     assert len(interrupted) >= 3
     assert f"{len(interrupted)} of the runs were interrupted" in text
     hours = sum(record.cost.total_s for record in records) / 3600
@@ -200,7 +167,7 @@ def test_losses_and_test_errors_on_a_thousand_images_are_those_of_the_records() 
     text = natural("1,000 images")
     losses: dict[tuple[str, int], list[float]] = {}
     tests: dict[tuple[str, int], dict[int, float]] = {}
-    for file in sorted((DOCS / "records" / CIFAR10[0]).glob("*/record.json")):
+    for file in sorted((RECORDS / CIFAR10[0]).glob("*/record.json")):
         record = read_record(file)
         assert record.final is not None
         net = (record.config.model.net, record.config.model.depth)
@@ -228,7 +195,7 @@ def test_what_the_choice_of_the_rate_did_and_how_fast_both_nets_learned_is_said(
     def learned(net: str) -> float:
         """Points of running training error between the two iterations, mean over seeds."""
         found = []
-        for file in sorted((DOCS / "records" / "cifar10-depth-small").glob(f"{net}-56-seed*/metrics.jsonl")):
+        for file in sorted((RECORDS / "cifar10-depth-small").glob(f"{net}-56-seed*/metrics.jsonl")):
             by_step = {line.step: 100.0 * line.running_error for line in read_metrics(file)}
             found.append(by_step[977] - by_step[1_446])
         assert len(found) == 2
@@ -252,7 +219,7 @@ def test_twice_the_training_does_not_rescue_the_plain_net_on_a_thousand_images()
 
 def test_the_other_sources_errors_are_those_of_their_records() -> None:
     text = (DOCS / "results.md").read_text()
-    records = [read_record(file) for file in sorted((DOCS / "records" / "sources").glob("*/record.json"))]
+    records = [read_record(file) for file in sorted((RECORDS / "sources").glob("*/record.json"))]
     assert len(records) == 2
     for record in records:
         assert record.final is not None
@@ -261,7 +228,7 @@ def test_the_other_sources_errors_are_those_of_their_records() -> None:
 
 def test_recomputed_statistics_change_what_the_text_says() -> None:
     text = (DOCS / "results.md").read_text()
-    rows = json.loads((DOCS / "records" / "recomputed.json").read_text())["rows"]
+    rows = json.loads((RECORDS / "recomputed.json").read_text())["rows"]
     changes: dict[str, list[float]] = {"train_error": [], "test_error": []}
     for row in rows:
         pairs = [(row[split]["running"], row[split]["recomputed"]) for split in changes]
@@ -275,7 +242,7 @@ def test_recomputed_statistics_change_what_the_text_says() -> None:
 def test_parallel_modes_agree_as_the_table_says() -> None:
     """Each cell: the worst of the three modes after ten steps."""
     text = (DOCS / "results.md").read_text()
-    rows = json.loads((DOCS / "records" / "equivalence.json").read_text())["rows"]
+    rows = json.loads((RECORDS / "equivalence.json").read_text())["rows"]
     worst: dict[tuple[str, str, str], dict[int, float]] = {}
     for row in rows:
         cells = worst.setdefault((row["net"], row["dtype"], row["scope"]), {})
@@ -298,7 +265,7 @@ FINETUNED = {
 
 def test_fine_tuning_gains_what_its_records_say() -> None:
     text = (DOCS / "results.md").read_text()
-    records = [read_record(file) for file in sorted((DOCS / "records" / "finetune-small").glob("*/record.json"))]
+    records = [read_record(file) for file in sorted((RECORDS / "finetune-small").glob("*/record.json"))]
     by_variant: dict[str, dict[int, Final]] = {}
     for record in records:
         assert record.final is not None
@@ -317,7 +284,7 @@ def test_fine_tuning_gains_what_its_records_say() -> None:
 
 
 def test_the_published_net_s_error_is_that_of_its_record() -> None:
-    result = json.loads((DOCS / "records" / "imported.json").read_text())
+    result = json.loads((RECORDS / "imported.json").read_text())
     text = (DOCS / "results.md").read_text()
     assert (result["images"], result["file"]) == (10_000, "cifar10-resnet20-pytorch.th")
     assert 0.17 < result["error"] < 0.19

@@ -294,7 +294,7 @@ def test_a_mistake_is_told_before_anything_is_measured(options: list[str], sente
 
 
 def test_a_record_is_printed_however_its_option_is_written(capsys: pytest.CaptureFixture[str]) -> None:
-    file = Path(__file__).parents[2] / "docs" / "records" / "benchmark-1202.json"
+    file = Path(__file__).parents[2] / "experiments" / "records" / "benchmark-1202.json"
     assert main([f"--render={file}"]) == cli.OK
     assert "| resnet-1202 |" in capsys.readouterr().out
 

@@ -132,7 +132,7 @@ def test_a_run_that_is_cut_has_its_checkpoint_and_ends_as_one_never_stopped(
     assert sweep.main(["tiny", "--runs", str(tmp_path / "cut"), *only]) == 0
     assert sweep.main(["tiny", "--runs", str(tmp_path / "whole"), *only]) == 0
     cut, whole = (read_record(tmp_path / name / "tiny" / NAMES[0] / "record.json") for name in ("cut", "whole"))
-    assert cut.cost.sittings == 2
+    assert cut.cost.sessions == 2
     assert cut.final_fingerprint == whole.final_fingerprint
 
 

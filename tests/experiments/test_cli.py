@@ -234,7 +234,7 @@ def test_an_interrupted_command_says_how_to_go_on_and_does(
         time.sleep(0.1)
     process.send_signal(number)
     stdout, _ = process.communicate()
-    assert b"going on from the checkpoint of step" in stdout
+    assert b"continues from the checkpoint of step" in stdout
     assert metrics.read_bytes().startswith(before)
 
 

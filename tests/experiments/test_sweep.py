@@ -17,7 +17,7 @@ from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
 from resnet_jax.record import read_record
 from resnet_jax.training import loop
-from resnet_jax.training.directory import RunDirectory
+from resnet_jax.training.run_directory import RunDirectory
 
 TINY = override(
     experiments()["digits-resnet"],

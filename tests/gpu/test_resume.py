@@ -61,7 +61,7 @@ def test_resume_is_equal_to_the_bit(tmp_path: Path, case: str) -> None:
     assert not (killed / "record.json").exists()
     end(start(killed, flags, *options))
     ours, theirs = read_record(killed / "record.json"), read_record(whole / "record.json")
-    first_step, resumed_step = (sitting.step for sitting in ours.sittings)
+    first_step, resumed_step = (session.step for session in ours.sessions)
     # The last checkpoint is written beside the training, so the kill may have come before it was whole.
     assert first_step == 0
     assert resumed_step in range(CHECKPOINT_STEPS, KILLED_AFTER_STEP, CHECKPOINT_STEPS)

@@ -33,7 +33,7 @@ from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.record import read_json, read_record
 from resnet_jax.training.assemble import assemble
-from resnet_jax.training.checkpoint import UNFINISHED, Checkpoints
+from resnet_jax.training.checkpoints import UNFINISHED, Checkpoints
 
 ROOT = Path(__file__).parent.parent.parent
 # Long enough for a few kills, with checkpoints so often that many kills fall near or into one.
@@ -77,15 +77,15 @@ def start(changes: Changes, directory: Path, runs: Path) -> subprocess.Popen[byt
     )
 
 
-def sittings(directory: Path) -> int:
+def sessions(directory: Path) -> int:
     timings = directory / "timings.jsonl"
-    return timings.read_text().count('"sitting"') if timings.exists() else 0
+    return timings.read_text().count('"session"') if timings.exists() else 0
 
 
 def wait_for_training(process: subprocess.Popen[bytes], directory: Path, before: int) -> bool:
     """Waits until the run trains; False where it ended first."""
     deadline = time.monotonic() + SECONDS
-    while sittings(directory) == before:
+    while sessions(directory) == before:
         if process.poll() is not None:
             return False
         assert time.monotonic() < deadline, "the run does not begin"
@@ -161,7 +161,7 @@ def test_a_run_killed_at_any_moment_ends_as_one_never_killed(
     finished, directory = 0, tmp_path / "run0"
     while sum(done.values()) < kills // 2:
         kind = kinds[sum(done.values()) % len(kinds)]
-        before = sittings(directory)
+        before = sessions(directory)
         process = start(changes, directory, runs)
         happened = kill(process, kind, directory, before, draw)
         if happened is not None:

@@ -65,6 +65,38 @@ def test_batch_norm_in_train_mode(groups: int) -> None:
         np.testing.assert_allclose(updated["batch_stats"][name], 0.9 * old + 0.1 * np.mean(batch, axis=0), rtol=1e-12)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_batch_norms_derivatives_are_those_of_its_definition(groups: int) -> None:
+    """The layer states its own derivative; automatic differentiation of the definition knows nothing of that.
+
+    First derivatives forward and in reverse, and the second ones by both orders of the two.
+    """
+    rng = np.random.default_rng(0)
+    variables = variables_for(3)
+    x, dx, weight = (jnp.asarray(rng.normal(3.0, 2.0, size=(4, 3, 2, 3))) for _ in range(3))
+    inputs = (variables["params"], x)
+    direction = ({"scale": jnp.asarray([0.3, -1.0, 2.0]), "bias": jnp.asarray([1.0, 0.5, -0.2])}, dx)
+
+    def layer(params: Any, x: jax.Array) -> jax.Array:
+        y, _ = norm(groups).apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])
+        return (weight * jnp.sin(y)).sum()
+
+    def definition(params: Any, x: jax.Array) -> jax.Array:
+        parts = x.reshape(groups, -1, *x.shape[1:])
+        mean, var = parts.mean((1, 2, 3), keepdims=True), parts.var((1, 2, 3), keepdims=True)
+        y = ((parts - mean) / jnp.sqrt(var + 1e-5)).reshape(x.shape) * params["scale"].reshape(1, 1, 1, -1)
+        y = y + params["bias"].reshape(1, 1, 1, -1)
+        return (weight * jnp.sin(y)).sum()
+
+    def derivatives(f: Any) -> Any:
+        gradient = jax.grad(f, argnums=(0, 1))
+        along = lambda *at: jax.jvp(f, at, direction)[1]  # noqa: E731
+        return gradient(*inputs), along(*inputs), jax.jvp(gradient, inputs, direction), jax.grad(along, (0, 1))(*inputs)
+
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)  # noqa: E731
+    jax.tree.map(close, derivatives(layer), derivatives(definition))
+
+
 def test_batch_norm_in_eval_mode_uses_running_statistics_and_keeps_them() -> None:
     x = np.random.default_rng(0).normal(size=(8, 5, 4, 3))
     variables = variables_for(3)

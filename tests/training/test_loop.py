@@ -21,11 +21,11 @@ from resnet_jax.models.resnet import build
 from resnet_jax.record import read_metrics, read_record
 from resnet_jax.training import loop
 from resnet_jax.training.assemble import assemble
-from resnet_jax.training.checkpoint import Checkpoints
-from resnet_jax.training.directory import Busy, RunDirectory
+from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.loop import Interrupted
 from resnet_jax.training.program import Program, prepare
 from resnet_jax.training.run import run
+from resnet_jax.training.run_directory import Busy, RunDirectory
 from tests.training.test_mesh import compilations
 
 # 1,437 digits in batches of 128: epochs end after steps 12, 23, 34.
@@ -62,7 +62,7 @@ def test_a_run_leaves_its_record(whole: Path) -> None:
     assert record.final is not None
     assert (record.final.step, record.final.train_examples, record.final.test_examples) == (30, 1437, 360)
     assert record.final.train_error < 0.5  # it learns: chance is 0.9
-    assert record.cost.sittings == 1
+    assert record.cost.sessions == 1
     lines = read_metrics(whole / "metrics.jsonl")
     assert [(line.step, line.epoch) for line in lines] == [(12, 1), (23, 2), (30, 2)]
     assert [line.learning_rate for line in lines] == [0.1, 0.01, 0.001]
@@ -107,7 +107,7 @@ def test_an_interrupted_run_ends_as_one_never_stopped(whole: Path, tmp_path: Pat
     record = run(SMALL, tmp_path / "run", study="test")
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     assert record.final == read_record(whole / "record.json").final
-    assert record.cost.sittings == len(stops) + 1
+    assert record.cost.sessions == len(stops) + 1
 
 
 def test_lines_after_the_checkpoint_are_written_again_once(whole: Path, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_evaluation_counts_every_example_in_every_mode(mode: str, batch: int) ->
     assert len(list(eval_batches(360, batch))) == -(-360 // batch)
 
 
-def test_data_that_changed_between_sittings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_changed_between_sessions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Interrupted):
         run(SMALL, tmp_path / "run", study="test", stop=stop_after(2))
     monkeypatch.setattr("resnet_jax.data.dataset.Dataset.fingerprint", "0123456789abcdef")
@@ -260,7 +260,7 @@ def test_a_timings_line_cut_short_costs_that_line_alone(tmp_path: Path) -> None:
     with open(tmp_path / "run" / "timings.jsonl", "a") as file:
         file.write('{"step": 3, "tra')
     record = run(SMALL, tmp_path / "run", study="test")
-    assert record.cost.sittings == 2
+    assert record.cost.sessions == 2
 
 
 def test_a_record_of_another_configuration_is_not_taken_for_this_runs(whole: Path, tmp_path: Path) -> None:

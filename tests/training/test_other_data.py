@@ -108,7 +108,7 @@ def test_an_unfinished_run_goes_on_with_the_same_data_elsewhere_and_with_no_othe
         run(config_of(write(tmp_path / "other.npz", seed=2)), directory, study="tiny")
     moved = Path(shutil.move(there, tmp_path / "moved.npz"))
     record = run(config_of(moved), directory, study="tiny")
-    assert record.cost.sittings == 2
+    assert record.cost.sessions == 2
     assert record.config.data.path == str(moved)
     whole = run(config_of(moved), tmp_path / "whole", study="tiny")
     assert record.final_fingerprint == whole.final_fingerprint

@@ -13,7 +13,7 @@ from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.data.order import epoch_ends
 from resnet_jax.errors import UserError
 from resnet_jax.record import read_gradients, read_metrics, read_record
-from resnet_jax.training.checkpoint import steps_in
+from resnet_jax.training.checkpoints import steps_in
 from resnet_jax.training.loop import Interrupted, Trainer
 from resnet_jax.training.program import Program, prepare
 from resnet_jax.training.run import run
@@ -123,7 +123,7 @@ def test_a_run_may_go_on_with_another_number_of_steps_in_a_dispatch(tmp_path: Pa
     with pytest.raises(Interrupted):
         run(override(FOURTEEN, SEVEN), tmp_path / "run", study="test", stop=stop_after(1))
     record = run(FOURTEEN, tmp_path / "run", study="test")
-    assert [sitting.step for sitting in record.sittings] == [0, 7]
+    assert [session.step for session in record.sessions] == [0, 7]
 
 
 def test_a_step_inside_a_dispatch_diverges_by_its_own_number(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
 from resnet_jax.record import read_metrics, read_record
 from resnet_jax.training.assemble import assemble
-from resnet_jax.training.checkpoint import Checkpoints
+from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.loop import Interrupted
 from resnet_jax.training.observers.base import Observer
 from resnet_jax.training.run import run
-from tests.training.test_checkpoint import LOUD, no_file_larger_than
+from tests.training.test_checkpoints import LOUD, no_file_larger_than
 from tests.training.test_loop import SMALL, stop_after
 
 
@@ -41,7 +41,7 @@ def rates_and_momenta(state: Any) -> list[Any]:
 
 
 EIGHT = {"parallel.devices": 8}
-SITTINGS = {
+SESSIONS = {
     "8 to 2 to 1": (EIGHT, {"parallel.devices": 2}, {}),
     "pmap to jit": ({"parallel.mode": "pmap", **EIGHT}, {}),
     "jit to shard_map to pmap": ({}, {"parallel.mode": "shard_map", **EIGHT}, {"parallel.mode": "pmap", **EIGHT}),
@@ -51,11 +51,11 @@ SITTINGS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "scope"), [(name, "ghost" if name == "pmap to jit" else "global") for name in SITTINGS]
+    ("name", "scope"), [(name, "ghost" if name == "pmap to jit" else "global") for name in SESSIONS]
 )
 @pytest.mark.usefixtures("x64")
 def test_a_run_may_go_on_in_another_mode_on_other_devices(tmp_path: Path, name: str, scope: str) -> None:
-    sittings: tuple[dict[str, Any], ...] = SITTINGS[name]
+    sessions: tuple[dict[str, Any], ...] = SESSIONS[name]
     changes = {
         "model.dtype": "float64",
         "train.iterations": 14,
@@ -67,16 +67,16 @@ def test_a_run_may_go_on_in_another_mode_on_other_devices(tmp_path: Path, name: 
     }
     config = override(SMALL, changes)
     whole = run(config, tmp_path / "whole", study="test")
-    for sitting in sittings[:-1]:
+    for session in sessions[:-1]:
         with pytest.raises(Interrupted):
-            run(override(config, sitting), tmp_path / "run", study="test", stop=stop_after(5))
-    record = run(override(config, sittings[-1]), tmp_path / "run", study="test")
+            run(override(config, session), tmp_path / "run", study="test", stop=stop_after(5))
+    record = run(override(config, sessions[-1]), tmp_path / "run", study="test")
     ours, theirs = (final_state(config, tmp_path / name) for name in ("run", "whole"))
     assert largest_difference(ours.params, theirs.params) < 1e-11
     assert largest_difference(ours.batch_stats, theirs.batch_stats) < 1e-11
     assert largest_difference(rates_and_momenta(ours), rates_and_momenta(theirs)) < 1e-11
-    assert [(s.step, s.devices) for s in record.sittings] == [
-        (5 * i, sitting.get("parallel.devices", 1)) for i, sitting in enumerate(sittings)
+    assert [(s.step, s.devices) for s in record.sessions] == [
+        (5 * i, session.get("parallel.devices", 1)) for i, session in enumerate(sessions)
     ]
     assert whole.final is not None
     assert record.final is not None
@@ -122,8 +122,8 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(whole: Path, 
     manifest.write_bytes(manifest.read_bytes()[:-7])
     record = run(SMALL, place, study="test", observers=(notes,))
     assert any("25: damaged (manifest is not what was written); put aside" in note for note in notes.notes)
-    assert any("going on from the checkpoint of step 20" in note for note in notes.notes)
-    assert [sitting.step for sitting in record.sittings] == [0, 20]
+    assert any("continues from the checkpoint of step 20" in note for note in notes.notes)
+    assert [session.step for session in record.sessions] == [0, 20]
     as_the_whole(place, whole)
 
 
@@ -169,9 +169,9 @@ def test_timings_of_any_kind_do_not_keep_a_run_from_its_end(whole: Path, tmp_pat
     with pytest.raises(Interrupted):
         run(SMALL, place, study="test", stop=stop_after(25))
     with open(place / "timings.jsonl", "a") as file:
-        file.write('7\n"words"\n{"train_s": "long"}\n{"sitting": 1}\n{"sitting": {"step": 3}}\n')
+        file.write('7\n"words"\n{"train_s": "long"}\n{"session": 1}\n{"session": {"step": 3}}\n')
     record = run(SMALL, place, study="test")
-    assert record.cost.sittings == len(record.sittings) == 2
+    assert record.cost.sessions == len(record.sessions) == 2
     as_the_whole(place, whole)
 
 
@@ -239,6 +239,6 @@ def test_killed_between_the_last_checkpoint_and_the_record(whole: Path, tmp_path
     run(SMALL, place, study="test")
     (place / "record.json").unlink()
     record = run(SMALL, place, study="test")
-    assert [sitting.step for sitting in record.sittings] == [0, 30]
+    assert [session.step for session in record.sessions] == [0, 30]
     assert [line.step for line in read_metrics(place / "metrics.jsonl")] == [12, 23, 30]
     as_the_whole(place, whole)

@@ -1,0 +1,134 @@
+"""Renew what README.md and docs/ take from the committed records.
+
+python -m experiments.documents            # redraw every picture that a page shows
+python -m experiments.documents --check    # only say what is stale; status 1 if anything is
+
+Run it in the root of a checkout; it takes half a minute. A picture carries a digest of the records that it was drawn
+from, so whether it is stale can be seen without drawing it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from experiments.cli import OK, run_main
+
+STALE = 1
+RENEW = "python -m experiments.documents"
+RECORDS = Path("experiments/records")
+FIGURES = Path("docs/figures")
+# Each folder of docs/figures, except for analysis, and the studies whose report its pictures are from.
+REPORTS = {
+    "digits": ("digits-depth", "digits-depth-long"),
+    "digits-shortcuts": ("digits-shortcuts",),
+    "digits-activations": ("digits-activations",),
+    "cifar10-depth-small": ("cifar10-depth-small", "cifar10-depth-small-budget", "cifar10-depth-small-rates"),
+    "cifar10-depth-small-images": ("cifar10-depth-small-images", "cifar10-depth-small-images-control"),
+    "sources": ("sources",),
+}
+ANALYSIS = "analysis"
+"""The folder of the instruments' pictures, in docs/figures and in the records."""
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Renew the pictures of README.md and docs/ from experiments/records."""
+
+    check: bool = False
+    """Change nothing; list what is stale."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses, renews or checks; returns the exit status."""
+    chosen = tyro.cli(Documents, args=argv, prog=RENEW, description=__doc__)
+    if chosen.check:
+        stale = stale_pictures()
+        print("\n".join(map(str, stale)) or "everything is as the records have it.")
+        return STALE if stale else OK
+    for file in draw_pictures():
+        print(file)
+    return OK
+
+
+def pages(root: Path = Path()) -> list[Path]:
+    """The documents: README.md and those of docs/."""
+    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+
+
+def shown(root: Path = Path()) -> list[Path]:
+    """The pictures that the documents show, as paths from the root."""
+    links = (link for page in pages(root) for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text("utf-8")))
+    return sorted({FIGURES / link.removeprefix("docs/").removeprefix("figures/") for link in links})
+
+
+def sources(picture: Path, root: Path = Path()) -> list[Path]:
+    """The files of records that a picture is drawn from."""
+    folder = picture.parent.name
+    if folder == ANALYSIS:
+        # A picture's name is that of its measurement and perhaps a suffix: gradient-flow-training.
+        files = (root / RECORDS / ANALYSIS).glob("*.json")
+        return [max((f for f in files if picture.stem.startswith(f.stem)), key=lambda file: len(file.stem))]
+    return [file for study in REPORTS[folder] for file in sorted((root / RECORDS / study).glob("*/*.json*"))]
+
+
+def stale_pictures(root: Path = Path()) -> list[Path]:
+    """The pictures that are missing, or that were drawn from other records than those that are there."""
+    found = []
+    for picture in shown(root):
+        if not (root / picture).exists():
+            found.append(picture)
+            continue
+        with Image.open(root / picture) as image:
+            if image.info.get("Records") != _digest(sources(picture, root)):
+                found.append(picture)
+    return found
+
+
+def draw_pictures(root: Path = Path()) -> Iterator[Path]:
+    """Draws the pictures that the documents show into docs/figures, and removes all others there."""
+    # matplotlib takes a while to import, and --help should not.
+    from resnet_jax.reports.figures.draw import draw
+    from resnet_jax.reports.report import write_report
+    from resnet_jax.reports.runs import read_runs
+
+    wanted = shown(root)
+    with tempfile.TemporaryDirectory() as name:
+        drawn = Path(name)
+        for folder in sorted({picture.parent.name for picture in wanted}):
+            if folder == ANALYSIS:
+                shutil.copytree(root / RECORDS / ANALYSIS, drawn / ANALYSIS)
+                for file in sorted((drawn / ANALYSIS).glob("*.json")):
+                    draw(file)
+            else:
+                write_report(read_runs([root / RECORDS / study for study in REPORTS[folder]]), drawn / folder)
+        for picture in wanted:
+            info = PngInfo()
+            info.add_text("Records", _digest(sources(picture, root)))
+            (root / picture).parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(drawn / picture.relative_to(FIGURES)) as image:
+                image.save(root / picture, pnginfo=info, optimize=True)
+            yield picture
+    for picture in sorted((root / FIGURES).glob("*/*")):
+        if picture.relative_to(root) not in wanted:
+            picture.unlink()
+
+
+def _digest(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.parent.name.encode() + file.name.encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,311 @@
+"""Where an interrupted run goes on from: the state, and what the current epoch has summed so far.
+
+A checkpoint is a folder named after its step:
+
+| in it      | what                                                                                   |
+|------------|----------------------------------------------------------------------------------------|
+| `arrays/`  | the state, written by orbax                                                            |
+| `manifest` | step, sums, fingerprint of the data; SHA-256 of each leaf, of each file, and of itself |
+
+It is written under another name, flushed to the disk and then renamed, so a folder named after a step is whole; the
+checksums find what went bad afterwards. Orbax by itself restores flipped bits without a word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from resnet_jax.config import ExperimentConfig, flatten, to_dict
+from resnet_jax.errors import UserError
+from resnet_jax.record import PLACES
+from resnet_jax.training.metrics import Totals
+
+Tree = Any
+ARRAYS, MANIFEST, DAMAGED, UNFINISHED = "arrays", "manifest", ".damaged", ".unfinished"
+
+
+def identity(config: ExperimentConfig) -> dict[str, Any]:
+    """The part of a configuration that makes a run another run, by dotted name.
+
+    Left out are operational fields, which may change between sessions, the paths of images, and fields without effect.
+    """
+    values, left_out = flatten(to_dict(config)), {*config.operational, *PLACES, *config.without_effect()}
+    return {name: value for name, value in values.items() if name not in left_out}
+
+
+def steps_in(directory: Path) -> list[int]:
+    """The steps of the checkpoints in a folder, which need not exist, rising."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in directory.iterdir() if entry.name.isdecimal())
+
+
+class _Damaged(Exception):
+    """A checkpoint is not what was written; the message says in what."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, by step. They hold plain arrays: any mode on any devices can go on from them."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep: int,
+        keep_every: int = 0,
+        run: Mapping[str, Any] | None = None,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """Opens a folder of checkpoints, which need not exist yet; the caller has claimed it for itself.
+
+        Args:
+          directory: the folder.
+          keep: newest checkpoints to keep.
+          keep_every: of the older ones, those to keep: whose step is a multiple of this; 0: none.
+          run: what sets this run apart from others, in JSON's types; a checkpoint that says otherwise is refused.
+          note: receives a sentence for each checkpoint that cannot be used.
+        """
+        self._directory, self._keep, self._keep_every, self._note = directory, keep, keep_every, note
+        self._run = dict(run or {})
+        self._newest: int | None = None
+        """The step last saved or restored."""
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+
+    def save(self, state: Tree, totals: Totals, data: str) -> None:
+        """Takes a copy of a state and returns; the copy is written while training goes on.
+
+        Args:
+          state: on the host.
+          totals: the sums so far of the epoch it stands in.
+          data: fingerprint of the data it was trained on.
+
+        Raises:
+          UserError: the checkpoint before this one could not be written.
+        """
+        self.wait()
+        step = int(state.step)
+        if step == self._newest:
+            return  # it is there: an interruption at a step that had its checkpoint
+        # A copy: the host's view of a CPU device's buffer is the buffer itself, which the next step overwrites.
+        copy = jax.tree.map(lambda x: np.array(x, copy=True), state)
+        facts = {"step": step, "data": data, "run": self._run, "totals": dataclasses.asdict(totals)}
+        self._writing = self._writer.submit(self._write, copy, facts)
+        self._newest = step
+
+    def wait(self) -> None:
+        """Returns when what was saved is on the disk.
+
+        Raises:
+          UserError: it could not be written; those before it are as they were.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            try:
+                writing.result()
+            except UserError:
+                self._newest = None
+                raise
+
+    def restore(self, like: Tree, data: str, *, put_aside: bool = True) -> tuple[Tree, Totals] | None:
+        """The newest checkpoint that is as it was written, or None where there is none at all.
+
+        Each newer one is reported as damaged and, where `put_aside`, renamed to `<step>.damaged`.
+
+        Args:
+          like: a state of the same structure, shapes and dtypes.
+          data: fingerprint of the data that training goes on with.
+
+        Raises:
+          UserError: there are checkpoints and none can be read; or the newest is of another model, run or data.
+        """
+        self.wait()
+        steps = self.steps()
+        damaged: list[tuple[Path, str]] = []
+        for step in reversed(steps):
+            place = self._directory / str(step)
+            try:
+                state, facts = _read(place, like)
+            except _Damaged as error:
+                damaged.append((place, str(error)))
+                continue
+            for name in facts["run"].keys() & self._run.keys():
+                there, here = facts["run"][name], self._run[name]
+                if there != here:
+                    raise UserError(
+                        f"{place}: a checkpoint of another run: {name} is {there!r} there and {here!r} here."
+                    )
+            if facts["data"] != data:
+                raise UserError(
+                    f"{place}: trained on data of fingerprint {facts['data']}, and the data are now {data}; bring "
+                    f"those back, or choose another directory."
+                )
+            for bad, reason in damaged:
+                aside = bad.with_name(bad.name + DAMAGED)
+                if put_aside:
+                    shutil.rmtree(aside, ignore_errors=True)
+                    bad.rename(aside)
+                done = f"put aside as {aside.name}, " * put_aside
+                self._note(f"{bad}: damaged ({reason}); {done}going on from step {step} instead.")
+            self._newest = step
+            return state, Totals(**facts["totals"])
+        if damaged:
+            bad, reason = damaged[0]
+            raise UserError(
+                f"{self._directory}: no checkpoint here can be read (the newest, {bad.name}: {reason}); delete this "
+                f"folder to run anew."
+            )
+        return None
+
+    def steps(self) -> list[int]:
+        """The steps of the checkpoints there are, rising."""
+        return steps_in(self._directory)
+
+    def close(self) -> None:
+        """Ends the writer, once it has written."""
+        self._writer.shutdown(wait=True)
+
+    def _write(self, state: Tree, facts: dict[str, Any]) -> None:
+        place = self._directory / str(facts["step"])
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            # What a killed process left half-written. It was never a checkpoint.
+            for leftover in self._directory.glob(f"*{UNFINISHED}"):
+                shutil.rmtree(leftover)
+            # Before orbax finds out, which it does not do quietly.
+            if shutil.disk_usage(self._directory).free < sum(leaf.nbytes for leaf in jax.tree.leaves(state)):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            unfinished = place.with_name(place.name + UNFINISHED)
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+                checkpointer.save(unfinished.absolute() / ARRAYS, args=ocp.args.StandardSave(state))
+            leaves = {name: _describe(leaf) for name, leaf in _named(state)}
+            (unfinished / MANIFEST).write_bytes(_sealed(facts | {"leaves": leaves, "files": _digests(unfinished)}))
+            _flush(unfinished)
+            unfinished.rename(place)
+            _flush_entry(self._directory)
+            self._prune()
+        except (OSError, ValueError) as error:  # orbax passes on what its own writer says as ValueError
+            raise UserError(
+                f"{place}: the checkpoint could not be written ({_reason(error)}); those before it are as they were."
+            ) from error
+
+    def _prune(self) -> None:
+        for step in self.steps()[: -self._keep]:
+            if not (self._keep_every and step % self._keep_every == 0):
+                # Under a name that is no checkpoint's, so that a kill while it is deleted leaves no half of one.
+                old = self._directory / f"{step}.old{UNFINISHED}"
+                (self._directory / str(step)).rename(old)
+                shutil.rmtree(old)
+
+
+def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
+    """A checkpoint's state and facts.
+
+    Raises:
+      _Damaged: it is not what was written.
+      UserError: it is of another model.
+    """
+    facts = _unsealed(place / MANIFEST)
+    try:
+        found = _digests(place)
+    except OSError as error:
+        raise _Damaged(_reason(error)) from error
+    for name, digest in facts["files"].items():
+        if found.get(name) != digest:
+            raise _Damaged(f"{name} is not what was written" if name in found else f"{name} is missing")
+    _check_alike(facts["leaves"], like, place)
+    try:
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            state = checkpointer.restore(
+                place.absolute() / ARRAYS, args=ocp.args.StandardRestore(jax.tree.map(np.asarray, like))
+            )
+    except (ValueError, KeyError, OSError) as error:
+        raise _Damaged(_reason(error)) from error
+    for name, leaf in _named(state):
+        if _describe(leaf) != facts["leaves"][name]:
+            raise _Damaged(f"{name} is not what was written")
+    return state, facts
+
+
+def _named(tree: Tree) -> list[tuple[str, Any]]:
+    return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _describe(leaf: Any) -> dict[str, Any]:
+    array = np.ascontiguousarray(leaf)
+    digest = hashlib.sha256(array.data if array.size else b"").hexdigest()
+    return {"dtype": str(array.dtype), "shape": list(np.shape(leaf)), "sha256": digest}
+
+
+def _check_alike(leaves: dict[str, Any], like: Tree, place: Path) -> None:
+    wanted = dict(_named(like))
+    for name in sorted(leaves.keys() | wanted.keys()):
+        there = _kind(leaves[name]["dtype"], leaves[name]["shape"]) if name in leaves else "missing"
+        here = _kind(wanted[name].dtype, np.shape(wanted[name])) if name in wanted else "missing"
+        if there != here:
+            raise UserError(f"{place}: a checkpoint of another model: {name} is {there} there and {here} in this run.")
+
+
+def _kind(dtype: Any, shape: Any) -> str:
+    return f"{dtype}[{', '.join(map(str, shape))}]"
+
+
+def _sealed(facts: dict[str, Any]) -> bytes:
+    """A line with the SHA-256 of the rest, and the rest."""
+    text = json.dumps(facts, indent=1).encode() + b"\n"
+    return _seal(text) + text
+
+
+def _seal(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode() + b"\n"
+
+
+def _unsealed(manifest: Path) -> dict[str, Any]:
+    try:
+        sealed = manifest.read_bytes()
+    except OSError as error:
+        raise _Damaged(f"{MANIFEST}: {_reason(error)}") from error
+    text = sealed[len(_seal(b"")) :]
+    if sealed != _seal(text) + text:
+        raise _Damaged(f"{MANIFEST} is not what was written")
+    facts: dict[str, Any] = json.loads(text)
+    return facts
+
+
+def _digests(place: Path) -> dict[str, str]:
+    files = sorted(p for p in place.rglob("*") if p.is_file() and p != place / MANIFEST)
+    return {str(p.relative_to(place)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def _flush(folder: Path) -> None:
+    """Files and folders to the disk, so that a power cut after the rename finds them."""
+    for path in [*folder.rglob("*"), folder]:
+        _flush_entry(path)
+
+
+def _flush_entry(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    """The system's own word for what failed, where there is one; else the first line of the message."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).strip().split("\n")[0][:200]
