@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 else:
     SourceName = Literal[SOURCES]
 
-_STREAM = Condition(lambda data: data.stream, "data.stream=True")
-_FILES = Condition(lambda data: data.source == "folder" or data.stream, "data.source='folder' or data.stream=True")
+STREAMED = ("folder", "tfds")
+"""The sources whose images can be decoded when they are asked for."""
+_STREAM = Condition(lambda data: data.streamed, "data.stream=True")
+_SCALE = Condition(lambda data: data.streamed and data.crop == "scale", "data.crop='scale'")
+_AREA = Condition(lambda data: data.streamed and data.crop == "area", "data.crop='area'")
+_SCALES = Condition(lambda data: data.streamed and data.protocol == "multi_scale", "data.protocol='multi_scale'")
+_FILES = Condition(lambda data: data.source == "folder" or data.streamed, "data.source='folder' or data.stream=True")
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class DataConfig(Section):
         needs=Condition(lambda data: data.source != "digits", "another data.source than 'digits'"),
     )
     """Where the images are. For "tfds": its data directory, where not the usual one."""
-    stream: bool = field(False, DATA, needs=only_with("data.source", "folder", "tfds"), open_in_papers=True)
+    stream: bool = field(False, DATA, needs=only_with("data.source", *STREAMED), open_in_papers=True)
     """For "folder" and "tfds": decode images when they are asked for, instead of holding all of them in memory."""
     classes: tuple[str, ...] = field(
         (),
@@ -94,11 +99,11 @@ class DataConfig(Section):
     drawn from `scales`, and a square drawn from the image (He et al. 2015, Sec. 3.4). "area": a rectangle whose share
     of the image is drawn from `areas`, and its width / height from `aspects`, is resized to the square
     (fb.resnet.torch)."""
-    scales: tuple[int, ...] = field((256, 480), DATA, needs=only_with("data.crop", "scale"))
+    scales: tuple[int, ...] = field((256, 480), DATA, needs=_SCALE)
     """Shortest and longest length of the shorter side, in pixels. The paper: 256 and 480."""
-    areas: tuple[float, ...] = field((0.08, 1.0), DATA, needs=only_with("data.crop", "area"))
+    areas: tuple[float, ...] = field((0.08, 1.0), DATA, needs=_AREA)
     """Smallest and largest share of the image's area."""
-    aspects: tuple[float, ...] = field((0.75, 4 / 3), DATA, needs=only_with("data.crop", "area"))
+    aspects: tuple[float, ...] = field((0.75, 4 / 3), DATA, needs=_AREA)
     """Smallest and largest width / height of the rectangle."""
     color_noise: float = field(0.0, DATA)
     """Standard deviation of the random multiples of the principal components of colour that are added to an image
@@ -112,12 +117,15 @@ class DataConfig(Section):
     """What the test set's evaluation after the last step sees of each image; every other evaluation sees the centre
     crop. "ten_crop": the centre, the corners and their mirror images (Tables 2 and 3). "multi_scale": the whole image
     and its mirror image at each of `eval_scales` (Table 4). Probabilities are averaged over what is seen."""
-    eval_scales: tuple[int, ...] = field(
-        (224, 256, 384, 480, 640), DATA, needs=only_with("data.protocol", "multi_scale")
-    )
+    eval_scales: tuple[int, ...] = field((224, 256, 384, 480, 640), DATA, needs=_SCALES)
     """Lengths of the shorter side in pixels. The paper: the five of the default."""
-    eval_multiple: int = field(32, DATA, needs=only_with("data.protocol", "multi_scale"))
+    eval_multiple: int = field(32, DATA, needs=_SCALES)
     """Multiple in pixels that the longer side is rounded to, so that few shapes are compiled; 1: not rounded."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether images are decoded when they are asked for: `stream` has an effect, and is on."""
+        return self.stream and self.source in STREAMED
 
     def _check(self) -> None:
         self._require(self.pad >= 0, "pad", "a whole number of at least 0")
@@ -141,7 +149,7 @@ class DataConfig(Section):
         self._require(
             bool(self.eval_scales) and min(self.eval_scales) >= 1, "eval_scales", "whole numbers above 0, at least one"
         )
-        if self.stream:
+        if self.streamed:
             self._check_stream()
         for name in ("validation", "split_seed"):
             self._require(getattr(self, name) >= 0, name, "a whole number of at least 0")

@@ -60,7 +60,7 @@ def normalization(source: Source, config: DataConfig, tell: Callable[[str], None
     Raises:
       UserError: an image cannot be read.
     """
-    if config.stream:
+    if config.streamed:
         sums = kept(source, config, tell)
     else:
         by_channel = config.normalize != "pixel_mean" or config.color_noise > 0.0

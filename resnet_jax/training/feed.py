@@ -171,7 +171,7 @@ def feed(config: DataConfig, dataset: Dataset, devices: Devices, seed: int) -> F
       devices: the run's.
       seed: of the run.
     """
-    if config.placement == "host" or config.stream:
+    if config.placement == "host" or config.streamed:
         return FromHost(dataset, seed)
     size = sum(map(_size, dataset.sources.values()))
     if config.placement == "auto" and size > DEVICE_SHARE * _memory(devices.mesh.devices.flat[0]):

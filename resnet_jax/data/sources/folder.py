@@ -27,7 +27,7 @@ IMAGENET_SIZE = 224  # suggested for large images (He et al. 2015, Sec. 3.4)
 
 
 def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
-    """The images below `config.path`, in memory or, with `config.stream`, decoded when they are asked for.
+    """The images below `config.path`, in memory or, with `config.streamed`, decoded when they are asked for.
 
     The order is that of the classes' and files' names. C = 1 if every image is grey, training and test, else 3.
 
@@ -36,7 +36,7 @@ def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
         image. For images in memory also: sizes differ and no image_size is given, or they need more than there is.
     """
     assert config.path is not None, "checked by DataConfig"
-    if not config.stream:
+    if not config.streamed:
         return read(
             config.path,
             image_size=config.image_size,
