@@ -9,8 +9,8 @@ from rich.table import Table
 
 from experiments.cli import run_main
 from experiments.studies import experiments, studies
-from resnet_jax.config import nearest
 from resnet_jax.errors import UserError
+from resnet_jax.text import nearest
 
 COMMANDS = {
     "train": "train one net: python -m experiments.train digits-resnet --model.depth=56",

@@ -33,9 +33,11 @@ from experiments import cli
 from experiments.studies import experiments
 from experiments.study import variant_name
 from resnet_jax.analysis.options import INSTRUMENTS, Options
-from resnet_jax.config import ExperimentConfig, nearest, override
+from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
-from resnet_jax.record import CONFIG_FILE, RECORD_FILE, read_config, read_record, write_atomically
+from resnet_jax.files import write_atomically
+from resnet_jax.record import CONFIG_FILE, RECORD_FILE, read_config, read_record
+from resnet_jax.text import nearest
 
 if TYPE_CHECKING:
     from resnet_jax.analysis.net import Loader, Net

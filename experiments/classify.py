@@ -12,7 +12,6 @@ others are done all the same, and the exit status is 2.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from rich.text import Text
 from experiments import cli
 from resnet_jax.data.listing import EXTENSIONS, shown
 from resnet_jax.errors import UserError
+from resnet_jax.files import replacing
 
 if TYPE_CHECKING:
     from resnet_jax.weights.classifier import Seen
@@ -131,13 +131,9 @@ def write_features(seen: list[Seen], block: str, out: Path) -> None:
 
     stacked = np.stack([result.features for result in seen if result.features is not None])
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.npz")
-    try:
-        arrays: dict[str, Any] = {block: stacked, "paths": np.array([shown(result.path) for result in seen])}
-        np.savez(temporary, **arrays)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    arrays: dict[str, Any] = {block: stacked, "paths": np.array([shown(result.path) for result in seen])}
+    with replacing(out) as part:
+        np.savez(part, **arrays)
     shape = ", ".join(map(str, stacked.shape))
     print(f"{out}: {block} [{shape}] float32, paths [{len(seen)}]", file=sys.stderr)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import rich
 
-from resnet_jax.config import nearest
 from resnet_jax.errors import UserError
+from resnet_jax.text import nearest, reason
 
 if TYPE_CHECKING:
     from resnet_jax.training.observers.base import Observer
@@ -44,7 +44,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(OK)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _say(f"error: {where}{error.strerror or error}.")
+        _say(f"error: {where}{reason(error)}.")
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt as interrupt:
         _say(str(interrupt) or "interrupted.")

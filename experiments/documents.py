@@ -9,7 +9,6 @@ from, so whether it is stale can be seen without drawing it.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from experiments.cli import OK, run_main
+from resnet_jax.files import short_digest
 
 STALE = 1
 RENEW = "python -m experiments.documents"
@@ -124,10 +124,7 @@ def draw_pictures(root: Path = Path()) -> Iterator[Path]:
 
 
 def _digest(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.parent.name.encode() + file.name.encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
+    return short_digest(*(file.parent.name.encode() + file.name.encode() + file.read_bytes() for file in files))
 
 
 if __name__ == "__main__":

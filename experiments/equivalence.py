@@ -26,7 +26,7 @@ from rich.table import Table
 from experiments import cli
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
-from resnet_jax.record import write_atomically
+from resnet_jax.files import write_atomically
 
 NETS, DTYPES = ("digits-plain", "digits-resnet"), ("float64", "float32")
 SCOPES, MODES = ("global", "device", "ghost"), ("jit", "shard_map", "pmap")

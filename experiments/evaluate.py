@@ -22,7 +22,7 @@ from experiments import cli
 from experiments.classify import list_images
 from resnet_jax.data.listing import shown, some
 from resnet_jax.errors import UserError
-from resnet_jax.record import write_atomically
+from resnet_jax.files import write_atomically
 
 TOP = 5
 

@@ -32,6 +32,7 @@ import tyro
 
 from experiments import cli
 from resnet_jax.errors import UserError
+from resnet_jax.text import reason
 
 if TYPE_CHECKING:
     from resnet_jax.data.tfds_files import Name
@@ -322,7 +323,7 @@ def _no_partial_downloads(downloads: Path) -> Iterator[None]:
 
 def _line(error: BaseException) -> str:
     # TFDS puts what it was doing before what went wrong: 'Failed to construct dataset "x", ... "{...}": ...'
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rsplit('": ', 1)[-1][:300].rstrip(" .:")
+    return reason(error).rsplit('": ', 1)[-1]
 
 
 if __name__ == "__main__":

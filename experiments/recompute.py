@@ -19,7 +19,8 @@ from rich.table import Table
 
 from experiments import cli
 from resnet_jax.errors import UserError
-from resnet_jax.record import RECORD_FILE, write_atomically
+from resnet_jax.files import write_atomically
+from resnet_jax.record import RECORD_FILE
 
 
 @dataclass(frozen=True)

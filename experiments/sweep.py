@@ -11,7 +11,7 @@ import dataclasses
 import fnmatch
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,8 +27,10 @@ from experiments.states import finished, show, state
 from experiments.studies import studies
 from experiments.study import Study
 from experiments.train import OutOfTime, print_record, train
-from resnet_jax.config import ExperimentConfig, changed_fields, nearest
+from resnet_jax.config import ExperimentConfig, changed_fields
 from resnet_jax.errors import UserError
+from resnet_jax.text import nearest
+from resnet_jax.training.observers import sink_classes
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Sweep:
     """Seconds for the sweep, of wall-clock time. A run that would not end in time, by the seconds of those that have
     finished, is not started; one that is not done when the time is up stops after its step, with a checkpoint. The
     sweep then says what it did not run, its status is 0, and the same command goes on. None: no limit."""
+    log: tuple[str, ...] = ()
+    """Where numbers go besides the run directories: tensorboard, wandb, or both."""
     dry_run: bool = False
     """List the runs, what is missing, and how long it takes by estimate; run nothing."""
 
@@ -64,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     chosen = tyro.cli(Sweep, default=default, args=options, prog=program, description=__doc__)
     study = dataclasses.replace(known[name], base=chosen.config)
     _check(chosen, known[name])
+    sink_classes(chosen.log)
     part, parts = parse_shard(chosen.shard)
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     shares = _shares(chosen, len(runs))
@@ -83,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
-        failed, _ = _run_missing(runs, folder, chosen.runs, console, budget, lambda: say(len(shares)))
+        failed, _ = _run_missing(runs, folder, chosen.runs, console, budget, chosen.log, lambda: say(len(shares)))
         return cli.BAD_INPUT if failed else cli.OK
     title = f"{study.name}, part {part} of {parts}" if parts > 1 else study.name
     if not chosen.dry_run and finished(runs, folder) == len(runs):
@@ -95,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.dry_run:
         return cli.OK
     if len(shares) == 1:
-        failed, busy = _run_missing(runs, folder, chosen.runs, console, budget, lambda: say(1))
+        failed, busy = _run_missing(runs, folder, chosen.runs, console, budget, chosen.log, lambda: say(1))
     else:
         console.print(jobs.describe(shares), highlight=False)
         # The same command in each process, which finds itself told its cores.
@@ -176,6 +181,7 @@ def _run_missing(
     compiled: Path,
     console: Console,
     budget: Budget,
+    log: Sequence[str],
     say: Callable[[], None],
 ) -> tuple[int, int]:
     """Runs what is missing; how many could not be started, and how many another process was at. `say`: after each."""
@@ -188,7 +194,7 @@ def _run_missing(
             continue
         console.print(f"\nrun {number} of {len(runs)}: {name}", highlight=False)
         try:
-            record = train(config, directory, study=folder.name, compiled=compiled, deadline=budget.deadline)
+            record = train(config, directory, study=folder.name, compiled=compiled, deadline=budget.deadline, log=log)
         except OutOfTime as late:
             console.print(f"The time is up: {late}", highlight=False, markup=False, soft_wrap=True)
         except Busy:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -45,6 +45,8 @@ class Train:
     """Folder of run directories; this run's is <runs>/<experiment>/<net, depth, what was changed, seed>."""
     directory: Path | None = None
     """This run's directory, where the one made from its name will not do."""
+    log: tuple[str, ...] = ()
+    """Where numbers go besides the run directory: tensorboard, wandb, or both."""
     summary: bool = False
     """Print the net's stages, shapes, parameters and multiply-adds, and the memory that training takes, by formula and
     by the compiler; train nothing."""
@@ -76,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         write_trace(config, chosen.profile)
         return cli.OK
     directory = chosen.directory or chosen.runs / name / _run_name(config, changes)
-    record = train(config, directory, study=name, compiled=chosen.runs)
+    record = train(config, directory, study=name, compiled=chosen.runs, log=chosen.log)
     print_record(record, directory)
     return cli.OK
 
@@ -86,7 +88,13 @@ class OutOfTime(Exception):
 
 
 def train(
-    config: ExperimentConfig, directory: Path, *, study: str, compiled: Path, deadline: float | None = None
+    config: ExperimentConfig,
+    directory: Path,
+    *,
+    study: str,
+    compiled: Path,
+    deadline: float | None = None,
+    log: Sequence[str] = (),
 ) -> RunRecord:
     """One run with its display and signals; see resnet_jax.training.run.run.
 
@@ -94,19 +102,24 @@ def train(
       config, directory, study: as for `run`.
       compiled: folder of run directories, beside which compiled programs are kept.
       deadline: by `time.monotonic`; a run that is not done by then is stopped after its step, with a checkpoint.
+      log: names of the sinks that receive its numbers.
 
     Raises:
       OutOfTime: the deadline stopped the run.
+      UserError: a name in `log` is no sink's, or its package is not installed; or what `run` raises.
     """
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.training.loop import Interrupted
+    from resnet_jax.training.observers import open_sinks, sink_classes
     from resnet_jax.training.run import run
 
+    sink_classes(log)  # a mistake is reported before anything is drawn
     cli.use_compilation_cache(compiled)
     with cli.stop_request() as stop:
         display = cli.display(config.train.iterations, directory.name)
+        observers = (display, *open_sinks(log, directory, study, config, display.note))
         try:
-            record = run(config, directory, study=study, observers=(display,), stop=_or_late(stop, deadline))
+            record = run(config, directory, study=study, observers=observers, stop=_or_late(stop, deadline))
         except Interrupted as interrupt:
             # An interruption that nobody asked for is the deadline's.
             if stop():

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -330,19 +329,6 @@ def read_json(path: Path, advice: str = "delete it to do without it") -> dict[st
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds no JSON object; {advice}.")
     return values
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file whole or not at all: to a neighbour first, flushed to the disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read_text(path: Path) -> str:

@@ -10,7 +10,8 @@ import pytest
 
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
-from resnet_jax.record import differences, read_config, read_metrics, read_record, record_to_json, write_atomically
+from resnet_jax.files import write_atomically
+from resnet_jax.record import differences, read_config, read_metrics, read_record, record_to_json
 from tests.reports.factory import write_run
 
 

@@ -15,7 +15,7 @@ import resnet_jax
 
 PACKAGE = Path(resnet_jax.__file__).parent
 # From the top of the house down; a room may import from itself and from earlier rows.
-ROOMS = ("errors", "config", "record", "data", "models", "weights", "training", "analysis", "reports")
+ROOMS = ("errors", "files", "text", "config", "record", "data", "models", "weights", "training", "analysis", "reports")
 # The same within training, module by module.
 TRAINING = (
     *("state", "losses", "metrics", "schedules", "optim", "gradients", "step", "mesh", "feed", "assemble", "program"),

@@ -54,7 +54,7 @@ from experiments.benchmark.spec import (
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
-from resnet_jax.record import write_atomically
+from resnet_jax.files import write_atomically
 
 What = Literal["step", "compile", "epoch", "convolutions"]
 STEP_ALONE = "step alone"
@@ -87,6 +87,7 @@ SERVES: dict[str, tuple[What, ...]] = {
     "phases": ("step",),
     "steps": ("step",),
     "images": ("step",),
+    "processes": ("step",),
     "depth_nets": ("compile",),
     "compile_repeats": ("compile",),
     "batch_sizes": ("step", "compile"),
@@ -126,7 +127,10 @@ class Benchmark:
     """To whom ratios are taken; none, or where it takes no part: torch-eager where it runs, else flax; in compiling,
     flax."""
     repeats: int = 10
-    """Rounds that count."""
+    """Rounds that count, in each process."""
+    processes: int = 1
+    """For steps: processes of a contestant, one after the other. Where memory happens to lie in a process moves its
+    times by up to a tenth, which several processes average out."""
     compile_repeats: int = 3
     """Each in a fresh process; JAX's cache of compiled programs is off."""
     warmup: int = 2
@@ -170,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _checked(chosen: Benchmark) -> Benchmark:
     """`chosen`, once it is sure that it can be measured: minutes later is too late for a mistake."""
-    for name in ("repeats", "compile_repeats", "steps"):
+    for name in ("repeats", "processes", "compile_repeats", "steps"):
         value = getattr(chosen, name)
         if value is not None and value < 1:
             raise UserError(f"{name}: got {value}; legal: a whole number above 0.")
@@ -349,7 +353,7 @@ class _Run:
         images = table.images_name(specs[0])
         _tell(f"{what}: {net}, {images}, batch {case.train.batch_size}, {case.model.dtype}, {specs[0].phase}")
         repeats = self.chosen.compile_repeats if what == "compile" else self.chosen.repeats
-        outcomes = race.race(specs, repeats, _tell)
+        outcomes = race.race(specs, repeats, _tell, processes=self.chosen.processes if what == "step" else 1)
         self._note(outcomes)
         compared = next((outcome for outcome in outcomes if outcome.contestant == peer), None)
         self.record["results"] += [

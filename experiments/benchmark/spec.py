@@ -16,11 +16,11 @@ from resnet_jax.config import (
     OptimConfig,
     TrainConfig,
     from_dict,
-    nearest,
     override,
     to_dict,
 )
 from resnet_jax.errors import UserError
+from resnet_jax.text import nearest
 
 Net = Literal[
     "resnet-8",

@@ -18,7 +18,7 @@ import tyro
 from experiments import cli
 from experiments.derivation.gradients import measure, to_json
 from experiments.derivation.tables import Language, tables
-from resnet_jax.record import write_atomically
+from resnet_jax.files import write_atomically
 
 RECORD = Path("experiments/records/gradients-at-start.json")
 

@@ -30,8 +30,8 @@ from experiments import cli
 from experiments.gpu_check import screen
 from experiments.gpu_check.check import Check
 from experiments.gpu_check.plan import FULL, SMALL
-from resnet_jax.config import nearest
 from resnet_jax.errors import UserError
+from resnet_jax.text import nearest
 
 FAILED = 1
 

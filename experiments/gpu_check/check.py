@@ -16,7 +16,7 @@ from experiments.benchmark import race, table
 from experiments.gpu_check import parts
 from experiments.gpu_check.plan import FULL, SMALL, Part, Race
 from resnet_jax.errors import UserError
-from resnet_jax.record import write_atomically
+from resnet_jax.files import write_atomically
 
 DONE, FAILED, CUT, LEFT_OUT = "done", "failed", "cut", "left out"
 QUICK_COMPILATION = "--xla_backend_optimization_level=0"

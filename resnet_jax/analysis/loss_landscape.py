@@ -25,8 +25,9 @@ from resnet_jax.analysis.modules import eval_mode, train_mode
 from resnet_jax.analysis.net import Net
 from resnet_jax.analysis.options import LossLandscape
 from resnet_jax.errors import UserError
+from resnet_jax.files import write_atomically
 from resnet_jax.models.resnet import ResNet
-from resnet_jax.record import read_json, write_atomically
+from resnet_jax.record import read_json
 from resnet_jax.training.losses import cross_entropy
 from resnet_jax.training.state import fingerprint
 

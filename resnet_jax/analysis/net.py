@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +13,12 @@ import numpy as np
 from resnet_jax.config import DataConfig, ExperimentConfig
 from resnet_jax.data import Dataset, Normalization, load
 from resnet_jax.models.resnet import ResNet, build
+from resnet_jax.text import Note
 from resnet_jax.training.assemble import Assembly, assemble
 from resnet_jax.training.restore import restore
 from resnet_jax.training.state import TrainState
 
 Variables = dict[str, Any]
-Note = Callable[[str], None]
 
 
 class Examples(NamedTuple):

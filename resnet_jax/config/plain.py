@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 from resnet_jax.config.experiment import ExperimentConfig
 from resnet_jax.config.section import Section
 from resnet_jax.errors import UserError
+from resnet_jax.text import nearest
 
 _T = TypeVar("_T", bound=Section)
 
@@ -112,9 +112,3 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
-
-
-def nearest(name: str, legal: list[str]) -> str:
-    """The end of a sentence about a name that is not known: the nearest legal one, or all of them."""
-    close = difflib.get_close_matches(name, legal, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"legal: {', '.join(sorted(legal))}."

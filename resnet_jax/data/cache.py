@@ -14,7 +14,6 @@ import os
 import platform
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,8 @@ import PIL
 from resnet_jax.data import decode, memory
 from resnet_jax.data.dataset import ArraySource
 from resnet_jax.data.listing import ImageFile, shown
+from resnet_jax.files import replacing, short_digest
+from resnet_jax.text import reason
 
 MAGIC = b"resnet_jax images 1\n"
 LABEL = np.dtype("<i4")
@@ -69,7 +70,7 @@ def place(root: str, *, image_size: int | None, bad_images: str) -> Path:
       OSError: as `home`.
     """
     whole = os.path.realpath(root)
-    digest = hashlib.sha256(os.fsencode(whole) + f"\0{image_size}\0{bad_images}".encode()).hexdigest()[:16]
+    digest = short_digest(os.fsencode(whole) + f"\0{image_size}\0{bad_images}".encode())
     name = re.sub(r"[^\w.-]", "_", os.path.basename(whole), flags=re.ASCII)[:64]
     return home() / f"{name}-{image_size or 'as-stored'}-{digest}.images"
 
@@ -110,10 +111,9 @@ def read(path: Path, key: str, tell: Callable[[str], None], side: int | None = N
     except FileNotFoundError:
         return None
     except (_Unusable, OSError) as error:
-        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         with contextlib.suppress(OSError):
             path.unlink()
-        tell(f"the cache {shown(str(path))} is dropped, for {reason}; the images are read again.")
+        tell(f"the cache {shown(str(path))} is dropped, for {reason(error)}; the images are read again.")
         return None
 
 
@@ -129,21 +129,12 @@ def write(path: Path, key: str, contents: Contents, tell: Callable[[str], None])
         # Asked first: filling the disk, if only for a moment, would break other programs.
         if shutil.disk_usage(path.parent).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{_family(path)}{os.getpid()}.", suffix=".tmp")
-        try:
-            with os.fdopen(number, "wb") as file:
-                _dump(file, key, contents)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        with replacing(path, path.with_name(f"{_family(path)}{os.getpid()}.tmp")) as part, open(part, "wb") as file:
+            _dump(file, key, contents)
     except OSError as error:
         tell(
             f"the decoded images ({memory.gigabytes(size)}) cannot be kept in {shown(str(path.parent))} "
-            f"({error.strerror or error}), so the next start decodes them again."
+            f"({reason(error)}), so the next start decodes them again."
         )
     else:
         tell(f"kept for the next start in {shown(str(path))} ({memory.gigabytes(size)}).")

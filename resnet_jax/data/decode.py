@@ -24,6 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from resnet_jax.data.crops import Crop, Pass, offsets, resized, whole
 from resnet_jax.data.dataset import Images
+from resnet_jax.text import reason
 
 VERSION = 1
 """Of the rules above: a cache made by other rules is not used."""
@@ -220,14 +221,8 @@ def _reasons() -> Iterator[None]:
         ) from None
     except UnidentifiedImageError:
         raise Unreadable(f"it is no image in a format that is read here ({', '.join(FORMATS)})") from None
-    except OSError as error:
-        raise Unreadable(_clause(error.strerror or str(error))) from None
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
-        raise Unreadable(_clause(str(error) or type(error).__name__)) from None
-
-
-def _clause(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")
+        raise Unreadable(reason(error)) from None
 
 
 def _stream(file: str | bytes) -> BinaryIO:

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 
 from resnet_jax.data.dataset import Source, all_images
+from resnet_jax.files import short_digest
 
 _Facts = tuple[int, tuple[int, int, int]]
 
@@ -32,4 +33,4 @@ def digest(source: Source) -> str:
         hashlib.sha256(image.tobytes() + label.tobytes()).digest()
         for image, label in zip(images, source.labels.astype("<i4"), strict=True)
     )
-    return hashlib.sha256(b"".join(each)).hexdigest()[:16]
+    return short_digest(*each)

@@ -22,6 +22,7 @@ from tensorflow_datasets.core import constants, file_adapters, naming
 
 from resnet_jax.data.dataset import require_names
 from resnet_jax.errors import UserError
+from resnet_jax.text import reason
 
 INSTALL = "pip install -e '.[prepare]'"
 INFO, FEATURES, NAMES = "dataset_info.json", "features.json", "label.labels.txt"
@@ -167,7 +168,7 @@ def open_metadata(directory: Path, name: Name, data_dir: str | None) -> Any:
         except FileNotFoundError as error:
             raise UserError(f"{file}: missing; {remedy}.") from error
         except ValueError as error:  # not JSON, or not even text
-            raise UserError(f"{file}: broken, it is not JSON ({first_line(error)}); {remedy}.") from error
+            raise UserError(f"{file}: broken, it is not JSON ({reason(error)}); {remedy}.") from error
     _check_names(directory / NAMES, remedy)
     try:
         # From the directory, not by name: that would take the version and the features of the installed code.
@@ -178,7 +179,7 @@ def open_metadata(directory: Path, name: Name, data_dir: str | None) -> Any:
             _ = split.filepaths  # made by a template that is in the file
     except Exception as error:  # whatever TFDS stumbles over in files that are JSON, but not what it wrote
         raise UserError(
-            f"{directory}: TFDS cannot read its {INFO} and {FEATURES} ({first_line(error)}); {remedy}."
+            f"{directory}: TFDS cannot read its {INFO} and {FEATURES} ({reason(error)}); {remedy}."
         ) from error
     return builder
 
@@ -190,7 +191,7 @@ def _check_names(file: Path, remedy: str) -> None:
     except FileNotFoundError:
         return
     except ValueError as error:
-        raise UserError(f"{file}: broken, it is not text ({first_line(error)}); {remedy}.") from error
+        raise UserError(f"{file}: broken, it is not text ({reason(error)}); {remedy}.") from error
     names = [line.strip() for line in lines if line.strip()]  # as TFDS reads them
     if not names:
         raise UserError(f"{file}: empty; {remedy}.")
@@ -235,8 +236,3 @@ def features(name: Name, info: Any) -> tuple[int, tuple[str, ...]]:
     if image.np_dtype != np.uint8 or channels not in MODES:
         raise UserError(f"{name}: its images are {np.dtype(image.np_dtype)} with {channels} channels; {SUPPORTED}.")
     return channels, tuple(map(str, label.names))
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, short enough for a sentence."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:120].rstrip(" .:")

@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from resnet_jax.errors import UserError
-from resnet_jax.record import write_atomically
+from resnet_jax.files import write_atomically
 from resnet_jax.reports import words
 from resnet_jax.reports.comparison import Comparison, comparisons
 from resnet_jax.reports.control import control_table, find_control, gap_table

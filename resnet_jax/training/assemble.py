@@ -7,7 +7,6 @@ that each of them means the same run. Nothing here is compiled and nothing depen
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from resnet_jax.data import Dataset, Normalization, load, normalization
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import ResNet, build
 from resnet_jax.record import Start
+from resnet_jax.text import Note
 from resnet_jax.training import optim
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.state import TrainState
@@ -31,7 +31,6 @@ from resnet_jax.weights.preprocessing import Preprocessing
 
 Array = jax.Array
 Tree = Any
-Note = Callable[[str], None]
 HEAD = "head"
 
 

@@ -31,6 +31,7 @@ import orbax.checkpoint as ocp
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.errors import UserError
 from resnet_jax.record import PLACES
+from resnet_jax.text import reason
 from resnet_jax.training.metrics import Totals
 
 Tree = Any
@@ -153,19 +154,19 @@ class Checkpoints:
                     f"{place}: trained on data of fingerprint {facts['data']}, and the data are now {data}; bring "
                     f"those back, or choose another directory."
                 )
-            for bad, reason in damaged:
+            for bad, why in damaged:
                 aside = bad.with_name(bad.name + DAMAGED)
                 if put_aside:
                     shutil.rmtree(aside, ignore_errors=True)
                     bad.rename(aside)
                 done = f"put aside as {aside.name}, " * put_aside
-                self._note(f"{bad}: damaged ({reason}); {done}going on from step {step} instead.")
+                self._note(f"{bad}: damaged ({why}); {done}going on from step {step} instead.")
             self._newest = step
             return state, Totals(**facts["totals"])
         if damaged:
-            bad, reason = damaged[0]
+            bad, why = damaged[0]
             raise UserError(
-                f"{self._directory}: no checkpoint here can be read (the newest, {bad.name}: {reason}); delete this "
+                f"{self._directory}: no checkpoint here can be read (the newest, {bad.name}: {why}); delete this "
                 f"folder to run anew."
             )
         return None
@@ -199,7 +200,7 @@ class Checkpoints:
             self._prune()
         except (OSError, ValueError) as error:  # orbax passes on what its own writer says as ValueError
             raise UserError(
-                f"{place}: the checkpoint could not be written ({_reason(error)}); those before it are as they were."
+                f"{place}: the checkpoint could not be written ({reason(error)}); those before it are as they were."
             ) from error
 
     def _prune(self) -> None:
@@ -222,7 +223,7 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
     try:
         found = _digests(place)
     except OSError as error:
-        raise _Damaged(_reason(error)) from error
+        raise _Damaged(reason(error)) from error
     for name, digest in facts["files"].items():
         if found.get(name) != digest:
             raise _Damaged(f"{name} is not what was written" if name in found else f"{name} is missing")
@@ -233,7 +234,7 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
                 place.absolute() / ARRAYS, args=ocp.args.StandardRestore(jax.tree.map(np.asarray, like))
             )
     except (ValueError, KeyError, OSError) as error:
-        raise _Damaged(_reason(error)) from error
+        raise _Damaged(reason(error)) from error
     for name, leaf in _named(state):
         if _describe(leaf) != facts["leaves"][name]:
             raise _Damaged(f"{name} is not what was written")
@@ -277,7 +278,7 @@ def _unsealed(manifest: Path) -> dict[str, Any]:
     try:
         sealed = manifest.read_bytes()
     except OSError as error:
-        raise _Damaged(f"{MANIFEST}: {_reason(error)}") from error
+        raise _Damaged(f"{MANIFEST}: {reason(error)}") from error
     text = sealed[len(_seal(b"")) :]
     if sealed != _seal(text) + text:
         raise _Damaged(f"{MANIFEST} is not what was written")
@@ -302,10 +303,3 @@ def _flush_entry(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _reason(error: Exception) -> str:
-    """The system's own word for what failed, where there is one; else the first line of the message."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).strip().split("\n")[0][:200]

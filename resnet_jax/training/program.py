@@ -19,7 +19,8 @@ from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.data import Dataset
 from resnet_jax.data.order import Batch, announced, eval_batches, padded, training_batches
 from resnet_jax.models.stacking import stack, unstack
-from resnet_jax.training.assemble import Assembly, Note, assemble, run_keys
+from resnet_jax.text import Note
+from resnet_jax.training.assemble import Assembly, assemble, run_keys
 from resnet_jax.training.feed import feed
 from resnet_jax.training.mesh import Devices, check_machine
 from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals

@@ -9,7 +9,8 @@ from resnet_jax.config import DataConfig, ExperimentConfig, override
 from resnet_jax.data import Dataset, load
 from resnet_jax.errors import UserError
 from resnet_jax.record import CHECKPOINTS, RECORD_FILE, RunRecord, read_record
-from resnet_jax.training.assemble import Assembly, Note, assemble
+from resnet_jax.text import Note
+from resnet_jax.training.assemble import Assembly, assemble
 from resnet_jax.training.checkpoints import Checkpoints, identity, steps_in
 from resnet_jax.training.mesh import check_machine
 from resnet_jax.training.program import Program

@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 
 from resnet_jax.config import ExperimentConfig, to_dict
 from resnet_jax.errors import UserError
+from resnet_jax.files import write_atomically
 from resnet_jax.record import (
     CHECKPOINTS,
     CONFIG_FILE,
@@ -31,7 +32,6 @@ from resnet_jax.record import (
     read_metrics,
     read_record,
     record_to_json,
-    write_atomically,
 )
 
 LOCK_FILE = ".lock"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import flax.struct
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from resnet_jax.files import short_digest
 from resnet_jax.models.resnet import ResNet
 
 Array = jax.Array
@@ -59,7 +59,4 @@ def count_parameters(params: Tree) -> int:
 
 def fingerprint(params: Tree) -> str:
     """SHA-256 over all leaves in the order of their names, shortened to 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(params):
-        digest.update(np.ascontiguousarray(leaf).data)
-    return digest.hexdigest()[:16]
+    return short_digest(*(np.ascontiguousarray(leaf).data for leaf in jax.tree.leaves(params)))

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resnet_jax.config import nearest
 from resnet_jax.data import decode
 from resnet_jax.data.augment import normalize
 from resnet_jax.data.dataset import Images
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.models.stacking import block_name
+from resnet_jax.text import nearest
 from resnet_jax.weights.arrays import Array
 from resnet_jax.weights.bundle import Weights
 

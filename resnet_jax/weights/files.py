@@ -8,7 +8,6 @@ torchvision's or akamaster's names, have none of that: it is recognised, or take
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,8 @@ from safetensors import SafetensorError
 from resnet_jax.config import from_dict
 from resnet_jax.data import memory
 from resnet_jax.errors import UserError
-from resnet_jax.record import RECORD_FILE, WEIGHTS, read_json, write_atomically
+from resnet_jax.files import replacing, short_digest, write_atomically
+from resnet_jax.record import RECORD_FILE, WEIGHTS, read_json
 from resnet_jax.weights import pickled
 from resnet_jax.weights.arrays import Arrays, Mismatch, counts, require_arrays, shapes
 from resnet_jax.weights.bundle import Origin, Weights, describe, unlike, usual_classes, usual_preprocessing
@@ -59,7 +59,7 @@ def load(place: Path, *, bottleneck_stride: BottleneckStride | None = None) -> W
     found = recognise(Found(there, str(place), bottleneck_stride))
     form, ours = found.format, shapes(found.model, found.channels)
     require_arrays(form.shapes(ours), form.shapes(counts(ours)), there, str(place), describe(found.model))
-    origin = Origin(place.name, digest(content))
+    origin = Origin(place.name, short_digest(content))
     return Weights(
         model=found.model,
         arrays=form.from_pytorch(state, (*ours, *counts(ours))),
@@ -86,14 +86,14 @@ def save(weights: Weights, folder: Path) -> None:
         "preprocessing": weights.preprocessing.to_json(),
         "class_names": weights.class_names,
         "origin": dataclasses.asdict(weights.origin),
-        "digest": digest(content),
+        "digest": short_digest(content),
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir()
-        _write(unfinished / MODEL_FILE, content)
+        write_atomically(unfinished / MODEL_FILE, content)
         write_atomically(unfinished / NET_FILE, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
         if folder.exists():
             shutil.rmtree(folder)
@@ -135,17 +135,12 @@ def export(weights: Weights, file: Path) -> Format:
     form, state = state_dict(weights)
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == SAFETENSORS:
-        _write(file, safetensors.numpy.save(state, metadata={"format": "pt"}))
+        write_atomically(file, safetensors.numpy.save(state, metadata={"format": "pt"}))
     elif file.suffix in PICKLED:
         _export_pickled(state, file)
     else:
         raise UserError(f"{file}: legal endings: {', '.join((SAFETENSORS, *PICKLED))}.")
     return form
-
-
-def digest(content: bytes) -> str:
-    """SHA-256, shortened to 16 hexadecimal digits."""
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _export_pickled(state: Arrays, file: Path) -> None:
@@ -157,7 +152,8 @@ def _export_pickled(state: Arrays, file: Path) -> None:
             f"PyTorch reads it with safetensors.torch.load_file."
         ) from None
     # Copies: PyTorch warns of arrays that cannot be written to.
-    torch.save({name: torch.from_numpy(array.copy()) for name, array in state.items()}, file)
+    with replacing(file) as part:
+        torch.save({name: torch.from_numpy(array.copy()) for name, array in state.items()}, part)
 
 
 def _folder(place: Path) -> Path:
@@ -182,7 +178,7 @@ def _portable(folder: Path) -> Weights:
         )
     values = read_json(folder / NET_FILE)
     content = _read(folder / MODEL_FILE)
-    if digest(content) != values.get("digest"):
+    if short_digest(content) != values.get("digest"):
         raise UserError(
             f"{folder / MODEL_FILE}: not the file that {NET_FILE} was written with: damaged, truncated, or of another "
             f"net."
@@ -245,10 +241,3 @@ def _parsed(content: bytes, file: str) -> Arrays:
         raise UserError(f"{file}: damaged or truncated ({error}).") from None
     except KeyError as error:
         raise UserError(f"{file}: has numbers of the kind {error}, which NumPy has not; save it in float32.") from None
-
-
-def _write(file: Path, content: bytes) -> None:
-    with file.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resnet_jax.errors import UserError
+from resnet_jax.text import reason
 
 Array = npt.NDArray[Any]
 
@@ -105,8 +106,7 @@ def read(content: bytes, file: str) -> dict[str, Array]:
     except _Unreadable as kind:
         raise UserError(f"{file}: has numbers of the kind {kind}, which NumPy has not; save it in float32.") from None
     except Exception as error:  # pickle and zipfile raise whatever a damaged file leads them to
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise UserError(f"{file}: damaged or truncated ({reason}).") from None
+        raise UserError(f"{file}: damaged or truncated ({reason(error)}).") from None
 
 
 class _Unpickler(pickle.Unpickler):

@@ -164,6 +164,16 @@ def test_all_go_in_turn_and_one_that_dies_is_left_behind(monkeypatch: pytest.Mon
     assert sorted(FakeWorker.calls[-3:]) == ["close a", "close bb", "close dies"]
 
 
+def test_several_processes_each_have_all_their_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeWorker.calls = []
+    monkeypatch.setattr(race, "Worker", FakeWorker)
+    specs = [Spec("step", name, CONFIG) for name in ("a", "bb", "dies")]
+    a, bb, dies = race.race(specs, 2, lambda line: None, processes=2)
+    assert (a.seconds, bb.seconds) == ([1.0] * 4, [2.0] * 4)
+    assert [FakeWorker.calls.count(f"close {name}") for name in ("a", "bb", "dies")] == [2, 2, 1]
+    assert dies.failed == "out of memory"
+
+
 def test_a_real_process_that_cannot_start_says_why(tmp_path: Path) -> None:
     config = override(experiments()["folder-resnet"], {"data.path": str(tmp_path / "nowhere")})
     (outcome,) = race.race([Spec("loop", "step alone", config)], 1, lambda line: None)
@@ -269,6 +279,8 @@ MISTAKES = [
     (["--contestants", "flax", "flax"], "each once"),
     (["--peer", "tensorflow"], "peer: got 'tensorflow'"),
     (["--repeats", "0"], "repeats: got 0"),
+    (["--processes", "0"], "processes: got 0"),
+    (["--what", "compile", "--processes", "2"], "--processes: got a value, which --what compile does not use"),
     (["--warmup", "-1"], "warmup: got -1"),
     (["--batch-sizes", "0"], "batch_size: got 0"),
     (["--data-path", "nowhere"], "nowhere is no directory"),

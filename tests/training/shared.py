@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from resnet_jax.config import ExperimentConfig
-from resnet_jax.training.assemble import Note
+from resnet_jax.text import Note
 from resnet_jax.training.program import Program, prepare
 
 _prepared: dict[Any, Program] = {}

@@ -19,6 +19,7 @@ from resnet_jax.data.dataset import ArraySource, Dataset, Images, Labels, requir
 from resnet_jax.data.known import name_of
 from resnet_jax.data.listing import some
 from resnet_jax.errors import UserError
+from resnet_jax.text import reason
 
 KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 KERAS_KEYS = ("x_train", "y_train", "x_test", "y_test")  # as keras.datasets names and stores them
@@ -101,9 +102,8 @@ def _arrays(path: Path) -> dict[str, Array]:
             "program; store an array of numbers, or of strings for class_names (dtype=str)."
         ) from None
     except Exception as error:  # zipfile, zlib and NumPy raise whatever a damaged file leads them to
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
         what = f"{key} in {path}" if key else str(path)
-        raise UserError(f"data.path: {what} cannot be read ({_clause(reason)}); write the file again.") from None
+        raise UserError(f"data.path: {what} cannot be read ({reason(error)}); write the file again.") from None
 
 
 class _Pickled(Exception):
@@ -144,10 +144,6 @@ def _size(file: zipfile.ZipFile, name: str) -> int:
     if size != held or min(shape, default=0) < 0:
         raise ValueError(f"its header asks for an array of shape {shape} and dtype {dtype}, which its data are not")
     return size
-
-
-def _clause(text: str) -> str:
-    return " ".join(text.split())[:200].rstrip(" .")
 
 
 def _split(path: Path, keys: tuple[str, str], images: Array, labels: Array) -> ArraySource:

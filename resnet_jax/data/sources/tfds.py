@@ -21,8 +21,9 @@ from PIL import Image
 from resnet_jax.config import DataConfig
 from resnet_jax.data import memory, progress, tfds_files
 from resnet_jax.data.dataset import ArraySource, Dataset, Images
-from resnet_jax.data.tfds_files import FEATURES, MODES, NAMES, SUPPORTED, first_line
+from resnet_jax.data.tfds_files import FEATURES, MODES, NAMES, SUPPORTED
 from resnet_jax.errors import UserError
+from resnet_jax.text import reason
 
 DISPLAY = {
     "cifar10": "CIFAR-10",
@@ -113,9 +114,7 @@ def _read(
             examples = source.__getitems__(chunk)
         except Exception as error:  # a checksum that is wrong, or an example that is not what features.json says
             place = _shards(builder.info.splits[split], chunk)
-            raise UserError(
-                f"{place}: damaged, its examples cannot be read ({first_line(error)}); {remedy}."
-            ) from error
+            raise UserError(f"{place}: damaged, its examples cannot be read ({reason(error)}); {remedy}.") from error
         for i, example in zip(chunk, examples, strict=True):
             try:
                 pixels = _decode(example["image"], channels)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
-import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -15,6 +13,8 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+
+from resnet_jax.files import write_atomically
 
 COLUMNS = 8
 # Inches of one image with its title.
@@ -63,13 +63,5 @@ def save(figure: Figure, file: Path) -> bool:
     for warning in caught:
         if warning not in lacking:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(picture.getvalue())
-        os.replace(temporary, file)
-    except OSError as error:  # a full disk names no file, and the neighbour's name would puzzle
-        raise OSError(error.errno, error.strerror, str(file)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    write_atomically(file, picture.getvalue())
     return not lacking

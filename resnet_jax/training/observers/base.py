@@ -11,6 +11,7 @@ from pathlib import Path
 
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.record import MetricsLine
+from resnet_jax.text import reason
 from resnet_jax.training.metrics import Totals
 
 # A sink keeps the loss of every tenth step: enough for a curve, and cheap beside steps of a few milliseconds.
@@ -64,13 +65,15 @@ class Observer:
 class Sink(Observer):
     """Writes a run's numbers elsewhere. A subclass says how, in `open`, `write` and `close`.
 
-    | name of a number                               | at which steps                                   |
-    |------------------------------------------------|--------------------------------------------------|
-    | train/{loss, error, learning_rate, images_per_second} | every tenth                               |
-    | gradient_norm/<layer>                          | where `train.gradient_norms_every` records them  |
-    | running/{loss, error}                          | the ends of epochs, and the last                 |
-    | {validation, test}/{loss, error}               | where the run evaluates on them                  |
-    | final/{loss, error}                            | the last, on the training set in eval mode       |
+    | name of a number                         | after which steps                                  |
+    |------------------------------------------|----------------------------------------------------|
+    | train/loss, train/error                  | every tenth: the step's batch, in train mode       |
+    | train/learning_rate                      | every tenth                                        |
+    | train/images_per_second                  | every tenth                                        |
+    | gradient_norm/<layer>                    | those that `train.gradient_norms_every` records    |
+    | running/loss, running/error              | the end of each epoch: its batches, in train mode  |
+    | validation/loss, ... and test/loss, ...  | those after which the run evaluates on them        |
+    | final/loss, final/error                  | the last: the training set, in eval mode           |
 
     Steps are counted as in metrics.jsonl: iterations completed. Errors are fractions, losses are in nats.
     """
@@ -155,5 +158,4 @@ class Guarded(Observer):
             event()
         except Exception as error:  # whatever a library that we do not know raises
             self._failed = True
-            reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-            self._note(f"--log {self._name} failed ({reason}); the run goes on without it.")
+            self._note(f"--log {self._name} failed ({reason(error)}); the run goes on without it.")

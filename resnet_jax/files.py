@@ -1,0 +1,53 @@
+"""Files that are written whole or not at all, and short digests."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path, part: Path | None = None) -> Iterator[Path]:
+    """Gives the name of a file to write, which takes the place of `path` when the block ends without an exception.
+
+    Until then `path` is as it was. The written file is flushed to the disk first, so that a power cut leaves one of the
+    two. After an exception nothing is left of it.
+
+    Args:
+      path: the file to replace; its folder exists.
+      part: the file to write, in the same folder; None: a hidden one whose name holds that of this process. It ends
+        like `path`, for writers that choose a format by the ending.
+    """
+    temporary = part or path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all; text as UTF-8.
+
+    Raises:
+      OSError: it cannot be written; the error names `path`, and an older file is as it was.
+    """
+    try:
+        with replacing(path) as part:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:  # a full disk names no file, and the part's name would puzzle
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def short_digest(*parts: bytes | memoryview) -> str:
+    """SHA-256 of the parts, one after another, shortened to 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,26 @@
+"""Short pieces of sentences."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+
+Note = Callable[[str], None]
+"""A function that shows a sentence to the user."""
+LONGEST = 200
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, as part of one sentence: the system's words, else the first line of the error's message.
+
+    An error without a message gives the name of its type. At most 200 characters, without a full stop.
+    """
+    system = error.strerror if isinstance(error, OSError) else None
+    lines = (system or str(error)).strip().splitlines() or [type(error).__name__]
+    return " ".join(lines[0].split())[:LONGEST].rstrip(" .:")
+
+
+def nearest(name: str, legal: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest legal one, or all of them."""
+    close = difflib.get_close_matches(name, legal := list(legal), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"legal: {', '.join(sorted(legal))}."

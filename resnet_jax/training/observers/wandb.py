@@ -1,0 +1,50 @@
+"""`--log wandb`: a run of Weights & Biases, in the project named after the study; WANDB_MODE=offline works too."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+import wandb
+
+from resnet_jax.config import to_dict
+from resnet_jax.training.observers.base import Sink
+
+FOLDER, RUN_ID = "wandb", "run_id"
+
+
+class WeightsAndBiases(Sink):
+    """One run of Weights & Biases for all sessions of a run; the service ignores steps that it has already."""
+
+    _run: wandb.Run | None = None
+
+    def open(self, step: int) -> None:
+        self._run = wandb.init(
+            project=self.study,
+            name=self.directory.name,
+            id=self._run_id(),
+            resume="allow",
+            dir=str(self.directory),
+            config=to_dict(self.config),
+            # Without its own lines between the run's, and without a copy of the display.
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        assert self._run is not None
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.finish()
+
+    def _run_id(self) -> str:
+        """The same in every session, and another in every run directory."""
+        file = self.directory / FOLDER / RUN_ID
+        if not file.exists():
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
+        return file.read_text(encoding="utf-8")
+
+
+SINK = WeightsAndBiases
