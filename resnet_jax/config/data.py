@@ -127,6 +127,11 @@ class DataConfig(Section):
         """Whether images are decoded when they are asked for: `stream` has an effect, and is on."""
         return self.stream and self.source in STREAMED
 
+    @property
+    def by_protocol(self) -> bool:
+        """Whether the test set's last evaluation takes more than the centre crop."""
+        return self.streamed and self.protocol != "center"
+
     def _check(self) -> None:
         self._require(self.pad >= 0, "pad", "a whole number of at least 0")
         needs = {"tfds": "name", "folder": "path", "npz": "path"}.get(self.source)
@@ -140,12 +145,11 @@ class DataConfig(Section):
         self._require(self.workers == "auto" or self.workers >= 1, "workers", "a whole number above 0, or 'auto'")
         self._require(0.0 <= self.jitter < 1.0, "jitter", "a number from 0 to below 1")
         self._require(self.color_noise >= 0.0, "color_noise", "a number of at least 0")
-        for name, above in (("scales", self.image_size or 1), ("areas", 0.0), ("aspects", 0.0)):
-            low, *rest = values = getattr(self, name) or (-1,)
-            what = f"two numbers, the smaller first, from {above} on" if name == "scales" else "two numbers above 0"
-            legal = len(values) == 2 and low <= rest[-1] and (low >= above if name == "scales" else low > above)
-            self._require(legal, name, what + (", none above 1" if name == "areas" else ", the smaller first"))
-        self._require(max(self.areas) <= 1.0, "areas", "two numbers above 0, the smaller first, none above 1")
+        for name, most in (("scales", None), ("areas", 1), ("aspects", None)):
+            values = getattr(self, name)
+            legal = len(values) == 2 and 0 < values[0] <= values[1] and (most is None or values[1] <= most)
+            what = f"two numbers above 0{f' and up to {most}' if most else ''}, the smaller first"
+            self._require(legal, name, what)
         self._require(
             bool(self.eval_scales) and min(self.eval_scales) >= 1, "eval_scales", "whole numbers above 0, at least one"
         )
@@ -156,11 +160,11 @@ class DataConfig(Section):
 
     def _check_stream(self) -> None:
         size = self.image_size
-        self._require(size is not None, "image_size", "a number of pixels, because data.stream=True needs one")
+        if size is None:
+            raise UserError("data.image_size: got None; legal: a number of pixels, because data.stream=True needs one.")
         self._require(self.placement != "device", "placement", "'auto' or 'host', because of data.stream=True")
-        self._require(
-            size is not None and self.eval_resize >= size, "eval_resize", f"at least data.image_size, which is {size}"
-        )
-        self._require(
-            self.pad == 0 or self.crop == "center", "pad", "0, because of data.crop, which crops while it decodes"
-        )
+        self._require(self.eval_resize >= size, "eval_resize", f"at least data.image_size, which is {size}")
+        if self.crop == "scale":
+            self._require(min(self.scales) >= size, "scales", f"lengths of at least data.image_size, which is {size}")
+        if self.crop != "center":
+            self._require(self.pad == 0, "pad", "0, because data.crop crops while it decodes")

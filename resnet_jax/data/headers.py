@@ -6,9 +6,8 @@ So a file that is no image stops a run before it has begun, and the size of ever
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 import re
-import tempfile
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resnet_jax.data import cache, decode, progress
+from resnet_jax.files import write_atomically
 
 Array = npt.NDArray[Any]
 
@@ -118,14 +118,9 @@ def _keep(file: Path | None, key: str, found: Headers, tell: Callable[[str], Non
     }
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as temporary:
-            try:
-                np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]  # its stub takes no **
-                temporary.close()
-                os.replace(temporary.name, file)
-            except BaseException:
-                Path(temporary.name).unlink(missing_ok=True)
-                raise
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # its stub takes no **
+        write_atomically(file, content.getvalue())
     except OSError as error:
         tell(
             f"the headers cannot be kept in {file.parent} ({error.strerror or error}); the next start reads them again."

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from resnet_jax.config import nearest
 from resnet_jax.data import ground_truth
 from resnet_jax.errors import UserError
+from resnet_jax.text import nearest
 
 EXTENSIONS = frozenset([".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"])
 TEST_FOLDERS = ("test", "val")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from resnet_jax.config import DataConfig
 from resnet_jax.data import cache, progress
 from resnet_jax.data.dataset import PIECE, Images, Source
-from resnet_jax.record import write_atomically
+from resnet_jax.files import write_atomically
 
 Floats = npt.NDArray[np.float64]
 # Images of one piece of a streamed set: small, so that the bar moves.

@@ -141,6 +141,31 @@ def eval_step(
     return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
 
+def predict_step(
+    state: TrainState,
+    images: Array,
+    *,
+    model: ResNet,
+    normalization: Normalization,
+    axis_name: str | None = None,
+) -> Array:
+    """The mean of the probabilities of each image and of its mirror image, in eval mode: [N, K] of the global batch.
+
+    Args:
+      state: of the net.
+      images: [N, H, W, C] uint8, of any size that the net takes.
+      model: the net.
+      normalization: for images of this size.
+      axis_name: as for `train_step`.
+    """
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    inputs = _inputs(images, normalization, model)
+    logits: Any = model.apply(variables, inputs, train=False)
+    mirrored: Any = model.apply(variables, inputs[:, :, ::-1], train=False)
+    found = (jax.nn.softmax(logits) + jax.nn.softmax(mirrored)) / 2.0
+    return found if axis_name is None else jax.lax.all_gather(found, axis_name, tiled=True)
+
+
 def _accumulate(
     part_of: Callable[[TrainBatch], tuple[Any, Any, Sums]], batch: TrainBatch, parts: Parts
 ) -> tuple[Any, Any, Sums]:
