@@ -27,7 +27,7 @@ from experiments.states import finished, show, state
 from experiments.studies import studies
 from experiments.study import Study
 from experiments.train import OutOfTime, print_record, train
-from resnet_jax.config import ExperimentConfig, changed_fields
+from resnet_jax.config import ExperimentConfig, changed_fields, unbind
 from resnet_jax.errors import UserError
 from resnet_jax.text import nearest
 from resnet_jax.training.observers import sink_classes
@@ -66,7 +66,8 @@ def main(argv: list[str] | None = None) -> int:
     default = Sweep(known[name].base, seeds=known[name].seeds)
     program = f"python -m experiments.sweep {name}"
     chosen = tyro.cli(Sweep, default=default, args=options, prog=program, description=__doc__)
-    study = dataclasses.replace(known[name], base=chosen.config)
+    base = unbind(chosen.config, changed_fields(known[name].base, chosen.config))
+    study = dataclasses.replace(known[name], base=base)
     _check(chosen, known[name])
     sink_classes(chosen.log)
     part, parts = parse_shard(chosen.shard)

@@ -21,7 +21,7 @@ from rich.table import Table
 from experiments import cli
 from experiments.studies import experiments
 from experiments.study import variant_name
-from resnet_jax.config import ExperimentConfig, changed_fields, settle
+from resnet_jax.config import ExperimentConfig, changed_fields, settle, unbind
 from resnet_jax.errors import UserError
 from resnet_jax.models import cost
 from resnet_jax.record import RunRecord
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     program = f"python -m experiments.train {name}"
     chosen = tyro.cli(Train, default=Train(named[name]), args=options, prog=program, description=__doc__)
     changes = changed_fields(named[name], chosen.config)
-    config = settle(chosen.config, chosen=changes)
+    config = settle(unbind(chosen.config, changes), chosen=changes)
     cli.virtual_devices(config.parallel.devices)
     if chosen.summary:
         print_summary(config)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 # Before JAX is imported: it reads the flags once. Compiling takes most of the tests' time, and most of that is
 # optimisation, which small nets do not need. Studies and the kill test, in processes of their own, have it.
@@ -18,6 +19,10 @@ if version("jaxlib").startswith("0.10."):  # XLA ends the process at a flag that
     _FLAGS += ["--xla_llvm_disable_expensive_passes=true"]
 if os.environ.setdefault("JAX_PLATFORMS", "cpu") == "cpu":
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_FLAGS])
+
+# The experiments are not installed: processes that tests start in other folders find them in the checkout.
+_ROOT = str(Path(__file__).parents[1])
+os.environ["PYTHONPATH"] = os.pathsep.join([_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 import tempfile  # noqa: E402
 

@@ -4,6 +4,7 @@ nothing imports itself by a detour, and the light ones never import JAX."""
 from __future__ import annotations
 
 import ast
+import configparser
 import graphlib
 import subprocess
 import sys
@@ -15,7 +16,21 @@ import resnet_jax
 
 PACKAGE = Path(resnet_jax.__file__).parent
 # From the top of the house down; a room may import from itself and from earlier rows.
-ROOMS = ("errors", "files", "text", "config", "record", "data", "models", "weights", "training", "analysis", "reports")
+ROOMS = (
+    "errors",
+    "files",
+    "text",
+    "config",
+    "record",
+    "data",
+    "models",
+    "weights",
+    "training",
+    "analysis",
+    "reports",
+    "__main__",
+)
+LIST_OF_SHORTCUTS = "resnet_jax.models.shortcuts"
 # The same within training, module by module.
 TRAINING = (
     *("state", "losses", "metrics", "schedules", "optim", "gradients", "step", "mesh", "feed", "assemble", "program"),
@@ -50,8 +65,14 @@ def test_imports_flow_one_way(path: Path) -> None:
     for name in imports(path):
         root, *rest = name.split(".")
         assert root not in ("experiments", "tests"), f"{path} imports {name}"
+        if name.startswith(LIST_OF_SHORTCUTS):  # it imports nothing, and the configuration takes the names from there
+            continue
         if root == "resnet_jax" and rest and here != "__init__":
             assert ROOMS.index(rest[0]) <= ROOMS.index(here), f"{path} imports {name}, from a room below it"
+
+
+def test_the_list_of_shortcuts_imports_nothing_of_the_package() -> None:
+    assert not {name for name in imports(PACKAGE / "models" / "shortcuts.py") if name.startswith("resnet_jax")}
 
 
 def test_every_module_of_training_has_its_place() -> None:
@@ -103,3 +124,22 @@ def test_peers_share_nothing_with_the_package(name: str) -> None:
 def test_light_modules_do_not_import_jax(module: str) -> None:
     code = f"import sys, {module}; sys.exit('jax' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_package_alone_says_where_the_commands_are(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "resnet_jax"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "python -m experiments" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_only_the_package_is_installed() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg")
+    find = settings["options.packages.find"]
+    assert find["include"].split() == ["resnet_jax*"]
+    packages = {".".join(p.parent.relative_to(PACKAGE.parent).parts) for p in FILES if p.name == "__init__.py"}
+    folders = {".".join(p.parent.relative_to(PACKAGE.parent).parts) for p in FILES}
+    assert folders == packages, "a folder without __init__.py is not installed"

@@ -7,10 +7,16 @@ import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from resnet_jax.config.section import NET, OPERATIONAL, RECIPE, SHORTCUT, Condition, Role, Section, field, only_with
 from resnet_jax.errors import UserError
+from resnet_jax.models.shortcuts import SHORTCUTS
+
+if TYPE_CHECKING:
+    ShortcutName: TypeAlias = str
+else:
+    ShortcutName = Literal[tuple(SHORTCUTS)]
 
 # Blocks per stage of the ImageNet nets (He et al. 2015, Table 1).
 IMAGENET_STAGES: Mapping[int, tuple[int, int, int, int]] = {
@@ -58,17 +64,7 @@ class ModelConfig(Section):
     """Weighted layers: 6n+2 (basic) or 9n+2 (bottleneck) for "cifar"; 18, 34, 50, 101, 152 for "imagenet"."""
     block: Literal["auto", "basic", "bottleneck"] = field("auto", NET, open_in_papers=True)
     """Residual unit; "auto" is basic for "cifar" and what Table 1 gives the depth for "imagenet"."""
-    shortcut: Literal[
-        "none",
-        "A",
-        "B",
-        "C",
-        "identity",
-        "scale",
-        "exclusive_gate",
-        "shortcut_gate",
-        "dropout",
-    ] = field("A", SHORTCUT, named=True)
+    shortcut: ShortcutName = field("A", SHORTCUT, named=True)  # noqa: RUF009  # as every other field
     """What joins a block's input to its output: see models/shortcuts.py, a line and a source for each. "none" is the
     plain twin; A, B, C: the options of 2015; the rest, and C as the 1x1 convolution, are those of 2016, Table 1."""
     shortcut_scale: float = field(0.5, SHORTCUT, needs=only_with("model.shortcut", "scale"))

@@ -61,7 +61,23 @@ def override(config: ExperimentConfig, changes: Mapping[str, Any]) -> Experiment
     Raises:
       UserError: a name that is no field, values that are not legal together, or a change that has no effect.
     """
-    return settle(_changed(config, changes), chosen=changes)
+    new = _changed(config, changes)
+    return settle(unbind(new, [name for name in changes if config.value(name) != new.value(name)]), chosen=changes)
+
+
+def unbind(config: ExperimentConfig, changed: Collection[str]) -> ExperimentConfig:
+    """`config` without inherited values that belonged to another one, such as the path of another `data.source`.
+
+    Args:
+      config: as it was inherited and changed.
+      changed: dotted names of the fields that have another value than before.
+
+    Raises:
+      UserError: the field's default is not legal here, such as no path for images in a folder.
+    """
+    roles = config.roles().items()
+    foreign = [name for name, role in roles if role.bound_to in changed and name not in changed]
+    return _changed(config, {name: config.default(name) for name in foreign})
 
 
 def settle(config: ExperimentConfig, *, chosen: Collection[str]) -> ExperimentConfig:

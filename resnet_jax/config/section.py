@@ -67,6 +67,9 @@ class Role:
     result, or reports/papers judges it together with other fields."""
     needs: Condition | None = None
     """When the field has an effect; None: always."""
+    bound_to: str | None = None
+    """Dotted name of the field that gives this one its meaning, as `data.source` does to `data.path`: when that field
+    is changed, an inherited value goes back to the default. None: there is no such field."""
     decides: Callable[[Any], bool] | None = None
     """For operational fields: takes the whole configuration, and says whether the field decides its results after all;
     None: never."""

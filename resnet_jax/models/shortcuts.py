@@ -19,7 +19,8 @@ Where the shape changes, the shortcuts of 2016 act on what stands there in the p
 ResNet-110 is that of 2015, "option A"), option B in bottleneck nets (2016, Appendix: "we use projection shortcuts for
 increasing dimensions"). A gate is there a 1x1 convolution with the block's stride.
 
-Nothing here imports JAX, so that the cost of a net can be told without it (models/cost.py).
+The names of `SHORTCUTS` are the legal values of `model.shortcut`: the configuration takes them from here, which is why
+this module imports neither JAX nor anything else of this package.
 """
 
 from __future__ import annotations
@@ -28,17 +29,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from resnet_jax.config import ModelConfig
-
 Array = Any  # a jax.Array
+Config = Any  # a ModelConfig
 
 
 class Paths(Protocol):
     """What a shortcut has to work with. Layers come into being where they are called for."""
 
     @property
-    def config(self) -> ModelConfig:
-        """Of the net: its rates, factors and biases."""
+    def config(self) -> Config:
+        """The net's configuration, with its rates, factors and biases."""
 
     @property
     def residual(self) -> Array:

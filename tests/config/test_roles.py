@@ -236,3 +236,12 @@ def test_committed_records_claim_nothing_without_effect() -> None:
 def test_committed_configurations_claim_nothing_without_effect() -> None:
     for name, config in experiments().items():
         assert settle(config, chosen=config.roles()) == config, name
+
+
+def test_the_path_of_another_source_is_not_inherited() -> None:
+    pictures = override(ExperimentConfig(), {"data.source": "folder", "data.path": "PICTURES"})
+    assert override(pictures, {"data.source": "tfds", "data.name": "cifar10"}).data.path is None
+    assert override(pictures, {"data.source": "tfds", "data.name": "cifar10", "data.path": "D"}).data.path == "D"
+    assert override(pictures, {"data.source": "folder", "data.flip": True}).data.path == "PICTURES"
+    with pytest.raises(UserError, match=r"data\.path: got None"):
+        override(pictures, {"data.source": "npz"})
