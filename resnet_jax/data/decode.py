@@ -81,7 +81,7 @@ def decode(path: str, *, channels: int, size: int | None, crop: int | None = Non
       Unreadable: see `header`; or it is truncated.
     """
     with _reasons(), _open(path) as stored:
-        image = _upright(stored, channels)
+        image = _ready(stored, channels)
         if size is not None:
             image = _square(image, size, crop or size)
         # Copied out while the file is open: the array is Pillow's own memory.
@@ -103,10 +103,22 @@ def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int
       Unreadable: see `header`; or it is truncated.
     """
     with _reasons(), _open(file) as stored:
-        image = _upright(stored, channels)
+        image = _ready(stored, channels)
         part = choose(image.width, image.height)
         cut = image.resize((part.width, part.height), Image.Resampling.BILINEAR, box=part.box)
         return np.array(cut).reshape(part.height, part.width, channels)
+
+
+def upright(content: bytes, *, channels: int) -> Image.Image:
+    """A decoded image, upright, with 8 bits for each of its channels.
+
+    Raises:
+      Unreadable: see `header`; or it is truncated.
+    """
+    with _reasons(), _open(content) as stored:
+        image = _ready(stored, channels)
+        image.load()
+        return image
 
 
 def look(file: str | bytes, seen: Pass, *, channels: int, multiple: int) -> Images:
@@ -124,7 +136,7 @@ def look(file: str | bytes, seen: Pass, *, channels: int, multiple: int) -> Imag
       Unreadable: see `header`; or it is truncated, or so narrow that it would become absurdly long.
     """
     with _reasons(), _open(file) as stored:
-        image = _upright(stored, channels)
+        image = _ready(stored, channels)
         if seen.crop is None:
             image = _resized(image, whole(*image.size, seen, multiple))
             cuts = [image]
@@ -240,7 +252,7 @@ def _open(file: str | bytes) -> Image.Image:
         return Image.open(io.BytesIO(stream.read()), formats=FORMATS)
 
 
-def _upright(stored: Image.Image, channels: int) -> Image.Image:
+def _ready(stored: Image.Image, channels: int) -> Image.Image:
     """The image decoded, upright, with 8 bits for each of its channels."""
     _require_range(stored)
     _turn(stored)

@@ -122,6 +122,10 @@ class StreamSource:
         """See Source."""
         return self._labels
 
+    def name(self, index: int) -> str:
+        """What a person would call one of the images: its path."""
+        return self._records.name(int(self._positions[index]))
+
     @property
     def waited_s(self) -> float:
         """Seconds for which `take` and `views` have waited for images of this data set."""
