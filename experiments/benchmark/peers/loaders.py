@@ -26,7 +26,7 @@ def torchvision(paths: list[str], size: int, scales: tuple[int, int], batch: int
     import torch
     from torchvision.transforms import v2
 
-    class Pictures(torch.utils.data.Dataset):  # type: ignore[type-arg,misc]
+    class Pictures(torch.utils.data.Dataset):
         def __len__(self) -> int:
             return len(paths)
 
