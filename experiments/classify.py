@@ -1,12 +1,12 @@
-"""The five most probable classes of pictures, by a net of one's own or a published one.
+"""The most probable classes of pictures, by a net of one's own or a published one.
 
     python -m experiments.classify --weights resnet50 cat.jpg holiday/
     python -m experiments.classify --weights runs/digits-resnet/resnet-20-seed0 --json digit.png
     python -m experiments.classify --weights resnet50 holiday/ --features stage3_block2 --out features.npz
 
-A net is a folder written by experiments.convert, a finished run's directory, or a PyTorch state dict. How pictures are
-resized and normalised, and what classes are called, is kept with it. A picture that cannot be read gets a sentence, the
-others are done all the same, and the exit status is 2.
+A net is a folder written by experiments.convert, a finished run's directory, a PyTorch state dict, or a folder as the
+Hugging Face hub's client downloads it. How pictures are resized and normalised, and what classes are called, is kept
+with it. A picture that cannot be read gets a sentence, the others are done all the same, and the exit status is 2.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments import cli
-from resnet_jax.data.listing import EXTENSIONS, shown
+from resnet_jax.data import listing
+from resnet_jax.data.listing import shown
 from resnet_jax.errors import UserError
 from resnet_jax.files import replacing
 
 if TYPE_CHECKING:
     from resnet_jax.weights.classifier import Seen
-
-TOP = 5
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class Classify:
     """Image files, and folders of them at any depth."""
     weights: Path
     """The net."""
+    top: int = 5
+    """How many classes of each picture to give, the most probable first; all where the net has fewer."""
     json: bool = False
     """Print JSON, an object for each picture, in the place of a table."""
     features: str | None = None
@@ -54,14 +55,24 @@ class Classify:
 def main(argv: list[str] | None = None) -> int:
     """Parses, looks, prints; returns the exit status: 2 where a picture could not be read."""
     chosen = tyro.cli(Classify, args=argv, prog="python -m experiments.classify", description=__doc__)
-    paths = list_images(chosen.images)
+    chosen = cli.expand(chosen)
+    if chosen.top < 1:
+        raise UserError(f"top: got {chosen.top}; legal: a whole number above 0.")
+    if not chosen.images:
+        raise UserError("images: none given; usage: python -m experiments.classify --weights NET IMAGE [MORE ...]")
+    found = listing.pictures([str(path) for path in chosen.images])
+    for note in found.notes:
+        cli.warn(note)
+    paths = found.paths
     if chosen.features and chosen.out.suffix != ".npz":
         raise UserError(f"out: got {str(chosen.out)!r}; legal: a file that ends in .npz.")
+    if chosen.features:
+        cli.prepare_output(chosen.out, "out")
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.weights import files
     from resnet_jax.weights.classifier import Classifier, Seen
 
-    weights = files.load(chosen.weights)
+    weights = files.load(chosen.weights, note=cli.warn)
     classifier = Classifier(weights, chosen.features)
     cli.use_compilation_cache(chosen.compiled)
     seen: list[Seen] = []
@@ -70,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         path = shown(result.path)
         if isinstance(result, Seen):
             seen.append(result)
-            answers.append({"image": path, "top": top(result, weights.class_names)})
+            answers.append({"image": path, "top": top(result, weights.class_names, chosen.top)})
         else:
             answers.append({"image": path, "error": result.reason})
             print(f"error: {path} cannot be read as an image: {result.reason}.", file=sys.stderr)
@@ -83,29 +94,9 @@ def main(argv: list[str] | None = None) -> int:
     return cli.OK if len(seen) == len(paths) else cli.BAD_INPUT
 
 
-def list_images(places: tuple[Path, ...]) -> list[str]:
-    """The files that are named, and all files of folders that are images by their names, in order.
-
-    Raises:
-      UserError: none is named, or a folder has none.
-    """
-    if not places:
-        raise UserError("images: none given; usage: python -m experiments.classify --weights NET IMAGE [MORE ...]")
-    paths = []
-    for place in places:
-        if not place.is_dir():
-            paths.append(str(place))
-            continue
-        found = sorted(str(p) for p in place.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
-        if not found:
-            raise UserError(f"{shown(str(place))}: a folder without images ({', '.join(sorted(EXTENSIONS))}).")
-        paths += found
-    return paths
-
-
-def top(seen: Seen, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def top(seen: Seen, names: tuple[str, ...], count: int) -> list[dict[str, Any]]:
     """The most probable classes, the first of equal ones by number."""
-    order = (-seen.probabilities).argsort(kind="stable")[:TOP]
+    order = (-seen.probabilities).argsort(kind="stable")[:count]
     return [{"class": names[i], "probability": float(seen.probabilities[i])} for i in order]
 
 
@@ -130,7 +121,6 @@ def write_features(seen: list[Seen], block: str, out: Path) -> None:
     import numpy as np
 
     stacked = np.stack([result.features for result in seen if result.features is not None])
-    out.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {block: stacked, "paths": np.array([shown(result.path) for result in seen])}
     with replacing(out) as part:
         np.savez(part, **arrays)

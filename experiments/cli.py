@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import rich
 
@@ -17,6 +19,8 @@ from resnet_jax.text import nearest, reason
 
 if TYPE_CHECKING:
     from resnet_jax.training.observers.base import Observer
+
+T = TypeVar("T")
 
 OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
 VIRTUAL = "--xla_force_host_platform_device_count"
@@ -116,6 +120,32 @@ def use_compilation_cache(runs: Path) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+def expand(chosen: T) -> T:
+    """A command's options with "~" expanded in every path: shells leave it as it is in `--out=~/errors.json`."""
+    assert dataclasses.is_dataclass(chosen)
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(chosen):
+        value = getattr(chosen, field.name)
+        if isinstance(value, Path):
+            changed[field.name] = value.expanduser()
+        elif isinstance(value, tuple) and value and all(isinstance(item, Path) for item in value):
+            changed[field.name] = tuple(item.expanduser() for item in value)
+    return dataclasses.replace(chosen, **changed)  # type: ignore[type-var]
+
+
+def prepare_output(file: Path, option: str) -> None:
+    """Makes the folder of a file that a command writes at its end, so that a mistake is found before the work.
+
+    Raises:
+      UserError: there is a folder of that name.
+      OSError: the folder cannot be made, or not be written to.
+    """
+    if file.is_dir():
+        raise UserError(f"{option}: {file} is a folder; legal: a file.")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=file.parent).close()
+
+
 def display(total: int, title: str) -> Observer:
     """The live display on a terminal, plain lines elsewhere; it has to be closed."""
     from resnet_jax.training.observers.console import Lines, Live
@@ -158,6 +188,11 @@ def stop_request() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def warn(note: str) -> None:
+    """Prints a remark on standard error, where it does not mix with results."""
+    _say(note)
 
 
 def _say(sentence: str) -> None:

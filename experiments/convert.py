@@ -4,9 +4,10 @@
     python -m experiments.convert runs/digits-resnet/resnet-20-seed0 digits   # a finished run
     python -m experiments.convert resnet50 resnet50.safetensors               # a state dict, in PyTorch's names
 
-FROM is a state dict in torchvision's names (resnet18 to resnet152) or akamaster/pytorch_resnet_cifar10's, in a file of
-any ending; a folder written by this command; or the directory of a finished run. Nothing pickled is ever run. TO is a
-folder, or a state dict: a file that ends in .safetensors, or, with PyTorch installed, in .pt, .pth or .th.
+FROM is a state dict in the names of torchvision, timm, transformers (ResNet-18 to 152) or akamaster's
+pytorch_resnet_cifar10, in a file of any ending; a folder of timm's or transformers' nets as the Hugging Face hub's
+client downloads it; a folder written by this command; or the directory of a finished run. Nothing pickled is ever run.
+TO is a folder, or a state dict: a file that ends in .safetensors, or, with PyTorch installed, in .pt, .pth or .th.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -41,6 +42,15 @@ class Convert:
     """Text file with the name of a class a line, in order; None: ImageNet's or CIFAR-10's, where there are as many."""
     bottleneck_stride: Literal["1x1", "3x3"] | None = None
     """Of a state dict's bottlenecks: 3x3 is torchvision's ("v1.5"), 1x1 the paper's; None: 3x3."""
+    epsilon: float | None = None
+    """Of a state dict's batch norms, added to the variance; None: PyTorch's 1e-5."""
+    from_key: str | None = None
+    """Of a checkpoint with several nets: the key of the one that is wanted, such as model_ema, or the prefix of its
+    names; None: the usual one, and a remark says which."""
+    ignore_extra: bool = False
+    """Leave out arrays of a state dict that its net does not have, such as counts of operations, and list them."""
+    format: str | None = None
+    """Names of the state dict TO: torchvision, timm, huggingface, akamaster; None: torchvision's or akamaster's."""
     resize: int | None = None
     """Pixels of a picture's shorter side; None: 256 for ImageNet's nets, 32 for CIFAR's."""
     crop: int | None = None
@@ -54,6 +64,7 @@ class Convert:
 def main(argv: list[str] | None = None) -> int:
     """Parses, reads, writes, says what it was; returns the exit status."""
     chosen = tyro.cli(Convert, args=argv, prog="python -m experiments.convert", description=__doc__)
+    chosen = cli.expand(chosen)
     if chosen.target.exists() and chosen.target.is_dir() and chosen.target.samefile(chosen.source):
         raise UserError(f"{chosen.target}: both FROM and TO; choose another place for TO.")
     names = read_names(chosen.class_names) if chosen.class_names else None
@@ -68,27 +79,37 @@ def main(argv: list[str] | None = None) -> int:
         _show(error.differences)
         raise
     if chosen.target.suffix in (files.SAFETENSORS, *files.PICKLED):
-        form = f"a state dict in {files.export(weights, chosen.target).name}'s names"
+        form, notes = files.export(weights, chosen.target, chosen.format)
+        for note in notes:
+            cli.warn(f"{chosen.target}: {note}.")
+        said = f"a state dict in {form.name}'s names"
     else:
         files.save(weights, chosen.target)
-        form = f"{files.MODEL_FILE} and {files.NET_FILE}"
+        said = f"{files.MODEL_FILE} and {files.NET_FILE}"
     size = sum(array.size for array in weights.arrays.values() if array.ndim)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"{chosen.source}: {describe(weights.model)}, {size:,} numbers")
-    console.print(f"{chosen.target}: {form}")
+    console.print(f"{chosen.target}: {said}")
     return cli.OK
 
 
 def read(chosen: Convert) -> Weights:
     """The net to be converted; of a run without weights/, which needs its data at hand, from its last checkpoint."""
     from resnet_jax.weights import files
+    from resnet_jax.weights.formats.base import Unsaid
 
     if (chosen.source / RECORD_FILE).exists() and not (chosen.source / WEIGHTS).exists():
         from resnet_jax.training.restore import restore
 
         assembly, state = restore(chosen.source, print)
         return assembly.weights(state, chosen.source.name)
-    return files.load(chosen.source, bottleneck_stride=chosen.bottleneck_stride)
+    return files.load(
+        chosen.source,
+        unsaid=Unsaid(chosen.bottleneck_stride, chosen.epsilon),
+        from_key=chosen.from_key,
+        ignore_extra=chosen.ignore_extra,
+        note=cli.warn,
+    )
 
 
 def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) -> Weights:
@@ -110,7 +131,7 @@ def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) ->
             raise UserError(f"{name}: got {value}; legal: a whole number above 0.")
     crop = chosen.crop or (min(before.height, chosen.resize) if chosen.resize else before.height)
     resize = chosen.resize or max(crop, before.resize or 0)
-    given = {}
+    given: dict[str, Any] = {}
     for name, value in (("mean", chosen.mean), ("std", chosen.std)):
         kept = getattr(before.normalization, name)
         if value is None and kept.shape[1:3] != (1, 1):
@@ -122,7 +143,8 @@ def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) ->
         given[name] = (
             tuple(kept.reshape(-1).tolist()) * (1 if kept.size > 1 else before.channels) if value is None else value
         )
-    return dataclasses.replace(weights, preprocessing=per_channel(resize, crop, **given))
+    preprocessing = per_channel(resize, crop, interpolation=before.interpolation, **given)
+    return dataclasses.replace(weights, preprocessing=preprocessing)
 
 
 def read_names(file: Path) -> tuple[str, ...]:
@@ -132,7 +154,7 @@ def read_names(file: Path) -> tuple[str, ...]:
       UserError: the file cannot be read as text.
     """
     try:
-        return tuple(line.strip() for line in file.read_text(encoding="utf-8").rstrip().splitlines())
+        return tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").rstrip().splitlines())
     except UnicodeDecodeError:
         raise UserError(f"class-names: {file} is not text; legal: a text file with a name a line.") from None
 

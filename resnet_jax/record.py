@@ -108,7 +108,7 @@ class Start:
     digest: str
     """SHA-256 of the file, shortened to 16 hexadecimal digits."""
     num_classes: int
-    """Of that net; its last layer was replaced."""
+    """Of that net, 0 where it has no last layer; the run has a new one."""
 
 
 @dataclass(frozen=True)
@@ -308,8 +308,10 @@ def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
     """The fields in which two runs differ, as "name: a's value, b's value".
 
     Left out are fields that say how a run is carried out (`operational`), and fields that have no effect in either.
-    Where the images lie (`PLACES`) is left out too: who takes two runs for one has to compare their data.
+    Where the images lie (`PLACES`) is left out too: who takes two runs for one has to compare their data. Milestones
+    and warm-up are compared in iterations, whichever way they are written.
     """
+    a, b = a.in_iterations(), b.in_iterations()
     left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), (a.operational & b.operational) | PLACES
     free |= a.without_effect().keys() & b.without_effect().keys()
     names = (name for name in left if name not in free and left[name] != right[name])

@@ -15,6 +15,7 @@ from resnet_jax.data import Dataset, Normalization, load
 from resnet_jax.models.resnet import ResNet, build
 from resnet_jax.text import Note
 from resnet_jax.training.assemble import Assembly, assemble
+from resnet_jax.training.ema import evaluated
 from resnet_jax.training.restore import restore
 from resnet_jax.training.state import TrainState
 
@@ -102,5 +103,6 @@ class Loader:
 def _net(name: str, assembly: Assembly, state: TrainState, directory: Path | None) -> Net:
     model = dataclasses.replace(assembly.config.model, stages="unrolled", remat=False)
     config = dataclasses.replace(assembly.config, model=model)
+    state = evaluated(state, assembly.config.optim)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     return Net(name, config, build(model), variables, assembly.dataset, assembly.normalization, directory)

@@ -93,6 +93,13 @@ class DataConfig(Section):
     """Zero padding on each side, in pixels, before a random crop of the original size; 0: no crop. The paper: 4."""
     flip: bool = field(False, DATA)
     """Mirror each image with probability 1/2. The paper: on for CIFAR; wrong for digits."""
+    mixup: float = field(0.0, DATA)
+    """Mix each training image and its label with another's in the batch, with a weight drawn from Beta(mixup, mixup)
+    (H. Zhang et al. 2018, arXiv 1710.09412; theirs: 1 for CIFAR, 0.2 for ImageNet); 0: off. Departs from the paper."""
+    cutmix: float = field(0.0, DATA)
+    """Paste a box of another training image into each, its share of the area drawn from Beta(cutmix, cutmix), and mix
+    the labels by area (Yun et al. 2019, arXiv 1905.04899; theirs: 1); 0: off. With `mixup` too, each image has one of
+    them, with equal probability. Departs from the paper."""
 
     crop: Literal["center", "scale", "area"] = field("center", DATA, needs=_STREAM)
     """Training crops of `image_size`. "center": as in evaluation. "scale": the shorter side is resized to a length
@@ -134,6 +141,8 @@ class DataConfig(Section):
 
     def _check(self) -> None:
         self._require(self.pad >= 0, "pad", "a whole number of at least 0")
+        for name in ("mixup", "cutmix"):
+            self._require(getattr(self, name) >= 0.0, name, "a number of at least 0")
         needs = {"tfds": "name", "folder": "path", "npz": "path"}.get(self.source)
         if needs is not None and not getattr(self, needs):
             raise UserError(f"data.{needs}: got {getattr(self, needs)!r}; data.source={self.source!r} needs it.")
@@ -157,6 +166,11 @@ class DataConfig(Section):
             self._check_stream()
         for name in ("validation", "split_seed"):
             self._require(getattr(self, name) >= 0, name, "a whole number of at least 0")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether training images are mixed with one another."""
+        return self.mixup > 0.0 or self.cutmix > 0.0
 
     def _check_stream(self) -> None:
         size = self.image_size

@@ -96,6 +96,11 @@ class ExperimentConfig(Section):
                 f"train.batch_size: got {size}, which {shares} does not divide; legal: a multiple of {parts}, "
                 f"such as {near}."
             )
+        if self.data.mixes and size // parts % 2:
+            raise UserError(
+                f"train.batch_size: got {size}, of which each device gets {size // parts} images at once; legal: a "
+                f"multiple of {2 * parts}, because data.mixup and data.cutmix mix images in pairs."
+            )
         norm, part = self.model.norm, size // parts
         if norm.scope == "ghost" and part % norm.ghost_size:
             raise UserError(
@@ -117,6 +122,10 @@ class ExperimentConfig(Section):
             raise UserError(
                 f"finetune.stage_rates: got {len(rates)} numbers; legal: {stages}, one for each stage of the net."
             )
+
+    def in_iterations(self) -> ExperimentConfig:
+        """The same run, with milestones and warm-up in iterations where they are shares of the run."""
+        return dataclasses.replace(self, optim=self.optim.in_iterations(self.train.iterations))
 
     @property
     def norm_batch(self) -> int:

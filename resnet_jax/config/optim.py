@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from dataclasses import dataclass
 from typing import Literal
@@ -9,8 +10,10 @@ from typing import Literal
 from resnet_jax.config.section import BUDGET, RECIPE, WARM_UP, Condition, Section, field, only_with
 
 _WITH_WEIGHTS = Condition(lambda finetune: finetune.weights is not None, "finetune.weights")
-_WITH_WARM_UP = only_with("optim.warmup", "iterations", "error")
-_UNTIL_ITERATIONS, _UNTIL_ERROR = only_with("optim.warmup", "iterations"), only_with("optim.warmup", "error")
+_WITH_WARM_UP = only_with("optim.warmup", "iterations", "error", "linear")
+_UNTIL_ITERATIONS = only_with("optim.warmup", "iterations", "linear")
+_UNTIL_ERROR = only_with("optim.warmup", "error")
+_ITERATIONS_OR_SHARE = "a whole number of iterations above 0, or a share of the run between 0 and 1, such as 0.05"
 
 
 @dataclass(frozen=True)
@@ -35,26 +38,58 @@ class FinetuneConfig(Section):
 
 @dataclass(frozen=True)
 class OptimConfig(Section):
-    """SGD with momentum; rates in iterations, as in the papers. Defaults: He et al. 2015, Sec. 4.2."""
+    """SGD with momentum, its rates and what it minimises. Defaults: He et al. 2015, Sec. 4.2."""
 
     _section: typing.ClassVar[str] = "optim"
 
     learning_rate: float = field(0.1, BUDGET)
     momentum: float = field(0.9, RECIPE)
+    nesterov: bool = field(False, RECIPE, needs=Condition(lambda optim: optim.momentum > 0.0, "optim.momentum > 0"))
+    """Nesterov's momentum (Sutskever et al. 2013, Sec. 2), in PyTorch's form. Departs from the paper: it has none."""
     weight_decay: float = field(1e-4, RECIPE)
-    """L2 decay on all parameters, BN scales and biases included, as in the paper."""
-    milestones: tuple[int, ...] = field((32_000, 48_000), BUDGET)
-    """Iterations at which the rate is multiplied by `decay_factor`."""
-    decay_factor: float = field(0.1, RECIPE, needs=Condition(lambda optim: bool(optim.milestones), "optim.milestones"))
-    warmup: Literal["none", "iterations", "error"] = field("none", WARM_UP, open_in_papers=True)
+    """L2 decay on the parameters that `decayed` names."""
+    decayed: Literal["all", "kernels"] = field(
+        "all", RECIPE, needs=Condition(lambda optim: optim.weight_decay > 0.0, "optim.weight_decay > 0")
+    )
+    """"all": every parameter, BN's scales and biases included, as in the paper; "kernels": those of convolutions and of
+    the last layer alone (T. He et al. 2019, arXiv 1812.01187, Sec. 3.1). "kernels" departs from the paper."""
+    clip_norm: float | None = field(None, RECIPE)
+    """The gradient of the loss, before decay, is scaled down to this Euclidean norm over all parameters where it is
+    longer (Pascanu et al. 2013, arXiv 1211.5063, Algorithm 1); None: never. Departs from the paper: it clips nothing.
+    """
+    schedule: Literal["steps", "cosine"] = field("steps", RECIPE)
+    """"steps": the rate drops at `milestones`; "cosine": it falls to 0 at the end of the run along half a cosine, from
+    the end of a warm-up of known length (Loshchilov and Hutter 2017, arXiv 1608.03983, Eq. 5, without restarts).
+    "cosine" departs from the paper."""
+    milestones: tuple[int | float, ...] = field(
+        (32_000, 48_000), BUDGET, needs=Condition(lambda optim: optim.schedule == "steps", "optim.schedule='steps'")
+    )
+    """When the rate is multiplied by `decay_factor`: iterations (whole numbers), or shares of `train.iterations`
+    (0.5 0.75), which a shorter run keeps."""
+    decay_factor: float = field(0.1, RECIPE, needs=Condition(lambda optim: optim.drops, "optim.milestones"))
+    warmup: Literal["none", "iterations", "error", "linear"] = field("none", WARM_UP, open_in_papers=True)
     """"iterations": `warmup_rate` for `warmup_iterations` (2016, Appendix); "error": until training error falls below
-    `warmup_error` (2015, Sec. 4.2, ResNet-110), by a running estimate."""
+    `warmup_error` (2015, Sec. 4.2, ResNet-110), by a running estimate; "linear": from `warmup_rate` up to
+    `learning_rate` in `warmup_iterations` (Goyal et al. 2017, arXiv 1706.02677, Sec. 2.2). "linear" departs from the
+    paper."""
     warmup_rate: float = field(0.01, WARM_UP, needs=_WITH_WARM_UP)
-    warmup_iterations: int = field(400, WARM_UP, needs=_UNTIL_ITERATIONS, open_in_papers=True)
+    """The rate in the warm-up; the first one where it rises."""
+    warmup_iterations: int | float = field(400, WARM_UP, needs=_UNTIL_ITERATIONS, open_in_papers=True)
+    """Length of the warm-up: iterations (a whole number), or a share of `train.iterations` (0.05)."""
     warmup_error: float = field(0.8, WARM_UP, needs=_UNTIL_ERROR)
     """Training error, a fraction, below which the warm-up "error" ends for good."""
     warmup_smoothing: float = field(0.9, WARM_UP, needs=_UNTIL_ERROR, open_in_papers=True)
     """Running estimate of training error: e <- s * e + (1 - s) * error of the batch, from 1. The paper names none."""
+    label_smoothing: float = field(0.0, RECIPE)
+    """The share of the target that training gives to all classes alike, 1/K each of K classes; the rest is the label's
+    (Szegedy et al. 2016, arXiv 1512.00567, Sec. 7; theirs: 0.1). Evaluation has none. 0: off. Departs from the paper.
+    """
+    ema: float | None = field(None, RECIPE)
+    """Decay of an average of the parameters over the steps, a step's weight falling by this factor with each later step
+    (Polyak and Juditsky 1992; the form is training/ema.py's). BN's running statistics are averaged with them, as in
+    the released code of Inception-v3. None: off. Departs from the paper: it evaluates the last step's parameters."""
+    ema_evaluated: bool = field(True, RECIPE, needs=Condition(lambda optim: optim.ema is not None, "optim.ema"))
+    """Evaluate the average and leave it as the net of the run; False: the parameters of the last step."""
 
     def _check(self) -> None:
         for name in ("learning_rate", "warmup_rate"):
@@ -64,6 +99,37 @@ class OptimConfig(Section):
         self._require(self.weight_decay >= 0.0, "weight_decay", "a number of at least 0")
         self._require(0.0 < self.decay_factor <= 1.0, "decay_factor", "0 < decay_factor <= 1")
         rising = all(a < b for a, b in zip((0, *self.milestones), self.milestones, strict=False))
-        self._require(rising, "milestones", "whole numbers above 0, each above the one before")
-        self._require(self.warmup_iterations >= 1, "warmup_iterations", "a whole number above 0")
+        alike = all(map(_is_share, self.milestones)) or all(type(m) is int for m in self.milestones)
+        legal = "iterations (whole numbers above 0) or shares of the run (between 0 and 1), each above the one before"
+        self._require(rising and alike, "milestones", f"{legal}, and not both kinds")
+        length = self.warmup_iterations
+        self._require(
+            length >= 1 if type(length) is int else _is_share(length), "warmup_iterations", _ITERATIONS_OR_SHARE
+        )
         self._require(0.0 < self.warmup_error <= 1.0, "warmup_error", "0 < warmup_error <= 1")
+        self._require(self.clip_norm is None or self.clip_norm > 0.0, "clip_norm", "a number above 0, or None")
+        self._require(0.0 <= self.label_smoothing < 1.0, "label_smoothing", "0 <= label_smoothing < 1")
+        self._require(self.ema is None or 0.0 <= self.ema < 1.0, "ema", "0 <= ema < 1, or None")
+
+    @property
+    def drops(self) -> bool:
+        """Whether the rate drops at milestones."""
+        return self.schedule == "steps" and bool(self.milestones)
+
+    def in_iterations(self, iterations: int) -> OptimConfig:
+        """The same for a run of `iterations` steps, with shares of the run as iterations.
+
+        Shares are rounded to the nearest iteration; of several, each is at least one after the one before.
+        """
+        milestones: list[int] = []
+        for milestone in self.milestones:
+            least = milestones[-1] + 1 if milestones else 1
+            milestones.append(milestone if isinstance(milestone, int) else max(least, round(milestone * iterations)))
+        length = self.warmup_iterations
+        if not isinstance(length, int):
+            length = max(1, round(length * iterations))
+        return dataclasses.replace(self, milestones=tuple(milestones), warmup_iterations=length)
+
+
+def _is_share(value: int | float) -> bool:
+    return isinstance(value, float) and 0.0 < value < 1.0

@@ -201,12 +201,15 @@ def _typed(name: str, hint: Any, value: Any) -> Any:
         if value is None and type(None) in args:
             return None
         words = [a for a in args if typing.get_origin(a) is Literal]
+        if set(args) == {int, float}:
+            # Each stays what it is: a whole number and a share mean different things.
+            return _typed(name, int if type(value) is int else float, value)
         (inner,) = (a for a in args if a is not type(None) and a not in words)
         # A word, such as "auto", may stand in the place of a number.
         return _typed(name, words[0] if words and isinstance(value, str) else inner, value)
     if origin is tuple:
         if not isinstance(value, tuple | list):
-            raise UserError(f"{name}: got {value!r}; legal: a list of {args[0].__name__}.")
+            raise UserError(f"{name}: got {value!r}; legal: a list of {getattr(args[0], '__name__', 'numbers')}.")
         return tuple(_typed(f"{name}[{i}]", args[0], v) for i, v in enumerate(value))
     if hint is float and type(value) is int:
         value = float(value) if abs(value) < 2**1023 else math.inf

@@ -4,7 +4,8 @@ What each mode becomes. In colour: Pillow's `convert("RGB")`, which drops an alp
 grey: `convert("L")`. A palette counts as colour, whatever its colours. 16-bit grey is scaled to 8 bits, v / 257
 rounded; Pillow's own conversion would clip it. (16-bit colour reaches us with 8 bits: Pillow keeps the upper byte.)
 Of several frames the first is taken. An orientation in the EXIF data is applied. Resizing is torchvision's Resize and
-CenterCrop: the shorter side to the size, bilinear with antialiasing, then the square in the middle.
+CenterCrop: the shorter side to the size, bilinear with antialiasing, then the square in the middle; bicubic for
+published nets that ask for it.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ from typing import BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from resnet_jax.data.crops import Crop, Pass, offsets, resized, whole
 from resnet_jax.data.dataset import Images
 from resnet_jax.text import reason
 
-VERSION = 1
+VERSION = 2
 """Of the rules above: a cache made by other rules is not used."""
 # By content, whatever the file's name says. No more than these: Pillow's EPS reader would start another program.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+if features.check("avif"):  # Pillow 11.3 and later, where it was built with it
+    FORMATS += ("AVIF",)
 GREY_MODES = frozenset(["1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N", "I"])
 NO_RANGE = "its pixels are 32-bit numbers of no known range; save it with 8 or 16 bits a channel"
 CHUNK = 32  # images a task: the bar still moves with large images, and small ones are not all overhead
@@ -69,13 +72,16 @@ def header(file: str | bytes, *, upright: bool = True) -> Header:
         return Header(image.height, image.width, grey)
 
 
-def decode(path: str, *, channels: int, size: int | None, crop: int | None = None) -> Images:
+def decode(
+    path: str, *, channels: int, size: int | None, crop: int | None = None, interpolation: str = "bilinear"
+) -> Images:
     """The image at `path`: [H, W, channels] uint8, square where a size is given.
 
     Args:
       channels: 3 for colour; 1 for grey: of a data set, where all its images are grey.
       size: pixels of the shorter side, and of the square; None: as stored.
       crop: pixels of the square, where it is smaller than the resized image's shorter side.
+      interpolation: "bilinear" or "bicubic", both with antialiasing.
 
     Raises:
       Unreadable: see `header`; or it is truncated.
@@ -83,7 +89,7 @@ def decode(path: str, *, channels: int, size: int | None, crop: int | None = Non
     with _reasons(), _open(path) as stored:
         image = _ready(stored, channels)
         if size is not None:
-            image = _square(image, size, crop or size)
+            image = _square(image, size, crop or size, Image.Resampling[interpolation.upper()])
         # Copied out while the file is open: the array is Pillow's own memory.
         return np.array(image).reshape(image.height, image.width, channels)
 
@@ -290,14 +296,16 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _resized(
+    image: Image.Image, size: tuple[int, int], filter: Image.Resampling = Image.Resampling.BILINEAR
+) -> Image.Image:
     width, height = size
     if width * height > (Image.MAX_IMAGE_PIXELS or np.inf):
         raise Unreadable(f"it is so narrow ({image.width}x{image.height}) that resized it would be {width}x{height}")
-    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
+    return image if size == image.size else image.resize(size, filter)
 
 
-def _square(image: Image.Image, size: int, crop: int) -> Image.Image:
-    image = _resized(image, resized(*image.size, size))
+def _square(image: Image.Image, size: int, crop: int, filter: Image.Resampling) -> Image.Image:
+    image = _resized(image, resized(*image.size, size), filter)
     ((left, top),) = offsets(*image.size, Pass(size, crop))
     return image.crop((left, top, left + crop, top + crop)) if image.size != (crop, crop) else image

@@ -48,20 +48,18 @@ def classes_of(file: str, images: Sequence[str]) -> list[str]:
         with open(file, encoding="utf-8", newline="") as stream:
             rows = [row for row in csv.reader(stream) if row]
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"data.path: {file} cannot be read ({error}); get it again.") from None
+        raise UserError(f"{file} cannot be read ({error}); get it again.") from None
     if os.path.basename(file) == TABLE:
         return _by_name(file, rows, images)
     if len(rows) != len(images):
-        raise UserError(
-            f"data.path: {file} has {len(rows):,} lines and there are {len(images):,} images; each needs one line."
-        )
+        raise UserError(f"{file} has {len(rows):,} lines and there are {len(images):,} images; each needs one line.")
     labels = [row[0].strip() for row in rows]
     if os.path.basename(file) == NAMES:
         return labels
     synsets = _synsets(os.path.join(os.path.dirname(file), META))
     unknown = next((label for label in labels if label not in synsets), None)
     if unknown is not None:
-        raise UserError(f"data.path: {file} has {unknown!r}; legal: the numbers of the classes in {META}.")
+        raise UserError(f"{file} has {unknown!r}; legal: the numbers of the classes in {META}.")
     return [synsets[label] for label in labels]
 
 
@@ -70,7 +68,7 @@ def _by_name(file: str, rows: Sequence[Sequence[str]], images: Sequence[str]) ->
     stems = [os.path.splitext(image)[0] for image in images]
     missing = next((image for image, stem in zip(images, stems, strict=True) if stem not in found), None)
     if missing is not None:
-        raise UserError(f"data.path: {file} has no line for the image {missing}; each image needs one.")
+        raise UserError(f"{file} has no line for the image {missing}; each image needs one.")
     return [found[stem] for stem in stems]
 
 
@@ -78,8 +76,7 @@ def _synsets(file: str) -> dict[str, str]:
     """The class folder's name by number, from the development kit's meta.mat."""
     if not os.path.isfile(file):
         raise UserError(
-            f"data.path: {file} is missing; the numbers in {OFFICIAL} mean nothing without it, and the development kit "
-            "has both."
+            f"{file} is missing; the numbers in {OFFICIAL} mean nothing without it, and the development kit has both."
         )
     from scipy.io import loadmat  # it comes with scikit-learn; only this file needs it
 
@@ -87,6 +84,4 @@ def _synsets(file: str) -> dict[str, str]:
         synsets = loadmat(file, squeeze_me=True, struct_as_record=True)["synsets"]
         return {str(int(s["ILSVRC2012_ID"])): str(s["WNID"]) for s in synsets.ravel()[:LEAVES]}
     except Exception as error:  # whatever scipy and NumPy raise at a file that is not what it should be
-        raise UserError(
-            f"data.path: {file} cannot be read ({error}); take it from the development kit again."
-        ) from None
+        raise UserError(f"{file} cannot be read ({error}); take it from the development kit again.") from None

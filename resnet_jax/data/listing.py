@@ -1,7 +1,9 @@
 """Which images a folder has, in what order, and of what classes; nothing is opened here.
 
-`<root>/train/<class>/` and `<root>/test/<class>/`, or `<root>/val/<class>/` (ImageNet's layout) where there is no test.
-ImageNet's validation images may also lie in `<root>/val/` as they are in their archive, see ground_truth.py.
+Every command that reads pictures from folders lists them here: `scan` for training, `class_folders` for evaluation,
+`pictures` for classification. In all three, symbolic links are followed, and hidden entries and files that are not
+images by their names are passed over. `notes` says what was passed over and why. ImageNet's validation images may also
+lie in val as they are in their archive, see ground_truth.py.
 """
 
 from __future__ import annotations
@@ -9,17 +11,21 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from resnet_jax.data import ground_truth
 from resnet_jax.errors import UserError
-from resnet_jax.text import nearest
+from resnet_jax.text import LONGEST, nearest
 
-EXTENSIONS = frozenset([".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"])
+# Those of decode.FORMATS.
+EXTENSIONS = frozenset(
+    [
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"),
+        *(".ppm", ".pgm", ".pbm", ".pnm"),
+    ]
+)
 TEST_FOLDERS = ("test", "val")
-NEAREST = 10_000  # names among which the nearest to a wrong one is looked for
 NAMED = 3  # names given in a message; the rest is counted
 
 
@@ -56,11 +62,44 @@ class Listing:
     """Sentences on what was passed over."""
 
 
-def scan(path: str, classes: Sequence[str] = ()) -> Listing:
-    """Lists the images of a folder.
+@dataclass(frozen=True)
+class ClassFolders:
+    """The images of a folder of class folders."""
 
-    Symbolic links are followed. Hidden entries, folders inside a class and files that are not images by their name
-    are passed over and counted.
+    classes: dict[str, tuple[ImageFile, ...]]
+    """By the class's name in composed Unicode, in the order of the names. Labels are positions in that order."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures for a net to look at."""
+
+    paths: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class _PassedOver:
+    """What a listing leaves out, by reason."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+
+    def add(self, reason: str, name: str) -> None:
+        self._names.setdefault(reason, []).append(shown(name))
+
+    def notes(self, root: str) -> tuple[str, ...]:
+        """A sentence with the number of entries for each reason, and the first of them."""
+        if not self._names:
+            return ()
+        counts = (f"{len(names):,} {reason} ({some(names, 1)})" for reason, names in sorted(self._names.items()))
+        return (f"passed over in {shown(root)}: {', '.join(counts)}.",)
+
+
+def scan(path: str, classes: Sequence[str] = ()) -> Listing:
+    """Lists the images of a data set: <root>/train/<class>/<image> and <root>/test/<class>/<image>.
+
+    Where there is no folder test, val (ImageNet's layout) serves.
 
     Args:
       path: the folder.
@@ -70,34 +109,76 @@ def scan(path: str, classes: Sequence[str] = ()) -> Listing:
       UserError: the folder, its training or its test part is missing, a class is empty, there is only one class,
         the classes of training and test differ, or `classes` names one that there is not.
     """
+    try:
+        return _scan(path, classes)
+    except UserError as error:
+        where = "" if str(error).startswith("data.") else "data.path: "
+        raise UserError(f"{where}{error}") from error.__cause__
+
+
+def class_folders(folder: str) -> ClassFolders:
+    """Lists the images of a folder that holds <class>/<image>.
+
+    Raises:
+      UserError: there is no such folder, it has no class folders, or a class has no images.
+    """
+    if not os.path.isdir(folder):
+        raise UserError(f"{shown(folder)}: {'not a folder' if os.path.exists(folder) else 'there is no such folder'}.")
+    aside = _PassedOver()
+    folders = _folders(folder, "", aside)
+    classes = _images(folders, list(folders), "", aside)
+    names = sorted(classes)
+    labelled = {name: _labelled(classes[name], label) for label, name in enumerate(names)}
+    return ClassFolders(labelled, aside.notes(folder))
+
+
+def pictures(places: Sequence[str]) -> Pictures:
+    """Lists the files that are named, whatever their names, and the images of folders that are named, at any depth.
+
+    Raises:
+      UserError: a folder has no images.
+    """
+    paths: list[str] = []
+    notes: list[str] = []
+    for place in places:
+        if not os.path.isdir(place):
+            paths.append(place)
+            continue
+        aside = _PassedOver()
+        found = _album(place, "", aside, frozenset())
+        notes += aside.notes(place)
+        if not found:
+            raise UserError(f"{shown(place)}: a folder without images ({', '.join(sorted(EXTENSIONS))}).")
+        paths += found
+    return Pictures(tuple(paths), tuple(notes))
+
+
+def _scan(path: str, chosen: Sequence[str]) -> Listing:
     root = os.path.expanduser(path)
     if not os.path.isdir(root):
         problem = "it is not a folder" if os.path.exists(root) else "it does not exist"
-        raise UserError(f"data.path: got {path!r}, but {problem}; give a folder that has train/<class>/ in it.")
+        raise UserError(f"got {path!r}, but {problem}; give a folder that has train/<class>/ in it.")
     present = {entry.name for entry in _entries(root) if _is_folder(entry)}
     if "train" not in present:
-        raise UserError(f"data.path: {shown(root)} has no folder train; {_found(present)}")
+        raise UserError(f"{shown(root)} has no folder train; {_found(present)}")
     tests = [name for name in TEST_FOLDERS if name in present]
     if not tests:
-        raise UserError(f"data.path: {shown(root)} has neither a folder test nor a folder val; {_found(present)}")
+        raise UserError(f"{shown(root)} has neither a folder test nor a folder val; {_found(present)}")
     notes = []
     if len(tests) > 1:
         # ImageNet's own test images have no labels, so they lie in no class folders.
-        labelled = [name for name in tests if _classes(os.path.join(root, name))]
+        labelled = [name for name in tests if _has_classes(os.path.join(root, name))]
         tests = labelled or (["val"] if ground_truth.find(root) else tests)
         notes.append(f"{shown(root)} has both test and val: {tests[0]} serves as the test set.")
-    aside: Counter[str] = Counter()
-    there = _class_folders(root, "train", aside)
-    chosen = choose(list(there), classes)
-    train = _images(there, chosen, "train", aside)
-    test = _test(root, tests[0], train.keys(), there.keys(), aside)
+    aside = _PassedOver()
+    folders = _folders(root, "train", aside)
+    train = _images(folders, choose(list(folders), chosen), "train", aside)
+    test = _test(root, tests[0], train.keys(), folders.keys(), aside)
     _agree(root, tests[0], set(train), set(test))
     names = sorted(train)
     if len(names) < 2:
-        raise UserError(f"data.path: {shown(root)} has only one class, {names[0]!r}; a classifier needs at least two.")
-    if aside:
-        counts = ", ".join(f"{count:,} {what}" for what, count in sorted(aside.items()))
-        notes.append(f"passed over in {shown(root)}: {counts}.")
+        raise UserError(f"{shown(root)} has only one class, {names[0]!r}; a classifier needs at least two.")
+    notes += aside.notes(root)
     return Listing(root, tuple(names), _files(train, names), _files(test, names), tuple(notes))
 
 
@@ -122,11 +203,11 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise UserError(f"data.path: {shown(folder)} cannot be listed: {error.strerror}; make it readable.") from error
+        raise UserError(f"{shown(folder)} cannot be listed: {error.strerror}; make it readable.") from error
 
 
-def _classes(folder: str) -> list[str]:
-    return [entry.name for entry in _entries(folder) if _is_folder(entry) and not entry.name.startswith(".")]
+def _has_classes(folder: str) -> bool:
+    return any(_is_folder(entry) and not entry.name.startswith(".") for entry in _entries(folder))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -136,24 +217,67 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Counter[str]) -> dict[str, list[ImageFile]]:
+def _folders(root: str, part: str, aside: _PassedOver) -> dict[str, os.DirEntry[str]]:
+    """The folder of each class in a part of a folder, or in the folder itself, by the class's name."""
+    folder = os.path.join(root, part) if part else root
+    classes: dict[str, os.DirEntry[str]] = {}
+    for entry in _entries(folder):
+        relative = f"{part}/{entry.name}" if part else entry.name
+        if entry.name.startswith("."):
+            aside.add("hidden", relative)
+        elif not _is_folder(entry):
+            aside.add("outside the class folders", relative)
+        else:
+            if not entry.name.isprintable():
+                raise UserError(
+                    f"the class folder {shown(entry.path)!r} has characters in its name that cannot be printed; "
+                    "rename it."
+                )
+            name = composed(entry.name)
+            if name in classes:
+                raise UserError(
+                    f"{shown(folder)} has two class folders whose names both read {name!r}, written with "
+                    "different Unicode characters; rename one, or merge them."
+                )
+            classes[name] = entry
+    if not classes:
+        raise UserError(f"{shown(folder)} has no class folders; needed: {f'{part}/' * bool(part)}<class>/<image>.")
+    return classes
+
+
+def _images(
+    folders: Mapping[str, os.DirEntry[str]], names: Sequence[str], part: str, aside: _PassedOver
+) -> dict[str, list[ImageFile]]:
+    """The images of each of these classes; their labels are not yet known."""
+    classes = {}
+    for name in names:
+        entry = folders[name]
+        classes[name] = _class_files(entry.path, f"{part}/{entry.name}" if part else entry.name, aside)
+        if not classes[name]:
+            where = " from training and test" if part else ""
+            raise UserError(f"the class folder {shown(entry.path)} has no images; fill it, or remove it{where}.")
+    return classes
+
+
+def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: _PassedOver) -> dict[str, list[ImageFile]]:
     """The test images of the chosen classes, by class; `known` are all classes of the training part."""
     folder = os.path.join(root, part)
-    if _classes(folder):
-        there = _class_folders(root, part, aside)
+    loose = [] if _has_classes(folder) else _class_files(folder, part, aside)
+    if not loose:
+        folders = _folders(root, part, aside)
         # All of them where all are wanted, so that a class without training images is noticed.
-        wanted = list(there) if chosen == known else [name for name in there if name in chosen]
-        return _images(there, wanted, part, aside)
-    found = _class_files(folder, part, aside)
-    labels = ground_truth.find(root) if found else None
+        return _images(folders, [name for name in folders if name in chosen or chosen == known], part, aside)
+    labels = ground_truth.find(root)
     if labels is None:
-        has = f"images, but no class folders, and no {ground_truth.OFFICIAL}" if found else "no class folders"
-        raise UserError(f"data.path: {shown(folder)} has {has}; needed: {part}/<class>/<image>.")
+        raise UserError(
+            f"{shown(folder)} has images, but no class folders, and no {ground_truth.OFFICIAL}; needed: "
+            f"{part}/<class>/<image>."
+        )
     classes: dict[str, list[ImageFile]] = {}
-    names = [os.path.basename(file.path) for file in found]
-    for file, name in zip(found, ground_truth.classes_of(labels, names), strict=True):
+    names = [os.path.basename(file.path) for file in loose]
+    for file, name in zip(loose, ground_truth.classes_of(labels, names), strict=True):
         if name not in known:
-            raise UserError(f"data.path: {shown(labels)} names the class {name!r}, which is no class folder of train.")
+            raise UserError(f"{shown(labels)} names the class {name!r}, which is no class folder of train.")
         if name in chosen:
             classes.setdefault(name, []).append(file)
     return classes
@@ -173,74 +297,66 @@ def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
         return wanted[:count]
     unknown = sorted(set(classes) - set(names))
     if unknown:
-        close = nearest(unknown[0], wanted[:NEAREST])
-        raise UserError(f"data.classes: got {unknown[0]!r}, which the data have not; {close}")
+        hint = nearest(unknown[0], wanted)
+        if len(hint) > LONGEST:
+            hint = f"the names of the {len(wanted):,} classes go from {wanted[0]} to {wanted[-1]}."
+        raise UserError(f"data.classes: got {unknown[0]!r}, which the data have not; {hint}")
     return [name for name in wanted if name in classes] if classes else wanted
 
 
-def _class_folders(root: str, part: str, aside: Counter[str]) -> dict[str, os.DirEntry[str]]:
-    """The folder of each class, by the class's name."""
-    folder = os.path.join(root, part)
-    classes: dict[str, os.DirEntry[str]] = {}
-    for entry in _entries(folder):
-        if entry.name.startswith("."):
-            aside["hidden"] += 1
-        elif not _is_folder(entry):
-            aside["files outside the class folders"] += 1
-        else:
-            if not entry.name.isprintable():
-                raise UserError(
-                    f"data.path: the class folder {shown(entry.path)!r} has characters in its name that cannot be "
-                    "printed; rename it."
-                )
-            name = unicodedata.normalize("NFC", entry.name)
-            if name in classes:
-                raise UserError(
-                    f"data.path: {shown(folder)} has two class folders whose names both read {name!r}, written with "
-                    "different Unicode characters; rename one, or merge them."
-                )
-            classes[name] = entry
-    if not classes:
-        raise UserError(f"data.path: {shown(folder)} has no class folders; needed: {part}/<class>/<image>.")
-    return classes
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): macOS stores an e with an accent as two characters."""
+    return unicodedata.normalize("NFC", name)
 
 
-def _images(
-    folders: Mapping[str, os.DirEntry[str]], names: Sequence[str], part: str, aside: Counter[str]
-) -> dict[str, list[ImageFile]]:
-    """The images of each class, their labels not yet known."""
-    classes = {}
-    for name in names:
-        entry = folders[name]
-        classes[name] = _class_files(entry.path, f"{part}/{entry.name}", aside)
-        if not classes[name]:
-            raise UserError(
-                f"data.path: the class folder {shown(entry.path)} has no images; fill it, or remove it "
-                "from training and test."
-            )
-    return classes
-
-
-def _class_files(folder: str, relative: str, aside: Counter[str]) -> list[ImageFile]:
+def _class_files(folder: str, relative: str, aside: _PassedOver) -> list[ImageFile]:
     files = []
     for entry in _entries(folder):
+        below = f"{relative}/{entry.name}"
         if entry.name.startswith("."):
-            aside["hidden"] += 1
+            aside.add("hidden", below)
         elif _is_folder(entry):
-            aside["folders inside a class"] += 1
-        elif os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
-            aside["files that are not images"] += 1
-        else:
+            aside.add("folders inside a class", below)
+        elif _may_be_image(entry, below, aside):
             try:
                 status = entry.stat()
                 told = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-                if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-                    aside["files that are not images"] += 1
-                    continue
             except OSError:  # a link to nothing: an image that cannot be read, which its reader will say
                 told = (0, 0, 0, 0)
-            files.append(ImageFile(entry.path, f"{relative}/{entry.name}", -1, *told))
+            files.append(ImageFile(entry.path, below, -1, *told))
     return files
+
+
+def _may_be_image(entry: os.DirEntry[str], relative: str, aside: _PassedOver) -> bool:
+    """Whether an entry that is no folder is an image by its name; if not, it is passed over."""
+    if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
+        aside.add("not images by their names", relative)
+        return False
+    try:
+        if not stat.S_ISREG(entry.stat().st_mode):  # opening a pipe would wait for ever
+            aside.add("not regular files", relative)
+            return False
+    except OSError:  # a link to nothing: its reader will say so
+        pass
+    return True
+
+
+def _album(folder: str, relative: str, aside: _PassedOver, above: frozenset[str]) -> list[str]:
+    """The images of a folder and of the folders in it, by name; `above` has the real paths of those it lies in."""
+    above |= {os.path.realpath(folder)}
+    paths = []
+    for entry in _entries(folder):
+        below = os.path.join(relative, entry.name)
+        if entry.name.startswith("."):
+            aside.add("hidden", below)
+        elif not _is_folder(entry):
+            if _may_be_image(entry, below, aside):
+                paths.append(entry.path)
+        elif os.path.realpath(entry.path) in above:
+            aside.add("links to a folder that they lie in", below)
+        else:
+            paths += _album(entry.path, below, aside, above)
+    return paths
 
 
 def _agree(root: str, test: str, train_names: set[str], test_names: set[str]) -> None:
@@ -248,8 +364,12 @@ def _agree(root: str, test: str, train_names: set[str], test_names: set[str]) ->
         return
     sides = [("train", train_names - test_names), (test, test_names - train_names)]
     only = ", ".join(f"only in {part}: {some(sorted(names))}" for part, names in sides if names)
-    raise UserError(f"data.path: train and {test} of {shown(root)} must have the same classes; {only}.")
+    raise UserError(f"train and {test} of {shown(root)} must have the same classes; {only}.")
+
+
+def _labelled(files: Sequence[ImageFile], label: int) -> tuple[ImageFile, ...]:
+    return tuple(replace(file, label=label) for file in files)
 
 
 def _files(classes: dict[str, list[ImageFile]], names: list[str]) -> tuple[ImageFile, ...]:
-    return tuple(replace(file, label=label) for label, name in enumerate(names) for file in classes[name])
+    return tuple(file for label, name in enumerate(names) for file in _labelled(classes[name], label))

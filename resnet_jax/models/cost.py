@@ -7,7 +7,7 @@ Training takes, on each device, with P parameters of 4 bytes (8 in float64) and 
 
     parameters    4 P
     gradients     4 P, twice with accumulation: the sum so far, and the part's
-    optimizer     4 P, the velocity
+    optimizer     4 P, the velocity; twice with an average of the parameters (optim.ema)
     activations   b * (images at once) * (numbers kept of each image)
 
 Kept for the backward pass are the inputs of every convolution and every BN, of the max-pool, and of the last average. A
@@ -108,7 +108,7 @@ def memory(config: ExperimentConfig, image_shape: Shape) -> Memory:
         images=images,
         parameters=parameters,
         gradients=parameters * (2 if train.accumulation > 1 else 1),
-        optimizer=parameters,
+        optimizer=parameters * (1 if config.optim.ema is None else 2),
         activations=number_bytes * images * (_kept_with_remat(rows) if config.model.remat else _sums(rows)[2]),
     )
 

@@ -22,7 +22,7 @@ from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import ResNet, build
 from resnet_jax.record import Start
 from resnet_jax.text import Note
-from resnet_jax.training import optim
+from resnet_jax.training import ema, optim
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.state import TrainState
 from resnet_jax.weights import files
@@ -49,7 +49,7 @@ class Assembly:
     """Everything that a configuration makes before any step is compiled."""
 
     config: ExperimentConfig
-    """The run's configuration, with the number of classes resolved."""
+    """The run's configuration, with the number of classes resolved and shares of the run in iterations."""
     dataset: Dataset
     normalization: Normalization
     model: ResNet
@@ -70,8 +70,7 @@ class Assembly:
         variables = self.pretrained.variables
         # The last layer is new: the data have other classes.
         params = {**variables["params"], HEAD: state.params[HEAD]}
-        started: TrainState = state.replace(params=params, batch_stats=variables["batch_stats"])
-        return started
+        return self._averaging(state.replace(params=params, batch_stats=variables["batch_stats"]))
 
     @cached_property
     def blank(self) -> TrainState:
@@ -91,6 +90,7 @@ class Assembly:
           state: on the host, block by block.
           name: the run's name.
         """
+        state = ema.evaluated(state, self.config.optim)
         height, width, channels = self.dataset.image_shape
         resize = height if height == width else None
         return Weights(
@@ -102,7 +102,11 @@ class Assembly:
         )
 
     def _create(self, key: Array) -> TrainState:
-        return state_lib.create(self.model, self.optimizer, key, self.dataset.image_shape)
+        return self._averaging(state_lib.create(self.model, self.optimizer, key, self.dataset.image_shape))
+
+    def _averaging(self, state: TrainState) -> TrainState:
+        """A state at the start of a run, with the start of its average where the run keeps one."""
+        return state if self.config.optim.ema is None else ema.start(state)
 
 
 def assemble(
@@ -128,13 +132,15 @@ def assemble(
     # Before the data: a wrong file is reported before images are decoded.
     net = pretrained(config) if starting or config.data.normalize == "weights" else None
     dataset = load(config.data, note) if dataset is None else dataset
-    config = dataclasses.replace(config, model=resolve(config.model, dataset))
+    config = dataclasses.replace(config.in_iterations(), model=resolve(config.model, dataset))
     return Assembly(
         config=config,
         dataset=dataset,
         normalization=run_normalization(config, dataset, net, note),
         model=build(config.model).clone(frozen_stages=config.finetune.frozen_stages),
-        optimizer=optim.sgd(config.optim, config.finetune, len(config.model.stage_blocks)),
+        optimizer=optim.sgd(
+            config.optim, config.finetune, len(config.model.stage_blocks), iterations=config.train.iterations
+        ),
         pretrained=net,
     )
 
@@ -171,9 +177,8 @@ def pretrained(config: ExperimentConfig) -> Pretrained | None:
         weights = files.load(Path(config.finetune.weights))
     except UserError as error:
         raise UserError(f"finetune.weights: {error}") from None
-    assert weights.model.num_classes is not None
     assert weights.read_from is not None
-    facts = Start(weights.read_from.file, weights.read_from.digest, weights.model.num_classes)
+    facts = Start(weights.read_from.file, weights.read_from.digest, weights.model.num_classes or 0)
     _require_same_net(config.model, weights.model, facts.file)
     return Pretrained(facts, weights.variables(), weights.preprocessing)
 

@@ -20,6 +20,7 @@ from resnet_jax.data.augment import normalize
 from resnet_jax.data.order import Index, epoch_order
 from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.models.resnet import build
+from resnet_jax.training.ema import evaluated, with_batch_stats
 from resnet_jax.training.program import Program
 from resnet_jax.training.state import TrainState
 
@@ -27,7 +28,7 @@ Tree = Any
 
 
 def recompute(program: Program, state: TrainState) -> TrainState:
-    """`state` with batch statistics averaged over the training set; nothing else changes.
+    """`state` with batch statistics, of the net that is evaluated, averaged over the training set; no other changes.
 
     The training images, as evaluation sees them (no augmentation), each once, in the order of the run's first epoch,
     are normalised in groups of as many images as shared statistics in training (`ExperimentConfig.norm_batch`; the
@@ -42,8 +43,9 @@ def recompute(program: Program, state: TrainState) -> TrainState:
     Returns:
       A state on the devices.
     """
-    host = program.fetch(state)
-    return program.put(host.replace(batch_stats=averages(program, host.params, host.batch_stats)))
+    host, config = program.fetch(state), program.assembly.config.optim
+    net = evaluated(host, config)
+    return program.put(with_batch_stats(host, config, averages(program, net.params, net.batch_stats)))
 
 
 def averages(program: Program, params: Tree, batch_stats: Tree) -> Tree:

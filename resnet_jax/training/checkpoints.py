@@ -42,8 +42,10 @@ def identity(config: ExperimentConfig) -> dict[str, Any]:
     """The part of a configuration that makes a run another run, by dotted name.
 
     Left out are operational fields, which may change between sessions, the paths of images, and fields without effect.
+    Milestones and a warm-up that are shares of the run are in iterations.
     """
-    values, left_out = flatten(to_dict(config)), {*config.operational, *PLACES, *config.without_effect()}
+    values = flatten(to_dict(config.in_iterations()))
+    left_out = {*config.operational, *PLACES, *config.without_effect()}
     return {name: value for name, value in values.items() if name not in left_out}
 
 

@@ -2,6 +2,9 @@
 
     g <- g + weight_decay * w;   v <- momentum * v + g;   w <- w - rate * v
 
+With Nesterov's momentum the last is w <- w - rate * (g + momentum * v). Decay may be left off what is no kernel, and
+the gradient g clipped before the decay is added.
+
 The rate multiplies the velocity (PyTorch's convention, and optax's) rather than entering it (Caffe's); the two
 differ only in the iterations right after the rate changes. In fine-tuning a stage may have a factor of the rate, or be
 frozen: then its parameters stay as they are, to the bit.
@@ -23,13 +26,15 @@ FROM_SCRATCH = FinetuneConfig()
 
 
 def sgd(
-    config: OptimConfig, finetune: FinetuneConfig = FROM_SCRATCH, stages: int = 0
+    config: OptimConfig, finetune: FinetuneConfig = FROM_SCRATCH, stages: int = 0, *, iterations: int | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """The optimizer of `config`. Its `update` takes `error`, the training error of the step's batch (a fraction).
 
     Args:
+      config: with milestones and warm-up in iterations.
       finetune: which stages are frozen, and the others' factors of the rate.
       stages: of the net; needed where `finetune` names any.
+      iterations: steps of the run; needed for the schedule "cosine" alone.
     """
     frozen, rates = finetune.frozen_stages, (*finetune.stage_rates, 1.0)
 
@@ -41,13 +46,19 @@ def sgd(
         return _by_stage(lambda stage, update: rates[stage - 1] * update, updates, stages)
 
     return optax.chain(
-        optax.add_decayed_weights(config.weight_decay),
+        *([optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm is not None else []),
+        optax.add_decayed_weights(config.weight_decay, mask=_is_kernel if config.decayed == "kernels" else None),
         # After the decay: a frozen parameter has neither gradient nor decay, so its velocity stays 0.
         *([optax.masked(optax.set_to_zero(), is_frozen)] if frozen else []),
-        optax.trace(decay=config.momentum),
+        optax.trace(decay=config.momentum, nesterov=config.nesterov),
         *([optax.stateless(scale)] if finetune.stage_rates else []),
-        scheduled_rate(config),
+        scheduled_rate(config, iterations),
     )
+
+
+def _is_kernel(params: Any) -> Any:
+    """For each leaf whether it is a kernel: of a convolution, or of the last layer."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
 def _by_stage(function: Callable[[int, Any], Any], tree: Any, stages: int) -> Any:

@@ -25,6 +25,7 @@ from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.stacking import stack, unstack
 from resnet_jax.text import Note
 from resnet_jax.training.assemble import Assembly, assemble, run_keys
+from resnet_jax.training.ema import evaluated
 from resnet_jax.training.feed import feed
 from resnet_jax.training.mesh import Devices, check_machine
 from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals
@@ -221,6 +222,8 @@ class Program:
                 axis_name=where.axis_name,
                 parts=where.parts(c.train.accumulation),
                 report_gradients=c.train.gradient_norms_every > 0,
+                label_smoothing=c.optim.label_smoothing,
+                ema_decay=c.optim.ema,
             )
 
         def several(state: TrainState, at: Any, key: jax.Array, *fixed: Any) -> tuple[TrainState, StepReport]:
@@ -247,7 +250,8 @@ class Program:
     def _compile_eval(self, state: TrainState) -> jax.stages.Compiled:
         def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:
             batch, stats = self._feed.eval_batch(at, *fixed), self.assembly.normalization
-            return eval_step(state, batch, model=self.model, normalization=stats, axis_name=self.devices.axis_name)
+            net = evaluated(state, self.assembly.config.optim)
+            return eval_step(net, batch, model=self.model, normalization=stats, axis_name=self.devices.axis_name)
 
         zeros = np.zeros(padded(self.assembly.config.train.eval_batch_size, self.devices.count), np.int32)
         at = self.devices.shard(self._feed.evaluate("test", zeros, zeros.astype(np.float32)))

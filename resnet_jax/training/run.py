@@ -47,6 +47,7 @@ def run(
     """
     try:
         config.require_effect()
+        config = config.in_iterations()  # a record says when the rate dropped, whatever the length of the run
         if not (directory / RECORD_FILE).exists():
             check_machine(config)  # before the directory is made: a mistake leaves nothing behind
         with RunDirectory(directory, config) as claimed:

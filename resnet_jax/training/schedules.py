@@ -1,7 +1,11 @@
-"""The learning rate over a run: drops at milestones, warm-ups, and the same in words."""
+"""The learning rate over a run, a function of the step: drops at milestones or half a cosine, and warm-ups.
+
+The warm-up "error" ends by the training error of the steps before; all else is known before the first step.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,15 +30,68 @@ class RateState(NamedTuple):
     """bool: the warm-up is over, for good."""
 
 
-def scheduled_rate(config: OptimConfig) -> optax.GradientTransformationExtraArgs:
+def rate_after_warm_up(config: OptimConfig, iterations: int | None) -> Callable[[Array, Any], Array]:
+    """The rate as a function of the number of steps done (int32) and a dtype, warm-up left out.
+
+    - "steps": learning_rate * decay_factor ** (milestones passed). Milestones count from the first step.
+    - "cosine": learning_rate * (1 + cos(pi t / T)) / 2, with t and T counted from the end of a warm-up of known length.
+
+    Args:
+      config: with milestones in iterations.
+      iterations: steps of the run; needed for "cosine" alone.
+    """
+    if config.schedule == "cosine":
+        assert iterations is not None
+        start = config.warmup_iterations if config.warmup in ("iterations", "linear") else 0
+        cosine = optax.cosine_decay_schedule(config.learning_rate, max(1, iterations - int(start)))
+        return lambda steps, dtype: jnp.asarray(cosine((steps - int(start)).astype(dtype)), dtype)
+    assert all(isinstance(m, int) for m in config.milestones), "shares of the run are to be resolved"
+    table = [config.learning_rate * config.decay_factor**i for i in range(len(config.milestones) + 1)]
+
+    def dropping(steps: Array, dtype: Any) -> Array:
+        passed = sum((steps >= m).astype(jnp.int32) for m in config.milestones)
+        return jnp.asarray(table, dtype)[passed]
+
+    return dropping
+
+
+def rate_in_warm_up(config: OptimConfig) -> Callable[[Array, Any], Array]:
+    """The rate in the warm-up, as a function of the same: `warmup_rate`, or with "linear" a line from there up to
+    `learning_rate`, which the step after the warm-up has."""
+    if config.warmup == "linear":
+        line = optax.linear_schedule(config.warmup_rate, config.learning_rate, int(config.warmup_iterations))
+        return lambda steps, dtype: jnp.asarray(line(steps.astype(dtype)), dtype)
+    return lambda steps, dtype: jnp.asarray(config.warmup_rate, dtype)
+
+
+def rates(config: OptimConfig, iterations: int, steps: Sequence[int]) -> list[float]:
+    """The rate after each of these numbers of steps of a run; one whose warm-up ends by the error, as if it had none.
+
+    Args:
+      config: with milestones and warm-up in iterations.
+      iterations: steps of the run.
+      steps: whole numbers of at least 0.
+    """
+    done = jnp.asarray(steps, jnp.int32)
+    after = jax.vmap(lambda step: rate_after_warm_up(config, iterations)(step, jnp.float32))(done)
+    if config.warmup in ("iterations", "linear"):
+        before = jax.vmap(lambda step: rate_in_warm_up(config)(step, jnp.float32))(done)
+        after = jnp.where(done < config.warmup_iterations, before, after)
+    return [float(rate) for rate in after]
+
+
+def scheduled_rate(config: OptimConfig, iterations: int | None = None) -> optax.GradientTransformationExtraArgs:
     """Multiplies updates by minus the rate.
 
-    The rate is `learning_rate * decay_factor ** (milestones passed)`; in a warm-up it is `warmup_rate` instead:
-    for the first `warmup_iterations` ("iterations"; He et al. 2016, Appendix), or until the running estimate of
-    training error, the current batch included, falls below `warmup_error` ("error"; 2015, Sec. 4.2). Milestones
-    count from the first step in either case.
+    The rate is `rate_after_warm_up`'s, and in a warm-up `rate_in_warm_up`'s. The warm-up is over after
+    `warmup_iterations` ("iterations"; He et al. 2016, Appendix; and "linear"), or once the running estimate of
+    training error, the current batch included, falls below `warmup_error` ("error"; 2015, Sec. 4.2).
+
+    Args:
+      config: with milestones and warm-up in iterations.
+      iterations: steps of the run; needed for the schedule "cosine" alone.
     """
-    table = [config.learning_rate * config.decay_factor**i for i in range(len(config.milestones) + 1)]
+    usual, warming = rate_after_warm_up(config, iterations), rate_in_warm_up(config)
 
     def init(params: optax.Params) -> RateState:
         dtype = jax.tree.leaves(params)[0].dtype
@@ -56,9 +113,7 @@ def scheduled_rate(config: OptimConfig) -> optax.GradientTransformationExtraArgs
             warm = state.warm | (running_error < config.warmup_error)
         else:
             warm = state.warm | (state.steps >= config.warmup_iterations)
-        passed = sum((state.steps >= m).astype(jnp.int32) for m in config.milestones)
-        rate = jnp.asarray(table, dtype)[passed]
-        rate = jnp.where(warm, rate, jnp.asarray(config.warmup_rate, dtype))
+        rate = jnp.where(warm, usual(state.steps, dtype), warming(state.steps, dtype))
         updates = jax.tree.map(lambda u: -rate * u, updates)
         return updates, RateState(state.steps + 1, rate, running_error, warm)
 
@@ -70,18 +125,25 @@ def schedule_rows(config: OptimConfig, iterations: int) -> dict[str, str]:
 
     A milestone that the run never reaches is said to be one: a shortened run whose rate never drops is a usual mistake.
     """
+    config = config.in_iterations(iterations)
+    if config.schedule == "cosine":
+        return {"rate": f"{config.learning_rate:g} to 0 along half a cosine, {iterations:,} steps"} | _warm_up(config)
     reached = [f"{m:,}" for m in config.milestones if m < iterations]
     beyond = [f"{m:,}" for m in config.milestones if m >= iterations]
     drops = f", times {config.decay_factor:g} after {' and '.join(reached)} of" if reached else " for all"
     never = f"; milestones never reached: {', '.join(beyond)}" if beyond else ""
-    rows = {"rate": f"{config.learning_rate:g}{drops} {iterations:,} steps{never}"}
-    if config.warmup != "none":
-        ends = {
-            "iterations": f"for {config.warmup_iterations:,} steps",
-            "error": f"until the training error is below {100.0 * config.warmup_error:g}%",
-        }
-        rows["warm-up"] = f"{config.warmup_rate:g} {ends[config.warmup]}"
-    return rows
+    return {"rate": f"{config.learning_rate:g}{drops} {iterations:,} steps{never}"} | _warm_up(config)
+
+
+def _warm_up(config: OptimConfig) -> dict[str, str]:
+    if config.warmup == "none":
+        return {}
+    ends = {
+        "iterations": f"for {config.warmup_iterations:,} steps",
+        "linear": f"to {config.learning_rate:g} in {config.warmup_iterations:,} steps, a line",
+        "error": f"until the training error is below {100.0 * config.warmup_error:g}%",
+    }
+    return {"warm-up": f"{config.warmup_rate:g} {ends[config.warmup]}"}
 
 
 def rate_state(opt_state: optax.OptState) -> RateState:

@@ -28,6 +28,13 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: optax.OptState
 
 
+class AveragedState(TrainState):
+    """The state of a run that keeps an average of its parameters."""
+
+    average: Tree
+    """{"params": ..., "batch_stats": ...}, as training/ema.py makes it."""
+
+
 def create(
     model: ResNet, optimizer: optax.GradientTransformation, key: Array, image_shape: tuple[int, int, int]
 ) -> TrainState:

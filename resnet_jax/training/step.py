@@ -22,14 +22,16 @@ import optax
 
 from resnet_jax.config import DataConfig
 from resnet_jax.data import Normalization
+from resnet_jax.data import mix as mixing
 from resnet_jax.data.augment import normalize, training_inputs
 from resnet_jax.models.noise import noise
 from resnet_jax.models.resnet import ResNet
+from resnet_jax.training import ema
 from resnet_jax.training.gradients import gradient_norms
-from resnet_jax.training.losses import cross_entropy
+from resnet_jax.training.losses import cross_entropy, mixed_cross_entropy, smoothed_cross_entropy
 from resnet_jax.training.metrics import StepReport, Sums, weighted_sums
 from resnet_jax.training.schedules import rate_state
-from resnet_jax.training.state import TrainState
+from resnet_jax.training.state import AveragedState, TrainState
 
 Array = jax.Array
 # No epoch has this number, so the key of the net's own noise is none that augmentation draws with.
@@ -77,6 +79,8 @@ def train_step(
     axis_name: str | None = None,
     parts: Parts = Parts(),
     report_gradients: bool = False,
+    label_smoothing: float = 0.0,
+    ema_decay: float | None = None,
 ) -> tuple[TrainState, StepReport]:
     """One step of SGD on a full batch.
 
@@ -89,9 +93,12 @@ def train_step(
       parts: of the batch, computed one after another. Each starts from the running statistics of `state`; the new
         ones are the mean over parts, as they are the mean over groups within a part.
       report_gradients: whether the report has the norms of the gradient, of the whole batch and without weight decay.
+      label_smoothing: of the loss that is minimised, and reported.
+      ema_decay: of the state's average; None where it has none.
 
     Returns:
-      The state after the step, and the step's report: sums over the global batch, in train mode, before the update.
+      The state after the step, and the step's report: sums over the global batch, in train mode, before the update. A
+      mixed image (`data.mixup`, `data.cutmix`) is judged by the label that has the larger share of it.
     """
 
     def part_of(batch: TrainBatch) -> tuple[Any, Any, Sums]:
@@ -99,6 +106,18 @@ def train_step(
         # Here and not before: augmented images are four times the size of stored ones, and so made for one part only.
         epoch, example, dtype = batch.epoch, batch.example, _input_dtype(model)
         images = training_inputs(batch.images, key, epoch, example, stats=normalization, data=data, dtype=dtype)
+        mix = None
+        if data.mixes:
+            mix = mixing.draw(
+                key,
+                batch.epoch,
+                batch.example,
+                size=(images.shape[1], images.shape[2]),
+                mixup=data.mixup,
+                cutmix=data.cutmix,
+                dtype=images.dtype,
+            )
+            images = mixing.blend(images, mix)
 
         own: dict[str, Any] = {}
         if model.config.is_noisy:
@@ -107,11 +126,18 @@ def train_step(
         def loss_of(params: Any) -> tuple[Array, tuple[Array, Array, Any]]:
             variables = {"params": params, "batch_stats": state.batch_stats}
             logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"], **own)
-            losses = cross_entropy(logits, batch.labels)
+            if mix is None:
+                losses = smoothed_cross_entropy(logits, batch.labels, label_smoothing)
+            else:
+                others = mixing.partners(batch.labels)
+                losses = mixed_cross_entropy(logits, batch.labels, others, mix.share, label_smoothing)
             return losses.mean(), (losses, logits, updated["batch_stats"])
 
         grads, (losses, logits, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
-        return grads, batch_stats, weighted_sums(losses, logits, batch.labels, jnp.ones_like(losses))
+        labels = batch.labels
+        if mix is not None:
+            labels = jnp.where(mix.share >= 0.5, labels, mixing.partners(labels))
+        return grads, batch_stats, weighted_sums(losses, logits, labels, jnp.ones_like(losses))
 
     grads, batch_stats, sums = part_of(batch) if parts.count == 1 else _accumulate(part_of, batch, parts)
     if axis_name is not None:
@@ -122,6 +148,10 @@ def train_step(
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params, error=sums.errors / sums.examples)
     params = optax.apply_updates(state.params, updates)
     new = TrainState(state.step + 1, params, batch_stats, opt_state)
+    if isinstance(state, AveragedState):
+        assert ema_decay is not None
+        average = ema.update(state.average, params, batch_stats, new.step, ema_decay)
+        new = AveragedState(new.step, params, batch_stats, opt_state, average)
     norms = gradient_norms(grads, model) if report_gradients else None
     return new, StepReport(sums, rate_state(opt_state).rate, norms)
 

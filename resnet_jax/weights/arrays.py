@@ -27,6 +27,7 @@ Shape = tuple[int, ...]
 
 STATISTICS = ("mean", "var")
 COUNT = "batches"
+HEAD = "head"
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,24 @@ class Mismatch(UserError):
     """Arrays that are not those of the net; `differences` has all of them, the message the first."""
 
     def __init__(self, file: str, net: str, differences: Differences) -> None:
-        super().__init__(f"{file}: not the arrays of {net}: {differences}.")
+        extra = " (experiments.convert --ignore-extra leaves the unexpected out)" * bool(differences.unexpected)
+        super().__init__(f"{file}: not the arrays of {net}: {differences}{extra}.")
         self.differences = differences
 
 
 def shapes(model: ModelConfig, channels: int) -> dict[str, Shape]:
-    """Every array of a net, by our names: parameters and running statistics."""
+    """Every array of a net, by our names: parameters and running statistics.
+
+    Without a number of classes the net has no last layer.
+    """
     images = jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32)
-    net = build(dataclasses.replace(model, dtype="float32"))
+    net = build(dataclasses.replace(model, dtype="float32", num_classes=model.num_classes or 2))
     trees = jax.eval_shape(lambda key, x: net.init(key, x, train=False), jax.random.key(0), images)
     return {
         "/".join(key.key for key in path): leaf.shape
         for tree in (trees["params"], trees["batch_stats"])
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        if model.num_classes is not None or path[0].key != HEAD
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,11 @@ from flax import traverse_util
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
+from resnet_jax.models.resnet import ResNet, build
 from resnet_jax.weights.arrays import COUNT, STATISTICS, Arrays
 from resnet_jax.weights.preprocessing import Preprocessing, per_channel
 
 Tree = dict[str, Any]
-
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-IMAGENET_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Weights:
     """
 
     model: ModelConfig
-    """With its number of classes."""
+    """With its number of classes; None for a net without a last layer, such as transformers' ResNetModel."""
     arrays: Arrays
     """By our names (weights/arrays.py)."""
     preprocessing: Preprocessing
@@ -50,14 +47,29 @@ class Weights:
     """The file that it was read from now."""
 
     def __post_init__(self) -> None:
-        if len(self.class_names) != self.model.num_classes:
+        classes = self.model.num_classes or 0
+        if len(self.class_names) != classes:
             raise UserError(
-                f"class_names: got {len(self.class_names)} names; legal: {self.model.num_classes}, one for each class "
-                f"of {self.origin.file}."
+                f"class_names: got {len(self.class_names)} names; legal: {classes}, one for each class of "
+                f"{self.origin.file}."
             )
         for name in self.class_names:
             if not name.strip() or not name.isprintable():
                 raise UserError(f"class_names: got {name!a}; legal: names that can be printed.")
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the net has its last layer."""
+        return self.model.num_classes is not None
+
+    @property
+    def net(self) -> ResNet:
+        """The Flax net: net.apply(weights.variables(), images, train=False) gives logits of normalised images.
+
+        Raises:
+          UserError: it has no last layer.
+        """
+        return build(self.model)
 
     def variables(self) -> dict[str, Tree]:
         """What the net is applied with, {"params": ..., "batch_stats": ...}, in float32."""
@@ -73,20 +85,6 @@ def flatten(params: Tree, batch_stats: Tree) -> Arrays:
     """A net's trees of variables, on the host, as `Weights.arrays`."""
     flat = traverse_util.flatten_dict(params, sep="/") | traverse_util.flatten_dict(batch_stats, sep="/")
     return {name: np.ascontiguousarray(array) for name, array in flat.items()}
-
-
-def usual_classes(model: ModelConfig) -> tuple[str, ...]:
-    """The classes that published nets of this family and number of classes have; else "0", "1", ...
-
-    ImageNet's are in the order of their WordNet numbers, under the names that torchvision gives them.
-    """
-    assert model.num_classes is not None
-    if model.family == "imagenet" and model.num_classes == IMAGENET_CLASSES:
-        text = resources.files("resnet_jax.weights").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
-        return tuple(text.splitlines())
-    if model.family == "cifar" and model.num_classes == len(CIFAR10_CLASSES):
-        return CIFAR10_CLASSES
-    return tuple(map(str, range(model.num_classes)))
 
 
 def usual_preprocessing(model: ModelConfig, channels: int) -> Preprocessing:
@@ -107,7 +105,7 @@ def describe(model: ModelConfig) -> str:
     """A net in a few words, for messages: "resnet-20 (cifar, basic blocks, width 16, 10 classes)"."""
     return (
         f"{model.net}-{model.depth} ({model.family}, {model.block_kind} blocks, width {model.base_width}, "
-        f"{model.num_classes} classes)"
+        f"{'no last layer' if model.num_classes is None else f'{model.num_classes} classes'})"
     )
 
 

@@ -55,8 +55,13 @@ class Classifier:
           features: the block whose output is wanted too, such as "stage3_block2".
 
         Raises:
-          UserError: it has no such block.
+          UserError: it has no such block, or no last layer.
         """
+        if not weights.has_head:
+            raise UserError(
+                f"{weights.origin.file}: a net without a last layer, which says nothing of classes; fine-tune it with "
+                f"--finetune.weights."
+            )
         blocks = [block_name(i, j) for i, n in enumerate(weights.model.stage_blocks, start=1) for j in range(1, n + 1)]
         if features is not None and features not in blocks:
             raise UserError(f"features: got {features!r}; {nearest(features, blocks)}")
@@ -83,10 +88,32 @@ class Classifier:
         self._apply = apply
 
     def logits(self, images: Images) -> tuple[Array, Array | None]:
-        """Logits [N, K] float32 of images [N, H, W, C] uint8 of the net's size, and features [N, h, w, c]."""
+        """Logits [N, K] float32 of images [N, H, W, C] uint8 of the net's size, and features [N, h, w, c].
+
+        Raises:
+          UserError: the images have another shape or dtype.
+        """
+        self._require(images)
         with jax.default_matmul_precision(self.weights.model.precision):
             logits, features = jax.device_get(self._apply(self._variables, images))
         return logits, features
+
+    def _require(self, images: Images) -> None:
+        shape = tuple(np.shape(images))
+        channels, squeezed = self.weights.preprocessing.channels, self.weights.preprocessing.normalization.mean.shape
+        # A net takes any size; a mean image only its own.
+        sides = self.weights.preprocessing.shape[:2] if squeezed[1:3] != (1, 1) else None
+        if len(shape) == 4 and shape[3] == channels and min(shape) > 0 and sides in (None, shape[1:3]):
+            if np.asarray(images).dtype == np.uint8:
+                return
+            got = f"numbers of type {np.asarray(images).dtype}"
+        else:
+            got = f"the shape {shape}"
+        h, w = ("H", "W") if sides is None else sides
+        raise UserError(
+            f"images: got {got}; legal: [N, {h}, {w}, {channels}] uint8, pixels from 0 to 255, not normalised; "
+            f"Classifier.see(paths) takes files."
+        )
 
     def see(self, paths: Sequence[str]) -> Iterator[Seen | Unseen]:
         """What the net says of each picture, in order; a picture that cannot be had does not stop the others."""

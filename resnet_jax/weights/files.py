@@ -7,26 +7,31 @@ torchvision's or akamaster's names, have none of that: it is recognised, or take
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 import safetensors.numpy
-from safetensors import SafetensorError
 
-from resnet_jax.config import from_dict
-from resnet_jax.data import memory
+from resnet_jax.config import BatchNormConfig, from_dict
+from resnet_jax.data.listing import some
 from resnet_jax.errors import UserError
 from resnet_jax.files import replacing, short_digest, write_atomically
 from resnet_jax.record import RECORD_FILE, WEIGHTS, read_json
 from resnet_jax.weights import pickled
-from resnet_jax.weights.arrays import Arrays, Mismatch, counts, require_arrays, shapes
-from resnet_jax.weights.bundle import Origin, Weights, describe, unlike, usual_classes, usual_preprocessing
-from resnet_jax.weights.formats import format_for, recognise
-from resnet_jax.weights.formats.base import BottleneckStride, Format, Found, unprefixed
+from resnet_jax.weights.arrays import Array, Arrays, Mismatch, counts, require_arrays, shapes
+from resnet_jax.weights.bundle import Origin, Weights, describe, unlike, usual_preprocessing
+from resnet_jax.weights.classes import usual_classes
+from resnet_jax.weights.content import arrays_of, content_of
+from resnet_jax.weights.formats import BOOKKEEPING, format_for, recognise, wrapper_prefix
+from resnet_jax.weights.formats.base import Format, Found, Unsaid
 from resnet_jax.weights.preprocessing import ARRAYS, from_json
 
 MODEL_FILE, NET_FILE = "model.safetensors", "config.json"
@@ -34,40 +39,80 @@ FAMILY = "resnet_jax net"
 FORMAT = f"{FAMILY} 1"
 SAFETENSORS = ".safetensors"
 PICKLED = (".pt", ".pth", ".th")
+# As the Hugging Face hub has them.
+HUB_PICKLES, PICTURES_FILE = ("pytorch_model.bin",), "preprocessor_config.json"
+Note = Callable[[str], None]
 
 
-def load(place: Path, *, bottleneck_stride: BottleneckStride | None = None) -> Weights:
-    """The net in a folder of our own form, in a finished run's directory, or in a state dict of PyTorch's.
+def load(
+    place: Path | str,
+    *,
+    unsaid: Unsaid = Unsaid(),  # noqa: B008  # frozen
+    from_key: str | None = None,
+    ignore_extra: bool = False,
+    note: Note = lambda text: None,
+) -> Weights:
+    """The net in a folder of our own form, in a finished run's directory, in a state dict, or in a hub's folder.
+
+    A hub's folder is as the Hugging Face hub's client downloads it: weights, config.json, preprocessor_config.json.
 
     Args:
       place: the folder, or the file; its ending does not matter, its content does.
-      bottleneck_stride: of a state dict, which does not tell it; None: "3x3", torchvision's.
+      unsaid: what a state dict does not tell of its net.
+      from_key: of a checkpoint with several nets, the key of the one that is wanted, or the prefix of its names.
+      ignore_extra: leave out arrays of a state dict that its net does not have; `note` says which.
+      note: receives remarks, a line at a time.
 
     Raises:
       UserError: there is none, it is damaged, it would have to run code to be read, it is of no net known here, or its
         arrays are not those of the net that it says it is.
     """
+    place = Path(place).expanduser()
     if place.is_dir():
-        return _portable(_folder(place))
-    beside = place.with_name(NET_FILE)
-    # Other projects too call the two files so.
-    if place.name == MODEL_FILE and beside.exists() and _format(beside).startswith(FAMILY):
-        return _portable(place.parent)
-    content = _read(place)
-    state = unprefixed(_arrays(content, str(place)))
+        folder = _folder(place)
+        if (folder / MODEL_FILE).exists() and _is_ours(folder / NET_FILE):
+            return _portable(folder)
+        file = next(folder / name for name in (MODEL_FILE, *HUB_PICKLES) if (folder / name).exists())
+        if not _is_hub(folder / NET_FILE):
+            got = _json(folder / NET_FILE).get("format", "")
+            raise UserError(
+                f"{folder / NET_FILE}: got the format {got!r}; legal: {FORMAT!r}, or a config of timm's or "
+                f"transformers' nets; a state dict beside it is read where the file itself is named."
+            )
+    else:
+        file = place
+        # Other projects too call the two files so.
+        if file.name == MODEL_FILE and _is_ours(file.with_name(NET_FILE)):
+            return _portable(file.parent)
+    content = content_of(file)
+    arrays = arrays_of(content, str(file), from_key=from_key, note=note)
+    if pickled.is_pickled(content) and not any(name.startswith(f"{from_key}.") for name in arrays):
+        from_key = None  # it was the key of a dictionary, and not the prefix of names
+    state = _unwrapped(arrays, str(file), from_key, note)
+    config, preprocessor = _beside(file, note)
     there = {name: array.shape for name, array in state.items()}
-    found = recognise(Found(there, str(place), bottleneck_stride))
-    form, ours = found.format, shapes(found.model, found.channels)
-    require_arrays(form.shapes(ours), form.shapes(counts(ours)), there, str(place), describe(found.model))
-    origin = Origin(place.name, short_digest(content))
-    return Weights(
-        model=found.model,
-        arrays=form.from_pytorch(state, (*ours, *counts(ours))),
-        preprocessing=usual_preprocessing(found.model, found.channels),
-        class_names=usual_classes(found.model),
-        origin=origin,
-        read_from=origin,
-    )
+    found = Found(there, str(file), unsaid, config, preprocessor)
+    form, told = recognise(found)
+    ours = shapes(told.model, told.channels)
+    needed, optional = form.shapes(ours), form.shapes(counts(ours))
+    extra = [name for name in state if name not in needed and name not in optional]
+    if extra and ignore_extra:
+        note(f"{file}: {len(extra)} arrays left out, which the net does not have: {some(extra)}.")
+        state = {name: array for name, array in state.items() if name not in extra}
+    there = {name: array.shape for name, array in state.items()}
+    require_arrays(needed, optional, there, str(file), describe(told.model))
+    origin = Origin(file.name if file == place else f"{place.absolute().name}/{file.name}", short_digest(content))
+    try:
+        return Weights(
+            model=told.model,
+            arrays=form.from_pytorch(state, (*ours, *counts(ours))),
+            preprocessing=told.preprocessing or usual_preprocessing(told.model, told.channels),
+            class_names=usual_classes(told.model) if told.class_names is None else told.class_names,
+            origin=origin,
+            read_from=origin,
+        )
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
 
 
 def save(weights: Weights, folder: Path) -> None:
@@ -102,37 +147,54 @@ def save(weights: Weights, folder: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def state_dict(weights: Weights) -> tuple[Format, Arrays]:
-    """The net as a state dict of torchvision's or akamaster's nets.
+def state_dict(weights: Weights, format_name: str | None = None) -> tuple[Format, Arrays, tuple[str, ...]]:
+    """The net as a state dict of another project's net.
+
+    Args:
+      format_name: a format of weights/formats; None: torchvision's for ImageNet's nets, akamaster's for CIFAR's.
+
+    Returns:
+      The format, the arrays by its names, and remarks on what the names do not say.
 
     Raises:
       UserError: whoever reads these names would compute another net from them.
     """
-    form = format_for(weights.model)
-    state = form.to_pytorch(weights.arrays)
-    theirs = unprefixed({name: array.shape for name, array in state.items()})
-    stride = weights.model.bottleneck_stride if weights.model.block_kind == "bottleneck" else None
-    other = unlike(weights.model, recognise(Found(theirs, weights.origin.file, stride)).model)
+    form = format_for(weights.model, format_name)
+    model, arrays, notes = form.writable(weights.model, weights.arrays)
+    state = form.to_pytorch(arrays)
+    unsaid = Unsaid(model.bottleneck_stride if model.block_kind == "bottleneck" else None, model.norm.epsilon)
+    plain = {name.removeprefix(form.usual_prefix): array.shape for name, array in state.items()}
+    other = {"family": (model.family, form.name)}
+    with contextlib.suppress(UserError):
+        other = unlike(model, form.net(Found(plain, weights.origin.file, unsaid)).model)
     if other:
         name, (here, there) = next(iter(other.items()))
         raise UserError(
             f"model.{name}: got {here!r}; legal for a state dict in {form.name}'s names: {there!r}; keep this net in "
             f"a folder, which says what it is."
         )
-    return form, state
+    if model.norm.epsilon != BatchNormConfig().epsilon:
+        notes += (f"its batch norms have epsilon={model.norm.epsilon:g}, which no state dict says",)
+    if unsaid.bottleneck_stride == "1x1":
+        notes += ("its bottlenecks have their stride on the first 1x1 convolution, which no state dict says",)
+    return form, state, notes
 
 
-def export(weights: Weights, file: Path) -> Format:
+def export(weights: Weights, file: Path, format_name: str | None = None) -> tuple[Format, tuple[str, ...]]:
     """Writes a net as PyTorch's state dict, to be had by torch.load or safetensors.torch.load_file.
 
     Args:
       file: ends in .safetensors, which needs no PyTorch, or in .pt, .pth or .th, which does.
+      format_name: as for `state_dict`.
+
+    Returns:
+      The format, and remarks on what the file does not say.
 
     Raises:
       UserError: `state_dict` cannot be made, PyTorch is needed and missing, or the ending is another.
       OSError: it cannot be written.
     """
-    form, state = state_dict(weights)
+    form, state, notes = state_dict(weights, format_name)
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == SAFETENSORS:
         write_atomically(file, safetensors.numpy.save(state, metadata={"format": "pt"}))
@@ -140,7 +202,7 @@ def export(weights: Weights, file: Path) -> Format:
         _export_pickled(state, file)
     else:
         raise UserError(f"{file}: legal endings: {', '.join((SAFETENSORS, *PICKLED))}.")
-    return form
+    return form, notes
 
 
 def _export_pickled(state: Arrays, file: Path) -> None:
@@ -151,15 +213,20 @@ def _export_pickled(state: Arrays, file: Path) -> None:
             f"{file}: writing {file.suffix} needs PyTorch, which is not installed; {SAFETENSORS} needs none, and "
             f"PyTorch reads it with safetensors.torch.load_file."
         ) from None
-    # Copies: PyTorch warns of arrays that cannot be written to.
+
+    def tensor(array: Array) -> torch.Tensor:
+        if array.dtype == ml_dtypes.bfloat16:
+            return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+        return torch.from_numpy(array.copy())  # PyTorch warns of arrays that cannot be written to
+
     with replacing(file) as part:
-        torch.save({name: torch.from_numpy(array.copy()) for name, array in state.items()}, part)
+        torch.save({name: tensor(array) for name, array in state.items()}, part)
 
 
 def _folder(place: Path) -> Path:
-    """The folder of our own form that a folder is, or has as a finished run."""
+    """The folder with weights that a folder is, or has as a finished run."""
     for folder in (place, place / WEIGHTS):
-        if (folder / MODEL_FILE).exists():
+        if any((folder / name).exists() for name in (MODEL_FILE, *HUB_PICKLES)):
             return folder
     if (place / RECORD_FILE).exists():
         raise UserError(
@@ -169,28 +236,37 @@ def _folder(place: Path) -> Path:
     raise UserError(f"{place}: holds neither {MODEL_FILE} nor a finished run with {WEIGHTS}/.")
 
 
+def _unwrapped(arrays: Arrays, file: str, from_key: str | None, note: Note) -> Arrays:
+    """A state dict without the prefix of its names; names outside the prefix stay as they are."""
+    prefix = wrapper_prefix(arrays, file, from_key)
+    if prefix is None:
+        return arrays
+    inside = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    outside = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
+    for name in [name for name in outside if name in BOOKKEEPING]:
+        note(f"{file}: {name} is left out; it counts the nets that were averaged.")
+        del outside[name]
+    if from_key is not None:
+        outside = {}  # another net's
+    return inside | {name if name not in inside else f"{name} (outside {prefix})": a for name, a in outside.items()}
+
+
 def _portable(folder: Path) -> Weights:
-    found = _format(folder / NET_FILE)
-    if found != FORMAT:
-        raise UserError(
-            f"{folder / NET_FILE}: got the format {found!r}; legal: {FORMAT!r}; a state dict beside it is read where "
-            f"the file itself is named."
-        )
-    values = read_json(folder / NET_FILE)
-    content = _read(folder / MODEL_FILE)
+    values = _json(folder / NET_FILE)
+    if values.get("format") != FORMAT:
+        raise UserError(f"{folder / NET_FILE}: got the format {values.get('format')!r}; legal: {FORMAT!r}.")
+    content = content_of(folder / MODEL_FILE)
     if short_digest(content) != values.get("digest"):
         raise UserError(
             f"{folder / MODEL_FILE}: not the file that {NET_FILE} was written with: damaged, truncated, or of another "
             f"net."
         )
-    arrays = _arrays(content, str(folder / MODEL_FILE))
+    arrays = arrays_of(content, str(folder / MODEL_FILE))
     try:
         model = from_dict({"model": values["model"]}).model
         statistics = {name: arrays.pop(name) for name in ARRAYS.values() if name in arrays}
         preprocessing = from_json(values["preprocessing"], statistics)
         origin = Origin(**values["origin"])
-        if model.num_classes is None:
-            raise UserError("model.num_classes: got None; legal: the number of classes.")
         ours = shapes(model, preprocessing.channels)
         there = {name: array.shape for name, array in arrays.items()}
         require_arrays(ours, counts(ours), there, str(folder / MODEL_FILE), describe(model))
@@ -204,40 +280,31 @@ def _portable(folder: Path) -> Weights:
         raise UserError(f"{folder / NET_FILE}: {error}") from None
 
 
-def _format(file: Path) -> str:
-    return str(read_json(file, "convert or train anew").get("format", ""))
-
-
-def _read(file: Path) -> bytes:
-    if not file.exists():
-        raise UserError(f"{file}: there is no such file or folder.")
-    if not file.is_file():
-        raise UserError(f"{file}: not a file.")
-    memory.require(file.stat().st_size, f"the arrays in {file}", "use a machine with more")
-    content = file.read_bytes()
-    if not content:
-        raise UserError(f"{file}: empty (0 bytes).")
-    return content
-
-
-def _arrays(content: bytes, file: str) -> Arrays:
-    """The arrays of a file, by the names that they have in it."""
-    arrays = _parsed(content, file)
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise UserError(f"{file}: {name} holds numbers that are not finite: damaged, or of a net that diverged.")
-    return arrays
-
-
-def _parsed(content: bytes, file: str) -> Arrays:
-    if pickled.is_pickled(content):
-        return pickled.read(content, file)
-    if content[8:9] != b"{":
-        raise UserError(f"{file}: neither safetensors nor a file that torch.save wrote.")
+def _json(file: Path) -> dict[str, Any]:
     try:
-        # The library gives them in another order each time.
-        return dict(sorted(safetensors.numpy.load(content).items()))
-    except SafetensorError as error:
-        raise UserError(f"{file}: damaged or truncated ({error}).") from None
-    except KeyError as error:
-        raise UserError(f"{file}: has numbers of the kind {error}, which NumPy has not; save it in float32.") from None
+        return read_json(file, "convert or train anew")
+    except RecursionError:
+        raise UserError(f"{file}: damaged (too deeply nested); convert or train anew.") from None
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a config.json is of our own form, in whatever version."""
+    return file.exists() and str(_json(file).get("format", "")).startswith(FAMILY)
+
+
+def _beside(file: Path, note: Note) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """What timm or transformers say of a net in the files beside it: config.json, and preprocessor_config.json."""
+    config, pictures = file.with_name(NET_FILE), file.with_name(PICTURES_FILE)
+    try:
+        if not _is_hub(config):
+            return None, None
+        return _json(config), _json(pictures) if pictures.exists() else None
+    except UserError as error:
+        note(f"{error} The net is read without it.")
+        return None, None
+
+
+def _is_hub(file: Path) -> bool:
+    """Whether a config.json is timm's or that of transformers' ResNet."""
+    values = _json(file) if file.exists() else {}
+    return "pretrained_cfg" in values or values.get("model_type") == "resnet"

@@ -1,10 +1,14 @@
 """PyTorch's own files (.pt, .pth, .th), read without PyTorch and without running what is in them.
 
 Such a file is a pickle, which may name any function of any module and have it called. Here the unpickler is Python's,
-restricted as its documentation describes: of all names that a pickle asks for it gets those of the table below, each a
-function of ours that only notes what a tensor is; for any other name the file is refused before anything is called.
-torch.load(weights_only=True) does the same, but needs PyTorch; libraries that do without it read zip files alone, and
-published weights of 2018 are older than those.
+restricted as its documentation describes: of all names that a pickle asks for it gets those of the tables below. For a
+tensor's names it gets functions of ours that only note what the tensor is. For the names of values that stand beside a
+state dict in training checkpoints, such as sets, dates and argparse.Namespace, it gets a class of ours that keeps
+nothing and runs nothing. For any other name the file is refused before anything is called.
+
+torch.load(weights_only=True) is restricted in the same way, with other tables: it reads sets of its own choice, and
+refuses argparse.Namespace and NumPy's values until its caller allows them. It needs PyTorch. Libraries that do without
+PyTorch read zip files alone, and published weights of 2018 are older than those.
 
 Two formats (torch/serialization.py): a zip file of `<name>/data.pkl` and `<name>/data/<key>` for each storage; and, up
 to PyTorch 1.5, a stream: a magic number, a version and the machine's sizes, each pickled, the object, the keys of its
@@ -16,6 +20,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,9 +45,37 @@ DTYPES = {
     "CharStorage": "<i1",
     "ByteStorage": "<u1",
     "BoolStorage": "|b1",
+    "BFloat16Storage": "bfloat16",
 }
-# Where training scripts keep the state dict in a larger checkpoint, the most usual first.
+# Values that stand beside state dicts in checkpoints: schedules, options, dates, counts. None of them is needed.
+INERT = {
+    "builtins": (
+        *("set", "frozenset", "complex", "slice", "range", "bytearray", "bytes"),
+        *("list", "dict", "tuple", "str", "int", "float", "bool", "object"),  # what a defaultdict makes
+    ),
+    "collections": ("Counter", "defaultdict", "deque"),
+    "_codecs": ("encode",),  # how protocol 2 writes bytes
+    "copyreg": ("_reconstructor",),
+    "argparse": ("Namespace",),
+    "types": ("SimpleNamespace",),
+    "datetime": ("datetime", "date", "time", "timedelta", "timezone"),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "uuid": ("UUID",),
+    "numpy": ("dtype", "ndarray", "float64", "float32", "int64", "bool_"),
+    "torch": ("device",),
+    "torch.serialization": ("_get_layout",),
+}
+PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")
+INERT |= {"pathlib": PATHS, "pathlib._local": PATHS}
+INERT |= {f"numpy.{core}.multiarray": ("scalar", "_reconstruct") for core in ("core", "_core")}
+INERT |= {f"numpy.{core}.numeric": ("_frombuffer",) for core in ("core", "_core")}
+# Names of Python 2, which protocol 2 writes.
+INERT |= {"__builtin__": (*INERT["builtins"], "xrange", "unicode", "long"), "copy_reg": INERT["copyreg"]}
+TORCH_DTYPES = re.compile(r"(b?float|u?int|complex)\d+(_e\d+m\d+\w*)?|bool")
+# Where training scripts keep the state dict in a larger checkpoint, the first that is there is taken.
 NESTED = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
+AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 ADVICE = "save it anew with torch.save(net.state_dict(), FILE)"
 
 
@@ -67,7 +100,7 @@ class _Tensor:
 
 
 class _Unreadable(Exception):
-    """Numbers of a kind, which is the message, that are not read."""
+    """Numbers of a type, which is the message, that are not read."""
 
 
 class _Refused(Exception):
@@ -83,19 +116,24 @@ def is_pickled(content: bytes) -> bool:
     return content.startswith((b"PK\x03\x04", b"\x80"))
 
 
-def read(content: bytes, file: str) -> dict[str, Array]:
+def read(
+    content: bytes, file: str, *, from_key: str | None = None, note: Callable[[str], None] = lambda text: None
+) -> dict[str, Array]:
     """The arrays of a state dict, by name, in the dtypes and shapes of the file.
 
     Args:
-      content: of the file, whole. The state dict is its object, or stands in it under one of the usual names.
+      content: of the file, whole. The state dict is its object, or stands in it under a key.
       file: its name, for messages.
+      from_key: the key, such as "model_ema"; None: the first of `NESTED` and `AVERAGED` that has one.
+      note: receives a remark where the file has several state dicts.
 
     Raises:
       UserError: it would have to run code, it is damaged or truncated, or there is no state dict in it.
     """
     try:
         found, storages = _zipped(content) if content.startswith(b"PK") else _stream(content)
-        return {name: _array(tensor, storages) for name, tensor in _state_dict(found, file).items()}
+        chosen = _state_dict(found, file, from_key, note)
+        return {name: _array(tensor, storages) for name, tensor in chosen.items()}
     except UserError:
         raise
     except _Refused as name:
@@ -104,8 +142,9 @@ def read(content: bytes, file: str) -> dict[str, Array]:
             f"nothing of it was run; {ADVICE}."
         ) from None
     except _Unreadable as kind:
-        raise UserError(f"{file}: has numbers of the kind {kind}, which NumPy has not; save it in float32.") from None
-    except Exception as error:  # pickle and zipfile raise whatever a damaged file leads them to
+        raise UserError(f"{file}: has numbers of type {kind}, which is not read here; save it in float32.") from None
+    # pickle and zipfile raise whatever a damaged file leads them to, such as sizes beyond any memory.
+    except (Exception, MemoryError, RecursionError) as error:
         raise UserError(f"{file}: damaged or truncated ({reason(error)}).") from None
 
 
@@ -121,6 +160,26 @@ class _Unpickler(pickle.Unpickler):
         class Dictionary(dict[Any, Any]):
             """In the place of OrderedDict, whose order all dictionaries have now."""
 
+        class Inert:
+            """In the place of a value that is not needed: takes whatever a pickle does with one, and keeps nothing."""
+
+            def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
+                return super().__new__(cls)
+
+            def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+            def __setstate__(self, state: Any) -> None: ...
+
+            def __setitem__(self, key: Any, value: Any) -> None: ...
+
+            def append(self, item: Any) -> None: ...
+
+            def extend(self, items: Any) -> None: ...
+
+            def add(self, item: Any) -> None: ...
+
+            def update(self, items: Any) -> None: ...
+
         def tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
             return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
@@ -134,11 +193,15 @@ class _Unpickler(pickle.Unpickler):
             ("torch._utils", "_rebuild_parameter"): parameter,
             ("torch", "Size"): lambda sizes: tuple(sizes),
             **{("torch", name): name for name in DTYPES},
+            **{(module, name): Inert for module, names in INERT.items() for name in names},
         }
+        self._inert = Inert
 
     def find_class(self, module: str, name: str) -> Any:
         """What a pickle gets for a name."""
         if (module, name) not in self._known:
+            if module == "torch" and TORCH_DTYPES.fullmatch(name):
+                return self._inert
             if module == "torch" and name.endswith("Storage"):
                 raise _Unreadable(name.removesuffix("Storage"))
             raise _Refused(f"{module}.{name}")
@@ -206,17 +269,39 @@ def _array(tensor: _Tensor, storages: Callable[[_Storage], Array]) -> Array:
     return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.shape, strides, writeable=False).copy()
 
 
-def _state_dict(found: Any, file: str) -> Mapping[str, _Tensor]:
-    """The state dict that an object is, or has."""
+def _state_dict(found: Any, file: str, from_key: str | None, note: Callable[[str], None]) -> Mapping[str, _Tensor]:
+    """The state dict that an object is, or has under a key."""
     if not isinstance(found, dict):
         raise UserError(f"{file}: holds {type(found).__name__}, not a state dict; {ADVICE}.")
-    for place in (found, *(found[name] for name in NESTED if name in found)):
-        tensors = {name: value for name, value in place.items() if isinstance(value, _Tensor)} if _named(place) else {}
-        if any("." in name for name in tensors):
-            return tensors
+    places = {"": found} | {key: value for key, value in found.items() if isinstance(key, str)}
+    dicts = {key: tensors for key, value in places.items() if (tensors := _tensors(value))}
+    nested = [key for key in dicts if key]
+    legal = ", ".join(map(repr, nested)) or "none, for it holds no nested state dict"
+    if from_key in dicts:
+        return dicts[from_key]
+    # It may be the prefix of names instead.
+    if from_key is not None and not any(name.startswith(f"{from_key}.") for place in dicts.values() for name in place):
+        raise UserError(f"from_key: got {from_key!r}; legal for {file}: {legal}.")
+    if "" in dicts:
+        return dicts[""]
+    usual = [key for key in (*NESTED, *AVERAGED) if key in dicts] or (nested if len(nested) == 1 else [])
+    if usual:
+        others = [key for key in nested if key != usual[0]]
+        if others:
+            note(
+                f"{file}: the net under {usual[0]!r} is taken; also there: {', '.join(map(repr, others))} "
+                f"(experiments.convert --from-key chooses)."
+            )
+        return dicts[usual[0]]
+    if nested:
+        raise UserError(f"{file}: several state dicts; experiments.convert --from-key chooses; legal: {legal}.")
     there = ", ".join(map(str, list(found)[:5])) or "nothing"
     raise UserError(f"{file}: no state dict in it, nor under {', '.join(NESTED)} (it holds {there}); {ADVICE}.")
 
 
-def _named(place: Any) -> bool:
-    return isinstance(place, dict) and all(isinstance(name, str) for name in place)
+def _tensors(place: Any) -> dict[str, _Tensor]:
+    """The tensors of a state dict; none where an object is no state dict, whose names have dots."""
+    if not isinstance(place, dict) or not all(isinstance(name, str) for name in place):
+        return {}
+    tensors = {name: value for name, value in place.items() if isinstance(value, _Tensor)}
+    return tensors if any("." in name for name in tensors) else {}

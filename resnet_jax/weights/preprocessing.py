@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from resnet_jax.data import Normalization, decode
 from resnet_jax.data.dataset import Images
 from resnet_jax.errors import UserError
 from resnet_jax.weights.arrays import Array, Arrays, Shape
+
+Interpolation = Literal["bilinear", "bicubic"]
 
 MEAN, STD = "mean", "std"
 # In a file of weights, where the mean is an image.
@@ -34,6 +36,8 @@ class Preprocessing:
     width: int
     channels: int
     normalization: Normalization
+    interpolation: Interpolation = "bilinear"
+    """How pictures are resized, with antialiasing; "bicubic" is usual for timm's and Hugging Face's nets."""
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "channels") + ("resize",) * (self.resize is not None):
@@ -45,6 +49,8 @@ class Preprocessing:
                 f"preprocessing.resize: got {self.resize}; legal: None, or at least the side of a square, here of "
                 f"{self.height}x{self.width}."
             )
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise UserError(f"preprocessing.interpolation: got {self.interpolation!r}; legal: 'bilinear', 'bicubic'.")
         for name in (MEAN, STD):
             _require_statistics(name, getattr(self.normalization, name), (1, *self.shape))
         if not (self.normalization.std > 0.0).all():
@@ -63,7 +69,9 @@ class Preprocessing:
         """
         if self.channels not in (1, 3):
             raise decode.Unreadable(f"this net takes images of {self.channels} channels, as which no picture is read")
-        image = decode.decode(path, channels=self.channels, size=self.resize, crop=self.height)
+        image = decode.decode(
+            path, channels=self.channels, size=self.resize, crop=self.height, interpolation=self.interpolation
+        )
         if image.shape != self.shape:
             raise decode.Unreadable(
                 f"it is {image.shape[1]}x{image.shape[0]} pixels, and this net takes {self.width}x{self.height} alone"
@@ -72,7 +80,8 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """As config.json has it; a mean that is an image lies with the weights instead, see `arrays`."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in ("resize", "height", "width", "channels")}
+        names = ("resize", "interpolation", "height", "width", "channels")
+        values: dict[str, Any] = {name: getattr(self, name) for name in names}
         if not self.arrays():
             for name in (MEAN, STD):
                 values[name] = _per_channel(getattr(self.normalization, name), self.channels).tolist()
@@ -92,14 +101,14 @@ def from_json(values: Mapping[str, Any], arrays: Mapping[str, Array]) -> Preproc
     Raises:
       UserError: a field is missing, or has a value that is not legal.
     """
-    values = dict(values)
+    values = {"interpolation": "bilinear", **values}  # files of earlier versions do not have it
     found = []
     for name in (MEAN, STD):
         value = values.pop(name, None)
         if value is None and ARRAYS[name] not in arrays:
             raise UserError(f"preprocessing.{name}: missing; legal: a number for each channel.")
         found.append(arrays[ARRAYS[name]] if value is None else _numbers(name, value))
-    legal = {"resize", "height", "width", "channels"}
+    legal = {"resize", "interpolation", "height", "width", "channels"}
     if values.keys() != legal:
         wrong = sorted(values.keys() ^ legal)[0]
         raise UserError(f"preprocessing.{wrong}: {'missing' if wrong in legal else 'no such field'}.")
@@ -107,10 +116,16 @@ def from_json(values: Mapping[str, Any], arrays: Mapping[str, Array]) -> Preproc
 
 
 def per_channel(
-    resize: int, crop: int, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
+    resize: int,
+    crop: int,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    interpolation: Interpolation = "bilinear",
 ) -> Preprocessing:
     """The shorter side to `resize` pixels, the square of `crop` in the middle, each channel standardised."""
-    return Preprocessing(resize, crop, crop, len(mean), Normalization(_numbers(MEAN, mean), _numbers(STD, std)))
+    normalization = Normalization(_numbers(MEAN, mean), _numbers(STD, std))
+    channels = normalization.mean.shape[-1]
+    return Preprocessing(resize, crop, crop, channels, normalization, interpolation)
 
 
 def _numbers(name: str, value: Any) -> Array:

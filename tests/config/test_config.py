@@ -22,6 +22,7 @@ from resnet_jax.config import (
 )
 from resnet_jax.errors import UserError
 from resnet_jax.record import differences
+from resnet_jax.training.checkpoints import identity
 
 
 @pytest.mark.parametrize(
@@ -76,9 +77,28 @@ from resnet_jax.record import differences
         ({"optim.learning_rate": float("nan")}, "optim.learning_rate: got nan; legal: a finite number."),
         ({"optim.learning_rate": -1}, "optim.learning_rate: got -1.0"),
         ({"optim.milestones": (5, 3)}, "optim.milestones: got (5, 3)"),
-        ({"optim.milestones": 5}, "optim.milestones: got 5; legal: a list of int."),
-        ({"optim.milestones": (1, 2.5)}, "optim.milestones[1]: got 2.5; legal: a value of type int."),
-        ({"optim.warmup": "yes"}, "optim.warmup: got 'yes'; legal: 'none', 'iterations', 'error'."),
+        ({"optim.milestones": 5}, "optim.milestones: got 5; legal: a list of numbers."),
+        (
+            {"optim.milestones": (1, 2.5)},
+            "optim.milestones: got (1, 2.5); legal: iterations (whole numbers above 0) or",
+        ),
+        ({"optim.milestones": (0.5, 48_000)}, "optim.milestones: got (0.5, 48000); legal: iterations"),
+        ({"optim.milestones": (0.5, 0.5)}, "optim.milestones: got (0.5, 0.5); legal: iterations"),
+        ({"optim.milestones": (0.5, 1.0)}, "optim.milestones: got (0.5, 1.0); legal: iterations"),
+        ({"optim.milestones": (0, 3)}, "optim.milestones: got (0, 3); legal: iterations"),
+        ({"optim.milestones": ("half",)}, "optim.milestones[0]: got 'half'; legal: a value of type float."),
+        ({"optim.warmup_iterations": 0}, "optim.warmup_iterations: got 0; legal: a whole number of iterations above 0"),
+        ({"optim.warmup_iterations": 1.0}, "optim.warmup_iterations: got 1.0; legal: a whole number of iterations"),
+        ({"optim.clip_norm": 0.0}, "optim.clip_norm: got 0.0; legal: a number above 0, or None."),
+        ({"optim.label_smoothing": 1.0}, "optim.label_smoothing: got 1.0; legal: 0 <= label_smoothing < 1."),
+        ({"optim.ema": 1.0}, "optim.ema: got 1.0; legal: 0 <= ema < 1, or None."),
+        ({"data.mixup": -0.1}, "data.mixup: got -0.1; legal: a number of at least 0."),
+        ({"data.cutmix": -1}, "data.cutmix: got -1.0; legal: a number of at least 0."),
+        (
+            {"data.mixup": 0.2, "train.batch_size": 12, "parallel.devices": 4, "model.norm.scope": "global"},
+            "train.batch_size: got 12, of which each device gets 3 images at once; legal: a multiple of 8, because",
+        ),
+        ({"optim.warmup": "yes"}, "optim.warmup: got 'yes'; legal: 'none', 'iterations', 'error', 'linear'."),
         ({"train.iterations": 0}, "train.iterations: got 0; legal: a whole number above 0."),
         ({"train.batch_size": 127, "parallel.devices": 2}, "train.batch_size: got 127, which parallel.devices=2"),
         ({"train.batch_size": 9, "parallel.devices": 8}, "legal: a multiple of 8, such as 8."),
@@ -131,8 +151,8 @@ def test_round_trip_through_json() -> None:
 
 def test_unknown_field_in_a_file_is_named() -> None:
     values = to_dict(ExperimentConfig())
-    values["optim"]["nesterov"] = True
-    with pytest.raises(UserError, match=r"optim\.nesterov: no such field"):
+    values["optim"]["lookahead"] = True
+    with pytest.raises(UserError, match=r"optim\.lookahead: no such field"):
         from_dict(values)
 
 
@@ -186,7 +206,9 @@ def test_what_records_of_earlier_versions_lack_is_off() -> None:
 
 def test_defaults_are_the_papers_recipe() -> None:
     # He et al. 2015, Sec. 4.2, written out again.
-    assert OptimConfig() == OptimConfig(0.1, 0.9, 1e-4, (32_000, 48_000), 0.1)
+    assert OptimConfig() == OptimConfig(
+        learning_rate=0.1, momentum=0.9, weight_decay=1e-4, milestones=(32_000, 48_000), decay_factor=0.1
+    )
     assert (TrainConfig().iterations, TrainConfig().batch_size) == (64_000, 128)
     assert BatchNormConfig() == BatchNormConfig(momentum=0.9, epsilon=1e-5, scope="global")
     assert DataConfig().normalize == "pixel_mean"
@@ -230,3 +252,28 @@ def test_configurations_are_frozen() -> None:
 def test_a_whole_number_beyond_all_floats_is_refused_in_a_sentence() -> None:
     with pytest.raises(UserError, match=r"optim\.learning_rate: got inf; legal: a finite number"):
         override(ExperimentConfig(), {"optim.learning_rate": 10**400})
+
+
+def test_shares_of_the_run_are_iterations_of_it() -> None:
+    shares = override(
+        ExperimentConfig(),
+        {"optim.milestones": (0.5, 0.75), "optim.warmup": "linear", "optim.warmup_iterations": 0.05},
+    )
+    for iterations, milestones, length in ((64_000, (32_000, 48_000), 3_200), (240, (120, 180), 12), (3, (2, 3), 1)):
+        config = override(shares, {"train.iterations": iterations})
+        assert config.optim.milestones == (0.5, 0.75)  # as given
+        resolved = config.in_iterations().optim
+        assert (resolved.milestones, resolved.warmup_iterations) == (milestones, length)
+    # Of a run of one step none is reached, and they still rise.
+    assert override(shares, {"train.iterations": 1}).in_iterations().optim.milestones == (1, 2)
+
+
+def test_a_run_is_the_same_whichever_way_its_milestones_are_written() -> None:
+    base = {"train.iterations": 240}
+    shares = override(ExperimentConfig(), {**base, "optim.milestones": (0.5, 0.75)})
+    iterations = override(ExperimentConfig(), {**base, "optim.milestones": (120, 180)})
+    assert differences(shares, iterations) == []
+    assert identity(shares) == identity(iterations)
+    other = override(shares, {"optim.milestones": (0.5, 0.8)})
+    assert differences(other, iterations) == ["optim.milestones: [120, 192], [120, 180]"]
+    assert to_dict(from_dict(json.loads(json.dumps(to_dict(shares))))) == to_dict(shares)

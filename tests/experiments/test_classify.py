@@ -16,7 +16,7 @@ from experiments import classify, cli, convert, evaluate
 from resnet_jax.errors import UserError
 from resnet_jax.training.run import run
 from resnet_jax.weights import files
-from resnet_jax.weights.bundle import CIFAR10_CLASSES
+from resnet_jax.weights.classes import CIFAR10_CLASSES
 from resnet_jax.weights.formats import akamaster
 from tests.experiments.test_cli import in_a_process
 from tests.training.test_loop import SMALL
@@ -99,7 +99,8 @@ def test_every_picture_that_can_be_read_is_and_the_others_get_a_sentence(
     assert "pixels that are safe to decode" in reasons[1]
     assert "truncated" in reasons[2]
     assert reasons[3] == "No such file or directory"
-    lines = printed.err.splitlines()
+    first, *lines = printed.err.splitlines()
+    assert first == "passed over in pictures: 1 not images by their names (notes.txt)."
     assert lines == [
         f"error: {answer['image']} cannot be read as an image: {answer['error']}." for answer in answers[5:]
     ]
@@ -172,7 +173,9 @@ def test_the_errors_of_a_folder_of_classes(pictures: Path, capsys: pytest.Captur
         UserError, match=r"test: its class wolf is none of net\.th's: airplane, automobile, bird and 7 more"
     ):
         evaluate.main(["--weights", "net.th", "test"])
-    with pytest.raises(UserError, match="pictures: a folder without class folders"):
+    printed = capsys.readouterr().err
+    assert [word in printed for word in ("airplane", "truck", "wolf", "class of the net", "folder")] == [True] * 5
+    with pytest.raises(UserError, match=r"pictures has no class folders; needed: <class>/<image>"):
         evaluate.main(["--weights", "net.th", "pictures"])
 
 
@@ -180,7 +183,8 @@ def test_options_of_a_state_dict(place: Path) -> None:
     words = ["--resize", "40", "--crop", "36", "--mean", "0.1", "0.2", "0.3", "--std", "1", "2", "3"]
     assert convert.main(["net.th", "net", *words]) == cli.OK
     found = files.load(Path("net")).preprocessing.to_json()
-    expected = {"resize": 40, "height": 36, "width": 36, "channels": 3, "mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0, 3.0]}
+    expected = {"resize": 40, "interpolation": "bilinear", "height": 36, "width": 36, "channels": 3}
+    expected |= {"mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0, 3.0]}
     assert found == expected
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.weights.arrays import Arrays, counts, shapes
-from resnet_jax.weights.bundle import Origin, Weights, usual_classes, usual_preprocessing
+from resnet_jax.weights.bundle import Origin, Weights, usual_preprocessing
+from resnet_jax.weights.classes import usual_classes
 
 CIFAR = ModelConfig(depth=8, width=4, shortcut="A", shortcut_padding="both", num_classes=10)
 

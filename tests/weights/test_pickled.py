@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime
+import io
 import pickle
-from collections import OrderedDict
+import re
+import uuid
+import zipfile
+from collections import Counter, OrderedDict, defaultdict, deque
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from resnet_jax.errors import UserError
 from resnet_jax.weights.pickled import read
-from tests.weights.torch_files import calling, dictionary, saved, stream, tensor, zipped
+from tests.weights.torch_files import calling, dictionary, saved, stream, tensor, text, zipped
 
 RNG = np.random.default_rng(0)
 STATE = OrderedDict(
@@ -107,9 +114,138 @@ def test_a_tensor_outside_its_numbers_is_refused(offset: int, strides: tuple[int
         read(content, "net.pth")
 
 
-def test_numbers_of_a_kind_that_numpy_has_not() -> None:
-    with pytest.raises(UserError, match=r"numbers of the kind BFloat16, .*save it in float32"):
-        read(zipped(b"ctorch\nBFloat16Storage\n", {}), "net.pth")
+def test_numbers_of_a_type_that_is_not_read() -> None:
+    with pytest.raises(UserError, match=r"numbers of type QInt8, .*save it in float32"):
+        read(zipped(b"ctorch\nQInt8Storage\n", {}), "net.pth")
+
+
+@FORMS
+def test_bfloat16_comes_back_to_the_bit(legacy: bool) -> None:
+    state = {"fc.weight": STATE["fc.weight"].astype(ml_dtypes.bfloat16)}
+    found = read(saved(state, legacy=legacy), "net.pth")["fc.weight"]
+    assert found.dtype == ml_dtypes.bfloat16
+    assert found.tobytes() == state["fc.weight"].tobytes()
+    # 16 bits of the float32: exactly the upper half where the lower is zero.
+    np.testing.assert_array_equal(found.astype(np.float32).view(np.uint32) & 0xFFFF, 0)
+
+
+BESIDE = {
+    "Counter": Counter({60: 1, 90: 1}),
+    "set": {1, 2},
+    "frozenset": frozenset("ab"),
+    "defaultdict": defaultdict(list, {"a": [1]}),
+    "deque": deque([1, 2]),
+    "Namespace": argparse.Namespace(lr=0.1, device="cuda"),
+    "path": Path("/data/imagenet"),
+    "datetime": datetime.datetime(2024, 1, 2, 3, 4, 5, tzinfo=datetime.UTC),
+    "timedelta": datetime.timedelta(hours=2),
+    "NumPy scalar": np.float64(0.5),
+    "NumPy array": np.arange(3.0),
+    "bytes": b"\x00\xff",
+    "complex": 1 + 2j,
+    "range": range(3),
+    "uuid": uuid.UUID(int=5),
+}
+
+
+def beside(value: object, protocol: int) -> bytes:
+    """A checkpoint with a value beside its state dict, pickled by Python itself."""
+    body = pickle.dumps(value, protocol)
+    whole = saved({"fc.weight": STATE["fc.weight"]}, under="state_dict")
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    # {"epoch": 3, "state_dict": ...} with one more entry, whose value is that pickle's without its protocol and end.
+    code = content["net/data.pkl"].removesuffix(b".")
+    opcodes = body[2 + 9 * (protocol >= 4) :].removesuffix(b".")
+    content["net/data.pkl"] = b"\x80" + bytes([protocol]) + code[2:] + text("beside") + opcodes + b"s."
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, part in content.items():
+            archive.writestr(name, part)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("name", BESIDE)
+def test_values_beside_a_state_dict_do_no_harm(name: str, protocol: int) -> None:
+    content = beside(BESIDE[name], protocol)
+    found = read(content, "net.pth")
+    assert found["fc.weight"].tobytes() == STATE["fc.weight"].tobytes()
+
+
+@pytest.mark.parametrize("code", [b"ctorch\ndevice\n(" + text("cuda") + b"tR", b"ctorch\nfloat16\n", b"ctorch\nbool\n"])
+def test_pytorch_s_devices_and_dtypes_do_no_harm(code: bytes) -> None:
+    body = b"}(" + text("beside") + code + text("fc.weight") + tensor("0", STATE["fc.weight"], legacy=False) + b"u"
+    assert read(zipped(body, {"0": STATE["fc.weight"]}), "net.pth").keys() == {"fc.weight"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("os.system", "posix.popen", "subprocess.Popen", "builtins.exec", "builtins.eval", "builtins.getattr"),
+        *("builtins.__import__", "builtins.open", "builtins.map", "operator.attrgetter", "functools.partial"),
+        *("importlib.import_module", "runpy.run_path", "webbrowser.open", "shutil.rmtree", "pathlib.os.system"),
+        *("torch.load", "torch.hub.load", "torch.jit._pickle.restore_type_tag", "torch.nn.modules.linear.Linear"),
+        *("numpy.load", "numpy.fromfile", "numpy.testing._private.utils.runstring", "torch._utils._import_dotted_name"),
+        *(
+            "collections.namedtuple",
+            "types.CodeType",
+            "types.FunctionType",
+            "codecs.open",
+            "pickle.loads",
+            "copyreg.add_extension",
+        ),
+    ],
+)
+def test_names_that_could_run_code_are_refused(name: str) -> None:
+    module, _, function = name.rpartition(".")
+    with pytest.raises(UserError, match=rf"asks for {re.escape(name)}, .* nothing of it was run"):
+        read(calling(module, function, "true", legacy=False), "net.pth")
+
+
+def test_a_stand_in_runs_and_keeps_nothing(tmp_path: Path) -> None:
+    """Names with dots, which protocol 4 resolves attribute by attribute, lead nowhere through a stand-in."""
+    bait = tmp_path / "ran"
+    for name in ("Namespace.__init__.__globals__", "Namespace.__class__", "_sys.exit"):
+        code = b"\x80\x04" + b"\x8c\x08argparse" + b"\x8c" + bytes([len(name)]) + name.encode() + b"\x93)R."
+        content = zipped(b"N", {}).replace(b"\x80\x02N.", code)
+        with pytest.raises(UserError):
+            read(content, "net.pth")
+    assert not bait.exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted", "taken", "said"),
+    [
+        (("state_dict", "state_dict_ema"), None, "state_dict", "'state_dict' is taken; also there: 'state_dict_ema'"),
+        (("model_ema", "model"), None, "model", "'model' is taken; also there: 'model_ema'"),
+        (("model", "model_ema"), "model_ema", "model_ema", ""),
+        (("ema",), None, "ema", ""),
+        (("student",), None, "student", ""),
+    ],
+)
+def test_which_of_several_nets_is_taken_and_said(
+    keys: tuple[str, ...], wanted: str | None, taken: str, said: str
+) -> None:
+    arrays = {key: np.full(3, i, np.float32) for i, key in enumerate(keys)}
+    body = b"}("
+    for i, key in enumerate(keys):
+        body += text(key) + dictionary({"fc.bias": tensor(str(i), arrays[key], legacy=False)})
+    notes: list[str] = []
+    content = zipped(body + b"u", {str(i): arrays[key] for i, key in enumerate(keys)})
+    found = read(content, "net.pth", from_key=wanted, note=notes.append)
+    np.testing.assert_array_equal(found["fc.bias"], arrays[taken])
+    assert said in "".join(notes)
+    assert bool(notes) == bool(said)
+    with pytest.raises(UserError, match=r"from_key: got 'other'; legal for net\.pth: '"):
+        read(content, "net.pth", from_key="other")
+
+
+def test_several_nets_under_unusual_keys_have_to_be_chosen() -> None:
+    one = dictionary({"fc.bias": tensor("0", np.zeros(3, np.float32), legacy=False)})
+    content = zipped(b"}(" + text("student") + one + text("teacher") + one + b"u", {"0": np.zeros(3, np.float32)})
+    with pytest.raises(UserError, match=r"several state dicts; .*--from-key chooses; legal: 'student', 'teacher'"):
+        read(content, "net.pth")
 
 
 def test_other_pickles_get_a_sentence() -> None:

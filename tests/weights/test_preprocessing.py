@@ -76,6 +76,7 @@ def test_json_has_the_numbers_and_gives_them_back() -> None:
     values = COLOURS.to_json()
     assert values == {
         "resize": 8,
+        "interpolation": "bilinear",
         "height": 6,
         "width": 6,
         "channels": 3,

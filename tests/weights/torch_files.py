@@ -9,11 +9,13 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from resnet_jax.weights.pickled import MAGIC
 
 STORAGES = {"<f4": "FloatStorage", "<f8": "DoubleStorage", "<f2": "HalfStorage", "<i8": "LongStorage"}
+STORAGES |= {np.dtype(ml_dtypes.bfloat16).str: "BFloat16Storage"}
 
 
 class Call:

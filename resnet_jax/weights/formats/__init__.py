@@ -4,48 +4,79 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.data.listing import some
 from resnet_jax.errors import UserError
-from resnet_jax.weights.formats.base import Format, Found
+from resnet_jax.text import nearest
+from resnet_jax.weights.formats.base import Format, Found, Told
+
+# What averaging puts beside a net's arrays, and no net needs.
+BOOKKEEPING = frozenset(["n_averaged"])
 
 
-@dataclass(frozen=True)
-class Recognised:
-    """The format of a state dict, and its net."""
-
-    format: Format
-    model: ModelConfig
-    channels: int
-    """Of the images."""
-
-
-def formats() -> list[Format]:
+def formats() -> dict[str, Format]:
     """All formats, by name."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
-    return [importlib.import_module(f"{__name__}.{name}").FORMAT for name in names]
+    modules = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
+    found = [importlib.import_module(f"{__name__}.{module}").FORMAT for module in modules]
+    return {form.name: form for form in found}
 
 
-def recognise(found: Found) -> Recognised:
-    """The net whose state dict has these names and shapes; whether all of them are there is not looked at.
+def wrapper_prefix(names: Iterable[str], file: str, wanted: str | None = None) -> str | None:
+    """What a wrapper, such as DataParallel, torch.compile or Lightning, put before each name of a net.
 
-    Depth, units, width, classes and channels are told from the names and shapes, the family from the number of stages.
-    What no shape tells is taken as the format's project has it.
+    Args:
+      names: of the state dict.
+      file: its name, for messages.
+      wanted: the prefix of the net that is wanted, where there are several; without its last dot.
+
+    Returns:
+      The prefix, "" where there is none; None where the names are of no known net.
+
+    Raises:
+      UserError: there are several nets, or not the one that is wanted.
+    """
+    names = list(names)
+    found = sorted({prefix for form in formats().values() for prefix in form.prefixes(names)})
+    if wanted is not None:
+        if f"{wanted}." not in found:
+            legal = ", ".join(repr(prefix.removesuffix(".")) for prefix in found if prefix) or "none"
+            raise UserError(f"from_key: got {wanted!r}; legal for {file}: {legal}.")
+        return f"{wanted}."
+    if len(found) > 1:
+        legal = ", ".join(repr(prefix.removesuffix(".")) for prefix in found)
+        raise UserError(f"{file}: holds several nets; experiments.convert --from-key chooses; legal: {legal}.")
+    return found[0] if found else None
+
+
+def recognise(found: Found) -> tuple[Format, Told]:
+    """The format of a state dict, and the net that it is of; whether all of its arrays are there is not looked at.
+
+    Depth, units, width, classes and channels are told from the names and shapes. What no shape tells is told by
+    `found.config`, or taken as the format's project has it.
 
     Raises:
       UserError: they are of no net that is known here.
     """
-    for form in formats():
-        if told := form.net(found):
-            return Recognised(form, told.model, told.channels)
+    for form in formats().values():
+        if form.claims(found):
+            return form, form.net(found)
     raise UserError(
-        f"{found.file}: no net of torchvision's resnet18 to resnet152 or akamaster's resnet20 to resnet1202; it holds "
-        f"{some(sorted(found.shapes))}."
+        f"{found.file}: no net of torchvision's, timm's or transformers' ResNet-18 to 152, or akamaster's resnet20 to "
+        f"resnet1202; it holds {some(sorted(found.shapes))}."
     )
 
 
-def format_for(model: ModelConfig) -> Format:
-    """The format that nets of this family are exported in."""
-    return next(form for form in formats() if form.writes(model))
+def format_for(model: ModelConfig, name: str | None = None) -> Format:
+    """A format by its name; None: the one that nets of this family are usually exported in.
+
+    Raises:
+      UserError: there is no such format.
+    """
+    there = formats()
+    if name is None:
+        return next(form for form in there.values() if form.family == model.family)
+    if name not in there:
+        raise UserError(f"format: got {name!r}; {nearest(name, list(there))}")
+    return there[name]

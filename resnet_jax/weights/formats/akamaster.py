@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
+import numpy as np
+
 from resnet_jax.config import ModelConfig
-from resnet_jax.weights.formats.base import Format, Found, Told, staged_module
+from resnet_jax.weights.arrays import Array, Arrays
+from resnet_jax.weights.formats.base import STAGED_FIRST, Format, Found, Told, staged_block, staged_module
 
 
 class Akamaster(Format):
     """Three stages; option A, its zero channels on both sides, or option B. Files are of nets inside DataParallel."""
 
     name = "akamaster"
-    prefix = "module."
+    first = STAGED_FIRST
+    usual_prefix = "module."
+    family = "cifar"
 
-    def net(self, found: Found) -> Told | None:
-        stages = found.stages
-        if not found.has_stages() or len(stages) == 4:
-            return None
-        per_block = 6 if found.block == "basic" else 9
+    def claims(self, found: Found) -> bool:
+        return STAGED_FIRST in found.shapes and len(found.stages) != 4
+
+    def net(self, found: Found) -> Told:
+        stages, block = found.stages, staged_block(found)
+        per_block = 6 if block == "basic" else 9
         depth = per_block * stages[0] + 2 if len(stages) == 3 and len(set(stages)) == 1 else None
         shortcut = "B" if any(".shortcut." in name for name in found.shapes) else "A"
         model = found.model(
-            depth=depth,
+            stages,
+            block,
+            depth,
+            stem="conv1",
             head="linear",
             usual_width=16,
             family="cifar",
@@ -29,11 +41,54 @@ class Akamaster(Format):
         )
         return Told(model, found.axes("conv1.weight", 4)[1])
 
-    def writes(self, model: ModelConfig) -> bool:
-        return model.family == "cifar"
-
     def module(self, name: str) -> str:
         return staged_module(name, head="linear", shortcut="shortcut")
+
+    def writable(self, model: ModelConfig, arrays: Arrays) -> tuple[ModelConfig, Arrays, tuple[str, ...]]:
+        if (model.shortcut, model.shortcut_padding, model.activation_order) != ("A", "end", "original"):
+            return model, arrays, ()
+        note = (
+            "option A's zero channels stand at the end here and on both sides there; the channels are written in the "
+            "order that makes the two nets equal"
+        )
+        return dataclasses.replace(model, shortcut_padding="both"), centred(model, arrays), (note,)
+
+
+def centred(model: ModelConfig, arrays: Arrays) -> Arrays:
+    """The arrays of a net of option A whose zero channels stand at the end, for zero channels on both sides.
+
+    A net does not change when the channels that its blocks add to are permuted, in every array that reads or writes
+    them. In the net with zeros at the end channel c of one stage is channel c of the next. With zeros on both sides it
+    is channel c + k, where k is half the number of new channels. So the channels of each stage are permuted to where
+    those of the stage before arrive, and the new ones fill the rest.
+    """
+    orders = [np.arange(model.base_width)]  # of the stem, then of each stage: the old channel at each new place
+    for width in (w * model.expansion for w in model.stage_widths):
+        before, (old,) = orders[-1], (orders[-1].size,)
+        front = (width - old) // 2
+        new = np.arange(old, width)
+        orders.append(np.concatenate([new[:front], before, new[front:]]))
+    return {name: _permuted(name, array, orders, model) for name, array in arrays.items()}
+
+
+def _permuted(name: str, array: Array, orders: list[Array], model: ModelConfig) -> Array:
+    module, leaf = name.split("/", 1)
+    if array.ndim == 0:
+        return array
+    if module in ("stem_conv", "stem_norm"):
+        return array  # the stem keeps its order
+    if module == "head":
+        return array[orders[-1]] if leaf == "kernel" else array
+    match = re.fullmatch(r"stage(\d+)_block(\d+)", module)
+    assert match is not None
+    stage, block = int(match[1]), int(match[2])
+    layer = leaf.partition("/")[0]
+    if layer == "conv1":  # reads what the block before adds to: [3, 3, in, out]
+        array = array[:, :, orders[stage - 1 if block == 1 else stage], :]
+    last = 2 if model.block_kind == "basic" else 3
+    if layer in (f"conv{last}", f"norm{last}"):
+        array = array[..., orders[stage]]
+    return np.ascontiguousarray(array)
 
 
 FORMAT = Akamaster()

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from resnet_jax.config import IMAGENET_STAGES, ModelConfig
+from resnet_jax.config import IMAGENET_BASIC_DEPTHS, IMAGENET_STAGES, BatchNormConfig, ModelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.weights.arrays import Array, Arrays, Shape
+from resnet_jax.weights.preprocessing import Preprocessing
 
 BottleneckStride = Literal["1x1", "3x3"]
 
@@ -27,33 +28,47 @@ LEAVES = {
 
 
 @dataclass(frozen=True)
+class Unsaid:
+    """What no name or shape of a state dict tells."""
+
+    bottleneck_stride: BottleneckStride | None = None
+    """"1x1" for files of the paper's own nets; None: as the format's project has it, "3x3" (torchvision's "v1.5")."""
+    epsilon: float | None = None
+    """Of the batch norms; None: PyTorch's 1e-5."""
+
+
+@dataclass(frozen=True)
 class Found:
-    """The names and shapes of a state dict, without the prefix that DataParallel puts before each name."""
+    """The names and shapes of a state dict, without prefixes that wrappers put before each name."""
 
     shapes: Mapping[str, Shape]
     file: str
     """Its name, for messages."""
-    bottleneck_stride: BottleneckStride | None = None
-    """"1x1" for files of the paper's own nets; None: "3x3", torchvision's "v1.5". No shape tells it."""
+    unsaid: Unsaid = Unsaid()
+    config: Mapping[str, Any] | None = None
+    """config.json beside the file, of another project than this one."""
+    preprocessor: Mapping[str, Any] | None = None
+    """preprocessor_config.json beside the file."""
 
     @property
     def stages(self) -> tuple[int, ...]:
         """Blocks in each stage "layer1", "layer2", ..., up to the last that has any array."""
+        return self.blocks(r"layer(\d+)\.(\d+)\.", first=1)
+
+    def blocks(self, pattern: str, first: int) -> tuple[int, ...]:
+        """Blocks in each stage; `pattern` has the numbers of stage and block, stages count from `first`."""
         blocks: dict[int, int] = {}
         for name in self.shapes:
-            if match := re.match(r"layer(\d+)\.(\d+)\.", name):
-                stage, block = int(match[1]), int(match[2])
+            if match := re.match(pattern, name):
+                stage, block = int(match[1]) - first, int(match[2])
                 blocks[stage] = max(blocks.get(stage, 0), block + 1)
-        return tuple(blocks.get(stage, 0) for stage in range(1, max(blocks, default=0) + 1))
+        last = max(blocks, default=-1)
+        # A damaged name may have any number; no net has so many stages.
+        return tuple(blocks.get(stage, 0) for stage in range(min(last + 1, 16)))
 
-    @property
-    def block(self) -> Literal["basic", "bottleneck"]:
-        """The kind of block: a bottleneck has a third convolution."""
-        return "bottleneck" if "layer1.0.conv3.weight" in self.shapes else "basic"
-
-    def has_stages(self) -> bool:
-        """Whether the arrays are named as those of a net in stages "layer1", "layer2", ... are."""
-        return {"conv1.weight", "layer1.0.conv1.weight"} <= self.shapes.keys()
+    def has_head(self, head: str) -> bool:
+        """Whether there is a last layer, by PyTorch's name of it."""
+        return any(name.startswith(f"{head}.") for name in self.shapes)
 
     def axes(self, name: str, axes: int) -> Shape:
         """The shape of an array that every net has.
@@ -64,15 +79,34 @@ class Found:
         shape = self.shapes.get(name)
         if shape is None or len(shape) != axes:
             problem = "is missing" if shape is None else f"has the shape {shape}"
-            raise UserError(f"{self.file}: {name} {problem}; needed: {axes} axes.")
+            kind = "convolution's" if axes == 4 else "last layer's"
+            raise UserError(f"{self.file}: {name} {problem}; legal: a {kind} weights, which have {axes} axes.")
         return shape
 
-    def model(self, *, depth: int | None, head: str, usual_width: int, **fields: Any) -> ModelConfig:
-        """The net whose names and shapes these are.
+    def imagenet_model(
+        self, stages: tuple[int, ...], block: Literal["basic", "bottleneck"], **fields: Any
+    ) -> ModelConfig:
+        """The ImageNet net with these blocks; see `model`."""
+        depths = (depth for depth, blocks in IMAGENET_STAGES.items() if blocks == stages and kind_of(depth) == block)
+        return self.model(stages, block, next(depths, None), usual_width=64, family="imagenet", shortcut="B", **fields)
+
+    def model(
+        self,
+        stages: tuple[int, ...],
+        block: Literal["basic", "bottleneck"],
+        depth: int | None,
+        *,
+        stem: str,
+        head: str,
+        usual_width: int,
+        **fields: Any,
+    ) -> ModelConfig:
+        """The net whose names and shapes these are, without a number of classes where there is no last layer.
 
         Args:
+          stages, block: blocks in each stage, and their kind.
           depth: of the net; None: no legal net has these stages.
-          head: PyTorch's name of the last layer.
+          stem, head: PyTorch's names of the first convolution and of the last layer.
           usual_width: width of the published nets, which a config leaves open.
           fields: other fields of ModelConfig.
 
@@ -81,17 +115,19 @@ class Found:
         """
         if depth is None:
             raise UserError(
-                f"{self.file}: its stages have {', '.join(map(str, self.stages))} {self.block} blocks; legal: three "
-                f"equal stages, or those of ResNet-{', '.join(map(str, IMAGENET_STAGES))}."
+                f"{self.file}: its stages have {', '.join(map(str, stages))} {block} blocks; legal: three equal "
+                f"stages, or those of ResNet-{', '.join(map(str, IMAGENET_STAGES))}."
             )
-        width = self.axes("conv1.weight", 4)[0]
+        width = self.axes(f"{stem}.weight", 4)[0]
+        norm = BatchNormConfig() if self.unsaid.epsilon is None else BatchNormConfig(epsilon=self.unsaid.epsilon)
         try:
             return ModelConfig(
                 depth=depth,
-                block=self.block,
+                block=block,
                 width=None if width == usual_width else width,
-                num_classes=self.axes(f"{head}.weight", 2)[0],
-                bottleneck_stride=(self.bottleneck_stride or "3x3") if self.block == "bottleneck" else "1x1",
+                num_classes=self.axes(f"{head}.weight", 2)[0] if self.has_head(head) else None,
+                bottleneck_stride=(self.unsaid.bottleneck_stride or "3x3") if block == "bottleneck" else "1x1",
+                norm=norm,
                 **fields,
             )
         except UserError as error:
@@ -100,59 +136,90 @@ class Found:
 
 @dataclass(frozen=True)
 class Told:
-    """What names and shapes tell of a net."""
+    """What a state dict and the files beside it tell of a net."""
 
     model: ModelConfig
+    """Without a number of classes where there is no last layer."""
     channels: int
     """Of the images."""
+    class_names: tuple[str, ...] | None = None
+    """None: no file says them."""
+    preprocessing: Preprocessing | None = None
+    """None: no file says it."""
 
 
 class Format(abc.ABC):
-    """One project's state dicts."""
+    """One project's state dicts.
+
+    A format is an object `FORMAT` of a module in this folder. It has to be able to read what it writes.
+    """
 
     name: str
-    prefix: str = ""
-    """What files of the project put before each name; read whether it is there or not."""
+    first: str
+    """PyTorch's name of an array of the first block: what stands before it is a wrapper's prefix."""
+    usual_prefix: str = ""
+    """What files of the project put before each name. It is written, and read whether it is there or not."""
+    family: Literal["cifar", "imagenet"] | None = None
+    """The family of nets whose state dicts are written in this format where no other is asked for; None: none."""
 
     @abc.abstractmethod
-    def net(self, found: Found) -> Told | None:
-        """The net whose state dict has these names and shapes; None: the names are not this format's.
+    def claims(self, found: Found) -> bool:
+        """Whether the names, and the files beside them, are this format's."""
 
-        Whether all of the arrays are there is not looked at.
+    @abc.abstractmethod
+    def net(self, found: Found) -> Told:
+        """The net whose state dict has these names and shapes; whether all arrays are there is not looked at.
 
         Raises:
-          UserError: the names are this format's, but no net is known that has these shapes.
+          UserError: no net is known that has these shapes, or a file beside the state dict does not fit.
         """
-
-    @abc.abstractmethod
-    def writes(self, model: ModelConfig) -> bool:
-        """Whether nets of this family are exported in this format."""
 
     @abc.abstractmethod
     def module(self, name: str) -> str:
         """PyTorch's name of a module that we call "stem_conv", "stage1_block1", "conv1", "norm1", "head"."""
 
+    def writable(self, model: ModelConfig, arrays: Arrays) -> tuple[ModelConfig, Arrays, tuple[str, ...]]:
+        """A net with equal logits that this format can say, where there is one; with remarks on what was changed."""
+        return model, arrays, ()
+
+    def prefixes(self, names: Iterable[str]) -> set[str]:
+        """What wrappers put before the names of each net in a state dict, such as "module." or "_orig_mod.module."."""
+        first = self.first
+        return {name.removesuffix(first) for name in names if name == first or name.endswith(f".{first}")}
+
     def theirs(self, name: str) -> str:
-        """PyTorch's name of one of our arrays, without `prefix`."""
+        """PyTorch's name of one of our arrays, without `usual_prefix`."""
         *modules, leaf = name.split("/")
         return ".".join([*map(self.module, modules), LEAVES.get(leaf, leaf)])
 
+    def names(self, ours: Iterable[str]) -> dict[str, str]:
+        """PyTorch's names, without `usual_prefix`, of all arrays of a net."""
+        return {name: self.theirs(name) for name in ours}
+
     def shapes(self, ours: Mapping[str, Shape]) -> dict[str, Shape]:
-        """Shapes of our arrays under PyTorch's names and in its layouts."""
-        return {self.theirs(name): layout_shape(shape) for name, shape in ours.items()}
+        """Shapes of all arrays of a net under PyTorch's names and in its layouts."""
+        return {theirs: layout_shape(ours[name]) for name, theirs in self.names(ours).items()}
 
     def to_pytorch(self, arrays: Mapping[str, Array]) -> Arrays:
-        """Our arrays under PyTorch's names, with `prefix`, and in its layouts."""
-        return {self.prefix + self.theirs(name): layout(array) for name, array in arrays.items()}
+        """All arrays of a net under PyTorch's names, with `usual_prefix`, and in its layouts."""
+        return {self.usual_prefix + theirs: layout(arrays[name]) for name, theirs in self.names(arrays).items()}
 
     def from_pytorch(self, state: Mapping[str, Array], ours: Iterable[str]) -> Arrays:
         """PyTorch's arrays under our names and in our layouts.
 
         Args:
-          state: by PyTorch's names, without `prefix`.
+          state: by PyTorch's names, without prefixes.
           ours: names of all arrays that there may be; those that `state` lacks are left out.
         """
-        return {name: layout_back(state[self.theirs(name)]) for name in ours if self.theirs(name) in state}
+        return {name: layout_back(state[theirs]) for name, theirs in self.names(ours).items() if theirs in state}
+
+
+STAGED_FIRST = "layer1.0.conv1.weight"
+
+
+def staged_block(found: Found) -> Literal["basic", "bottleneck"]:
+    """The kind of block in nets with stages "layer1", "layer2", ...: a bottleneck has a third convolution."""
+    return "bottleneck" if "layer1.0.conv3.weight" in found.shapes else "basic"
 
 
 def staged_module(name: str, head: str, shortcut: str) -> str:
@@ -187,8 +254,6 @@ def layout_shape(shape: Shape) -> Shape:
     return layout(np.empty(shape, np.bool_)).shape
 
 
-def unprefixed(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A state dict without the prefix that DataParallel puts before each name."""
-    if found and all(name.startswith("module.") for name in found):
-        return {name.removeprefix("module."): value for name, value in found.items()}
-    return dict(found)
+def kind_of(depth: int) -> Literal["basic", "bottleneck"]:
+    """The kind of block that an ImageNet net of this depth has (He et al. 2015, Table 1)."""
+    return "basic" if depth in IMAGENET_BASIC_DEPTHS else "bottleneck"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from resnet_jax.config import IMAGENET_BASIC_DEPTHS, IMAGENET_STAGES, ModelConfig
-from resnet_jax.weights.formats.base import Format, Found, Told, staged_module
+from typing import Literal
+
+from resnet_jax.weights.formats.base import STAGED_FIRST, Format, Found, Told, staged_block, staged_module
 
 
 class Torchvision(Format):
@@ -13,17 +14,15 @@ class Torchvision(Format):
     """
 
     name = "torchvision"
+    first = STAGED_FIRST
+    family: Literal["cifar", "imagenet"] | None = "imagenet"
 
-    def net(self, found: Found) -> Told | None:
-        if not found.has_stages() or len(found.stages) != 4:
-            return None
-        kinds = {depth: "basic" if depth in IMAGENET_BASIC_DEPTHS else "bottleneck" for depth in IMAGENET_STAGES}
-        depths = (d for d, stages in IMAGENET_STAGES.items() if stages == found.stages and kinds[d] == found.block)
-        model = found.model(depth=next(depths, None), head="fc", usual_width=64, family="imagenet", shortcut="B")
+    def claims(self, found: Found) -> bool:
+        return STAGED_FIRST in found.shapes and len(found.stages) == 4
+
+    def net(self, found: Found) -> Told:
+        model = found.imagenet_model(found.stages, staged_block(found), stem="conv1", head="fc")
         return Told(model, found.axes("conv1.weight", 4)[1])
-
-    def writes(self, model: ModelConfig) -> bool:
-        return model.family == "imagenet"
 
     def module(self, name: str) -> str:
         return staged_module(name, head="fc", shortcut="downsample")

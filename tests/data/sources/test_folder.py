@@ -151,8 +151,10 @@ def test_what_is_no_image_is_passed_over_and_counted(root: Path) -> None:
     os.mkfifo(root / "train/cat/pipe.png")
     told: list[str] = []
     np.testing.assert_array_equal(load(root, told).train.images, expected.train.images)
-    assert told[0].endswith(
-        "1 files outside the class folders, 3 files that are not images, 1 folders inside a class, 2 hidden."
+    assert told[0] == (
+        f"passed over in {root}: 1 folders inside a class (train/cat/deeper), "
+        "2 hidden (train/.hidden and 1 more), 2 not images by their names (train/cat/Thumbs.db and 1 more), "
+        "1 not regular files (train/cat/pipe.png), 1 outside the class folders (train/0.png)."
     )
 
 

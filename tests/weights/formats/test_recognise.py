@@ -10,8 +10,8 @@ from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.weights.arrays import Mismatch, Shape, require_arrays, shapes
 from resnet_jax.weights.bundle import describe, unlike
-from resnet_jax.weights.formats import akamaster, recognise, torchvision
-from resnet_jax.weights.formats.base import Format, Found
+from resnet_jax.weights.formats import akamaster, format_for, formats, recognise, torchvision, wrapper_prefix
+from resnet_jax.weights.formats.base import Format, Found, Unsaid
 
 BOTTLENECK = ModelConfig(family="imagenet", depth=50, shortcut="B", bottleneck_stride="3x3", num_classes=7, width=8)
 NETS = [
@@ -34,15 +34,15 @@ def named(model: ModelConfig, channels: int = 3) -> tuple[Format, dict[str, Shap
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_net_is_told_from_its_names_and_shapes(model: ModelConfig, channels: int) -> None:
     form, found = named(model, channels)
-    told = recognise(Found(found, "net.pth"))
-    assert (told.format, told.model, told.channels) == (form, model, channels)
+    claimed, told = recognise(Found(found, "net.pth"))
+    assert (claimed, told.model, told.channels) == (form, model, channels)
 
 
 def test_the_stride_of_a_bottleneck_is_not_told_by_any_shape() -> None:
     paper = dataclasses.replace(BOTTLENECK, bottleneck_stride="1x1")
     assert named(paper) == named(BOTTLENECK)
-    assert recognise(Found(named(paper)[1], "net.pth")).model.bottleneck_stride == "3x3"
-    assert recognise(Found(named(paper)[1], "net.pth", "1x1")).model.bottleneck_stride == "1x1"
+    assert recognise(Found(named(paper)[1], "net.pth"))[1].model.bottleneck_stride == "3x3"
+    assert recognise(Found(named(paper)[1], "net.pth", Unsaid("1x1")))[1].model.bottleneck_stride == "1x1"
 
 
 def test_what_is_missing_unexpected_and_misshapen_is_listed() -> None:
@@ -56,7 +56,8 @@ def test_what_is_missing_unexpected_and_misshapen_is_listed() -> None:
     assert caught.value.differences.misshapen == ("linear.weight (10, 32), needed (10, 64)",)
     assert str(caught.value) == (
         "net.pth: not the arrays of resnet-20: 1 missing: layer1.1.bn2.bias; 1 unexpected: layer3.2.extra; "
-        "1 misshapen: linear.weight (10, 32), needed (10, 64)."
+        "1 misshapen: linear.weight (10, 32), needed (10, 64) (experiments.convert --ignore-extra leaves the "
+        "unexpected out)."
     )
     require_arrays(needed, {"bn1.num_batches_tracked": ()}, {**needed, "bn1.num_batches_tracked": ()}, "", "")
 
@@ -70,10 +71,13 @@ def test_the_arrays_of_another_depth_are_counted() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda s: {"encoder.weight": (3, 3)}, "no net of torchvision's .* it holds encoder.weight"),
+        (lambda s: {"encoder.weight": (3, 3)}, "no net of torchvision's, .* it holds encoder.weight"),
         (lambda s: {**s, "layer3.9.conv1.weight": (64, 64, 3, 3)}, "its stages have 3, 3, 10 basic blocks; legal"),
-        (lambda s: {k: v for k, v in s.items() if "linear" not in k}, "linear.weight is missing"),
-        (lambda s: {**s, "conv1.weight": ()}, r"conv1.weight has the shape \(\); needed: 4 axes"),
+        (
+            lambda s: {k: v for k, v in s.items() if k != "linear.weight"},
+            "linear.weight is missing; legal: a last",
+        ),
+        (lambda s: {**s, "conv1.weight": ()}, r"conv1.weight has the shape \(\); legal: a convolution's .* 4 axes"),
         (lambda s: {**s, "linear.weight": (1, 64)}, "no net that can be built: model.num_classes: got 1"),
     ],
 )
@@ -92,3 +96,51 @@ def test_nets_differ_only_in_what_changes_their_values() -> None:
     assert unlike(dataclasses.replace(model, bottleneck_stride="3x3"), model) == {}
     other = dataclasses.replace(model, depth=56, shortcut="B")
     assert unlike(model, other) == {"depth": (20, 56), "shortcut": ("A", "B")}
+
+
+def test_without_a_last_layer_a_net_has_no_classes() -> None:
+    shapes_found = {name: shape for name, shape in named(NETS[0])[1].items() if not name.startswith("linear")}
+    _, told = recognise(Found(shapes_found, "net.pth"))
+    assert told.model == dataclasses.replace(NETS[0], num_classes=None)
+
+
+PREFIXES = [
+    "",
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "module._orig_mod.",
+    "_orig_mod.module.",
+    "net.",
+    "backbone.",
+    "a.b.c.",
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("model", [NETS[0], NETS[4]], ids=["cifar", "imagenet"])
+def test_what_wrappers_put_before_names_is_found(prefix: str, model: ModelConfig) -> None:
+    names = [prefix + name for name in named(model)[1]]
+    assert wrapper_prefix([*names, "n_averaged", "criterion.weight"], "net.pth") == prefix
+
+
+def test_of_several_nets_one_has_to_be_named() -> None:
+    names = [f"{who}.{name}" for who in ("student", "teacher") for name in named(NETS[0])[1]]
+    with pytest.raises(
+        UserError, match=r"net\.pth: holds several nets; .*--from-key chooses; legal: 'student', 'teacher'"
+    ):
+        wrapper_prefix(names, "net.pth")
+    assert wrapper_prefix(names, "net.pth", "teacher") == "teacher."
+    with pytest.raises(UserError, match=r"from_key: got 'other'; legal for net\.pth: 'student', 'teacher'"):
+        wrapper_prefix(names, "net.pth", "other")
+    assert wrapper_prefix(["encoder.weight"], "net.pth") is None
+
+
+def test_every_format_is_a_module_and_reads_what_it_writes() -> None:
+    """A new format is a module with a FORMAT: it is found, and by its own names."""
+    assert list(formats()) == ["akamaster", "huggingface", "timm", "torchvision"]
+    for form in formats().values():
+        model = NETS[0] if form.name == "akamaster" else NETS[4]
+        assert form.net(Found(form.shapes(shapes(model, 3)), "net.pth")).model == model
+    with pytest.raises(UserError, match="format: got 'tim'; did you mean 'timm'"):
+        format_for(NETS[4], "tim")
