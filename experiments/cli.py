@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import rich
 
+from resnet_jax.config import ExperimentConfig, one_spelling
 from resnet_jax.errors import UserError
 from resnet_jax.text import nearest, reason
 
@@ -121,12 +122,17 @@ def use_compilation_cache(runs: Path) -> None:
 
 
 def expand(chosen: T) -> T:
-    """A command's options with "~" expanded in every path: shells leave it as it is in `--out=~/errors.json`."""
+    """A command's options with "~" expanded in every path: shells leave it as it is in `--out=~/errors.json`.
+
+    Paths in a run's configuration are spelled in one way: see `one_spelling`.
+    """
     assert dataclasses.is_dataclass(chosen)
     changed: dict[str, Any] = {}
     for field in dataclasses.fields(chosen):
         value = getattr(chosen, field.name)
-        if isinstance(value, Path):
+        if isinstance(value, ExperimentConfig):
+            changed[field.name] = one_spelling(value)
+        elif isinstance(value, Path):
             changed[field.name] = value.expanduser()
         elif isinstance(value, tuple) and value and all(isinstance(item, Path) for item in value):
             changed[field.name] = tuple(item.expanduser() for item in value)

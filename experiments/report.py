@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from experiments.cli import run_main
+from experiments.cli import expand, run_main
 from experiments.next_steps import suggestions, typed
 from resnet_jax.errors import UserError
 from resnet_jax.reports.document import Table
@@ -37,6 +37,7 @@ class ReportArgs:
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the report; shows the answer, the main table, what to do next and where the page is. Exit status."""
     arguments = tyro.cli(ReportArgs, args=argv, prog="python -m experiments.report", description=ReportArgs.__doc__)
+    arguments = expand(arguments)
     if not arguments.directories:
         raise UserError("directories: none given; usage: python -m experiments.report runs/digits-depth [MORE ...]")
     runs = read_runs(arguments.directories)

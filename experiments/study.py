@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_jax.config import ExperimentConfig, override
+from resnet_jax.files import short_digest
 
 Changes = Mapping[str, Any]
 
@@ -29,6 +29,7 @@ class StatedCost:
         return f"{about(self.seconds)} of {self.on}"
 
 
+LONGEST_NAME = 200  # bytes of a run's name, to which seed and endings are added
 CORE = "one CPU core"
 GPU = "a GPU at 1e12 multiply-adds/s"
 """An assumption, not a measurement: 2e12 operations per second are 3 % of an NVIDIA H100's float32 peak."""
@@ -74,7 +75,11 @@ def variant_name(config: ExperimentConfig, changes: Changes) -> str:
     named = config.fields_where(lambda role: role.named)
     parts = [f"{config.model.net}-{config.model.depth}"]
     parts += [f"{k.rsplit('.', 1)[-1]}={_short(v)}" for k, v in changes.items() if k not in named]
-    return "-".join(parts)
+    name = "-".join(parts)
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    # File systems take 255 bytes. What is cut off is told by a digest of the whole.
+    return f"{name.encode()[: LONGEST_NAME - 10].decode(errors='ignore')}-{short_digest(name.encode())[:8]}"
 
 
 def grid(**axes: Sequence[Any]) -> tuple[dict[str, Any], ...]:
@@ -90,4 +95,4 @@ def _short(value: Any) -> str:
     if os.sep not in text:
         return text
     # A path is no part of a name: its last part, and a few digits that tell it from its namesakes.
-    return f"{Path(text).name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return f"{Path(text).name}-{short_digest(text.encode())[:6]}"

@@ -66,6 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     default = Sweep(known[name].base, seeds=known[name].seeds)
     program = f"python -m experiments.sweep {name}"
     chosen = tyro.cli(Sweep, default=default, args=options, prog=program, description=__doc__)
+    chosen = cli.expand(chosen)
     base = unbind(chosen.config, changed_fields(known[name].base, chosen.config))
     study = dataclasses.replace(known[name], base=base)
     _check(chosen, known[name])

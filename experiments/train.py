@@ -18,7 +18,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments import cli
+from experiments import cli, sketch
 from experiments.studies import experiments
 from experiments.study import variant_name
 from resnet_jax.config import ExperimentConfig, changed_fields, settle, unbind
@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "train", "experiment", list(named))
     program = f"python -m experiments.train {name}"
     chosen = tyro.cli(Train, default=Train(named[name]), args=options, prog=program, description=__doc__)
+    chosen = cli.expand(chosen)
     changes = changed_fields(named[name], chosen.config)
     config = settle(unbind(chosen.config, changes), chosen=changes)
     cli.virtual_devices(config.parallel.devices)
@@ -175,7 +176,20 @@ def print_summary(config: ExperimentConfig) -> None:
         shape = " x ".join(map(str, row.output))
         table.add_row(row.name, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
     Console().print(table)
+    _print_schedule(config)
     _print_memory(dataclasses.replace(config, model=model), dataset)
+
+
+def _print_schedule(config: ExperimentConfig) -> None:
+    """The rate over the run, in words and as a plot; where a warm-up ends by the training error, it is not drawn."""
+    from resnet_jax.training.schedules import rates, schedule_rows
+
+    iterations = config.train.iterations
+    optim = config.in_iterations().optim
+    steps = sketch.positions(iterations)
+    print(sketch.plot(rates(optim, iterations, steps), last=iterations))
+    for name, value in schedule_rows(optim, iterations).items():
+        print(f"  {name:11}  {value}")
 
 
 def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:
@@ -223,6 +237,7 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     import numpy as np
 
     from resnet_jax.data import Draws
+    from resnet_jax.data import mix as mixing
     from resnet_jax.data.augment import training_inputs
     from resnet_jax.data.order import training_batches
     from resnet_jax.reports.figures.images import image_grid, save
@@ -238,9 +253,22 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     _, key = run_keys(config.seed)
     epoch, index = jnp.asarray(batch.epoch), jnp.asarray(batch.index)
     images = training_inputs(stored, key, epoch, index, stats=stats, data=config.data, dtype=jnp.float32)
+    names = [dataset.class_names[label] for label in dataset.train.labels[batch.index]]
+    if config.data.mixes:
+        mix = mixing.draw(
+            key,
+            epoch,
+            index,
+            size=dataset.image_shape[:2],
+            mixup=config.data.mixup,
+            cutmix=config.data.cutmix,
+            dtype=images.dtype,
+        )
+        images = mixing.blend(images, mix)
+        shares = [round(100 * float(share)) for share in mix.share]
+        names = [f"{own} {share} %, {names[i ^ 1]}" for i, (own, share) in enumerate(zip(names, shares, strict=True))]
     # Back to colours for the eye by channel: where the mean image was subtracted, a crop no longer lies on it.
     shown = np.asarray(images) * stats.std + stats.mean.mean(axis=(1, 2), keepdims=True)
-    names = [dataset.class_names[label] for label in dataset.train.labels[batch.index]]
     heading = f"{dataset.name}: the first {size} training images of seed {config.seed}, as the net sees them"
     file.parent.mkdir(parents=True, exist_ok=True)
     if not save(image_grid(np.clip(shown, 0.0, 1.0), names, heading), file):

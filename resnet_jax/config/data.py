@@ -42,7 +42,7 @@ class DataConfig(Section):
     """For "tfds": the data set's name, such as cifar10."""
     path: str | None = field(
         None,
-        Role("place", compared="never", open_in_papers=True, bound_to="data.source"),
+        Role("place", compared="never", open_in_papers=True, is_path=True, bound_to="data.source"),
         needs=Condition(lambda data: data.source != "digits", "another data.source than 'digits'"),
     )
     """Where the images are. For "tfds": its data directory, where not the usual one."""

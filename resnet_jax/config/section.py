@@ -65,6 +65,8 @@ class Role:
     open_in_papers: bool = False
     """Whether a run with any value may stand beside the papers' numbers: the papers leave it open, it changes no
     result, or reports/papers judges it together with other fields."""
+    is_path: bool = False
+    """Whether the value is a path, which has many spellings: see `plain.one_spelling`."""
     needs: Condition | None = None
     """When the field has an effect; None: always."""
     bound_to: str | None = None
