@@ -17,6 +17,7 @@ from resnet_jax.data import Dataset, Draws, Source, memory
 from resnet_jax.data.dataset import all_images
 from resnet_jax.data.order import Batch, Index
 from resnet_jax.data.stream import StreamSource
+from resnet_jax.training import processes
 from resnet_jax.training.mesh import Devices
 from resnet_jax.training.step import EvalBatch, TrainBatch
 
@@ -174,7 +175,7 @@ def feed(config: DataConfig, dataset: Dataset, devices: Devices, seed: int) -> F
     if config.placement == "host" or config.streamed:
         return FromHost(dataset, seed)
     size = sum(map(_size, dataset.sources.values()))
-    if config.placement == "auto" and size > DEVICE_SHARE * _memory(devices.mesh.devices.flat[0]):
+    if config.placement == "auto" and processes.on_primary(lambda: size > DEVICE_SHARE * _memory(devices.first)):
         return FromHost(dataset, seed)
     return OnDevice(dataset, devices)
 
