@@ -119,7 +119,9 @@ def draw_pictures(root: Path = Path()) -> Iterator[Path]:
             (root / picture).parent.mkdir(parents=True, exist_ok=True)
             with Image.open(drawn / picture.relative_to(FIGURES)) as image:
                 for key, value in image.info.items():
-                    if isinstance(value, str):  # study, runs, commit and command, as the report wrote them
+                    if isinstance(key, str) and isinstance(
+                        value, str
+                    ):  # study, runs, commit and command, as the report wrote them
                         info.add_text(key, value)
                 image.save(root / picture, pnginfo=info, optimize=True)
             yield picture
