@@ -66,6 +66,12 @@ def decide(question: Callable[[], bool]) -> bool:
     return question() if processes is None else bool(processes.on_primary(question))
 
 
+def is_first() -> bool:
+    """Whether this process is the first of those that share a run, or the only one."""
+    processes = _joined()
+    return processes is None or bool(processes.primary())
+
+
 def joined() -> bool:
     """Whether this process has joined others."""
     return _joined() is not None
