@@ -16,9 +16,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tyro
-
 from experiments import cli
+from experiments.options import parse
 from experiments.report import show_report
 from experiments.states import state
 from experiments.studies import experiments
@@ -40,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     words = [word for word in rest if _VARIANT.fullmatch(word)]
     options = [word for word in rest if not _VARIANT.fullmatch(word)]
     program = f"python -m experiments.ablate {name}"
-    chosen = tyro.cli(Sweep, default=Sweep(named[name], seeds=SEEDS), args=options, prog=program, description=__doc__)
+    chosen = parse(Sweep, options, default=Sweep(named[name], seeds=SEEDS), program=program, description=__doc__)
     chosen = cli.expand(chosen)
     if not words:
         raise UserError(f"variants: none given; legal: one or more, such as cut=stage2_block1; usage: {_USAGE}")
