@@ -13,7 +13,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 SETTINGS := setup.cfg pyproject.toml $(CONSTRAINTS)
 
-.PHONY: degradation control reproduce-cifar10 figures docs test test-all lint types parity benchmark gpu-check kill-test clean
+.PHONY: degradation control reproduce-cifar10 figures docs test test-all lint types parity benchmark gpu-check kill-test fault-test \
+  clean
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
@@ -71,10 +72,15 @@ gpu-check: $(VENV)/.test
 	$(PIP) '$(JAX)'
 	$(BIN)/python -m experiments.gpu_check --out $(RUNS)/gpu-check.json $(OPTIONS)
 
-# Kills a run thirty times, and compares it with one never killed; about six minutes. More: make kill-test KILLS=100.
-KILLS ?= 30
+# Kills three runs ten times each, and compares them with ones never killed; six minutes. More: make kill-test KILLS=100.
+KILLS ?= 10
 kill-test: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses=0 tests/kill --kills=$(KILLS)
+
+# Faults in runs over several processes; about half an hour. More: make fault-test FAULTS=100.
+FAULTS ?= 30
+fault-test: $(VENV)/.test
+	$(BIN)/python -m pytest --numprocesses=0 tests/faults --faults=$(FAULTS)
 
 clean:
 	rm -rf $(VENV)

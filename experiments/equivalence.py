@@ -51,6 +51,7 @@ class Equivalence:
 def main(argv: list[str] | None = None) -> int:
     """Parses, compares, prints the table; returns the exit status."""
     chosen = tyro.cli(Equivalence, args=argv, prog="python -m experiments.equivalence", description=__doc__)
+    chosen = cli.expand(chosen)
     cli.virtual_devices(max(chosen.devices))
     os.environ["JAX_ENABLE_X64"] = "1"
     rows = [row for net in NETS for dtype in DTYPES for scope in SCOPES for row in compare(net, dtype, scope, chosen)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_jax.config import ExperimentConfig, override
+from resnet_jax.files import short_digest
 
 Changes = Mapping[str, Any]
 
@@ -29,6 +29,7 @@ class StatedCost:
         return f"{about(self.seconds)} of {self.on}"
 
 
+LONGEST_NAME = 200  # bytes of a run's name, to which seed and endings are added
 CORE = "one CPU core"
 GPU = "a GPU at 1e12 multiply-adds/s"
 """An assumption, not a measurement: 2e12 operations per second are 3 % of an NVIDIA H100's float32 peak."""
@@ -73,8 +74,12 @@ def variant_name(config: ExperimentConfig, changes: Changes) -> str:
     """A variant in a word: the net and its depth, then what else was changed, as in "plain-56-learning_rate=0.05"."""
     named = config.fields_where(lambda role: role.named)
     parts = [f"{config.model.net}-{config.model.depth}"]
-    parts += [f"{k.rsplit('.', 1)[-1]}={_short(v)}" for k, v in changes.items() if k not in named]
-    return "-".join(parts)
+    parts += [f"{k.rsplit('.', 1)[-1]}={short(v)}" for k, v in changes.items() if k not in named]
+    name = "-".join(parts)
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    # File systems take 255 bytes. What is cut off is told by a digest of the whole.
+    return f"{name.encode()[: LONGEST_NAME - 10].decode(errors='ignore')}-{short_digest(name.encode())[:8]}"
 
 
 def grid(**axes: Sequence[Any]) -> tuple[dict[str, Any], ...]:
@@ -83,11 +88,12 @@ def grid(**axes: Sequence[Any]) -> tuple[dict[str, Any], ...]:
     return tuple(dict(zip(names, values, strict=True)) for values in itertools.product(*axes.values()))
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as a part of a run's name: a list with commas, of a path its last part."""
     if isinstance(value, tuple | list):
-        return ",".join(map(_short, value))
+        return ",".join(map(short, value))
     text = str(value)
     if os.sep not in text:
         return text
     # A path is no part of a name: its last part, and a few digits that tell it from its namesakes.
-    return f"{Path(text).name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return f"{Path(text).name}-{short_digest(text.encode())[:6]}"

@@ -18,7 +18,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments import cli
+from experiments import cli, sketch
 from experiments.studies import experiments
 from experiments.study import variant_name
 from resnet_jax.config import ExperimentConfig, changed_fields, settle, unbind
@@ -28,6 +28,7 @@ from resnet_jax.record import RunRecord
 
 if TYPE_CHECKING:
     from resnet_jax.data import Dataset
+    from resnet_jax.training.observers.base import Observer
 
 # The help of --profile names both.
 WARM, TRACED = 3, 5
@@ -63,9 +64,10 @@ def main(argv: list[str] | None = None) -> int:
     name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "train", "experiment", list(named))
     program = f"python -m experiments.train {name}"
     chosen = tyro.cli(Train, default=Train(named[name]), args=options, prog=program, description=__doc__)
+    chosen = cli.expand(chosen)
     changes = changed_fields(named[name], chosen.config)
     config = settle(unbind(chosen.config, changes), chosen=changes)
-    cli.virtual_devices(config.parallel.devices)
+    cli.virtual_devices(cli.share_of_devices(config.parallel))
     if chosen.summary:
         print_summary(config)
         return cli.OK
@@ -77,6 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.profile is not None:
         write_trace(config, chosen.profile)
         return cli.OK
+    cli.join(config)
     directory = chosen.directory or chosen.runs / name / _run_name(config, changes)
     record = train(config, directory, study=name, compiled=chosen.runs, log=chosen.log)
     print_record(record, directory)
@@ -109,6 +112,7 @@ def train(
       UserError: a name in `log` is no sink's, or its package is not installed; or what `run` raises.
     """
     # Imported here: JAX takes a second, which --help and a typo should not.
+    from resnet_jax.training import processes
     from resnet_jax.training.loop import Interrupted
     from resnet_jax.training.observers import open_sinks, sink_classes
     from resnet_jax.training.run import run
@@ -116,18 +120,20 @@ def train(
     sink_classes(log)  # a mistake is reported before anything is drawn
     cli.use_compilation_cache(compiled)
     with cli.stop_request() as stop:
-        display = cli.display(config.train.iterations, directory.name)
-        observers = (display, *open_sinks(log, directory, study, config, display.note))
+        observers: tuple[Observer, ...] = ()
+        if processes.primary():
+            display = cli.display(config.train.iterations, directory.name)
+            observers = (display, *open_sinks(log, directory, study, config, display.note))
         try:
             record = run(config, directory, study=study, observers=observers, stop=_or_late(stop, deadline))
         except Interrupted as interrupt:
             # An interruption that nobody asked for is the deadline's.
-            if stop():
+            if processes.any_of(stop()):
                 raise
             raise OutOfTime(str(interrupt)) from interrupt
-    if stop():  # too late for this run, but not for a sweep's next
+    if processes.any_of(stop()):  # too late for this run, but not for a sweep's next
         print_record(record, directory)
-        raise KeyboardInterrupt("stopped; this run had just finished.")
+        raise Interrupted("stopped; this run had just finished.")
     return record
 
 
@@ -175,7 +181,20 @@ def print_summary(config: ExperimentConfig) -> None:
         shape = " x ".join(map(str, row.output))
         table.add_row(row.name, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
     Console().print(table)
+    _print_schedule(config)
     _print_memory(dataclasses.replace(config, model=model), dataset)
+
+
+def _print_schedule(config: ExperimentConfig) -> None:
+    """The rate over the run, in words and as a plot; where a warm-up ends by the training error, it is not drawn."""
+    from resnet_jax.training.schedules import rates, schedule_rows
+
+    iterations = config.train.iterations
+    optim = config.in_iterations().optim
+    steps = sketch.positions(iterations)
+    print(sketch.plot(rates(optim, iterations, steps), last=iterations))
+    for name, value in schedule_rows(optim, iterations).items():
+        print(f"  {name:11}  {value}")
 
 
 def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:
@@ -222,6 +241,7 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     import jax.numpy as jnp
     import numpy as np
 
+    from resnet_jax.data import mix as mixing
     from resnet_jax.data.augment import augment, normalize
     from resnet_jax.data.order import training_batches
     from resnet_jax.reports.figures.images import image_grid, save
@@ -239,9 +259,22 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     images = augment(
         images, key, jnp.asarray(batch.epoch), jnp.asarray(batch.index), pad=config.data.pad, flip=config.data.flip
     )
+    names = [dataset.class_names[label] for label in dataset.train.labels[batch.index]]
+    if config.data.mixes:
+        mix = mixing.draw(
+            key,
+            jnp.asarray(batch.epoch),
+            jnp.asarray(batch.index),
+            size=dataset.image_shape[:2],
+            mixup=config.data.mixup,
+            cutmix=config.data.cutmix,
+            dtype=images.dtype,
+        )
+        images = mixing.blend(images, mix)
+        shares = [round(100 * float(share)) for share in mix.share]
+        names = [f"{own} {share} %, {names[i ^ 1]}" for i, (own, share) in enumerate(zip(names, shares, strict=True))]
     # Back to colours for the eye by channel: where the mean image was subtracted, a crop no longer lies on it.
     shown = np.asarray(images) * stats.std + stats.mean.mean(axis=(1, 2), keepdims=True)
-    names = [dataset.class_names[label] for label in dataset.train.labels[batch.index]]
     heading = f"{dataset.name}: the first {size} training images of seed {config.seed}, as the net sees them"
     file.parent.mkdir(parents=True, exist_ok=True)
     if not save(image_grid(np.clip(shown, 0.0, 1.0), names, heading), file):

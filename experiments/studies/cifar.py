@@ -38,7 +38,7 @@ RESNET = ExperimentConfig(
         learning_rate=0.1,
         momentum=0.9,
         weight_decay=1e-4,
-        milestones=(32_000, 48_000),  # "divide it by 10 at 32k and 48k iterations"
+        milestones=(0.5, 0.75),  # "divide it by 10 at 32k and 48k iterations", of 64k
         decay_factor=0.1,
         # Of the nets that have a warm-up, see WARMUP.
         warmup_rate=0.01,

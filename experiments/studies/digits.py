@@ -40,8 +40,8 @@ RESNET = ExperimentConfig(
         learning_rate=0.05,
         momentum=0.9,
         weight_decay=1e-4,
-        # Divided by 10 at one half and three quarters, as 32k and 48k are of 64k.
-        milestones=(ITERATIONS // 2, ITERATIONS * 3 // 4),
+        # Divided by 10 at one half and three quarters of the run, as 32k and 48k are of 64k.
+        milestones=(0.5, 0.75),
         decay_factor=0.1,
     ),
     train=TrainConfig(

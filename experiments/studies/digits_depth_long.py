@@ -21,7 +21,6 @@ BASE = override(
     {
         "train.iterations": TIMES * ITERATIONS,
         "train.eval_every": TIMES,
-        "optim.milestones": tuple(TIMES * m for m in RESNET.optim.milestones),
     },
 )
 

@@ -51,7 +51,7 @@ CIFAR = ExperimentConfig(
         momentum=0.9,
         weight_decay=1e-4,
         # Divided by 10 at one half and three quarters, as in the papers' CIFAR runs.
-        milestones=(ITERATIONS // 2, ITERATIONS * 3 // 4),
+        milestones=(0.5, 0.75),
         decay_factor=0.1,
     ),
     train=TrainConfig(iterations=ITERATIONS, batch_size=64, eval_batch_size=500, eval_every=1, checkpoint_steps=200),
@@ -87,7 +87,6 @@ STUDIES = (
                 "train.iterations": STEPS,
                 "train.batch_size": 50,
                 "train.eval_every": 0,
-                "optim.milestones": (STEPS // 2, STEPS * 3 // 4),
             },
         ),
         variants=(

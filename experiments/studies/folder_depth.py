@@ -4,7 +4,7 @@
     python -m experiments.report runs/folder-depth
 
 PICTURES holds train/<class>/*.jpg and test/<class>/*.jpg. The recipe is CIFAR's (He et al. 2015, Sec. 4.2); a smaller
-training set wants fewer iterations: --train.iterations=6400 --optim.milestones 3200 4800.
+training set wants fewer iterations: --train.iterations=6400.
 
 Cost: that of cifar10-depth's nets, 13.6 h of a GPU at 1e12 multiply-adds/s for all 24 runs, times your iterations over
 64k, times your pixels over 32x32.

@@ -15,7 +15,7 @@ from resnet_jax.config.model import (
     ModelConfig,
 )
 from resnet_jax.config.optim import FinetuneConfig, OptimConfig
-from resnet_jax.config.plain import changed_fields, flatten, from_dict, override, settle, to_dict, unbind
+from resnet_jax.config.plain import changed_fields, flatten, from_dict, one_spelling, override, settle, to_dict, unbind
 from resnet_jax.config.section import Section
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "changed_fields",
     "flatten",
     "from_dict",
+    "one_spelling",
     "override",
     "settle",
     "to_dict",

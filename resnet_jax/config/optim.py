@@ -22,7 +22,7 @@ class FinetuneConfig(Section):
 
     _section: typing.ClassVar[str] = "finetune"
 
-    weights: str | None = field(None, RECIPE)
+    weights: str | None = field(None, RECIPE, is_path=True)
     """A folder written by experiments.convert, a finished run's directory, or a PyTorch state dict (.safetensors, .pt,
     .pth, .th); None: random values. Its net must be that of `model`, whatever its number of classes."""
     frozen_stages: int = field(0, RECIPE, needs=_WITH_WEIGHTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
@@ -96,6 +97,13 @@ def settle(config: ExperimentConfig, *, chosen: Collection[str]) -> ExperimentCo
     config.require_effect(chosen)
     idle = {name: config.default(name) for name in config.without_effect()}
     return _changed(config, {name: value for name, value in idle.items() if config.value(name) != value})
+
+
+def one_spelling(config: ExperimentConfig) -> ExperimentConfig:
+    """`config` with each path in one spelling, so that "x", "x/" and "./x" are one run, and "~" is the home folder."""
+    paths = {name: config.value(name) for name in config.fields_where(lambda role: role.is_path)}
+    spelled = {name: os.path.normpath(os.path.expanduser(path)) for name, path in paths.items() if path}
+    return _changed(config, {name: path for name, path in spelled.items() if path != paths[name]})
 
 
 def changed_fields(before: ExperimentConfig, after: ExperimentConfig) -> dict[str, Any]:

@@ -212,7 +212,14 @@ def run_normalization(config: ExperimentConfig, dataset: Dataset, net: Pretraine
 def _require_same_net(here: ModelConfig, there: ModelConfig, file: str) -> None:
     other = {name: value for name, (_, value) in unlike(here, there).items()}
     if other:
-        options = " ".join(f"--model.{name.replace('_', '-')}={value}" for name, value in other.items())
+        options = " ".join(f"--model.{name.replace('_', '-')}{_option(value)}" for name, value in other.items())
         raise UserError(
             f"finetune.weights: {file} holds {describe(there)}, another net than the run's; it takes {options}."
         )
+
+
+def _option(value: Any) -> str:
+    """A value as it stands after a field's name on a command line; of several values, each is a word."""
+    if isinstance(value, tuple | list):
+        return "".join(f" {item}" for item in value)
+    return f"={value}"

@@ -7,7 +7,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--kills=N`."""
-    parser.addoption("--kills", type=int, default=30, help="how often to kill a run (30)")
+    parser.addoption("--kills", type=int, default=10, help="how often to kill each run (10)")
 
 
 @pytest.fixture

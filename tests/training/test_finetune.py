@@ -208,6 +208,9 @@ def test_other_weights_under_the_same_name_are_another_run(config: ExperimentCon
         ),
         ({"model.width": None, "model.shortcut": "B"}, r"it takes --model\.shortcut=A .*--model\.width=4\."),
         ({"finetune.weights": "nowhere"}, "nowhere: there is no such file or folder"),
+        # A field that is not set in the file's net, and one of several values, as the command line takes them.
+        ({"model.skip_init": 0.5}, r"it takes --model\.skip-init=None\."),
+        ({"model.cut": ("stage2", "stage3_block1")}, r"it takes --model\.cut\."),
     ],
 )
 def test_a_net_that_is_not_the_run_s(
@@ -228,3 +231,25 @@ def test_a_net_of_other_images(config: ExperimentConfig, tmp_path: Path) -> None
     files.save(dataclasses.replace(random_weights(NET, channels=1), preprocessing=mean_image), tmp_path / "net")
     with pytest.raises(UserError, match=r"the mean image of net/model\.safetensors, which is 9x9 pixels"):
         prepare(override(config, {"finetune.weights": str(tmp_path / "net")}))
+
+
+def test_the_advice_for_several_values_can_be_pasted(config: ExperimentConfig, tmp_path: Path) -> None:
+    cut = dataclasses.replace(NET, cut=("stage2", "stage3_block1"))
+    files.save(dataclasses.replace(random_weights(cut, channels=1), preprocessing=NORMALIZED), tmp_path / "net")
+    with pytest.raises(UserError, match=r"it takes --model\.cut stage2 stage3_block1\.$"):
+        prepare(override(config, {"finetune.weights": str(tmp_path / "net")}))
+
+
+def test_a_net_without_a_last_layer_gets_a_new_one(config: ExperimentConfig, net: Path, tmp_path: Path) -> None:
+    whole = files.load(net)
+    arrays = {name: array for name, array in whole.arrays.items() if not name.startswith("head/")}
+    headless = dataclasses.replace(
+        whole, model=dataclasses.replace(whole.model, num_classes=None), arrays=arrays, class_names=()
+    )
+    files.save(headless, tmp_path / "net")
+    with_head, without = (
+        prepare(override(config, {"finetune.weights": str(place)})).assembly for place in (net, tmp_path / "net")
+    )
+    jax.tree.map(np.testing.assert_array_equal, with_head.initial.params, without.initial.params)
+    assert without.pretrained is not None
+    assert without.pretrained.facts.num_classes == 0
