@@ -13,12 +13,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 SETTINGS := setup.cfg pyproject.toml $(CONSTRAINTS)
 
-<<<<<<< HEAD
-.PHONY: degradation control reproduce-cifar10 figures docs test test-all lint types parity benchmark gpu-check kill-test fault-test \
-  clean
-=======
-.PHONY: degradation control reproduce-cifar10 figures test test-all lint types parity benchmark browser-test gpu-check kill-test fault-test clean
->>>>>>> main
+.PHONY: degradation control reproduce-cifar10 figures docs test test-all lint types parity benchmark browser-test gpu-check \
+  kill-test fault-test clean
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
