@@ -50,9 +50,11 @@ class MetricsLine:
     learning_rate: float
     """The rate of the last step."""
     running_loss: float
-    """Mean cross-entropy of the training batches since the last line, as the net changed, in train mode."""
+    """Mean loss of the training batches since the last line, as the net changed, in train mode: the cross-entropy, with
+    label smoothing and mixed labels where the run has them."""
     running_error: float
-    """Training error in the same sense: He et al.'s training curves."""
+    """Training error in the same sense: He et al.'s training curves. A mixed image counts by the label with the larger
+    share of it."""
     test_loss: float | None
     test_error: float | None
     """On the whole test set, in eval mode; None where this epoch was not evaluated."""
