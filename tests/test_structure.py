@@ -33,8 +33,19 @@ ROOMS = (
 LIST_OF_SHORTCUTS = "resnet_jax.models.shortcuts"
 # The same within training, module by module.
 TRAINING = (
-    *("state", "ema", "losses", "metrics", "schedules", "optim", "gradients", "step", "launchers", "link"),
-    *("processes", "mesh", "feed", "assemble", "program", "batch_stats", "checkpoints", "run_directory"),
+    *("state", "ema", "losses", "metrics", "schedules", "optim", "gradients", "step", "launchers"),
+    *(
+        "meeting",
+        "link",
+        "processes",
+        "mesh",
+        "feed",
+        "assemble",
+        "program",
+        "batch_stats",
+        "checkpoints",
+        "run_directory",
+    ),
     *("environment", "observers", "recorder", "loop", "run", "restore"),
 )
 
