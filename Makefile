@@ -13,7 +13,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 SETTINGS := setup.cfg pyproject.toml $(CONSTRAINTS)
 
-.PHONY: degradation control reproduce-cifar10 figures test test-all lint types parity benchmark browser-test gpu-check kill-test fault-test clean
+.PHONY: degradation control reproduce-cifar10 figures docs test test-all lint types parity benchmark browser-test gpu-check \
+  kill-test fault-test clean
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
@@ -37,6 +38,11 @@ reproduce-cifar10: $(VENV)/.$(if $(DATA),main,prepare)
 # Every picture of README.md and docs/, redrawn from experiments/records; about half a minute.
 figures: $(VENV)/.main
 	$(BIN)/python -m experiments.documents
+
+# The documentation site, in site/: open site/index.html. A dead link is an error. About a minute.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "the site is in site/: open site/index.html"
 
 test: lint types
 	$(BIN)/python -m pytest -m 'not slow'
@@ -97,6 +103,10 @@ $(VENV)/.main: $(SETTINGS) | $(BIN)/python
 
 $(VENV)/.test: $(SETTINGS) | $(BIN)/python
 	$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/.main
+
+$(VENV)/.docs: $(SETTINGS) | $(BIN)/python
+	$(PIP) --editable '.[docs]'
 	@touch $@ $(VENV)/.main
 
 $(VENV)/.prepare: $(SETTINGS) | $(BIN)/python

@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def pages(root: Path = Path()) -> list[Path]:
     """The documents: README.md and those of docs/."""
-    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
 def shown(root: Path = Path()) -> list[Path]:
