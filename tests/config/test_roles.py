@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -189,8 +190,9 @@ def test_train_on_ones_own_arrays_claims_no_data_set_of_tfds(
 ) -> None:
     begun: dict[str, Any] = {}
 
-    def note(config: ExperimentConfig, directory: Path, **_: Any) -> None:
+    def note(config: ExperimentConfig, directory: Path, **_: Any) -> Any:
         begun.update(config=config, name=directory.name)
+        return SimpleNamespace(diverged_at_step=None)
 
     monkeypatch.setattr(train, "train", note)
     monkeypatch.setattr(train, "print_record", lambda *_: None)
