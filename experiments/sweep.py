@@ -112,9 +112,10 @@ def main(argv: list[str] | None = None) -> int:
     done = finished(runs, folder)
     if budget.deadline is not None and done < len(runs):
         _say_what_is_left(runs, folder, console)
-    rest = f", {busy} in other hands" * bool(busy) + f", {failed} failed" * bool(failed)
+    rest = f", {busy} being run by another process" * bool(busy) + f", {failed} failed" * bool(failed)
     console.print(f"\n{done} of {len(runs)} runs finished{rest}.", highlight=False)
-    _next(folder, console)
+    if done:
+        _next(folder, console)
     return cli.BAD_INPUT if failed else cli.OK
 
 

@@ -184,6 +184,10 @@ class Normalization:
     std: npt.NDArray[np.float64]
     """[1, 1, 1, C] or [1, 1, 1, 1]."""
 
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Pixels [N, H, W, C], normalised on the host; a compiled step has data.augment.normalize for it."""
+        return (images / 255.0 - self.mean) / self.std
+
 
 def require_names(names: Sequence[str], what: str) -> None:
     """Makes sure that the names of classes can be printed and told apart, as names of folders can.
