@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 SETTINGS := setup.cfg pyproject.toml $(CONSTRAINTS)
 
-.PHONY: degradation control reproduce-cifar10 figures test test-all lint types parity benchmark gpu-check kill-test clean
+.PHONY: degradation control reproduce-cifar10 figures test test-all lint types parity benchmark gpu-check kill-test fault-test clean
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
@@ -70,6 +70,11 @@ gpu-check: $(VENV)/.test
 KILLS ?= 10
 kill-test: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses=0 tests/kill --kills=$(KILLS)
+
+# Faults in runs over several processes; about half an hour. More: make fault-test FAULTS=100.
+FAULTS ?= 30
+fault-test: $(VENV)/.test
+	$(BIN)/python -m pytest --numprocesses=0 tests/faults --faults=$(FAULTS)
 
 clean:
 	rm -rf $(VENV)

@@ -15,6 +15,7 @@ from resnet_jax.text import nearest
 COMMANDS = {
     "train": "train one net: python -m experiments.train digits-resnet --model.depth=56",
     "sweep": "run a study, or what is missing of it: python -m experiments.sweep digits-depth",
+    "ablate": "train a net and its variants, and compare: python -m experiments.ablate digits-resnet cut=stage2",
     "prepare": "make a TFDS data set readable without TensorFlow: python -m experiments.prepare cifar10",
     "recompute": "a finished net with BN averages over the training set: python -m experiments.recompute RUN",
     "convert": "a net from or to PyTorch's state dicts: python -m experiments.convert resnet50.pth resnet50",

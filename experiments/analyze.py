@@ -20,6 +20,7 @@ import json
 import math
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -98,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         ) from error
     file = chosen.out / f"{name}.json"
     measured = _without_nan(_measure(name, sources, chosen.options, chosen.out))
+    measured["command"] = shlex.join(["python", "-m", "experiments.analyze", *words])
     write_atomically(file, json.dumps(measured, allow_nan=False) + "\n")
     _draw(file)
     return cli.OK
@@ -109,6 +111,7 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
     from resnet_jax import __version__
     from resnet_jax.analysis.bench import Bench
     from resnet_jax.analysis.net import Loader
+    from resnet_jax.training.environment import code_version, processor
 
     loader = Loader(print)
     nets = [source.load(loader, source.name) for source in sources]
@@ -125,10 +128,13 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
     for scratch in scratches:
         assert scratch is not None
         scratch.unlink(missing_ok=True)
+    first = jax.devices()[0]
+    device = processor() if first.platform == "cpu" else first.device_kind
     data = {"name": nets[0].dataset.name, "fingerprint": nets[0].dataset.fingerprint}
     return {
         "instrument": name,
         "version": __version__,
+        "environment": {"code": code_version(), "device": device},
         "data": data,
         "options": dataclasses.asdict(options),
         "nets": rows,

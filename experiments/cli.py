@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import rich
 
-from resnet_jax.config import ExperimentConfig, one_spelling
+from experiments import jobs
+from resnet_jax.config import ExperimentConfig, ParallelConfig, one_spelling
 from resnet_jax.errors import UserError
 from resnet_jax.text import nearest, reason
+from resnet_jax.training.launchers import launch
 
 if TYPE_CHECKING:
     from resnet_jax.training.observers.base import Observer
 
 T = TypeVar("T")
 
-OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
+OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 VIRTUAL = "--xla_force_host_platform_device_count"
 # Its settings of glibc, such as those of malloc; a user's own stand.
 MALLOC = "GLIBC_TUNABLES"
@@ -39,7 +41,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     sentence on standard error. Any other exception is a defect of this project and keeps its traceback.
     """
     try:
-        sys.exit(main() or OK)
+        sys.exit(_among_processes(main))
     except UserError as error:
         _say(f"error: {error}")
         sys.exit(BAD_INPUT)
@@ -56,6 +58,54 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         # At once: what was to be kept has been, and XLA's threads, which may be compiling, do not survive Python's end.
         sys.stdout.flush()
         os._exit(INTERRUPTED)
+
+
+def decide(question: Callable[[], bool]) -> bool:
+    """The answer to a question; with several processes that of process 0, whose files and clock count."""
+    processes = _joined()
+    return question() if processes is None else bool(processes.on_primary(question))
+
+
+def is_first() -> bool:
+    """Whether this process is the first of those that share a run, or the only one."""
+    processes = _joined()
+    return processes is None or bool(processes.primary())
+
+
+def joined() -> bool:
+    """Whether this process has joined others."""
+    return _joined() is not None
+
+
+def _joined() -> Any:
+    """The module of processes, where this one has joined others; else None. Imports nothing."""
+    module = sys.modules.get("resnet_jax.training.processes")
+    return module if module is not None and module.count() > 1 else None
+
+
+def _among_processes(main: Callable[[], int | None]) -> int:
+    """Runs a command's main function; where it joined other processes, ends together with them."""
+    try:
+        status = main() or OK
+    except BaseException as error:
+        _end_all(error)
+        raise
+    if (processes := _joined()) is not None:
+        processes.leave()
+    return status
+
+
+def _end_all(error: BaseException) -> None:
+    """With several processes, ends all of them; an interruption that they agreed on is a clean end."""
+    if (processes := _joined()) is None or (isinstance(error, SystemExit) and not error.code):
+        return
+    from resnet_jax.training.loop import Interrupted
+
+    if isinstance(error, Interrupted):
+        processes.leave()
+    else:
+        kinds = {UserError: BAD_INPUT, OSError: BAD_INPUT, KeyboardInterrupt: INTERRUPTED}
+        processes.fail(error, next((status for kind, status in kinds.items() if isinstance(error, kind)), FAILED))
 
 
 def first_word(
@@ -102,6 +152,16 @@ def tune_malloc() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
+def share_of_devices(parallel: ParallelConfig) -> int:
+    """The devices of this process, of those of a run.
+
+    Raises:
+      UserError: a run's processes are not told how many they are, or do not share the devices equally.
+    """
+    place = launch(parallel, os.environ)
+    return parallel.devices // (place.processes if place else 1)
+
+
 def virtual_devices(count: int) -> None:
     """Lets JAX see `count` devices in this machine's CPU, unless XLA_FLAGS says how many; accelerators stay.
 
@@ -112,9 +172,34 @@ def virtual_devices(count: int) -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {VIRTUAL}={count}".strip()
 
 
+def join(config: ExperimentConfig) -> None:
+    """Makes this process one of those of a run, where it has several. Processes other than the first print nothing.
+
+    Raises:
+      UserError: the processes cannot find each other, or differ.
+    """
+    if launch(config.parallel, os.environ) is None:
+        return
+    from resnet_jax.training import processes
+    from resnet_jax.training.environment import code_version
+
+    visible = jobs.gpus()
+    processes.join(config, visible=len(visible) or None, also_alike={"the code's version": code_version()})
+    if not processes.primary():
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
+
+
 def use_compilation_cache(runs: Path) -> None:
-    """Lets JAX keep compiled programs under `runs`, so that a net is compiled once for all its seeds and restarts."""
+    """Lets JAX keep compiled programs under `runs`, so that a net is compiled once for all its seeds and restarts.
+
+    Not with several processes: those that find a program there would not wait for those that do not.
+    """
     import jax
+
+    from resnet_jax.training import processes
+
+    if processes.count() > 1:
+        return
 
     jax.config.update("jax_compilation_cache_dir", str(runs.absolute() / ".compiled"))
     # Many small programs draw the initial values; each is worth keeping.

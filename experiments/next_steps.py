@@ -9,9 +9,10 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from experiments.studies import experiments, studies
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
@@ -123,6 +124,28 @@ def _twins(plain: Run, other: Run) -> bool:
     """Whether two runs differ in the shortcut alone."""
     apart = differences(plain.record.config, other.record.config)
     return plain.record.study == other.record.study and [text.split(":")[0] for text in apart] == ["model.shortcut"]
+
+
+def repeat(run: Run) -> str | None:
+    """The command that trains a run again: the named experiment nearest to its configuration, and what differs."""
+    config = run.record.config
+    asked, idle = flatten(to_dict(config)), config.without_effect()
+    found: list[tuple[int, str]] = []
+    for name, base in experiments().items():
+        mine = flatten(to_dict(base))
+        changed = [field for field in asked if field not in idle and asked[field] != mine[field]]
+        # The source of the data decides what other fields mean, so the nearest experiment has the same one.
+        if base.data.source == config.data.source:
+            words = ["python", "-m", "experiments.train", name, *_options(changed, asked)]
+            found.append((len(changed), shlex.join(words)))
+    return min(found)[1] if found else None
+
+
+def _options(names: Sequence[str], values: Mapping[str, Any]) -> Iterator[str]:
+    for name in names:
+        yield f"--{name.replace('_', '-')}"
+        value = values[name]
+        yield from map(str, value) if isinstance(value, list) else (str(value),)
 
 
 def _experiment(config: ExperimentConfig) -> tuple[str, tuple[str, ...]] | None:

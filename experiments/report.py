@@ -7,21 +7,25 @@ Nothing is trained and JAX is not imported: a copy of the run directories is eno
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from experiments.cli import expand, run_main
-from experiments.next_steps import suggestions, typed
+from experiments.next_steps import repeat, suggestions, typed
 from resnet_jax.errors import UserError
 from resnet_jax.reports.document import Table
 from resnet_jax.reports.report import DEFAULT_FOLDER, write_report
 from resnet_jax.reports.runs import read_runs
+
+MOST_ROWS = 16
+"""Findings up to which a screen shows them; the page has them all."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +39,35 @@ class ReportArgs:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes the report; shows the answer, the main table, what to do next and where the page is. Exit status."""
+    """Parses, writes the report and shows it; returns the exit status."""
     arguments = tyro.cli(ReportArgs, args=argv, prog="python -m experiments.report", description=ReportArgs.__doc__)
     arguments = expand(arguments)
     if not arguments.directories:
         raise UserError("directories: none given; usage: python -m experiments.report runs/digits-depth [MORE ...]")
-    runs = read_runs(arguments.directories)
-    report = write_report(runs, arguments.out or arguments.directories[0] / DEFAULT_FOLDER)
+    command = shlex.join(["python", "-m", "experiments.report", *map(str, arguments.directories)])
+    show_report(arguments.directories, arguments.out or arguments.directories[0] / DEFAULT_FOLDER, command)
+    return 0
+
+
+def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
+    """Writes the report of some runs; shows the answer, the main tables, what to do next and where the page is.
+
+    Args:
+      directories: as for `read_runs`.
+      out: the report's folder.
+      command: what the user typed, for the figures' metadata.
+    """
+    runs = read_runs(directories)
+    report = write_report(runs, out, repeat=repeat, command=command)
     console = Console(highlight=False)
-    for headline, table in zip(report.headlines, report.tables, strict=True):
+    for headline, table, found in zip(report.headlines, report.tables, report.findings, strict=True):
         console.print(Text(f"\n{headline}\n"))
         console.print(_rich(table))
+        if found is not None and len(found.rows) <= MOST_ROWS:
+            console.print(_rich(found))
     if runs.unfinished:
-        console.print(Text(f"Unfinished, not in these numbers: {', '.join(run.name for run in runs.unfinished)}"))
+        names = ", ".join(run.name for run in runs.unfinished)
+        console.print(Text(f"{len(runs.unfinished)} unfinished, not in these numbers: {names}"))
     for warning in runs.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
     steps = suggestions(runs)
@@ -59,15 +79,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.print(Text(typed(words, console.width)), soft_wrap=True)
     page = next(path for path in report.files if path.suffix == ".html")
     console.print(Text(f"\nThe whole report, with figures; tables and figures lie beside it:\n{page}"), soft_wrap=True)
-    return 0
 
 
 def _rich(table: Table) -> RichTable:
     rich = RichTable(header_style="bold")
     for number, header in enumerate(table.headers):
-        rich.add_column(Text(header), justify="left" if number < table.text_columns else "right")
+        justify: JustifyMethod = "left" if number < table.text_columns else "right"
+        rich.add_column(Text(header), justify=justify, overflow="fold")
     for row in table.rows:
-        rich.add_row(*map(Text, row))
+        rich.add_row(*(Text(cell if isinstance(cell, str) else cell.text) for cell in row))
     return rich
 
 

@@ -74,7 +74,7 @@ def variant_name(config: ExperimentConfig, changes: Changes) -> str:
     """A variant in a word: the net and its depth, then what else was changed, as in "plain-56-learning_rate=0.05"."""
     named = config.fields_where(lambda role: role.named)
     parts = [f"{config.model.net}-{config.model.depth}"]
-    parts += [f"{k.rsplit('.', 1)[-1]}={_short(v)}" for k, v in changes.items() if k not in named]
+    parts += [f"{k.rsplit('.', 1)[-1]}={short(v)}" for k, v in changes.items() if k not in named]
     name = "-".join(parts)
     if len(name.encode()) <= LONGEST_NAME:
         return name
@@ -88,9 +88,10 @@ def grid(**axes: Sequence[Any]) -> tuple[dict[str, Any], ...]:
     return tuple(dict(zip(names, values, strict=True)) for values in itertools.product(*axes.values()))
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as a part of a run's name: a list with commas, of a path its last part."""
     if isinstance(value, tuple | list):
-        return ",".join(map(_short, value))
+        return ",".join(map(short, value))
     text = str(value)
     if os.sep not in text:
         return text

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +30,8 @@ from experiments.study import Study
 from experiments.train import OutOfTime, print_record, train
 from resnet_jax.config import ExperimentConfig, changed_fields, unbind
 from resnet_jax.errors import UserError
+from resnet_jax.files import write_atomically
+from resnet_jax.record import RECORD_FILE, STUDY_FILE, read_json
 from resnet_jax.text import nearest
 from resnet_jax.training.observers import sink_classes
 
@@ -70,53 +73,85 @@ def main(argv: list[str] | None = None) -> int:
     base = unbind(chosen.config, changed_fields(known[name].base, chosen.config))
     study = dataclasses.replace(known[name], base=base)
     _check(chosen, known[name])
+    words = ["experiments.sweep", name, *options]
+    status, folder = carry_out(study, chosen, words, stated=known[name], in_command=argv is None)
+    if folder is not None and not chosen.dry_run and any(folder.glob(f"*/{RECORD_FILE}")):
+        _next(folder, Console())
+    return status
+
+
+def carry_out(
+    study: Study, chosen: Sweep, words: Sequence[str], *, stated: Study, in_command: bool
+) -> tuple[int, Path | None]:
+    """Lists the runs of a study, and runs what is missing.
+
+    Args:
+      study: what to run.
+      chosen: the options of the command line.
+      words: the command, after "python -m"; `jobs.run` starts it again in each process.
+      stated: the study whose stated cost holds, before the command line changed it.
+      in_command: whether this process is the command itself, which may start anew, and not a call from Python.
+
+    Returns:
+      The exit status, and the study's folder; None in a process that `jobs.run` started.
+    """
     sink_classes(chosen.log)
+    if chosen.config.parallel.processes != 1 and chosen.jobs != 1:
+        raise UserError(f"jobs: got {chosen.jobs}; legal: 1 with parallel.processes, whose processes share each run.")
     part, parts = parse_shard(chosen.shard)
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     shares = _shares(chosen, len(runs))
     folder = chosen.runs / study.name
-    clock = Clock(known[name], folder, gpu=bool(jobs.gpus()))
-    budget = Budget.of(chosen.budget, clock, inherited=argv is None)
+    clock = Clock(stated, folder, gpu=bool(jobs.gpus()))
+    budget = Budget.of(chosen.budget, clock, inherited=in_command)
     console = Console()
 
     def say(processes: int) -> None:
         """How far the whole sweep is."""
-        text = progress(runs, finished(runs, folder), clock.estimate(runs), processes, known[name].cost)
+        text = progress(runs, finished(runs, folder), clock.estimate(runs), processes, stated.cost)
         console.print(text, highlight=False, soft_wrap=True)
 
-    cli.virtual_devices(chosen.config.parallel.devices)
-    if argv is None and not chosen.dry_run:
+    cli.virtual_devices(cli.share_of_devices(chosen.config.parallel))
+    if in_command and not chosen.dry_run:
         cli.tune_malloc()
+    if not chosen.dry_run:
+        cli.join(chosen.config)
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
         failed, _ = _run_missing(runs, folder, chosen.runs, console, budget, chosen.log, lambda: say(len(shares)))
-        return cli.BAD_INPUT if failed else cli.OK
+        return cli.BAD_INPUT if failed else cli.OK, None
     title = f"{study.name}, part {part} of {parts}" if parts > 1 else study.name
-    if not chosen.dry_run and finished(runs, folder) == len(runs):
+    if not chosen.dry_run and cli.decide(lambda: finished(runs, folder) == len(runs)):
         console.print(f"{title}: all runs are finished ({len(runs)}), in {folder}.", highlight=False, soft_wrap=True)
-        _next(folder, console)
-        return cli.OK
+        return cli.OK, folder
     show(runs, folder, title, console, clock)
     say(len(shares))
     if chosen.dry_run:
-        return cli.OK
+        return cli.OK, folder
+    cli.decide(lambda: _list_runs(folder, study.runs(chosen.seeds)))
     if len(shares) == 1:
         failed, busy = _run_missing(runs, folder, chosen.runs, console, budget, chosen.log, lambda: say(1))
     else:
         console.print(jobs.describe(shares), highlight=False)
         # The same command in each process, which finds itself told its cores.
-        words = ["experiments.sweep", name, *options, "--jobs", str(len(shares))]
-        statuses = jobs.run(words, shares, budget.environment)
+        statuses = jobs.run([*words, "--jobs", str(len(shares))], shares, budget.environment)
         failed, busy = sum(status != cli.OK for status in statuses), 0
     done = finished(runs, folder)
     if budget.deadline is not None and done < len(runs):
         _say_what_is_left(runs, folder, console)
-    rest = f", {busy} being run by another process" * bool(busy) + f", {failed} failed" * bool(failed)
+    rest = f", {busy} run by another process" * bool(busy) + f", {failed} failed" * bool(failed)
     console.print(f"\n{done} of {len(runs)} runs finished{rest}.", highlight=False)
-    if done:
-        _next(folder, console)
-    return cli.BAD_INPUT if failed else cli.OK
+    return cli.BAD_INPUT if failed else cli.OK, folder
+
+
+def _list_runs(folder: Path, runs: Iterable[str]) -> bool:
+    """Writes the study's order of runs, for reports; runs that an earlier command listed stay, after these. True."""
+    file = folder / STUDY_FILE
+    before = read_json(file).get("runs", []) if file.exists() else []
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, json.dumps({"runs": list(dict.fromkeys([*runs, *before]))}, indent=1) + "\n")
+    return True
 
 
 def _say_what_is_left(runs: Mapping[str, ExperimentConfig], folder: Path, console: Console) -> None:
@@ -193,7 +228,7 @@ def _run_missing(
     failed = busy = 0
     for number, (name, config) in enumerate(runs.items(), start=1):
         directory = folder / name
-        if state(directory, config) == "finished" or not budget.allows(name, config):
+        if not cli.decide(lambda d=directory, c=config, n=name: state(d, c) != "finished" and budget.allows(n, c)):  # type: ignore[misc]
             continue
         console.print(f"\nrun {number} of {len(runs)}: {name}", highlight=False)
         try:
@@ -204,6 +239,8 @@ def _run_missing(
             console.print(f"{name}: another process is at it; going on with the next.", highlight=False)
             busy += 1
         except UserError as error:
+            if cli.joined():
+                raise  # one process may be alone with it, so it ends all
             console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
             failed += 1
         else:

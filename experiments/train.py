@@ -28,6 +28,7 @@ from resnet_jax.record import RunRecord
 
 if TYPE_CHECKING:
     from resnet_jax.data import Dataset
+    from resnet_jax.training.observers.base import Observer
 
 # The help of --profile names both.
 WARM, TRACED = 3, 5
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     chosen = cli.expand(chosen)
     changes = changed_fields(named[name], chosen.config)
     config = settle(unbind(chosen.config, changes), chosen=changes)
-    cli.virtual_devices(config.parallel.devices)
+    cli.virtual_devices(cli.share_of_devices(config.parallel))
     if chosen.summary:
         print_summary(config)
         return cli.OK
@@ -78,6 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.profile is not None:
         write_trace(config, chosen.profile)
         return cli.OK
+    cli.join(config)
     directory = chosen.directory or chosen.runs / name / _run_name(config, changes)
     record = train(config, directory, study=name, compiled=chosen.runs, log=chosen.log)
     print_record(record, directory)
@@ -110,6 +112,7 @@ def train(
       UserError: a name in `log` is no sink's, or its package is not installed; or what `run` raises.
     """
     # Imported here: JAX takes a second, which --help and a typo should not.
+    from resnet_jax.training import processes
     from resnet_jax.training.loop import Interrupted
     from resnet_jax.training.observers import open_sinks, sink_classes
     from resnet_jax.training.run import run
@@ -117,18 +120,20 @@ def train(
     sink_classes(log)  # a mistake is reported before anything is drawn
     cli.use_compilation_cache(compiled)
     with cli.stop_request() as stop:
-        display = cli.display(config.train.iterations, directory.name)
-        observers = (display, *open_sinks(log, directory, study, config, display.note))
+        observers: tuple[Observer, ...] = ()
+        if processes.primary():
+            display = cli.display(config.train.iterations, directory.name)
+            observers = (display, *open_sinks(log, directory, study, config, display.note))
         try:
             record = run(config, directory, study=study, observers=observers, stop=_or_late(stop, deadline))
         except Interrupted as interrupt:
             # An interruption that nobody asked for is the deadline's.
-            if stop():
+            if processes.any_of(stop()):
                 raise
             raise OutOfTime(str(interrupt)) from interrupt
-    if stop():  # too late for this run, but not for a sweep's next
+    if processes.any_of(stop()):  # too late for this run, but not for a sweep's next
         print_record(record, directory)
-        raise KeyboardInterrupt("stopped; this run had just finished.")
+        raise Interrupted("stopped; this run had just finished.")
     return record
 
 

@@ -12,6 +12,8 @@ A run directory `runs/<study>/<run>/` holds
 | `record.json`     | the `RunRecord`, written last and atomically: its presence means finished         |
 | `checkpoints/`    | where an interrupted run goes on from                                             |
 | `weights/`        | the net of the last step, as resnet_jax.weights writes and reads it               |
+
+and `runs/<study>/study.json` lists the study's runs in its order.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ _T = TypeVar("_T")
 SCHEMA = 1
 CONFIG_FILE, METRICS_FILE, TIMINGS_FILE, RECORD_FILE = "config.json", "metrics.jsonl", "timings.jsonl", "record.json"
 GRADIENTS_FILE = "gradients.jsonl"
+STUDY_FILE = "study.json"
+"""In a study's folder: the names of its runs, in the order of the study."""
 PLACES = frozenset(ExperimentConfig.fields_where(lambda role: role.of == "place"))
 """Fields that say where the images lie. They tell no run from another: a run's data are known by their fingerprint."""
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights"
@@ -46,9 +50,11 @@ class MetricsLine:
     learning_rate: float
     """The rate of the last step."""
     running_loss: float
-    """Mean cross-entropy of the training batches since the last line, as the net changed, in train mode."""
+    """Mean loss of the training batches since the last line, as the net changed, in train mode: the cross-entropy, with
+    label smoothing and mixed labels where the run has them."""
     running_error: float
-    """Training error in the same sense: He et al.'s training curves."""
+    """Training error in the same sense: He et al.'s training curves. A mixed image counts by the label with the larger
+    share of it."""
     test_loss: float | None
     test_error: float | None
     """On the whole test set, in eval mode; None where this epoch was not evaluated."""
@@ -140,6 +146,8 @@ class Session:
     device: str
     cpu_cores: int
     code: str
+    processes: int = 1
+    """Processes that shared the devices."""
     together: int = 1
     """In records of earlier versions: the number of runs that were stepped together, this one included."""
 
@@ -203,7 +211,11 @@ def read_record(path: Path) -> RunRecord:
     Raises:
       UserError: the file cannot be read, is cut short, or is of another schema; the message names it.
     """
-    values = read_json(path)
+    return record_from(read_json(path), path)
+
+
+def record_from(values: dict[str, Any], path: Path) -> RunRecord:
+    """The record in the values of a record.json at `path`; raises as `read_record`."""
     if values.get("schema", SCHEMA) != SCHEMA:
         raise UserError(f"{path}: a record of schema {values['schema']}; this version reads {SCHEMA}.")
     try:

@@ -33,9 +33,9 @@ ROOMS = (
 LIST_OF_SHORTCUTS = "resnet_jax.models.shortcuts"
 # The same within training, module by module.
 TRAINING = (
-    *("state", "ema", "losses", "metrics", "schedules", "optim", "gradients", "step", "mesh", "feed", "assemble"),
-    *("program", "batch_stats", "checkpoints", "run_directory", "environment", "observers", "recorder", "loop", "run"),
-    "restore",
+    *("state", "ema", "losses", "metrics", "schedules", "optim", "gradients", "step", "launchers", "link"),
+    *("processes", "mesh", "feed", "assemble", "program", "batch_stats", "checkpoints", "run_directory"),
+    *("environment", "observers", "recorder", "loop", "run", "restore"),
 )
 
 

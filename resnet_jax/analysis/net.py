@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from resnet_jax.config import DataConfig, ExperimentConfig
+from resnet_jax.config import DataConfig, ExperimentConfig, to_dict
 from resnet_jax.data import Dataset, Normalization, load
 from resnet_jax.models.resnet import ResNet, build
+from resnet_jax.record import RECORD_FILE, read_record
 from resnet_jax.text import Note
 from resnet_jax.training.assemble import Assembly, assemble
 from resnet_jax.training.ema import evaluated
@@ -46,9 +47,14 @@ class Net:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a figure needs to know of it, for JSON."""
+        """What a figure needs to know of the net, with its run, configuration and commit; for JSON."""
         model = self.config.model
-        return {"name": self.name, "net": model.net, "depth": model.depth, "plain": model.is_plain}
+        facts = {"name": self.name, "net": model.net, "depth": model.depth, "plain": model.is_plain}
+        facts |= {"config": to_dict(self.config), "run": None, "code": None}
+        if self.directory is not None and (self.directory / RECORD_FILE).exists():
+            record = read_record(self.directory / RECORD_FILE)
+            facts |= {"run": f"{record.study}/{record.run}", "code": record.environment.code}
+        return facts
 
     def examples(self, split: str, number: int, seed: int = 0) -> Examples:
         """Examples of a split ("train", "test"), drawn by `seed` without repetition; all, where there are no more.

@@ -45,7 +45,7 @@ class DataConfig(Section):
         "stop", DATA, needs=only_with("data.source", "folder"), open_in_papers=True
     )
     """For "folder": at an image that cannot be read, stop and name it, or leave it out and say how many were."""
-    train_subset: int | None = field(None, DATA)
+    train_subset: int | None = field(None, DATA, words="training images")
     """Train on this many of the training images, each class in proportion, chosen by `split_seed`; None: on all."""
     validation: int = field(0, DATA)
     """Hold this many training images out, each class in proportion, chosen by `split_seed`, and evaluate on them along
@@ -64,9 +64,9 @@ class DataConfig(Section):
     normalize: Literal["pixel_mean", "channel_mean_std", "weights"] = field("pixel_mean", DATA)
     """Subtract the training set's mean image and nothing else (the paper), or standardise each channel; "weights": as
     the net of `finetune.weights` was trained, which a frozen part of it needs."""
-    pad: int = field(0, DATA)
+    pad: int = field(0, DATA, words="padding before the crop")
     """Zero padding on each side, in pixels, before a random crop of the original size; 0: no crop. The paper: 4."""
-    flip: bool = field(False, DATA)
+    flip: bool = field(False, DATA, words="random mirror")
     """Mirror each image with probability 1/2. The paper: on for CIFAR; wrong for digits."""
     mixup: float = field(0.0, DATA)
     """Mix each training image and its label with another's in the batch, with a weight drawn from Beta(mixup, mixup)

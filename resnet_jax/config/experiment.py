@@ -10,7 +10,7 @@ from typing import Literal
 from resnet_jax.config.data import DataConfig
 from resnet_jax.config.model import ModelConfig
 from resnet_jax.config.optim import FinetuneConfig, OptimConfig
-from resnet_jax.config.section import BOOKKEEPING, BUDGET, OPERATIONAL, RECIPE, Role, Section, field
+from resnet_jax.config.section import BOOKKEEPING, BUDGET, OPERATIONAL, RECIPE, Condition, Role, Section, field
 from resnet_jax.errors import UserError
 
 
@@ -56,6 +56,9 @@ class TrainConfig(Section):
             self._require(getattr(self, name) >= 0, name, "a whole number of at least 0")
 
 
+_PROCESSES = Condition(lambda parallel: parallel.processes != 1, "parallel.processes")
+
+
 @dataclass(frozen=True)
 class ParallelConfig(Section):
     """On which devices a step runs, and how."""
@@ -65,10 +68,35 @@ class ParallelConfig(Section):
     mode: Literal["jit", "shard_map", "pmap"] = field("jit", OPERATIONAL)
     """jit over a mesh (the compiler partitions), shard_map over the same mesh (explicit), or pmap (in maintenance)."""
     devices: int = field(1, OPERATIONAL, decides=lambda config: config.statistics_depend_on_devices)
-    """Devices that share each batch."""
+    """Devices of the whole run, over all processes, that share each batch."""
+    processes: int | Literal["auto"] = field(1, OPERATIONAL)
+    """Processes that share the devices equally; "auto": as many as Slurm, Open MPI 4 or a TPU pod started."""
+    coordinator: str | None = field(None, OPERATIONAL, needs=_PROCESSES)
+    """HOST:PORT where process 0 listens for the others; None: as a launcher says."""
+    process: int | None = field(None, OPERATIONAL, needs=_PROCESSES)
+    """The number of this process, from 0; None: as a launcher says."""
+    start_seconds: float = field(60.0, OPERATIONAL, needs=_PROCESSES)
+    """How long processes wait for each other at the start, in seconds."""
+    stall_seconds: float = field(300.0, OPERATIONAL, needs=_PROCESSES)
+    """Seconds after which a process that is silent, or stays behind the others, ends the run. After a fifth of them it
+    is named."""
 
     def _check(self) -> None:
         self._require(self.devices >= 1, "devices", "a whole number above 0")
+        several = self.processes == "auto" or self.processes >= 1
+        self._require(several, "processes", "'auto' or a whole number above 0")
+        if self.processes != "auto":
+            self._require(
+                self.devices % self.processes == 0,
+                "devices",
+                f"a multiple of parallel.processes={self.processes}, because it counts the devices of the whole run",
+            )
+        self._require(
+            self.mode != "pmap" or self.processes == 1, "mode", "'jit' or 'shard_map', because of parallel.processes"
+        )
+        self._require(self.process is None or self.process >= 0, "process", "a whole number of at least 0, or None")
+        for name in ("start_seconds", "stall_seconds"):
+            self._require(getattr(self, name) > 0.0, name, "a number above 0")
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,11 @@ class BatchNormConfig(Section):
 
     _section: typing.ClassVar[str] = "model.norm"
 
-    momentum: float = field(0.9, RECIPE)
+    momentum: float = field(0.9, RECIPE, words="BN momentum")
     """Weight of the old running statistics: new = momentum * old + (1 - momentum) * batch. PyTorch's 0.1."""
-    epsilon: float = field(1e-5, Role("net"))
+    epsilon: float = field(1e-5, Role("net"), words="BN epsilon")
     """Added to the variance before the square root."""
-    scope: Literal["global", "device", "ghost"] = field("global", RECIPE, open_in_papers=True)
+    scope: Literal["global", "device", "ghost"] = field("global", RECIPE, open_in_papers=True, words="BN scope")
     """Who shares batch statistics: all devices, each device by itself, or groups of `ghost_size` images."""
     ghost_size: int = field(64, RECIPE, needs=only_with("model.norm.scope", "ghost"), open_in_papers=True)
     """Images per group for the scope "ghost"; the paper's: 64 (He et al. 2015, Sec. 4.2: 128 on two GPUs)."""
@@ -62,7 +62,7 @@ class ModelConfig(Section):
     """"cifar": 3x3 stem and three stages (2015, Sec. 4.2); "imagenet": 7x7 stem, max-pool, four stages (Table 1)."""
     depth: int = field(20, NET, named=True, open_in_papers=True)
     """Weighted layers: 6n+2 (basic) or 9n+2 (bottleneck) for "cifar"; 18, 34, 50, 101, 152 for "imagenet"."""
-    block: Literal["auto", "basic", "bottleneck"] = field("auto", NET, open_in_papers=True)
+    block: Literal["auto", "basic", "bottleneck"] = field("auto", NET, open_in_papers=True, words="residual unit")
     """Residual unit; "auto" is basic for "cifar" and what Table 1 gives the depth for "imagenet"."""
     shortcut: ShortcutName = field("A", SHORTCUT, named=True)  # noqa: RUF009  # as every other field
     """What joins a block's input to its output: see models/shortcuts.py, a line and a source for each. "none" is the
@@ -76,7 +76,10 @@ class ModelConfig(Section):
     shortcut_dropout: float = field(0.5, SHORTCUT, needs=only_with("model.shortcut", "dropout"))
     """The share of numbers that each step sets to zero, for the shortcut "dropout" (2016, Sec. 3.1)."""
     cut: tuple[str, ...] = field(
-        (), SHORTCUT, needs=Condition(lambda model: not model.is_plain, "another model.shortcut than 'none'")
+        (),
+        SHORTCUT,
+        needs=Condition(lambda model: not model.is_plain, "another model.shortcut than 'none'"),
+        words="skips cut",
     )
     """Blocks that lose their shortcut, while the others keep theirs: names of stages ("stage2") and of blocks
     ("stage2_block3"), and "every-3" for every third block of the net (3, 6, 9 and so on, counted from the stem)."""
@@ -88,15 +91,15 @@ class ModelConfig(Section):
         "full_preactivation",
     ] = field("original", NET, named=True)
     """Where BN and ReLU stand in a block: 2016, Fig. 4, a to e; see models/orders.py."""
-    survival: float = field(1.0, SHORTCUT)
+    survival: float = field(1.0, SHORTCUT, words="survival probability")
     """Stochastic depth (Huang et al. 2016, arXiv 1603.09382): how probably the last block's residual takes part in a
     step; of L blocks the l-th takes part with 1 - l/L * (1 - survival), their linear decay. Theirs: 0.5; 1: off."""
-    skip_init: float | None = field(None, NET)
+    skip_init: float | None = field(None, NET, words="SkipInit")
     """SkipInit (De and Smith 2020, arXiv 2002.10444): a learned scalar on each residual that starts from this value;
     theirs: 0; None: off. Departs from the paper: the blocks keep their BN."""
     width: int | None = field(None, Role("net"), open_in_papers=True)
     """Channels of the stem and the first stage, doubled from stage to stage; None: the papers' 16 ("cifar") or 64."""
-    widen: int = field(1, NET)
+    widen: int = field(1, NET, words="width factor")
     """Width factor k (Zagoruyko and Komodakis 2016, arXiv 1605.07146): k times the channels in every stage, not in the
     stem. Their WRN-28-10, whose depth counts projections (6n+4), has depth 26 here, B and full pre-activation."""
     num_classes: int | None = field(None, Role("data"), open_in_papers=True)
@@ -118,7 +121,7 @@ class ModelConfig(Section):
         open_in_papers=True,
     )
     """Which conv of a bottleneck has the stride: the first 1x1 (the paper), or the 3x3 ("v1.5")."""
-    zero_gamma: bool = field(False, Role("recipe", compared="net"))
+    zero_gamma: bool = field(False, Role("recipe", compared="net"), words="last BN scale starts at 0")
     """Start each unit's last BN scale at 0 (Goyal et al. 2017, Sec. 5.1). Departs from the paper: it starts at 1.
     Not in orders with a ReLU after that BN: at 0 it passes no gradient, and the unit would never learn."""
     dtype: Literal["float32", "bfloat16", "float64"] = field("float32", RECIPE)

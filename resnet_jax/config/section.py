@@ -69,6 +69,8 @@ class Role:
     """Whether the value is a path, which has many spellings: see `plain.one_spelling`."""
     needs: Condition | None = None
     """When the field has an effect; None: always."""
+    words: str = ""
+    """What reports call the field; empty: the last part of its name, with spaces."""
     bound_to: str | None = None
     """Dotted name of the field that gives this one its meaning, as `data.source` does to `data.path`: when that field
     is changed, an inherited value goes back to the default. None: there is no such field."""

@@ -1,36 +1,36 @@
-"""Groups runs: seeds of one configuration into a variant, variants that may be compared into a comparison.
+"""Groups runs: seeds of one configuration into a variant, variants that are compared into a comparison.
 
 - A *variant* is everything in the configuration but the seed, on one data set.
-- Variants differ in *setting* where they differ in more than the net, the warm-up that belongs to a depth, how often a
-  run evaluates, and how it runs (`ExperimentConfig.operational`). One table compares one setting. Which field is which,
-  its role says: see `compared` in config/section.py.
-- Settings that differ only in iterations, rate and its drops belong to one *comparison*: the one with the most
-  nets, and of those the one with the most iterations, is its base, the others are its control, "is it degradation or
-  only too little training?".
+- Runs of one study on one data set are compared, whatever fields differ between them. So are runs of several studies
+  that differ in no more than the net, the warm-up that belongs to a depth, and the training budget. Which field is
+  which, its role says: see `compared` in config/section.py.
+- Where nothing but the net's name and the budget differ, and there are two depths of one kind of net, the question is
+  the papers': what does depth do? Then the setting with the most nets is the main table, and other budgets are its
+  control, "is it degradation, or only too little training?".
+- Otherwise the fields that differ are the question: one numeric field is an axis, a second field makes lines; where
+  that is not possible, each variant is a row beside a baseline.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from resnet_jax.config import ExperimentConfig, ModelConfig, flatten, to_dict
+from resnet_jax.config import ExperimentConfig, ModelConfig
+from resnet_jax.reports import fields
 from resnet_jax.reports.runs import Run
 from resnet_jax.reports.stats import Summary
 
 Measure = Callable[[Run], float | None]
 
-
-def _compared(*ways: str) -> frozenset[str]:
-    """The fields that are compared in one of these ways."""
-    return frozenset(ExperimentConfig.fields_where(lambda role: role.compared in ways))
-
-
 # "Degradation" is about layers added to a net that already works (He et al. 2015, Sec. 1); the paper's own CIFAR
 # curves start at 20 layers, and a net of 8 may be too small for its task. Depth is counted from there.
 BASE_DEPTH = 20
+# Most lines that one panel can hold. Shortest axis that is worth one: two points are two rows.
+MOST_LINES, LEAST_POINTS = 6, 3
 
 
 def train_error(run: Run) -> float | None:
@@ -59,6 +59,9 @@ class Variant:
     """In order of their seeds."""
     net: str
     """Kind of net, such as "plain" or "resnet"; with a field in brackets where the kind alone would be ambiguous."""
+    label: str = ""
+    """The fields in which it differs from the baseline, in words; "baseline" for that one. Empty in a comparison of
+    depths."""
 
     @property
     def config(self) -> ExperimentConfig:
@@ -117,13 +120,45 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Nets that differ in nothing but what they are, and the control with other budgets and rates."""
+class Axis:
+    """A numeric field that the variants of a comparison are drawn against."""
 
+    field: str
+    """Dotted name."""
+    lines: tuple[tuple[str, tuple[Variant, ...]], ...]
+    """Label and points of each line, by the field's value. The label is empty where there is one line."""
+
+    def value(self, variant: Variant) -> float:
+        """Where a variant lies on the axis."""
+        return float(fields.values(variant.config)[self.field])
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether the values span a decade or more, or double from each to the next."""
+        found = sorted({self.value(variant) for _, points in self.lines for variant in points})
+        doubling = len(found) > 3 and all(b >= 1.7 * a for a, b in itertools.pairwise(found))
+        return found[0] > 0.0 and (found[-1] >= 10.0 * found[0] or doubling)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Nets on one data set that are compared."""
+
+    question: Literal["depth", "fields"]
+    """The papers' question, or what the fields do that differ."""
+    varied: tuple[str, ...]
+    """The fields in which the cells differ."""
     cells: tuple[Variant, ...]
-    """By depth, plain before residual."""
-    others: tuple[Variant, ...]
-    """The same nets in other budgets or at other rates, by net, depth, iterations and rate."""
+    """For "depth": by depth, plain before residual. For "fields": the baseline first, then in the study's order."""
+    others: tuple[Variant, ...] = ()
+    """For "depth": the same nets in other budgets or at other rates, by net, depth, iterations and rate."""
+    axis: Axis | None = None
+    """For "fields": the numeric field that is an axis; None: each variant is a row."""
+
+    @property
+    def baseline(self) -> Variant:
+        """The variant that the others are compared with, for the question "fields"."""
+        return self.cells[0]
 
     @property
     def nets(self) -> tuple[str, ...]:
@@ -162,34 +197,115 @@ def _beside_shortcuts(model: ModelConfig) -> list[Any]:
     return [model.block_kind if name == "block" else model.value(name) for name in names]
 
 
-def comparisons(runs: Iterable[Run]) -> tuple[Comparison, ...]:
-    """Every run in its variant, every variant in its comparison; the comparison with most nets first."""
+def comparisons(runs: Iterable[Run], order: Mapping[str, int] | None = None) -> tuple[Comparison, ...]:
+    """Every run in its variant, every variant in its comparison; the comparison with most nets first.
+
+    Args:
+      runs: with a record each.
+      order: the place of a run's name in its study's list; runs without one come last, by name.
+    """
     variants: dict[str, list[Run]] = {}
     for run in runs:
-        variants.setdefault(_key(run, _compared("seed")), []).append(run)
-    groups: dict[str, dict[str, list[list[Run]]]] = {}
-    setting_blind = _compared("seed", "net", "shortcut", "warm-up", "bookkeeping")
-    for members in variants.values():
-        group = groups.setdefault(_key(members[0], setting_blind | _compared("budget")), {})
-        group.setdefault(_key(members[0], setting_blind), []).append(members)
-    found = [_comparison(list(group.values())) for group in groups.values()]
+        variants.setdefault(_key(run, fields.compared("seed")), []).append(run)
+    found = [_comparison(members, order or {}) for members in _components(list(variants.values()))]
     return tuple(sorted(found, key=lambda comparison: -len(comparison.cells)))
 
 
-def _comparison(settings: Sequence[list[list[Run]]]) -> Comparison:
+def _components(variants: Sequence[list[Run]]) -> list[list[list[Run]]]:
+    """Variants in groups: of one study on one data set, or alike but for net and budget, also by a chain of such."""
+    blind = fields.compared("seed", "net", "shortcut", "warm-up", "bookkeeping", "budget")
+    groups: list[tuple[set[str], list[list[Run]]]] = []
+    for members in variants:
+        marks = {_key(run, blind) for run in members}
+        marks |= {f"{run.record.study} on {run.record.data.fingerprint}" for run in members}
+        joined = [group for group in groups if group[0] & marks]
+        groups = [group for group in groups if group not in joined]
+        groups.append((marks.union(*(g[0] for g in joined)), [*(v for g in joined for v in g[1]), members]))
+    return [group for _, group in groups]
+
+
+def _comparison(variants: list[list[Run]], order: Mapping[str, int]) -> Comparison:
+    configs = [members[0].record.config for members in variants]
+    varied = fields.varied(configs)
+    if set(varied) <= fields.NETS | fields.BUDGET | {fields.MILESTONES, "model.block"}:
+        found = _by_depth(variants)
+        if any(found.deeper_cells(net) for net in found.nets):
+            return found
+    return _by_fields(variants, varied, order)
+
+
+def _by_depth(variants: Sequence[list[Run]]) -> Comparison:
+    setting_blind = fields.compared("seed", "net", "shortcut", "warm-up", "bookkeeping")
+    settings: dict[str, list[list[Run]]] = {}
+    for members in variants:
+        settings.setdefault(_key(members[0], setting_blind), []).append(members)
+
     def nets(setting: list[list[Run]]) -> int:
         return len({(m[0].record.config.model.net, m[0].record.config.model.depth) for m in setting})
 
-    base = max(settings, key=lambda s: (nets(s), s[0][0].record.config.train.iterations))
+    base = max(settings.values(), key=lambda s: (nets(s), s[0][0].record.config.train.iterations))
     cells = _variants(base)
     # In the control a schedule is told beside each net, so it is no part of a name.
     others = [
-        v for setting in settings if setting is not base for v in _variants(setting, unnamed=_compared("warm-up"))
+        variant
+        for setting in settings.values()
+        if setting is not base
+        for variant in _variants(setting, unnamed=fields.compared("warm-up"))
     ]
     return Comparison(
+        "depth",
+        fields.varied([cell.config for cell in cells]),
         tuple(sorted(cells, key=lambda v: (v.depth, not v.is_plain, v.net))),
         tuple(sorted(others, key=lambda v: (not v.is_plain, v.net, v.depth, v.iterations, -v.rate))),
     )
+
+
+def _by_fields(variants: list[list[Run]], varied: tuple[str, ...], order: Mapping[str, int]) -> Comparison:
+    def place(members: list[Run]) -> tuple[float, str]:
+        return min(order.get(run.record.run, float("inf")) for run in members), members[0].record.run
+
+    variants = sorted(variants, key=place)
+    flats = [fields.values(members[0].record.config) for members in variants]
+    base = flats[0] if variants[0][0].record.run in order else min(flats, key=lambda flat: _oddity(flat, flats, varied))
+    cells = []
+    for members, flat in zip(variants, flats, strict=True):
+        config = members[0].record.config
+        changed = [name for name in varied if flat[name] != base[name]]
+        label = fields.words(config, changed) if changed else "baseline"
+        cells.append(Variant(tuple(sorted(members, key=lambda run: run.seed)), config.model.net, label))
+    cells.sort(key=lambda cell: cell.label != "baseline")
+    return Comparison("fields", varied, tuple(cells), axis=find_axis(cells, varied))
+
+
+def _oddity(flat: Mapping[str, Any], flats: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> tuple[int, int]:
+    """How far a variant is from the others, then from the defaults: the least odd one is the baseline."""
+    defaults = fields.values(ExperimentConfig())
+    return (
+        sum(flat[name] != other[name] for other in flats for name in varied),
+        sum(flat[name] != defaults[name] for name in varied),
+    )
+
+
+def find_axis(cells: Sequence[Variant], varied: tuple[str, ...]) -> Axis | None:
+    """The numeric field that makes lines of the variants: the depth, or the field with the most values.
+
+    None where no field does: a line has two points or more, the axis three, and there are few lines.
+    """
+    flats = {id(cell): fields.values(cell.config) for cell in cells}
+    several = [n for n in varied if fields.is_numeric(list(flats.values()), n)]
+    found = {name: {flat[name] for flat in flats.values()} for name in several}
+    for field in sorted(found, key=lambda name: (name != fields.DEPTH, -len(found[name]))):
+        rest = [name for name in varied if name != field]
+        lines: dict[str, list[Variant]] = {}
+        for cell in sorted(cells, key=lambda cell: [json.dumps(flats[id(cell)][name]) for name in rest]):
+            lines.setdefault(fields.words(cell.config, rest), []).append(cell)
+        if rest and fields.is_numeric(list(flats.values()), rest[0]):
+            lines = dict(sorted(lines.items(), key=lambda line: flats[id(line[1][0])][rest[0]]))
+        shortest = min(len(points) for points in lines.values())
+        if len(found[field]) >= LEAST_POINTS and shortest >= 2 and len(lines) <= MOST_LINES:
+            ordered = ((label, sorted(points, key=lambda c: flats[id(c)][field])) for label, points in lines.items())
+            return Axis(field, tuple((label, tuple(points)) for label, points in ordered))
+    return None
 
 
 def _variants(setting: list[list[Run]], unnamed: Collection[str] = ()) -> list[Variant]:
@@ -200,23 +316,15 @@ def _variants(setting: list[list[Run]], unnamed: Collection[str] = ()) -> list[V
         named.setdefault((model.net, model.depth), []).append(members)
     variants = []
     for (net, _), alike in named.items():
-        flats = [_flat(members[0]) for members in alike]
-        names = [name for name in flats[0] if name != "seed" and name not in unnamed]
-        apart = [name for name in names if any(f[name] != flats[0][name] for f in flats)]
-        for members, flat in zip(alike, flats, strict=True):
-            label = f"{net} ({', '.join(f'{name}={flat[name]}' for name in apart)})" if apart else net
+        apart = [n for n in fields.varied([members[0].record.config for members in alike]) if n not in unnamed]
+        for members in alike:
+            label = f"{net} ({fields.words(members[0].record.config, apart)})" if apart else net
             variants.append(Variant(tuple(sorted(members, key=lambda run: run.seed)), label))
     return variants
 
 
-def _flat(run: Run) -> dict[str, Any]:
-    return flatten(to_dict(run.record.config))
-
-
 def _key(run: Run, blind: Collection[str]) -> str:
     config = run.record.config
-    unseen = {*blind, *config.operational, *_compared("never")}
-    # A record of an earlier version may claim what had no effect.
-    flat = _flat(run) | {name: config.default(name) for name in config.without_effect()}
-    fields = {name: value for name, value in flat.items() if name not in unseen}
-    return json.dumps([run.record.data.fingerprint, fields], sort_keys=True)
+    unseen = {*blind, *config.operational, *fields.compared("never")}
+    visible = {name: value for name, value in fields.values(config).items() if name not in unseen}
+    return json.dumps([run.record.data.fingerprint, visible], sort_keys=True)

@@ -2,7 +2,7 @@
 
 He et al. 2015, Sec. 4.1, trained their plain nets three times as long on ImageNet and still saw degradation. Here
 the deepest plain net gets more iterations and other rates. What is left of the gap in training error is found here,
-with the spread that the seeds show; control_words.py says it.
+with the spread that the seeds show.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Literal
 
 from resnet_jax.reports.comparison import Comparison, Variant, test_error, train_error
 from resnet_jax.reports.document import Table
-from resnet_jax.reports.stats import Difference, difference
+from resnet_jax.reports.stats import MIN_PAIRS, Difference, difference
 from resnet_jax.reports.tables import measured
-from resnet_jax.reports.text import MINUS, NOTHING, TIMES, count, difference_text, interval_cell
+from resnet_jax.reports.text import MINUS, NOTHING, TIMES, count, difference_text, interval_cell, interval_words, points
 
 # A gap counts as closed where the whole interval of what is left of it lies below one percentage point.
 CLOSED = 0.01
@@ -86,7 +86,7 @@ class Control:
 def find_control(comparison: Comparison) -> Control | None:
     """The control in a comparison; None where the deepest plain net has a single budget and a single rate."""
     plain = [cell for cell in comparison.cells if cell.is_plain]
-    if not plain:
+    if not plain or comparison.question != "depth":
         return None
     main = plain[-1]
     others = [v for v in comparison.others if (v.net, v.depth) == (main.net, main.depth)]
@@ -120,6 +120,55 @@ def find_control(comparison: Comparison) -> Control | None:
     taken = {id(v) for v in (*points, shallow, residual, shallow_residual)}
     references = tuple(v for v in rest if id(v) not in taken)
     return Control(base, points, best, shallow, residual, shallow_residual, references)
+
+
+def control_findings(control: Control) -> Table:
+    """The gap, what more training took of it, and what is left, as rows."""
+    longest = max(point.iterations for point in control.points)
+    best = control.best
+    rates = len({point.schedule for point in control.largest})
+    pairs: list[tuple[str, Variant | None, Variant | None]] = [("gap", control.base, control.shallow)]
+    if best is not None:
+        pairs += [("went with the best of the largest budget", control.base, best), ("left", best, control.shallow)]
+        for other in (control.shallow, control.residual):
+            if other is not None:
+                pairs += [("left, with equal budgets", best, same) for same in as_long(control, other)]
+        pairs.append(("left, beside the residual twin", best, control.residual))
+    rows = []
+    for label, left, right in pairs:
+        if left is not None and right is not None:
+            apart = errors_apart(left, right)
+            what = f"{_trained(left)} {MINUS} {_trained(right)}"
+            rows.append((label, what, difference_text(apart), interval_cell(apart)))
+    caption = (
+        f"Differences in training error, percentage points. The largest budget has {count(longest)} iterations; the "
+        f"best of its {rates} rates is the one with the lowest mean training error, which favours the plain net."
+    )
+    return Table(caption, ("what", "difference", "points", "95 % interval"), tuple(rows), text_columns=2)
+
+
+def control_sentence(control: Control) -> str:
+    """The conclusion in one sentence."""
+    gap, left, gone = control.gap, control.left, control.gone
+    if gap is None or left is None or gone is None or control.best is None:
+        return "These runs do not answer whether longer training closes the gap."
+    longer = control.best.iterations > control.base.iterations
+    more, cause = ("more training", "slow optimisation") if longer else ("another rate", "the choice of rate")
+    return {
+        "too few seeds": f"Fewer than {MIN_PAIRS} seeds finished: too few to conclude anything from.",
+        "no gap": "No gap is established: its interval reaches zero, so there is none to close.",
+        "closed": f"{more.capitalize()} closes the gap to within one point: it was {cause}.",
+        "partly closed": (
+            f"Part of the gap was {cause}: {points(gone)} of {points(gap)} went {interval_words(gone)}, and "
+            f"{points(left)} remain {interval_words(left)}."
+        ),
+        "not reduced": f"{more.capitalize()} does not measurably reduce the gap: {points(left)} remain.",
+        "larger": f"{more.capitalize()} made the gap larger: {points(left)} remain.",
+    }.get(control.conclusion, f"Undecided: what is left may be nothing or several points {interval_words(left)}.")
+
+
+def _trained(variant: Variant) -> str:
+    return f"{variant.name} ({count(variant.iterations)} iterations, rate {variant.schedule})"
 
 
 def control_table(control: Control) -> Table:

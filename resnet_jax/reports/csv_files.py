@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from resnet_jax.config import flatten, to_dict
+from resnet_jax.reports import fields
 from resnet_jax.reports.comparison import Comparison, running_error, test_error, train_error
 from resnet_jax.reports.runs import Run
 
@@ -41,7 +42,7 @@ def runs_csv(runs: Sequence[Run]) -> str:
 
 
 def table_csv(comparisons: Sequence[Comparison]) -> str:
-    """One row per variant, the control's too: mean and sample standard deviation over seeds.
+    """One row per variant, the control's too: mean and sample standard deviation over seeds, the fields that differ.
 
     Errors are fractions, as in runs.csv; a standard deviation of one seed is left empty.
     """
@@ -57,6 +58,12 @@ def table_csv(comparisons: Sequence[Comparison]) -> str:
                 "warmup": variant.config.optim.warmup,
                 "finished": len(variant.finished),
                 "diverged": variant.diverged,
+            }
+            flat = fields.values(variant.config)
+            row |= {name: flat[name] for name in comparison.varied}
+            row |= {
+                "parameters": variant.runs[0].record.parameters,
+                "multiply_adds": variant.runs[0].record.multiply_adds,
             }
             measures = (("train_error", train_error), ("running_error", running_error), ("test_error", test_error))
             for name, measure in measures:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,30 @@ class Bullets:
 
 
 @dataclass(frozen=True)
+class Link:
+    """Text that leads to a file, by its path from the report's folder."""
+
+    text: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a user types."""
+
+    text: str
+
+
+Cell = str | Link | Command
+
+
+@dataclass(frozen=True)
 class Table:
-    """Plain text in rows and columns."""
+    """Plain text, links and commands in rows and columns."""
 
     caption: str
     headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: Sequence[tuple[Cell, ...]]
     text_columns: int = 1
     """Columns from the left that are words and stand left; the rest are numbers and stand right."""
 
@@ -54,6 +73,8 @@ class Picture:
     caption: str
     alternative: str
     """What it shows, for those who cannot see it."""
+    curves: Mapping[str, Any] | None = None
+    """The same curves as plain data, which a page draws so that they can be toggled and read; see page.js."""
 
 
 Element = Heading | Paragraph | Bullets | Table | Picture
@@ -67,9 +88,19 @@ def markdown(blocks: Sequence[Element]) -> str:
 def markdown_table(table: Table) -> str:
     """One table as Markdown, its caption below."""
     rule = ["---" if i < table.text_columns else "---:" for i in range(len(table.headers))]
-    lines = [table.headers, tuple(rule), *table.rows]
-    body = [("| " + " | ".join(row if row is lines[1] else map(_escape, row)) + " |") for row in lines]
+    lines = [list(map(_escape, table.headers)), rule, *(list(map(_cell, row)) for row in table.rows)]
+    body = ["| " + " | ".join(row) + " |" for row in lines]
     return "\n".join(body) + (f"\n\n{_escape(table.caption)}" if table.caption else "")
+
+
+def _cell(cell: Cell) -> str:
+    match cell:
+        case Link(text, target):
+            return f"[{_escape(text)}](<{target}>)"
+        case Command(text):
+            return f"`{text.replace('|', chr(92) + '|')}`"
+        case _:
+            return _escape(cell)
 
 
 def _block(block: Element) -> str:

@@ -14,7 +14,7 @@ from resnet_jax.reports.comparison import Comparison, Variant, test_error, train
 from resnet_jax.reports.document import Table
 from resnet_jax.reports.papers.published import FAILS, TABLES, PaperRow, PaperTable
 from resnet_jax.reports.tables import DIFFERENCE_HEADERS, PaperColumns, difference_cells, measured
-from resnet_jax.reports.text import MINUS, listed, summary_text
+from resnet_jax.reports.text import MINUS
 
 # Fewer lines of a table are no comparison of lines: a plain and a residual net alone belong to Table 1, too.
 LEAST = 3
@@ -66,7 +66,8 @@ def find_lines(comparison: Comparison) -> PaperLines | None:
     for table in TABLES:
         found = [(table.row(cell.config.model), cell) for cell in comparison.cells]
         lines = [Line(row, cell) for row, cell in found if row is not None]
-        if len(lines) == len(found) and len({line.row.case for line in lines}) >= LEAST:
+        different = {(line.row.case, line.variant.depth) for line in lines}
+        if len(lines) == len(found) == len(different) and len({case for case, _ in different}) >= LEAST:
             place = {id(row): number for number, row in enumerate(table.rows)}
             return PaperLines(table, tuple(sorted(lines, key=lambda line: (place[id(line.row)], line.variant.depth))))
     return None
@@ -91,16 +92,16 @@ def lines_table(found: PaperLines) -> Table:
     """The lines in the paper's order, with our errors, and both orders."""
     table, papers = found.table, PaperColumns([line.variant for line in found.lines], (found.table,))
     headers = ("case", "depth", "seeds", "training error, %", "test error, %", "place", "the paper's place")
-    places: dict[str, tuple[str, str]] = {}
+    places: dict[int, tuple[str, str]] = {}
     for lines in found.by_depth.values():
         both = (ranks([line.error for line in lines]), ranks([line.papers_error for line in lines]))
-        places |= {line.variant.name: place for line, *place in zip(lines, *both, strict=True)}  # type: ignore[misc]
+        places |= {id(line): place for line, *place in zip(lines, *both, strict=True)}  # type: ignore[misc]
     rows = []
     for line in found.lines:
         variant = line.variant
         row = (line.row.case, str(variant.depth), str(len(variant.runs)))
         errors = tuple(measured(variant, m) for m in (train_error, test_error))
-        rows.append((*row, *errors, *places[variant.name], *papers.cells(variant)))
+        rows.append((*row, *errors, *places[id(line)], *papers.cells(variant)))
     caption = (
         f"The lines of {table.source}, in its order. Errors: the net of the last step, in eval mode; mean ± sample "
         "standard deviation over the seeds that finished. Place: of the mean test error among the lines of a depth, "
@@ -126,23 +127,17 @@ def against_the_first(found: PaperLines) -> Table | None:
     return Table(caption, ("case", "depth", *DIFFERENCE_HEADERS), tuple(rows), text_columns=1) if rows else None
 
 
-def lines_words(found: PaperLines, start: str) -> str:
-    """Which lines fail here and in the paper, and how far the orders agree; `start` says on which data."""
-    sentences = []
+def lines_headline(found: PaperLines) -> str:
+    """The answer in one sentence: which nets fail here and in the paper, and how far the orders agree."""
+    clauses = []
     for depth, lines in found.by_depth.items():
-        ours, papers = ([line.row.case for line in lines if error(line) > FAILS] for error in (_ours, _papers))
-        best = min(lines, key=_ours)
-        fail = f"{_of(ours, len(lines))} fail with {depth} layers (test error above 20 %); in the paper, {_of(papers)}"
-        sentence = f"{start}, {fail}. The lowest test error is that of {best.row.case}"
-        summary = best.variant.summary(test_error)
-        if summary is not None:
-            sentence += f", {summary_text(summary)} %"
+        ours, papers = (sum(error(line) > FAILS for line in lines) for error in (_ours, _papers))
         pairs, agree = in_order(lines)
-        best_there = min(lines, key=_papers)
-        sentence += f"; in the paper, that of {best_there.row.case}"
-        sentences.append(f"{sentence}. Of the {pairs} pairs that the paper orders, {agree} have its order here.")
-        start = "And"
-    return " ".join(sentences)
+        clauses.append(
+            f"{ours} of {len(lines)} nets of {depth} layers fail ({papers} in the paper), and {agree} of the {pairs} "
+            "pairs that the paper orders have its order"
+        )
+    return f"On {found.lines[0].variant.runs[0].record.data.name}, {'; '.join(clauses)}."
 
 
 def _ours(line: Line) -> float:
@@ -151,10 +146,3 @@ def _ours(line: Line) -> float:
 
 def _papers(line: Line) -> float:
     return line.papers_error
-
-
-def _of(names: list[str], among: int | None = None) -> str:
-    if not names:
-        return "none" if among is None else f"none of {among} nets"
-    of = "" if among is None else f" of {among} nets"
-    return f"{len(names)}{of} ({listed(names)})"

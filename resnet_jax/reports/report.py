@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
-from resnet_jax.reports import words
+from resnet_jax.record import CONFIG_FILE, RECORD_FILE
+from resnet_jax.reports import fields, findings
 from resnet_jax.reports.comparison import Comparison, comparisons
-from resnet_jax.reports.control import control_table, find_control, gap_table
-from resnet_jax.reports.control_words import control_words
+from resnet_jax.reports.control import control_findings, control_sentence, control_table, find_control, gap_table
 from resnet_jax.reports.csv_files import runs_csv, table_csv
-from resnet_jax.reports.document import Bullets, Element, Heading, Paragraph, Picture, Table, markdown, markdown_table
-from resnet_jax.reports.figures import study as plots
+from resnet_jax.reports.document import (
+    Bullets,
+    Cell,
+    Command,
+    Element,
+    Heading,
+    Link,
+    Paragraph,
+    Picture,
+    Table,
+    markdown,
+    markdown_table,
+)
+from resnet_jax.reports.figures.budget import error_against_budget
+from resnet_jax.reports.figures.curves import curve_panels, mean_curve, training_curves, watched
+from resnet_jax.reports.figures.errors import error_against_depth, error_against_field, error_by_line, error_by_row
+from resnet_jax.reports.figures.style import save
 from resnet_jax.reports.page import page
-from resnet_jax.reports.paper_table import against_the_first, find_lines, lines_table, lines_words
+from resnet_jax.reports.paper_table import PaperLines, against_the_first, find_lines, lines_headline, lines_table
+from resnet_jax.reports.prose import METHOD, QUESTIONS, data_words, title
 from resnet_jax.reports.runs import Run, Runs
-from resnet_jax.reports.tables import cost_table, depth_table, error_table, residual_table, runs_table, twin_sentences
+from resnet_jax.reports.tables import (
+    cost_table,
+    depth_table,
+    error_table,
+    residual_table,
+    runs_table,
+    twin_sentences,
+    variant_table,
+)
 from resnet_jax.reports.text import NOTHING, count, plural
 
 DEFAULT_FOLDER = "report"
+Repeat = Callable[[Run], str | None]
+"""The command that repeats a run; None where nobody knows one."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +61,24 @@ class Report:
 
     tables: tuple[Table, ...]
     """The main table of each comparison."""
-    answers: tuple[str, ...]
-    """The answer in words of each comparison."""
+    findings: tuple[Table | None, ...]
+    """The differences of each comparison, as rows; None where there are none."""
     headlines: tuple[str, ...]
-    """The same in one sentence, for a screen."""
+    """The answer of each comparison, in one sentence."""
     files: tuple[Path, ...]
     """In the order in which a reader wants them."""
 
 
-def write_report(runs: Runs, folder: Path) -> Report:
+def write_report(runs: Runs, folder: Path, *, repeat: Repeat | None = None, command: str = "") -> Report:
     """Writes the report on some runs into a folder, which is made where it is missing.
 
     The same runs give the same bytes, so a report can be kept under version control.
+
+    Args:
+      runs: what was found.
+      folder: where the report goes.
+      repeat: gives the command that repeats a run, for the table of runs.
+      command: what made the report, for the figures' metadata.
 
     Raises:
       UserError: no run has a record yet, or the folder cannot be written.
@@ -55,175 +89,279 @@ def write_report(runs: Runs, folder: Path) -> Report:
             f"no finished run among these: {plural(len(runs.unfinished), 'run')} unfinished{problems}; "
             "a report needs at least one record.json."
         )
-    compared = comparisons(runs.complete)
+    compared = comparisons(runs.complete, runs.order)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _write(runs, compared, folder)
+        return _Writer(runs, compared, folder, repeat or (lambda run: None), command).write()
     except OSError as error:
         raise UserError(
             f"{folder}: the report cannot be written ({error.strerror}); choose another with --out."
         ) from error
 
 
-def _write(runs: Runs, compared: tuple[Comparison, ...], folder: Path) -> Report:
-    views = tuple(_View.of(comparison) for comparison in compared)
-    subjects = tuple(dict.fromkeys(view.subject for view in views))
-    title = words.title(subjects, compared)
-    blocks: list[Element] = [Heading(title, 1), *(Paragraph(words.QUESTIONS[subject]) for subject in subjects)]
-    stems: list[str] = []
-    for number, view in enumerate(views):
-        # The first comparison's figures have plain names; a second set gets a number.
-        suffix = f"-{number + 1}" if number else ""
-        blocks += _comparison(view, number if len(compared) > 1 else None, suffix, folder, stems)
-    blocks += _closing(runs, compared)
-    tables = tuple(view.table for view in views)
-    texts = {
-        "report.html": page(title, blocks, folder),
-        "report.md": markdown(blocks),
-        "table.md": "\n\n".join(map(markdown_table, tables)) + "\n",
-        "table.csv": table_csv(compared),
-        "runs.csv": runs_csv(runs.complete),
-    }
-    for name, text in texts.items():
-        write_atomically(folder / name, text)
-    figures = [f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")]
-    files = tuple(folder / name for name in (*texts, *figures))
-    return Report(tables, tuple(view.answer for view in views), tuple(view.headline for view in views), files)
-
-
 @dataclass(frozen=True)
 class _View:
-    """How a comparison is shown: by depth, or as the lines of a paper's table."""
+    """How a comparison is shown: by depth, as the lines of a paper's table, or by the fields that differ."""
 
     comparison: Comparison
+    lines: PaperLines | None
     subject: str
-    answer: str
     headline: str
+    findings: Table | None
     table: Table
-    figure: tuple[str, Figure, str, str]
-    """Stem, figure, caption, and what it shows."""
-    curves: Figure
+    figure: Picture | None
+    draw: Callable[[], Figure]
     differences: tuple[Table | None, ...]
 
     @classmethod
     def of(cls, comparison: Comparison) -> _View:
-        """The lines of a paper's table where the nets are such, depth elsewhere."""
-        lines = find_lines(comparison)
+        lines, found = find_lines(comparison), findings.find(comparison)
+        data = data_words(comparison.cells[0].runs[0])
+        rows = findings.findings_table(found, data) if found else None
         if lines is not None:
-            answer = lines_words(lines, words.setting_words(comparison))
-            return cls(
-                comparison,
-                lines.table.subject,
-                answer,
-                answer,
-                lines_table(lines),
-                (
-                    "error-by-line",
-                    plots.error_by_line(lines),
-                    f"Error of the net of the last step, a line for each of {lines.table.source}, the paper's place in "
-                    "square brackets. Mean over seeds, bars: sample standard deviation. Dashed: above it a net fails.",
-                    "Training error and test error of each line of the paper's table",
-                ),
-                plots.training_curves(comparison, lines),
-                (against_the_first(lines),),
+            picture = Picture(
+                "error-by-line",
+                f"Error of the net of the last step, a row for each line of {lines.table.source}, the paper's place in "
+                "square brackets. Mean over seeds, bars: sample standard deviation. Dashed: above it a net fails.",
+                "Training error and test error of each line of the paper's table",
             )
-        return cls(
-            comparison,
-            words.DEPTH,
-            words.answer(comparison),
-            words.headline(comparison),
-            error_table(comparison),
-            (
+            table, differences = lines_table(lines), (against_the_first(lines),)
+            subject, answer = lines.table.subject, lines_headline(lines)
+            return cls(
+                comparison, lines, subject, answer, None, table, picture, lambda: error_by_line(lines), differences
+            )
+        headline = findings.headline(comparison, found)
+        if comparison.question == "depth":
+            picture = Picture(
                 "error-against-depth",
-                plots.error_against_depth(comparison),
                 "Error of the net of the last step against depth; training error in eval mode over all training "
                 "examples. Mean over seeds, bars: sample standard deviation, small open marks: single seeds. Runs that "
                 "diverged are in no mean.",
                 "Training error and test error against depth, a line for each kind of net",
-            ),
-            plots.training_curves(comparison),
-            (depth_table(comparison), residual_table(comparison)),
-        )
+            )
+            table = error_table(comparison)
+            tables = (depth_table(comparison), residual_table(comparison))
+            return cls(
+                comparison, None, "Degradation versus depth", headline, rows, table, picture,
+                lambda: error_against_depth(comparison), tables,
+            )  # fmt: skip
+        subject = " and ".join(fields.word(name) for name in comparison.varied).capitalize()
+        subject = subject if 1 <= len(comparison.varied) <= 2 else "Ablation" if comparison.varied else "One net"
+        table = variant_table(comparison)
+        if comparison.axis is not None:
+            what = fields.word(comparison.axis.field)
+            picture = Picture(
+                f"error-against-{what.replace(' ', '-').lower()}",
+                f"Error of the net of the last step against {what}. Mean over seeds, bars: sample standard deviation, "
+                "small open marks: single seeds. Runs that diverged are in no mean.",
+                f"Training error and test error against {what}",
+            )
+            draw = error_against_field
+        else:
+            picture = Picture(
+                "error-by-variant",
+                "Left: error of the net of the last step, mean over seeds, bars: sample standard deviation, small "
+                "strokes: single seeds. Right: variant minus baseline by seed, with the 95 % t-interval of the mean "
+                "where there are three pairs or more; right of zero the variant is worse.",
+                "Errors of each variant, and their differences from the baseline",
+            )
+            draw = error_by_row
+        shown = picture if len(comparison.cells) > 1 else None
+        among = findings.find_among(comparison)
+        pairs = (findings.findings_table(among, data),) if among else ()
+        return cls(comparison, None, subject, headline, rows, table, shown, lambda: draw(comparison), pairs)
 
 
-def _comparison(view: _View, number: int | None, suffix: str, folder: Path, stems: list[str]) -> list[Element]:
-    """The sections of one comparison; its figures are saved on the way, their names added to `stems`."""
+@dataclass(frozen=True)
+class _Writer:
+    """Writes one report."""
 
-    def picture(stem: str, figure: Figure, caption: str, alternative: str) -> Picture:
-        plots.save(figure, folder, stem + suffix)
-        stems.append(stem + suffix)
-        return Picture(stem + suffix, caption, alternative)
+    runs: Runs
+    compared: tuple[Comparison, ...]
+    folder: Path
+    repeat: Repeat
+    command: str
 
-    comparison = view.comparison
-    blocks: list[Element] = [] if number is None else [Heading(f"Comparison {number + 1}")]
-    blocks += [Paragraph(view.answer, lead=True), Heading("Errors"), view.table, picture(*view.figure)]
-    blocks.append(
-        picture(
+    def write(self) -> Report:
+        """Figures, texts and the page."""
+        views = tuple(_View.of(comparison) for comparison in self.compared)
+        heading = title([view.subject for view in views], self.compared)
+        blocks: list[Element] = [Heading(heading, 1)]
+        stems: list[str] = []
+        if len(views) > 1:
+            blocks.append(Paragraph(_why_apart(self.compared)))
+        for number, view in enumerate(views):
+            # The first comparison's figures have plain names; a second set gets a number.
+            suffix = f"-{number + 1}" if number else ""
+            blocks += self._comparison(view, number if len(views) > 1 else None, suffix, stems)
+        blocks += self._closing()
+        tables = tuple(view.table for view in views)
+        texts = {
+            "report.html": page(heading, blocks, self.folder),
+            "report.md": markdown(blocks),
+            "table.md": "\n\n".join(map(markdown_table, tables)) + "\n",
+            "table.csv": table_csv(self.compared),
+            "runs.csv": runs_csv(self.runs.complete),
+        }
+        for name, text in texts.items():
+            write_atomically(self.folder / name, text)
+        figures = [f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")]
+        files = tuple(self.folder / name for name in (*texts, *figures))
+        return Report(tables, tuple(view.findings for view in views), tuple(view.headline for view in views), files)
+
+    def _comparison(self, view: _View, number: int | None, suffix: str, stems: list[str]) -> list[Element]:
+        """The sections of one comparison; its figures are saved on the way, their names added to `stems`."""
+        comparison = view.comparison
+        about = self._about(comparison)
+
+        def picture(shown: Picture, figure: Figure) -> Picture:
+            save(figure, self.folder, shown.stem + suffix, about)
+            stems.append(shown.stem + suffix)
+            return Picture(shown.stem + suffix, shown.caption, shown.alternative, shown.curves)
+
+        blocks: list[Element] = [] if number is None else [Heading(f"Comparison {number + 1}")]
+        blocks.append(Paragraph(view.headline, lead=True))
+        if view.figure is not None:
+            blocks.append(picture(view.figure, view.draw()))
+        blocks += [Heading("Errors"), view.table]
+        if view.findings is not None:
+            blocks += [Heading("Findings"), view.findings]
+        if view.subject in QUESTIONS:
+            blocks += [Heading("Question"), Paragraph(QUESTIONS[view.subject])]
+        curves = Picture(
             "training-curves",
-            view.curves,
             "Training in the manner of He et al. 2015, Fig. 6. Dashed: running training error, in train mode; solid: "
             "test error. Mean over seeds, the band from lowest to highest; dotted vertical lines: drops of the rate; "
             "a dotted curve that ends in a cross diverged.",
-            "Running training error and test error against iterations, a panel for each kind of net",
+            "Running training error and test error against iterations",
+            _curve_data(comparison, view.lines),
         )
-    )
-    differences = [table for table in view.differences if table is not None]
-    if differences:
-        blocks += [Heading("Differences"), *differences]
-    twins = twin_sentences(comparison)
-    if twins:
-        blocks += [
-            Heading("Twins"),
-            Paragraph(
-                "A plain net and its residual twin with option A should have the same parameters and, for one seed, "
-                "the same initial values. What the records say:"
-            ),
-            Bullets(twins),
-        ]
-    control = find_control(comparison)
-    if control is not None:
-        blocks.append(Heading("Control: degradation, or too little training?"))
-        blocks += [Paragraph(text) for text in control_words(control)]
-        gaps = gap_table(control)
-        blocks += [control_table(control), *([] if gaps is None else [gaps])]
-        blocks.append(
-            picture(
+        blocks += [Heading("Training curves"), picture(curves, training_curves(comparison, view.lines))]
+        differences = [table for table in view.differences if table is not None]
+        if differences:
+            blocks += [Heading("Differences"), *differences]
+        twins = twin_sentences(comparison) if comparison.question == "depth" else ()
+        if twins:
+            blocks += [
+                Heading("Twins"),
+                Paragraph(
+                    "A plain net and its residual twin with option A should have the same parameters and, for one "
+                    "seed, the same initial values. What the records say:"
+                ),
+                Bullets(twins),
+            ]
+        control = find_control(comparison)
+        if control is not None:
+            blocks.append(Heading("Control: degradation, or too little training?"))
+            shown = Picture(
                 "error-against-budget",
-                plots.error_against_budget(control),
-                f"Training error of {control.base.name} in eval mode against iterations, beside the nets it is "
-                "compared with; a marker for each rate, a line for that of the main comparison. Mean and sample "
-                "standard deviation; nets and rates stand side by side for legibility.",
-                "Training error against iterations, a mark for each rate",
+                f"Training error of {control.base.name} in eval mode by budget, beside the nets it is compared with; a "
+                "marker for each rate, a line for that of the main comparison. Mean and sample standard deviation; "
+                "within a budget, nets and rates stand side by side.",
+                "Training error by budget, a mark for each rate",
             )
+            blocks += [Paragraph(control_sentence(control)), picture(shown, error_against_budget(control))]
+            gaps = gap_table(control)
+            blocks += [control_findings(control), control_table(control), *([] if gaps is None else [gaps])]
+        return [*blocks, Heading("Cost"), cost_table(comparison)]
+
+    def _about(self, comparison: Comparison) -> dict[str, str]:
+        """What a figure was made from, for its metadata."""
+        runs = [run for v in (*comparison.cells, *comparison.others) for run in v.runs]
+        about = {
+            "Study": ", ".join(dict.fromkeys(run.record.study for run in runs)),
+            "Runs": ", ".join(run.record.run for run in runs),
+            "Data": ", ".join(dict.fromkeys(f"{r.record.data.name} {r.record.data.fingerprint}" for r in runs)),
+            "Commit": ", ".join(dict.fromkeys(run.record.environment.code for run in runs)),
+        }
+        return {**about, **({"Command": self.command} if self.command else {})}
+
+    def _closing(self) -> list[Element]:
+        """How the numbers came about, where, and everything that is not in them."""
+        runs = self.runs
+        blocks: list[Element] = [Heading("How each number came about"), Bullets(METHOD)]
+        blocks += [Heading("Data and environment"), _environment(runs.complete)]
+        in_order = [run for c in self.compared for variant in (*c.cells, *c.others) for run in variant.runs]
+        blocks += [Heading("Runs"), runs_table(in_order, self._links)]
+        apart = [
+            f"{run.name}: diverged at step {count(run.record.diverged_at_step or 0)}."
+            for run in runs.complete
+            if run.diverged
+        ]
+        for unfinished in runs.unfinished:
+            of = f" of {count(unfinished.iterations)}" if unfinished.iterations is not None else ""
+            done = f"{count(unfinished.step)}{of} iterations done"
+            apart.append(f"{unfinished.name}: unfinished, {done}; in no number here.")
+        apart += runs.warnings
+        blocks.append(Heading("Diverged, unfinished or damaged"))
+        blocks.append(Bullets(tuple(apart)) if apart else Paragraph("None."))
+        return blocks
+
+    def _links(self, run: Run) -> tuple[Cell, ...]:
+        """The run's record, its configuration, and the command that repeats it."""
+        links = []
+        for name, text in ((RECORD_FILE, "record"), (CONFIG_FILE, "configuration")):
+            path = Path(os.path.relpath(run.directory.resolve() / name, self.folder.resolve())).as_posix()
+            links.append(Link(text, path) if (run.directory / name).exists() else NOTHING)
+        command = self.repeat(run)
+        return (*links, NOTHING if command is None else Command(command))
+
+
+def _why_apart(compared: Sequence[Comparison]) -> str:
+    """Why there are several comparisons."""
+    data = {c.cells[0].runs[0].record.data.fingerprint: c.cells[0].runs[0].record.data.name for c in compared}
+    if len(data) == len(compared):
+        return (
+            f"The runs are on {len(data)} data sets ({', '.join(data.values())}). Errors on different data are not "
+            "compared: each data set has a comparison of its own."
         )
-    return [*blocks, Heading("Cost"), cost_table(comparison)]
+    return (
+        f"The runs make {len(compared)} comparisons. Nets are compared where they are of one study on one data set, or "
+        "differ in nothing but the net and its training budget."
+    )
 
 
-def _closing(runs: Runs, compared: tuple[Comparison, ...]) -> list[Element]:
-    """How the numbers came about, where, and everything that is not in them."""
-    blocks: list[Element] = [Heading("How each number came about"), Bullets(words.METHOD)]
-    blocks += [Heading("Data and environment"), _environment(runs.complete)]
-    in_order = [run for c in compared for variant in (*c.cells, *c.others) for run in variant.runs]
-    blocks += [Heading("Runs"), runs_table(in_order)]
-    apart = [
-        f"{run.name}: diverged at step {count(run.record.diverged_at_step or 0)}."
-        for run in runs.complete
-        if run.diverged
+def _curve_data(comparison: Comparison, lines: PaperLines | None) -> dict[str, Any]:
+    """The training curves as plain data, for page.js: [step, mean, lowest, highest] in per cent."""
+
+    def series(variant: Any, name: str) -> list[list[float]]:
+        steps, runs = mean_curve(variant, name)
+        columns = zip(*runs, strict=True)
+        return [
+            [step, round(sum(c) / len(c), 3), round(min(c), 3), round(max(c), 3)]
+            for step, c in zip(steps, columns, strict=True)
+        ]
+
+    panels: list[dict[str, Any]] = [
+        {
+            "title": heading[:1].upper() + heading[1:],
+            "series": [
+                {
+                    "label": curve.label,
+                    "colour": curve.colour,
+                    "train": series(curve.variant, "running_error"),
+                    "test": series(curve.variant, f"{watched(curve.variant)}_error"),
+                }
+                for curve in curves
+            ],
+        }
+        for heading, curves in curve_panels(comparison, lines).items()
     ]
-    for unfinished in runs.unfinished:
-        of = f" of {count(unfinished.iterations)}" if unfinished.iterations is not None else ""
-        apart.append(f"{unfinished.name}: unfinished, {count(unfinished.step)}{of} iterations done; in no number here.")
-    apart += runs.warnings
-    blocks.append(Heading("Diverged, unfinished or damaged"))
-    blocks.append(Bullets(tuple(apart)) if apart else Paragraph("None."))
-    return blocks
+    if not any(one["train"] or one["test"] for panel in panels for one in panel["series"]):
+        return {}
+    return {
+        "panels": panels,
+        "train": "running training error",
+        "test": f"{watched(comparison.cells[0])} error",
+        "hint": "Move the pointer over a panel to read the values; the boxes show and hide curves.",
+    }
 
 
 def _environment(runs: Sequence[Run]) -> Table:
     """Every distinct value of what the runs ran on, and how many runs had it."""
     names = dict.fromkeys(name for run in runs for name in run.record.environment.versions)
     facts: dict[str, Callable[[Run], object]] = {
-        "data": words.data_words,
+        "data": data_words,
         "data fingerprint": lambda run: run.record.data.fingerprint,
         "code": lambda run: run.record.environment.code,
         "device": lambda run: (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,9 +15,11 @@ from resnet_jax.record import (
     CONFIG_FILE,
     METRICS_FILE,
     RECORD_FILE,
+    STUDY_FILE,
     MetricsLine,
     RunRecord,
     read_config,
+    read_json,
     read_metrics,
     read_record,
 )
@@ -95,6 +98,8 @@ class Runs:
     unfinished: tuple[Unfinished, ...]
     warnings: tuple[str, ...]
     """Sentences about what could not be used."""
+    order: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """The place of a run's name in its study, where the study's folder says it; the first is of the baseline."""
 
 
 def read_runs(paths: Sequence[Path]) -> Runs:
@@ -120,7 +125,17 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     if not directories:
         where = ", ".join(map(str, paths))
         raise UserError(f"{where}: no runs here; a run directory holds a {CONFIG_FILE} or a {RECORD_FILE}.")
-    return Runs(_each_once(complete, warnings), tuple(unfinished), tuple(warnings))
+    return Runs(_each_once(complete, warnings), tuple(unfinished), tuple(warnings), _order(directories, warnings))
+
+
+def _order(directories: Sequence[Path], warnings: list[str]) -> dict[str, int]:
+    """The runs of each study in its order, as the study's folder lists them in study.json."""
+    names: list[str] = []
+    for folder in dict.fromkeys(directory.resolve().parent for directory in directories):
+        if (folder / STUDY_FILE).exists():
+            listed = _or_warn(lambda: read_json(folder / STUDY_FILE), warnings)  # noqa: B023
+            names += [str(name) for name in (listed or {}).get("runs", ())]
+    return {name: place for place, name in enumerate(dict.fromkeys(names))}
 
 
 def configuration_key(config: ExperimentConfig) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
+from resnet_jax.reports import fields
 from resnet_jax.reports.comparison import Comparison, Measure, Variant, running_error, test_error, train_error
-from resnet_jax.reports.document import Table
+from resnet_jax.reports.document import Cell, Table
 from resnet_jax.reports.papers.published import TABLES, PaperResult, PaperTable
 from resnet_jax.reports.papers.recipe import paper_result
 from resnet_jax.reports.runs import Run
@@ -24,8 +25,6 @@ from resnet_jax.reports.text import (
     seconds,
     summary_text,
 )
-
-# What a run's name and the column of seeds say already.
 
 
 def measured(variant: Variant, measure: Measure) -> str:
@@ -65,11 +64,36 @@ def error_table(comparison: Comparison) -> Table:
     return Table(caption + papers.caption, (*headers, *papers.headers), tuple(rows), text_columns=2)
 
 
+def variant_table(comparison: Comparison) -> Table:
+    """A row for each variant: the values of the fields that differ, errors, parameters and multiply-adds."""
+    names = comparison.varied
+    by_row = comparison.axis is None
+    headers = ["variant"] if by_row else [fields.word(name) for name in names]
+    headers += ["seeds", "training error, %", "running training error, %", "test error, %"]
+    headers += ["parameters", "multiply-adds, M"]
+    cells = comparison.cells if comparison.axis is None else [v for _, line in comparison.axis.lines for v in line]
+    rows = []
+    for cell in cells:
+        flat, record = fields.values(cell.config), cell.runs[0].record
+        row = [cell.label] if by_row else [fields.value_words(name, flat[name]) for name in names]
+        row += [str(len(cell.runs)), *(measured(cell, m) for m in (train_error, running_error, test_error))]
+        rows.append((*row, count(record.parameters), f"{record.multiply_adds / 1e6:.2f}"))
+    baseline = comparison.baseline
+    common = fields.words(baseline.config, names) if by_row and names else ""
+    caption = (
+        f"{f'The baseline is {baseline.name} with {common}. ' if common else ''}Training error: the net of the last "
+        "step in eval mode, over all training examples. Running training error: as the net changed, in train mode. "
+        "Test error: the net of the last step, over all test examples. Mean ± sample standard deviation over the seeds "
+        "that finished. Multiply-adds of one image's forward pass, in millions."
+    )
+    return Table(caption, tuple(headers), tuple(rows), text_columns=1 if by_row else len(names))
+
+
 class PaperColumns:
     """The columns with a paper's numbers: none at all where no variant has a paper's data and recipe."""
 
     def __init__(self, cells: Sequence[Variant], tables: tuple[PaperTable, ...] = TABLES) -> None:
-        self._results = {cell.name: paper_of(cell, tables) for cell in cells}
+        self._results = {id(cell): paper_of(cell, tables) for cell in cells}
         sources = list(dict.fromkeys(result.source for result in self._results.values() if result is not None))
         self.headers: tuple[str, ...] = ()
         self.caption = ""
@@ -85,7 +109,7 @@ class PaperColumns:
         """Of one variant's line."""
         if not self.headers:
             return ()
-        paper, ours = self._results[variant.name], variant.summary(test_error)
+        paper, ours = self._results[id(variant)], variant.summary(test_error)
         if paper is None:
             return (NOTHING, NOTHING)
         if paper.test_error is None:
@@ -156,7 +180,8 @@ def cost_table(comparison: Comparison) -> Table:
                 count(round(Summary(tuple(c.images_per_second for c in costs)).mean)),
             ]
         size = [count(first.parameters), f"{first.multiply_adds / 1e6:.2f}"]
-        rows.append((variant.name, count(variant.iterations), variant.schedule, *size, *price))
+        name = variant.label or variant.name
+        rows.append((name, count(variant.iterations), variant.schedule, *size, *price))
     headers = ("net", "iterations", "rate", "parameters", "multiply-adds, M", "time per run", "compile", "images/s")
     caption = (
         "Multiply-adds of one image's forward pass, in millions. Times: wall clock, mean over the runs that finished; "
@@ -193,9 +218,14 @@ def twin_sentences(comparison: Comparison) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def runs_table(runs: Sequence[Run]) -> Table:
-    """Every run on a line, with the fields in which it differs from the first."""
-    rows = []
+def runs_table(runs: Sequence[Run], links: Callable[[Run], tuple[Cell, ...]] | None = None) -> Table:
+    """Every run on a line, with the fields in which it differs from the first.
+
+    Args:
+      runs: in the order of the table.
+      links: gives three cells more: the run's record, its configuration, and the command that repeats it.
+    """
+    rows: list[tuple[Cell, ...]] = []
     for run in runs:
         if run.diverged:
             at = run.record.diverged_at_step
@@ -205,10 +235,12 @@ def runs_table(runs: Sequence[Run]) -> Table:
             errors = [percent(run.train_error), NOTHING if running is None else percent(running)]
             errors.append(percent(run.test_error))
         cost = (seconds(run.record.cost.total_s), str(run.record.cost.sessions))
-        rows.append((run.name, "; ".join(_apart(runs[0], run)) or NOTHING, str(run.seed), *errors, *cost))
+        more = () if links is None else links(run)
+        rows.append((run.name, "; ".join(_apart(runs[0], run)) or NOTHING, str(run.seed), *errors, *cost, *more))
     headers = ("run", "differs from the first in", "seed", "training error, %", "running, %", "test error, %")
-    caption = "One row per run. Sittings: how many times it was started; 1 where nothing interrupted it."
-    return Table(caption, (*headers, "time", "sittings"), tuple(rows), text_columns=2)
+    more_headers = () if links is None else ("record", "configuration", "repeat with")
+    caption = "One row per run. Sessions: how many times it was started; 1 where nothing interrupted it."
+    return Table(caption, (*headers, "time", "sessions", *more_headers), tuple(rows), text_columns=2)
 
 
 def _apart(first: Run, run: Run) -> list[str]:

@@ -20,6 +20,7 @@ from resnet_jax.data.augment import normalize
 from resnet_jax.data.order import Index, epoch_order
 from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.models.resnet import build
+from resnet_jax.training import processes
 from resnet_jax.training.ema import evaluated, with_batch_stats
 from resnet_jax.training.program import Program
 from resnet_jax.training.state import TrainState
@@ -34,7 +35,7 @@ def recompute(program: Program, state: TrainState) -> TrainState:
     are normalised in groups of as many images as shared statistics in training (`ExperimentConfig.norm_batch`; the
     last group has what is left). Each BN's new mean and variance are the averages over groups of group mean and
     (biased) group variance, weighted by images: what the running statistics estimate. Stochastic depth and dropout are
-    in expectation, as they are when the net is evaluated. Runs on one device.
+    in expectation, as they are when the net is evaluated. Runs on one device, in process 0.
 
     Args:
       program: that of the run.
@@ -45,7 +46,8 @@ def recompute(program: Program, state: TrainState) -> TrainState:
     """
     host, config = program.fetch(state), program.assembly.config.optim
     net = evaluated(host, config)
-    return program.put(with_batch_stats(host, config, averages(program, net.params, net.batch_stats)))
+    found = averages(program, net.params, net.batch_stats) if processes.primary() else net.batch_stats
+    return program.put(with_batch_stats(host, config, program.devices.broadcast(found)))
 
 
 def averages(program: Program, params: Tree, batch_stats: Tree) -> Tree:

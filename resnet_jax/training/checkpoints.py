@@ -32,6 +32,7 @@ from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.errors import UserError
 from resnet_jax.record import PLACES
 from resnet_jax.text import reason
+from resnet_jax.training import processes
 from resnet_jax.training.metrics import Totals
 
 Tree = Any
@@ -192,7 +193,7 @@ class Checkpoints:
             if shutil.disk_usage(self._directory).free < sum(leaf.nbytes for leaf in jax.tree.leaves(state)):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             unfinished = place.with_name(place.name + UNFINISHED)
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            with _checkpointer() as checkpointer:
                 checkpointer.save(unfinished.absolute() / ARRAYS, args=ocp.args.StandardSave(state))
             leaves = {name: _describe(leaf) for name, leaf in _named(state)}
             (unfinished / MANIFEST).write_bytes(_sealed(facts | {"leaves": leaves, "files": _digests(unfinished)}))
@@ -231,7 +232,7 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
             raise _Damaged(f"{name} is not what was written" if name in found else f"{name} is missing")
     _check_alike(facts["leaves"], like, place)
     try:
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             state = checkpointer.restore(
                 place.absolute() / ARRAYS, args=ocp.args.StandardRestore(jax.tree.map(np.asarray, like))
             )
@@ -241,6 +242,16 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
         if _describe(leaf) != facts["leaves"][name]:
             raise _Damaged(f"{name} is not what was written")
     return state, facts
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Orbax's writer and reader of one process: it does not wait for the others, which do not take part."""
+    if processes.count() == 1:
+        return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+    own = ocp.options.MultiprocessingOptions(
+        primary_host=0, active_processes={0}, barrier_sync_key_prefix="resnet_jax_primary"
+    )
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler(multiprocessing_options=own), multiprocessing_options=own)
 
 
 def _named(tree: Tree) -> list[tuple[str, Any]]:

@@ -17,9 +17,9 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 def describe(devices: Devices) -> Environment:
     """Code, versions, flags and devices of this process."""
-    first = devices.mesh.devices.flat[0]
+    first = devices.first
     return Environment(
-        code=_code_version(),
+        code=code_version(),
         python=platform.python_version(),
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
         xla_flags=os.environ.get("XLA_FLAGS", ""),
@@ -30,7 +30,8 @@ def describe(devices: Devices) -> Environment:
     )
 
 
-def _code_version() -> str:
+def code_version() -> str:
+    """The package's version and, in a git checkout of this project, its commit."""
     version = resnet_jax.__version__
     root = Path(resnet_jax.__file__).parent.parent
     commit = _git(root, "rev-parse", "--short=12", "HEAD")

@@ -16,6 +16,7 @@ from resnet_jax.config import DataConfig
 from resnet_jax.data import Dataset, Source, memory
 from resnet_jax.data.dataset import all_images
 from resnet_jax.data.order import Batch, Index
+from resnet_jax.training import processes
 from resnet_jax.training.mesh import Devices
 from resnet_jax.training.step import EvalBatch, TrainBatch
 
@@ -140,7 +141,7 @@ def feed(config: DataConfig, dataset: Dataset, devices: Devices) -> Feed:
     if config.placement == "host":
         return FromHost(dataset)
     size = sum(map(_size, dataset.sources.values()))
-    if config.placement == "auto" and size > DEVICE_SHARE * _memory(devices.mesh.devices.flat[0]):
+    if config.placement == "auto" and processes.on_primary(lambda: size > DEVICE_SHARE * _memory(devices.first)):
         return FromHost(dataset)
     return OnDevice(dataset, devices)
 

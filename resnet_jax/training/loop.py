@@ -7,6 +7,7 @@ in order as they arrive.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections import deque
@@ -15,18 +16,22 @@ from typing import Any
 
 from resnet_jax.data.order import epochs_done, next_epoch_end
 from resnet_jax.record import MetricsLine, RunRecord
+from resnet_jax.training import processes
 from resnet_jax.training.batch_stats import recompute
 from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.gradients import by_layer
 from resnet_jax.training.metrics import StepReport, Totals
 from resnet_jax.training.observers.base import Observer, Step
 from resnet_jax.training.program import STEPS_AHEAD, Program
-from resnet_jax.training.recorder import Recorder
+from resnet_jax.training.recorder import Recorder, Spectator
 from resnet_jax.training.state import TrainState
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was asked to stop; its checkpoint is on the disk. The message says how to go on."""
+    """The run was asked to stop; its checkpoint is on the disk. The message says how to go on.
+
+    With several processes it is raised in all of them.
+    """
 
 
 class _Diverged(Exception):
@@ -39,7 +44,7 @@ class Trainer:
     def __init__(
         self,
         program: Program,
-        recorder: Recorder,
+        recorder: Recorder | Spectator,
         checkpoints: Checkpoints,
         observers: Sequence[Observer],
         *,
@@ -60,11 +65,14 @@ class Trainer:
         # Since when, and since which step, training has gone on without an evaluation between.
         self.mark, self.marked_step = 0.0, 0
 
-    def go(self, started: float) -> RunRecord:
+    def go(self, started: float) -> RunRecord | None:
         """Trains to the end, or to the first loss that is not a finite number.
 
         Args:
           started: the monotonic time at which the run began to be set up.
+
+        Returns:
+          The record; None in a process that does not write it.
 
         Raises:
           Interrupted: `stop` returned True.
@@ -87,11 +95,22 @@ class Trainer:
 
     def _restore(self) -> tuple[int, TrainState]:
         """The number of steps done before, and the state after them, on the host."""
-        initial = self.program.assembly.initial
-        restored = self.checkpoints.restore(initial, self.dataset.fingerprint)
-        if restored is None:
-            return 0, initial
-        state, self.totals = restored
+        initial = state = self.program.assembly.initial
+
+        def restore() -> dict[str, Any] | None:
+            nonlocal state
+            restored = self.checkpoints.restore(initial, self.dataset.fingerprint)
+            if restored is None:
+                return None
+            state, totals = restored
+            return dataclasses.asdict(totals)
+
+        # Process 0 reads, so that no other process needs the folder.
+        totals = processes.on_primary(restore)
+        state = self.program.devices.broadcast(state)
+        if totals is None:
+            return 0, state
+        self.totals = Totals(**totals)
         self._note(f"{self.name}: continues from the checkpoint of step {int(state.step)}.")
         return int(state.step), state
 
@@ -104,11 +123,11 @@ class Trainer:
             steps = range(step, step + self.program.steps_at_once(boundary - step))
             state, report = self.program.train(state, steps)
             self.pending.append((steps, report))
-            self._read_reports(max(1, STEPS_AHEAD // self.program.steps_per_dispatch))
+            self._read_reports(max(STEPS_AHEAD, self.program.steps_per_dispatch))
             step = steps.stop
             if step == boundary:
                 state = self._at_boundary(step, state)
-            if step < c.iterations and self.stop():
+            if step < c.iterations and processes.agree(self.stop()):
                 self._interrupt(state, step)
         return state
 
@@ -170,9 +189,13 @@ class Trainer:
             raise _Diverged(step)  # by the last update, before the next step's loss would show it
 
     def _read_reports(self, leave: int) -> None:
-        """Reads the reports of dispatches that are done, in order; waits while more than `leave` are not."""
-        while self.pending and (len(self.pending) > leave or self.pending[0][1].sums.loss.is_ready()):
+        """Reads the reports of dispatches that are done, in order; waits while more than `leave` steps are not."""
+        # All processes read a report after the same dispatch, so that they end after the same one where it has no loss.
+        alone = processes.count() == 1
+        unread = sum(len(steps) for steps, _ in self.pending)
+        while self.pending and (unread > leave or (alone and self.pending[0][1].sums.loss.is_ready())):
             steps, report = self.pending.popleft()
+            unread -= len(steps)
             if not any(map(self._records_gradient, steps)):
                 report = report._replace(gradient_norms=None)  # it stays on the devices
             for step, own in zip(steps, self.program.reports(report, len(steps)), strict=True):
@@ -203,7 +226,8 @@ class Trainer:
 
     def _save(self, state: TrainState) -> None:
         """Begins to write a checkpoint."""
-        self.checkpoints.save(self.program.fetch(state), self.totals, self.dataset.fingerprint)
+        if processes.primary():
+            self.checkpoints.save(self.program.fetch(state), self.totals, self.dataset.fingerprint)
 
     def _interrupt(self, state: TrainState, step: int) -> None:
         self._read_reports(0)
@@ -215,7 +239,7 @@ class Trainer:
             f"the same command goes on from there."
         )
 
-    def _finish(self, state: TrainState) -> RunRecord:
+    def _finish(self, state: TrainState) -> RunRecord | None:
         """Evaluates the last state on the splits that its line left out; writes the record."""
         start, step = time.monotonic(), self.config.train.iterations
         for split in ["train", "test"] + ["validation"] * (self.dataset.validation is not None):

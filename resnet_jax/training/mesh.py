@@ -9,17 +9,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from resnet_jax.config import BatchNormConfig, ExperimentConfig, ParallelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models.layers import BatchStatsScope
+from resnet_jax.text import reason
+from resnet_jax.training import processes
 from resnet_jax.training.step import Parts
 
 Tree = Any
@@ -44,9 +48,19 @@ class Devices:
 
     @property
     def first(self) -> jax.Device:
-        """The first device; all have the same kind."""
-        device: jax.Device = self.mesh.devices.flat[0]
+        """The first device of this process; all devices of the run have the same kind."""
+        device: jax.Device = self.mesh.local_devices[0]
         return device
+
+    @property
+    def idle(self) -> int:
+        """Devices that this process sees and the run does not use."""
+        return len(jax.local_devices()) - len(self.mesh.local_devices)
+
+    def rows(self, size: int) -> slice:
+        """The rows of a global batch of `size` examples that this process makes: those of its devices."""
+        share = size // processes.count()
+        return slice(processes.index() * share, (processes.index() + 1) * share)
 
     @property
     def axis_name(self) -> str | None:
@@ -73,8 +87,23 @@ class Devices:
         return BatchStatsScope(per_call // norm.ghost_size, running_over=self.axis_name)
 
     def replicate(self, tree: Tree) -> Tree:
-        """The same value on every device, for the `fixed` arguments of a compiled step."""
-        return jax.device_put(tree, NamedSharding(self.mesh, REPLICATED))
+        """The same value on every device, for the `fixed` arguments of a compiled step.
+
+        With several processes each brings its own copy, which must be the same in all.
+        """
+        sharding = NamedSharding(self.mesh, REPLICATED)
+        if processes.count() == 1:
+            return jax.device_put(tree, sharding)
+
+        def put(x: Any) -> jax.Array:
+            if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+                key: jax.Array = jax.jit(jax.random.wrap_key_data, out_shardings=sharding)(put(jax.random.key_data(x)))
+                return key
+            # device_put would compare the copies of all processes, which takes longer than to send them.
+            copy: jax.Array = jax.make_array_from_process_local_data(sharding, np.asarray(x), np.shape(x))
+            return copy
+
+        return jax.tree.map(put, tree)
 
     def replicate_state(self, state: Tree) -> Tree:
         """A state on every device, for the `state` argument of a compiled step; under pmap with a leading axis."""
@@ -87,13 +116,16 @@ class Devices:
         """A host batch (arrays [B, ...]) split over the devices in consecutive shards.
 
         Args:
-          batch: the arrays.
+          batch: the arrays; with several processes this one's `rows` of them.
           stacked: whether the arrays are those of K batches, [K, B, ...], for K steps in one dispatch.
         """
         if self.mode == "pmap":
             batch = jax.tree.map(self._by_device_stacked if stacked else self._by_device, batch)
         spec = STACKED if stacked and self.mode != "pmap" else SHARDED
-        return jax.device_put(batch, NamedSharding(self.mesh, spec))
+        sharding = NamedSharding(self.mesh, spec)
+        if processes.count() == 1:
+            return jax.device_put(batch, sharding)
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch)
 
     def fetch(self, tree: Tree) -> Tree:
         """A result of a compiled step, as NumPy arrays on the host; waits for it."""
@@ -102,6 +134,31 @@ class Devices:
             tree = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
             return jax.tree.map(lambda x: x[0], jax.device_get(tree))
         return jax.device_get(tree)
+
+    def broadcast(self, tree: Tree) -> Tree:
+        """The tree of process 0 on the host, in all processes, to the bit.
+
+        Args:
+          tree: of the same structure, shapes and dtypes in all processes; its values count in process 0 alone.
+        """
+        if processes.count() == 1:
+            return tree
+        leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, tree))
+        # As bytes, because a sum of numbers would turn -0.0 into 0.0. One device of each process takes part.
+        own = np.concatenate([np.frombuffer(np.ascontiguousarray(leaf).tobytes(), np.uint8) for leaf in leaves])
+        if not processes.primary():
+            own = np.zeros_like(own)
+        seats = self.mesh.devices.reshape(processes.count(), -1)[:, 0]
+        mesh = Mesh(seats, (AXIS,), axis_types=(AxisType.Auto,))
+        spread = jax.make_array_from_process_local_data(NamedSharding(mesh, SHARDED), own[None])
+        add = jax.jit(lambda x: jnp.sum(x, axis=0, dtype=x.dtype), out_shardings=NamedSharding(mesh, REPLICATED))
+        received = np.asarray(jax.device_get(add(spread))).tobytes()
+        values, start = [], 0
+        for leaf in leaves:
+            piece = received[start : start + leaf.nbytes]
+            values.append(np.frombuffer(piece, leaf.dtype).reshape(leaf.shape).copy())
+            start += leaf.nbytes
+        return jax.tree.unflatten(structure, values)
 
     def compile(
         self,
@@ -146,24 +203,49 @@ class Devices:
 
 
 def devices(config: ParallelConfig) -> Devices:
-    """The first `config.devices` devices of this process.
+    """The first `config.devices` devices: as many of each process, in the order of the processes.
 
     Raises:
-      UserError: more devices than there are.
+      UserError: more devices than there are, none at all, or other processes than those that `processes.join` joined.
     """
-    available = jax.local_devices()
-    if config.devices > len(available):
+    require_backend()
+    count = processes.count()
+    if config.processes not in ("auto", count):
+        raise UserError(f"parallel.processes: got {config.processes}; legal here: {count}, those that have joined.")
+    if config.devices % count:
+        raise UserError(f"parallel.devices: got {config.devices}; legal: a multiple of {count}, the processes.")
+    each, available = config.devices // count, jax.local_devices()
+    if each > len(available):
         kind = available[0].platform
-        hint = f"; XLA_FLAGS=--xla_force_host_platform_device_count={config.devices} makes virtual ones" * (
-            kind == "cpu"
-        )
+        hint = f"; XLA_FLAGS=--xla_force_host_platform_device_count={each} makes virtual ones" * (kind == "cpu")
+        whole = f" {count} x" if count > 1 else ""
         raise UserError(
-            f"parallel.devices: got {config.devices}; legal: 1 to {len(available)}, "
+            f"parallel.devices: got {config.devices}; legal:{whole} 1 to {len(available)}, "
             f"the {kind} devices that JAX sees here{hint}."
         )
+    by_process: dict[int, list[jax.Device]] = {}
+    for device in sorted(jax.devices(), key=lambda d: (d.process_index, d.id)):
+        by_process.setdefault(device.process_index, []).append(device)
+    chosen = [device for found in by_process.values() for device in found[:each]] if count > 1 else available[:each]
     # Auto axes: the compiler chooses shardings inside the step. make_mesh's default, Explicit, would put them in types.
-    mesh = Mesh(np.asarray(available[: config.devices]), (AXIS,), axis_types=(AxisType.Auto,))
+    mesh = Mesh(np.asarray(chosen), (AXIS,), axis_types=(AxisType.Auto,))
     return Devices(config.mode, mesh)
+
+
+def require_backend() -> None:
+    """Makes sure that JAX has devices to compute on.
+
+    Raises:
+      UserError: it has none, as where JAX_PLATFORMS asks for a kind that is not here or not installed.
+    """
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS") or "none in particular"
+        raise UserError(
+            f"JAX has no device to compute on (JAX_PLATFORMS asks for {asked}): {reason(error)}. Install JAX for the "
+            f"device, as with pip install 'jax[cuda13]', or set JAX_PLATFORMS=cpu."
+        ) from error
 
 
 def check_machine(config: ExperimentConfig) -> Devices:

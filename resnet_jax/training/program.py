@@ -20,6 +20,7 @@ from resnet_jax.data import Dataset
 from resnet_jax.data.order import Batch, eval_batches, padded, training_batches
 from resnet_jax.models.stacking import stack, unstack
 from resnet_jax.text import Note
+from resnet_jax.training import processes
 from resnet_jax.training.assemble import Assembly, assemble, run_keys
 from resnet_jax.training.ema import evaluated
 from resnet_jax.training.feed import feed
@@ -50,11 +51,12 @@ class Program:
         self._feed = feed(c.data, assembly.dataset, devices)
         self.place = self._feed.place
         """For people: where the images are."""
-        self.steps_per_dispatch = min(self._steps_per_dispatch(), c.train.iterations)
+        self.steps_per_dispatch = min(self._steps_per_dispatch(), self._longest_dispatch())
         _, augmentation_key = run_keys(c.seed)
         self._key = devices.replicate(augmentation_key)
         self._order: Iterator[Batch] = iter(())
         self._next_step = -1  # the step whose batch `_order` gives next
+        self._where = "the start"  # for the other processes
         # Ahead of the loop, so that a run cannot compile its step twice: a later call of another shape is an error.
         start = time.monotonic()
         state = self.put(assembly.blank)
@@ -90,7 +92,7 @@ class Program:
 
         Args:
           state: on the devices; it is gone after the call.
-          steps: the numbers of the steps, which choose the examples.
+          steps: the numbers of the steps, which choose the examples. A process makes its own part of each batch.
 
         Returns:
           The state after the steps, and their report, on the devices; `reports` brings that to the host.
@@ -98,12 +100,13 @@ class Program:
         return self.train_on(state, self._batches(steps))
 
     def train_on(self, state: TrainState, batches: Sequence[Batch]) -> tuple[TrainState, StepReport]:
-        """Dispatches a train step on each of these batches; otherwise as `train`."""
+        """Dispatches a train step on each of these batches, of which it is given its rows; otherwise as `train`."""
         stacked = len(batches) > 1
         batch = batches[0]
         if stacked:
             batch = Batch(np.stack([b.index for b in batches]), np.stack([b.epoch for b in batches]))  # [K, B]
         at = self.devices.shard(self._feed.train(batch), stacked=stacked)
+        processes.report(self._where)
         new, report = self._train[len(batches)](state, at, self._key, *self._feed.fixed)
         return new, report
 
@@ -122,7 +125,10 @@ class Program:
         pending: deque[Sums] = deque()
         totals, tally = Totals(), Tally(split, size)
         for index, weight in eval_batches(size, self.assembly.config.train.eval_batch_size, self.devices.count):
-            at = self.devices.shard(self._feed.evaluate(split, index, weight))
+            processes.report(f"the evaluation on {split}")
+            own = self.devices.rows(len(index))
+            at = self.devices.shard(self._feed.evaluate(split, index[own], weight[own]))
+            processes.report(f"the evaluation on {split}")
             pending.append(self._eval(state, at, *self._feed.fixed))
             tally.add(index, weight)
             if len(pending) > STEPS_AHEAD:
@@ -144,9 +150,19 @@ class Program:
         c = self.assembly.config
         if steps.start != self._next_step:
             size, examples = c.train.batch_size, len(self.assembly.dataset.train)
-            self._order = training_batches(seed=c.seed, examples=examples, batch_size=size, first_step=steps.start)
+            own = self.devices.rows(size)
+            order = training_batches(seed=c.seed, examples=examples, batch_size=size, first_step=steps.start)
+            self._order = (Batch(batch.index[own], batch.epoch[own]) for batch in order)
         self._next_step = steps.stop
+        self._where = f"step {steps.start}"
+        processes.report(self._where)
         return list(itertools.islice(self._order, len(steps)))
+
+    def _longest_dispatch(self) -> int:
+        """Steps that always fit between two boundaries of the loop: more in a dispatch would seldom be used."""
+        c = self.assembly.config.train
+        epoch = len(self.assembly.dataset.train) // c.batch_size
+        return max(1, min(c.iterations, epoch, c.checkpoint_steps or c.iterations))
 
     def _steps_per_dispatch(self) -> int:
         chosen = self.assembly.config.train.steps_per_dispatch
@@ -186,7 +202,8 @@ class Program:
             return result
 
         stacked = steps > 1
-        zeros = np.zeros((steps, c.train.batch_size) if stacked else c.train.batch_size, np.int32)
+        own = np.zeros(c.train.batch_size, np.int32)[where.rows(c.train.batch_size)]
+        zeros = np.stack([own] * steps) if stacked else own
         at = where.shard(self._feed.train(Batch(zeros, zeros)), stacked=stacked)
         return where.compile(
             several if stacked else train, state, at, self._key, *self._feed.fixed, donate_state=True, stacked=stacked
@@ -198,7 +215,8 @@ class Program:
             net = evaluated(state, self.assembly.config.optim)
             return eval_step(net, batch, model=self.model, normalization=stats, axis_name=self.devices.axis_name)
 
-        zeros = np.zeros(padded(self.assembly.config.train.eval_batch_size, self.devices.count), np.int32)
+        size = padded(self.assembly.config.train.eval_batch_size, self.devices.count)
+        zeros = np.zeros(size, np.int32)[self.devices.rows(size)]
         at = self.devices.shard(self._feed.evaluate("test", zeros, zeros.astype(np.float32)))
         return self.devices.compile(evaluate, state, at, *self._feed.fixed, donate_state=False)
 
@@ -210,7 +228,12 @@ def prepare(config: ExperimentConfig, note: Note = lambda text: None, *, dataset
       UserError: too few devices, data missing or damaged, or whatever else `assemble` finds wrong.
     """
     devices = check_machine(config)
-    return Program(assemble(config, note, dataset=dataset), devices)
+    assembly = assemble(config, note, dataset=dataset)
+    pretrained = assembly.pretrained
+    processes.require_alike(
+        {"the data": assembly.dataset.fingerprint, "finetune.weights": pretrained and pretrained.facts.digest}
+    )
+    return Program(assembly, devices)
 
 
 def scans(config: ModelConfig) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import MISSING, asdict, fields
+from pathlib import Path
 from typing import Any
 
 from resnet_jax.data.order import epoch_ends
 from resnet_jax.models import cost
 from resnet_jax.record import WEIGHTS, Cost, DataFacts, Final, GradientLine, MetricsLine, RunRecord, Session
+from resnet_jax.training import processes
 from resnet_jax.training import state as state_lib
 from resnet_jax.training.assemble import Assembly
 from resnet_jax.training.environment import describe
@@ -18,6 +20,25 @@ from resnet_jax.training.observers.base import Observer, Step
 from resnet_jax.training.run_directory import RunDirectory
 from resnet_jax.training.state import TrainState
 from resnet_jax.weights import files
+
+
+class Spectator(Observer):
+    """In the place of a Recorder in a process that does not write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def session(self, step: int, *, setup_s: float, compile_s: float) -> None:
+        """Does nothing."""
+
+    def timing(self, **values: Any) -> None:
+        """Does nothing."""
+
+    def finish(self, state: TrainState) -> None:
+        """Does nothing."""
+
+    def diverged(self, step: int) -> None:
+        """Does nothing."""
 
 
 class Recorder(Observer):
@@ -46,7 +67,9 @@ class Recorder(Observer):
     def session(self, step: int, *, setup_s: float, compile_s: float) -> None:
         """Adds the session that begins after `step` iterations to the timings, with the seconds before its start."""
         here, parallel = describe(self._devices), self._config.parallel
-        session = Session(step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code)
+        session = Session(
+            step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code, processes=processes.count()
+        )
         self.timing(session=asdict(session), step=step, setup_s=setup_s, compile_s=compile_s)
 
     def step(self, step: Step) -> None:

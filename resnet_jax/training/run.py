@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.errors import UserError
-from resnet_jax.record import RECORD_FILE, RunRecord
+from resnet_jax.record import CHECKPOINTS, RECORD_FILE, RunRecord, record_from, record_to_json
+from resnet_jax.training import processes
 from resnet_jax.training.checkpoints import Checkpoints, identity
+from resnet_jax.training.launchers import hint
 from resnet_jax.training.loop import Trainer
 from resnet_jax.training.mesh import check_machine
 from resnet_jax.training.observers.base import Observer
 from resnet_jax.training.program import Program, prepare
-from resnet_jax.training.recorder import Recorder
-from resnet_jax.training.run_directory import RunDirectory
+from resnet_jax.training.recorder import Recorder, Spectator
+from resnet_jax.training.run_directory import Busy, RunDirectory
 from resnet_jax.training.schedules import schedule_rows
 from resnet_jax.training.state import count_parameters
 
@@ -48,33 +53,69 @@ def run(
     try:
         config.require_effect()
         config = config.in_iterations()  # a record says when the rate dropped, whatever the length of the run
-        if not (directory / RECORD_FILE).exists():
+        if not processes.on_primary((directory / RECORD_FILE).exists):
             check_machine(config)  # before the directory is made: a mistake leaves nothing behind
-        with RunDirectory(directory, config) as claimed:
-            finished = claimed.record()
-            return _train(claimed, study, observers, stop) if finished is None else finished
+        processes.restart_agreement()
+        claimed, found = _claim(directory, config)
+        if claimed is None:
+            return found or _train(None, config, directory, study, (), stop)
+        with claimed:
+            return found or _train(claimed, config, directory, study, observers, stop)
     finally:
         for observer in observers:
             observer.close()
 
 
-def _train(directory: RunDirectory, study: str, observers: Sequence[Observer], stop: Callable[[], bool]) -> RunRecord:
+def _claim(path: Path, config: ExperimentConfig) -> tuple[RunDirectory | None, RunRecord | None]:
+    """The claimed directory, in the process that writes, and the record, in all, where the run has finished."""
+    claimed: RunDirectory | None = None
+
+    def claim() -> dict[str, Any]:
+        nonlocal claimed
+        try:
+            claimed = RunDirectory(path, config)
+        except Busy as error:
+            return {"busy": f"{error}{hint(os.environ)}" if processes.count() == 1 else str(error)}
+        try:
+            record = claimed.record()
+        except BaseException:
+            claimed.release()
+            raise
+        return {"record": json.loads(record_to_json(record)) if record else None}
+
+    found = processes.on_primary(claim)
+    if "busy" in found:
+        raise Busy(found["busy"])
+    return claimed, found["record"] and record_from(found["record"], path / RECORD_FILE)
+
+
+def _train(
+    directory: RunDirectory | None,
+    config: ExperimentConfig,
+    path: Path,
+    study: str,
+    observers: Sequence[Observer],
+    stop: Callable[[], bool],
+) -> RunRecord:
+    """Trains; `directory` is None in a process that does not write."""
+
     def note(text: str) -> None:
         for observer in observers:
             observer.note(text)
 
-    started, config, name = time.monotonic(), directory.config, directory.path.name
+    started = time.monotonic()
     try:
         program = prepare(config, note)
         start = program.assembly.pretrained
         _ = program.assembly.initial  # a mistake in it is reported here too
     except UserError:
-        directory.abandon()
+        if directory is not None:
+            directory.abandon()
         raise
     note(headline(program))
     note(table(program))
     checkpoints = Checkpoints(
-        directory.checkpoints,
+        path / CHECKPOINTS,
         keep=config.train.keep_checkpoints,
         keep_every=config.train.keep_every,
         # A file of the same name with other weights in it would make another run.
@@ -82,10 +123,15 @@ def _train(directory: RunDirectory, study: str, observers: Sequence[Observer], s
         note=note,
     )
     try:
-        recorder = Recorder(directory, study, program.assembly, program.devices)
-        return Trainer(program, recorder, checkpoints, observers, name=name, stop=stop).go(started)
+        recorder = Recorder(directory, study, program.assembly, program.devices) if directory else Spectator(path)
+        record = Trainer(program, recorder, checkpoints, observers, name=path.name, stop=stop).go(started)
     finally:
         checkpoints.close()
+    if processes.count() == 1:
+        assert record is not None
+        return record
+    written: Any = processes.on_primary(lambda: json.loads(record_to_json(record)) if record else None)
+    return record_from(written, path / RECORD_FILE)
 
 
 def headline(program: Program) -> str:
@@ -106,10 +152,14 @@ def table(program: Program) -> str:
     batch = f"{c.train.batch_size} images a step, {share} on each device"
     if parts > 1:
         batch += f", in {parts} parts of {share // parts}"
-    dtype = c.model.dtype
+    dtype, count = c.model.dtype, processes.count()
+    shares = f"{count}, started by {processes.launched_by()}; {c.train.batch_size // count} rows of a batch each"
+    joined = {"processes": shares} if count > 1 else {}
+    idle = f"; {where.idle} more that are visible here are idle" if where.idle else ""
     rows = {
         "platform": f"{where.first.platform}, {where.first.device_kind}",
-        "devices": f"{where.count}, {where.mode}",
+        **joined,
+        "devices": f"{where.count}, {where.mode}{idle}",
         "batch": batch,
         "batch norm": f"{c.model.norm.scope}, over {c.norm_batch} images",
         **schedule_rows(c.optim, c.train.iterations),

@@ -94,7 +94,7 @@ def load(
     found = Found(there, str(file), unsaid, config, preprocessor)
     form, told = recognise(found)
     ours = shapes(told.model, told.channels)
-    needed, optional = form.shapes(ours), form.shapes(counts(ours))
+    needed, optional = form.shapes(ours), form.shapes({**ours, **counts(ours)})
     extra = [name for name in state if name not in needed and name not in optional]
     if extra and ignore_extra:
         note(f"{file}: {len(extra)} arrays left out, which the net does not have: {some(extra)}.")
@@ -243,9 +243,10 @@ def _unwrapped(arrays: Arrays, file: str, from_key: str | None, note: Note) -> A
         return arrays
     inside = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     outside = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
-    for name in [name for name in outside if name in BOOKKEEPING]:
+    for name in sorted(BOOKKEEPING & arrays.keys()):
         note(f"{file}: {name} is left out; it counts the nets that were averaged.")
-        del outside[name]
+        inside.pop(name, None)
+        outside.pop(name, None)
     if from_key is not None:
         outside = {}  # another net's
     return inside | {name if name not in inside else f"{name} (outside {prefix})": a for name, a in outside.items()}
@@ -267,12 +268,14 @@ def _portable(folder: Path) -> Weights:
         statistics = {name: arrays.pop(name) for name in ARRAYS.values() if name in arrays}
         preprocessing = from_json(values["preprocessing"], statistics)
         origin = Origin(**values["origin"])
+        if sum(model.stage_blocks) > len(arrays):  # which would take long to find out for a depth of millions
+            raise UserError(f"model.depth: got {model.depth}; legal: that of the net, which has {len(arrays)} arrays.")
         ours = shapes(model, preprocessing.channels)
         there = {name: array.shape for name, array in arrays.items()}
         require_arrays(ours, counts(ours), there, str(folder / MODEL_FILE), describe(model))
         here = Origin(f"{folder.absolute().name}/{MODEL_FILE}", values["digest"])
         return Weights(model, arrays, preprocessing, tuple(map(str, values["class_names"])), origin, here)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"{folder / NET_FILE}: not as it is written here ({error!r}).") from None
     except Mismatch:
         raise

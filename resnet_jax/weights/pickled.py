@@ -113,7 +113,8 @@ class _Damaged(Exception):
 
 def is_pickled(content: bytes) -> bool:
     """Whether a file begins as PyTorch's own do: as a zip file, or as a pickle."""
-    return content.startswith((b"PK\x03\x04", b"\x80"))
+    # Safetensors files begin with a length, whose first byte may be a pickle's; after it comes JSON.
+    return content.startswith((b"PK\x03\x04", b"\x80")) and content[8:9] != b"{"
 
 
 def read(
@@ -148,7 +149,18 @@ def read(
         raise UserError(f"{file}: damaged or truncated ({reason(error)}).") from None
 
 
-class _Unpickler(pickle.Unpickler):
+class _Bytes(io.BytesIO):
+    """A stream whose lines end with a newline: a name that the file's end cuts short is damage, not another name."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n"):
+            raise EOFError("it ends within a name")
+        return line
+
+
+# Python's own, not the one in C: that takes memory for the largest number of an object that a damaged pickle names.
+class _Unpickler(pickle._Unpickler):
     """Builds dictionaries, lists, numbers, text, and notes on tensors; refuses every other name."""
 
     def __init__(self, stream: io.BytesIO) -> None:
@@ -231,12 +243,12 @@ def _zipped(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
     def storage(wanted: _Storage) -> Array:
         return np.frombuffer(file.read(f"{root}data/{wanted.key}"), wanted.dtype)
 
-    return _Unpickler(io.BytesIO(file.read(pickled))).load(), storage
+    return _Unpickler(_Bytes(file.read(pickled))).load(), storage
 
 
 def _stream(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
     """The same of a file of PyTorch 1.5 or earlier."""
-    stream = io.BytesIO(content)
+    stream = _Bytes(content)
     if (_Unpickler(stream).load(), _Unpickler(stream).load()) != (MAGIC, PROTOCOL):
         raise _Damaged("a pickle, but not as torch.save writes it")
     if not _Unpickler(stream).load()["little_endian"]:

@@ -25,6 +25,7 @@ TFDS = {"data.source": "tfds", "data.name": "cifar10"}
 NPZ = {"data.source": "npz", "data.path": "x.npz"}
 FINETUNED = {"finetune.weights": "net"}
 # A field; a value that is not its default; settings with which it has an effect, and settings with which it has none.
+TWO, ONE = {"parallel.processes": 2, "parallel.devices": 2}, {"parallel.processes": 1}
 CASES: list[tuple[str, Any, dict[str, Any], dict[str, Any]]] = [
     ("data.name", "cifar100", TFDS, NPZ),
     ("data.name", "cifar100", TFDS, {"data.source": "digits"}),
@@ -58,6 +59,10 @@ CASES: list[tuple[str, Any, dict[str, Any], dict[str, Any]]] = [
     ("optim.ema_evaluated", False, {"optim.ema": 0.9}, {"optim.ema": None}),
     ("optim.warmup_error", 0.5, {"optim.warmup": "error"}, {"optim.warmup": "iterations"}),
     ("optim.warmup_smoothing", 0.5, {"optim.warmup": "error"}, {"optim.warmup": "none"}),
+    ("parallel.coordinator", "host:9000", TWO, ONE),
+    ("parallel.process", 1, TWO, ONE),
+    ("parallel.start_seconds", 5.0, TWO, ONE),
+    ("parallel.stall_seconds", 5.0, TWO, ONE),
 ]
 BASE = override(ExperimentConfig(), {"model.depth": 20})
 SIZES = {"bottleneck": {"model.depth": 11}}

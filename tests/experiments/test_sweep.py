@@ -133,7 +133,7 @@ def test_a_run_in_other_hands_is_left_to_them(
 ) -> None:
     with RunDirectory(tmp_path / "tiny" / ALL[1], STUDY.runs()[ALL[1]]):
         assert sweep.main(["tiny", "--runs", str(tmp_path)]) == 0
-    assert "3 of 4 runs finished, 1 being run by another process" in capsys.readouterr().out
+    assert "3 of 4 runs finished, 1 run by another process" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1/0", "a/b", "1", "1/2/3", "-1/2"])

@@ -10,7 +10,7 @@ import pytest
 
 from experiments.studies import studies
 from resnet_jax.reports.comparison import Comparison
-from resnet_jax.reports.paper_table import against_the_first, find_lines, in_order, lines_table, lines_words, ranks
+from resnet_jax.reports.paper_table import against_the_first, find_lines, in_order, lines_headline, lines_table, ranks
 from resnet_jax.reports.papers.published import TABLE_1, TABLE_2, TABLE_3_CIFAR100
 from resnet_jax.reports.papers.recipe import paper_result
 from resnet_jax.reports.report import write_report
@@ -113,9 +113,9 @@ def test_places_and_failures_stand_beside_the_papers(tmp_path: Path) -> None:
     assert table.rows[10][4] == "diverged (2 of 2)"
     # 55 pairs, of which the 6 among the four that fail have no order in the paper; one is the other way round here.
     assert in_order(lines.lines) == (49, 48)
-    words = lines_words(lines, "On digits")
-    assert "4 of 11 nets (constant scaling (0, 1), constant scaling (0.5, 1), exclusive gating (b = 0) and " in words
-    assert "Of the 49 pairs that the paper orders, 48 have its order here." in words
+    words = lines_headline(lines)
+    assert "4 of 11 nets of 56 layers fail (4 in the paper)" in words
+    assert "48 of the 49 pairs that the paper orders have its order" in words
 
 
 def test_a_net_fails_above_20_per_cent_and_not_at_it() -> None:
@@ -178,4 +178,4 @@ def test_the_report_of_lines(tmp_path: Path) -> None:
     assert "error-against-depth" not in text
     assert (tmp_path / "out" / "error-by-line.svg").exists()
     assert (tmp_path / "out" / "table.md").read_text().startswith("| case | depth | seeds |")
-    assert report.answers[0].startswith("On digits (1,437 training and 360 test images")
+    assert report.headlines[0].startswith("On digits, 4 of 11 nets")

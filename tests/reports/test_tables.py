@@ -19,7 +19,7 @@ from resnet_jax.reports.tables import (
     runs_table,
     twin_sentences,
 )
-from tests.reports.factory import DIGITS, only, read, write_run, write_study
+from tests.reports.factory import only, read, write_run, write_study
 
 
 def rows(table: Table | None) -> dict[tuple[str, str], dict[str, str]]:
@@ -119,30 +119,6 @@ def test_twins_are_checked_seed_by_seed(tmp_path: Path) -> None:
         "44 layers, plain and resnet: 1,000 and 1,001 parameters; the same initial values (2 seeds compared). "
         "They should be equal: these two are not twins.",
     )
-
-
-def test_seeds_are_grouped_and_settings_kept_apart(tmp_path: Path) -> None:
-    for seed in (0, 1):
-        write_run(tmp_path, "plain", 20, seed)
-        write_run(tmp_path, "plain", 56, seed)
-        write_run(tmp_path, "plain", 20, seed, run=f"decay{seed}", changes={"optim.weight_decay": 0.0})
-    first, second = read(tmp_path)[1]
-    assert [(cell.name, len(cell.runs)) for cell in first.cells] == [("plain-20", 2), ("plain-56", 2)]
-    assert [(cell.name, len(cell.runs)) for cell in second.cells] == [("plain-20", 2)]
-
-
-def test_one_name_for_two_configurations_is_told_apart_by_the_field(tmp_path: Path) -> None:
-    write_run(tmp_path, "plain", 20, 0)
-    write_run(tmp_path, "plain", 20, 0, run="warm", changes={"optim.warmup": "error"})
-    assert [cell.net for cell in only(tmp_path).cells] == ["plain (optim.warmup=error)", "plain (optim.warmup=none)"]
-
-
-def test_other_data_are_another_comparison(tmp_path: Path) -> None:
-    import dataclasses
-
-    write_run(tmp_path, seed=0)
-    write_run(tmp_path, seed=1, data=dataclasses.replace(DIGITS, fingerprint="ffffffffffffffff"))
-    assert len(read(tmp_path)[1]) == 2
 
 
 def test_cost_table_has_size_and_price(tmp_path: Path) -> None:

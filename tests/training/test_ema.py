@@ -14,7 +14,7 @@ from resnet_jax.config import OptimConfig, override
 from resnet_jax.record import read_record
 from resnet_jax.training.assemble import assemble
 from resnet_jax.training.checkpoints import Checkpoints
-from resnet_jax.training.ema import evaluated, update
+from resnet_jax.training.ema import evaluated, update, with_batch_stats
 from resnet_jax.training.program import prepare
 from resnet_jax.training.restore import load_finished
 from resnet_jax.training.run import run
@@ -93,3 +93,15 @@ def test_what_is_evaluated_is_what_a_run_leaves(tmp_path: Path, chosen: bool) ->
     program, last = load_finished(directory)
     assert record.final is not None
     assert program.evaluate(last, "test").mean_loss == pytest.approx(record.final.test_loss, rel=1e-6)
+
+
+def test_recomputed_statistics_go_to_the_net_that_is_evaluated() -> None:
+    state = assemble(AVERAGED).initial
+    other = jax.tree.map(lambda leaf: leaf + 1, state.batch_stats)
+    for chosen in (True, False):
+        config = OptimConfig(ema=0.8, ema_evaluated=chosen)
+        changed = with_batch_stats(state, config, other)
+        assert evaluated(changed, config).batch_stats is other
+        assert isinstance(changed, AveragedState)
+        untouched = changed.batch_stats if chosen else changed.average["batch_stats"]
+        assert fingerprint(untouched) == fingerprint(state.batch_stats)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -18,7 +19,9 @@ from resnet_jax.data import Normalization
 from resnet_jax.errors import UserError
 from resnet_jax.weights import files
 from resnet_jax.weights.bundle import Weights
+from resnet_jax.weights.classifier import Classifier
 from resnet_jax.weights.formats import akamaster, torchvision
+from resnet_jax.weights.formats.base import Unsaid, layout
 from resnet_jax.weights.preprocessing import Preprocessing
 from tests.weights.factory import CIFAR, random_arrays, random_weights
 from tests.weights.torch_files import saved
@@ -228,3 +231,81 @@ def test_a_state_dict_beside_another_project_s_config(net: Weights, tmp_path: Pa
 def test_an_ending_that_is_none(net: Weights, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"legal endings: \.safetensors, \.pt, \.pth, \.th"):
         files.export(net, tmp_path / "net.onnx")
+
+
+def test_safetensors_whose_length_begins_like_a_pickle(net: Weights, tmp_path: Path) -> None:
+    """The length of the header comes first, in one of 256 files with a pickle's first byte."""
+    _, state, _ = files.state_dict(net)
+    for padding in range(256):
+        content = safetensors.numpy.save(state, metadata={"padding": "x" * 8 * padding})
+        if content[0] == 0x80:
+            break
+    assert content[0] == 0x80
+    (tmp_path / "net.pth").write_bytes(content)
+    assert same(files.load(tmp_path / "net.pth").arrays, net.arrays)
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_bfloat16_is_kept_to_the_bit(ending: str, tmp_path: Path) -> None:
+    state = akamaster.FORMAT.to_pytorch(
+        {name: array.astype(ml_dtypes.bfloat16) for name, array in random_arrays(CIFAR).items()}
+    )
+    content = saved(state) if ending == "pth" else safetensors.numpy.save(state)
+    (tmp_path / f"net.{ending}").write_bytes(content)
+    found = files.load(tmp_path / f"net.{ending}")
+    assert {array.dtype for array in found.arrays.values()} == {np.dtype(ml_dtypes.bfloat16)}
+    files.save(found, tmp_path / "net")
+    back = files.load(tmp_path / "net")
+    assert same(back.arrays, found.arrays)
+    assert same(akamaster.FORMAT.to_pytorch(back.arrays), state)
+    kernel = back.variables()["params"]["stem_conv"]["kernel"]
+    np.testing.assert_array_equal(kernel, found.arrays["stem_conv/kernel"].astype(np.float32))
+
+
+@pytest.mark.parametrize("prefix", ["", "_orig_mod.", "model.", "module._orig_mod.", "net.", "backbone."])
+def test_wrapped_nets_are_read(prefix: str, net: Weights, tmp_path: Path) -> None:
+    state = {prefix + akamaster.FORMAT.theirs(name): layout(array) for name, array in net.arrays.items()}
+    (tmp_path / "net.pth").write_bytes(saved({**state, "n_averaged": np.array(5, np.int64)}))
+    notes: list[str] = []
+    assert same(files.load(tmp_path / "net.pth", note=notes.append).arrays, net.arrays)
+    assert notes == [f"{tmp_path}/net.pth: n_averaged is left out; it counts the nets that were averaged."]
+
+
+def test_extra_arrays_are_left_out_by_option_and_listed(net: Weights, tmp_path: Path) -> None:
+    extra = {"total_ops": np.zeros(1), "layer1.0.total_ops": np.zeros(1), "layer1.0.conv1.total_params": np.zeros(1)}
+    state = {akamaster.FORMAT.theirs(name): layout(array) for name, array in net.arrays.items()}
+    (tmp_path / "net.pth").write_bytes(saved({**state, **extra}))
+    with pytest.raises(UserError, match=r"3 unexpected: .*--ignore-extra leaves the unexpected out"):
+        files.load(tmp_path / "net.pth")
+    notes: list[str] = []
+    assert same(files.load(tmp_path / "net.pth", ignore_extra=True, note=notes.append).arrays, net.arrays)
+    assert "3 arrays left out" in notes[0]
+
+
+def test_another_epsilon_is_said_by_option_and_kept(net: Weights, tmp_path: Path) -> None:
+    files.export(net, tmp_path / "net.safetensors")
+    found = files.load(tmp_path / "net.safetensors", unsaid=Unsaid(epsilon=1e-3))
+    assert found.model.norm.epsilon == 1e-3
+    files.save(found, tmp_path / "other")
+    assert files.load(tmp_path / "other").model.norm.epsilon == 1e-3
+    _, (note,) = files.export(files.load(tmp_path / "other"), tmp_path / "back.safetensors")
+    assert note == "its batch norms have epsilon=0.001, which no state dict says"
+    assert (tmp_path / "back.safetensors").read_bytes() == (tmp_path / "net.safetensors").read_bytes()
+
+
+def test_a_net_without_a_last_layer_comes_back_and_classifies_nothing(tmp_path: Path) -> None:
+    model = dataclasses.replace(CIFAR, num_classes=None, block="basic")
+    state = akamaster.FORMAT.to_pytorch(random_arrays(model))
+    (tmp_path / "net.pth").write_bytes(saved(state))
+    found = files.load(tmp_path / "net.pth")
+    assert (found.model, found.class_names) == (model, ())
+    files.save(found, tmp_path / "net")
+    assert same(files.load(tmp_path / "net").arrays, found.arrays)
+    with pytest.raises(UserError, match="a net without a last layer"):
+        Classifier(found)
+
+
+def test_a_depth_of_millions_is_refused_at_once(net: Weights, tmp_path: Path) -> None:
+    edited(tmp_path / "net", lambda values: values["model"].update(depth=6 * 10**8 + 2))
+    with pytest.raises(UserError, match=r"config\.json: model\.depth: got 600000002; legal: that of the net"):
+        files.load(tmp_path / "net")

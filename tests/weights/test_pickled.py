@@ -258,3 +258,9 @@ def test_other_pickles_get_a_sentence() -> None:
         read(pickle.dumps(1, 2) + pickle.dumps(2, 2), "net.pth")
     with pytest.raises(UserError, match=r"without one data\.pkl"):
         read(zipped(b"N", {}).replace(b"data.pkl", b"data.abc"), "net.pth")
+
+
+def test_the_number_of_an_object_takes_no_memory() -> None:
+    """LONG_BINPUT numbers an object; 2**32 - 1 would take 32 GiB as the place in an array."""
+    with pytest.raises(UserError, match="no state dict in it"):
+        read(zipped(b"}r\xff\xff\xff\xff", {}), "net.pth")

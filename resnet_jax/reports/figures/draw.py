@@ -12,7 +12,8 @@ from resnet_jax.errors import UserError
 from resnet_jax.record import read_json
 from resnet_jax.reports.figures import instruments as plots
 from resnet_jax.reports.figures.landscape import landscape_line, landscape_plane
-from resnet_jax.reports.figures.study import save
+from resnet_jax.reports.figures.paths import path_lengths
+from resnet_jax.reports.figures.style import save
 
 Measured = dict[str, Any]
 
@@ -30,6 +31,7 @@ def figures(measured: Measured) -> dict[str, Figure]:
         "signal-propagation": lambda m: {"": plots.signal_propagation(m)},
         "lesions": lambda m: {"": plots.lesions(m)},
         "loss-landscape": _loss_landscape,
+        "path-lengths": lambda m: {"": path_lengths(m)},
     }
     name = str(measured.get("instrument"))
     if name not in by_instrument:
@@ -47,14 +49,30 @@ def draw(file: Path) -> list[Path]:
       UserError: the file is missing, damaged, or no measurement.
     """
     try:
-        drawn = figures(read_json(file))
+        measured = read_json(file)
+        drawn = figures(measured)
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(str(file)) else f"{file}: {error}") from error
     written = []
     for suffix, figure in drawn.items():
-        save(figure, file.parent, file.stem + suffix)
+        save(figure, file.parent, file.stem + suffix, about(measured))
         written += [file.parent / f"{file.stem}{suffix}.{kind}" for kind in ("png", "svg")]
     return written
+
+
+def about(measured: Measured) -> dict[str, str]:
+    """What a measurement was made from, for its figures' metadata; less for files of earlier versions."""
+    nets = measured["nets"]
+    facts = {
+        "Instrument": str(measured["instrument"]),
+        "Nets": ", ".join(str(net["name"]) for net in nets),
+        "Runs": ", ".join(str(net["run"]) for net in nets if net.get("run")),
+        "Data": " ".join(map(str, measured.get("data", {}).values())),
+        "Commit": ", ".join(dict.fromkeys(str(net["code"]) for net in nets if net.get("code"))),
+        "Measured by": str(measured.get("environment", {}).get("code", "")),
+        "Command": str(measured.get("command", "")),
+    }
+    return {name: text for name, text in facts.items() if text}
 
 
 def _gradient_flow(measured: Measured) -> dict[str, Figure]:

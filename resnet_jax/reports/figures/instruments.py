@@ -3,41 +3,56 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from resnet_jax.reports.figures.study import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, STYLE, VERMILION
+from resnet_jax.reports.figures.style import (
+    DASHES,
+    GREEN,
+    GREY,
+    INK,
+    MARKERS,
+    OTHERS,
+    PURPLE,
+    STYLE,
+    kind_colours,
+    marker,
+    shade,
+)
 
 Measured = dict[str, Any]
-_OTHERS = (GREEN, PURPLE, ORANGE)
-_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)))
+_SEED = re.compile(r"-?seed\d+$")
 _BAND = 0.15
 _LEGEND_COLUMNS = 3
 _WIDE = 5.0  # from there on a linear axis hides what is small
 
 
 def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
-    """A line for each net: a colour for its kind, plain vermilion, residual blue; a shade by depth; dashes."""
-    kinds = list(dict.fromkeys(net["net"] for net in nets))
-    others = [kind for kind in kinds if kind not in ("plain", "resnet")]
-    colours = {"plain": VERMILION, "resnet": BLUE} | {k: _OTHERS[i % 3] for i, k in enumerate(others)}
+    """A line for each net: the colour of its kind, shade and marker of its depth, as in every figure.
+
+    Nets of one kind and depth have dashes and markers of their own, sparse enough that the dashes can be seen. Where
+    they differ in more than the seed, they have colours of their own too.
+    """
+    colours = kind_colours([net["net"] for net in nets])
     found = []
     for net in nets:
-        same = [other for other in nets if other["net"] == net["net"]]
-        rank = sorted(same, key=lambda other: other["depth"]).index(net)
-        depths = sorted({other["depth"] for other in same})
-        share = 1.0 if len(depths) == 1 else 0.4 + 0.6 * depths.index(net["depth"]) / (len(depths) - 1)
-        colour = tuple(share * c + (1.0 - share) for c in to_rgb(colours[net["net"]]))
-        marker = MARKERS[kinds.index(net["net"]) % len(MARKERS)]
-        dashes = _LINES[(len(same) - 1 - rank) % len(_LINES)]
-        found.append({"color": colour, "linestyle": dashes, "linewidth": 1.5, "marker": marker, "label": net["name"]})
+        alike = [other for other in nets if (other["net"], other["depth"]) == (net["net"], net["depth"])]
+        rank = alike.index(net)
+        look: dict[str, Any] = {"color": shade(colours[net["net"]], net["depth"]), "linewidth": 1.5}
+        look |= {"linestyle": DASHES[rank % len(DASHES)], "label": net["name"], "marker": marker(net["depth"])}
+        if len(alike) > 1:
+            look |= {"marker": MARKERS[rank % len(MARKERS)], "markevery": (rank, 3)}
+            if rank and not _SEED.search(net["name"]):
+                look["color"] = OTHERS[(rank - 1) % len(OTHERS)]
+        found.append(look)
     return found
 
 
@@ -123,9 +138,9 @@ def gradient_identity(measured: Measured) -> Figure:
         figure = Figure(figsize=(max(3.4, 2.7 * len(nets)), 4.2), layout="constrained")
         panels = figure.subplots(2, len(nets), sharex="col", sharey="row", squeeze=False, height_ratios=(2, 1))
         terms = (
-            ("gradient", GREY, "o", r"$\partial L/\partial x_l$"),
-            ("carried", BLUE, "s", r"$\partial L/\partial x_L$, carried"),
-            ("residual", VERMILION, "^", r"$\partial L/\partial x_L\;\partial\sum F/\partial x_l$"),
+            ("gradient", INK, "o", r"$\partial L/\partial x_l$"),
+            ("carried", GREEN, "s", r"$\partial L/\partial x_L$, carried"),
+            ("residual", PURPLE, "^", r"$\partial L/\partial x_L\;\partial\sum F/\partial x_l$"),
         )
         for (top, bottom), net in zip(panels.T, nets, strict=True):
             for name, colour, marker, label in terms:
@@ -201,21 +216,24 @@ def lesions(measured: Measured) -> Figure:
     """Error with each block deleted in turn, against the number deleted at random, and against the number of swaps."""
     nets = measured["nets"]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 3.2), layout="constrained")
-        single, deleted, swapped = figure.subplots(1, 3, sharey=True, width_ratios=(1.2, 1, 1))
+        swaps = any(net["swapped"] for net in nets)
+        panels = 3 if swaps else 2
+        figure = Figure(figsize=(3.2 * panels, 3.2), layout="constrained")
+        single, deleted, *more = figure.subplots(1, panels, sharey=True, width_ratios=(1.2, 1, 1)[:panels])
         for net, look in zip(nets, looks(nets), strict=True):
             colour = look["color"]
             x = np.arange(1, len(net["blocks"]) + 1)
             single.plot(x, 100.0 * np.asarray(net["single"]), markersize=3.5, **look)
             single.axhline(100.0 * net["whole"], color=colour, linewidth=0.9, linestyle=":", label="_whole")
-            for axes, kind in ((deleted, "deleted"), (swapped, "swapped")):
+            for axes, kind in zip((deleted, *more), ("deleted", "swapped"), strict=False):
                 if net[kind]:
                     _spread(axes, net["whole"], net[kind], look)
-        for axes, heading, label in (
-            (single, "One block deleted", "deleted block"),
-            (deleted, "Blocks deleted at random", "number of deleted blocks"),
-            (swapped, "Blocks swapped at random", "number of swaps"),
-        ):
+        headings = (
+            ("One block deleted", "deleted block"),
+            ("Blocks deleted at random", "number of deleted blocks"),
+            ("Blocks swapped at random", "number of swaps"),
+        )
+        for axes, (heading, label) in zip((single, deleted, *more), headings, strict=False):
             axes.set_title(heading, loc="left")
             axes.set_xlabel(label)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

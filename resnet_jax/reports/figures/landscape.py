@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from resnet_jax.reports.figures.instruments import logarithmic, looks
-from resnet_jax.reports.figures.study import GREY, STYLE
+from resnet_jax.reports.figures.style import GREY, STYLE
 
 Measured = dict[str, Any]
 Floats = npt.NDArray[np.float64]
@@ -61,7 +61,7 @@ def landscape_plane(measured: Measured) -> Figure:
             axes.set_aspect("equal")
             axes.set_xlabel("first direction")
             axes.set_ylabel("second direction" if i == 0 else "")
-            _surface(figure, (2, len(nets), len(nets) + i + 1), along, shown, norm)
+            _surface(figure, (2, len(nets), len(nets) + i + 1), along, shown, norm, str(net["name"]))
         ticks = [
             v for v in (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1, 3, 10, 30, 100, 1e3, 1e4) if levels[0] <= v <= levels[-1]
         ]
@@ -71,7 +71,9 @@ def landscape_plane(measured: Measured) -> Figure:
         return figure
 
 
-def _surface(figure: Figure, place: tuple[int, int, int], along: Floats, shown: Floats, norm: LogNorm) -> None:
+def _surface(
+    figure: Figure, place: tuple[int, int, int], along: Floats, shown: Floats, norm: LogNorm, name: str
+) -> None:
     """Heights are logarithms of the loss, as the contours' levels are."""
     axes: Any = figure.add_subplot(*place, projection="3d")
     x, y = np.meshgrid(along, along, indexing="ij")
@@ -89,6 +91,7 @@ def _surface(figure: Figure, place: tuple[int, int, int], along: Floats, shown: 
     decades = [v for v in (1e-3, 1e-2, 0.1, 1, 10, 100, 1e3, 1e4) if low <= v <= high]
     axes.set_zticks([np.log10(v) for v in decades], [f"{v:g}" for v in decades])
     axes.set_zlabel("loss (nats)")
+    axes.set_title(f"{name}, as a surface", loc="left")
     axes.view_init(elev=32.0, azim=-60.0)
     axes.set_box_aspect((1.0, 1.0, 0.8), zoom=1.05)
 

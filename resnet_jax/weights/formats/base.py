@@ -113,7 +113,7 @@ class Found:
         Raises:
           UserError: there is no such net.
         """
-        if depth is None:
+        if depth is None or sum(stages) > len(self.shapes):  # a damaged name may have any number
             raise UserError(
                 f"{self.file}: its stages have {', '.join(map(str, stages))} {block} blocks; legal: three equal "
                 f"stages, or those of ResNet-{', '.join(map(str, IMAGENET_STAGES))}."

@@ -67,14 +67,15 @@ class Timm(Torchvision):
     def _variant(self, found: Found) -> str | None:
         """What a net has that the paper's have not; None: nothing that names and shapes tell."""
         names, shape = found.shapes.keys(), found.shapes.get
+        attention = re.compile(r"layer1\.0\.(se|attn|attn_last|conv\d\.(attn|split|paths|conv))\.")
+        if any(attention.match(name) for name in names):
+            return "attention in its blocks"
         if STAGED_FIRST not in names:
             return None
         if "conv1.0.weight" in names:
             return "a deep stem"
         if any(re.search(r"\.downsample\.2\.", name) for name in names):
             return "average pooling in its shortcuts"
-        if any(re.search(r"^layer1\.0\.(se|attn|attn_last|conv\d\.(attn|split|paths))\b", name) for name in names):
-            return "attention in its blocks"
         if "bn1.weight" in names and "bn1.running_mean" not in names:
             return "another normalisation than batch norm"
         first, second = shape(STAGED_FIRST, ()), shape("layer1.0.conv2.weight", ())

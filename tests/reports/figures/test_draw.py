@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 from resnet_jax.errors import UserError
 from resnet_jax.reports.figures.draw import figures
 from resnet_jax.reports.figures.instruments import looks
-from tests.reports.figures.test_study import data, line
+from tests.reports.figures.test_errors import data, line
 
 
 def measured(instrument: str, nets: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
@@ -51,10 +51,9 @@ def test_lesions_start_at_the_whole_net() -> None:
         "deleted": [[0.1, 0.3], [0.9, 0.9]],
         "swapped": [],
     }
-    single, deleted, swapped = figures(measured("lesions", [net], split="test"))[""].axes
+    single, deleted = figures(measured("lesions", [net], split="test"))[""].axes  # no panel of swaps that none made
     assert data(line(single, "plain-20")) == ([1, 2], [50.0, 2.0])
     assert data(line(deleted, "plain-20")) == ([0, 1, 2], pytest.approx([1.0, 20.0, 90.0]))
-    assert not swapped.get_lines()
     assert single.get_ylabel() == "test error (%)"
 
 
@@ -82,8 +81,14 @@ def test_landscapes_share_levels_and_keep_the_axes_apart() -> None:
 def test_nets_are_told_apart_by_more_than_colour() -> None:
     nets = [{"name": f"{net}-{d}", "net": net, "depth": d} for net in ("plain", "resnet") for d in (20, 56, 110)]
     found = looks(nets)
-    assert len({(str(look["linestyle"]), look["marker"]) for look in found}) == len(nets)
     assert len({look["color"] for look in found}) == len(nets)
+    for kind in (found[:3], found[3:]):
+        assert len({look["marker"] for look in kind}) == 3
+    seeds = looks([{"name": f"resnet-20-seed{seed}", "net": "resnet", "depth": 20} for seed in range(3)])
+    assert len({(str(look["linestyle"]), look["marker"]) for look in seeds}) == 3
+    assert len({look["color"] for look in seeds}) == 1
+    cut = looks([{"name": name, "net": "resnet", "depth": 20} for name in ("resnet-20", "resnet-20-cut=stage2")])
+    assert len({look["color"] for look in cut}) == 2
 
 
 def test_what_is_no_measurement_is_said() -> None:

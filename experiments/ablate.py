@@ -1,0 +1,141 @@
+"""Ablate a net: train it and its variants on the same seeds, and compare.
+
+python -m experiments.ablate digits-resnet --model.depth=56 cut=stage2_block3 shortcut=B survival=0.5 --seeds 0 1 2
+
+A variant is FIELD=VALUE, or several joined by commas; a field's last word is enough where it names one field. The
+options change the baseline and with it every variant. The same command goes on after an interruption, and with one
+more variant it trains that one alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tyro
+
+from experiments import cli
+from experiments.report import show_report
+from experiments.states import state
+from experiments.studies import experiments
+from experiments.study import Study, short
+from experiments.sweep import Sweep, carry_out
+from resnet_jax.config import ExperimentConfig, changed_fields, flatten, override, settle, to_dict, unbind
+from resnet_jax.errors import UserError
+from resnet_jax.text import nearest
+
+SEEDS = (0, 1, 2)
+_VARIANT = re.compile(r"[A-Za-z_][\w.]*=.*", re.DOTALL)
+_USAGE = "python -m experiments.ablate EXPERIMENT [OPTIONS] FIELD=VALUE [FIELD=VALUE ...]"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses, trains what is missing, shows the comparison and writes its page; returns the exit status."""
+    named = experiments()
+    name, rest = cli.first_word(sys.argv[1:] if argv is None else argv, "ablate", "experiment", list(named))
+    words = [word for word in rest if _VARIANT.fullmatch(word)]
+    options = [word for word in rest if not _VARIANT.fullmatch(word)]
+    program = f"python -m experiments.ablate {name}"
+    chosen = tyro.cli(Sweep, default=Sweep(named[name], seeds=SEEDS), args=options, prog=program, description=__doc__)
+    chosen = cli.expand(chosen)
+    if not words:
+        raise UserError(f"variants: none given; legal: one or more, such as cut=stage2_block1; usage: {_USAGE}")
+    changed = changed_fields(named[name], chosen.config)
+    if "seed" in changed:
+        raise UserError(f"seed: got {changed['seed']}; an ablation has several: use --seeds.")
+    chosen = dataclasses.replace(chosen, config=settle(unbind(chosen.config, changed), chosen=changed))
+    study = Study(
+        name="-".join([f"ablate-{name}", *(f"{k.rsplit('.', 1)[-1]}={short(v)}" for k, v in changed.items())]),
+        base=chosen.config,
+        variants=({}, *variants(chosen.config, words)),
+        seeds=chosen.seeds,
+    )
+    command = ["experiments.ablate", name, *rest]
+    typed = shlex.join(["python", "-m", *command])
+    status, folder = carry_out(study, chosen, command, stated=study, in_command=argv is None)
+    if folder is None or chosen.dry_run or not cli.is_first():
+        return status
+    wanted = study.runs(chosen.seeds)
+    there = [
+        folder / run for run, config in wanted.items() if state(folder / run, config) in ("finished", "unfinished")
+    ]
+    if any(state(directory, wanted[directory.name]) == "finished" for directory in there):
+        show_report(there, folder / "report", typed)
+    return status
+
+
+def variants(base: ExperimentConfig, words: Sequence[str]) -> list[dict[str, Any]]:
+    """The changes that each word stands for, by dotted name.
+
+    Raises:
+      UserError: an unknown or ambiguous field, an illegal value, a variant that changes nothing, or one given twice.
+    """
+    found: list[dict[str, Any]] = []
+    seen = {base: "the baseline"}
+    for word in words:
+        changes = parse_variant(base, word)
+        config = override(base, changes)
+        if config in seen:
+            what = "changes nothing" if config == base else f"is the same as {seen[config]}"
+            raise UserError(f"{word}: {what}; legal: a value that no other net of the ablation has.")
+        seen[config] = word
+        found.append(changes)
+    return found
+
+
+def parse_variant(base: ExperimentConfig, word: str) -> dict[str, Any]:
+    """The fields and values of "cut=stage2_block3" or "shortcut=scale,shortcut_scale=0.5", by dotted name.
+
+    Raises:
+      UserError: no such field, or several with this last word.
+    """
+    fields = flatten(to_dict(base))
+    changes: dict[str, Any] = {}
+    for part in re.split(r",(?=[A-Za-z_][\w.]*=)", word):
+        name, _, text = part.partition("=")
+        field = _field(name, fields)
+        if field == "seed":
+            raise UserError(f"{word}: the seed is no variant; use --seeds.")
+        changes[field] = _value(text, fields[field])
+    return changes
+
+
+def _field(name: str, fields: Mapping[str, Any]) -> str:
+    name = name.replace("-", "_")
+    if name in fields:
+        return name
+    found = [field for field in fields if field.rsplit(".", 1)[-1] == name]
+    if len(found) > 1:
+        raise UserError(f"{name}: several fields have this name; legal: {', '.join(found)}.")
+    if not found:
+        short = {field.rsplit(".", 1)[-1]: field for field in fields}
+        raise UserError(f"{name}: no such field; {nearest(name, [*short] if '.' not in name else [*fields])}")
+    return found[0]
+
+
+def _value(text: str, default: Any) -> Any:
+    """The value that a text stands for, where the field's present one is `default`."""
+    if isinstance(default, list):
+        return [_scalar(part) for part in text.strip("[]()").split(",") if part]
+    return _scalar(text)
+
+
+def _scalar(text: str) -> Any:
+    text = text.strip().strip("\"'")
+    words = {"None": None, "True": True, "true": True, "False": False, "false": False}
+    if text in words:
+        return words[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+if __name__ == "__main__":
+    cli.run_main(main)

@@ -1,0 +1,128 @@
+"""The paths through a residual net, and the gradient that those of each length carry (Veit et al. 2016, Fig. 6).
+
+With every block x + F(x), a net of n blocks is a sum over 2^n paths: each block is passed either by its shortcut or by
+its residual branch. The number of branches on a path is its length, so lengths are binomial. The gradient with respect
+to the first block's input is a sum over the same paths. The part of one path is a backward pass in which each block
+lets the gradient through one of its two ways; the forward pass stays whole. The paper's estimate for one length is the
+mean norm of random paths of that length, times the number of such paths.
+
+Departs from the paper: BN is in eval mode, so that each image has a gradient of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_jax.analysis.bench import Bench
+from resnet_jax.analysis.modules import eval_mode, intercepted
+from resnet_jax.analysis.net import Net
+from resnet_jax.analysis.options import PathLengths
+from resnet_jax.config import ModelConfig
+from resnet_jax.errors import UserError
+from resnet_jax.models.blocks import Block
+from resnet_jax.models.resnet import ResNet
+from resnet_jax.models.stacking import block_name
+from resnet_jax.training.losses import cross_entropy
+
+Array = jax.Array
+ORDER = "original"
+"""The order of activations in which the first layer of every residual branch takes the block's input as it is."""
+
+
+def path_gradient(model: ResNet, variables: Any, images: Array, labels: Array, through: Array | None) -> Array:
+    """The gradient of each image's loss with respect to the first block's input, [N, H, W, C]: one path's part.
+
+    Args:
+      model: written out, with a shortcut on every block, and in the original order.
+      variables: of the model.
+      images: [N, H, W, C], normalised.
+      labels: [N] int32.
+      through: [blocks] of 0 and 1 in the order of computation: 1 where the path takes the residual branch, 0 where it
+        takes the shortcut; None: all paths together, the whole gradient.
+    """
+    places = {block_name(*block): place for place, block in enumerate(model.config.blocks)}
+
+    def loss(shift: Array | None) -> tuple[Array, Array]:
+        inputs: dict[str, tuple[Array, Array]] = {}
+        first: list[Array] = []
+
+        def guide(module: nn.Module, name: str, x: Array, call: Callable[[Array], Any]) -> Any:
+            block = name.partition("/")[0]
+            if isinstance(module, Block):
+                if not first:
+                    first.append(x)
+                    x = x if shift is None else x + shift
+                if through is None:
+                    return call(x)
+                way = through[places[name]].astype(x.dtype)
+                # Equal values; the gradient passes one of them alone.
+                outer = _let_through(x, 1.0 - way)
+                inputs[name] = (outer, _let_through(x, way))
+                return call(outer)
+            if block in inputs and x is inputs[block][0] and not name.partition("/")[2].startswith("shortcut"):
+                return call(inputs[block][1])
+            return call(x)
+
+        with intercepted(guide):
+            logits = eval_mode(model, variables, images)
+        return cross_entropy(logits, labels).sum(), first[0]
+
+    stem = jax.eval_shape(lambda: loss(None)[1])
+    gradient: Array = jax.grad(lambda shift: loss(shift)[0])(jnp.zeros(stem.shape, stem.dtype))
+    return gradient
+
+
+def _let_through(x: Array, share: Array) -> Array:
+    """x, whose gradient is multiplied by `share`."""
+    return share * x + (1.0 - share) * jax.lax.stop_gradient(x)
+
+
+def paths_of_length(blocks: int) -> list[int]:
+    """How many paths of a net of so many blocks have each length, from 0 to `blocks`."""
+    return [math.comb(blocks, length) for length in range(blocks + 1)]
+
+
+def check(config: ModelConfig) -> None:
+    """Raises UserError where a net is no sum over paths, or its branches cannot be told from its shortcuts."""
+    if config.is_plain or config.cut:
+        what = "model.shortcut='none'" if config.is_plain else f"model.cut={list(config.cut)}"
+        raise UserError(f"nets: got {what}; legal here: nets with a shortcut on every block.")
+    if config.activation_order != ORDER:
+        raise UserError(f"nets: got model.activation_order={config.activation_order!r}; legal here: {ORDER!r}.")
+
+
+def measure(net: Net, options: PathLengths, bench: Bench) -> dict[str, Any]:
+    """Paths of each length, and norms of random ones' gradients, [lengths][repeats], means over images; for JSON."""
+    check(net.config.model)
+    examples = net.examples(options.split, options.images, options.seed)
+    blocks = len(net.config.model.blocks)
+    rng = np.random.default_rng(options.seed)
+
+    @jax.jit
+    def norm(variables: Any, through: Array) -> Array:
+        gradient = path_gradient(net.model, variables, examples.images, examples.labels, through)
+        return jnp.sqrt((gradient**2).sum((1, 2, 3))).mean()
+
+    whole = path_gradient(net.model, net.variables, examples.images, examples.labels, None)
+    norms: list[list[float]] = []
+    with bench.progress((blocks + 1) * options.repeats, net.name) as advance:
+        for length in range(blocks + 1):
+            norms.append([])
+            for _ in range(options.repeats):
+                through = np.zeros(blocks, np.float32)
+                through[rng.choice(blocks, length, replace=False)] = 1.0
+                norms[-1].append(float(norm(net.variables, through)))
+                advance()
+    return {
+        "paths": paths_of_length(blocks),
+        "norms": norms,
+        "whole": float(jnp.sqrt((whole**2).sum((1, 2, 3))).mean()),
+        "images": len(examples.labels),
+    }

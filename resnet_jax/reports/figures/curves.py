@@ -1,0 +1,219 @@
+"""Training curves in the manner of He et al. 2015, Fig. 6: running training error dashed, test error solid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from resnet_jax.record import MetricsLine
+from resnet_jax.reports import fields
+from resnet_jax.reports.comparison import Comparison, Variant
+from resnet_jax.reports.figures.style import (
+    BLUE,
+    DASHED,
+    GREY,
+    INK,
+    LIGHT,
+    STYLE,
+    VERMILION,
+    from_zero,
+    kind_colours,
+    marker,
+    sequence,
+    shade,
+    variant_colours,
+)
+from resnet_jax.reports.paper_table import PaperLines
+from resnet_jax.reports.text import nets
+
+MOST_PANELS = 6
+"""Panels up to which each has axes of its own size; more are small multiples."""
+_COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One net in a panel."""
+
+    variant: Variant
+    label: str
+    colour: str
+    mark: str = "o"
+    behind: bool = False
+    """Whether it is there to compare with, and drawn thin and grey."""
+
+
+Panels = dict[str, list[Curve]]
+
+
+def curve_panels(comparison: Comparison, found: PaperLines | None = None) -> Panels:
+    """The curves to draw, by the title of their panel.
+
+    A panel for each kind of net, a shade for each depth; beside a paper's table a panel for each of its lines; for
+    other fields one panel with a colour for each variant, or a panel for each variant where they are many.
+    """
+    if found is not None:
+        first = found.lines[0].variant
+        return {
+            f"{line.row.case}" + (f", {line.variant.depth} layers" if len(found.by_depth) > 1 else ""): _beside(
+                line.variant, first, VERMILION if line.variant.is_plain else BLUE
+            )
+            for line in found.lines
+        }
+    if comparison.question == "depth":
+        colours = kind_colours(comparison.nets)
+        return {
+            nets(net): [
+                Curve(
+                    c, f"{c.depth} layers", shade(VERMILION if c.is_plain else colours[net], c.depth), marker(c.depth)
+                )
+                for c in comparison.of_net(net)
+            ]
+            for net in comparison.nets
+        }
+    if comparison.axis is not None:
+        field = comparison.axis.field
+        values = sorted({comparison.axis.value(v) for _, points in comparison.axis.lines for v in points})
+        scale = dict(zip(values, sequence(len(values)), strict=True))
+        return {
+            label: [
+                Curve(
+                    v,
+                    f"{fields.word(field)}: {fields.value_words(field, fields.values(v.config)[field])}",
+                    scale[comparison.axis.value(v)],
+                    "os^DvPXp"[values.index(comparison.axis.value(v)) % 8],
+                )
+                for v in points
+            ]
+            for label, points in comparison.axis.lines
+        }
+    cells = comparison.cells
+    if len(cells) <= MOST_PANELS:
+        looks = zip(cells, variant_colours(cells), "os^DvP", strict=False)
+        return {"": [Curve(c, c.label, colour, mark) for c, colour, mark in looks]}
+    return {c.label: _beside(c, cells[0], colour) for c, colour in zip(cells, variant_colours(cells), strict=True)}
+
+
+def _beside(variant: Variant, reference: Variant, colour: str) -> list[Curve]:
+    curves = [Curve(variant, "this net", colour, marker(variant.depth))]
+    return curves if variant is reference else [Curve(reference, "the first net", GREY, "", behind=True), *curves]
+
+
+def training_curves(comparison: Comparison, found: PaperLines | None = None) -> Figure:
+    """Errors in per cent against iterations; means over seeds with the range from lowest to highest."""
+    panels = curve_panels(comparison, found)
+    many = len(panels) > MOST_PANELS
+    columns = _COLUMNS if many else min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    size = (9.0, 1.75 * rows + 0.7) if many else (3.7 * max(1.6, columns), 2.7 * rows + 0.8)
+    with mpl.rc_context(STYLE | ({"font.size": 8.0} if many else {})):
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for empty in grid[len(panels) :]:
+            empty.set_visible(False)
+        for axes, (title, curves) in zip(grid, panels.items(), strict=False):
+            for curve in curves:
+                _draw(axes, curve)
+            _rate_drops(axes, [curve.variant for curve in curves])
+            axes.set_title(title[:1].upper() + title[1:], loc="left", fontsize=8.0 if many else 10.0)
+        for lowest in grid[max(0, len(panels) - columns) : len(panels)]:
+            lowest.xaxis.set_tick_params(labelbottom=True)
+            lowest.set_xlabel("iterations")
+        for first in grid[: len(panels) : columns]:
+            first.set_ylabel("error (%)")
+        grid[0].set_xlim(0, max(curve.variant.iterations for curves in panels.values() for curve in curves))
+        from_zero(grid[0], most=100.0)
+        figure.legend(handles=_handles(panels), loc="outside lower center", ncols=2 if columns == 1 else 5)
+        return figure
+
+
+def _handles(panels: Panels) -> list[Line2D]:
+    """A handle for each colour that means something within the panels, and one for each kind of line."""
+    curves = [curve for several in panels.values() for curve in several]
+    handles: dict[str, Line2D] = {}
+    colours: dict[str, set[str]] = {}
+    for curve in curves:
+        colours.setdefault(curve.label, set()).add(curve.colour)
+    for curve in curves:
+        if curve.label != "this net" and curve.label not in handles:
+            # A depth has a colour in each panel; its marker, which is the same, stands for it.
+            colour = curve.colour if len(colours[curve.label]) == 1 else GREY
+            label = f"the first net, {curve.variant.net}" if curve.behind else curve.label
+            look: dict[str, Any] = {"color": colour, "marker": curve.mark, "linewidth": 1.0 if curve.behind else 1.7}
+            handles[curve.label] = Line2D([], [], markersize=4.5, label=label, **look)
+    kinds = [
+        Line2D([], [], color=INK, linewidth=1.1, linestyle=DASHED, label="training (running)"),
+        Line2D([], [], color=INK, linewidth=1.7, label=watched(curves[0].variant)),
+    ]
+    return [*handles.values(), *kinds]
+
+
+def mean_curve(variant: Variant, name: str) -> tuple[list[int], list[list[float]]]:
+    """Steps, and the errors in per cent of each finished run at those steps, [runs][steps].
+
+    Args:
+      variant: its runs.
+      name: a field of MetricsLine.
+    """
+    lines = [_curve(run.metrics, name) for run in variant.finished]
+    # Seeds of one configuration are measured at the same steps; a file cut short may lack some.
+    steps = sorted(set.intersection(*(set(line) for line in lines))) if lines else []
+    return steps, [[line[step] for step in steps] for line in lines]
+
+
+def _draw(axes: Axes, curve: Curve) -> None:
+    """Both curves of one net, its marker at the end of each; runs that diverged are drawn one by one, dotted, and end
+    in a cross."""
+    variant, colour = curve.variant, curve.colour
+    kinds = (
+        ("running_error", 0.8 if curve.behind else 1.1, DASHED, "training"),
+        (f"{watched(variant)}_error", 0.9 if curve.behind else 1.7, "solid", watched(variant)),
+    )
+    for name, width, style, label in kinds:
+        steps, runs = mean_curve(variant, name)
+        if not steps:
+            continue
+        values = np.array(runs)
+        mean = values.mean(0)
+        named = f"{curve.label} {label}"
+        axes.plot(steps, mean, color=LIGHT if curve.behind else colour, linewidth=width, linestyle=style, label=named)
+        if curve.behind:
+            continue
+        look: dict[str, Any] = {"color": colour, "marker": curve.mark, "markersize": 4.0, "linestyle": "none"}
+        # Marks along the test curve too, at other places for each depth, tell curves apart where shades are near.
+        each = max(1, len(steps) // 4)
+        marks = slice(each - 1 - (ord(curve.mark) % each), None, each) if style == "solid" else slice(-1, None)
+        axes.plot(steps[marks], mean[marks], label="_marks", **look)
+        axes.plot(steps[-1:], mean[-1:], clip_on=False, label="_end", **look)
+        if len(runs) > 1:
+            axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.10, linewidth=0.0)
+    for run in variant.runs:
+        if run.diverged and not curve.behind and (line := _curve(run.metrics, "running_error")):
+            steps = sorted(line)
+            axes.plot(steps, [line[s] for s in steps], color=colour, linewidth=1.0, linestyle=":", label="_diverged")
+            axes.plot(steps[-1:], [line[steps[-1]]], color=colour, marker="x", linestyle="none", label="_diverged")
+
+
+def watched(variant: Variant) -> str:
+    """What was evaluated along the way: the validation set where there is one, and the test set elsewhere."""
+    return "validation" if variant.config.data.validation else "test"
+
+
+def _curve(metrics: Sequence[MetricsLine], name: str) -> dict[int, float]:
+    """Step and error in per cent, where the error was measured."""
+    values = {line.step: getattr(line, name) for line in metrics}
+    return {step: 100.0 * value for step, value in values.items() if value is not None}
+
+
+def _rate_drops(axes: Axes, cells: Sequence[Variant]) -> None:
+    """A light line at each drop of the rate, where all nets of the panel share it."""
+    common = set.intersection(*(set(cell.config.optim.milestones) for cell in cells))
+    for step in sorted(step for step in common if step < min(cell.iterations for cell in cells)):
+        axes.axvline(step, color=LIGHT, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0.5)

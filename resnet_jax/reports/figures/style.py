@@ -1,0 +1,151 @@
+"""One language of colour and mark for every figure, and how figures are saved.
+
+- A colour is a kind of net: plain vermilion, residual blue, the others as `KINDS` has them. A shade is a depth, darker
+  where deeper, the same in every figure. So is a marker.
+- Training error is dashed with open marks, test error solid with filled ones.
+
+Colours are Okabe and Ito's (2008), which colour-blind readers can tell apart; no figure relies on colour alone. Nothing
+global is set, and the same runs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+from resnet_jax.reports.comparison import Variant
+from resnet_jax.reports.stats import Summary
+
+DOTS_PER_INCH = 200
+
+# Okabe and Ito's colours. Black is left to text, yellow out: it is too faint for lines on white.
+BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
+INK, GREY, LIGHT = "#333333", "#666666", "#bbbbbb"
+KINDS = {"plain": VERMILION, "resnet": BLUE, "preact-resnet": GREEN, "resnet-B": PURPLE, "resnet-C": ORANGE}
+OTHERS = (GREEN, PURPLE, ORANGE, SKY, INK)
+"""Of what is neither plain nor the baseline, in order."""
+_MARKERS = {8: "o", 14: "p", 20: "s", 26: "H", 32: "^", 44: "D", 56: "v", 110: "P", 164: "X"}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+DASHED: Any = (0, (4, 2))
+DASHES: tuple[Any, ...] = ("-", (0, (6, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.4, 1.2, 1.4)), (0, (9, 2, 1.2, 2, 1.2, 2)))
+_PALEST, _SHALLOW, _DEEP = 0.35, 8, 110
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same letters
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "legend.handlelength": 3.2,  # long enough for a dash to be seen as one
+    "svg.hashsalt": "resnet_jax",
+    "svg.fonttype": "path",
+}
+
+
+def shade(colour: str, depth: int) -> str:
+    """A colour as it is for nets of a depth: paler for shallow ones, on one scale for all figures."""
+    share = math.log(depth / _SHALLOW) / math.log(_DEEP / _SHALLOW)
+    strength = _PALEST + (1.0 - _PALEST) * min(1.0, max(0.0, share))
+    red, green, blue = (strength * c + (1.0 - strength) for c in to_rgb(colour))
+    return to_hex((red, green, blue))
+
+
+def marker(depth: int) -> str:
+    """The marker of nets of a depth."""
+    return _MARKERS.get(depth, "*")
+
+
+def kind_colours(kinds: Sequence[str]) -> dict[str, str]:
+    """A colour for each kind of net; a kind that `KINDS` lacks takes a colour that no other has here."""
+    free = [colour for colour in (*OTHERS, GREY) if colour not in {KINDS.get(kind) for kind in kinds}]
+    unknown = [kind for kind in dict.fromkeys(kinds) if kind not in KINDS]
+    return {**KINDS, **{kind: free[i % len(free)] for i, kind in enumerate(unknown)}}
+
+
+def variant_colours(cells: Sequence[Variant]) -> list[str]:
+    """A colour for each of several variants, the first of which is the baseline."""
+    free = [colour for colour in OTHERS if colour != (KINDS.get(cells[0].net) if cells else None)]
+    colours, taken = [], 0
+    for number, cell in enumerate(cells):
+        if number == 0 or cell.is_plain:
+            colours.append(VERMILION if cell.is_plain else BLUE)
+        else:
+            colours.append(free[taken % len(free)])
+            taken += 1
+    return colours
+
+
+def sequence(number: int) -> list[str]:
+    """Colours for so many values of a numeric field, from low to high: dark to light, and clear of yellow."""
+    scale = mpl.colormaps["viridis"]
+    return [to_hex(scale(0.85 * (i / max(1, number - 1)))) for i in range(number)]
+
+
+def spread(summary: Summary) -> float:
+    """The error bar in per cent; one seed has none, and a bar of no length would say that it has no spread."""
+    return math.nan if summary.std is None else 100.0 * summary.std
+
+
+def from_zero(axes: Axes, most: float | None = None) -> None:
+    """The axis starts at zero, a little below it so that a marker at zero stays whole."""
+    top = max(axes.dataLim.y1, *(other.dataLim.y1 for other in axes.figure.axes))
+    top = max(1.0, 1.08 * top)
+    top = min(top, most * 1.02) if most is not None else top
+    axes.set_ylim(-0.02 * top, top)
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Writes labels at the right ends of lines, moved apart where they would lie on each other.
+
+    Args:
+      axes: with its limits set.
+      ends: x, y, text and colour of each.
+    """
+    low, high = axes.get_ylim()
+    least = 0.085 * (high - low)
+    y_text = -math.inf
+    for x, y, text, colour in sorted(ends, key=lambda end: end[1]):
+        y_text = max(y, y_text + least)
+        axes.annotate(
+            text, (x, y), xytext=(x, y_text), textcoords="data", color=colour, fontsize=8.5, va="center",
+            annotation_clip=False,
+        ).set_x(x)  # fmt: skip
+
+
+def save(figure: Figure, folder: Path, stem: str, about: Mapping[str, str] | None = None) -> None:
+    """Writes <stem>.png and <stem>.svg, without dates or versions, so that rebuilding gives the same bytes.
+
+    Args:
+      figure: what to save.
+      folder: must exist.
+      stem: name of the files without suffix.
+      about: what the figure was made from, for the files' metadata, such as {"Study": "digits-depth"}.
+    """
+    FigureCanvasAgg(figure)
+    text = {key: value.encode("latin-1", "replace").decode("latin-1") for key, value in (about or {}).items()}
+    described = {"Description": "\n".join(f"{key}: {value}" for key, value in (about or {}).items())} if about else {}
+    for suffix, metadata in (
+        ("png", {"Software": None, **text}),
+        ("svg", {"Date": None, "Creator": None, **described}),
+    ):
+        buffer = io.BytesIO()
+        with mpl.rc_context(STYLE):
+            figure.savefig(buffer, format=suffix, dpi=DOTS_PER_INCH, metadata=metadata, facecolor="white")
+        (folder / f"{stem}.{suffix}").write_bytes(buffer.getvalue())

@@ -1,0 +1,207 @@
+"""What a comparison found: labelled differences with their intervals, a verdict for each, and one sentence."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from resnet_jax.reports import fields
+from resnet_jax.reports.comparison import Comparison, Measure, Variant, test_error, train_error
+from resnet_jax.reports.document import Table
+from resnet_jax.reports.stats import Difference, paired_difference
+from resnet_jax.reports.text import (
+    MINUS,
+    NOTHING,
+    difference_text,
+    interval_cell,
+    interval_words,
+    listed,
+    nets,
+    points,
+    summary_text,
+)
+
+Verdict = Literal["worse", "better", "equal", "not established", "too few seeds", "none finished"]
+
+_MEASURES: tuple[tuple[str, Measure], ...] = (("training error", train_error), ("test error", test_error))
+MOST_ALL_PAIRS = 4
+"""Variants up to which every pair is compared, and not only each with the baseline."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How far an error of one variant lies above that of another."""
+
+    label: str
+    """What is compared, such as "shortcut: B"."""
+    measure: str
+    """"training error" or "test error"."""
+    difference: Difference | None
+    """Of the first minus the second; None where no seed finished in both."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the difference allows to be said."""
+        return verdict(self.difference)
+
+
+def verdict(difference: Difference | None) -> Verdict:
+    """ "worse" or "better" where the interval excludes zero, "equal" where every pair is."""
+    if difference is None:
+        return "none finished"
+    if difference.interval is None:
+        return "too few seeds"
+    if difference.paired and not any(difference.values):
+        return "equal"
+    if not difference.interval.excludes_zero:
+        return "not established"
+    return "worse" if difference.mean > 0.0 else "better"
+
+
+def find(comparison: Comparison) -> tuple[Finding, ...]:
+    """The differences that answer the comparison's question, each in both errors."""
+    return tuple(_found(_pairs(comparison)))
+
+
+def find_among(comparison: Comparison) -> tuple[Finding, ...]:
+    """The differences between the variants beside a baseline, where they are few enough to compare each with each."""
+    if comparison.question == "depth" or comparison.axis is not None or len(comparison.cells) > MOST_ALL_PAIRS:
+        return ()
+    pairs = itertools.combinations(comparison.cells[1:], 2)
+    return tuple(_found((f"{right.label} {MINUS} {left.label}", right, left) for left, right in pairs))
+
+
+def _found(pairs: Iterable[tuple[str, Variant, Variant]]) -> Iterator[Finding]:
+    for label, left, right in pairs:
+        for name, measure in _MEASURES:
+            yield Finding(label, name, paired_difference(left.by_seed(measure), right.by_seed(measure)))
+
+
+def _pairs(comparison: Comparison) -> Iterator[tuple[str, Variant, Variant]]:
+    """A label, a variant, and the one that it is compared with."""
+    if comparison.question == "depth":
+        for net in comparison.nets:
+            base, deeper = comparison.base_cell(net), comparison.deeper_cells(net)
+            if deeper:
+                yield f"{nets(net)}, {deeper[-1].depth} {MINUS} {base.depth} layers", deeper[-1], base
+        twins = comparison.twins()
+        if twins:
+            plain, other = twins[-1]
+            yield f"{plain.depth} layers, {other.net} {MINUS} {plain.net}", other, plain
+    elif comparison.axis is not None:
+        field = comparison.axis.field
+        for label, (first, *rest) in comparison.axis.lines:
+            start = f"{label}, " if label else ""
+            for point in rest:
+                values = [fields.value_words(field, fields.values(v.config)[field]) for v in (point, first)]
+                yield f"{start}{fields.word(field)} {values[0]} {MINUS} {values[1]}", point, first
+    else:
+        base, *rest = comparison.cells
+        for cell in rest:
+            yield f"{cell.label} {MINUS} baseline", cell, base
+
+
+def findings_table(found: Sequence[Finding], data: str) -> Table:
+    """The findings as rows."""
+    rows = tuple(
+        (
+            finding.label if i == 0 or found[i - 1].label != finding.label else "",
+            finding.measure,
+            NOTHING if finding.difference is None else str(finding.difference.n),
+            difference_text(finding.difference),
+            interval_cell(finding.difference),
+            finding.verdict,
+        )
+        for i, finding in enumerate(found)
+    )
+    headers = ("difference", "error", "pairs", "points", "95 % interval", "finding")
+    caption = (
+        f"Differences on {data}, in percentage points, paired by seed; mean ± sample standard deviation. Positive: the "
+        "first has the higher error. Worse or better: the 95 % t-interval excludes zero."
+    )
+    return Table(caption, headers, rows, text_columns=2)
+
+
+def headline(comparison: Comparison, found: Sequence[Finding]) -> str:
+    """The answer in one sentence."""
+    name = comparison.cells[0].runs[0].record.data.name
+    if comparison.question == "depth":
+        clauses = [_depth_clause(f) for f in found if f.measure == "training error" and "layers," not in f.label]
+    elif comparison.axis is not None:
+        clauses = [_axis_clause(comparison, label, line) for label, line in comparison.axis.lines]
+    elif len(comparison.cells) == 1:
+        return f"On {name}, {_alone(comparison.cells[0])}."
+    else:
+        others = {f"{cell.label} {MINUS} baseline": cell.label for cell in comparison.cells[1:]}
+        clauses = list(_row_clauses([(others[f.label], f) for f in found if f.measure == "test error"]))
+        return f"On {name}, beside the baseline's test error of {_error(comparison.baseline)}: {'; '.join(clauses)}."
+    return f"On {name}, {'; '.join(clauses)}."
+
+
+def _depth_clause(finding: Finding) -> str:
+    who, _, layers = finding.label.partition(", ")
+    deep, base = layers.removesuffix(" layers").split(f" {MINUS} ")
+    apart = finding.difference
+    if apart is None:
+        return f"no seed of {who} finished at both {base} and {deep} layers"
+    if finding.verdict == "equal":
+        return f"{who} have the same training error at {base} and {deep} layers with every seed ({apart.n} pairs)"
+    start = {
+        "worse": f"{who} degrade from {base} to {deep} layers",
+        "better": f"{who} gain from {base} to {deep} layers",
+        "not established": f"for {who} no effect of depth is established from {base} to {deep} layers",
+    }.get(finding.verdict, f"{who} from {base} to {deep} layers")
+    return f"{start}: {points(apart, signed=True)} of training error {interval_words(apart)}"
+
+
+def _row_clauses(found: Sequence[tuple[str, Finding]]) -> Iterator[str]:
+    """A clause for each verdict, with the variants that have it."""
+    starts: dict[Verdict, str] = {
+        "worse": "higher with",
+        "better": "lower with",
+        "equal": "the same for every seed with",
+        "not established": "no difference established with",
+        "too few seeds": "too few seeds for an interval with",
+        "none finished": "no seed finished with",
+    }
+    for kind, start in starts.items():
+        told = [
+            f"{label} ({points(finding.difference, signed=True)})" if finding.difference else label
+            for label, finding in found
+            if finding.verdict == kind
+        ]
+        if told:
+            yield f"{start} {listed(told)}"
+
+
+def _axis_clause(comparison: Comparison, label: str, line: Sequence[Variant]) -> str:
+    assert comparison.axis is not None
+    field = comparison.axis.field
+    measured = [(summary.mean, v) for v in line if (summary := v.summary(test_error)) is not None]
+    start = f"with {label} " if label else ""
+    if not measured:
+        return f"{start}every run diverged"
+
+    def place(variant: Variant) -> str:
+        return fields.value_words(field, fields.values(variant.config)[field])
+
+    best = min(measured, key=lambda pair: pair[0])[1]
+    first, last = line[0], line[-1]
+    apart = paired_difference(last.by_seed(test_error), first.by_seed(test_error))
+    change = "" if apart is None else f"; from {place(first)} to {place(last)}: {points(apart, signed=True)}"
+    change += "" if apart is None else f" {interval_words(apart)}"
+    return f"{start}test error is lowest at {fields.word(field)} {place(best)}, {_error(best)}{change}"
+
+
+def _alone(cell: Variant) -> str:
+    who = f"{nets(cell.net).removesuffix('s')} of {cell.depth} layers"
+    if cell.summary(test_error) is None:
+        return f"every run of the {who} diverged"
+    return f"one {who} and nothing to compare it with: test error {_error(cell)}"
+
+
+def _error(cell: Variant) -> str:
+    summary = cell.summary(test_error)
+    return "every run diverged" if summary is None else f"{summary_text(summary)} %"

@@ -1,0 +1,414 @@
+"""A line of text between process 0 and each other process of a run: how they agree, and how they learn of a fault.
+
+JAX moves arrays between processes, but a process that waits for the arrays of a dead one says nothing about it, and
+one that waits for a stuck one waits for ever. So process 0 keeps a TCP connection to every other process. Each message
+is one line of JSON. A closed connection, a message about a fault or a long silence ends all processes, with one
+sentence that names the process and the cause. Nothing here imports JAX.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from resnet_jax.errors import UserError
+from resnet_jax.training.launchers import Launch
+
+HELLO = "resnet_jax"
+FAILED = 1
+# Seconds between two reports of a process, and how long a process waits until the others have heard of its fault.
+BEAT, LAST_WORDS = 0.5, 2.0
+# A process that has not reported is named after this share of the time after which the run ends.
+NAMED_AFTER = 0.2
+
+
+class Link:
+    """The connections of this process: to all others in process 0, to process 0 in the others.
+
+    The main thread of every process calls `share`, `gather`, `barrier` and `agree` equally often and in one order.
+    """
+
+    def __init__(self, launch: Launch, start_seconds: float, stall_seconds: float) -> None:
+        """Connects nothing yet.
+
+        Args:
+          launch: this process's place.
+          start_seconds: how long processes wait for each other at the start.
+          stall_seconds: how long a process may be silent, or stay behind the others, before it ends the run.
+        """
+        self.launch, self.start_seconds, self.stall_seconds = launch, start_seconds, stall_seconds
+        self.primary = launch.process == 0
+        self._peers: dict[int, socket.socket] = {}
+        self._inbox: dict[int, queue.Queue[Any]] = {}
+        self._heard: dict[int, float] = {}
+        self._progress: dict[int, tuple[int, str]] = {}
+        """Of each process: how often its main thread reported, and where it was."""
+        self._moved: dict[int, float] = {}
+        self._named: set[int] = set()
+        self._gone: set[int] = set()
+        self._left = threading.Event()
+        self._lock, self._ending = threading.RLock(), threading.Lock()
+        self._turn = threading.Condition()
+        self._reports, self._where, self._reported = 0, "the start", time.monotonic()
+        self.restart_agreement()
+
+    # Connecting
+
+    def connect(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Waits until all processes are there and alike.
+
+        Args:
+          facts: what must be the same in all processes, by name, in JSON's types.
+
+        Returns:
+          "jax": the port for JAX's own service; "local": this process's number among those of its machine, and how
+          many those are.
+
+        Raises:
+          UserError: process 0 cannot be reached, its port is in use, a process does not come, or two differ.
+        """
+        try:
+            return self._connect(facts)
+        except UserError:
+            for peer in self._peers.values():
+                peer.close()
+            raise
+
+    def _connect(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        host, _, port = self.launch.coordinator.rpartition(":")
+        if not host or not port.isdecimal():
+            raise UserError(f"parallel.coordinator: got {self.launch.coordinator!r}; legal: host:port.")
+        hello = {"hello": HELLO, "process": self.launch.process, "of": self.launch.processes, "facts": dict(facts)}
+        hello["host"] = socket.gethostname()
+        if not self.primary:
+            return self._join(host, int(port), hello)
+        hellos = self._accept(int(port), hello)
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            free = probe.getsockname()[1]
+        welcomes = {}
+        for process, other in hellos.items():
+            mates = sorted(p for p, h in hellos.items() if h["host"] == other["host"])
+            welcomes[process] = {"jax": free, "local": [mates.index(process), len(mates)]}
+        problem = _difference({process: other["facts"] for process, other in hellos.items()})
+        for process in self._peers:
+            self._send(process, {"refused": problem} if problem else welcomes[process])
+        if problem:
+            raise UserError(problem)
+        self._start_threads()
+        return welcomes[0]
+
+    def _accept(self, port: int, own: dict[str, Any]) -> dict[int, dict[str, Any]]:
+        hellos = {0: own}
+        deadline = time.monotonic() + self.start_seconds
+        server = socket.socket()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with server:
+            try:
+                server.bind(("", port))
+            except OSError as error:
+                raise UserError(
+                    f"parallel.coordinator: port {port} of this machine cannot be used ({error.strerror}); choose "
+                    f"another port."
+                ) from error
+            server.listen(self.launch.processes)
+            while len(hellos) < self.launch.processes:
+                server.settimeout(max(0.01, deadline - time.monotonic()))
+                try:
+                    peer, _ = server.accept()
+                except TimeoutError:
+                    missing = [str(p) for p in range(self.launch.processes) if p not in hellos]
+                    sentence = (
+                        f"process {' and '.join(missing)} of {self.launch.processes} did not come within "
+                        f"{self.start_seconds:g} s to {self.launch.coordinator}"
+                    )
+                    for process in self._peers:
+                        self._send(process, {"refused": sentence})
+                    raise UserError(sentence + ".") from None
+                hello = _first_line(peer)
+                if hello is None or hello.get("hello") != HELLO:
+                    peer.close()  # none of ours
+                    continue
+                process, problem = int(hello["process"]), ""
+                if hello.get("of") != self.launch.processes:
+                    problem = f"process {process} was told of {hello.get('of')} processes, process 0 of {own['of']}"
+                elif process in hellos:
+                    problem = f"two processes were told that they are process {process}"
+                if problem:
+                    self._peers[-1] = peer
+                    for other in self._peers:
+                        self._send(other, {"refused": problem})
+                    raise UserError(f"parallel.processes: {problem}.")
+                hellos[process], self._peers[process] = hello, peer
+        return hellos
+
+    def _join(self, host: str, port: int, hello: dict[str, Any]) -> dict[str, Any]:
+        deadline = time.monotonic() + self.start_seconds
+        while True:
+            try:
+                peer = socket.create_connection((host, port), timeout=max(0.01, deadline - time.monotonic()))
+                break
+            except socket.gaierror as error:
+                raise UserError(f"parallel.coordinator: got {self.launch.coordinator!r}: {error.strerror}.") from error
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    raise UserError(
+                        f"parallel.coordinator: process 0 cannot be reached at {self.launch.coordinator} "
+                        f"({error.strerror or error}); tried for {self.start_seconds:g} s."
+                    ) from error
+                time.sleep(0.2)
+        self._peers[0] = peer
+        peer.sendall(_line(hello))
+        # Process 0 waits for all as long again.
+        answer = _first_line(peer, 2 * self.start_seconds)
+        if answer is None:
+            raise UserError(
+                f"parallel.coordinator: {self.launch.coordinator} answered, but not as process 0 of a run does, or it "
+                f"ended."
+            )
+        if "refused" in answer:
+            raise UserError(f"{answer['refused']}.")
+        self._start_threads()
+        return answer
+
+    def _start_threads(self) -> None:
+        now = time.monotonic()
+        for process, peer in self._peers.items():
+            peer.settimeout(None)
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._inbox[process], self._heard[process], self._moved[process] = queue.Queue(), now, now
+            threading.Thread(target=self._receive, args=(process, peer), daemon=True, name=f"from {process}").start()
+        threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
+
+    # Values
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, in their order, in process 0; an empty list in the others."""
+        if not self.primary:
+            self._send(0, {"value": value})
+            return []
+        return [value, *(self._inbox[process].get() for process in sorted(self._peers))]
+
+    def share(self, value: Any) -> Any:
+        """The value of process 0, in all."""
+        if not self.primary:
+            return self._inbox[0].get()
+        for process in self._peers:
+            self._send(process, {"value": value})
+        return value
+
+    def barrier(self, name: str, seconds: float) -> None:
+        """Waits until all processes are here.
+
+        Raises:
+          UserError: one is not here after so many seconds; process 0 says which.
+        """
+        if not self.primary:
+            self._send(0, {"value": name})
+            self._inbox[0].get()
+            return
+        deadline = time.monotonic() + seconds
+        missing = []
+        for process in sorted(self._peers):
+            try:
+                self._inbox[process].get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                missing.append(str(process))
+        if missing:
+            raise UserError(f"process {' and '.join(missing)} did not come to {name} within {seconds:g} s.")
+        self.share(name)
+
+    # Agreement
+
+    def restart_agreement(self) -> None:
+        """Forgets what was agreed on, before a new run."""
+        self._calls, self._asked, self._hold = 0, False, False
+        self._last_call: int | None = None
+        self._answers: dict[int, int] = {}
+
+    def agree(self, flag: bool) -> bool:
+        """Whether all stop here: True in the same call of every process, soon after one of them said True.
+
+        Every process calls this equally often, each at its own time. A process that is asked where it is stops there
+        until it knows the call at which all stop: the one after the call of the process that is farthest.
+        """
+        with self._turn:
+            self._calls += 1
+            if flag and not self._asked:
+                self._asked = True
+                if not self.primary:
+                    self._send(0, {"stop": True})
+            if self.primary and self._asked and self._last_call is None:
+                for process in self._peers:
+                    self._send(process, {"where": True})
+                self._turn.wait_for(lambda: len(self._answers) == len(self._peers))
+                self._last_call = max([self._calls, *self._answers.values()]) + 1
+                for process in self._peers:
+                    self._send(process, {"last_call": self._last_call})
+            self._turn.wait_for(lambda: not self._hold or self._last_call is not None)
+            return self._last_call is not None and self._calls >= self._last_call
+
+    # Reports and faults
+
+    def report(self, where: str) -> None:
+        """Says that this process's main thread goes on, and where it is, such as "step 812"."""
+        self._reports, self._where, self._reported = self._reports + 1, where, time.monotonic()
+
+    def fail(self, cause: str, status: int = FAILED) -> None:
+        """Ends all processes, and this one last; does not return."""
+        if self.primary:
+            self._end(f"process 0: {cause}", status)
+        self._send(0, {"fault": cause, "status": status})
+        # The answer ends this process, with the sentence that the others print too.
+        time.sleep(LAST_WORDS)
+        self._end(f"process {self.launch.process}: {cause}", status)
+
+    def leave(self) -> None:
+        """Ends the connections: from here on, a closed one is no fault."""
+        self.barrier("the end", self.stall_seconds)
+        for process, peer in self._peers.items():
+            self._send(process, {"bye": True})
+            with contextlib.suppress(OSError):
+                peer.shutdown(socket.SHUT_WR)
+        self._left.set()
+
+    def _end(self, sentence: str, status: int) -> None:
+        """Prints the sentence, has the others print it too, and ends this process at once, whatever it does."""
+        self._ending.acquire()  # the first cause is the one that is said
+        if self.primary:
+            for process in self._peers:
+                self._send(process, {"end": sentence, "status": status})
+            time.sleep(0.2)
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(status)
+
+    def _receive(self, process: int, peer: socket.socket) -> None:
+        with contextlib.suppress(OSError, ValueError), peer.makefile("rb") as lines:
+            for line in lines:
+                self._heard[process] = time.monotonic()
+                self._take(process, json.loads(line))
+        if process in self._gone:
+            self._left.wait()
+            peer.close()
+        else:
+            self._end(f"process {process} ended without a word, as a process does that is killed", FAILED)
+
+    def _take(self, process: int, message: dict[str, Any]) -> None:
+        match message:
+            case {"value": value}:
+                self._inbox[process].put(value)
+            case {"beat": [reports, where]}:
+                if self._progress.get(process, (-1, ""))[0] != reports:
+                    self._moved[process] = time.monotonic()
+                self._progress[process] = (reports, where)
+            case {"end": sentence, "status": status}:
+                self._end(sentence, status)
+            case {"fault": cause, "status": status}:
+                self._end(f"process {process}: {cause}", status)
+            case {"where": True}:
+                with self._turn:
+                    self._hold = True
+                    self._send(0, {"at": self._calls})
+            case {"at": calls}:
+                with self._turn:
+                    self._answers[process] = calls
+                    self._turn.notify_all()
+            case {"last_call": last}:
+                with self._turn:
+                    self._last_call = last
+                    self._turn.notify_all()
+            case {"bye": True}:
+                self._gone.add(process)
+            case {"stop": True}:
+                self._asked = True
+
+    def _watch(self) -> None:
+        """Reports, and judges the silence of others."""
+        before = time.monotonic()
+        while not self._left.wait(BEAT):
+            now = time.monotonic()
+            if now - before > BEAT + self.stall_seconds * NAMED_AFTER / 2:
+                # It was this process that stood still: what the others said meanwhile has yet to be read.
+                self._heard = dict.fromkeys(self._heard, now)
+            before = now
+            for process in self._peers:
+                self._send(process, {"beat": [self._reports, self._where]})
+            for process, heard in self._heard.items():
+                self._judge(process, now - heard, "has not reported")
+            if self.primary:
+                self._judge_progress(now)
+
+    def _judge_progress(self, now: float) -> None:
+        """Finds processes that stay behind: the others wait for them, and all do the same work in the same order."""
+        farthest = max([self._reports, *(reports for reports, _ in self._progress.values())])
+        for process, (reports, _) in self._progress.items():
+            if 0 < reports < farthest:
+                self._judge(process, now - self._moved[process], "has not moved on")
+        if 0 < self._reports < farthest:
+            self._judge(0, now - self._reported, "has not moved on")
+
+    def _judge(self, process: int, seconds: float, what: str) -> None:
+        if process in self._gone or seconds < NAMED_AFTER * self.stall_seconds:
+            return
+        own = process == self.launch.process
+        where = self._where if own else self._progress.get(process, (0, "the start"))[1]
+        sentence = f"process {process} {what} for {seconds:.0f} s at {where}"
+        if seconds >= self.stall_seconds:
+            self._end(sentence, FAILED)
+        if process not in self._named:
+            self._named.add(process)
+            print(f"{sentence}; after {self.stall_seconds:g} s the run ends.", file=sys.stderr, flush=True)
+
+    def _send(self, process: int, message: dict[str, Any]) -> None:
+        # A connection that is broken is noticed by the thread that reads from it.
+        with self._lock, contextlib.suppress(OSError):
+            self._peers[process].sendall(_line(message))
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def _first_line(peer: socket.socket, seconds: float = 5.0) -> dict[str, Any] | None:
+    """The first message of a connection; None where none comes in time, or none that is ours."""
+    peer.settimeout(seconds)
+    received = b""
+    try:
+        while not received.endswith(b"\n"):
+            byte = peer.recv(1)  # byte by byte: what follows the line is for the thread that reads the rest
+            if not byte or len(received) > 1 << 20:
+                return None
+            received += byte
+        message = json.loads(received)
+    except (OSError, ValueError):
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _difference(facts: Mapping[int, Mapping[str, Any]]) -> str:
+    """How a process differs from process 0, in a sentence; empty where none does."""
+    own = facts[0]
+    for process, theirs in sorted(facts.items()):
+        for name in sorted(own.keys() | theirs.keys()):
+            if own.get(name) != theirs.get(name):
+                return (
+                    f"process {process} differs from process 0 in {name}: {theirs.get(name)!r} there, "
+                    f"{own.get(name)!r} here"
+                )
+    return ""
+
+
+def first_difference(link: Link, facts: Mapping[str, Any]) -> str:
+    """How a process differs from process 0 in what must be the same, in all processes; empty where none does."""
+    found = link.gather(dict(facts))
+    answer: str = link.share(_difference(dict(enumerate(found))) if link.primary else "")
+    return answer

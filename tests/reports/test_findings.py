@@ -1,0 +1,96 @@
+"""Findings claim what the numbers support, and the headline says no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resnet_jax.reports.findings import find, find_among, headline
+from tests.reports.factory import only, write_run, write_study
+
+
+def verdicts(root: Path) -> dict[tuple[str, str], str]:
+    return {(finding.label, finding.measure): finding.verdict for finding in find(only(root))}
+
+
+def said(root: Path) -> str:
+    comparison = only(root)
+    return headline(comparison, find(comparison))
+
+
+def test_degradation_is_claimed_where_the_interval_excludes_zero(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    found = verdicts(tmp_path)
+    assert found["plain nets, 56 \N{MINUS SIGN} 20 layers", "training error"] == "worse"
+    assert found["residual nets, 56 \N{MINUS SIGN} 20 layers", "training error"] == "not established"
+    assert found["56 layers, resnet \N{MINUS SIGN} plain", "training error"] == "better"
+    # Of plain nets 51.9, 61.7, 56.8 points: mean 56.8, std 4.9, half an interval 4.303 * 4.9 / root 3 = 12.17.
+    text = said(tmp_path)
+    assert "plain nets degrade from 20 to 56 layers" in text
+    assert "+56.80 points of training error (95 % interval +44.63 to +68.97, 3 pairs" in text
+    assert "no effect of depth is established" in text
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_fewer_than_three_seeds_conclude_nothing(tmp_path: Path, seeds: int) -> None:
+    for net, depth, errors in (("plain", 20, (0.0, 0.0)), ("plain", 56, (0.562, 0.796))):
+        for seed, train in enumerate(errors[:seeds]):
+            write_run(tmp_path, net, depth, seed, train)
+    assert set(verdicts(tmp_path).values()) == {"too few seeds"}
+    text = said(tmp_path)
+    assert "+56.20" in text
+    for claim in ("degrade", "established", "95 %"):
+        assert claim not in text
+
+
+def test_equal_errors_are_equal(tmp_path: Path) -> None:
+    for depth in (20, 56):
+        for seed in range(3):
+            write_run(tmp_path, "resnet", depth, seed, 0.01 * seed)
+    assert verdicts(tmp_path)["residual nets, 56 \N{MINUS SIGN} 20 layers", "training error"] == "equal"
+    assert "the same training error at 20 and 56 layers with every seed (3 pairs)" in said(tmp_path)
+
+
+def test_an_improvement_with_depth_is_not_called_degradation(tmp_path: Path) -> None:
+    for depth, errors in ((20, (0.50, 0.51, 0.53)), (56, (0.10, 0.11, 0.12))):
+        for seed, train in enumerate(errors):
+            write_run(tmp_path, "plain", depth, seed, train)
+    assert "gain" in said(tmp_path)
+    assert "degrade" not in said(tmp_path)
+
+
+def test_nets_that_all_diverged_are_said(tmp_path: Path) -> None:
+    write_run(tmp_path, "plain", 20, 0, 0.0)
+    write_run(tmp_path, "plain", 56, 0, None)
+    assert said(tmp_path) == "On digits, no seed of plain nets finished at both 20 and 56 layers."
+
+
+def test_an_ablation_groups_its_variants_by_what_can_be_said(tmp_path: Path) -> None:
+    variants = {
+        "a": ({}, (0.02, 0.03, 0.04)),
+        "b": ({"model.cut": ("stage2",)}, (0.12, 0.131, 0.142)),
+        "c": ({"model.survival": 0.5}, (0.02, 0.03, 0.04)),
+        "d": ({"model.skip_init": 0.0}, (0.01, 0.05, 0.03)),
+    }
+    for name, (changes, errors) in variants.items():
+        for seed, error in enumerate(errors):
+            write_run(tmp_path, "resnet", 56, seed, 0.0, error, run=f"{name}{seed}", changes=changes)
+    text = said(tmp_path)
+    assert "higher with skips cut: stage2 (+10.10 points)" in text
+    assert "the same for every seed with survival probability: 0.5" in text
+    assert "no difference established with SkipInit: 0" in text
+    assert len(find_among(only(tmp_path))) == 3 * 2  # pairs of the three variants, in both errors
+
+
+def test_a_single_net_has_nothing_to_compare_with(tmp_path: Path) -> None:
+    write_run(tmp_path, "resnet", 20, 0, 0.0, 0.02)
+    assert find(only(tmp_path)) == ()
+    assert "nothing to compare it with: test error 2.00 %" in said(tmp_path)
+
+
+def test_the_best_value_of_an_axis_is_said(tmp_path: Path) -> None:
+    for rate, error in ((0.01, 0.2), (0.1, 0.05), (1.0, 0.4)):
+        for seed in range(3):
+            write_run(tmp_path, "resnet", 20, seed, 0.0, error + 0.01 * seed, rate=rate)
+    assert "test error is lowest at learning rate 0.1, 6.00 ± 1.00 %" in said(tmp_path)
