@@ -13,7 +13,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 SETTINGS := setup.cfg pyproject.toml $(CONSTRAINTS)
 
-.PHONY: degradation control reproduce-cifar10 figures test test-all lint types parity benchmark gpu-check kill-test fault-test clean
+.PHONY: degradation control reproduce-cifar10 figures docs test test-all lint types parity benchmark browser-test gpu-check \
+  kill-test fault-test clean
 
 degradation: $(VENV)/.main
 	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
@@ -38,6 +39,11 @@ reproduce-cifar10: $(VENV)/.$(if $(DATA),main,prepare)
 figures: $(VENV)/.main
 	$(BIN)/python -m experiments.documents
 
+# The documentation site, in site/: open site/index.html. A dead link is an error. About a minute.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "the site is in site/: open site/index.html"
+
 test: lint types
 	$(BIN)/python -m pytest -m 'not slow'
 
@@ -59,6 +65,13 @@ parity: $(VENV)/.parity
 # How fast, beside Flax and PyTorch; on a machine that does nothing else. More: make benchmark OPTIONS='--what compile'.
 benchmark: $(VENV)/.parity
 	$(BIN)/python -m experiments.benchmark $(OPTIONS)
+
+# The report's page in Chromium: toggles, values under the pointer, links, no request to a host. Needs Debian's chromium
+# and chromium-driver.
+browser-test: $(VENV)/.browser
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	  { echo "error: chromium and chromedriver are needed: apt-get install chromium chromium-driver"; exit 1; }
+	$(BIN)/python -m pytest --numprocesses=0 tests/browser
 
 # What to run first on a new GPU: make gpu-check JAX='jax[cuda13]' OPTIONS='--seconds 150'. With PyTorch installed for the
 # GPU in $(VENV), it takes part. On a CPU everything runs with tiny sizes, in a minute or two.
@@ -92,9 +105,17 @@ $(VENV)/.test: $(SETTINGS) | $(BIN)/python
 	$(PIP) --editable '.[test]'
 	@touch $@ $(VENV)/.main
 
+$(VENV)/.docs: $(SETTINGS) | $(BIN)/python
+	$(PIP) --editable '.[docs]'
+	@touch $@ $(VENV)/.main
+
 $(VENV)/.prepare: $(SETTINGS) | $(BIN)/python
 	$(PIP) --editable '.[prepare]'
 	@touch $@ $(VENV)/.main
+
+$(VENV)/.browser: $(SETTINGS) | $(BIN)/python
+	$(PIP) --editable '.[test,browser]'
+	@touch $@ $(VENV)/.main $(VENV)/.test
 
 $(VENV)/.parity: $(SETTINGS) | $(BIN)/python
 	$(PIP) --editable '.[test,parity]'

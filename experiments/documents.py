@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def pages(root: Path = Path()) -> list[Path]:
     """The documents: README.md and those of docs/."""
-    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
 def shown(root: Path = Path()) -> list[Path]:
@@ -110,12 +110,19 @@ def draw_pictures(root: Path = Path()) -> Iterator[Path]:
                 for file in sorted((drawn / ANALYSIS).glob("*.json")):
                     draw(file)
             else:
-                write_report(read_runs([root / RECORDS / study for study in REPORTS[folder]]), drawn / folder)
+                studies = [RECORDS / study for study in REPORTS[folder]]
+                command = " ".join(["python -m experiments.report", *map(str, studies)])
+                write_report(read_runs([root / study for study in studies]), drawn / folder, command=command)
         for picture in wanted:
             info = PngInfo()
             info.add_text("Records", _digest(sources(picture, root)))
             (root / picture).parent.mkdir(parents=True, exist_ok=True)
             with Image.open(drawn / picture.relative_to(FIGURES)) as image:
+                for key, value in image.info.items():
+                    if isinstance(key, str) and isinstance(
+                        value, str
+                    ):  # study, runs, commit and command, as the report wrote them
+                        info.add_text(key, value)
                 image.save(root / picture, pnginfo=info, optimize=True)
             yield picture
     for picture in sorted((root / FIGURES).glob("*/*")):

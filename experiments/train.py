@@ -241,8 +241,9 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     import jax.numpy as jnp
     import numpy as np
 
+    from resnet_jax.data import Draws
     from resnet_jax.data import mix as mixing
-    from resnet_jax.data.augment import augment, normalize
+    from resnet_jax.data.augment import training_inputs
     from resnet_jax.data.order import training_batches
     from resnet_jax.reports.figures.images import image_grid, save
     from resnet_jax.training.assemble import assemble, run_keys
@@ -253,18 +254,16 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     dataset, stats = assembly.dataset, assembly.normalization
     size = min(SHOWN, config.train.batch_size)
     batch = next(training_batches(seed=config.seed, examples=len(dataset.train), batch_size=size, first_step=0))
-    mean, std = jnp.asarray(stats.mean, jnp.float32), jnp.asarray(stats.std, jnp.float32)
-    images = normalize(jnp.asarray(dataset.train.take(batch.index, batch.epoch)), mean, std)
+    stored = jnp.asarray(dataset.train.take(batch.index, Draws(config.seed, batch.epoch)))
     _, key = run_keys(config.seed)
-    images = augment(
-        images, key, jnp.asarray(batch.epoch), jnp.asarray(batch.index), pad=config.data.pad, flip=config.data.flip
-    )
+    epoch, index = jnp.asarray(batch.epoch), jnp.asarray(batch.index)
+    images = training_inputs(stored, key, epoch, index, stats=stats, data=config.data, dtype=jnp.float32)
     names = [dataset.class_names[label] for label in dataset.train.labels[batch.index]]
     if config.data.mixes:
         mix = mixing.draw(
             key,
-            jnp.asarray(batch.epoch),
-            jnp.asarray(batch.index),
+            epoch,
+            index,
             size=dataset.image_shape[:2],
             mixup=config.data.mixup,
             cutmix=config.data.cutmix,

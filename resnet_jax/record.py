@@ -30,6 +30,7 @@ from resnet_jax.errors import UserError
 _T = TypeVar("_T")
 
 SCHEMA = 1
+_OTHER_VERSION = "read it with the version that wrote it"
 CONFIG_FILE, METRICS_FILE, TIMINGS_FILE, RECORD_FILE = "config.json", "metrics.jsonl", "timings.jsonl", "record.json"
 GRADIENTS_FILE = "gradients.jsonl"
 STUDY_FILE = "study.json"
@@ -217,7 +218,7 @@ def read_record(path: Path) -> RunRecord:
 def record_from(values: dict[str, Any], path: Path) -> RunRecord:
     """The record in the values of a record.json at `path`; raises as `read_record`."""
     if values.get("schema", SCHEMA) != SCHEMA:
-        raise UserError(f"{path}: a record of schema {values['schema']}; this version reads {SCHEMA}.")
+        raise UserError(f"{path}: a record of schema {values['schema']}, not {SCHEMA}; {_OTHER_VERSION}.")
     try:
         values = _with_sessions(values)
         final = values["final"]
@@ -238,8 +239,11 @@ def record_from(values: dict[str, Any], path: Path) -> RunRecord:
         if record.final is not None:
             _check_final(record.final, record.data)
         return record
-    except (KeyError, TypeError, AttributeError, ValueError) as error:  # UserError is a ValueError
-        raise UserError(f"{path}: not a run record ({error}); delete it to run this run again.") from error
+    except UserError as error:  # a field or a value that this version does not know
+        said = str(error).rstrip(".?")
+        raise UserError(f"{path}: not a record of this version ({said}); {_OTHER_VERSION}.") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{path}: not a run record ({error}); move it away to run this run again.") from error
 
 
 def _check_final(final: Final, data: DataFacts) -> None:

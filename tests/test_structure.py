@@ -33,8 +33,19 @@ ROOMS = (
 LIST_OF_SHORTCUTS = "resnet_jax.models.shortcuts"
 # The same within training, module by module.
 TRAINING = (
-    *("state", "ema", "losses", "metrics", "schedules", "optim", "gradients", "step", "launchers", "link"),
-    *("processes", "mesh", "feed", "assemble", "program", "batch_stats", "checkpoints", "run_directory"),
+    *("state", "ema", "losses", "metrics", "schedules", "optim", "gradients", "step", "launchers"),
+    *(
+        "meeting",
+        "link",
+        "processes",
+        "mesh",
+        "feed",
+        "assemble",
+        "program",
+        "batch_stats",
+        "checkpoints",
+        "run_directory",
+    ),
     *("environment", "observers", "recorder", "loop", "run", "restore"),
 )
 
@@ -96,7 +107,7 @@ def test_no_module_imports_itself_by_a_detour() -> None:
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
 
 
-@pytest.mark.parametrize("name", ["flax_resnet", "torch_resnet"])
+@pytest.mark.parametrize("name", ["flax_resnet", "loaders", "torch_resnet"])
 def test_peers_share_nothing_with_the_package(name: str) -> None:
     path = PACKAGE.parent / "experiments" / "benchmark" / "peers" / f"{name}.py"
     assert {module.split(".")[0] for module in imports(path)}.isdisjoint({"resnet_jax", "experiments", "tests"})

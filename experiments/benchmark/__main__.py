@@ -4,6 +4,7 @@
     python -m experiments.benchmark --nets resnet-50 --batch-sizes 128 256 --dtypes bfloat16 --phases train eval
     python -m experiments.benchmark --what compile --depth-nets resnet-20 resnet-110 resnet-1202
     python -m experiments.benchmark --what convolutions
+    python -m experiments.benchmark --what input --data-path PICTURES
     python -m experiments.benchmark --contestants resnet_jax resnet_jax:model.remat=True torch-eager --out FILE.json
     python -m experiments.benchmark --render FILE.json
 
@@ -36,6 +37,7 @@ from rich.console import Console
 
 from experiments import cli, jobs
 from experiments.benchmark import convolutions, limits, race, table
+from experiments.benchmark import input as input_speed
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import (
     FLAX,
@@ -56,7 +58,7 @@ from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
 
-What = Literal["step", "compile", "epoch", "convolutions"]
+What = Literal["step", "compile", "epoch", "convolutions", "input"]
 STEP_ALONE = "step alone"
 PLACEMENTS = {"device": "loop, images on the device", "host": "loop, images on the host"}
 
@@ -96,7 +98,9 @@ SERVES: dict[str, tuple[What, ...]] = {
     "peer": ("step", "compile"),
     "repeats": ("step", "epoch", "convolutions"),
     "warmup": ("step", "epoch", "convolutions"),
-    "data_path": ("epoch",),
+    "data_path": ("epoch", "input"),
+    "batches": ("input",),
+    "device_rate": ("input",),
 }
 """Options that say nothing to what else is measured."""
 
@@ -107,7 +111,7 @@ class Benchmark:
 
     what: tuple[What, ...] = ("step",)
     """Time of a step; of its compilation, by depth; of an epoch of the training loop, with its data; of single
-    convolutions and their gradients, beside JAX's own."""
+    convolutions and their gradients, beside JAX's own; of images made from files, for which see input.py."""
     nets: tuple[Net, ...] = ("resnet-20", "resnet-56")
     """For steps. resnet-50 is the ImageNet net at 224 pixels with projections, the others are CIFAR's at 32 with option
     A."""
@@ -138,7 +142,11 @@ class Benchmark:
     steps: int | None = None
     """Train or eval steps timed together; none: 1 on a CPU, 20 on a GPU."""
     data_path: Path | None = None
-    """For epochs: a folder of images, DIR/{train,test}/<class>/*.jpg, beside the digits."""
+    """For epochs: a folder of images, DIR/{train,test}/<class>/*.jpg, beside the digits. For input: the images."""
+    batches: int = 20
+    """For input: batches of 64 images that each loader makes."""
+    device_rate: float = 3000.0
+    """For input: images that a device takes in a second, for the number of cores that it needs."""
     all: bool = False
     """The whole grid: all of `what`, every net, dtype and phase, several batch sizes. Hours on a CPU."""
     out: Path | None = None
@@ -162,6 +170,12 @@ def main(argv: list[str] | None = None) -> int:
             if getattr(chosen, name) != getattr(Benchmark, name):
                 raise UserError(f"all: got {_option(name)} too, which it sets itself; legal: one of the two.")
         chosen = dataclasses.replace(chosen, **{name: getattr(GRID, name) for name in WHOLE})
+    if "input" in chosen.what:
+        if chosen.what != ("input",) or chosen.data_path is None:
+            raise UserError("what: got input; legal: that alone, with --data-path.")
+        _checked(chosen)
+        input_speed.main(chosen.data_path, batches=chosen.batches, device_rate=chosen.device_rate, out=chosen.out)
+        return cli.OK
     run = _Run(_checked(chosen), f"{program} {shlex.join(words)}".strip())
     try:
         run.go()
@@ -174,7 +188,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _checked(chosen: Benchmark) -> Benchmark:
     """`chosen`, once it is sure that it can be measured: minutes later is too late for a mistake."""
-    for name in ("repeats", "processes", "compile_repeats", "steps"):
+    for name in ("repeats", "processes", "compile_repeats", "steps", "batches"):
         value = getattr(chosen, name)
         if value is not None and value < 1:
             raise UserError(f"{name}: got {value}; legal: a whole number above 0.")

@@ -3,8 +3,9 @@
     python -m experiments.sweep imagenet-depth --data.path=IMAGENET --dry-run
     python -m experiments.report runs/imagenet-depth
 
-IMAGENET holds train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, and must fit in memory at 224 pixels (the whole of ILSVRC 2012
-takes 193 GB; a subset of classes less). What of the recipe is the paper's, and what is not, stands beside each number.
+IMAGENET holds train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG with its ground truth. Images are decoded when
+they are asked for. --data.classes=100 takes the first 100 classes, --data.protocol=multi_scale evaluates as Table 4.
+What of the recipe is the paper's, and what is not, stands beside each number.
 
 Cost by multiply-adds of training, a run of 90 epochs: 6.2e17 (18 layers), 1.3e18 (34), 1.3e18 (50), 2.6e18 (101),
 3.9e18 (152); all seven runs, 134 days of a GPU at 1e12 multiply-adds/s.
@@ -35,13 +36,20 @@ BASE = ExperimentConfig(
     data=DataConfig(
         source="folder",
         path="IMAGENET",
-        # Departs from the paper: one size for all, padded crops; the paper crops 224 from images whose shorter side is
-        # drawn from [256, 480], and augments colours. Images of several sizes cannot lie in one array.
+        stream=True,
         image_size=224,
-        pad=32,
+        # 2015, Sec. 3.4: "resized with its shorter side randomly sampled in [256, 480]", a random 224x224 crop or its
+        # flip, "the per-pixel mean subtracted", "the standard color augmentation in [21]" (Krizhevsky et al. 2012).
+        crop="scale",
+        scales=(256, 480),
         flip=True,
-        # Departs from the paper: it subtracts the mean image.
-        normalize="channel_mean_std",
+        normalize="pixel_mean",
+        color_noise=0.1,
+        # Departs from the paper: the mean is that of so many training images, as evaluation sees them.
+        statistics_images=10_000,
+        # "the standard 10-crop testing", once, at the end; along the way the centre crop of 256, as in Fig. 4.
+        eval_resize=256,
+        protocol="ten_crop",
     ),
     optim=OptimConfig(
         learning_rate=0.1,

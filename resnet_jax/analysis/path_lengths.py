@@ -106,9 +106,13 @@ def measure(net: Net, options: PathLengths, bench: Bench) -> dict[str, Any]:
     rng = np.random.default_rng(options.seed)
 
     @jax.jit
-    def norm(variables: Any, through: Array) -> Array:
-        gradient = path_gradient(net.model, variables, examples.images, examples.labels, through)
-        return jnp.sqrt((gradient**2).sum((1, 2, 3))).mean()
+    def of_path(variables: Any, through: Array) -> Array:
+        return path_gradient(net.model, variables, examples.images, examples.labels, through)
+
+    def norm(gradient: Array) -> float:
+        # In float64: the square of a long path's gradient is below the least number of float32.
+        square: Any = np.square(np.asarray(gradient, np.float64)).sum((1, 2, 3))
+        return float(np.sqrt(square).mean())
 
     whole = path_gradient(net.model, net.variables, examples.images, examples.labels, None)
     norms: list[list[float]] = []
@@ -118,11 +122,11 @@ def measure(net: Net, options: PathLengths, bench: Bench) -> dict[str, Any]:
             for _ in range(options.repeats):
                 through = np.zeros(blocks, np.float32)
                 through[rng.choice(blocks, length, replace=False)] = 1.0
-                norms[-1].append(float(norm(net.variables, through)))
+                norms[-1].append(norm(of_path(net.variables, through)))
                 advance()
     return {
         "paths": paths_of_length(blocks),
         "norms": norms,
-        "whole": float(jnp.sqrt((whole**2).sum((1, 2, 3))).mean()),
+        "whole": norm(whole),
         "images": len(examples.labels),
     }

@@ -9,10 +9,11 @@ from types import ModuleType
 
 import resnet_jax.data.split as split
 from resnet_jax.config import DataConfig
-from resnet_jax.data.dataset import ArraySource, Dataset, Normalization, Source, normalization
+from resnet_jax.data.dataset import ArraySource, Dataset, Draws, Source
+from resnet_jax.data.statistics import Normalization, normalization
 from resnet_jax.errors import UserError
 
-__all__ = ["ArraySource", "Dataset", "Normalization", "Source", "import_source", "load", "normalization"]
+__all__ = ["ArraySource", "Dataset", "Draws", "Normalization", "Source", "import_source", "load", "normalization"]
 
 
 def load(config: DataConfig, tell: Callable[[str], None] = lambda text: None) -> Dataset:

@@ -1,4 +1,4 @@
-"""From stored pixels to what the net sees, inside the compiled step: normalise, pad, crop, flip. Pure; key in.
+"""From stored pixels to what the net sees, inside the compiled step: colours, normalise, pad, crop, flip. Pure; key in.
 
 He et al. 2015, Sec. 4.2: "4 pixels are padded on each side, and a 32x32 crop is randomly sampled from the padded
 image or its horizontal flip". Images are normalised first, so the padding's zeros are the mean colour.
@@ -6,8 +6,14 @@ image or its horizontal flip". Images are normalised first, so the padding's zer
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+
+from resnet_jax.config import DataConfig
+from resnet_jax.data.color import recolor
+from resnet_jax.data.statistics import Normalization
 
 Array = jax.Array
 
@@ -18,6 +24,11 @@ def normalize(images: Array, mean: Array, std: Array) -> Array:
     `mean` and `std` are data.Normalization's, on the device: [1, H, W, C] or [1, 1, 1, C].
     """
     return (images.astype(mean.dtype) / 255.0 - mean) / std
+
+
+def example_key(key: Array, epoch: Array, index: Array) -> Array:
+    """The key of one example in one epoch, both scalars, from that of the run's augmentation."""
+    return jax.random.fold_in(jax.random.fold_in(key, epoch), index)
 
 
 def draw(key: Array, epoch: Array, index: Array, *, pad: int) -> tuple[Array, Array]:
@@ -35,7 +46,7 @@ def draw(key: Array, epoch: Array, index: Array, *, pad: int) -> tuple[Array, Ar
     """
 
     def one(epoch: Array, index: Array) -> tuple[Array, Array]:
-        crop_key, flip_key = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, epoch), index))
+        crop_key, flip_key = jax.random.split(example_key(key, epoch, index))
         return jax.random.randint(crop_key, (2,), 0, 2 * pad + 1), jax.random.bernoulli(flip_key)
 
     return jax.vmap(one)(epoch, index)
@@ -58,6 +69,38 @@ def pad_crop_flip(images: Array, offsets: Array, flips: Array, *, pad: int) -> A
         return jnp.where(flip, crop[:, ::-1, :], crop)
 
     return jax.vmap(one)(padded, offsets, flips)
+
+
+def training_inputs(
+    images: Array, key: Array, epoch: Array, index: Array, *, stats: Normalization, data: DataConfig, dtype: Any
+) -> Array:
+    """Training images as a run sees them.
+
+    Args:
+      images: [N, H, W, C] uint8.
+      key: of the run's augmentation.
+      epoch: [N] int32.
+      index: [N] int32, positions in the training set.
+      stats: the run's.
+      data: padding, flips and changes of colour.
+      dtype: of the result.
+
+    Returns:
+      [N, H, W, C], normalised.
+    """
+    mean, std = jnp.asarray(stats.mean, dtype), jnp.asarray(stats.std, dtype)
+    if data.jitter == data.color_noise == 0.0:
+        normalized = normalize(images, mean, std)
+    else:
+        shades = recolor(
+            images.astype(dtype) / 255.0,
+            jax.vmap(example_key, (None, 0, 0))(key, epoch, index),
+            jitter=data.jitter,
+            noise=data.color_noise,
+            components=None if stats.colors is None else jnp.asarray(stats.colors, dtype),
+        )
+        normalized = (shades - mean) / std
+    return augment(normalized, key, epoch, index, pad=data.pad, flip=data.flip)
 
 
 def augment(images: Array, key: Array, epoch: Array, index: Array, *, pad: int, flip: bool) -> Array:

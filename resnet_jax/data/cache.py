@@ -48,8 +48,8 @@ class _Unusable(Exception):
     """Why a cache cannot be used, as a clause."""
 
 
-def place(root: str, *, image_size: int | None, bad_images: str) -> Path:
-    """Where the images of a folder, read in this way, are kept: one file, replaced when the folder changes.
+def home() -> Path:
+    """The folder of everything that is kept about data.
 
     Raises:
       OSError: there is no home folder to put it in.
@@ -60,10 +60,19 @@ def place(root: str, *, image_size: int | None, bad_images: str) -> Path:
         base = Path(given) if os.path.isabs(given) else Path.home() / ".cache"
     except RuntimeError as error:
         raise OSError("no home folder is known") from error
+    return base / "resnet_jax"
+
+
+def place(root: str, *, image_size: int | None, bad_images: str) -> Path:
+    """Where the images of a folder, read in this way, are kept: one file, replaced when the folder changes.
+
+    Raises:
+      OSError: as `home`.
+    """
     whole = os.path.realpath(root)
     digest = short_digest(os.fsencode(whole) + f"\0{image_size}\0{bad_images}".encode())
     name = re.sub(r"[^\w.-]", "_", os.path.basename(whole), flags=re.ASCII)[:64]
-    return base / "resnet_jax" / f"{name}-{image_size or 'as-stored'}-{digest}.images"
+    return home() / f"{name}-{image_size or 'as-stored'}-{digest}.images"
 
 
 def fingerprint(files: Iterable[ImageFile], *, image_size: int | None, bad_images: str) -> str:
@@ -74,12 +83,17 @@ def fingerprint(files: Iterable[ImageFile], *, image_size: int | None, bad_image
     sees a file rewritten in place whatever modification time it was given. The price: a folder that was copied, moved
     to another disk, or had its owner or permissions changed is decoded anew though its pixels are the same.
     """
-    rules = f"{decode.VERSION} Pillow {PIL.__version__} {image_size} {bad_images}\n"
+    rules = f"{decoding()} {image_size} {bad_images}\n"
     digest = hashlib.sha256(rules.encode())
     for file in files:
         told = f"\0{file.size}\0{file.mtime_ns}\0{file.ctime_ns}\0{file.inode}\n"
         digest.update(os.fsencode(file.relative) + told.encode())
     return digest.hexdigest()
+
+
+def decoding() -> str:
+    """The rules by which images are decoded here: others give other pixels."""
+    return f"{decode.VERSION} Pillow {PIL.__version__}"
 
 
 def read(path: Path, key: str, tell: Callable[[str], None], side: int | None = None) -> Contents | None:

@@ -7,12 +7,11 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from resnet_jax.config import DataConfig
 from resnet_jax.errors import UserError
 
 Images = npt.NDArray[np.uint8]
@@ -29,13 +28,22 @@ class Digest(Protocol):
         """Adds bytes, or an array's memory."""
 
 
+class Draws(NamedTuple):
+    """What decides the random crops of training images, beside the images themselves."""
+
+    seed: int
+    """Random seed of the run."""
+    epoch: Positions
+    """[B], the epoch in which each image is seen."""
+
+
 class Source(Protocol):
     """Labelled images by position: a training, a validation or a test set.
 
     Pixels are asked for with `take` and nowhere else, so a source may hold them in memory or make them when they are
-    asked for. An image depends on its position alone, in training also on its epoch. It does not depend on what else is
-    asked for at the same time, nor on what was asked for before. So several processes may each take their own rows of a
-    batch, and a run that goes on at a later step takes what it would have taken.
+    asked for. An image depends on its position alone, in training also on the run's seed and the image's epoch. It does
+    not depend on what else is asked for at the same time, nor on what was asked for before. So several processes may
+    each take their own rows of a batch, and a run that goes on at a later step takes what it would have taken.
     """
 
     @property
@@ -49,16 +57,22 @@ class Source(Protocol):
     def __len__(self) -> int:
         """The number of images, N."""
 
-    def take(self, index: Positions, epoch: Positions | None = None) -> Images:
+    def take(self, index: Positions, draws: Draws | None = None) -> Images:
         """Some of the images, as a new array.
 
         Args:
           index: [B] positions from 0 to N - 1.
-          epoch: [B], in training: a source that crops images while it decodes them needs it. None: the images as they
-            are evaluated. Images in memory are the same in every epoch, and augmented in the train step.
+          draws: in training: a source that crops images while it decodes them needs it. None: the images as they are
+            evaluated. Images in memory are the same in every epoch, and augmented in the train step.
 
         Returns:
           [B, H, W, C] uint8.
+        """
+
+    def begin(self, index: Positions, draws: Draws | None = None) -> None:
+        """Announces that `take` will be called with these arguments, so that a source can make the images meanwhile.
+
+        It changes no result, and a source in memory has nothing to do.
         """
 
     def part(self, index: Positions) -> Source:
@@ -91,10 +105,13 @@ class ArraySource:
         _, height, width, channels = self.images.shape
         return height, width, channels
 
-    def take(self, index: Positions, epoch: Positions | None = None) -> Images:
+    def take(self, index: Positions, draws: Draws | None = None) -> Images:
         """See Source."""
         taken: Images = self.images[index]
         return taken
+
+    def begin(self, index: Positions, draws: Draws | None = None) -> None:
+        """See Source."""
 
     def part(self, index: Positions) -> ArraySource:
         """See Source."""
@@ -175,20 +192,6 @@ class Dataset:
         return digest.hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class Normalization:
-    """normalised = (pixels / 255 - mean) / std; mean and std broadcast over [N, H, W, C]."""
-
-    mean: npt.NDArray[np.float64]
-    """[1, H, W, C] (pixel_mean) or [1, 1, 1, C], in units of pixels / 255."""
-    std: npt.NDArray[np.float64]
-    """[1, 1, 1, C] or [1, 1, 1, 1]."""
-
-    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Pixels [N, H, W, C], normalised on the host; a compiled step has data.augment.normalize for it."""
-        return (images / 255.0 - self.mean) / self.std
-
-
 def require_names(names: Sequence[str], what: str) -> None:
     """Makes sure that the names of classes can be printed and told apart, as names of folders can.
 
@@ -205,26 +208,3 @@ def require_names(names: Sequence[str], what: str) -> None:
         first = numbers.setdefault(unicodedata.normalize("NFC", name), i)
         if first != i:
             raise UserError(f"{what} names both class {first} and class {i} {name!r}; each needs a name of its own.")
-
-
-def normalization(source: Source, config: DataConfig) -> Normalization:
-    """The statistics of training images that `config.normalize` names, by exact integer sums.
-
-    "pixel_mean" subtracts the mean image and divides by nothing (He et al. 2015, Sec. 4.2). The paper does not give
-    the scale of its pixels; here they are in [0, 1]. The first BN makes the scale irrelevant.
-    """
-    height, width, channels = source.shape
-    if config.normalize == "pixel_mean":
-        total = np.zeros((1, height, width, channels), np.int64)
-        for images in all_images(source):
-            total += images.sum(axis=0, keepdims=True, dtype=np.int64)
-        return Normalization(total / (len(source) * 255.0), np.ones((1, 1, 1, 1)))
-    first, second = np.zeros((2, 1, 1, 1, channels), np.int64)
-    for images in all_images(source):
-        first += images.sum(axis=(0, 1, 2), keepdims=True, dtype=np.int64)
-        second += np.square(images, dtype=np.int64).sum(axis=(0, 1, 2), keepdims=True)
-    count = len(source) * height * width
-    mean = first / count
-    std = np.sqrt(second / count - np.square(mean))
-    # A channel that never varies (grey stored as colour has none, a blank channel has) is left unscaled.
-    return Normalization(mean / 255.0, np.where(std > 0.0, std / 255.0, 1.0))

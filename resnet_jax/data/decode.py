@@ -17,12 +17,13 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
+from resnet_jax.data.crops import Crop, Pass, offsets, resized, whole
 from resnet_jax.data.dataset import Images
 from resnet_jax.text import reason
 
@@ -53,16 +54,17 @@ class Header:
     grey: bool
 
 
-def header(path: str, *, upright: bool = True) -> Header:
-    """Reads the size and mode of the image at `path`.
+def header(file: str | bytes, *, upright: bool = True) -> Header:
+    """Reads the size and mode of an image; of a file on the disk no more than that takes.
 
     Args:
+      file: its path, or its content.
       upright: look for an EXIF orientation, which may swap height and width.
 
     Raises:
       Unreadable: it is missing, empty, not an image, damaged, or too large to be decoded.
     """
-    with _reasons(), _open(path) as image:
+    with _reasons(), _stream(file) as stream, Image.open(stream, formats=FORMATS) as image:
         grey = image.mode in GREY_MODES
         _require_range(image)
         if upright and image.width != image.height and _orientation(image) >= 5:
@@ -85,13 +87,70 @@ def decode(
       Unreadable: see `header`; or it is truncated.
     """
     with _reasons(), _open(path) as stored:
-        _require_range(stored)
-        _turn(stored)
-        image = _eight_bits(stored, "L" if channels == 1 else "RGB")
+        image = _ready(stored, channels)
         if size is not None:
             image = _square(image, size, crop or size, Image.Resampling[interpolation.upper()])
         # Copied out while the file is open: the array is Pillow's own memory.
         return np.array(image).reshape(image.height, image.width, channels)
+
+
+def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int) -> Images:
+    """A part of an image, resized: [height, width, channels] uint8.
+
+    Only the part is resized, and not the whole image before it is cropped. The filter looks beyond the part's borders,
+    so that both orders give the same pixels up to rounding.
+
+    Args:
+      file: the image's path, or its content.
+      choose: takes the image's width and height, upright, and names the part.
+      channels: 3 or 1.
+
+    Raises:
+      Unreadable: see `header`; or it is truncated.
+    """
+    with _reasons(), _open(file) as stored:
+        image = _ready(stored, channels)
+        part = choose(image.width, image.height)
+        cut = image.resize((part.width, part.height), Image.Resampling.BILINEAR, box=part.box)
+        return np.array(cut).reshape(part.height, part.width, channels)
+
+
+def upright(content: bytes, *, channels: int) -> Image.Image:
+    """A decoded image, upright, with 8 bits for each of its channels.
+
+    Raises:
+      Unreadable: see `header`; or it is truncated.
+    """
+    with _reasons(), _open(content) as stored:
+        image = _ready(stored, channels)
+        image.load()
+        return image
+
+
+def look(file: str | bytes, seen: Pass, *, channels: int, multiple: int) -> Images:
+    """An image as a pass of an evaluation protocol sees it: crops [V, height, width, channels] uint8.
+
+    The whole image is resized, and cropped afterwards.
+
+    Args:
+      file: the image's path, or its content.
+      seen: the pass.
+      channels: 3 or 1.
+      multiple: see `crops.whole`; for a pass without a crop.
+
+    Raises:
+      Unreadable: see `header`; or it is truncated, or so narrow that it would become absurdly long.
+    """
+    with _reasons(), _open(file) as stored:
+        image = _ready(stored, channels)
+        if seen.crop is None:
+            image = _resized(image, whole(*image.size, seen, multiple))
+            cuts = [image]
+        else:
+            image = _resized(image, resized(*image.size, seen.resize))
+            places = offsets(*image.size, seen)
+            cuts = [image.crop((x, y, x + seen.crop, y + seen.crop)) for x, y in places]
+        return np.stack([np.asarray(cut).reshape(cut.height, cut.width, channels) for cut in cuts])
 
 
 def headers(paths: Sequence[str], *, upright: bool, advance: Callable[[int], None]) -> Results[Header | Unreadable]:
@@ -106,7 +165,7 @@ def headers(paths: Sequence[str], *, upright: bool, advance: Callable[[int], Non
         except Unreadable as reason:
             return reason
 
-    return _in_order(work, len(paths), advance)
+    return in_order(work, len(paths), advance)
 
 
 def fill(
@@ -127,7 +186,7 @@ def fill(
         images[i] = image
         return None
 
-    return _in_order(work, len(paths), advance)
+    return in_order(work, len(paths), advance)
 
 
 @contextlib.contextmanager
@@ -142,7 +201,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _in_order(work: Callable[[int], T], count: int, advance: Callable[[int], None]) -> Results[T]:
+def in_order(work: Callable[[int], T], count: int, advance: Callable[[int], None]) -> Results[T]:
     """work(0), work(1), ... from a pool of threads; what is not begun when the caller closes this is not done.
 
     Threads, for Pillow decodes and resizes outside Python's lock. Images of 32x32 pixels take most of their time in
@@ -153,7 +212,7 @@ def _in_order(work: Callable[[int], T], count: int, advance: Callable[[int], Non
     def chunk(start: int) -> list[T]:
         return [work(i) for i in range(start, min(start + CHUNK, count))]
 
-    pool = ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
+    pool = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
     try:
         for results in pool.map(chunk, range(0, count, CHUNK)):
             advance(len(results))
@@ -162,8 +221,8 @@ def _in_order(work: Callable[[int], T], count: int, advance: Callable[[int], Non
         pool.shutdown(cancel_futures=True)
 
 
-def _cores() -> int:
-    # The cores this process may use, where the system tells: a container may have fewer than the machine.
+def cores() -> int:
+    """The cores that this process may use, where the system says: a container may have fewer than the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -184,13 +243,26 @@ def _reasons() -> Iterator[None]:
         raise Unreadable(reason(error)) from None
 
 
-def _open(path: str) -> Image.Image:
-    # Read at once: Pillow would go back to the file in small steps.
-    with open(path, "rb") as file:
-        content = file.read()
-    if not content:
+def _stream(file: str | bytes) -> BinaryIO:
+    stream = open(file, "rb") if isinstance(file, str) else io.BytesIO(file)  # noqa: SIM115  # the caller closes it
+    if not stream.seek(0, io.SEEK_END):
+        stream.close()
         raise Unreadable("it is empty (0 bytes)")
-    return Image.open(io.BytesIO(content), formats=FORMATS)
+    stream.seek(0)
+    return stream
+
+
+def _open(file: str | bytes) -> Image.Image:
+    # Read at once: Pillow would go back to the file in small steps.
+    with _stream(file) as stream:
+        return Image.open(io.BytesIO(stream.read()), formats=FORMATS)
+
+
+def _ready(stored: Image.Image, channels: int) -> Image.Image:
+    """The image decoded, upright, with 8 bits for each of its channels."""
+    _require_range(stored)
+    _turn(stored)
+    return _eight_bits(stored, "L" if channels == 1 else "RGB")
 
 
 def _require_range(image: Image.Image) -> None:
@@ -224,12 +296,16 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _square(image: Image.Image, size: int, crop: int, filter: Image.Resampling) -> Image.Image:
-    short = min(image.size)
-    width, height = (int(size * side / short) for side in image.size)
+def _resized(
+    image: Image.Image, size: tuple[int, int], filter: Image.Resampling = Image.Resampling.BILINEAR
+) -> Image.Image:
+    width, height = size
     if width * height > (Image.MAX_IMAGE_PIXELS or np.inf):
         raise Unreadable(f"it is so narrow ({image.width}x{image.height}) that resized it would be {width}x{height}")
-    if (width, height) != image.size:
-        image = image.resize((width, height), filter)
-    left, top = round((width - crop) / 2), round((height - crop) / 2)
-    return image.crop((left, top, left + crop, top + crop)) if (width, height) != (crop, crop) else image
+    return image if size == image.size else image.resize(size, filter)
+
+
+def _square(image: Image.Image, size: int, crop: int, filter: Image.Resampling) -> Image.Image:
+    image = _resized(image, resized(*image.size, size), filter)
+    ((left, top),) = offsets(*image.size, Pass(size, crop))
+    return image.crop((left, top, left + crop, top + crop)) if image.size != (crop, crop) else image

@@ -2,7 +2,8 @@
 
 Every command that reads pictures from folders lists them here: `scan` for training, `class_folders` for evaluation,
 `pictures` for classification. In all three, symbolic links are followed, and hidden entries and files that are not
-images by their names are passed over. `notes` says what was passed over and why.
+images by their names are passed over. `notes` says what was passed over and why. ImageNet's validation images may also
+lie in val as they are in their archive, see ground_truth.py.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
+from resnet_jax.data import ground_truth
 from resnet_jax.errors import UserError
+from resnet_jax.text import LONGEST, nearest
 
 # Those of decode.FORMATS.
 EXTENSIONS = frozenset(
@@ -93,19 +96,24 @@ class _PassedOver:
         return (f"passed over in {shown(root)}: {', '.join(counts)}.",)
 
 
-def scan(path: str) -> Listing:
+def scan(path: str, classes: Sequence[str] = ()) -> Listing:
     """Lists the images of a data set: <root>/train/<class>/<image> and <root>/test/<class>/<image>.
 
     Where there is no folder test, val (ImageNet's layout) serves.
 
+    Args:
+      path: the folder.
+      classes: as `data.classes`; see `choose`.
+
     Raises:
       UserError: the folder, its training or its test part is missing, a class is empty, there is only one class,
-        or the classes of training and test differ.
+        the classes of training and test differ, or `classes` names one that there is not.
     """
     try:
-        return _scan(path)
+        return _scan(path, classes)
     except UserError as error:
-        raise UserError(f"data.path: {error}") from error.__cause__
+        where = "" if str(error).startswith("data.") else "data.path: "
+        raise UserError(f"{where}{error}") from error.__cause__
 
 
 def class_folders(folder: str) -> ClassFolders:
@@ -117,7 +125,8 @@ def class_folders(folder: str) -> ClassFolders:
     if not os.path.isdir(folder):
         raise UserError(f"{shown(folder)}: {'not a folder' if os.path.exists(folder) else 'there is no such folder'}.")
     aside = _PassedOver()
-    classes = _classes(folder, "", aside)
+    folders = _folders(folder, "", aside)
+    classes = _images(folders, list(folders), "", aside)
     names = sorted(classes)
     labelled = {name: _labelled(classes[name], label) for label, name in enumerate(names)}
     return ClassFolders(labelled, aside.notes(folder))
@@ -144,7 +153,7 @@ def pictures(places: Sequence[str]) -> Pictures:
     return Pictures(tuple(paths), tuple(notes))
 
 
-def _scan(path: str) -> Listing:
+def _scan(path: str, chosen: Sequence[str]) -> Listing:
     root = os.path.expanduser(path)
     if not os.path.isdir(root):
         problem = "it is not a folder" if os.path.exists(root) else "it does not exist"
@@ -159,11 +168,12 @@ def _scan(path: str) -> Listing:
     if len(tests) > 1:
         # ImageNet's own test images have no labels, so they lie in no class folders.
         labelled = [name for name in tests if _has_classes(os.path.join(root, name))]
-        tests = labelled or tests
+        tests = labelled or (["val"] if ground_truth.find(root) else tests)
         notes.append(f"{shown(root)} has both test and val: {tests[0]} serves as the test set.")
     aside = _PassedOver()
-    train = _classes(root, "train", aside)
-    test = _classes(root, tests[0], aside)
+    folders = _folders(root, "train", aside)
+    train = _images(folders, choose(list(folders), chosen), "train", aside)
+    test = _test(root, tests[0], train.keys(), folders.keys(), aside)
     _agree(root, tests[0], set(train), set(test))
     names = sorted(train)
     if len(names) < 2:
@@ -207,10 +217,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _classes(root: str, part: str, aside: _PassedOver) -> dict[str, list[ImageFile]]:
-    """The images of each class in a part of a folder, or in the folder itself; their labels are not yet known."""
+def _folders(root: str, part: str, aside: _PassedOver) -> dict[str, os.DirEntry[str]]:
+    """The folder of each class in a part of a folder, or in the folder itself, by the class's name."""
     folder = os.path.join(root, part) if part else root
-    classes: dict[str, list[ImageFile]] = {}
+    classes: dict[str, os.DirEntry[str]] = {}
     for entry in _entries(folder):
         relative = f"{part}/{entry.name}" if part else entry.name
         if entry.name.startswith("."):
@@ -229,13 +239,69 @@ def _classes(root: str, part: str, aside: _PassedOver) -> dict[str, list[ImageFi
                     f"{shown(folder)} has two class folders whose names both read {name!r}, written with "
                     "different Unicode characters; rename one, or merge them."
                 )
-            classes[name] = _class_files(entry.path, relative, aside)
-            if not classes[name]:
-                where = " from training and test" if part else ""
-                raise UserError(f"the class folder {shown(entry.path)} has no images; fill it, or remove it{where}.")
+            classes[name] = entry
     if not classes:
         raise UserError(f"{shown(folder)} has no class folders; needed: {f'{part}/' * bool(part)}<class>/<image>.")
     return classes
+
+
+def _images(
+    folders: Mapping[str, os.DirEntry[str]], names: Sequence[str], part: str, aside: _PassedOver
+) -> dict[str, list[ImageFile]]:
+    """The images of each of these classes; their labels are not yet known."""
+    classes = {}
+    for name in names:
+        entry = folders[name]
+        classes[name] = _class_files(entry.path, f"{part}/{entry.name}" if part else entry.name, aside)
+        if not classes[name]:
+            where = " from training and test" if part else ""
+            raise UserError(f"the class folder {shown(entry.path)} has no images; fill it, or remove it{where}.")
+    return classes
+
+
+def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: _PassedOver) -> dict[str, list[ImageFile]]:
+    """The test images of the chosen classes, by class; `known` are all classes of the training part."""
+    folder = os.path.join(root, part)
+    loose = [] if _has_classes(folder) else _class_files(folder, part, aside)
+    if not loose:
+        folders = _folders(root, part, aside)
+        # All of them where all are wanted, so that a class without training images is noticed.
+        return _images(folders, [name for name in folders if name in chosen or chosen == known], part, aside)
+    labels = ground_truth.find(root)
+    if labels is None:
+        raise UserError(
+            f"{shown(folder)} has images, but no class folders, and no {ground_truth.OFFICIAL}; needed: "
+            f"{part}/<class>/<image>."
+        )
+    classes: dict[str, list[ImageFile]] = {}
+    names = [os.path.basename(file.path) for file in loose]
+    for file, name in zip(loose, ground_truth.classes_of(labels, names), strict=True):
+        if name not in known:
+            raise UserError(f"{shown(labels)} names the class {name!r}, which is no class folder of train.")
+        if name in chosen:
+            classes.setdefault(name, []).append(file)
+    return classes
+
+
+def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """The class names that `data.classes` wants, sorted: all, those that it names, or the first so many.
+
+    Raises:
+      UserError: it names a class that there is not, or more classes than there are, or only one.
+    """
+    wanted = sorted(names)
+    if len(classes) == 1:
+        count = int(classes[0]) if classes[0].isdecimal() else 0
+        if not 2 <= count <= len(names):
+            raise UserError(f"data.classes: got {classes[0]!r}; legal: 2 to {len(names):,}, or names of classes.")
+        return wanted[:count]
+    unknown = sorted(set(classes) - set(names))
+    if unknown:
+        hint = nearest(unknown[0], wanted)
+        if len(hint) > LONGEST:
+            hint = f"the names of the {len(wanted):,} classes go from {wanted[0]} to {wanted[-1]}."
+        raise UserError(f"data.classes: got {unknown[0]!r}, which the data have not; {hint}")
+    return [name for name in wanted if name in classes] if classes else wanted
 
 
 def composed(name: str) -> str:

@@ -7,13 +7,16 @@ exactly once an epoch. The paper does not say what becomes of its last short bat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Index = npt.NDArray[np.int32]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,3 +91,14 @@ def eval_batches(
 def padded(batch_size: int, multiple_of: int) -> int:
     """The next multiple, `batch_size` itself if it is one."""
     return -(-batch_size // multiple_of) * multiple_of
+
+
+def announced(batches: Iterable[T], begin: Callable[[T], None], ahead: int) -> Iterator[T]:
+    """The same batches in order, each announced by `begin` once `ahead` batches before it are still to come."""
+    waiting: deque[T] = deque()
+    for batch in batches:
+        begin(batch)
+        waiting.append(batch)
+        if len(waiting) > ahead:
+            yield waiting.popleft()
+    yield from waiting

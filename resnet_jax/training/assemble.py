@@ -136,7 +136,7 @@ def assemble(
     return Assembly(
         config=config,
         dataset=dataset,
-        normalization=run_normalization(config, dataset, net),
+        normalization=run_normalization(config, dataset, net, note),
         model=build(config.model).clone(frozen_stages=config.finetune.frozen_stages),
         optimizer=optim.sgd(
             config.optim, config.finetune, len(config.model.stage_blocks), iterations=config.train.iterations
@@ -183,7 +183,9 @@ def pretrained(config: ExperimentConfig) -> Pretrained | None:
     return Pretrained(facts, weights.variables(), weights.preprocessing)
 
 
-def run_normalization(config: ExperimentConfig, dataset: Dataset, net: Pretrained | None) -> Normalization:
+def run_normalization(
+    config: ExperimentConfig, dataset: Dataset, net: Pretrained | None, note: Note = lambda text: None
+) -> Normalization:
     """The statistics by which a run's images are normalised.
 
     Raises:
@@ -197,7 +199,7 @@ def run_normalization(config: ExperimentConfig, dataset: Dataset, net: Pretraine
             f"{dataset.name} have {channels}."
         )
     if config.data.normalize != "weights":
-        return normalization(dataset.train, config.data)
+        return normalization(dataset.train, config.data, note)
     assert net is not None, "checked by ExperimentConfig"
     found = net.preprocessing.normalization
     if any(size not in (1, whole) for size, whole in zip(found.mean.shape[1:], dataset.image_shape, strict=True)):

@@ -13,9 +13,10 @@ import jax
 import numpy as np
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import Dataset, Source, memory
+from resnet_jax.data import Dataset, Draws, Source, memory
 from resnet_jax.data.dataset import all_images
 from resnet_jax.data.order import Batch, Index
+from resnet_jax.data.stream import StreamSource
 from resnet_jax.training import processes
 from resnet_jax.training.mesh import Devices
 from resnet_jax.training.step import EvalBatch, TrainBatch
@@ -38,6 +39,12 @@ class Feed(Protocol):
 
     def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
         """A batch of a split ("train", "validation", "test") for `Devices.shard`."""
+
+    def begin_train(self, batch: Batch) -> None:
+        """Announces a batch that `train` will be asked for."""
+
+    def begin_evaluate(self, split: str, index: Index) -> None:
+        """Announces a batch that `evaluate` will be asked for."""
 
     def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
         """Inside the compiled step: from its arguments to the batch."""
@@ -95,6 +102,12 @@ class OnDevice:
         """[B] positions and weights."""
         return _EvalIndex(index + self._offsets[split], weight)
 
+    def begin_train(self, batch: Batch) -> None:
+        """Nothing is to be made."""
+
+    def begin_evaluate(self, split: str, index: Index) -> None:
+        """Nothing is to be made."""
+
     def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
         """Gathers on the device. The training set comes first, so its positions are its own."""
         (resident,) = fixed
@@ -107,17 +120,31 @@ class OnDevice:
 
 
 class FromHost:
-    """Images stay on the host; a step is sent its own."""
+    """Images stay on the host, or on its disk; a step is sent its own."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._sources = dataset.sources
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self._sources, self._seed = dataset.sources, seed
         self.fixed: tuple[Tree, ...] = ()
-        self.place = f"on the host, {memory.gigabytes(_size(dataset.train))}, sent in batches"
+        train = dataset.train
+        where = train.place if isinstance(train, StreamSource) else f"on the host, {memory.gigabytes(_size(train))}"
+        self.place = f"{where}, sent in batches"
+
+    def begin_train(self, batch: Batch) -> None:
+        """Has the source make the images meanwhile."""
+        self._sources["train"].begin(batch.index, Draws(self._seed, batch.epoch))
+
+    def begin_evaluate(self, split: str, index: Index) -> None:
+        """Has the source make the images meanwhile."""
+        self._sources[split].begin(index)
 
     def train(self, batch: Batch) -> Tree:
         """The batch's images, labels, epochs and positions."""
         train = self._sources["train"]
-        images = train.take(batch.index, batch.epoch)
+        if batch.index.ndim == 1:
+            images = train.take(batch.index, Draws(self._seed, batch.epoch))
+        else:  # those of several steps
+            each = zip(batch.index, batch.epoch, strict=True)
+            images = np.stack([train.take(index, Draws(self._seed, epoch)) for index, epoch in each])
         return TrainBatch(images, train.labels[batch.index], batch.epoch, batch.index)
 
     def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
@@ -136,13 +163,20 @@ class FromHost:
         return batch
 
 
-def feed(config: DataConfig, dataset: Dataset, devices: Devices) -> Feed:
-    """The feed that `config.placement` names; "auto" keeps images on the device where they take half of it at most."""
-    if config.placement == "host":
-        return FromHost(dataset)
+def feed(config: DataConfig, dataset: Dataset, devices: Devices, seed: int) -> Feed:
+    """The feed that `config.placement` names; "auto" keeps images on the device where they take half of it at most.
+
+    Args:
+      config: placement, and whether the images are streamed, which are never kept on the device.
+      dataset: the run's.
+      devices: the run's.
+      seed: of the run.
+    """
+    if config.placement == "host" or config.streamed:
+        return FromHost(dataset, seed)
     size = sum(map(_size, dataset.sources.values()))
     if config.placement == "auto" and processes.on_primary(lambda: size > DEVICE_SHARE * _memory(devices.first)):
-        return FromHost(dataset)
+        return FromHost(dataset, seed)
     return OnDevice(dataset, devices)
 
 

@@ -21,8 +21,8 @@ from typing import Any
 
 from resnet_jax.errors import UserError
 from resnet_jax.training.launchers import Launch
+from resnet_jax.training.meeting import difference, meet, send
 
-HELLO = "resnet_jax"
 FAILED = 1
 # Seconds between two reports of a process, and how long a process waits until the others have heard of its fault.
 BEAT, LAST_WORDS = 0.5, 2.0
@@ -60,124 +60,11 @@ class Link:
         self._reports, self._where, self._reported = 0, "the start", time.monotonic()
         self.restart_agreement()
 
-    # Connecting
-
     def connect(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Waits until all processes are there and alike.
-
-        Args:
-          facts: what must be the same in all processes, by name, in JSON's types.
-
-        Returns:
-          "jax": the port for JAX's own service; "local": this process's number among those of its machine, and how
-          many those are.
-
-        Raises:
-          UserError: process 0 cannot be reached, its port is in use, a process does not come, or two differ.
-        """
-        try:
-            return self._connect(facts)
-        except UserError:
-            for peer in self._peers.values():
-                peer.close()
-            raise
-
-    def _connect(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        host, _, port = self.launch.coordinator.rpartition(":")
-        if not host or not port.isdecimal():
-            raise UserError(f"parallel.coordinator: got {self.launch.coordinator!r}; legal: host:port.")
-        hello = {"hello": HELLO, "process": self.launch.process, "of": self.launch.processes, "facts": dict(facts)}
-        hello["host"] = socket.gethostname()
-        if not self.primary:
-            return self._join(host, int(port), hello)
-        hellos = self._accept(int(port), hello)
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            free = probe.getsockname()[1]
-        welcomes = {}
-        for process, other in hellos.items():
-            mates = sorted(p for p, h in hellos.items() if h["host"] == other["host"])
-            welcomes[process] = {"jax": free, "local": [mates.index(process), len(mates)]}
-        problem = _difference({process: other["facts"] for process, other in hellos.items()})
-        for process in self._peers:
-            self._send(process, {"refused": problem} if problem else welcomes[process])
-        if problem:
-            raise UserError(problem)
+        """Meets the other processes; arguments, result and errors as `meet` describes them."""
+        self._peers, welcome = meet(self.launch, self.start_seconds, facts)
         self._start_threads()
-        return welcomes[0]
-
-    def _accept(self, port: int, own: dict[str, Any]) -> dict[int, dict[str, Any]]:
-        hellos = {0: own}
-        deadline = time.monotonic() + self.start_seconds
-        server = socket.socket()
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with server:
-            try:
-                server.bind(("", port))
-            except OSError as error:
-                raise UserError(
-                    f"parallel.coordinator: port {port} of this machine cannot be used ({error.strerror}); choose "
-                    f"another port."
-                ) from error
-            server.listen(self.launch.processes)
-            while len(hellos) < self.launch.processes:
-                server.settimeout(max(0.01, deadline - time.monotonic()))
-                try:
-                    peer, _ = server.accept()
-                except TimeoutError:
-                    missing = [str(p) for p in range(self.launch.processes) if p not in hellos]
-                    sentence = (
-                        f"process {' and '.join(missing)} of {self.launch.processes} did not come within "
-                        f"{self.start_seconds:g} s to {self.launch.coordinator}"
-                    )
-                    for process in self._peers:
-                        self._send(process, {"refused": sentence})
-                    raise UserError(sentence + ".") from None
-                hello = _first_line(peer)
-                if hello is None or hello.get("hello") != HELLO:
-                    peer.close()  # none of ours
-                    continue
-                process, problem = int(hello["process"]), ""
-                if hello.get("of") != self.launch.processes:
-                    problem = f"process {process} was told of {hello.get('of')} processes, process 0 of {own['of']}"
-                elif process in hellos:
-                    problem = f"two processes were told that they are process {process}"
-                if problem:
-                    self._peers[-1] = peer
-                    for other in self._peers:
-                        self._send(other, {"refused": problem})
-                    raise UserError(f"parallel.processes: {problem}.")
-                hellos[process], self._peers[process] = hello, peer
-        return hellos
-
-    def _join(self, host: str, port: int, hello: dict[str, Any]) -> dict[str, Any]:
-        deadline = time.monotonic() + self.start_seconds
-        while True:
-            try:
-                peer = socket.create_connection((host, port), timeout=max(0.01, deadline - time.monotonic()))
-                break
-            except socket.gaierror as error:
-                raise UserError(f"parallel.coordinator: got {self.launch.coordinator!r}: {error.strerror}.") from error
-            except OSError as error:
-                if time.monotonic() >= deadline:
-                    raise UserError(
-                        f"parallel.coordinator: process 0 cannot be reached at {self.launch.coordinator} "
-                        f"({error.strerror or error}); tried for {self.start_seconds:g} s."
-                    ) from error
-                time.sleep(0.2)
-        self._peers[0] = peer
-        peer.sendall(_line(hello))
-        # Process 0 waits for all as long again.
-        answer = _first_line(peer, 2 * self.start_seconds)
-        if answer is None:
-            raise UserError(
-                f"parallel.coordinator: {self.launch.coordinator} answered, but not as process 0 of a run does, or it "
-                f"ended."
-            )
-        if "refused" in answer:
-            raise UserError(f"{answer['refused']}.")
-        self._start_threads()
-        return answer
+        return welcome
 
     def _start_threads(self) -> None:
         now = time.monotonic()
@@ -369,46 +256,12 @@ class Link:
             print(f"{sentence}; after {self.stall_seconds:g} s the run ends.", file=sys.stderr, flush=True)
 
     def _send(self, process: int, message: dict[str, Any]) -> None:
-        # A connection that is broken is noticed by the thread that reads from it.
-        with self._lock, contextlib.suppress(OSError):
-            self._peers[process].sendall(_line(message))
-
-
-def _line(message: Mapping[str, Any]) -> bytes:
-    return json.dumps(message).encode() + b"\n"
-
-
-def _first_line(peer: socket.socket, seconds: float = 5.0) -> dict[str, Any] | None:
-    """The first message of a connection; None where none comes in time, or none that is ours."""
-    peer.settimeout(seconds)
-    received = b""
-    try:
-        while not received.endswith(b"\n"):
-            byte = peer.recv(1)  # byte by byte: what follows the line is for the thread that reads the rest
-            if not byte or len(received) > 1 << 20:
-                return None
-            received += byte
-        message = json.loads(received)
-    except (OSError, ValueError):
-        return None
-    return message if isinstance(message, dict) else None
-
-
-def _difference(facts: Mapping[int, Mapping[str, Any]]) -> str:
-    """How a process differs from process 0, in a sentence; empty where none does."""
-    own = facts[0]
-    for process, theirs in sorted(facts.items()):
-        for name in sorted(own.keys() | theirs.keys()):
-            if own.get(name) != theirs.get(name):
-                return (
-                    f"process {process} differs from process 0 in {name}: {theirs.get(name)!r} there, "
-                    f"{own.get(name)!r} here"
-                )
-    return ""
+        with self._lock:
+            send(self._peers[process], message)
 
 
 def first_difference(link: Link, facts: Mapping[str, Any]) -> str:
     """How a process differs from process 0 in what must be the same, in all processes; empty where none does."""
     found = link.gather(dict(facts))
-    answer: str = link.share(_difference(dict(enumerate(found))) if link.primary else "")
+    answer: str = link.share(difference(dict(enumerate(found))) if link.primary else "")
     return answer

@@ -181,7 +181,8 @@ class Trainer:
         self.mark, self.marked_step = time.monotonic(), step
 
     def _evaluate(self, state: TrainState, split: str, step: int) -> None:
-        totals = self.program.evaluate(state, split)
+        by_protocol = split == "test" and step == self.config.train.iterations and self.config.data.by_protocol
+        totals = self.program.evaluate_by_protocol(state) if by_protocol else self.program.evaluate(state, split)
         self.evaluated[split] = totals
         for observer in self.observers:
             observer.evaluation(split, step, totals)

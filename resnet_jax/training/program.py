@@ -17,7 +17,11 @@ import numpy as np
 
 from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.data import Dataset
-from resnet_jax.data.order import Batch, eval_batches, padded, training_batches
+from resnet_jax.data.crops import passes
+from resnet_jax.data.dataset import Images
+from resnet_jax.data.order import Batch, announced, eval_batches, padded, training_batches
+from resnet_jax.data.protocols import probabilities
+from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.stacking import stack, unstack
 from resnet_jax.text import Note
 from resnet_jax.training import processes
@@ -27,10 +31,12 @@ from resnet_jax.training.feed import feed
 from resnet_jax.training.mesh import Devices, check_machine
 from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals
 from resnet_jax.training.state import TrainState
-from resnet_jax.training.step import eval_step, train_step
+from resnet_jax.training.step import eval_step, predict_step, train_step
 
 # Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
 STEPS_AHEAD = 16
+# Batches that a streamed source makes ahead of the one that is asked for: below stream.SLOTS. Changes no result.
+BATCHES_AHEAD = 2
 # Up to which depth "auto" writes stages out.
 UNROLLED_DEPTH = 200
 # Steps in one dispatch with "auto": on a CPU a dispatch costs little beside a step; accelerators were not measured.
@@ -48,7 +54,7 @@ class Program:
         c = assembly.config
         self.model = assembly.model.clone(scanned=scans(c.model))
         """The net as it is evaluated; its blocks may be stacked for a scan."""
-        self._feed = feed(c.data, assembly.dataset, devices)
+        self._feed = feed(c.data, assembly.dataset, devices, c.seed)
         self.place = self._feed.place
         """For people: where the images are."""
         self.steps_per_dispatch = min(self._steps_per_dispatch(), self._longest_dispatch())
@@ -56,6 +62,7 @@ class Program:
         self._key = devices.replicate(augmentation_key)
         self._order: Iterator[Batch] = iter(())
         self._next_step = -1  # the step whose batch `_order` gives next
+        self._predict: dict[tuple[int, ...], jax.stages.Compiled] = {}  # by the images' shape
         self._where = "the start"  # for the other processes
         # Ahead of the loop, so that a run cannot compile its step twice: a later call of another shape is an error.
         start = time.monotonic()
@@ -124,9 +131,12 @@ class Program:
         size = len(getattr(self.assembly.dataset, split))
         pending: deque[Sums] = deque()
         totals, tally = Totals(), Tally(split, size)
-        for index, weight in eval_batches(size, self.assembly.config.train.eval_batch_size, self.devices.count):
+        c = self.assembly.config.train
+        own = self.devices.rows(padded(c.eval_batch_size, self.devices.count))
+        batches = eval_batches(size, c.eval_batch_size, self.devices.count)
+        batches = announced(batches, lambda batch: self._feed.begin_evaluate(split, batch[0][own]), BATCHES_AHEAD)
+        for index, weight in batches:
             processes.report(f"the evaluation on {split}")
-            own = self.devices.rows(len(index))
             at = self.devices.shard(self._feed.evaluate(split, index[own], weight[own]))
             processes.report(f"the evaluation on {split}")
             pending.append(self._eval(state, at, *self._feed.fixed))
@@ -136,6 +146,43 @@ class Program:
         for sums in pending:
             totals.add(self.devices.fetch(sums))
         tally.check(totals)
+        return totals
+
+    def evaluate_by_protocol(self, state: TrainState) -> Totals:
+        """Loss and error on the test set by `data.protocol`, each example once; loss of the mean probabilities.
+
+        Raises:
+          Miscounted: an example was not looked at once by each look of the protocol.
+          UserError: an image cannot be read.
+        """
+        c, source = self.assembly.config, self.assembly.dataset.test
+        assert isinstance(source, StreamSource), "checked by DataConfig"
+        looks = {look: Tally("test", len(source)) for look in passes(c.data)}
+
+        def predict(images: Images) -> Any:
+            processes.report("the evaluation on test")
+            at = self.devices.shard(images[self.devices.rows(len(images))])
+            compiled = self._predict.get(images.shape)
+            if compiled is None:
+                compiled = self._predict[images.shape] = self._compile_predict(state, at, images.shape)
+            return self.devices.fetch(compiled(state, at))
+
+        found = probabilities(
+            source,
+            c.data,
+            predict,
+            classes=self.assembly.dataset.num_classes,
+            batch_size=c.train.eval_batch_size,
+            multiple_of=self.devices.count,
+            count=lambda batch: looks[batch.look].add(
+                batch.index.astype(np.int32), (np.arange(len(batch.index)) < batch.count).astype(np.float32)
+            ),
+        )
+        own = found[np.arange(len(source)), source.labels]
+        wrong = int((found.argmax(axis=1) != source.labels).sum())
+        totals = Totals(float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).sum()), wrong, len(source))
+        for tally in looks.values():
+            tally.check(totals)
         return totals
 
     def memory(self) -> tuple[int, int] | None:
@@ -152,7 +199,8 @@ class Program:
             size, examples = c.train.batch_size, len(self.assembly.dataset.train)
             own = self.devices.rows(size)
             order = training_batches(seed=c.seed, examples=examples, batch_size=size, first_step=steps.start)
-            self._order = (Batch(batch.index[own], batch.epoch[own]) for batch in order)
+            rows = (Batch(batch.index[own], batch.epoch[own]) for batch in order)
+            self._order = announced(rows, self._feed.begin_train, BATCHES_AHEAD)
         self._next_step = steps.stop
         self._where = f"step {steps.start}"
         processes.report(self._where)
@@ -208,6 +256,15 @@ class Program:
         return where.compile(
             several if stacked else train, state, at, self._key, *self._feed.fixed, donate_state=True, stacked=stacked
         )
+
+    def _compile_predict(self, state: TrainState, at: Any, shape: tuple[int, ...]) -> jax.stages.Compiled:
+        stats = self.assembly.normalization.for_size(shape[1], shape[2])
+
+        def predict(state: TrainState, images: jax.Array) -> jax.Array:
+            return predict_step(state, images, model=self.model, normalization=stats, axis_name=self.devices.axis_name)
+
+        with jax.default_matmul_precision(self.assembly.config.model.precision):
+            return self.devices.compile(predict, state, at, donate_state=False)
 
     def _compile_eval(self, state: TrainState) -> jax.stages.Compiled:
         def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:

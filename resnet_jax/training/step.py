@@ -23,7 +23,7 @@ import optax
 from resnet_jax.config import DataConfig
 from resnet_jax.data import Normalization
 from resnet_jax.data import mix as mixing
-from resnet_jax.data.augment import augment, normalize
+from resnet_jax.data.augment import normalize, training_inputs
 from resnet_jax.models.noise import noise
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.training import ema
@@ -104,8 +104,8 @@ def train_step(
     def part_of(batch: TrainBatch) -> tuple[Any, Any, Sums]:
         """Mean gradients, running statistics and sums of some examples."""
         # Here and not before: augmented images are four times the size of stored ones, and so made for one part only.
-        images = _inputs(batch.images, normalization, model)
-        images = augment(images, key, batch.epoch, batch.example, pad=data.pad, flip=data.flip)
+        epoch, example, dtype = batch.epoch, batch.example, _input_dtype(model)
+        images = training_inputs(batch.images, key, epoch, example, stats=normalization, data=data, dtype=dtype)
         mix = None
         if data.mixes:
             mix = mixing.draw(
@@ -171,6 +171,31 @@ def eval_step(
     return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
 
+def predict_step(
+    state: TrainState,
+    images: Array,
+    *,
+    model: ResNet,
+    normalization: Normalization,
+    axis_name: str | None = None,
+) -> Array:
+    """The mean of the probabilities of each image and of its mirror image, in eval mode: [N, K] of the global batch.
+
+    Args:
+      state: of the net.
+      images: [N, H, W, C] uint8, of any size that the net takes.
+      model: the net.
+      normalization: for images of this size.
+      axis_name: as for `train_step`.
+    """
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    inputs = _inputs(images, normalization, model)
+    logits: Any = model.apply(variables, inputs, train=False)
+    mirrored: Any = model.apply(variables, inputs[:, :, ::-1], train=False)
+    found = (jax.nn.softmax(logits) + jax.nn.softmax(mirrored)) / 2.0
+    return found if axis_name is None else jax.lax.all_gather(found, axis_name, tiled=True)
+
+
 def _accumulate(
     part_of: Callable[[TrainBatch], tuple[Any, Any, Sums]], batch: TrainBatch, parts: Parts
 ) -> tuple[Any, Any, Sums]:
@@ -196,7 +221,11 @@ def _accumulate(
     return grads, batch_stats, sums
 
 
-def _inputs(images: Array, normalization: Normalization, model: ResNet) -> Array:
+def _input_dtype(model: ResNet) -> Any:
     # In float32 even for a bfloat16 net, which casts them itself: eight bits of mantissa would blur the pixels.
-    dtype = jnp.float64 if model.config.dtype == "float64" else jnp.float32
+    return jnp.float64 if model.config.dtype == "float64" else jnp.float32
+
+
+def _inputs(images: Array, normalization: Normalization, model: ResNet) -> Array:
+    dtype = _input_dtype(model)
     return normalize(images, jnp.asarray(normalization.mean, dtype), jnp.asarray(normalization.std, dtype))

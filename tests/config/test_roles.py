@@ -21,6 +21,7 @@ from resnet_jax.training.run import run
 
 RECORDS = Path(__file__).parents[2] / "experiments" / "records"
 FOLDER = {"data.source": "folder", "data.path": "pictures"}
+STREAM = {**FOLDER, "data.stream": True, "data.image_size": 20}
 TFDS = {"data.source": "tfds", "data.name": "cifar10"}
 NPZ = {"data.source": "npz", "data.path": "x.npz"}
 FINETUNED = {"finetune.weights": "net"}
@@ -33,6 +34,18 @@ CASES: list[tuple[str, Any, dict[str, Any], dict[str, Any]]] = [
     ("data.image_size", 16, FOLDER, NPZ),
     ("data.image_size", 16, FOLDER, TFDS),
     ("data.bad_images", "skip", FOLDER, NPZ),
+    ("data.stream", True, {**FOLDER, "data.image_size": 20}, NPZ),
+    ("data.classes", ("3",), FOLDER, TFDS),
+    ("data.workers", 3, STREAM, {**FOLDER, "data.stream": False}),
+    ("data.statistics_images", 7, STREAM, {**FOLDER, "data.stream": False}),
+    ("data.crop", "area", STREAM, {**FOLDER, "data.stream": False}),
+    ("data.scales", (300, 400), {**STREAM, "data.crop": "scale"}, {**STREAM, "data.crop": "center"}),
+    ("data.areas", (0.5, 1.0), {**STREAM, "data.crop": "area"}, {"data.stream": False}),
+    ("data.aspects", (1.0, 1.0), {**STREAM, "data.crop": "area"}, {"data.stream": False}),
+    ("data.eval_resize", 300, STREAM, {**FOLDER, "data.stream": False}),
+    ("data.protocol", "ten_crop", STREAM, {**FOLDER, "data.stream": False}),
+    ("data.eval_scales", (40,), {**STREAM, "data.protocol": "multi_scale"}, {**STREAM, "data.protocol": "ten_crop"}),
+    ("data.eval_multiple", 8, {**STREAM, "data.protocol": "multi_scale"}, {**STREAM, "data.protocol": "ten_crop"}),
     ("data.split_seed", 3, {"data.train_subset": 500}, {"data.train_subset": None}),
     ("data.split_seed", 3, {"data.validation": 500}, {"data.validation": 0}),
     ("model.shortcut_scale", 0.3, {"model.shortcut": "scale"}, {"model.shortcut": "exclusive_gate"}),

@@ -54,7 +54,7 @@ EXPECTED: dict[Callable[[Path], DataConfig], tuple[tuple[np.ndarray, np.ndarray]
 def given(config: DataConfig, placement: Literal["device", "host"], index: np.ndarray) -> list[tuple[Any, Any]]:
     """Images and labels within compiled steps on two devices: those at `index` of training, then of test."""
     dataset, where = load(config), devices(ParallelConfig(mode="jit", devices=2))
-    source = feed(DataConfig(placement=placement), dataset, where)
+    source = feed(DataConfig(placement=placement), dataset, where, 0)
     assert isinstance(source, OnDevice if placement == "device" else FromHost)
     state, key = where.replicate_state(np.float32(0)), where.replicate(np.float32(0))
     at = where.shard(source.train(Batch(index, np.zeros_like(index))))

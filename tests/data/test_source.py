@@ -37,10 +37,13 @@ class OnDemand:
     def labels(self) -> np.ndarray:
         return (self.positions % 3).astype(np.int32)
 
-    def take(self, index: Any, epoch: Any = None) -> Any:
-        shift = 0 if epoch is None else epoch[:, None, None, None]
+    def take(self, index: Any, draws: Any = None) -> Any:
+        shift = 0 if draws is None else draws.epoch[:, None, None, None] + 7 * draws.seed
         pixels = np.arange(12).reshape(1, *SHAPE) * (1 + self.positions[index][:, None, None, None] % 17) + shift
         return (pixels % 256).astype(np.uint8)
+
+    def begin(self, index: Any, draws: Any = None) -> None:
+        pass
 
     def part(self, index: Any) -> OnDemand:
         return OnDemand(self.positions[index])
@@ -78,19 +81,31 @@ def test_a_step_is_given_what_it_is_given_from_memory(placement: Any) -> None:
     index = np.random.default_rng(0).permutation(COUNT)[:32].astype(np.int32)
     given = []
     for dataset in (on_demand(), in_memory(on_demand())):
-        source = feed(DataConfig(placement=placement), dataset, where)
+        source = feed(DataConfig(placement=placement), dataset, where, 0)
         train = source.train_batch(source.train(Batch(index, np.zeros_like(index))), *source.fixed)
         at = source.evaluate("test", np.arange(6, dtype=np.int32), np.ones(6, np.float32))
         given.append(jax.device_get((train, source.eval_batch(at, *source.fixed))))
     jax.tree.map(np.testing.assert_array_equal, *given)
 
 
-def test_the_host_s_feed_says_which_epoch_an_image_is_for() -> None:
+def test_the_host_s_feed_says_which_epoch_and_seed_an_image_is_for() -> None:
     dataset = on_demand()
-    source = feed(DataConfig(placement="host"), dataset, devices(ParallelConfig()))
+    source = feed(DataConfig(placement="host"), dataset, devices(ParallelConfig()), 1)
     index, epoch = np.array([5, 5], np.int32), np.array([0, 3], np.int32)
     images = source.train(Batch(index, epoch)).images.astype(int)
     np.testing.assert_array_equal(images[1] - images[0], np.full(SHAPE, 3))
+    evaluated = source.evaluate("train", index, np.ones(2, np.float32)).images.astype(int)
+    np.testing.assert_array_equal(images[0] - evaluated[0], np.full(SHAPE, 7))
+
+
+def test_the_host_s_feed_gives_the_batches_of_several_steps_at_once() -> None:
+    dataset = on_demand()
+    source = feed(DataConfig(placement="host"), dataset, devices(ParallelConfig()), 1)
+    index, epoch = np.arange(6, dtype=np.int32).reshape(2, 3), np.array([[0, 0, 0], [0, 1, 1]], np.int32)
+    together = source.train(Batch(index, epoch))
+    for k in range(2):
+        alone = source.train(Batch(index[k], epoch[k]))
+        jax.tree.map(np.testing.assert_array_equal, alone, jax.tree.map(lambda x, k=k: x[k], together))
 
 
 def test_rows_do_not_depend_on_what_else_is_taken() -> None:

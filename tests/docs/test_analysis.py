@@ -95,3 +95,17 @@ def test_the_table_of_signals() -> None:
     assert max(plain[1]) == max(plain[1][:10])
     assert f"from {residual[1][0]:.1f} by {max(residual[1]):.0f} to {residual[1][-1]:.1f}" in PROSE
     assert f"from {residual[0][0]:.0f} to {residual[0][-1]:.0f}" in PROSE
+
+
+def test_the_table_of_path_lengths() -> None:
+    of_nets = [measured("path-lengths")[name] for name in ("resnet-32", "resnet-56")]
+    for row, weights in (
+        ("mean length of all paths", [net["paths"] for net in of_nets]),
+        (
+            "mean length, weighted by the gradient carried",
+            [[p * sum(n) / len(n) for p, n in zip(net["paths"], net["norms"], strict=True)] for net in of_nets],
+        ),
+    ):
+        (cells,) = re.findall(rf"^\| {row} \| (.*) \|$", TEXT, re.MULTILINE)
+        means = [sum(length * w for length, w in enumerate(ws)) / sum(ws) for ws in weights]
+        assert [float(cell) for cell in cells.split(" | ")] == pytest.approx(means, abs=0.05)

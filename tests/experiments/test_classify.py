@@ -249,3 +249,48 @@ def test_status_2_and_no_traceback_on_the_command_line(place: Path, state: bytes
         assert done.stderr.startswith("error: evil.pth: a pickle that asks for posix.system")
         assert "Traceback" not in done.stderr
     assert not (place / "ran").exists()
+
+
+def test_top_says_how_many_classes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (32, 32), (200, 10, 10)).save("a.png")
+    for top, count in ((1, 1), (3, 3), (20, 10)):
+        assert classify.main(["--weights", "net.th", "--json", "--top", str(top), "a.png"]) == cli.OK
+        (answer,) = json.loads(capsys.readouterr().out)
+        assert len(answer["top"]) == count
+    with pytest.raises(UserError, match="top: got 0; legal: a whole number above 0"):
+        classify.main(["--weights", "net.th", "--top", "0", "a.png"])
+
+
+def test_what_notebooks_and_archives_leave_behind_does_not_count(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two pictures of one class, of which the net finds one: 50 %, whatever copies lie beside them."""
+    rng = np.random.default_rng(0)
+    pictures = [Image.new("RGB", (32, 32), tuple(rng.integers(0, 256, 3).tolist())) for _ in range(40)]
+    Path("all").mkdir()
+    for i, picture in enumerate(pictures):
+        picture.save(f"all/{i:02}.png")
+    classify.main(["--weights", "net.th", "--json", "--top", "1", "all"])
+    found = [answer["top"][0]["class"] for answer in json.loads(capsys.readouterr().out)]
+    right, other = found[0], next(i for i, name in enumerate(found) if name != found[0])
+    folder = Path("test") / right
+    (folder / ".ipynb_checkpoints").mkdir(parents=True)
+    for name, i in (("a", 0), ("b", other)):
+        pictures[i].save(folder / f"{name}.png")
+    for i in range(3):
+        pictures[other].save(folder / ".ipynb_checkpoints" / f"{i}-checkpoint.png")
+    (folder / "._a.png").write_bytes(b"Mac OS X")
+    assert evaluate.main(["--weights", "net.th", "--out", "new/folder/e.json", "test"]) == cli.OK
+    printed = capsys.readouterr()
+    assert "on 2 images of test: error 50.00%" in printed.out
+    assert "passed over in test: 2 hidden" in printed.err
+    assert json.loads(Path("new/folder/e.json").read_text())["labels"] == "name"
+    (folder / "gone.png").symlink_to("nowhere.png")
+    assert evaluate.main(["--weights", "net.th", "test"]) == cli.BAD_INPUT
+    assert "gone.png cannot be read as an image" in capsys.readouterr().err
+
+
+def test_a_class_list_with_a_byte_order_mark(place: Path) -> None:
+    Path("names.txt").write_bytes(b"\xef\xbb\xbf" + "\n".join(f"kind {i}" for i in range(10)).encode())
+    assert convert.main(["net.th", "net", "--class-names", "names.txt"]) == cli.OK
+    assert files.load(Path("net")).class_names[0] == "kind 0"

@@ -17,10 +17,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from experiments.classify import list_images
+from resnet_jax.data.listing import pictures
 from resnet_jax.errors import UserError
 from resnet_jax.weights import files, pickled
 from resnet_jax.weights.classifier import Classifier
+from resnet_jax.weights.formats.base import Unsaid
 from tests.parity.conftest import Comparison
 from tests.parity.published import CifarNet, ImageNetNet, shake
 
@@ -65,7 +66,7 @@ def test_logits_and_round_trip(name: str, comparison: Comparison, tmp_path: Path
     """PyTorch -> file -> ours: the same logits; and back into a file that PyTorch loads strictly, to the bit."""
     net = shake(NETS[name]())
     torch.save(net.state_dict(), tmp_path / "net.pth")
-    weights = files.load(tmp_path / "net.pth", bottleneck_stride="1x1" if name.endswith("paper") else None)
+    weights = files.load(tmp_path / "net.pth", unsaid=Unsaid("1x1" if name.endswith("paper") else None))
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     x = torch.from_numpy(((images / 255.0 - MEAN) / STD).astype(np.float32).transpose(0, 3, 1, 2).copy())
     with torch.no_grad():
@@ -87,7 +88,7 @@ def test_the_whole_of_resnet152_comes_back_to_the_bit(tmp_path: Path) -> None:
     state = shake(ImageNetNet(152)).state_dict()
     safetensors.torch.save_file(state, tmp_path / "net.safetensors")
     files.save(files.load(tmp_path / "net.safetensors"), tmp_path / "net")
-    naming, back = files.state_dict(files.load(tmp_path / "net"))
+    naming, back, _ = files.state_dict(files.load(tmp_path / "net"))
     assert naming.name == "torchvision"
     assert sum(array.size for name, array in back.items() if name.endswith(("weight", "bias"))) == 60_192_808
     assert back.keys() == state.keys()
@@ -106,7 +107,7 @@ def published() -> Path:
 def test_the_published_file_comes_back_to_the_bit(published: Path, tmp_path: Path) -> None:
     theirs = torch.load(published, map_location="cpu", weights_only=True)["state_dict"]
     files.save(files.load(published), tmp_path / "net")
-    naming, state = files.state_dict(files.load(tmp_path / "net"))
+    naming, state, _ = files.state_dict(files.load(tmp_path / "net"))
     assert naming.name == "akamaster"
     assert equal({name: state[name] for name in theirs}, theirs)
     assert state.keys() == theirs.keys()
@@ -119,7 +120,7 @@ def test_the_published_net_predicts_as_in_pytorch_image_by_image(published: Path
     state = torch.load(published, map_location="cpu", weights_only=True)["state_dict"]
     net = CifarNet(20).eval()
     net.load_state_dict({name.removeprefix("module."): value for name, value in state.items()}, strict=True)
-    paths = list_images((folder,))
+    paths = pictures([str(folder)]).paths
     images = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
     assert images.shape == (10_000, 32, 32, 3)
     x = torch.from_numpy(((images / 255.0 - MEAN) / STD).astype(np.float32).transpose(0, 3, 1, 2).copy())

@@ -43,7 +43,7 @@ def test_auto_keeps_images_on_the_device_up_to_half_of_it(
 ) -> None:
     # 1,797 digits of 64 bytes: 115,008, half of 230,016... and the half of 230,000 is just too little.
     monkeypatch.setattr(feed_lib, "_memory", lambda device: memory + 100)
-    chosen = feed(SHORT.data, load(SHORT.data), devices(SHORT.parallel))
+    chosen = feed(SHORT.data, load(SHORT.data), devices(SHORT.parallel), SHORT.seed)
     assert isinstance(chosen, kind)
     assert ("on the host" in chosen.place) == (kind is FromHost)
 
@@ -95,7 +95,7 @@ def test_any_devices_and_mode_see_the_same_images_in_the_same_order(placement: A
     seen = {}
     for mode, count in (("jit", 1), ("jit", 2), ("jit", 8), ("shard_map", 8), ("pmap", 2)):
         where = devices(ParallelConfig(mode=mode, devices=count))  # type: ignore[arg-type]
-        source = feed(data, dataset, where)
+        source = feed(data, dataset, where, 0)
 
         def images_of(
             state: Any, at: Any, key: Any, *fixed: Any, source: Any = source, axis: Any = where.axis_name

@@ -1,6 +1,7 @@
 """A folder of images as a data set: <root>/{train,test}/<class>/<image>, or ImageNet's train and val.
 
-Where the images are is `listing`'s matter, pixels are `decode`'s, and `cache` makes the second start fast.
+Where the images are is `listing`'s matter, pixels are `decode`'s, `cache` makes the second start fast, and `stream`
+keeps no pixels in memory at all.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import cache, decode, memory, progress
+from resnet_jax.data import cache, decode, headers, memory, progress
 from resnet_jax.data.cache import Contents
-from resnet_jax.data.dataset import ArraySource, Dataset, Images
+from resnet_jax.data.dataset import ArraySource, Dataset, Images, Source
 from resnet_jax.data.listing import ImageFile, Listing, scan, shown, some
+from resnet_jax.data.records import FileRecords
+from resnet_jax.data.stream import Decoders, StreamSource
 from resnet_jax.errors import UserError
 
 CLASSES_TOLD = 10
@@ -24,42 +27,108 @@ IMAGENET_SIZE = 224  # suggested for large images (He et al. 2015, Sec. 3.4)
 
 
 def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
-    """The data set that `config` names: see `read`."""
+    """The images below `config.path`, in memory or, with `config.streamed`, decoded when they are asked for.
+
+    The order is that of the classes' and files' names. C = 1 if every image is grey, training and test, else 3.
+
+    Raises:
+      UserError: the folder is not as `listing.scan` needs it, an image cannot be read, or a class has no readable
+        image. For images in memory also: sizes differ and no image_size is given, or they need more than there is.
+    """
     assert config.path is not None, "checked by DataConfig"
-    return read(config.path, image_size=config.image_size, bad_images=config.bad_images, tell=tell)
+    if not config.streamed:
+        return read(
+            config.path,
+            image_size=config.image_size,
+            bad_images=config.bad_images,
+            tell=tell,
+            classes=config.classes,
+        )
+    listing, name = _listed(config.path, config.classes, tell)
+    train, test = _streamed(listing, config, name, tell)
+    return _dataset(listing, name, train, test, tell)
 
 
-def read(path: str, *, image_size: int | None, bad_images: str, tell: Callable[[str], None]) -> Dataset:
+def read(
+    path: str,
+    *,
+    image_size: int | None,
+    bad_images: str,
+    tell: Callable[[str], None],
+    classes: Sequence[str] = (),
+) -> Dataset:
     """The images below `path`, decoded, or from the cache if nothing has changed since they were.
 
-    Images are [N, H, W, C] uint8 in the order of their classes' and files' names; C = 1 if every image is grey,
-    training and test, else 3. Memory: the arrays themselves and little more.
+    Memory: the arrays themselves and little more.
 
     Args:
       path: the folder; see `listing.scan`.
       image_size: height and width in pixels that every image is resized to; None: all have one size already.
       bad_images: "stop" at an image that cannot be read, or "skip" it.
       tell: is told, a line at a time, of the classes, of what is passed over or left out, and of the cache.
+      classes: as `data.classes`.
 
     Raises:
-      UserError: the folder is not as `listing.scan` needs it, an image cannot be read, a class has no readable image,
-        sizes differ and no image_size is given, or the images need more memory than there is.
+      UserError: as `load`.
     """
     assert bad_images in ("stop", "skip")
-    listing = scan(path)
+    listing, name = _listed(path, classes, tell)
+    contents = _kept_or_decoded(listing, image_size, bad_images, tell)
+    _tell_left_out(contents.left_out, tell)
+    return _dataset(listing, name, contents.train, contents.test, tell)
+
+
+def _listed(path: str, classes: Sequence[str], tell: Callable[[str], None]) -> tuple[Listing, str]:
+    """What the folder has, and its name for people."""
+    listing = scan(path, classes)
     for note in listing.notes:
         tell(note)
-    name = f"{shown(os.path.basename(os.path.abspath(listing.root)))} (folder)"
-    contents = _kept_or_decoded(listing, image_size, bad_images, tell)
-    if contents.left_out:
-        tell(f"images that cannot be read, left out: {len(contents.left_out):,} ({some(contents.left_out)}).")
-    dataset = Dataset(name=name, train=contents.train, test=contents.test, class_names=listing.class_names)
+    return listing, f"{shown(os.path.basename(os.path.abspath(listing.root)))} (folder)"
+
+
+def _dataset(listing: Listing, name: str, train: Source, test: Source, tell: Callable[[str], None]) -> Dataset:
+    dataset = Dataset(name=name, train=train, test=test, class_names=listing.class_names)
     height, width, channels = dataset.image_shape
     tell(
         f"{name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, {height}x{width}x{channels}, "
         f"{dataset.num_classes:,} classes: {some(dataset.class_names, CLASSES_TOLD)}."
     )
     return dataset
+
+
+def _tell_left_out(left_out: Sequence[str], tell: Callable[[str], None]) -> None:
+    if left_out:
+        tell(f"images that cannot be read, left out: {len(left_out):,} ({some(left_out)}).")
+
+
+def _streamed(
+    listing: Listing, config: DataConfig, name: str, tell: Callable[[str], None]
+) -> tuple[StreamSource, StreamSource]:
+    """Training and test images that are decoded on demand, once the headers of all have been read."""
+    files = (*listing.train, *listing.test)
+    records = FileRecords(listing.root, files)
+    key = headers.digest(cache.fingerprint(files, image_size=None, bad_images=config.bad_images))
+    heads = headers.read(records.header, len(files), name=name, key=key, tell=tell)
+    skip = config.bad_images == "skip"
+    _tell_left_out([_bad(files[i], reason, skip) for i, reason in heads.unreadable.items()], tell)
+    readable = np.array([i for i in range(len(files)) if i not in heads.unreadable], np.int64)
+    labels = np.array([file.label for file in files], np.int32)
+    parts = np.split(readable, [int(np.searchsorted(readable, len(listing.train)))])
+    _require_classes(listing, *([files[i] for i in part] for part in parts))
+    decoders = Decoders(decode.cores() if config.workers == "auto" else config.workers)
+    train, test = (
+        StreamSource(
+            records,
+            part,
+            labels[part],
+            heads.sizes[part],
+            config=config,
+            channels=1 if heads.grey else 3,
+            decoders=decoders,
+        )
+        for part in parts
+    )
+    return train, test
 
 
 def _kept_or_decoded(
@@ -139,7 +208,7 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
     return Contents(splits[0], splits[1], tuple(left_out)), as_stored
 
 
-def _bad(file: ImageFile, reason: decode.Unreadable, skip: bool) -> str:
+def _bad(file: ImageFile, reason: object, skip: bool) -> str:
     """The line for an image left out; with `skip` off, the end of the run."""
     if not skip:
         raise UserError(

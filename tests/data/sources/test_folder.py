@@ -814,6 +814,6 @@ def test_an_error_stops_the_work(root: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(decode, "header", counted)
     monkeypatch.setattr(decode, "ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(decode, "_cores", lambda: 1)
+    monkeypatch.setattr(decode, "cores", lambda: 1)
     refused(root, "x00000.png cannot be read")
     assert len(seen) < 9 * decode.CHUNK

@@ -1,0 +1,48 @@
+"""Tables of the fields of dataclasses: name, type, default, and the text that stands below the field in its source."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a dataclass, as its source has it."""
+
+    name: str
+    type: str
+    text: str
+    """The string below the field, in one line; empty where there is none."""
+
+
+def fields_of(cls: type) -> list[Field]:
+    """The fields that a class itself declares, in order."""
+    (found,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(found, ast.ClassDef)
+    fields: list[Field] = []
+    for node, following in zip(found.body, [*found.body[1:], None], strict=True):
+        if not isinstance(node, ast.AnnAssign) or "ClassVar" in ast.unparse(node.annotation):
+            continue
+        assert isinstance(node.target, ast.Name)
+        fields.append(Field(node.target.id, ast.unparse(node.annotation).replace("'", '"'), _text(following)))
+    return fields
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["-"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def one_line(text: str | None) -> str:
+    """A docstring as one line of Markdown; its list items are joined by spaces."""
+    return " ".join((text or "").split())
+
+
+def _text(node: ast.stmt | None) -> str:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        return one_line(node.value.value)
+    return ""

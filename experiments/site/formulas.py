@@ -1,0 +1,43 @@
+"""Formulas in MathML, made when the site is built: a browser draws them without a script and without the network.
+
+The documents write `$...$` inside a line and a fence named `math` for a formula of its own, as code hosts show them.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import markdown
+from latex2mathml.converter import convert
+from markdown.inlinepatterns import InlineProcessor
+
+NUMBER = re.compile(r"\\tag\{([^}]*)\}")
+
+
+def inline(formula: str) -> str:
+    """A formula inside a line, as MathML."""
+    return str(convert(formula.strip()))
+
+
+def display(source: str, *_: Any, **__: Any) -> str:
+    """A formula on a line of its own, its number (LaTeX's tag) at the right margin; a fence's content, as HTML."""
+    number = NUMBER.search(source)
+    formula = convert(NUMBER.sub("", source).strip(), display="block")
+    label = f'<span class="number">({html.escape(number[1])})</span>' if number else ""
+    return f'<div class="formula">{formula}{label}</div>'
+
+
+class _Inline(InlineProcessor):
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element | str, int, int]:
+        return self.md.htmlStash.store(inline(m.group(1))), m.start(0), m.end(0)
+
+
+class Formulas(markdown.Extension):
+    """The extension of Python-Markdown for formulas inside a line."""
+
+    def extendMarkdown(self, md: markdown.Markdown) -> None:
+        """Takes formulas before backslashes and underscores in them are read as Markdown, and after code."""
+        md.inlinePatterns.register(_Inline(r"(?<![\\$])\$([^$\n]+)\$(?!\$)", md), "formulas", 185)

@@ -1,0 +1,190 @@
+"""The reference pages, made from the code: commands, configurations, the record, and the Python names."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import resnet_jax
+from experiments.__main__ import COMMANDS
+from experiments.site.fields import fields_of, one_line, table
+from experiments.studies import experiments, studies
+from resnet_jax import record
+from resnet_jax.analysis.options import INSTRUMENTS
+from resnet_jax.config import (
+    BatchNormConfig,
+    DataConfig,
+    ExperimentConfig,
+    FinetuneConfig,
+    ModelConfig,
+    OptimConfig,
+    ParallelConfig,
+    TrainConfig,
+)
+
+SECTIONS: dict[str, type] = {
+    "model": ModelConfig,
+    "model.norm": BatchNormConfig,
+    "data": DataConfig,
+    "finetune": FinetuneConfig,
+    "optim": OptimConfig,
+    "train": TrainConfig,
+    "parallel": ParallelConfig,
+}
+KINDS = {
+    "net": "the function that the net computes",
+    "data": "the images, and what the net is given of them",
+    "place": "where the images are",
+    "recipe": "how the net is trained and evaluated",
+    "operational": "how a run is carried out; no result changes beyond rounding",
+}
+RECORD_PARTS = (
+    record.RunRecord,
+    record.Final,
+    record.DataFacts,
+    record.Environment,
+    record.Cost,
+    record.Session,
+    record.Start,
+    record.MetricsLine,
+    record.GradientLine,
+)
+WIDTH = 100
+"""Columns of the help texts."""
+GROUPS = {
+    "Configurations": [name for name in resnet_jax.__all__ if name.endswith("Config")],
+    "Nets and weights": ["build", "load_weights", "Weights", "Classifier"],
+    "Runs": ["train", "read_record", "RunRecord", "UserError"],
+}
+"""Headings of the Python page; the names that no group lists are those for a loop of one's own."""
+
+
+def commands() -> str:
+    """The page of all commands, with the help text that each prints."""
+    with ThreadPoolExecutor(2) as pool:
+        helps = dict(zip(COMMANDS, pool.map(_help, COMMANDS), strict=True))
+    parts = [
+        "# Commands",
+        "Each command is run as `python -m experiments.NAME` in the root of a checkout. `python -m experiments` lists "
+        "the commands, the experiments and the studies. The texts below are what `--help` prints.",
+        table(["command", "what it does"], [[f"[{name}](#{name})", _linked(line)] for name, line in COMMANDS.items()]),
+        *(f"## {name}\n\n{_linked(COMMANDS[name])}\n\n```text\n{text}\n```" for name, text in helps.items()),
+        "## Experiments\n\nNames that `train` takes. Each is a configuration in `experiments/studies`.",
+        table(
+            ["experiment", "net and data", "steps"],
+            [
+                [
+                    f"`{name}`",
+                    f"{c.model.net}-{c.model.depth} on {c.data.name or c.data.source}",
+                    f"{c.train.iterations:,}",
+                ]
+                for name, c in experiments().items()
+            ],
+        ),
+        "## Studies\n\nNames that `sweep` takes. A study is a base configuration, its variants, and seeds.",
+        table(
+            ["study", "what it compares", "nets", "seeds", "stated cost"],
+            [
+                [f"`{name}`", line, str(len(s.variants)), str(len(s.seeds)), s.cost.text if s.cost else ""]
+                for name, (s, line) in studies().items()
+            ],
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def configuration() -> str:
+    """The page of all fields of the configuration."""
+    parts = [
+        "# Configuration",
+        "An `ExperimentConfig` describes a whole run. It is made of sections, each a frozen dataclass that checks its "
+        "values when it is built. On the command line a field is written `--section.field`, with hyphens for "
+        "underscores: `--model.depth=56`, `--optim.learning-rate=0.05`.",
+        "A value that has no effect beside the other values is refused. The column *needs* says when a field has an "
+        "effect. The column *describes* says what a field is about:",
+        table(["describes", "meaning"], [[kind, text] for kind, text in KINDS.items()]),
+    ]
+    for name, cls in SECTIONS.items():
+        parts += [f"## {name}", one_line(cls.__doc__), _section(name, cls)]
+    parts += ["## Top level", _section("", ExperimentConfig)]
+    return "\n\n".join(parts) + "\n"
+
+
+def records() -> str:
+    """The page of the files of a run directory, and of the record field by field."""
+    files = inspect.getdoc(record) or ""
+    parts = [
+        "# Run directory and record",
+        files,
+        "Losses are mean cross-entropies in nats. Errors are fractions between 0 and 1. Times are wall-clock seconds.",
+        "`read_record`, `read_metrics` and `read_gradients` of `resnet_jax.record` read these files as the dataclasses "
+        "below. JSON has the same names, with an object for each nested class and `null` for `None`.",
+    ]
+    for cls in RECORD_PARTS:
+        rows = [[f"`{f.name}`", f"`{f.type}`", f.text] for f in fields_of(cls)]
+        parts += [f"## {cls.__name__}", one_line(cls.__doc__), table(["field", "type", "meaning"], rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def python() -> str:
+    """The page of the public Python names; mkdocstrings fills it in."""
+    grouped = {name for names in GROUPS.values() for name in names}
+    groups = {**GROUPS, "For a training loop of your own": [n for n in resnet_jax.__all__ if n not in grouped]}
+    parts = ["# Python", "All of these are attributes of `resnet_jax`.", _names()]
+    for heading, names in groups.items():
+        parts.append(f"## {heading}")
+        parts += [f"::: resnet_jax.{name}" for name in names]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {
+    "reference/commands.md": commands,
+    "reference/configuration.md": configuration,
+    "reference/record.md": records,
+    "reference/python.md": python,
+}
+
+
+def _names() -> str:
+    """The table in the package's docstring."""
+    lines = (resnet_jax.__doc__ or "").splitlines()
+    return "\n".join(line for line in lines if line.startswith("|"))
+
+
+def _section(name: str, cls: Any) -> str:
+    roles, defaults = cls.roles(), {field.name: field.default for field in dataclasses.fields(cls)}
+    rows = []
+    for field in fields_of(cls):
+        if field.name not in roles:  # a section inside this one, which has a table of its own
+            continue
+        role = roles[field.name]
+        needs = f"`{role.needs.words}`" if role.needs is not None else ""
+        option = f"{name}.{field.name}".removeprefix(".")
+        rows.append([f"`{option}`", f"`{defaults[field.name]!r}`", role.of, needs, field.text])
+    return table(["field", "default", "describes", "needs", "meaning"], rows)
+
+
+def _linked(line: str) -> str:
+    """A command's line with its example as code."""
+    words, separator, example = line.partition("python -m ")
+    return f"{words}`{separator}{example}`" if separator else line
+
+
+def _help(command: str) -> str:
+    """What a command prints for --help; where it takes instruments, that of each of them after it."""
+    texts = [_run(command, "--help")]
+    if command == "analyze":
+        texts += [_run(command, name, "--help") for name in INSTRUMENTS]
+    return "\n\n".join(texts)
+
+
+def _run(command: str, *words: str) -> str:
+    environment = {**os.environ, "COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb"}
+    line = [sys.executable, "-m", f"experiments.{command}", *words]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,58 @@
+"""Random changes of colour, inside the compiled step: principal components of colour, and jitter. Pure; keys in."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+# Number of the key of an example's colours: those of its crop and its flip are 0 and 1.
+COLORS = 2
+# What a grey is made of: red, green, blue (ITU-R BT.601, as in fb.resnet.torch and torchvision).
+GREY = (0.299, 0.587, 0.114)
+
+
+def recolor(images: Array, keys: Array, *, jitter: float, noise: float, components: Array | None) -> Array:
+    """Images with changed colours, each by its own draw; first the jitter, then the noise.
+
+    Args:
+      images: [N, H, W, 3] in [0, 1]. The result may leave that range.
+      keys: [N], of the examples; see augment.example_key.
+      jitter: brightness, contrast and saturation are changed by factors uniform in [1 - jitter, 1 + jitter].
+      noise: standard deviation of the multiples of `components`; 0: none.
+      components: [3, 3], columns; see statistics.Normalization. None where `noise` is 0.
+    """
+
+    def one(image: Array, key: Array) -> Array:
+        order_key, factor_key, noise_key = jax.random.split(jax.random.fold_in(key, COLORS), 3)
+        if jitter > 0.0:
+            order = jax.random.permutation(order_key, 3)
+            factors = jax.random.uniform(factor_key, (3,), image.dtype, 1.0 - jitter, 1.0 + jitter)
+            image = jittered(image, order, factors)
+        if components is not None:
+            shift = components @ (noise * jax.random.normal(noise_key, (3,), image.dtype))
+            image = image + shift.reshape(1, 1, 3)
+        return image
+
+    return jax.vmap(one)(images, keys)
+
+
+def jittered(image: Array, order: Array, factors: Array) -> Array:
+    """Brightness (0), contrast (1) and saturation (2) of an image, changed one after another.
+
+    Each mixes the image with another: factor * image + (1 - factor) * other, where the other is black, the mean grey of
+    the image, or the image in grey (fb.resnet.torch, datasets/transforms.lua).
+
+    Args:
+      image: [H, W, 3].
+      order: [3], the permutation of 0, 1, 2 in which they come.
+      factors: [3], by number.
+    """
+    weights = jnp.asarray(GREY, image.dtype).reshape(1, 1, 3)
+    for place in range(3):
+        kind = order[place]
+        grey = (image * weights).sum(axis=-1, keepdims=True)  # [H, W, 1]
+        other = jnp.where(kind == 0, 0.0, jnp.where(kind == 1, grey.mean(), grey))
+        factor = factors[kind]
+        image = factor * image + (1.0 - factor) * other
+    return image

@@ -1,0 +1,93 @@
+"""Evaluation by several looks at each image: ten crops, or the whole image at several sizes (He et al. 2015, Sec. 3.4).
+
+What is averaged: the probabilities (softmax) of a look's crops and of their mirror images, over all looks, each alike.
+Of a whole image the net makes one vector of logits: its last average pooling covers the map of any size and its last
+layer is linear, so these are the mean of the logits at all positions of the map. That is the net in fully convolutional
+form. The paper does not say whether logits or probabilities are averaged, nor whether mirror images take part at
+several sizes; here they do, as in the works that it follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from resnet_jax.config import DataConfig
+from resnet_jax.data.crops import Pass, passes
+from resnet_jax.data.dataset import Images
+from resnet_jax.data.order import announced, padded
+from resnet_jax.data.stream import StreamSource
+
+Floats: TypeAlias = npt.NDArray[np.floating]
+Index: TypeAlias = npt.NDArray[np.int64]
+Predict: TypeAlias = Callable[[Images], Floats]
+"""From images [N, H, W, C] to the mean of the probabilities of each and of its mirror image [N, K]."""
+# Batches made ahead of the one that is asked for: below stream.SLOTS.
+AHEAD = 1
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Images that one call sees together, by position; the last ones repeat an image where there are too few."""
+
+    index: Index
+    count: int
+    """Of the first positions, those that are meant."""
+    look: Pass
+
+
+def probabilities(
+    source: StreamSource,
+    config: DataConfig,
+    predict: Predict,
+    *,
+    classes: int,
+    batch_size: int,
+    multiple_of: int = 1,
+    count: Callable[[Looked], None] = lambda batch: None,
+) -> npt.NDArray[np.float64]:
+    """The mean probabilities of every image by the protocol of `config`: [N, K].
+
+    Args:
+      source: the images.
+      config: names the protocol.
+      predict: looks at images of equal shape. It is called with few shapes, and with one number of images for each.
+      classes: K.
+      batch_size: images of `config.image_size` that are looked at together; fewer of a larger size.
+      multiple_of: the number of devices, which divides the number of images of every call.
+      count: receives every batch, once its images are counted.
+
+    Raises:
+      UserError: an image cannot be read.
+    """
+    looks = passes(config)
+    total = np.zeros((len(source), classes), np.float64)
+    todo = _batches(source, config, batch_size, multiple_of)
+    for batch in announced(todo, lambda batch: source.begin(batch.index, None, batch.look), AHEAD):
+        seen = source.views(batch.index, batch.look)  # [B, V, H, W, C]
+        found = predict(seen.reshape(-1, *seen.shape[2:])).reshape(*seen.shape[:2], classes)
+        meant = batch.index[: batch.count]
+        total[meant] += found[: batch.count].mean(axis=1) / len(looks)
+        count(batch)
+    return total
+
+
+def _batches(source: StreamSource, config: DataConfig, batch_size: int, multiple_of: int) -> Iterator[Looked]:
+    """Every image once for each look, in batches whose images have one shape."""
+    assert config.image_size is not None
+    for look in passes(config):
+        if look.crop is None:
+            shapes, of = np.unique(source.view_shapes(look), axis=0, return_inverse=True)
+            groups = [np.flatnonzero(of.reshape(-1) == i) for i in range(len(shapes))]
+            areas = [int(width) * int(height) for width, height in shapes]
+        else:
+            groups, areas = [np.arange(len(source))], [look.crop**2 * (5 if look.corners else 1)]
+        for group, area in zip(groups, areas, strict=True):
+            rows = padded(max(1, batch_size * config.image_size**2 // area), multiple_of)
+            for start in range(0, len(group), rows):
+                index = group[start : start + rows]
+                yield Looked(np.pad(index, (0, rows - len(index)), mode="edge"), len(index), look)

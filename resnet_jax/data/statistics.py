@@ -1,0 +1,183 @@
+"""Statistics of training images: what is subtracted, what is divided by, and the principal components of colour.
+
+Of images in memory all are taken, by exact integer sums. Of images on a disk a stated number is decoded once, and the
+result kept beside the other caches, under the fingerprint of the data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from resnet_jax.config import DataConfig
+from resnet_jax.data import cache, progress
+from resnet_jax.data.dataset import PIECE, Images, Source
+from resnet_jax.files import write_atomically
+
+Floats = npt.NDArray[np.float64]
+# Images of one piece of a streamed set: small, so that the bar moves.
+STREAMED_PIECE = 64
+# Pixels of which products are made at once.
+AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """normalised = (pixels / 255 - mean) / std; mean and std broadcast over [N, H, W, C]."""
+
+    mean: Floats
+    """[1, H, W, C] (pixel_mean) or [1, 1, 1, C], in units of pixels / 255."""
+    std: Floats
+    """[1, 1, 1, C] or [1, 1, 1, 1]."""
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Pixels [N, H, W, C], normalised on the host; a compiled step has data.augment.normalize for it."""
+        return (images / 255.0 - self.mean) / self.std
+
+    colors: Floats | None = None
+    """[3, 3], for colour noise: column i is the i-th principal component of the colours of pixels / 255, an eigenvector
+    of their covariance, times its eigenvalue; largest first. None: there is none."""
+
+    def for_size(self, height: int, width: int) -> Normalization:
+        """The same for images of another size: a mean image of another size is replaced by the mean of its pixels."""
+        if self.mean.shape[1:3] in ((1, 1), (height, width)):
+            return self
+        return dataclasses.replace(self, mean=self.mean.mean(axis=(1, 2), keepdims=True))
+
+
+def normalization(source: Source, config: DataConfig, tell: Callable[[str], None] = lambda text: None) -> Normalization:
+    """The statistics of training images that `config` names.
+
+    "pixel_mean" subtracts the mean image and divides by nothing (He et al. 2015, Sec. 4.2). The paper does not give
+    the scale of its pixels; here they are in [0, 1]. The first BN makes the scale irrelevant.
+
+    Args:
+      source: the training set.
+      config: `normalize`, `color_noise` and, for a streamed set, `statistics_images`.
+      tell: receives remarks, a line at a time.
+
+    Raises:
+      UserError: an image cannot be read.
+    """
+    if config.streamed:
+        sums = kept(source, config, tell)
+    else:
+        by_channel = config.normalize != "pixel_mean" or config.color_noise > 0.0
+        sums = measure(source, np.arange(len(source)), products=by_channel)
+    colors = sums.colors() if config.color_noise > 0.0 else None
+    if config.normalize == "pixel_mean":
+        return Normalization(sums.mean_image(), np.ones((1, 1, 1, 1)), colors)
+    mean, std = sums.channels()
+    return Normalization(mean, std, colors)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Exact sums over the pixels of some images [N, H, W, C] uint8."""
+
+    images: int
+    """N."""
+    image: npt.NDArray[np.int64]
+    """[H, W, C], summed over the images."""
+    products: npt.NDArray[np.int64]
+    """[C, C]: products of two channels of a pixel, summed over all pixels."""
+
+    def mean_image(self) -> Floats:
+        """[1, H, W, C], in units of pixels / 255."""
+        return self.image[None] / (self.images * 255.0)
+
+    def channels(self) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of each channel, [1, 1, 1, C] each, in units of pixels / 255."""
+        mean = (self.image.sum(axis=(0, 1)) / self._pixels).reshape(1, 1, 1, -1)
+        std = np.sqrt(np.diagonal(self.products).reshape(1, 1, 1, -1) / self._pixels - np.square(mean))
+        # A channel that never varies (grey stored as colour has none, a blank channel has) is left unscaled.
+        return mean / 255.0, np.where(std > 0.0, std / 255.0, 1.0)
+
+    def colors(self) -> Floats:
+        """See `Normalization.colors` (Krizhevsky et al. 2012, Sec. 4.1)."""
+        mean = self.image.sum(axis=(0, 1)) / self._pixels
+        covariance = (self.products / self._pixels - np.outer(mean, mean)) / 255.0**2
+        values, vectors = np.linalg.eigh(covariance)  # rising; each vector's sign is free
+        vectors = vectors * np.where(vectors.sum(axis=0) < 0.0, -1.0, 1.0)
+        found: Floats = (vectors * np.maximum(values, 0.0))[:, ::-1]
+        return found
+
+    @property
+    def _pixels(self) -> int:
+        height, width, _ = self.image.shape
+        return int(self.images * height * width)
+
+
+def measure(
+    source: Source,
+    index: npt.NDArray[np.int64],
+    *,
+    products: bool = True,
+    advance: Callable[[int], None] = lambda more: None,
+) -> Sums:
+    """The sums over some images as they are evaluated.
+
+    Args:
+      source: the training set.
+      index: positions of the images.
+      products: whether the products of channels are wanted; without them they are zeros.
+      advance: receives how many more images are done.
+    """
+    channels = source.shape[2]
+    image = np.zeros(source.shape, np.int64)
+    total = np.zeros((channels, channels), np.int64)
+    for images in _pieces(source, index):
+        image += images.sum(axis=0, dtype=np.int64)
+        # In float64: below 2**53 whole numbers are exact, and its matrix products are fast.
+        flat = images.reshape(-1, channels)
+        for start in range(0, len(flat) if products else 0, AT_ONCE):
+            part = flat[start : start + AT_ONCE].astype(np.float64)
+            total += np.rint(part.T @ part).astype(np.int64)
+        advance(len(images))
+    return Sums(len(index), image, total)
+
+
+def kept(source: Source, config: DataConfig, tell: Callable[[str], None]) -> Sums:
+    """The sums over `config.statistics_images` images of a streamed training set, measured once and kept in a file.
+
+    Raises:
+      UserError: an image cannot be read.
+    """
+    count = min(config.statistics_images, len(source))
+    index = np.linspace(0, len(source) - 1, count).round().astype(np.int64)
+    digest = hashlib.sha256(f"{cache.decoding()} {config.eval_resize} {count}\0".encode())
+    source.fingerprint(digest)
+    key = digest.hexdigest()
+    try:
+        file = cache.home() / f"statistics-{key[:16]}.json"
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if found["key"] == key:
+            return Sums(found["images"], np.array(found["image"], np.int64), np.array(found["products"], np.int64))
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: measured again
+        pass
+    title = "measuring colours"
+    with progress.progress([title], count, f"{title} of {count:,} training images.", tell) as advance:
+        sums = measure(source, index, advance=advance)
+    values = {"key": key, "images": count, "image": sums.image.tolist(), "products": sums.products.tolist()}
+    try:
+        file = cache.home() / f"statistics-{key[:16]}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(values))
+    except OSError as error:
+        tell(f"the statistics of the images cannot be kept ({error}), so the next start measures them again.")
+    return sums
+
+
+def _pieces(source: Source, index: npt.NDArray[np.int64]) -> Iterator[Images]:
+    size = PIECE if len(index) == len(source) else STREAMED_PIECE
+    parts = [index[start : start + size] for start in range(0, len(index), size)]
+    for part, following in zip(parts, [*parts[1:], None], strict=True):
+        if following is not None:
+            source.begin(following)
+        yield source.take(part)

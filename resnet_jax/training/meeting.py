@@ -1,0 +1,175 @@
+"""How the processes of a run meet: they connect to process 0, which compares them before anything runs.
+
+Nothing here imports JAX.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from resnet_jax.errors import UserError
+from resnet_jax.training.launchers import Launch
+
+Peers = dict[int, socket.socket]
+HELLO = "resnet_jax"
+
+
+def meet(launch: Launch, seconds: float, facts: Mapping[str, Any]) -> tuple[Peers, dict[str, Any]]:
+    """Waits until all processes are there and alike.
+
+    Args:
+      launch: this process's place.
+      seconds: how long processes wait for each other.
+      facts: what must be the same in all processes, by name, in JSON's types.
+
+    Returns:
+      The connections, by process: to all others in process 0, to process 0 in the others. And a welcome: "jax" is the
+      port for JAX's own service; "local" are this process's number among those of its machine, and how many those are.
+
+    Raises:
+      UserError: process 0 cannot be reached, its port is in use, a process does not come, or two differ.
+    """
+    peers: Peers = {}
+    try:
+        return peers, _meet(launch, seconds, facts, peers)
+    except UserError:
+        for peer in peers.values():
+            peer.close()
+        raise
+
+
+def send(peer: socket.socket, message: Mapping[str, Any]) -> None:
+    """Sends a message as a line of JSON. A connection that is broken is noticed by whoever reads from it."""
+    with contextlib.suppress(OSError):
+        peer.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _meet(launch: Launch, seconds: float, facts: Mapping[str, Any], peers: Peers) -> dict[str, Any]:
+    host, _, port = launch.coordinator.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"parallel.coordinator: got {launch.coordinator!r}; legal: host:port.")
+    hello = {"hello": HELLO, "process": launch.process, "of": launch.processes, "facts": dict(facts)}
+    hello["host"] = socket.gethostname()
+    if launch.process != 0:
+        return _join(launch, host, int(port), hello, seconds, peers)
+    hellos = _accept(launch, int(port), hello, seconds, peers)
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        free = probe.getsockname()[1]
+    welcomes = {}
+    for process, other in hellos.items():
+        mates = sorted(p for p, h in hellos.items() if h["host"] == other["host"])
+        welcomes[process] = {"jax": free, "local": [mates.index(process), len(mates)]}
+    problem = difference({process: other["facts"] for process, other in hellos.items()})
+    for process in peers:
+        send(peers[process], {"refused": problem} if problem else welcomes[process])
+    if problem:
+        raise UserError(f"{problem}.")
+    return welcomes[0]
+
+
+def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peers: Peers) -> dict[int, dict[str, Any]]:
+    hellos = {0: own}
+    deadline = time.monotonic() + seconds
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with server:
+        try:
+            server.bind(("", port))
+        except OSError as error:
+            raise UserError(
+                f"parallel.coordinator: port {port} of this machine cannot be used ({error.strerror}); choose "
+                f"another port."
+            ) from error
+        server.listen(launch.processes)
+        while len(hellos) < launch.processes:
+            server.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                peer, _ = server.accept()
+            except TimeoutError:
+                missing = [str(p) for p in range(launch.processes) if p not in hellos]
+                sentence = (
+                    f"process {' and '.join(missing)} of {launch.processes} did not come within "
+                    f"{seconds:g} s to {launch.coordinator}"
+                )
+                for process in peers:
+                    send(peers[process], {"refused": sentence})
+                raise UserError(sentence + ".") from None
+            hello = _first_line(peer)
+            if hello is None or hello.get("hello") != HELLO:
+                peer.close()  # none of ours
+                continue
+            process, problem = int(hello["process"]), ""
+            if hello.get("of") != launch.processes:
+                problem = f"process {process} was told of {hello.get('of')} processes, process 0 of {own['of']}"
+            elif process in hellos:
+                problem = f"two processes were told that they are process {process}"
+            if problem:
+                peers[-1] = peer
+                for other in peers:
+                    send(peers[other], {"refused": problem})
+                raise UserError(f"parallel.processes: {problem}.")
+            hellos[process], peers[process] = hello, peer
+    return hellos
+
+
+def _join(launch: Launch, host: str, port: int, hello: dict[str, Any], seconds: float, peers: Peers) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            peer = socket.create_connection((host, port), timeout=max(0.01, deadline - time.monotonic()))
+            break
+        except socket.gaierror as error:
+            raise UserError(f"parallel.coordinator: got {launch.coordinator!r}: {error.strerror}.") from error
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                raise UserError(
+                    f"parallel.coordinator: process 0 cannot be reached at {launch.coordinator} "
+                    f"({error.strerror or error}); tried for {seconds:g} s."
+                ) from error
+            time.sleep(0.2)
+    peers[0] = peer
+    send(peer, hello)
+    # Process 0 waits for all as long again.
+    answer = _first_line(peer, 2 * seconds)
+    if answer is None:
+        raise UserError(
+            f"parallel.coordinator: {launch.coordinator} answered, but not as process 0 of a run does, or it ended."
+        )
+    if "refused" in answer:
+        raise UserError(f"{answer['refused']}.")
+    return answer
+
+
+def _first_line(peer: socket.socket, seconds: float = 5.0) -> dict[str, Any] | None:
+    """The first message of a connection; None where none comes in time, or none that is ours."""
+    peer.settimeout(seconds)
+    received = b""
+    try:
+        while not received.endswith(b"\n"):
+            byte = peer.recv(1)  # byte by byte: what follows the line is for the thread that reads the rest
+            if not byte or len(received) > 1 << 20:
+                return None
+            received += byte
+        message = json.loads(received)
+    except (OSError, ValueError):
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def difference(facts: Mapping[int, Mapping[str, Any]]) -> str:
+    """How a process differs from process 0, in a sentence; empty where none does."""
+    own = facts[0]
+    for process, theirs in sorted(facts.items()):
+        for name in sorted(own.keys() | theirs.keys()):
+            if own.get(name) != theirs.get(name):
+                return (
+                    f"process {process} differs from process 0 in {name}: {theirs.get(name)!r} there, "
+                    f"{own.get(name)!r} here"
+                )
+    return ""

@@ -1,0 +1,72 @@
+"""Statistics of training images, against NumPy; those of streamed images are measured once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from resnet_jax.config import DataConfig
+from resnet_jax.data import ArraySource, decode, load, normalization
+from resnet_jax.data.statistics import Normalization
+from tests.data.pictures import streamed, write
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3), np.uint8)
+SOURCE = ArraySource(PIXELS, np.zeros(50, np.int32))
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "resnet_jax"
+
+
+@pytest.mark.parametrize("normalize", ["pixel_mean", "channel_mean_std"])
+def test_components_of_colour_are_the_eigenvectors_of_the_covariance(normalize: Any) -> None:
+    found = normalization(SOURCE, DataConfig(normalize=normalize, color_noise=0.1)).colors
+    assert found is not None
+    covariance = np.cov(PIXELS.reshape(-1, 3).T / 255.0, bias=True)
+    lengths = np.linalg.norm(found, axis=0)
+    assert (np.diff(lengths) <= 0).all()
+    np.testing.assert_allclose(covariance @ found, found * lengths, atol=1e-12)
+    np.testing.assert_allclose(lengths.sum(), np.trace(covariance), rtol=1e-12)
+
+
+def test_there_are_none_where_no_noise_is_added() -> None:
+    assert normalization(SOURCE, DataConfig()).colors is None
+
+
+def test_a_mean_image_becomes_a_mean_colour_for_other_sizes() -> None:
+    stats = normalization(SOURCE, DataConfig())
+    assert stats.for_size(6, 5) is stats
+    np.testing.assert_allclose(stats.for_size(9, 9).mean, PIXELS.mean(axis=(0, 1, 2)).reshape(1, 1, 1, 3) / 255)
+    by_channel = Normalization(np.zeros((1, 1, 1, 3)), np.ones((1, 1, 1, 3)))
+    assert by_channel.for_size(9, 9) is by_channel
+
+
+def test_streamed_images_are_measured_once(tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = streamed(write(tmp_path / "pictures"), color_noise=0.1, statistics_images=5)
+    source = load(config).train
+    index = np.array([0, 3, 6, 8, 11])  # evenly spread over 12: 0, 2.75, 5.5, 8.25, 11, rounded
+    index[1:3] = np.rint([2.75, 5.5])
+    pixels = source.take(index) / 255.0
+    told: list[str] = []
+    first = normalization(source, config, told.append)
+    assert any("measuring colours of 5 training images" in line for line in told)
+    np.testing.assert_allclose(first.mean, pixels.mean(axis=(0, 1, 2), keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(first.std, pixels.std(axis=(0, 1, 2), keepdims=True), rtol=1e-10)
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("an image was decoded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "look", refuse)
+        second = normalization(load(config).train, config)
+        for name in ("mean", "std", "colors"):
+            np.testing.assert_array_equal(getattr(second, name), getattr(first, name))
+    (file,) = cache_home.glob("statistics-*.json")
+    file.write_text(file.read_text()[:-40])
+    again = normalization(load(config).train, config)
+    np.testing.assert_array_equal(again.mean, first.mean)
