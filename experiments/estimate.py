@@ -1,4 +1,4 @@
-"""How long the runs of a sweep take. Nothing here imports JAX, and no data are read: records on the disk hold seconds.
+"""How long the runs of a sweep take, by the seconds in the records on the disk. Nothing here imports JAX.
 
 A run takes as long as the same net took with other seeds. Where none of these has finished, it takes what the finished
 run nearest in work took: set-up and compilation as they were, training and evaluation in proportion to the work, that
@@ -22,6 +22,7 @@ from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models import cost
 from resnet_jax.record import METRICS_FILE, RECORD_FILE, RunRecord, differences, read_metrics, read_record
+from resnet_jax.training.run_directory import other_inputs
 
 TRAINING = 3
 """A training step takes three forward passes: the forward pass and the two gradients of each product."""
@@ -109,7 +110,8 @@ class Clock:
 
 
 def _is_of(record: RunRecord | None, config: ExperimentConfig) -> bool:
-    return record is not None and not differences(record.config, config)
+    """Whether a record is that of a run of `config`, on the data that it names here."""
+    return record is not None and not differences(record.config, config) and not other_inputs(record, config)
 
 
 def of_records(config: ExperimentConfig, records: Sequence[RunRecord]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from experiments.study import about
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 from resnet_jax.record import CONFIG_FILE, RECORD_FILE, differences, read_config, read_record
-from resnet_jax.training.run_directory import other_data
+from resnet_jax.training.run_directory import other_inputs
 
 
 def state(directory: Path, config: ExperimentConfig) -> str:
@@ -28,7 +28,7 @@ def state(directory: Path, config: ExperimentConfig) -> str:
         others = differences(record.config if record else read_config(directory / CONFIG_FILE), config)
         if others:
             return f"another configuration: {others[0]}"
-        return (other_data(record, config) or "finished") if record else "unfinished"
+        return (other_inputs(record, config) or "finished") if record else "unfinished"
     except UserError as error:
         return str(error)
 

@@ -32,7 +32,7 @@ from experiments.train import OutOfTime, print_record, train
 from resnet_jax.config import ExperimentConfig, changed_fields, unbind
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
-from resnet_jax.record import STUDY_FILE, read_json
+from resnet_jax.record import RECORD_FILE, STUDY_FILE, read_json
 from resnet_jax.text import nearest
 from resnet_jax.training.observers import sink_classes
 
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     _check(chosen, known[name])
     words = ["experiments.sweep", name, *options]
     status, folder = carry_out(study, chosen, words, stated=known[name], in_command=argv is None)
-    if folder is not None and not chosen.dry_run:
+    if folder is not None and not chosen.dry_run and any(folder.glob(f"*/{RECORD_FILE}")):
         _next(folder, Console())
     return status
 

@@ -57,9 +57,7 @@ def synthetic(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> So
 
 def normalised(config: ExperimentConfig, source: Source) -> Any:
     """All images of a source as our step normalises them: [N, H, W, C] float32."""
-    stats = normalization(source, config.data)
-    images = source.take(np.arange(len(source)))
-    return ((images / 255.0 - stats.mean) / stats.std).astype(np.float32)
+    return normalization(source, config.data)(source.take(np.arange(len(source)))).astype(np.float32)
 
 
 def _compiler_memory(compiled: Any) -> dict[str, int]:

@@ -61,6 +61,11 @@ class Check:
         for part in rest:
             if not self.only or part.name in self.only:
                 self._part(part, tell)
+        names = [first.name, *(part.name for part in rest)]
+        for name in self.only:
+            if name not in names:
+                self._note(name, FAILED, f"this device has no such part, but {', '.join(names)}", 0.0)
+                tell(f"{name}: {FAILED}: this device has no such part")
 
     @property
     def failed(self) -> bool:
@@ -75,12 +80,15 @@ class Check:
         else:
             status, sentence = self._outcome(part, tell)
         took = time.monotonic() - begun
-        self.record["parts"].append(
-            {"part": part.name, "status": status, "sentence": sentence, "seconds": round(took, 2)}
-        )
+        self._note(part.name, status, sentence, took)
         # On a CPU the part keeps its name and takes a small net: a time must not pass for the large one's.
         net = f"{part.net}, batch {part.batch_size}, " if isinstance(part, Race) else ""
         tell(f"[{took:6.1f} s] {part.name}: {'' if status == DONE else f'{status}: '}{net}{sentence}")
+
+    def _note(self, name: str, status: str, sentence: str, seconds: float) -> None:
+        self.record["parts"].append(
+            {"part": name, "status": status, "sentence": sentence, "seconds": round(seconds, 2)}
+        )
         self.write()
 
     def _outcome(self, part: Part, tell: Callable[[str], None]) -> tuple[str, str]:

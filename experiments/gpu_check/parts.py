@@ -61,6 +61,11 @@ def _device(record: Record, deadline: float) -> str:
     answer = race.answer(Spec("device", "device", step_config("resnet-20", 1, "float32")), deadline)
     record["environment"], record["device"] = answer["environment"], answer["found"]
     found, versions = answer["found"], answer["environment"]["versions"]
+    if found["nvidia_smi"] and platform(record) == "cpu":
+        raise PartFailed(
+            f"this machine has {found['nvidia_smi'].get('name', 'a GPU')}, and jax {versions['jax']} computes on the "
+            f"CPU: install JAX for the GPU, as with JAX='jax[cuda13]', or set JAX_PLATFORMS=cpu to check the CPU"
+        )
     driver = found["nvidia_smi"].get("driver_version")
     unasked = [row for row in found["precision"]["float32"] if row["precision"] == "default"]
     float32 = ", ".join(f"{row['operation']} {row['arithmetic']}" for row in unasked)

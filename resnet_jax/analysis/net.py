@@ -64,9 +64,7 @@ class Net:
         part = getattr(self.dataset, split)
         index = np.random.default_rng(seed).permutation(len(part))[:number]
         dtype = np.float64 if self.config.model.dtype == "float64" else np.float32
-        stats = self.normalization
-        images = (part.take(index) / 255.0 - stats.mean) / stats.std
-        return Examples(images.astype(dtype), part.labels[index])
+        return Examples(self.normalization(part.take(index)).astype(dtype), part.labels[index])
 
     def in_float64(self) -> Net:
         """The same net, computing in float64; JAX's x64 mode must be on."""

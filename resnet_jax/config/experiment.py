@@ -136,7 +136,9 @@ class ExperimentConfig(Section):
                 f"that each device gets at once of train.batch_size={size}; legal: a divisor of {part}."
             )
         if self.data.normalize == "weights" and self.finetune.weights is None:
-            raise UserError("data.normalize: got 'weights'; legal: that only with finetune.weights, whose it is.")
+            raise UserError(
+                "data.normalize: got 'weights'; legal: that only with finetune.weights, since the file says how."
+            )
         if self.finetune.weights is not None:
             self._check_stages()
 
@@ -149,6 +151,12 @@ class ExperimentConfig(Section):
         if rates and len(rates) != stages:
             raise UserError(
                 f"finetune.stage_rates: got {len(rates)} numbers; legal: {stages}, one for each stage of the net."
+            )
+        frozen = self.finetune.frozen_stages
+        if any(rate != 1.0 for rate in rates[:frozen]):
+            raise UserError(
+                f"finetune.stage_rates: got {', '.join(map(str, rates))}; legal: 1 for the first "
+                f"{frozen} of them, because finetune.frozen_stages={frozen} keeps these stages as they are."
             )
 
     def in_iterations(self) -> ExperimentConfig:

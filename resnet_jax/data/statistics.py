@@ -35,6 +35,11 @@ class Normalization:
     """[1, H, W, C] (pixel_mean) or [1, 1, 1, C], in units of pixels / 255."""
     std: Floats
     """[1, 1, 1, C] or [1, 1, 1, 1]."""
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Pixels [N, H, W, C], normalised on the host; a compiled step has data.augment.normalize for it."""
+        return (images / 255.0 - self.mean) / self.std
+
     colors: Floats | None = None
     """[3, 3], for colour noise: column i is the i-th principal component of the colours of pixels / 255, an eigenvector
     of their covariance, times its eigenvalue; largest first. None: there is none."""

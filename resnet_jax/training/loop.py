@@ -123,7 +123,7 @@ class Trainer:
             steps = range(step, step + self.program.steps_at_once(boundary - step))
             state, report = self.program.train(state, steps)
             self.pending.append((steps, report))
-            self._read_reports(max(1, STEPS_AHEAD // self.program.steps_per_dispatch))
+            self._read_reports(max(STEPS_AHEAD, self.program.steps_per_dispatch))
             step = steps.stop
             if step == boundary:
                 state = self._at_boundary(step, state)
@@ -190,11 +190,13 @@ class Trainer:
             raise _Diverged(step)  # by the last update, before the next step's loss would show it
 
     def _read_reports(self, leave: int) -> None:
-        """Reads the reports of dispatches that are done, in order; waits while more than `leave` are not."""
+        """Reads the reports of dispatches that are done, in order; waits while more than `leave` steps are not."""
         # All processes read a report after the same dispatch, so that they end after the same one where it has no loss.
         alone = processes.count() == 1
-        while self.pending and (len(self.pending) > leave or (alone and self.pending[0][1].sums.loss.is_ready())):
+        unread = sum(len(steps) for steps, _ in self.pending)
+        while self.pending and (unread > leave or (alone and self.pending[0][1].sums.loss.is_ready())):
             steps, report = self.pending.popleft()
+            unread -= len(steps)
             if not any(map(self._records_gradient, steps)):
                 report = report._replace(gradient_norms=None)  # it stays on the devices
             for step, own in zip(steps, self.program.reports(report, len(steps)), strict=True):

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from resnet_jax.config import BatchNormConfig, ExperimentConfig, ParallelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models.layers import BatchStatsScope
+from resnet_jax.text import reason
 from resnet_jax.training import processes
 from resnet_jax.training.step import Parts
 
@@ -204,8 +206,9 @@ def devices(config: ParallelConfig) -> Devices:
     """The first `config.devices` devices: as many of each process, in the order of the processes.
 
     Raises:
-      UserError: more devices than there are, or other processes than those that `processes.join` joined.
+      UserError: more devices than there are, none at all, or other processes than those that `processes.join` joined.
     """
+    require_backend()
     count = processes.count()
     if config.processes not in ("auto", count):
         raise UserError(f"parallel.processes: got {config.processes}; legal here: {count}, those that have joined.")
@@ -227,6 +230,22 @@ def devices(config: ParallelConfig) -> Devices:
     # Auto axes: the compiler chooses shardings inside the step. make_mesh's default, Explicit, would put them in types.
     mesh = Mesh(np.asarray(chosen), (AXIS,), axis_types=(AxisType.Auto,))
     return Devices(config.mode, mesh)
+
+
+def require_backend() -> None:
+    """Makes sure that JAX has devices to compute on.
+
+    Raises:
+      UserError: it has none, as where JAX_PLATFORMS asks for a kind that is not here or not installed.
+    """
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS") or "none in particular"
+        raise UserError(
+            f"JAX has no device to compute on (JAX_PLATFORMS asks for {asked}): {reason(error)}. Install JAX for the "
+            f"device, as with pip install 'jax[cuda13]', or set JAX_PLATFORMS=cpu."
+        ) from error
 
 
 def check_machine(config: ExperimentConfig) -> Devices:

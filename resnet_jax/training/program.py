@@ -58,7 +58,7 @@ class Program:
         self._feed = feed(c.data, assembly.dataset, devices, c.seed)
         self.place = self._feed.place
         """For people: where the images are."""
-        self.steps_per_dispatch = min(self._steps_per_dispatch(), c.train.iterations)
+        self.steps_per_dispatch = min(self._steps_per_dispatch(), self._longest_dispatch())
         _, augmentation_key = run_keys(c.seed)
         self._key = devices.replicate(augmentation_key)
         self._order: Iterator[Batch] = iter(())
@@ -207,6 +207,12 @@ class Program:
         self._where = f"step {steps.start}"
         processes.report(self._where)
         return list(itertools.islice(self._order, len(steps)))
+
+    def _longest_dispatch(self) -> int:
+        """Steps that always fit between two boundaries of the loop: more in a dispatch would seldom be used."""
+        c = self.assembly.config.train
+        epoch = len(self.assembly.dataset.train) // c.batch_size
+        return max(1, min(c.iterations, epoch, c.checkpoint_steps or c.iterations))
 
     def _steps_per_dispatch(self) -> int:
         chosen = self.assembly.config.train.steps_per_dispatch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 from collections import Counter
@@ -133,7 +134,7 @@ class RunDirectory:
         if others:
             self.abandon()
             raise UserError(f"{file}: a record of another configuration ({'; '.join(others)}: there, asked for).")
-        problem = other_data(record, self.config)
+        problem = other_inputs(record, self.config)
         if problem:
             self.abandon()
             raise UserError(f"{file}: {problem}; choose another directory, or delete this one to run anew.")
@@ -205,15 +206,17 @@ class RunDirectory:
             os.fsync(file.fileno())
 
 
-def other_data(record: RunRecord, config: ExperimentConfig) -> str:
-    """How the data of a finished run differ from those that `config` names on this machine; empty where they do not.
+def other_inputs(record: RunRecord, config: ExperimentConfig) -> str:
+    """How what a finished run read differs from what `config` names on this machine; empty where it does not.
 
-    The data are read and their fingerprints compared, wherever a path says where they are: the same path may hold other
-    images on another machine, and another path the same. Where nothing can be read at the very path of the record,
-    there is nothing to compare with, and the record counts.
+    The data are read and their fingerprints compared, and so is the file of a pretrained net: the same path may hold
+    something else on another machine, and another path the same. Where nothing can be read at the very place that the
+    record names, there is nothing to compare with, and the record counts.
     """
-    if config.data.path is None:
-        return ""
+    return _other_data(record, config) or _other_start(record, config)
+
+
+def _other_data(record: RunRecord, config: ExperimentConfig) -> str:
     from resnet_jax.data.at_hand import fingerprint
 
     try:
@@ -224,7 +227,29 @@ def other_data(record: RunRecord, config: ExperimentConfig) -> str:
         return f"a run on data of {record.config.data.path}, which cannot be compared with those asked for ({error})"
     if found == record.data.fingerprint:
         return ""
-    return f"a run on other data, of fingerprint {record.data.fingerprint}; {config.data.path} has {found}"
+    return f"a run on other data, of fingerprint {record.data.fingerprint}; {config.data.path or 'here'} has {found}"
+
+
+def _other_start(record: RunRecord, config: ExperimentConfig) -> str:
+    file = config.finetune.weights
+    if file is None or record.start is None:
+        return ""
+    try:
+        found = _digest(file)
+    except UserError:
+        return ""
+    if found == record.start.digest:
+        return ""
+    return f"a run that started from another net, of digest {record.start.digest}; {file} has {found}"
+
+
+@functools.cache
+def _digest(file: str) -> str:
+    from resnet_jax.weights import files
+
+    origin = files.load(Path(file)).read_from
+    assert origin is not None
+    return origin.digest
 
 
 def _rewind(file: Path, kept: Sequence[MetricsLine | GradientLine], expected: Sequence[int], step: int) -> None:

@@ -127,6 +127,10 @@ from resnet_jax.training.checkpoints import identity
             "finetune.stage_rates: got 2 numbers; legal: 3, one for each stage of the net.",
         ),
         ({"finetune.weights": "net", "finetune.stage_rates": (0, 1, 1)}, "legal: numbers above 0."),
+        (
+            {"finetune.weights": "net", "finetune.frozen_stages": 2, "finetune.stage_rates": (1, 9, 1)},
+            "finetune.stage_rates: got 1.0, 9.0, 1.0; legal: 1 for the first 2 of them",
+        ),
         ({"model.depht": 56}, "model.depht: no such field; did you mean 'model.depth'?"),
         ({"model.norm.momentun": 0.5}, "did you mean 'model.norm.momentum'?"),
         ({"depth.model": 56}, "depth.model: no such field"),

@@ -302,3 +302,27 @@ def test_nothing_needs_tensorflow_or_its_data_sets(tmp_path: Path) -> None:
         check=False,
     )
     assert collected.returncode == 0, collected.stdout
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_gpu_that_jax_does_not_use_fails_the_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = FakeWorker.read
+
+    def with_a_gpu(self: FakeWorker, deadline: float = math.inf) -> dict[str, Any]:
+        answer = read(self, deadline)
+        answer["found"]["nvidia_smi"] = {"name": "NVIDIA H100", "driver_version": "550"}
+        return answer
+
+    monkeypatch.setattr(FakeWorker, "read", with_a_gpu)
+    record, _ = checked(tmp_path, DEVICE)
+    assert statuses(record) == {"device": "failed"}
+    assert "NVIDIA H100, and jax 1 computes on the CPU" in sentence(record, "device")
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_part_of_another_device_is_named(tmp_path: Path) -> None:
+    elsewhere = next(part.name for part in FULL if part.name not in {small.name for small in SMALL})
+    check = Check("the command", tmp_path / "record.json", only=(elsewhere,))
+    check.go(None, lambda line: None)
+    assert list(statuses(check.record).values()) == ["done", "failed"]
+    assert check.failed

@@ -19,8 +19,8 @@ from resnet_jax.data.order import training_batches
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.models.stacking import stack, unstack
-from resnet_jax.record import read_record
-from resnet_jax.training import optim, schedules
+from resnet_jax.record import read_record, record_to_json
+from resnet_jax.training import optim, run_directory, schedules
 from resnet_jax.training.loop import Interrupted
 from resnet_jax.training.program import Program, prepare
 from resnet_jax.training.run import run
@@ -197,6 +197,22 @@ def test_other_weights_under_the_same_name_are_another_run(config: ExperimentCon
     files.save(dataclasses.replace(random_weights(NET, channels=1, seed=1), preprocessing=NORMALIZED), place)
     with pytest.raises(UserError, match=r"a checkpoint of another run: finetune\.digest is '\w{16}' there"):
         run(changed, tmp_path / "run", study="test")
+
+
+def test_a_finished_run_does_not_count_for_other_weights_at_the_same_place(
+    config: ExperimentConfig, net: Path, finished: Path, tmp_path: Path
+) -> None:
+    place, there = tmp_path / "net", tmp_path / "run"
+    changed = override(config, {"finetune.weights": str(place)})
+    files.save(files.load(net), place)
+    record = read_record(finished / "record.json")
+    there.mkdir()
+    (there / "record.json").write_text(record_to_json(dataclasses.replace(record, config=changed)))
+    assert run(changed, there, study="test").final_fingerprint == record.final_fingerprint
+    files.save(dataclasses.replace(random_weights(NET, channels=1, seed=1), preprocessing=NORMALIZED), place)
+    run_directory._digest.cache_clear()  # one command reads a file once
+    with pytest.raises(UserError, match=r"a run that started from another net, of digest \w{16}"):
+        run(changed, there, study="test")
 
 
 @pytest.mark.parametrize(

@@ -226,3 +226,12 @@ def test_shards_are_consecutive_and_fetch_restores(mode: str, count: int) -> Non
         np.testing.assert_array_equal(np.ravel(shard.data), np.split(batch, count)[i])
     state = {"a": np.arange(3.0, dtype=np.float32), "b": np.int32(4)}
     jax.tree.map(np.testing.assert_array_equal, where.fetch(where.replicate_state(state)), state)
+
+
+def test_a_platform_that_is_not_here_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing() -> None:
+        raise RuntimeError("Unable to initialize backend 'cuda'")
+
+    monkeypatch.setattr(jax, "devices", nothing)
+    with pytest.raises(UserError, match=r"JAX has no device .*initialize backend 'cuda'.* set JAX_PLATFORMS=cpu\."):
+        devices(ParallelConfig())

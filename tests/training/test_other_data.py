@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from experiments.study import Study
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.data import at_hand
 from resnet_jax.errors import UserError
-from resnet_jax.record import read_record
+from resnet_jax.record import read_record, record_to_json
 from resnet_jax.training.run import run
 
 NPZ = override(
@@ -128,3 +129,14 @@ def test_a_sweep_counts_the_record_made_elsewhere_and_refuses_that_of_other_data
     assert "a run on other data, of fingerprint" in text
     assert "0 of 1 runs finished, 1 failed" in text
     assert read_record(made / "record.json").status == "finished"
+
+
+def test_the_digits_of_a_record_are_compared_too(made: Path) -> None:
+    """They have no path: another version of scikit-learn may hold other images."""
+    config = override(experiments()["digits-plain"], {"model.depth": 8})
+    record = read_record(made / "record.json")
+    (made / "record.json").write_text(record_to_json(dataclasses.replace(record, config=config)))
+    assert "a run on other data, of fingerprint" in state(made, config)
+    right = dataclasses.replace(record.data, fingerprint=at_hand.fingerprint(config.data))
+    (made / "record.json").write_text(record_to_json(dataclasses.replace(record, config=config, data=right)))
+    assert state(made, config) == "finished"

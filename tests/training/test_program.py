@@ -159,6 +159,9 @@ def test_what_auto_stands_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setattr("resnet_jax.training.program.CPU_DISPATCH", 4)
     assert prepare(SMALL).steps_per_dispatch == 4
     assert prepare(override(SMALL, {"train.iterations": 2})).steps_per_dispatch == 2  # never more than there are
+    # Nor than fit between two boundaries: 1437 images hold two batches of 600; a checkpoint is due each 3 steps.
+    assert prepare(override(SMALL, {"train.batch_size": 600})).steps_per_dispatch == 2
+    assert prepare(override(SMALL, {"train.checkpoint_steps": 3})).steps_per_dispatch == 3
     with pytest.raises(UserError, match=r"train\.steps_per_dispatch: got 0; legal: 'auto' or a whole number above 0"):
         override(SMALL, {"train.steps_per_dispatch": 0})
     with pytest.raises(UserError, match=r"train\.steps_per_dispatch: got 'all'; legal: 'auto'"):
