@@ -25,7 +25,7 @@ SHORTEST_DRAW = 4**8  # numbers, more than the largest kernel of a CIFAR net has
 
 
 def he_normal(key: Array, shape: tuple[int, ...], dtype: Dtype) -> Array:
-    """Kernels [K, K, C, F]: `jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")`, to the bit.
+    """Kernels [K, K, C, F]: `jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")` (in jax 0.10 to the bit).
 
     He et al. 2015b (arXiv 1502.01852), Eq. 14: zero-mean Gaussian of variance 2 / (k^2 c_out), the form that keeps the
     gradient's variance, and the one in the authors' published CIFAR code; Eq. 10, with c_in, differs only where the

@@ -31,6 +31,7 @@ AXIS = "batch"
 REPLICATED, SHARDED, STACKED = PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(None, AXIS)
 # For a CPU, XLA drops optimization barriers early and then merges what they kept apart: what a rematerialised block
 # computes again with what it computed before, so that nothing is saved. Without the pass that drops them they hold.
+# An eval step has nothing to keep apart, and in a loop jaxlib 0.12 cannot compile a barrier there.
 _CPU_OPTIONS: dict[str, str | bool] = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
@@ -180,7 +181,7 @@ class Devices:
           stacked: whether `batch` is that of several steps; see `shard`.
         """
         donate = (0,) if donate_state else ()
-        options = _CPU_OPTIONS if self.first.platform == "cpu" else None
+        options = _CPU_OPTIONS if donate_state and self.first.platform == "cpu" else None
         if self.mode == "pmap":
             axes = (0, 0, *(None for _ in fixed))
             mapped = jax.pmap(step, AXIS, in_axes=axes, devices=list(self.mesh.devices.flat), donate_argnums=donate)

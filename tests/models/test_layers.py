@@ -124,10 +124,15 @@ def test_variance_survives_a_large_mean_in_float32() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 1, 16), (7, 7, 3, 64), (1, 1, 512, 256)], ids=str)
-def test_initial_values_are_jaxs_own_to_the_bit(shape: tuple[int, ...]) -> None:
-    """Drawn in other lengths than JAX's initializers draw, the last in more than the shortest."""
+def test_initial_values_are_jaxs_own(shape: tuple[int, ...]) -> None:
+    """Drawn in other lengths than JAX's initializers draw, the last in more than the shortest.
+
+    jax 0.10 scales them in our order, to the bit; jax 0.12 in another, with two roundings that may differ.
+    """
     key = jax.random.key(3)
     gaussian = nn.initializers.variance_scaling(2.0, "fan_out", "normal")(key, shape, jnp.float32)
-    np.testing.assert_array_equal(he_normal(key, shape, jnp.float32), gaussian)
+    np.testing.assert_array_max_ulp(np.asarray(he_normal(key, shape, jnp.float32)), np.asarray(gaussian), maxulp=2)
     uniform = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")(key, shape[2:], jnp.float32)
-    np.testing.assert_array_equal(head_uniform(key, shape[2:], jnp.float32), uniform)
+    np.testing.assert_array_max_ulp(
+        np.asarray(head_uniform(key, shape[2:], jnp.float32)), np.asarray(uniform), maxulp=2
+    )
