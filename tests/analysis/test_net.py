@@ -28,7 +28,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> ExperimentConfig:
     place = tmp_path_factory.mktemp("net") / "net"
     weights = random_weights(NET, channels=1)
     files.save(dataclasses.replace(weights, preprocessing=per_channel(8, 8, (MEAN,), (STD,))), place)
-    changes = {"finetune.weights": str(place), "finetune.frozen_stages": 1, "finetune.stage_rates": (0.1, 0.5, 1.0)}
+    changes = {"finetune.weights": str(place), "finetune.frozen_stages": 1, "finetune.stage_rates": (1.0, 0.5, 2.0)}
     return override(SMALL, {**changes, "data.normalize": "weights", "train.iterations": 2, "train.eval_every": 0})
 
 

@@ -292,7 +292,7 @@ MISTAKES = [
     (["--contestants", "resnet_jax:train.accumulation=8", "--batch-sizes", "4"], "train.batch_size: got 4"),
     (["--all", "--nets", "resnet-8"], "all: got --nets too"),
     (["--what", "convolutions", "--contestants", "flax"], "--contestants: got a value, which --what convolutions"),
-    (["--data-path", "tests"], "legal: with --what epoch."),
+    (["--data-path", "tests"], "legal: with --what epoch or input."),
     (["--what", "compile", "--repeats", "20"], "--repeats: got a value, which --what compile does not use"),
     (["--what", "compile", "--batch-sizes", "32", "128"], "batch-sizes: got 32 128; legal: one"),
     (["--what", "compile", "--peer", "torch-eager"], "peer: got 'torch-eager'; legal: one of the contestants, flax"),

@@ -74,7 +74,7 @@ def test_the_studies_have_the_papers_recipe(tmp_path: Path, study: str, data: An
     write_run(tmp_path)
     record = only(tmp_path).cells[0].runs[0].record
     for config, error in zip(studies()[study][0].runs((0,)).values(), errors, strict=True):
-        found = paper_result(dataclasses.replace(record, config=config, data=data))
+        found = paper_result(dataclasses.replace(record, config=config.in_iterations(), data=data))
         assert found is not None
         assert found.test_error == (None if error is None else pytest.approx(error / 100))
 

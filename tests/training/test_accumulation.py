@@ -155,7 +155,7 @@ def pieces(config: ExperimentConfig) -> tuple[Any, ...]:
     """A train step that takes its parts, with a state, a batch and a key for it, on one device."""
     dataset = load(config.data)
     model = build(dataclasses.replace(config.model, num_classes=dataset.num_classes))
-    optimizer, stats = optim.sgd(config.optim), normalization(dataset.train, config.data)
+    optimizer, stats = optim.sgd(config.in_iterations().optim), normalization(dataset.train, config.data)
     initial, key = run_keys(0)
     state = create(model, optimizer, initial, dataset.image_shape)
     at = next(training_batches(seed=0, examples=1437, batch_size=config.train.batch_size, first_step=0))

@@ -42,7 +42,7 @@ def pieces(changes: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
     """A train step, an eval step, what makes their first state, and the net; in bfloat16 unless told."""
     base = {"model.num_classes": 3, "model.width": 4, "model.dtype": "bfloat16", "data.pad": 1, "data.flip": True}
     config: ExperimentConfig = override(experiments()["digits-resnet"], {**base, **changes})
-    model, optimizer = build(config.model), optim.sgd(config.optim)
+    model, optimizer = build(config.model), optim.sgd(config.in_iterations().optim)
     stats = Normalization(np.full((1, *SHAPE), 0.3), np.full((1, 1, 1, 1), 0.5))
 
     def step(state: Any, batch: Any) -> Any:
