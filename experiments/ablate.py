@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import cli
-from experiments.options import parse
+from experiments.options import parse, typed_fields
 from experiments.report import show_report
 from experiments.states import state
 from experiments.studies import experiments
@@ -46,7 +46,10 @@ def main(argv: list[str] | None = None) -> int:
     changed = changed_fields(named[name], chosen.config)
     if "seed" in changed:
         raise UserError(f"seed: got {changed['seed']}; an ablation has several: use --seeds.")
-    chosen = dataclasses.replace(chosen, config=settle(unbind(chosen.config, changed), chosen=changed))
+    typed = typed_fields(options, chosen.config)
+    chosen = dataclasses.replace(
+        chosen, config=settle(unbind(chosen.config, changed, typed=typed), chosen={*changed, *typed})
+    )
     study = Study(
         name="-".join([f"ablate-{name}", *(f"{k.rsplit('.', 1)[-1]}={short(v)}" for k, v in changed.items())]),
         base=chosen.config,
@@ -54,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         seeds=chosen.seeds,
     )
     command = ["experiments.ablate", name, *rest]
-    typed = shlex.join(["python", "-m", *command])
+    line = shlex.join(["python", "-m", *command])
     status, folder = carry_out(study, chosen, command, stated=study, in_command=argv is None)
     if folder is None or chosen.dry_run or not cli.is_first():
         return status
@@ -63,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         folder / run for run, config in wanted.items() if state(folder / run, config) in ("finished", "unfinished")
     ]
     if any(state(directory, wanted[directory.name]) == "finished" for directory in there):
-        show_report(there, folder / "report", typed)
+        show_report(there, folder / "report", line)
     return status
 
 

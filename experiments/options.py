@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.errors import UserError
 
 T = TypeVar("T")
@@ -76,6 +77,17 @@ def parse(
             if not end.code:
                 raise
     raise UserError(_sentence(said.getvalue(), legal, program))
+
+
+def typed_fields(words: Sequence[str], config: ExperimentConfig) -> dict[str, Any]:
+    """The fields of a configuration that the words of a command line name, by dotted name, with their values.
+
+    A field is typed even where its value is the one that it had before.
+    """
+    named = {word.removeprefix("--").partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
+    # A switch may be written as "--model.no-remat".
+    named |= {name.replace(".no_", ".", 1) for name in named}
+    return {name: value for name, value in flatten(to_dict(config)).items() if name in named}
 
 
 def _paragraphs(text: str | None) -> str | None:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -24,7 +24,7 @@ from experiments import cli, jobs
 from experiments.budget import Budget
 from experiments.estimate import Clock, progress
 from experiments.next_steps import python
-from experiments.options import parse
+from experiments.options import parse, typed_fields
 from experiments.states import finished, show, state
 from experiments.studies import studies
 from experiments.study import Study
@@ -73,9 +73,10 @@ def main(argv: list[str] | None = None) -> int:
     description = f"{name}: {listed[name][1]} {_size(known[name])}\n\n{__doc__}"
     chosen = parse(Sweep, options, default=default, program=program, description=description)
     chosen = cli.expand(chosen)
-    base = unbind(chosen.config, changed_fields(known[name].base, chosen.config))
+    typed = typed_fields(options, chosen.config)
+    base = unbind(chosen.config, changed_fields(known[name].base, chosen.config), typed=typed)
     study = dataclasses.replace(known[name], base=base)
-    _check(chosen, known[name])
+    _check(chosen, known[name], typed)
     words = ["experiments.sweep", name, *options]
     status, folder = carry_out(study, chosen, words, stated=known[name], in_command=argv is None)
     if folder is not None and not chosen.dry_run and any(folder.glob(f"*/{RECORD_FILE}")):
@@ -180,13 +181,13 @@ def _next(folder: Path, console: Console) -> None:
     console.print(f"{python()} -m experiments.report {folder}", highlight=False, soft_wrap=True)
 
 
-def _check(chosen: Sweep, study: Study) -> None:
+def _check(chosen: Sweep, study: Study, typed: Mapping[str, Any]) -> None:
     if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
         raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more whole numbers, each once.")
     # What the command line changes, and no run has, would be lost without a word.
     varied = {"seed", *set.intersection(*map(set, study.variants))}
     runs = dataclasses.replace(study, base=chosen.config).runs((0,)).values()
-    for name, value in changed_fields(study.base, chosen.config).items():
+    for name, value in {**changed_fields(study.base, chosen.config), **typed}.items():
         if name in varied:
             how = "--seeds" if name == "seed" else "experiments.train, for one run"
             raise UserError(f"{name}: got {value!r}, but {study.name} varies it itself; use {how}.")

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import cli, sketch
-from experiments.options import parse
+from experiments.options import parse, typed_fields
 from experiments.studies import experiments
 from experiments.study import variant_name
 from resnet_jax.config import ExperimentConfig, changed_fields, settle, unbind
@@ -75,7 +75,8 @@ def main(argv: list[str] | None = None) -> int:
     chosen = parse(Train, options, default=Train(named[name]), program=program, description=__doc__)
     chosen = cli.expand(chosen)
     changes = changed_fields(named[name], chosen.config)
-    config = settle(unbind(chosen.config, changes), chosen=changes)
+    typed = typed_fields(options, chosen.config)
+    config = settle(unbind(chosen.config, changes, typed=typed), chosen={*changes, *typed})
     cli.virtual_devices(cli.share_of_devices(config.parallel))
     if chosen.summary:
         print_summary(config)

@@ -66,18 +66,19 @@ def override(config: ExperimentConfig, changes: Mapping[str, Any]) -> Experiment
     return settle(unbind(new, [name for name in changes if config.value(name) != new.value(name)]), chosen=changes)
 
 
-def unbind(config: ExperimentConfig, changed: Collection[str]) -> ExperimentConfig:
+def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collection[str] = ()) -> ExperimentConfig:
     """`config` without inherited values that belonged to another one, such as the path of another `data.source`.
 
     Args:
       config: as it was inherited and changed.
       changed: dotted names of the fields that have another value than before.
+      typed: dotted names of the fields that somebody wrote, even where the value is the one before; they stay.
 
     Raises:
       UserError: the field's default is not legal here, such as no path for images in a folder.
     """
     roles = config.roles().items()
-    foreign = [name for name, role in roles if role.bound_to in changed and name not in changed]
+    foreign = [name for name, role in roles if role.bound_to in changed and name not in {*changed, *typed}]
     return _changed(config, {name: config.default(name) for name in foreign})
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.options import meant, options, parse
+from experiments.options import meant, options, parse, typed_fields
 from experiments.studies import experiments
 from experiments.train import Train
-from resnet_jax.config import flatten, to_dict
+from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.errors import UserError
 
 DEFAULT = Train(experiments()["digits-resnet"])
@@ -91,3 +91,10 @@ def test_a_value_that_is_not_legal_names_the_option_and_what_is(words: list[str]
 def test_a_word_that_belongs_to_no_option_is_named() -> None:
     with pytest.raises(UserError, match="'56'"):
         train("--summary", "56")
+
+
+def test_a_field_is_typed_even_with_the_value_that_it_had() -> None:
+    config = ExperimentConfig()
+    words = ["--model.depth=20", "--optim.learning-rate", "0.1", "--model.no-remat", "--runs=elsewhere"]
+    found = typed_fields(words, config)
+    assert found == {"model.depth": config.model.depth, "optim.learning_rate": 0.1, "model.remat": False}

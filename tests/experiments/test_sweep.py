@@ -181,6 +181,9 @@ def test_a_path_in_a_variant_stays_inside_its_folder() -> None:
 def test_a_change_that_the_study_would_undo_is_refused(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model\.shortcut: got 'B', but tiny varies it itself"):
         sweep.main(["tiny", "--runs", str(tmp_path), "--model.shortcut=B"])
+    before = STUDY.base.model.shortcut  # typed all the same
+    with pytest.raises(UserError, match=rf"model\.shortcut: got '{before}', but tiny varies it itself"):
+        sweep.main(["tiny", "--runs", str(tmp_path), f"--model.shortcut={before}"])
     with pytest.raises(UserError, match="use --seeds"):
         sweep.main(["tiny", "--runs", str(tmp_path), "--seed=3"])
 
@@ -189,7 +192,7 @@ def test_a_change_that_some_variants_keep_is_not() -> None:
     study, _ = studies()["finetune-small"]
     assert [c.finetune.weights for c in study.runs((0,)).values()].count(None) == 2
     chosen = sweep.Sweep(override(study.base, {"finetune.weights": "net", "data.path": "five"}))
-    sweep._check(chosen, study)
+    sweep._check(chosen, study, {})
 
 
 def test_ctrl_c_while_a_run_ends_stops_the_sweep(
