@@ -125,7 +125,14 @@ def findings_table(found: Sequence[Finding], data: str) -> Table:
 
 
 def headline(comparison: Comparison, found: Sequence[Finding]) -> str:
-    """The answer in one sentence."""
+    """The answer in one sentence, and in another how many runs diverged: these are in no mean."""
+    diverged = sum(cell.diverged for cell in comparison.cells)
+    runs = sum(len(cell.runs) for cell in comparison.cells)
+    note = f" {diverged} of {runs} runs diverged and {'is' if diverged == 1 else 'are'} in no mean." * bool(diverged)
+    return _answer(comparison, found) + note
+
+
+def _answer(comparison: Comparison, found: Sequence[Finding]) -> str:
     name = comparison.cells[0].runs[0].record.data.name
     if comparison.question == "depth":
         clauses = [_depth_clause(f) for f in found if f.measure == "training error" and "layers," not in f.label]

@@ -16,6 +16,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from experiments import cli
 from experiments.cli import use_compilation_cache
 from experiments.train import TRACED, WARM, main
+from resnet_jax.record import read_record
 
 SMALL = ("digits-resnet", "--model.depth=8", "--model.width=2", "--train.batch-size=16")
 
@@ -122,3 +123,18 @@ def test_the_second_seed_of_a_net_compiles_nothing(tmp_path: Path) -> None:
     assert first > 0
     assert hits > 0
     assert second == 0, counts
+
+
+TINY = (*SMALL, "--train.iterations=2", "--train.eval-batch-size=360", "--optim.milestones")
+
+
+def test_a_run_that_diverges_has_a_status_of_its_own(tmp_path: Path) -> None:
+    assert main([*TINY, "--train.iterations=20", "--optim.learning-rate=1e30", "--directory=there"]) == cli.DIVERGED
+    assert read_record(tmp_path / "there" / "record.json").status == "diverged"
+
+
+def test_a_finished_run_says_that_nothing_was_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TINY, "--directory=there"]) == 0
+    assert "nothing was trained" not in capsys.readouterr().out
+    assert main([*TINY, "--directory=there"]) == 0
+    assert "This run had finished before; nothing was trained." in capsys.readouterr().out

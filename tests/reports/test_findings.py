@@ -63,7 +63,8 @@ def test_an_improvement_with_depth_is_not_called_degradation(tmp_path: Path) -> 
 def test_nets_that_all_diverged_are_said(tmp_path: Path) -> None:
     write_run(tmp_path, "plain", 20, 0, 0.0)
     write_run(tmp_path, "plain", 56, 0, None)
-    assert said(tmp_path) == "On digits, no seed of plain nets finished at both 20 and 56 layers."
+    text = "On digits, no seed of plain nets finished at both 20 and 56 layers. 1 of 2 runs diverged and is in no mean."
+    assert said(tmp_path) == text
 
 
 def test_an_ablation_groups_its_variants_by_what_can_be_said(tmp_path: Path) -> None:
@@ -94,3 +95,10 @@ def test_the_best_value_of_an_axis_is_said(tmp_path: Path) -> None:
         for seed in range(3):
             write_run(tmp_path, "resnet", 20, seed, 0.0, error + 0.01 * seed, rate=rate)
     assert "test error is lowest at learning rate 0.1, 6.00 ± 1.00 %" in said(tmp_path)
+
+
+def test_a_seed_that_diverged_is_in_the_answer(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, "plain", 20, seed, 0.01, 0.02)
+        write_run(tmp_path, "plain", 56, seed, None if seed == 2 else 0.5, 0.6)
+    assert said(tmp_path).endswith("1 of 6 runs diverged and is in no mean.")
