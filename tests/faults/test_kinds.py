@@ -1,6 +1,6 @@
 """A fault of each kind, and starts that cannot work: all processes end in seconds, and the run can go on.
 
-`python -m pytest tests/faults` does thirty random faults.
+Apart from the other tests, since they take minutes: `make fault-test` does these, and thirty random faults.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import pytest
 
 from tests.processes.faults import assert_same_to_the_bit, finish, harm
 from tests.processes.launch import NET, by_hand, environment, free_port, start, train
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
