@@ -35,7 +35,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("instrument", INSTRUMENTS)
+@pytest.mark.parametrize("instrument", [name for name in INSTRUMENTS if name != "path-lengths"])
 def test_every_instrument_compares_runs(
     instrument: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,3 +132,9 @@ def test_the_list_of_instruments(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in said
         assert "Source: " in (options.__doc__ or "")
         assert "Cost: " in (options.__doc__ or "")
+
+
+@pytest.mark.slow
+def test_a_plain_net_has_no_paths(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="legal here: nets with a shortcut on every block"):
+        main(["path-lengths", str(runs / "plain-8-seed0"), f"--out={tmp_path / 'out'}", f"--compiled={tmp_path}"])

@@ -87,13 +87,16 @@ def test_in_every_mode_and_from_the_host(mode: str, placement: str) -> None:
 
 @pytest.mark.slow  # three nets are compiled and take 50 steps each
 def test_fifty_at_once_drift_no_further_than_another_mode() -> None:
-    config = override(FOURTEEN, {"train.iterations": 50, "optim.milestones": (30,)})
+    # 896 images are 56 batches of 16, so that fifty steps fit into an epoch and into one dispatch.
+    changes = {"train.iterations": 50, "optim.milestones": (30,), "train.batch_size": 16, "train.checkpoint_steps": 0}
+    config = override(FOURTEEN, changes)
 
     def after_50(**changes: Any) -> Any:
         program = prepare(override(config, changes))
         state = program.put(program.assembly.initial)
         for step in range(0, 50, program.steps_per_dispatch):
             state, _ = program.train(state, range(step, step + program.steps_per_dispatch))
+        assert program.steps_per_dispatch == changes.get("train.steps_per_dispatch", 1)
         return program.fetch(state).params
 
     one = after_50()
