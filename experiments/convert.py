@@ -42,11 +42,11 @@ class Convert:
     class_names: Path | None = None
     """Text file with the name of a class a line, in order; None: ImageNet's or CIFAR-10's, where there are as many."""
     bottleneck_stride: Literal["1x1", "3x3"] | None = None
-    """Of a state dict's bottlenecks: 3x3 is torchvision's ("v1.5"), 1x1 the paper's; None: 3x3."""
+    """Where a state dict's bottlenecks have their stride: 3x3 is torchvision's ("v1.5"), 1x1 the paper's; None: 3x3."""
     epsilon: float | None = None
-    """Of a state dict's batch norms, added to the variance; None: PyTorch's 1e-5."""
+    """Epsilon of a state dict's batch norms, added to the variance; None: PyTorch's 1e-5."""
     from_key: str | None = None
-    """Of a checkpoint with several nets: the key of the one that is wanted, such as model_ema, or the prefix of its
+    """In a checkpoint with several nets: the key of the wanted one, such as model_ema, or the prefix of its
     names; None: the usual one, and a remark says which."""
     ignore_extra: bool = False
     """Leave out arrays of a state dict that its net does not have, such as counts of operations, and list them."""
@@ -57,9 +57,9 @@ class Convert:
     crop: int | None = None
     """Pixels of the square in its middle; None: 224, or 32."""
     mean: tuple[float, ...] | None = None
-    """Of each channel, with pixels from 0 to 1; None: ImageNet's."""
+    """Mean of each channel, with pixels from 0 to 1; None: ImageNet's."""
     std: tuple[float, ...] | None = None
-    """Of each channel; None: ImageNet's."""
+    """Standard deviation of each channel; None: ImageNet's."""
 
 
 def main(argv: list[str] | None = None) -> int:

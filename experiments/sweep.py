@@ -47,7 +47,7 @@ class Sweep:
     seeds: tuple[int, ...] = (0, 1)
     """Seeds, each of which runs every variant; they take the place of `--seed`."""
     only: tuple[str, ...] = ()
-    """Of the runs those whose name one of these matches, such as 'plain-20-*' '*-seed0'; none: all."""
+    """Only the runs whose name one of these matches, such as 'plain-20-*' '*-seed0'; none: all."""
     shard: str = "1/1"
     """i/n: the i-th of n parts of the runs, for n machines or processes."""
     jobs: int | Literal["auto"] = 1

@@ -115,7 +115,7 @@ class Start:
     digest: str
     """SHA-256 of the file, shortened to 16 hexadecimal digits."""
     num_classes: int
-    """Of that net, 0 where it has no last layer; the run has a new one."""
+    """Number of classes of that net; 0 where it has no last layer. The run has a new one."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Environment:
     """Package version and, in a git checkout, the commit ("+changes" where the checkout was not clean)."""
     python: str
     versions: dict[str, str]
-    """Of jax, jaxlib, flax, optax, orbax-checkpoint, numpy."""
+    """Versions of jax, jaxlib, flax, optax, orbax-checkpoint, numpy."""
     xla_flags: str
     platform: str
     device: str
@@ -184,7 +184,7 @@ class RunRecord:
     data: DataFacts
     parameters: int
     multiply_adds: int
-    """Of one image's forward pass, convolutions and the last layer."""
+    """Multiply-adds of one image's forward pass, convolutions and the last layer."""
     initial_fingerprint: str
     """SHA-256 over the initial parameters (names left out, in order), 16 hexadecimal digits: equal for twins."""
     final: Final | None

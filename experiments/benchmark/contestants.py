@@ -23,7 +23,7 @@ class Contestant(Protocol):
     """Something that is timed."""
 
     steps: int
-    """Of which one call of `run` consists."""
+    """Steps in one call of `run`."""
 
     def run(self) -> float:
         """All its steps, to the end of the device's work; returns the mean loss that the last one reported."""

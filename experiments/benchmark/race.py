@@ -30,11 +30,11 @@ END_SECONDS = 10.0
 
 @dataclass
 class Outcome:
-    """Of one contestant in one case."""
+    """The times of one contestant in one case."""
 
     contestant: str
     seconds: list[float] = field(default_factory=list)
-    """Of one step, a number for each round."""
+    """Seconds of one step, a number for each round."""
     parts: dict[str, list[float]] = field(default_factory=dict)
     """Of compiling: what `seconds` is the sum of."""
     loss: float | None = None

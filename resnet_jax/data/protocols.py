@@ -36,7 +36,7 @@ class Looked:
 
     index: Index
     count: int
-    """Of the first positions, those that are meant."""
+    """How many of the first positions count; the others are padding."""
     look: Pass
 
 

@@ -47,7 +47,7 @@ class ResNet(nn.Module):
 
     config: ModelConfig
     stats_scope: BatchStatsScope = BatchStatsScope()
-    """Of the batch statistics; training/mesh.py sets it."""
+    """Who shares batch statistics; training/mesh.py sets it."""
     scanned: bool = False
     """Loop over the blocks of a stage that are alike, all but the first, with variables laid out as stacking.py says.
     The values are the same; the program does not grow with depth. Such a net is applied, not initialised."""

@@ -39,7 +39,7 @@ class Finding:
     measure: str
     """"training error" or "test error"."""
     difference: Difference | None
-    """Of the first minus the second; None where no seed finished in both."""
+    """The first minus the second, paired by seed; None where no seed finished in both."""
 
     @property
     def verdict(self) -> Verdict:

@@ -50,7 +50,7 @@ class Link:
         self._inbox: dict[int, queue.Queue[Any]] = {}
         self._heard: dict[int, float] = {}
         self._progress: dict[int, tuple[int, str]] = {}
-        """Of each process: how often its main thread reported, and where it was."""
+        """For each process: how often its main thread reported, and where it was."""
         self._moved: dict[int, float] = {}
         self._named: set[int] = set()
         self._gone: set[int] = set()

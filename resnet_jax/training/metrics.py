@@ -32,7 +32,7 @@ class StepReport(NamedTuple):
     rate: Array
     """Learning rate of the step."""
     gradient_norms: Any = None
-    """Of the step's gradient, as training/gradients.py has them; None where the run does not record them."""
+    """Norms of the step's gradient, as training/gradients.py has them; None where the run does not record them."""
 
 
 def weighted_sums(losses: Array, logits: Array, labels: Array, weight: Array) -> Sums:

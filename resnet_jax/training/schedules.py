@@ -18,7 +18,7 @@ Array = jax.Array
 
 
 class RateState(NamedTuple):
-    """Of the schedule, inside the optimizer state."""
+    """The state of the schedule, inside the optimizer state."""
 
     steps: Array
     """Steps done, int32."""

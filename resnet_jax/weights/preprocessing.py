@@ -58,7 +58,7 @@ class Preprocessing:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of an image: height, width, channels."""
+        """The shape of an image: height, width, channels."""
         return self.height, self.width, self.channels
 
     def read(self, path: str) -> Images:

@@ -32,7 +32,7 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "
 INK, GREY, LIGHT = "#333333", "#666666", "#bbbbbb"
 KINDS = {"plain": VERMILION, "resnet": BLUE, "preact-resnet": GREEN, "resnet-B": PURPLE, "resnet-C": ORANGE}
 OTHERS = (GREEN, PURPLE, ORANGE, SKY, INK)
-"""Of what is neither plain nor the baseline, in order."""
+"""Colours, in order, for what is neither plain nor the baseline."""
 _MARKERS = {8: "o", 14: "p", 20: "s", 26: "H", 32: "^", 44: "D", 56: "v", 110: "P", 164: "X"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHED: Any = (0, (4, 2))

@@ -34,7 +34,7 @@ class Unsaid:
     bottleneck_stride: BottleneckStride | None = None
     """"1x1" for files of the paper's own nets; None: as the format's project has it, "3x3" (torchvision's "v1.5")."""
     epsilon: float | None = None
-    """Of the batch norms; None: PyTorch's 1e-5."""
+    """Epsilon of the batch norms; None: PyTorch's 1e-5."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Told:
     model: ModelConfig
     """Without a number of classes where there is no last layer."""
     channels: int
-    """Of the images."""
+    """Number of channels of the images."""
     class_names: tuple[str, ...] | None = None
     """None: no file says them."""
     preprocessing: Preprocessing | None = None
