@@ -3,7 +3,8 @@
     python -m experiments.prepare cifar10
     python -m experiments.train cifar10-resnet --model.depth=56
 
-or, from a file of NumPy arrays (resnet_jax/data/sources/npz.py) and without TFDS, --data.source=npz --data.path=cifar10.npz.
+or, from a file of NumPy arrays (resnet_jax/data/sources/npz.py) and without TFDS,
+--data.source=npz --data.path=cifar10.npz.
 
 Cost: 64k iterations of 128 images. By multiply-adds (40.6 M forward and three times that in training), ResNet-20 takes
 1.0e15 and ResNet-110 6.2e15 a run; on 2 CPU cores, at about 200 images/s, ResNet-20 takes 11 hours.
