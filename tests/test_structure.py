@@ -40,6 +40,7 @@ TRAINING = (
         "processes",
         "mesh",
         "feed",
+        "evaluate",
         "assemble",
         "program",
         "batch_stats",
