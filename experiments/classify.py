@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.options import parse
 from resnet_jax.data import listing
 from resnet_jax.errors import UserError
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
 
     weights = files.load(chosen.weights, note=cli.warn)
     classifier = Classifier(weights, chosen.features)
-    cli.use_compilation_cache(chosen.compiled)
+    machine.use_compilation_cache(chosen.compiled)
     seen: list[Seen] = []
     answers: list[dict[str, Any]] = []
     for result in classifier.see(paths):
