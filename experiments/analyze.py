@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.options import parse
 from experiments.studies import experiments
 from experiments.study import variant_name
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     sources = _sources(chosen.nets, program, looks_at=kind.looks_at)
     if kind.double:
         os.environ["JAX_ENABLE_X64"] = "1"  # before JAX is imported: it reads it once
-    cli.use_compilation_cache(chosen.compiled)
+    machine.use_compilation_cache(chosen.compiled)
     try:
         chosen.out.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:

@@ -22,12 +22,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.options import parse
 from resnet_jax.data import listing
-from resnet_jax.data.listing import shown
 from resnet_jax.errors import UserError
 from resnet_jax.files import replacing
+from resnet_jax.text import shown
 
 if TYPE_CHECKING:
     from resnet_jax.weights.classifier import Seen
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
 
     weights = files.load(chosen.weights, note=cli.warn)
     classifier = Classifier(weights, chosen.features)
-    cli.use_compilation_cache(chosen.compiled)
+    machine.use_compilation_cache(chosen.compiled)
     seen: list[Seen] = []
     answers: list[dict[str, Any]] = []
     for result in classifier.see(paths):

@@ -26,12 +26,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.options import parse
 from resnet_jax.data import listing
-from resnet_jax.data.listing import shown
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
+from resnet_jax.text import shown
 
 if TYPE_CHECKING:
     from resnet_jax.weights.classes import Unmatched
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         raise
     images = zip(found.classes.values(), matched.numbers, strict=True)
     labelled = [(file.path, number) for files_of_class, number in images for file in files_of_class]
-    cli.use_compilation_cache(chosen.compiled)
+    machine.use_compilation_cache(chosen.compiled)
     first = among = count = 0
     results = Classifier(weights).see([path for path, _ in labelled])
     for result, (_, label) in zip(results, labelled, strict=True):

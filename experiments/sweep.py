@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from experiments import cli, jobs
+from experiments import cli, jobs, machine
 from experiments.budget import Budget
 from experiments.estimate import Clock, progress
 from experiments.next_steps import python
@@ -115,11 +115,11 @@ def carry_out(
         text = progress(runs, finished(runs, folder), clock.estimate(runs), processes, stated.cost)
         console.print(text, highlight=False, soft_wrap=True)
 
-    cli.virtual_devices(cli.share_of_devices(chosen.config.parallel))
+    machine.virtual_devices(machine.share_of_devices(chosen.config.parallel))
     if in_command and not chosen.dry_run:
-        cli.tune_malloc()
+        machine.tune_malloc()
     if not chosen.dry_run:
-        cli.join(chosen.config)
+        machine.join(chosen.config)
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))

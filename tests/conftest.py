@@ -47,7 +47,7 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 @pytest.fixture(autouse=True)
 def _one_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands that are called in this process leave the folder of compiled programs as it is."""
-    monkeypatch.setattr("experiments.cli.use_compilation_cache", lambda runs: None)
+    monkeypatch.setattr("experiments.machine.use_compilation_cache", lambda runs: None)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -284,7 +284,7 @@ MISTAKES = [
     (["--warmup", "-1"], "warmup: got -1"),
     (["--batch-sizes", "0"], "batch_size: got 0"),
     (["--data-path", "nowhere"], "nowhere is no directory"),
-    (["--out", "."], ". is a directory"),
+    (["--out", "."], ". is a folder"),
     (["--render"], "render: got nothing"),
     (["--nets"], "nets: got nothing"),
     (["--nets", "resnet-8", "resnet-8"], "each once"),

@@ -13,9 +13,10 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from experiments import cli
-from experiments.cli import use_compilation_cache
-from experiments.train import TRACED, WARM, main
+from experiments import cli, machine
+from experiments.machine import use_compilation_cache
+from experiments.preview import TRACED, WARM
+from experiments.train import main
 from resnet_jax.record import read_record
 
 SMALL = ("digits-resnet", "--model.depth=8", "--model.width=2", "--train.batch-size=16")
@@ -30,7 +31,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_trace_of_a_few_steps_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "use_compilation_cache", lambda runs: pytest.fail("programs are kept"))
+    monkeypatch.setattr(machine, "use_compilation_cache", lambda runs: pytest.fail("programs are kept"))
     assert main([*SMALL, "--profile", "trace"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["trace"]  # no run directory
     (folder,) = (tmp_path / "trace" / "plugins" / "profile").iterdir()
@@ -93,7 +94,7 @@ def compiled_beside_the_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
     before = jax.config.jax_compilation_cache_dir
-    monkeypatch.setattr(cli, "use_compilation_cache", keep_all)
+    monkeypatch.setattr(machine, "use_compilation_cache", keep_all)
     compilation_cache.reset_cache()
     yield
     jax.config.update("jax_compilation_cache_dir", before)
