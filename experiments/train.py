@@ -136,7 +136,7 @@ def _or_late(stop: Callable[[], bool], deadline: float | None) -> Callable[[], b
 
 
 def print_record(record: RunRecord, directory: Path) -> None:
-    """The result of a run in two lines."""
+    """The result of a run, and how long it waited for its images where they are decoded on demand."""
     if record.final is None:
         outcome = f"diverged at step {record.diverged_at_step}"
     else:
@@ -147,6 +147,14 @@ def print_record(record: RunRecord, directory: Path) -> None:
         )
     console = Console()
     console.print(f"{record.run}: {outcome}", highlight=False, soft_wrap=True)
+    waited = record.cost.input_s
+    if waited is not None:
+        share = waited / max(record.cost.train_s, 1e-9)
+        console.print(
+            f"training waited {waited:,.1f} s for its images to be decoded, {share:.0%} of its time",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(f"record: {directory}, of {record.data.name}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -30,8 +30,8 @@ class Headers:
 
     sizes: npt.NDArray[np.int32]
     """[N, 2]: width and height in pixels, upright; zeros where the image cannot be read."""
-    grey: bool
-    """Whether every image that can be read is grey."""
+    grey: npt.NDArray[np.bool_]
+    """[N]: whether an image is grey; False where it cannot be read."""
     unreadable: dict[int, str]
     """The images that cannot be read, by position, with the reasons."""
 
@@ -68,7 +68,7 @@ def _read(read_one: Callable[[int], decode.Header], count: int, name: str, tell:
         except decode.Unreadable as reason:
             return reason
 
-    sizes, grey = np.zeros((count, 2), np.int32), True
+    sizes, grey = np.zeros((count, 2), np.int32), np.zeros(count, np.bool_)
     unreadable: dict[int, str] = {}
     title = f"reading the headers of {name}"
     with (
@@ -81,7 +81,7 @@ def _read(read_one: Callable[[int], decode.Header], count: int, name: str, tell:
                 unreadable[i] = str(head)
             else:
                 sizes[i] = head.width, head.height
-                grey = grey and head.grey
+                grey[i] = head.grey
     return Headers(sizes, grey, unreadable)
 
 
@@ -98,10 +98,11 @@ def _kept(file: Path | None, key: str, count: int) -> Headers | None:
         return None
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
-            if str(kept["key"]) != key or kept["sizes"].shape != (count, 2):
+            sizes, grey = kept["sizes"].astype(np.int32), kept["grey"].astype(np.bool_)
+            if str(kept["key"]) != key or sizes.shape != (count, 2) or grey.shape != (count,):
                 return None
             reasons = zip(kept["unreadable"].tolist(), kept["reasons"].tolist(), strict=True)
-            return Headers(kept["sizes"].astype(np.int32), bool(kept["grey"]), dict(reasons))
+            return Headers(sizes, grey, dict(reasons))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or damaged: read again
         return None
 
@@ -112,7 +113,7 @@ def _keep(file: Path | None, key: str, found: Headers, tell: Callable[[str], Non
     arrays: dict[str, Array] = {
         "key": np.array(key),
         "sizes": found.sizes,
-        "grey": np.array(found.grey),
+        "grey": found.grey,
         "unreadable": np.array(list(found.unreadable), np.int64),
         "reasons": np.array(list(found.unreadable.values()), np.str_),
     }

@@ -143,6 +143,8 @@ class Cost:
     """Times the run was started: 1 where nothing interrupted it."""
     ended: str
     """UTC, ISO 8601."""
+    input_s: float | None = None
+    """The part of `train_s` for which the run waited for images to be decoded; None where they lie in memory."""
 
 
 @dataclass(frozen=True)

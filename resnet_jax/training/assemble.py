@@ -194,9 +194,13 @@ def run_normalization(
     """
     channels = dataset.image_shape[2]
     if net is not None and channels != net.preprocessing.channels:
+        # Pictures of files are read in grey or in colour, as one likes.
+        files = config.data.source == "folder" or config.data.streamed
+        readable = files and net.preprocessing.channels in (1, 3)
+        remedy = f"; --data.channels={net.preprocessing.channels} reads them so" if readable else ""
         raise UserError(
             f"finetune.weights: {net.facts.file} takes images of {net.preprocessing.channels} channels, those of "
-            f"{dataset.name} have {channels}."
+            f"{dataset.name} have {channels}{remedy}."
         )
     if config.data.normalize != "weights":
         return normalization(dataset.train, config.data, note)

@@ -62,8 +62,8 @@ class Trainer:
         self.rate = 0.0
         self.pending: deque[tuple[range, Any]] = deque()  # dispatched, oldest first
         self.images_per_second = 0.0
-        # Since when, and since which step, training has gone on without an evaluation between.
-        self.mark, self.marked_step = 0.0, 0
+        # Since when, and since which step, training has gone on without an evaluation between; `program.waited_s` then.
+        self.mark, self.marked_step, self.marked_wait = 0.0, 0, 0.0
 
     def go(self, started: float) -> RunRecord | None:
         """Trains to the end, or to the first loss that is not a finite number.
@@ -88,7 +88,7 @@ class Trainer:
             return self._finish(state)
         except _Diverged as diverged:
             (step,) = diverged.args
-            self.recorder.timing(step=step, train_s=time.monotonic() - self.mark)
+            self.recorder.timing(step=step, **self._trained())
             self._note(f"{self.name}: the loss is not finite at step {step}; run ended.")
             self.checkpoints.wait()
             return self.recorder.diverged(step)
@@ -117,7 +117,7 @@ class Trainer:
     def _train(self, step: int, state: TrainState) -> TrainState:
         """The state after the last step, from that after `step` steps."""
         c = self.config.train
-        self.mark, self.marked_step = time.monotonic(), step
+        self._mark(step)
         while step < c.iterations:
             boundary = self._next_boundary(step)
             steps = range(step, step + self.program.steps_at_once(boundary - step))
@@ -155,7 +155,7 @@ class Trainer:
     def _end_epoch(self, epoch: int, step: int, state: TrainState) -> None:
         """Evaluates where it is due, and makes the line of the epoch."""
         self._read_reports(0)
-        train_s = time.monotonic() - self.mark
+        trained = self._trained()
         c, last = self.config.train, step == self.config.train.iterations
         watched = "validation" if self.dataset.validation else "test"
         due = last or (c.eval_every > 0 and epoch % c.eval_every == 0)
@@ -177,8 +177,8 @@ class Trainer:
         self.totals = Totals()
         for observer in self.observers:
             observer.epoch(line, self.images_per_second)
-        self.recorder.timing(step=step, train_s=train_s, eval_s=time.monotonic() - self.mark - train_s)
-        self.mark, self.marked_step = time.monotonic(), step
+        self.recorder.timing(step=step, **trained, eval_s=time.monotonic() - self.mark - trained["train_s"])
+        self._mark(step)
 
     def _evaluate(self, state: TrainState, split: str, step: int) -> None:
         by_protocol = split == "test" and step == self.config.train.iterations and self.config.data.by_protocol
@@ -221,9 +221,25 @@ class Trainer:
         if with_gradient:
             by_name: Any = self.program.from_layout(report.gradient_norms)
             norms = by_layer(by_name, self.config.model, self.dataset.image_shape)
-        step = Step(number, self.rate, batch, self.images_per_second, norms)
+        waited = self._waited_s()
+        share = None if waited is None else min(waited / seconds, 1.0)
+        step = Step(number, self.rate, batch, self.images_per_second, norms, share)
         for observer in self.observers:
             observer.step(step)
+
+    def _mark(self, step: int) -> None:
+        """Begins to measure how long training takes, after `step` steps."""
+        self.mark, self.marked_step, self.marked_wait = time.monotonic(), step, self.program.waited_s or 0.0
+
+    def _waited_s(self) -> float | None:
+        """Seconds for which training has waited for images since the mark; None where they lie in memory."""
+        waited = self.program.waited_s
+        return None if waited is None else waited - self.marked_wait
+
+    def _trained(self) -> dict[str, float]:
+        """Seconds of training since the mark and, where images are decoded on demand, those of them spent waiting."""
+        waited = self._waited_s()
+        return {"train_s": time.monotonic() - self.mark} | ({} if waited is None else {"input_s": waited})
 
     def _save(self, state: TrainState) -> None:
         """Begins to write a checkpoint."""
@@ -234,7 +250,7 @@ class Trainer:
         self._read_reports(0)
         self._save(state)
         self.checkpoints.wait()
-        self.recorder.timing(step=step, train_s=time.monotonic() - self.mark)
+        self.recorder.timing(step=step, **self._trained())
         raise Interrupted(
             f"interrupted at step {step} of {self.config.train.iterations}, checkpoint kept in {self.recorder.path}; "
             f"the same command goes on from there."

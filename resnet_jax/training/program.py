@@ -70,6 +70,12 @@ class Program:
             self._eval = self._compile_eval(state)
         self.compile_s = time.monotonic() - start
 
+    @property
+    def waited_s(self) -> float | None:
+        """Seconds for which this process has waited for images to be decoded; None where they lie in memory."""
+        train = self.assembly.dataset.train
+        return train.waited_s if isinstance(train, StreamSource) else None
+
     def put(self, state: TrainState) -> TrainState:
         """A state on the host (block by block) on the devices."""
         placed: TrainState = self.devices.replicate_state(self.to_layout(state))

@@ -31,7 +31,7 @@ IMAGENET_SIZE = 224  # suggested for large images (He et al. 2015, Sec. 3.4)
 def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
     """The images below `config.path`, in memory or, with `config.streamed`, decoded when they are asked for.
 
-    The order is that of the classes' and files' names. C = 1 if every image is grey, training and test, else 3.
+    The order is that of the classes' and files' names. Images have `config.channels` channels.
 
     Raises:
       UserError: the folder is not as `listing.scan` needs it, an image cannot be read, or a class has no readable
@@ -45,6 +45,7 @@ def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
             bad_images=config.bad_images,
             tell=tell,
             classes=config.classes,
+            channels=config.channels,
         )
     listing, name = _listed(config.path, config.classes, tell)
     train, test = _streamed(listing, config, name, tell)
@@ -58,6 +59,7 @@ def read(
     bad_images: str,
     tell: Callable[[str], None],
     classes: Sequence[str] = (),
+    channels: int | str = "auto",
 ) -> Dataset:
     """The images below `path`, decoded, or from the cache if nothing has changed since they were.
 
@@ -68,15 +70,17 @@ def read(
       image_size: height and width in pixels that every image is resized to; None: all have one size already.
       bad_images: "stop" at an image that cannot be read, or "skip" it.
       tell: is told, a line at a time, of the classes, of what is passed over or left out, and of the cache.
-      classes: as `data.classes`.
+      classes, channels: as `data.classes` and `data.channels`.
 
     Raises:
       UserError: as `load`.
     """
     assert bad_images in ("stop", "skip")
     listing, name = _listed(path, classes, tell)
-    contents = _kept_or_decoded(listing, image_size, bad_images, tell)
+    contents = _kept_or_decoded(listing, image_size, bad_images, channels, tell)
     _tell_left_out(contents.left_out, tell)
+    if contents.remark:
+        tell(contents.remark)
     return _dataset(listing, name, contents.train, contents.test, tell)
 
 
@@ -117,6 +121,9 @@ def _streamed(
     labels = np.array([file.label for file in files], np.int32)
     parts = np.split(readable, [int(np.searchsorted(readable, len(listing.train)))])
     _require_classes(listing, *([files[i] for i in part] for part in parts))
+    channels, remark = _channels(config.channels, [files[i] for i in readable], heads.grey[readable].tolist())
+    if remark:
+        tell(remark)
     decoders = Decoders(threads.cores() if config.workers == "auto" else config.workers)
     train, test = (
         StreamSource(
@@ -125,7 +132,7 @@ def _streamed(
             labels[part],
             heads.sizes[part],
             config=config,
-            channels=1 if heads.grey else 3,
+            channels=channels,
             decoders=decoders,
         )
         for part in parts
@@ -134,7 +141,7 @@ def _streamed(
 
 
 def _kept_or_decoded(
-    listing: Listing, image_size: int | None, bad_images: str, tell: Callable[[str], None]
+    listing: Listing, image_size: int | None, bad_images: str, channels: int | str, tell: Callable[[str], None]
 ) -> Contents:
     """From the cache, or else decoded and put there.
 
@@ -144,8 +151,8 @@ def _kept_or_decoded(
     try:
         kept = {
             size: (
-                cache.place(listing.root, image_size=size, bad_images=bad_images),
-                cache.fingerprint(files, image_size=size, bad_images=bad_images),
+                cache.place(listing.root, image_size=size, bad_images=bad_images, channels=channels),
+                cache.fingerprint(files, image_size=size, bad_images=bad_images, channels=channels),
             )
             for size in (None, image_size)
         }
@@ -156,14 +163,16 @@ def _kept_or_decoded(
         contents = cache.read(place, key, tell, side=image_size)
         if contents is not None:
             return contents
-    contents, as_stored = _decoded(listing, image_size, bad_images == "skip", tell)
+    contents, as_stored = _decoded(listing, image_size, bad_images == "skip", channels, tell)
     if kept:
         place, key = kept[None if as_stored else image_size]
         cache.write(place, key, contents, tell)
     return contents
 
 
-def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str], None]) -> tuple[Contents, bool]:
+def _decoded(
+    listing: Listing, size: int | None, skip: bool, chosen: int | str, tell: Callable[[str], None]
+) -> tuple[Contents, bool]:
     """Two passes: over the headers, for the arrays' shape and early errors, and over the pixels.
 
     Gives with the images whether they are as stored, none of them resized.
@@ -188,7 +197,8 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
         train = [file for file in readable if file.relative.startswith("train/")]
         test = readable[len(train) :]
         _require_classes(listing, train, test)
-        shape = _shape(readable, heads, size)
+        channels, remark = _channels(chosen, readable, [head.grey for head in heads])
+        shape = (*_sides(readable, heads, size), channels)
         _require_memory(len(files), shape, size)
         as_stored = all((head.height, head.width) == shape[:2] for head in heads)
         splits = []
@@ -207,7 +217,7 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
             splits.append(ArraySource(_close_gaps(images, kept), labels))
     _require_classes(listing, train, test)
     tell(f"decoded {len(files):,} images in {time.monotonic() - start:.1f} s.")
-    return Contents(splits[0], splits[1], tuple(left_out)), as_stored
+    return Contents(splits[0], splits[1], tuple(left_out), remark), as_stored
 
 
 def _bad(file: ImageFile, reason: object, skip: bool) -> str:
@@ -231,11 +241,23 @@ def _require_classes(listing: Listing, train: Sequence[ImageFile], test: Sequenc
             )
 
 
-def _shape(files: Sequence[ImageFile], heads: Sequence[decode.Header], size: int | None) -> tuple[int, int, int]:
-    """Height, width and channels that all images will have."""
-    channels = 1 if all(head.grey for head in heads) else 3
+def _channels(chosen: int | str, files: Sequence[ImageFile], grey: Sequence[bool]) -> tuple[int, str]:
+    """The channels that all images will have, and a remark where most are grey and a few make all of them colour."""
+    if chosen != "auto":
+        return int(chosen), ""
+    colored = [shown(file.relative) for file, is_grey in zip(files, grey, strict=True) if not is_grey]
+    if not colored or 2 * len(colored) > len(files):
+        return (3 if colored else 1), ""
+    return 3, (
+        f"{len(files) - len(colored):,} of {len(files):,} images are grey and {len(colored):,} in colour "
+        f"({some(colored)}), so all are read in colour; --data.channels=1 reads all in grey."
+    )
+
+
+def _sides(files: Sequence[ImageFile], heads: Sequence[decode.Header], size: int | None) -> tuple[int, int]:
+    """Height and width that all images will have."""
     if size is not None:
-        return size, size, channels
+        return size, size
     first = heads[0]
     for file, head in zip(files, heads, strict=True):
         if (head.height, head.width) != (first.height, first.width):
@@ -245,7 +267,7 @@ def _shape(files: Sequence[ImageFile], heads: Sequence[decode.Header], size: int
                 f"{shown(file.path)} is {head.width}x{head.height}; have all resized to one size, "
                 f"such as --data.image-size={short}."
             )
-    return first.height, first.width, channels
+    return first.height, first.width
 
 
 def _require_memory(count: int, shape: tuple[int, int, int], size: int | None) -> None:
