@@ -6,7 +6,10 @@ which JAX chooses.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -55,6 +58,9 @@ def _nothing_kept() -> Iterator[None]:
     """After each file, JAX forgets the programs that it holds in memory: those of all files are some gigabytes."""
     yield
     jax.clear_caches()
+    gc.collect()
+    if sys.platform == "linux":  # the C library keeps freed memory unless it is told not to
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def random_variables(config: ExperimentConfig, shape: tuple[int, ...]) -> Any:
 @pytest.mark.parametrize(
     ("net", "size", "dtype", "tolerance"),
     [
-        ("resnet-20", 12, "float32", 1e-4),
+        pytest.param("resnet-20", 12, "float32", 1e-4, marks=pytest.mark.slow),
         ("resnet-20", 12, "float64", 1e-11),
         pytest.param("resnet-50", 64, "float64", 1e-11, marks=pytest.mark.slow),
     ],
