@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.weights import files
     from resnet_jax.weights.classes import Unmatched, match
-    from resnet_jax.weights.classifier import Classifier, Seen
+    from resnet_jax.weights.classifier import Classifier, Prediction
 
     weights = files.load(chosen.weights, note=cli.warn)
     names = list(found.classes)
@@ -81,9 +81,9 @@ def main(argv: list[str] | None = None) -> int:
     labelled = [(file.path, number) for files_of_class, number in images for file in files_of_class]
     machine.use_compilation_cache(chosen.compiled)
     first = among = count = 0
-    results = Classifier(weights).see([path for path, _ in labelled])
+    results = Classifier(weights).predict([path for path, _ in labelled])
     for result, (_, label) in zip(results, labelled, strict=True):
-        if isinstance(result, Seen):
+        if isinstance(result, Prediction):
             rank = int((-result.probabilities).argsort(kind="stable").tolist().index(label))
             first, among, count = first + (rank > 0), among + (rank >= TOP), count + 1
         else:

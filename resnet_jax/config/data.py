@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     SourceName = Literal[SOURCES]
 
-STREAMED = ("folder",)
+STREAMED = ("folder", "tfds")
 """The sources whose images can be decoded when they are asked for, instead of lying in memory."""
 _STREAM = Condition(lambda data: data.streamed, "data.stream=True")
 _SCALE = Condition(lambda data: data.streamed and data.crop == "scale", "data.crop='scale'")
@@ -47,7 +47,7 @@ class DataConfig(Section):
     )
     """Where the images are. For "tfds": its data directory, where not the usual one."""
     stream: bool = field(False, DATA, needs=only_with("data.source", *STREAMED), open_in_papers=True)
-    """For "folder": decode images when they are asked for, instead of holding all of them in memory."""
+    """For "folder" and "tfds": decode images when they are asked for, instead of holding all of them in memory."""
     classes: tuple[str, ...] = field(
         (),
         DATA,

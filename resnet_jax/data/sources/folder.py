@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import cache, decode, headers, memory, progress, threads
+from resnet_jax.data import cache, decode, headers, memory, progress
 from resnet_jax.data.cache import Contents
 from resnet_jax.data.dataset import ArraySource, Dataset, Images, Source
 from resnet_jax.data.listing import Listing, scan
@@ -114,7 +114,7 @@ def _streamed(
     files = (*listing.train, *listing.test)
     records = FileRecords(listing.root, files)
     key = headers.digest(cache.fingerprint(files, image_size=None, bad_images=config.bad_images))
-    heads = headers.read(records.header, len(files), name=name, key=key, tell=tell)
+    heads = headers.read(records.entry, len(files), name=name, key=key, tell=tell)
     skip = config.bad_images == "skip"
     _tell_left_out([_bad(files[i], reason, skip) for i, reason in heads.unreadable.items()], tell)
     readable = np.array([i for i in range(len(files)) if i not in heads.unreadable], np.int64)
@@ -124,7 +124,7 @@ def _streamed(
     channels, remark = _channels(config.channels, [files[i] for i in readable], heads.grey[readable].tolist())
     if remark:
         tell(remark)
-    decoders = Decoders(threads.cores() if config.workers == "auto" else config.workers)
+    decoders = Decoders.of(config)
     train, test = (
         StreamSource(
             records,
