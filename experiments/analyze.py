@@ -108,8 +108,8 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
     import jax
 
     from resnet_jax import __version__
-    from resnet_jax.analysis.bench import Bench
     from resnet_jax.analysis.net import Loader
+    from resnet_jax.analysis.workspace import Workspace
     from resnet_jax.training.environment import code_version, processor
 
     loader = Loader(print)
@@ -118,12 +118,12 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
     measure = importlib.import_module(f"resnet_jax.analysis.{name.replace('-', '_')}").measure
     rows, scratches = [], []
     for number, net in enumerate(nets):
-        bench = Bench(_progress, out / f".{name}-{number}.part")
+        workspace = Workspace(_progress, out / f".{name}-{number}.part")
         start = time.monotonic()
         with jax.default_matmul_precision(net.config.model.precision):
-            found = measure(net.in_float64() if options.double else net, options, bench)
+            found = measure(net.in_float64() if options.double else net, options, workspace)
         rows.append({**net.facts, "seconds": round(time.monotonic() - start, 1), **found})
-        scratches.append(bench.scratch)
+        scratches.append(workspace.scratch)
     for scratch in scratches:
         assert scratch is not None
         scratch.unlink(missing_ok=True)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from resnet_jax.data.walk import ImageFile
     from resnet_jax.weights.bundle import Weights
     from resnet_jax.weights.classes import Unmatched
-    from resnet_jax.weights.classifier import Seen, Unseen
+    from resnet_jax.weights.classifier import Prediction, Skipped
 
 TOP, SHOWN = 5, 30
 WORDS = {"center": "", "ten_crop": "; mean of ten crops", "multi_scale": "; mean of several scales"}
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.weights import files
     from resnet_jax.weights.classes import Unmatched, match
-    from resnet_jax.weights.classifier import Seen
+    from resnet_jax.weights.classifier import Prediction
 
     weights = files.load(chosen.weights, note=cli.warn)
     names = list(found.classes)
@@ -115,9 +115,9 @@ def main(argv: list[str] | None = None) -> int:
     machine.use_compilation_cache(chosen.compiled)
     first = among = count = 0
     loss = 0.0
-    results = see(weights, chosen, [file for file, _ in labelled])
+    results = predict(weights, chosen, [file for file, _ in labelled])
     for result, (_, label) in zip(results, labelled, strict=True):
-        if isinstance(result, Seen):
+        if isinstance(result, Prediction):
             rank = int((-result.probabilities).argsort(kind="stable").tolist().index(label))
             first, among, count = first + (rank > 0), among + (rank >= TOP), count + 1
             loss -= math.log(max(float(result.probabilities[label]), sys.float_info.min))
@@ -156,12 +156,12 @@ def require_effect(chosen: Evaluate) -> None:
             raise UserError(f"{name}: got {value!r}; legal: whole numbers above 0.")
 
 
-def see(weights: Weights, chosen: Evaluate, images: list[ImageFile]) -> Iterator[Seen | Unseen]:
+def predict(weights: Weights, chosen: Evaluate, images: list[ImageFile]) -> Iterator[Prediction | Skipped]:
     """What the net says of each picture by the chosen protocol, in order."""
     if chosen.protocol == "center":
         from resnet_jax.weights.classifier import Classifier
 
-        return Classifier(weights).see([file.path for file in images])
+        return Classifier(weights).predict([file.path for file in images])
     from experiments import looks
 
     config = looks.data_config(
@@ -172,7 +172,7 @@ def see(weights: Weights, chosen: Evaluate, images: list[ImageFile]) -> Iterator
         eval_scales=chosen.scales,
         eval_multiple=chosen.multiple,
     )
-    return looks.look(weights, config, images, cli.warn, chosen.devices)
+    return looks.predict(weights, config, images, cli.warn, chosen.devices)
 
 
 def show(unmatched: Unmatched) -> None:

@@ -18,7 +18,7 @@ from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.training.evaluate import Predictor, by_protocol
 from resnet_jax.training.mesh import devices
-from resnet_jax.weights.classifier import AT_ONCE, Seen, Unseen, require_head
+from resnet_jax.weights.classifier import AT_ONCE, Prediction, Skipped, require_head
 
 if TYPE_CHECKING:
     from resnet_jax.weights.bundle import Weights
@@ -62,9 +62,9 @@ def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | N
     )
 
 
-def look(
+def predict(
     weights: Weights, config: DataConfig, files: Sequence[ImageFile], tell: Callable[[str], None], count: int
-) -> Iterator[Seen | Unseen]:
+) -> Iterator[Prediction | Skipped]:
     """The mean probabilities of each picture over the looks of a protocol, in order.
 
     A picture whose header cannot be read does not stop the others.
@@ -109,4 +109,4 @@ def look(
         )
         found = dict(zip(readable.tolist(), probabilities, strict=True))
     for i, file in enumerate(files):
-        yield Seen(file.path, found[i], None) if i in found else Unseen(file.path, heads.unreadable[i])
+        yield Prediction(file.path, found[i], None) if i in found else Skipped(file.path, heads.unreadable[i])

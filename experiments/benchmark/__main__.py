@@ -38,7 +38,7 @@ from experiments.benchmark.options import GRID, WHOLE, Benchmark, What, check, c
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import (
     OURS,
-    Net,
+    NetName,
     Spec,
     configure,
     has_torch,
@@ -136,7 +136,7 @@ class Cases:
         platform = platform or ("gpu" if jobs.gpus() else "cpu")
         return self.chosen.steps or (GRID.cpu_steps if platform == "cpu" else GRID.gpu_steps)
 
-    def _batch_sizes(self, net: Net) -> tuple[int, ...]:
+    def _batch_sizes(self, net: NetName) -> tuple[int, ...]:
         imagenet = step_config(net, 1, "float32").model.family == "imagenet"
         if self.chosen.batch_sizes:
             return self.chosen.batch_sizes

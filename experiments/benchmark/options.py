@@ -14,7 +14,7 @@ from experiments.benchmark.spec import (
     TORCH,
     Dtype,
     Images,
-    Net,
+    NetName,
     Phase,
     configure,
     default_contestants,
@@ -31,8 +31,8 @@ class Grid:
     """What `--all` measures, and what options mean that are left out."""
 
     what: tuple[What, ...] = ("step", "compile", "epoch", "convolutions")
-    nets: tuple[Net, ...] = ("resnet-20", "resnet-56", "resnet-110", "resnet-50")
-    depth_nets: tuple[Net, ...] = ("resnet-20", "resnet-56", "resnet-110", "resnet-302", "resnet-1202")
+    nets: tuple[NetName, ...] = ("resnet-20", "resnet-56", "resnet-110", "resnet-50")
+    depth_nets: tuple[NetName, ...] = ("resnet-20", "resnet-56", "resnet-110", "resnet-302", "resnet-1202")
     dtypes: tuple[Dtype, ...] = ("float32", "bfloat16")
     phases: tuple[Phase, ...] = ("train", "eval")
     cifar_batch_sizes: tuple[int, ...] = (32, 128, 512)
@@ -75,7 +75,7 @@ class Benchmark:
     what: tuple[What, ...] = ("step",)
     """Time of a step; of its compilation, by depth; of an epoch of the training loop, with its data; of single
     convolutions and their gradients, beside JAX's own; of images made from files, for which see input.py."""
-    nets: tuple[Net, ...] = ("resnet-20", "resnet-56")
+    nets: tuple[NetName, ...] = ("resnet-20", "resnet-56")
     """For steps. resnet-50 is the ImageNet net at 224 pixels with projections, the others are CIFAR's at 32 with option
     A."""
     images: tuple[Images, ...] = ()
@@ -85,7 +85,7 @@ class Benchmark:
     dtypes: tuple[Dtype, ...] = ("float32",)
     phases: tuple[Phase, ...] = ("train",)
     """For steps."""
-    depth_nets: tuple[Net, ...] = ("resnet-20", "resnet-56", "resnet-110")
+    depth_nets: tuple[NetName, ...] = ("resnet-20", "resnet-56", "resnet-110")
     """For compilation. PyTorch takes no part in it."""
     contestants: tuple[str, ...] = ()
     """Of resnet_jax, flax, torch-eager, torch-compiled; resnet_jax:FIELD=VALUE,... changes our configuration, and

@@ -136,7 +136,7 @@ def test_the_published_net_predicts_as_in_pytorch_image_by_image(published: Path
     comparison.worst["error"] = error
     assert 0.17 < error < 0.19
     # As the commands see the same files.
-    seen = list(classifier.see(paths[:64]))
+    seen = list(classifier.predict(paths[:64]))
     assert [result.probabilities.argmax() for result in seen] == ours[:64].argmax(1).tolist()
 
 
