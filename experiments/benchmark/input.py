@@ -13,11 +13,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import itertools
+import multiprocessing
 import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from PIL import Image
 from experiments.benchmark.input_table import FEED, LOADER, STAGE, Row
 from experiments.benchmark.peers.loaders import PEERS
 from resnet_jax.config import DataConfig, ParallelConfig
-from resnet_jax.data import Dataset, Draws, crops, decode, load, threads
+from resnet_jax.data import Draws, crops, decode, load, threads
 from resnet_jax.data.order import announced, training_batches
 from resnet_jax.data.stream import StreamSource
 
@@ -56,15 +58,17 @@ def measure(
       UserError: the folder cannot be read.
     """
     config = DataConfig(source="folder", path=str(folder), stream=True, image_size=SIZE, crop="scale", scales=SCALES)
-    dataset = load(config, tell)
-    source = dataset.train
+    source = load(config, tell).train
     assert isinstance(source, StreamSource)
     tell("ours")
     rows = [loader_row("ours", ours(source), batches, device_rate)]
-    # Before other loaders' libraries take memory.
     tell("the feed alone")
-    rows.append(feed_row(config, dataset, feed_batches, CONSUMER_SHARE * rows[0]["images"] / rows[0]["wall_s"]))
-    environment = _environment()
+    rate = CONSUMER_SHARE * rows[0]["images"] / rows[0]["wall_s"]
+    # In a process of its own: no other library takes memory there, and torchvision's workers may not be forked from a
+    # process that uses JAX.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        row, environment = pool.submit(feed_row, config, feed_batches, BATCH, rate).result()
+    rows.append(row)
     paths = [source.name(i) for i in range(len(source))]
     for name, (module, make) in PEERS.items():
         if module is None or importlib.util.find_spec(module) is not None:
@@ -94,37 +98,45 @@ def loader_row(name: str, images: Iterator[int], batches: int, device_rate: floa
     return row | {"cores": threads.cores(), "device_rate": device_rate}
 
 
-def feed_row(config: DataConfig, dataset: Dataset, batches: int, rate: float) -> Row:
-    """Feeds a consumer that takes `rate` images a second; memory after each tenth, and the share of time it waited."""
+def feed_row(config: DataConfig, batches: int, batch_size: int, rate: float) -> tuple[Row, dict[str, Any]]:
+    """Feeds a consumer that takes `rate` images a second: memory after each tenth, and the share of time it waited.
+
+    Returns:
+      The row, and the record's environment.
+    """
     import jax
 
+    from resnet_jax.training.environment import describe, processor
     from resnet_jax.training.feed import feed
     from resnet_jax.training.mesh import devices
 
-    where = devices(ParallelConfig())
+    where, dataset = devices(ParallelConfig()), load(config)
+    environment = {**asdict(describe(where)), "processor": processor()}
+    environment["versions"]["pillow"] = importlib.metadata.version("pillow")
     made, source = feed(config, dataset, where, 0), dataset.train
     assert isinstance(source, StreamSource)
     order = announced(
-        training_batches(seed=0, examples=len(source), batch_size=BATCH, first_step=0), made.begin_train, AHEAD
+        training_batches(seed=0, examples=len(source), batch_size=batch_size, first_step=0), made.begin_train, AHEAD
     )
     resident: list[int] = []
     jax.block_until_ready(where.shard(made.train(next(order))))
     began, waited = time.monotonic(), source.waited_s
     for i, batch in enumerate(itertools.islice(order, batches), start=1):
         jax.block_until_ready(where.shard(made.train(batch)))
-        time.sleep(BATCH / rate)
+        time.sleep(batch_size / rate)
         if i % max(1, batches // SAMPLES) == 0:
             resident.append(_resident())
-    return {
+    row = {
         "what": FEED,
         "batches": batches,
-        "batch_size": BATCH,
+        "batch_size": batch_size,
         "consumer_rate": rate,
         "consumer_share": CONSUMER_SHARE,
         "waited": (source.waited_s - waited) / (time.monotonic() - began),
         "resident_bytes": resident,
         "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
     }
+    return row, environment
 
 
 def stages(config: DataConfig, paths: list[str]) -> dict[str, float]:
@@ -151,15 +163,6 @@ def ours(source: StreamSource) -> Iterator[int]:
     order = training_batches(seed=0, examples=len(source), batch_size=BATCH, first_step=0)
     for batch in announced(order, lambda batch: source.begin(batch.index, Draws(0, batch.epoch)), AHEAD):
         yield len(source.take(batch.index, Draws(0, batch.epoch)))
-
-
-def _environment() -> dict[str, Any]:
-    from resnet_jax.training.environment import describe, processor
-    from resnet_jax.training.mesh import devices
-
-    found = {**asdict(describe(devices(ParallelConfig()))), "processor": processor()}
-    found["versions"]["pillow"] = importlib.metadata.version("pillow")
-    return found
 
 
 def _core_seconds() -> float:

