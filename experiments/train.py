@@ -5,6 +5,7 @@ python -m experiments.train digits-plain --model.depth=56 --optim.learning-rate=
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,7 +160,11 @@ def print_record(record: RunRecord, directory: Path) -> None:
 
 
 def _run_name(config: ExperimentConfig, changes: Mapping[str, Any]) -> str:
+    """The name of the run's directory. A path counts as the place that it leads to, typed in full or not."""
     others = {name: value for name, value in changes.items() if name != "seed"}
+    for name in config.fields_where(lambda role: role.is_path):
+        if others.get(name):
+            others[name] = os.path.abspath(others[name])
     return f"{variant_name(config, others)}-seed{config.seed}"
 
 

@@ -24,6 +24,8 @@ from resnet_jax.record.schema import (
 
 T = TypeVar("T")
 
+_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "str": (str,), "None": (type(None),)}
+
 OTHER_VERSION = "read it with the version that wrote it"
 PLACES = frozenset(ExperimentConfig.fields_where(lambda role: role.of == "place"))
 """Fields that say where the images lie. They tell no run from another: a run's data are known by their fingerprint."""
@@ -114,7 +116,7 @@ def read_json(path: Path, advice: str = "delete it to do without it") -> dict[st
       UserError: the file cannot be read or does not hold one JSON object.
     """
     try:
-        values = json.loads(_read_text(path))
+        values = json.loads(_read_text(path), parse_constant=_refuse)
     except ValueError as error:
         raise UserError(f"{path}: damaged or half-written ({error}); {advice}.") from error
     if not isinstance(values, dict):
@@ -134,6 +136,11 @@ def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
     free |= a.without_effect().keys() & b.without_effect().keys()
     names = (name for name in left if name not in free and left[name] != right[name])
     return [f"{name}: {left[name]!r}, {right[name]!r}" for name in names]
+
+
+def _refuse(constant: str) -> None:
+    """JSON has no NaN and no infinity, though Python reads them."""
+    raise ValueError(f"{constant} is no number")
 
 
 def _check_final(final: Final, data: DataFacts) -> None:
@@ -157,15 +164,24 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value
 
 
+def _kinds(declared: str) -> tuple[type, ...]:
+    """The Python types of a number's or a text's declared type, such as "float | None"; none for anything else."""
+    names = declared.split(" | ")
+    return tuple(kind for name in names for kind in _KINDS[name]) if _KINDS.keys() >= set(names) else ()
+
+
 def _part(cls: type[T], values: Any) -> T:
     """An instance of a record's part, its numbers and texts checked for their types."""
-    legal: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "str": (str,)}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # every part is a dataclass
-        kinds = legal.get(str(field.type))
         if field.name not in _mapping(values) and field.default is not dataclasses.MISSING:
             continue  # written by a version that did not have it yet
         value = values[field.name]
-        if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
+        declared = str(field.type)
+        if declared.startswith("dict[str, "):
+            kinds, found = _kinds(declared[len("dict[str, ") : -1]), list(_mapping(value).values())
+        else:
+            kinds, found = _kinds(declared), [value]
+        if kinds and not all(isinstance(item, kinds) and not isinstance(item, bool) for item in found):
             raise TypeError(f"{field.name} is {value!r}")
     return cls(**values)
 

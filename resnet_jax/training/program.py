@@ -17,6 +17,7 @@ import numpy as np
 
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.data import Dataset
+from resnet_jax.data.crops import passes
 from resnet_jax.data.order import Batch, announced, eval_batches, padded, training_batches
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.stacking import scans, stack, unstack
@@ -161,7 +162,7 @@ class Program:
             self._predictor,
             {"params": net.params, "batch_stats": net.batch_stats},
             source,
-            c.data,
+            passes(c.data),
             classes=self.assembly.dataset.num_classes,
             batch_size=c.train.eval_batch_size,
         )

@@ -17,6 +17,7 @@ from experiments import cli, machine
 from experiments.machine import use_compilation_cache
 from experiments.preview import TRACED, WARM
 from experiments.train import main
+from resnet_jax.errors import UserError
 from resnet_jax.record import read_record
 
 SMALL = ("digits-resnet", "--model.depth=8", "--model.width=2", "--train.batch-size=16")
@@ -139,3 +140,18 @@ def test_a_finished_run_says_that_nothing_was_trained(capsys: pytest.CaptureFixt
     assert "nothing was trained" not in capsys.readouterr().out
     assert main([*TINY, "--directory=there"]) == 0
     assert "This run had finished before; nothing was trained." in capsys.readouterr().out
+
+
+def test_a_path_typed_in_full_or_not_is_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directories = []
+
+    def instead(config: Any, directory: Path, **_: Any) -> Any:
+        directories.append(directory)
+        raise UserError("seen")
+
+    monkeypatch.setattr("experiments.train.train", instead)
+    for path in ("arrays/a.npz", "./arrays/../arrays/a.npz", str(tmp_path / "arrays" / "a.npz"), "b.npz"):
+        with pytest.raises(UserError, match="seen"):
+            main(["cifar10-resnet", "--data.source=npz", f"--data.path={path}"])
+    assert len(set(directories[:3])) == 1
+    assert directories[3] != directories[0]
