@@ -72,9 +72,8 @@ def _check_markers(page: str, name: str) -> None:
         alone = found["text"].startswith("\n")
         # Markdown takes a line that begins with a comment for HTML, and ends the paragraph there.
         if page[: found.start()].endswith("\n") != alone:
-            raise UserError(
-                f"{name}: {found['what']}: a table's markers have lines of their own, a number's begin none."
-            )
+            where = "markers of a table have lines of their own, and those of a number begin no line"
+            raise UserError(f"{name}: {found['what']}: {where}.")
 
 
 def renew(page: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What docs/results.md claims holds in the committed records, with each seed; its numbers are test_passages' concern."""
+"""What docs/results.md claims holds in the committed records, with each seed; test_passages has its numbers."""
 
 from __future__ import annotations
 
