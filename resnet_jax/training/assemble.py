@@ -70,9 +70,9 @@ class Assembly:
     def weights(self, state: TrainState, name: str) -> Weights:
         """The run's net after some step, as files keep it: with what it takes to use it without the run's data.
 
-        Its preprocessing makes of a picture what the run's own images are: images of a folder were resized to a size,
-        and other pictures fill a square of that size; where the data's images are not square, a picture must have
-        their size already.
+        Its preprocessing makes of a picture what the run's own images are in evaluation. Streamed images were resized
+        to `data.eval_resize` and cropped; images of a folder in memory were resized to a size, and other pictures fill
+        a square of that size; where the data's images are not square, a picture must have their size already.
 
         Args:
           state: on the host, block by block.
@@ -81,6 +81,8 @@ class Assembly:
         state = ema.evaluated(state, self.config.optim)
         height, width, channels = self.dataset.image_shape
         resize = height if height == width else None
+        if self.config.data.streamed:
+            resize = self.config.data.eval_resize
         return Weights(
             model=self.config.model,
             arrays=flatten(state.params, state.batch_stats),

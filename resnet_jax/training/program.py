@@ -17,6 +17,7 @@ import numpy as np
 
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.data import Dataset
+from resnet_jax.data.crops import passes
 from resnet_jax.data.order import Batch, announced, eval_batches, padded, training_batches
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.stacking import scans, stack, unstack
@@ -160,7 +161,7 @@ class Program:
         net = evaluated(state, c.optim)
         variables = {"params": net.params, "batch_stats": net.batch_stats}
         sizes = {"classes": data.num_classes, "batch_size": c.train.eval_batch_size}
-        return score(by_protocol(self._predictor, variables, data.test, c.data, **sizes), data.test.labels)
+        return score(by_protocol(self._predictor, variables, data.test, passes(c.data), **sizes), data.test.labels)
 
     def memory(self) -> tuple[int, int] | None:
         """The compiler's own figures for a train step on each device: bytes of its arguments, and of temporaries.

@@ -57,11 +57,7 @@ class Classifier:
         Raises:
           UserError: it has no such block, or no last layer.
         """
-        if not weights.has_head:
-            raise UserError(
-                f"{weights.origin.file}: a net without a last layer, which says nothing of classes; fine-tune it with "
-                f"--finetune.weights."
-            )
+        require_head(weights)
         blocks = [block_name(i, j) for i, n in enumerate(weights.model.stage_blocks, start=1) for j in range(1, n + 1)]
         if features is not None and features not in blocks:
             raise UserError(f"features: got {features!r}; {nearest(features, blocks)}")
@@ -143,6 +139,19 @@ class Classifier:
                     else:
                         assert logits is not None
                         yield Prediction(path, _softmax(logits[row]), None if features is None else features[row])
+
+
+def require_head(weights: Weights) -> None:
+    """Makes sure that a net has a last layer.
+
+    Raises:
+      UserError: it has none.
+    """
+    if not weights.has_head:
+        raise UserError(
+            f"{weights.origin.file}: a net without a last layer, which says nothing of classes; fine-tune it with "
+            f"--finetune.weights."
+        )
 
 
 def _softmax(logits: Array) -> Array:
