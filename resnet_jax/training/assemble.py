@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,28 +19,17 @@ from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.data import Dataset, Normalization, load, normalization
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import ResNet, build
-from resnet_jax.record import Start
 from resnet_jax.text import Note
 from resnet_jax.training import ema, optim
 from resnet_jax.training import state as state_lib
+from resnet_jax.training.pretrained import Pretrained, pretrained
 from resnet_jax.training.state import TrainState
-from resnet_jax.weights import files
-from resnet_jax.weights.bundle import Origin, Weights, describe, flatten, unlike
+from resnet_jax.weights.bundle import Origin, Weights, flatten
 from resnet_jax.weights.preprocessing import Preprocessing
 
 Array = jax.Array
 Tree = Any
 HEAD = "head"
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """The net in a file that a run is fine-tuned from."""
-
-    facts: Start
-    variables: dict[str, Tree]
-    """{"params": ..., "batch_stats": ...} on the host, with the file's own last layer."""
-    preprocessing: Preprocessing
 
 
 @dataclass(frozen=True)
@@ -167,24 +155,6 @@ def resolve(config: ModelConfig, dataset: Dataset) -> ModelConfig:
     return dataclasses.replace(config, num_classes=dataset.num_classes)
 
 
-def pretrained(config: ExperimentConfig) -> Pretrained | None:
-    """The net that `config.finetune` names; None where a run starts from random values.
-
-    Raises:
-      UserError: the file cannot be read, or holds another net than `config.model`.
-    """
-    if config.finetune.weights is None:
-        return None
-    try:
-        weights = files.load(Path(config.finetune.weights))
-    except UserError as error:
-        raise UserError(f"finetune.weights: {error}") from None
-    assert weights.read_from is not None
-    facts = Start(weights.read_from.file, weights.read_from.digest, weights.model.num_classes or 0)
-    _require_same_net(config.model, weights.model, facts.file)
-    return Pretrained(facts, weights.variables(), weights.preprocessing)
-
-
 def run_normalization(
     config: ExperimentConfig, dataset: Dataset, net: Pretrained | None, note: Note = lambda text: None
 ) -> Normalization:
@@ -215,19 +185,3 @@ def run_normalization(
             f"{dataset.image_shape[1]}x{dataset.image_shape[0]}; legal: images of that size, or 'channel_mean_std'."
         )
     return found
-
-
-def _require_same_net(here: ModelConfig, there: ModelConfig, file: str) -> None:
-    other = {name: value for name, (_, value) in unlike(here, there).items()}
-    if other:
-        options = " ".join(f"--model.{name.replace('_', '-')}{_option(value)}" for name, value in other.items())
-        raise UserError(
-            f"finetune.weights: {file} holds {describe(there)}, another net than the run's; it takes {options}."
-        )
-
-
-def _option(value: Any) -> str:
-    """A value as it stands after a field's name on a command line; of several values, each is a word."""
-    if isinstance(value, tuple | list):
-        return "".join(f" {item}" for item in value)
-    return f"={value}"
