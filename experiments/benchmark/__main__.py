@@ -69,12 +69,8 @@ def main(argv: list[str] | None = None) -> int:
             if getattr(chosen, name) != getattr(Benchmark, name):
                 raise UserError(f"all: got {option(name)} too, which it sets itself; legal: one of the two.")
         chosen = dataclasses.replace(chosen, **{name: getattr(GRID, name) for name in WHOLE})
-    if "input" in chosen.what:
-        if chosen.what != ("input",) or chosen.data_path is None:
-            raise UserError("what: got input; legal: that alone, with --data-path.")
-        check(chosen)
-        input_speed.main(chosen.data_path, batches=chosen.batches, device_rate=chosen.device_rate, out=chosen.out)
-        return cli.OK
+    if "input" in chosen.what and (chosen.what != ("input",) or chosen.data_path is None):
+        raise UserError("what: got input; legal: that alone, with --data-path.")
     cases = Cases(check(chosen), f"{program} {shlex.join(words)}".strip())
     try:
         cases.measure()
@@ -107,6 +103,7 @@ class Cases:
             "compile": self._compiling,
             "epoch": self._epochs,
             "convolutions": self._convolutions,
+            "input": self._input,
         }
         for what in self.chosen.what:
             parts[what]()
@@ -187,6 +184,17 @@ class Cases:
         answer = race.answer(Spec("convolutions", OURS, config, steps=self.chosen.repeats, warmup=self.chosen.warmup))
         self.record["environment"] = self.record["environment"] or answer["environment"]
         self.record["results"] += convolutions.rows(answer["found"])
+        self._write()
+
+    def _input(self) -> None:
+        assert self.chosen.data_path is not None, "checked by main"
+        self.record["results"], self.record["environment"] = input_speed.measure(
+            self.chosen.data_path,
+            batches=self.chosen.batches,
+            feed_batches=self.chosen.feed_batches,
+            device_rate=self.chosen.device_rate,
+            tell=_tell,
+        )
         self._write()
 
     def _case(self, what: What, specs: list[Spec], peer: str) -> None:

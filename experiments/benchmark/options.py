@@ -63,6 +63,7 @@ SERVES: dict[str, tuple[What, ...]] = {
     "warmup": ("step", "epoch", "convolutions"),
     "data_path": ("epoch", "input"),
     "batches": ("input",),
+    "feed_batches": ("input",),
     "device_rate": ("input",),
 }
 """Options that say nothing to what else is measured."""
@@ -107,7 +108,9 @@ class Benchmark:
     data_path: Path | None = None
     """For epochs: a folder of images, DIR/{train,test}/<class>/*.jpg, beside the digits. For input: the images."""
     batches: int = 20
-    """For input: batches of 64 images that each loader makes."""
+    """For input: batches of 128 images that each loader makes."""
+    feed_batches: int = 100
+    """For input: batches of 128 images that are taken from the feed alone."""
     device_rate: float = 3000.0
     """For input: images that a device takes in a second, for the number of cores that it needs."""
     all: bool = False
@@ -124,10 +127,12 @@ def check(chosen: Benchmark) -> Benchmark:
     Raises:
       UserError: an option has a value that cannot be measured, or that nothing measured here uses.
     """
-    for name in ("repeats", "processes", "compile_repeats", "steps", "batches"):
+    for name in ("repeats", "processes", "compile_repeats", "steps", "batches", "feed_batches"):
         value = getattr(chosen, name)
         if value is not None and value < 1:
             raise UserError(f"{name}: got {value}; legal: a whole number above 0.")
+    if not chosen.device_rate > 0:
+        raise UserError(f"device-rate: got {chosen.device_rate:g}; legal: a number above 0.")
     if chosen.warmup < 0:
         raise UserError(f"warmup: got {chosen.warmup}; legal: a whole number of at least 0.")
     if len(set(chosen.contestants)) < len(chosen.contestants):
