@@ -157,8 +157,8 @@ def decoding(runs: Mapping[str, ExperimentConfig]) -> str:
     images = sum(train.iterations * train.batch_size for train in streamed)
     return (
         f"Decoding their {images:.2g} training images takes {about(images / DECODED)} of {CORE}, at {DECODED} images "
-        f"for each second of a core (python -m experiments.benchmark --what input measures yours): a device that takes N "
-        f"images/s needs N / {DECODED} cores."
+        f"for each second of a core (python -m experiments.benchmark --what input measures yours): a device that takes "
+        f"N images/s needs N / {DECODED} cores."
     )
 
 
