@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from resnet_jax.data.stream import Decoders, StreamSource
 from resnet_jax.data.walk import ImageFile
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
+from resnet_jax.text import Note
 from resnet_jax.training.evaluate import Predictor, by_protocol
 from resnet_jax.training.mesh import devices
 from resnet_jax.weights.classifier import AT_ONCE, Prediction, Skipped, require_head
@@ -63,7 +64,7 @@ def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | N
 
 
 def predict(
-    weights: Weights, config: DataConfig, files: Sequence[ImageFile], tell: Callable[[str], None], count: int
+    weights: Weights, config: DataConfig, files: Sequence[ImageFile], note: Note, count: int
 ) -> Iterator[Prediction | Skipped]:
     """The mean probabilities of each picture over the looks of a protocol, in order.
 
@@ -73,7 +74,7 @@ def predict(
       weights: the net, which is evaluated in float32 whatever it was trained in.
       config: from `data_config`.
       files: the pictures, below `config.path`.
-      tell: receives remarks, a line at a time.
+      note: receives remarks, a line at a time.
       count: devices that share the work.
 
     Raises:
@@ -82,7 +83,7 @@ def predict(
     assert config.path is not None
     records = FileRecords(config.path, files)
     key = headers.digest(cache.fingerprint(files, image_size=None, bad_images="skip"))
-    heads = headers.read(records.entry, len(files), name="pictures", key=key, tell=tell)
+    heads = headers.read(records.entry, len(files), name="pictures", key=key, note=note)
     readable = np.array([i for i in range(len(files)) if i not in heads.unreadable], np.int64)
     found: dict[int, Any] = {}
     if len(readable):

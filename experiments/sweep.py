@@ -22,7 +22,7 @@ from rich.console import Console
 
 from experiments import cli, jobs, machine
 from experiments.budget import Budget
-from experiments.estimate import Clock, progress
+from experiments.estimate import Clock, decoding, progress
 from experiments.next_steps import python
 from experiments.options import parse, typed_fields
 from experiments.states import finished, show, state
@@ -131,6 +131,8 @@ def carry_out(
     show(runs, folder, title, console, clock)
     say(len(shares))
     if chosen.dry_run:
+        if text := decoding(runs):
+            console.print(text, highlight=False, soft_wrap=True)
         return cli.OK, folder
     cli.decide(lambda: _list_runs(folder, study.runs(chosen.seeds)))
     if len(shares) == 1:

@@ -113,7 +113,7 @@ class Cases:
         contestants = runnable(wanted)
         missing = [name for name in wanted if name not in contestants]
         if missing:
-            _tell(f"PyTorch is not installed, so {', '.join(missing)} are left out: pip install -e '.[parity]'")
+            cli.warn(f"PyTorch is not installed, so {', '.join(missing)} are left out: pip install -e '.[parity]'")
         platform = self._limits()
         steps = self._steps_together(platform)
         for net in self.chosen.nets:
@@ -148,11 +148,11 @@ class Cases:
             for i, dtype in enumerate(self.chosen.dtypes):
                 config = step_config("resnet-20", GRID.cifar_batch_size, dtype)
                 whats = (limits.MATMUL, limits.COPY) if i == 0 else (limits.MATMUL,)
-                _tell(f"limits of the device, {dtype}, by {library}")
+                cli.warn(f"limits of the device, {dtype}, by {library}")
                 names = [f"{what}, {library}" for what in whats]
                 steps = self._steps_together(platform)
                 specs = [Spec("limit", name, config, "train", steps, self.chosen.warmup, platform) for name in names]
-                outcomes = race.race(specs, self.chosen.repeats, _tell)
+                outcomes = race.race(specs, self.chosen.repeats, cli.warn)
                 self._note(outcomes)
                 self.record["limits"] += table.limits(outcomes, dtype)
             platform = "cpu" if self.record["environment"].get("platform", "cpu") == "cpu" else "gpu"
@@ -179,7 +179,7 @@ class Cases:
             self._case("epoch", specs, STEP_ALONE)
 
     def _convolutions(self) -> None:
-        _tell("convolutions, beside JAX's own")
+        cli.warn("convolutions, beside JAX's own")
         config = step_config("resnet-20", GRID.cifar_batch_size, "float32")
         answer = race.answer(Spec("convolutions", OURS, config, steps=self.chosen.repeats, warmup=self.chosen.warmup))
         self.record["environment"] = self.record["environment"] or answer["environment"]
@@ -193,16 +193,16 @@ class Cases:
             batches=self.chosen.batches,
             feed_batches=self.chosen.feed_batches,
             device_rate=self.chosen.device_rate,
-            tell=_tell,
+            note=cli.warn,
         )
         self._write()
 
     def _case(self, what: What, specs: list[Spec], peer: str) -> None:
         case, net = specs[0].config, table.net_name(specs[0].config)
         images = table.images_name(specs[0])
-        _tell(f"{what}: {net}, {images}, batch {case.train.batch_size}, {case.model.dtype}, {specs[0].phase}")
+        cli.warn(f"{what}: {net}, {images}, batch {case.train.batch_size}, {case.model.dtype}, {specs[0].phase}")
         repeats = self.chosen.compile_repeats if what == "compile" else self.chosen.repeats
-        outcomes = race.race(specs, repeats, _tell, processes=self.chosen.processes if what == "step" else 1)
+        outcomes = race.race(specs, repeats, cli.warn, processes=self.chosen.processes if what == "step" else 1)
         self._note(outcomes)
         compared = next((outcome for outcome in outcomes if outcome.contestant == peer), None)
         self.record["results"] += [
@@ -221,10 +221,6 @@ class Cases:
             self.record["environment"] = self.record["environment"] or outcome.environment
             if "torch" in outcome.facts and self.record["environment"]:
                 self.record["environment"]["versions"]["torch"] = outcome.facts["torch"]
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +26,7 @@ from resnet_jax.data import decode, memory
 from resnet_jax.data.dataset import ArraySource
 from resnet_jax.data.walk import ImageFile
 from resnet_jax.files import replacing, short_digest
-from resnet_jax.text import reason, shown
+from resnet_jax.text import Note, reason, shown
 
 MAGIC = b"resnet_jax images 1\n"
 LABEL = np.dtype("<i4")
@@ -106,7 +106,7 @@ def decoding() -> str:
     return f"{decode.VERSION} Pillow {PIL.__version__}"
 
 
-def read(path: Path, key: str, tell: Callable[[str], None], side: int | None = None) -> Contents | None:
+def read(path: Path, key: str, note: Note, side: int | None = None) -> Contents | None:
     """What `write` kept under this fingerprint, or None; a file that is damaged or of another state is removed.
 
     Args:
@@ -123,11 +123,11 @@ def read(path: Path, key: str, tell: Callable[[str], None], side: int | None = N
     except (_Unusable, OSError) as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        tell(f"the cache {shown(str(path))} is dropped, for {reason(error)}; the images are read again.")
+        note(f"the cache {shown(str(path))} is dropped, for {reason(error)}; the images are read again.")
         return None
 
 
-def write(path: Path, key: str, contents: Contents, tell: Callable[[str], None]) -> None:
+def write(path: Path, key: str, contents: Contents, note: Note) -> None:
     """Keeps `contents` for `read`; where that cannot be, a sentence says so, and no part of a file is left.
 
     A process that is killed does leave its part. The next one to write this cache removes it.
@@ -142,12 +142,12 @@ def write(path: Path, key: str, contents: Contents, tell: Callable[[str], None])
         with replacing(path, path.with_name(f"{_family(path)}{os.getpid()}.tmp")) as part, open(part, "wb") as file:
             _dump(file, key, contents)
     except OSError as error:
-        tell(
+        note(
             f"the decoded images ({memory.gigabytes(size)}) cannot be kept in {shown(str(path.parent))} "
             f"({reason(error)}), so the next start decodes them again."
         )
     else:
-        tell(f"kept for the next start in {shown(str(path))} ({memory.gigabytes(size)}).")
+        note(f"kept for the next start in {shown(str(path))} ({memory.gigabytes(size)}).")
 
 
 def _family(path: Path) -> str:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from resnet_jax.data import cache, decode, progress, threads
 from resnet_jax.files import write_atomically
+from resnet_jax.text import Note
 
 Array = npt.NDArray[Any]
 
@@ -56,7 +57,7 @@ def read(
     *,
     name: str,
     key: str,
-    tell: Callable[[str], None],
+    note: Note,
 ) -> Headers:
     """The headers of `count` images, from the file that keeps them if they are the same images still.
 
@@ -65,17 +66,17 @@ def read(
       count: number of images.
       name: of the data, for the file's name and for people.
       key: hexadecimal digest of all that the headers depend on.
-      tell: receives remarks, a line at a time.
+      note: receives remarks, a line at a time.
     """
     file = _file(name, key)
     found = _kept(file, key, count)
     if found is None:
-        found = _read(read_one, count, name, tell)
-        _keep(file, key, found, tell)
+        found = _read(read_one, count, name, note)
+        _keep(file, key, found, note)
     return found
 
 
-def _read(read_one: Callable[[int], Entry], count: int, name: str, tell: Callable[[str], None]) -> Headers:
+def _read(read_one: Callable[[int], Entry], count: int, name: str, note: Note) -> Headers:
     def work(i: int) -> Entry | decode.Unreadable:
         try:
             return read_one(i)
@@ -88,7 +89,7 @@ def _read(read_one: Callable[[int], Entry], count: int, name: str, tell: Callabl
     title = f"reading the headers of {name}"
     with (
         decode.quiet(),
-        progress.progress([title], count, f"{title}: {count:,} images.", tell) as advance,
+        progress.progress([title], count, f"{title}: {count:,} images.", note) as advance,
         closing(threads.in_order(work, count, advance)) as entries,
     ):
         for i, entry in enumerate(entries):
@@ -129,7 +130,7 @@ def _kept(file: Path | None, key: str, count: int) -> Headers | None:
         return None
 
 
-def _keep(file: Path | None, key: str, found: Headers, tell: Callable[[str], None]) -> None:
+def _keep(file: Path | None, key: str, found: Headers, note: Note) -> None:
     if file is None:
         return
     arrays: dict[str, Array] = {
@@ -147,7 +148,7 @@ def _keep(file: Path | None, key: str, found: Headers, tell: Callable[[str], Non
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # its stub takes no **
         write_atomically(file, content.getvalue())
     except OSError as error:
-        tell(
+        note(
             f"the headers cannot be kept in {file.parent} ({error.strerror or error}); the next start reads them again."
         )
 

@@ -19,8 +19,9 @@ from resnet_jax.config import DataConfig
 from resnet_jax.data import cache, progress
 from resnet_jax.data.dataset import PIECE, Images, Source
 from resnet_jax.files import write_atomically
+from resnet_jax.text import Note
+from resnet_jax.types import Floats
 
-Floats = npt.NDArray[np.float64]
 # Images of one piece of a streamed set: small, so that the bar moves.
 STREAMED_PIECE = 64
 # Pixels of which products are made at once.
@@ -51,7 +52,7 @@ class Normalization:
         return dataclasses.replace(self, mean=self.mean.mean(axis=(1, 2), keepdims=True))
 
 
-def normalization(source: Source, config: DataConfig, tell: Callable[[str], None] = lambda text: None) -> Normalization:
+def normalization(source: Source, config: DataConfig, note: Note = lambda text: None) -> Normalization:
     """The statistics of training images that `config` names.
 
     "pixel_mean" subtracts the mean image and divides by nothing (He et al. 2015, Sec. 4.2). The paper does not give
@@ -60,13 +61,13 @@ def normalization(source: Source, config: DataConfig, tell: Callable[[str], None
     Args:
       source: the training set.
       config: `normalize`, `color_noise` and, for a streamed set, `statistics_images`.
-      tell: receives remarks, a line at a time.
+      note: receives remarks, a line at a time.
 
     Raises:
       UserError: an image cannot be read.
     """
     if config.streamed:
-        sums = kept(source, config, tell)
+        sums = kept(source, config, note)
     else:
         by_channel = config.normalize != "pixel_mean" or config.color_noise > 0.0
         sums = measure(source, np.arange(len(source)), products=by_channel)
@@ -143,7 +144,7 @@ def measure(
     return Sums(len(index), image, total)
 
 
-def kept(source: Source, config: DataConfig, tell: Callable[[str], None]) -> Sums:
+def kept(source: Source, config: DataConfig, note: Note) -> Sums:
     """The sums over `config.statistics_images` images of a streamed training set, measured once and kept in a file.
 
     Raises:
@@ -162,7 +163,7 @@ def kept(source: Source, config: DataConfig, tell: Callable[[str], None]) -> Sum
     except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: measured again
         pass
     title = "measuring colours"
-    with progress.progress([title], count, f"{title} of {count:,} training images.", tell) as advance:
+    with progress.progress([title], count, f"{title} of {count:,} training images.", note) as advance:
         sums = measure(source, index, advance=advance)
     values = {"key": key, "images": count, "image": sums.image.tolist(), "products": sums.products.tolist()}
     try:
@@ -170,7 +171,7 @@ def kept(source: Source, config: DataConfig, tell: Callable[[str], None]) -> Sum
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(values))
     except OSError as error:
-        tell(f"the statistics of the images cannot be kept ({error}), so the next start measures them again.")
+        note(f"the statistics of the images cannot be kept ({error}), so the next start measures them again.")
     return sums
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from PIL import Image
 from resnet_jax.data.dataset import Dataset
 from resnet_jax.data.sources import folder
 from resnet_jax.errors import UserError
+from resnet_jax.text import Note
 
 RNG = np.random.default_rng(0)
-Tell = Callable[[str], None]
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -34,8 +33,8 @@ def put(root: Path, name: str, image: Image.Image | np.ndarray | None = None, **
 
 
 def load(root: Path, told: list[str] | None = None, *, size: int | None = None, bad: str = "stop") -> Dataset:
-    tell: Tell = (lambda text: None) if told is None else told.append
-    return folder.read(str(root), image_size=size, bad_images=bad, tell=tell)
+    note: Note = (lambda text: None) if told is None else told.append
+    return folder.read(str(root), image_size=size, bad_images=bad, note=note)
 
 
 def refused(root: Path, sentence: str, **options: Any) -> str:

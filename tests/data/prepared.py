@@ -100,7 +100,7 @@ def write(
 
 def refused(data_dir: Path | str, sentence: str, name: str = "cifar10") -> None:
     with pytest.raises(UserError) as caught:
-        tfds.read(name, data_dir=str(data_dir), tell=silent)
+        tfds.read(name, data_dir=str(data_dir), note=silent)
     message = str(caught.value)
     assert re.search(sentence, message), message
     assert "\n" not in message

@@ -255,7 +255,7 @@ import os, signal
 from resnet_jax.data import cache
 from resnet_jax.data.sources import folder
 cache.os.fsync = lambda number: os.kill(os.getpid(), signal.SIGKILL)
-folder.read({str(root)!r}, image_size=None, bad_images="stop", tell=print)
+folder.read({str(root)!r}, image_size=None, bad_images="stop", note=print)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[3], check=False)
     assert done.returncode == -signal.SIGKILL

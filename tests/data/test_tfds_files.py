@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("no_network")
 def test_not_prepared(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tfds_files, "has_tensorflow", lambda: False)
     with pytest.raises(UserError) as caught:
-        tfds.read(name, data_dir=None if name == "cifar10" else str(tmp_path), tell=silent)
+        tfds.read(name, data_dir=None if name == "cifar10" else str(tmp_path), note=silent)
     where = tfds_files.root(None) if name == "cifar10" else tmp_path
     option = "" if name == "cifar10" else f" --data-dir {tmp_path}"
     assert str(caught.value) == (

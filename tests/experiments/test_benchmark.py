@@ -317,7 +317,7 @@ def test_a_record_is_printed_however_its_option_is_written(capsys: pytest.Captur
 
 
 def test_nothing_but_failures_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(specs: list[Spec], repeats: int, tell: Any, processes: int) -> list[Outcome]:
+    def failing(specs: list[Spec], repeats: int, note: Any, processes: int) -> list[Outcome]:
         return [Outcome(spec.contestant, failed="out of memory") for spec in specs]
 
     monkeypatch.setattr(race, "race", failing)

@@ -309,7 +309,7 @@ def test_a_home_of_nobodys_is_a_folder_here(
     write(tmp_path / "~nobodyhere", {"train": examples(random_images(3)), "test": examples(random_images(3))})
     assert prepare.main(["cifar10", "--data-dir", "~nobodyhere"]) == cli.OK
     assert capsys.readouterr().out == f"cifar10: already prepared in {tmp_path}/~nobodyhere/cifar10/3.0.2\n"
-    assert len(tfds.read("cifar10", data_dir="~nobodyhere", tell=silent).train) == 3
+    assert len(tfds.read("cifar10", data_dir="~nobodyhere", note=silent).train) == 3
 
 
 def test_the_last_line_can_be_pasted(

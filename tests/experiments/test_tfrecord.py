@@ -35,7 +35,7 @@ def test_tfrecord_becomes_array_record(tmp_path: Path, capsys: pytest.CaptureFix
     before = {file: file.read_bytes() for file in directory.glob("*.tfrecord-*")}
     assert prepare.main(["cifar10", "--data-dir", str(tmp_path)]) == cli.OK
     assert "converting cifar10-train.tfrecord-00001-of-00002" in capsys.readouterr().out
-    data = tfds.read("cifar10", data_dir=str(tmp_path), tell=silent)
+    data = tfds.read("cifar10", data_dir=str(tmp_path), note=silent)
     np.testing.assert_array_equal(data.train.images, train)
     np.testing.assert_array_equal(data.test.images, test)
     assert {file: file.read_bytes() for file in directory.glob("*.tfrecord-*")} == before
@@ -55,4 +55,4 @@ def test_a_truncated_tfrecord(tmp_path: Path, size: int) -> None:
     assert refused(tmp_path).startswith(f"{shard}: missing; delete {directory}")
     assert not list(directory.glob("incomplete.*"))
     with pytest.raises(UserError, match="prepared as tfrecord"):  # still what it was
-        tfds.read("cifar10", data_dir=str(tmp_path), tell=silent)
+        tfds.read("cifar10", data_dir=str(tmp_path), note=silent)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,13 +22,13 @@ from resnet_jax.data.records import FileRecords
 from resnet_jax.data.stream import Decoders, StreamSource
 from resnet_jax.data.walk import ImageFile
 from resnet_jax.errors import UserError
-from resnet_jax.text import shown, some
+from resnet_jax.text import Note, shown, some
 
 CLASSES_TOLD = 10
 IMAGENET_SIZE = 224  # suggested for large images (He et al. 2015, Sec. 3.4)
 
 
-def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
+def load(config: DataConfig, note: Note) -> Dataset:
     """The images below `config.path`, in memory or, with `config.streamed`, decoded when they are asked for.
 
     The order is that of the classes' and files' names. Images have `config.channels` channels.
@@ -43,13 +43,13 @@ def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
             config.path,
             image_size=config.image_size,
             bad_images=config.bad_images,
-            tell=tell,
+            note=note,
             classes=config.classes,
             channels=config.channels,
         )
-    listing, name = _listed(config.path, config.classes, tell)
-    train, test = _streamed(listing, config, name, tell)
-    return _dataset(listing, name, train, test, tell)
+    listing, name = _listed(config.path, config.classes, note)
+    train, test = _streamed(listing, config, name, note)
+    return _dataset(listing, name, train, test, note)
 
 
 def read(
@@ -57,7 +57,7 @@ def read(
     *,
     image_size: int | None,
     bad_images: str,
-    tell: Callable[[str], None],
+    note: Note,
     classes: Sequence[str] = (),
     channels: int | str = "auto",
 ) -> Dataset:
@@ -69,61 +69,59 @@ def read(
       path: the folder; see `listing.scan`.
       image_size: height and width in pixels that every image is resized to; None: all have one size already.
       bad_images: "stop" at an image that cannot be read, or "skip" it.
-      tell: is told, a line at a time, of the classes, of what is passed over or left out, and of the cache.
+      note: is told, a line at a time, of the classes, of what is passed over or left out, and of the cache.
       classes, channels: as `data.classes` and `data.channels`.
 
     Raises:
       UserError: as `load`.
     """
     assert bad_images in ("stop", "skip")
-    listing, name = _listed(path, classes, tell)
-    contents = _kept_or_decoded(listing, image_size, bad_images, channels, tell)
-    _tell_left_out(contents.left_out, tell)
+    listing, name = _listed(path, classes, note)
+    contents = _kept_or_decoded(listing, image_size, bad_images, channels, note)
+    _note_left_out(contents.left_out, note)
     if contents.remark:
-        tell(contents.remark)
-    return _dataset(listing, name, contents.train, contents.test, tell)
+        note(contents.remark)
+    return _dataset(listing, name, contents.train, contents.test, note)
 
 
-def _listed(path: str, classes: Sequence[str], tell: Callable[[str], None]) -> tuple[Listing, str]:
+def _listed(path: str, classes: Sequence[str], note: Note) -> tuple[Listing, str]:
     """What the folder has, and its name for people."""
     listing = scan(path, classes)
-    for note in listing.notes:
-        tell(note)
+    for remark in listing.notes:
+        note(remark)
     return listing, f"{shown(os.path.basename(os.path.abspath(listing.root)))} (folder)"
 
 
-def _dataset(listing: Listing, name: str, train: Source, test: Source, tell: Callable[[str], None]) -> Dataset:
+def _dataset(listing: Listing, name: str, train: Source, test: Source, note: Note) -> Dataset:
     dataset = Dataset(name=name, train=train, test=test, class_names=listing.class_names)
     height, width, channels = dataset.image_shape
-    tell(
+    note(
         f"{name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, {height}x{width}x{channels}, "
         f"{dataset.num_classes:,} classes: {some(dataset.class_names, CLASSES_TOLD)}."
     )
     return dataset
 
 
-def _tell_left_out(left_out: Sequence[str], tell: Callable[[str], None]) -> None:
+def _note_left_out(left_out: Sequence[str], note: Note) -> None:
     if left_out:
-        tell(f"images that cannot be read, left out: {len(left_out):,} ({some(left_out)}).")
+        note(f"images that cannot be read, left out: {len(left_out):,} ({some(left_out)}).")
 
 
-def _streamed(
-    listing: Listing, config: DataConfig, name: str, tell: Callable[[str], None]
-) -> tuple[StreamSource, StreamSource]:
+def _streamed(listing: Listing, config: DataConfig, name: str, note: Note) -> tuple[StreamSource, StreamSource]:
     """Training and test images that are decoded on demand, once the headers of all have been read."""
     files = (*listing.train, *listing.test)
     records = FileRecords(listing.root, files)
     key = headers.digest(cache.fingerprint(files, image_size=None, bad_images=config.bad_images))
-    heads = headers.read(records.entry, len(files), name=name, key=key, tell=tell)
+    heads = headers.read(records.entry, len(files), name=name, key=key, note=note)
     skip = config.bad_images == "skip"
-    _tell_left_out([_bad(files[i], reason, skip) for i, reason in heads.unreadable.items()], tell)
+    _note_left_out([_bad(files[i], reason, skip) for i, reason in heads.unreadable.items()], note)
     readable = np.array([i for i in range(len(files)) if i not in heads.unreadable], np.int64)
     labels = np.array([file.label for file in files], np.int32)
     parts = np.split(readable, [int(np.searchsorted(readable, len(listing.train)))])
     _require_classes(listing, *([files[i] for i in part] for part in parts))
     channels, remark = _channels(config.channels, [files[i] for i in readable], heads.grey[readable].tolist())
     if remark:
-        tell(remark)
+        note(remark)
     decoders = Decoders.of(config)
     train, test = (
         StreamSource(
@@ -141,7 +139,7 @@ def _streamed(
 
 
 def _kept_or_decoded(
-    listing: Listing, image_size: int | None, bad_images: str, channels: int | str, tell: Callable[[str], None]
+    listing: Listing, image_size: int | None, bad_images: str, channels: int | str, note: Note
 ) -> Contents:
     """From the cache, or else decoded and put there.
 
@@ -157,22 +155,20 @@ def _kept_or_decoded(
             for size in (None, image_size)
         }
     except OSError as error:
-        tell(f"{error}, so the decoded images are not kept for the next start.")
+        note(f"{error}, so the decoded images are not kept for the next start.")
         kept = {}
     for place, key in kept.values():
-        contents = cache.read(place, key, tell, side=image_size)
+        contents = cache.read(place, key, note, side=image_size)
         if contents is not None:
             return contents
-    contents, as_stored = _decoded(listing, image_size, bad_images == "skip", channels, tell)
+    contents, as_stored = _decoded(listing, image_size, bad_images == "skip", channels, note)
     if kept:
         place, key = kept[None if as_stored else image_size]
-        cache.write(place, key, contents, tell)
+        cache.write(place, key, contents, note)
     return contents
 
 
-def _decoded(
-    listing: Listing, size: int | None, skip: bool, chosen: int | str, tell: Callable[[str], None]
-) -> tuple[Contents, bool]:
+def _decoded(listing: Listing, size: int | None, skip: bool, chosen: int | str, note: Note) -> tuple[Contents, bool]:
     """Two passes: over the headers, for the arrays' shape and early errors, and over the pixels.
 
     Gives with the images whether they are as stored, none of them resized.
@@ -181,7 +177,7 @@ def _decoded(
     start = time.monotonic()
     passes = ("looking at images", "decoding images")
     line = f"decoding {len(files):,} images."
-    with decode.quiet(), progress.progress(passes, len(files), line, tell) as advance:
+    with decode.quiet(), progress.progress(passes, len(files), line, note) as advance:
         left_out: list[str] = []
         readable: list[ImageFile] = []
         heads: list[decode.Header] = []
@@ -216,7 +212,7 @@ def _decoded(
             labels = np.array([file.label for file in part], np.int32)
             splits.append(ArraySource(_close_gaps(images, kept), labels))
     _require_classes(listing, train, test)
-    tell(f"decoded {len(files):,} images in {time.monotonic() - start:.1f} s.")
+    note(f"decoded {len(files):,} images in {time.monotonic() - start:.1f} s.")
     return Contents(splits[0], splits[1], tuple(left_out), remark), as_stored
 
 

@@ -27,7 +27,7 @@ from resnet_jax.data.stream import Decoders, StreamSource
 from resnet_jax.data.tfds_files import FEATURES, MODES, NAMES, SUPPORTED
 from resnet_jax.data.tfds_records import TfdsRecords
 from resnet_jax.errors import UserError
-from resnet_jax.text import reason
+from resnet_jax.text import Note, reason
 
 DISPLAY = {
     "cifar10": "CIFAR-10",
@@ -40,7 +40,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP")  # those of TFDS's images
 CHUNK = 1000
 
 
-def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
+def load(config: DataConfig, note: Note) -> Dataset:
     """The data set that `config` names, in memory or, with `config.streamed`, decoded when it is asked for.
 
     For streaming every example is read once before the first step, for its label and the size of its image; these are
@@ -51,12 +51,12 @@ def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
     """
     assert config.name is not None, "checked by DataConfig"
     if not config.streamed:
-        return read(config.name, data_dir=config.path, tell=tell)
-    prepared = _open(config.name, config.path, tell)
-    return _told(prepared, _streamed(prepared, config, tell), tell)
+        return read(config.name, data_dir=config.path, note=note)
+    prepared = _open(config.name, config.path, note)
+    return _told(prepared, _streamed(prepared, config, note), note)
 
 
-def read(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dataset:
+def read(name: str, *, data_dir: str | None, note: Note) -> Dataset:
     """The splits "train" and "test" of a prepared data set; "validation" stands in where there is no "test".
 
     Images are [N, H, W, C] uint8 in TFDS's order, C as TFDS declares it. Memory: the arrays themselves and little
@@ -65,23 +65,23 @@ def read(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dat
     Args:
       name: as TFDS has it, such as "cifar10"; without a version, the highest that is prepared.
       data_dir: where TFDS keeps prepared data; None: TFDS's usual place.
-      tell: is told, a line at a time, what is read from where.
+      note: is told, a line at a time, what is read from where.
 
     Raises:
       UserError: no such data set, not prepared or not as array_record, a damaged directory, or data of another kind:
         no images with labels, images of different sizes or not of 8 bits, no split to test on.
     """
-    prepared = _open(name, data_dir, tell)
+    prepared = _open(name, data_dir, note)
     title, count = f"reading {prepared.display}", sum(prepared.counts)
-    with progress.progress([title], count, f"{title}: {count:,} images.", tell) as advance:
+    with progress.progress([title], count, f"{title}: {count:,} images.", note) as advance:
         train, test = (_read(prepared, split, advance) for split in prepared.splits)
     dataset = Dataset(name=prepared.display, train=train, test=test, class_names=prepared.class_names)
-    return _told(prepared, dataset, tell)
+    return _told(prepared, dataset, note)
 
 
-def _told(prepared: _Prepared, dataset: Dataset, tell: Callable[[str], None]) -> Dataset:
+def _told(prepared: _Prepared, dataset: Dataset, note: Note) -> Dataset:
     shape = "x".join(map(str, dataset.image_shape))
-    tell(
+    note(
         f"{prepared.display} {prepared.builder.version}: {len(dataset.train):,} training and {len(dataset.test):,} "
         f"test images, {shape}, {dataset.num_classes} classes, from {prepared.directory}."
     )
@@ -104,7 +104,7 @@ class _Prepared:
     """What to do where it is damaged, as the end of a sentence."""
 
 
-def _open(name: str, data_dir: str | None, tell: Callable[[str], None]) -> _Prepared:
+def _open(name: str, data_dir: str | None, note: Note) -> _Prepared:
     wanted = tfds_files.Name.parse(name)
     directory = tfds_files.find(wanted, data_dir)
     if directory is None:
@@ -125,16 +125,16 @@ def _open(name: str, data_dir: str | None, tell: Callable[[str], None]) -> _Prep
         )
     display = DISPLAY.get(wanted.dataset, wanted.dataset) + (f" ({wanted.config})" if wanted.config else "")
     if test != "test":
-        tell(f"{display}: TFDS has no split test; the split {test} is tested on instead.")
+        note(f"{display}: TFDS has no split test; the split {test} is tested on instead.")
     train, tested = (int(splits[split].num_examples) for split in ("train", test))
     if not train or not tested:
         raise UserError(f"{directory}: the split {test if train else 'train'} is empty.")
     if not (directory / NAMES).is_file():
-        tell(f"{display}: no names of the classes are stored (there is no {directory / NAMES}); their numbers serve.")
+        note(f"{display}: no names of the classes are stored (there is no {directory / NAMES}); their numbers serve.")
     return _Prepared(builder, directory, display, ("train", test), (train, tested), channels, class_names, remedy)
 
 
-def _streamed(prepared: _Prepared, config: DataConfig, tell: Callable[[str], None]) -> Dataset:
+def _streamed(prepared: _Prepared, config: DataConfig, note: Note) -> Dataset:
     """The images of the chosen classes, decoded on demand; a class keeps its place among the chosen ones."""
     channels = prepared.channels if config.channels == "auto" else config.channels
     if channels not in (1, 3):
@@ -146,7 +146,7 @@ def _streamed(prepared: _Prepared, config: DataConfig, tell: Callable[[str], Non
     stats = [os.stat(file) for file in records.files()]
     facts = [f"{file} {s.st_size} {s.st_mtime_ns} {s.st_ino}" for file, s in zip(records.files(), stats, strict=True)]
     key = headers.digest("tfds", *facts)
-    found = headers.read(records.entry, len(records), name=prepared.display, key=key, tell=tell)
+    found = headers.read(records.entry, len(records), name=prepared.display, key=key, note=note)
     for position, why in found.unreadable.items():
         raise UserError(f"{records.name(position)} cannot be read as an image: {why}; {prepared.remedy}.")
     records.checksums = found.checksums

@@ -48,7 +48,7 @@ def test_many_classes_are_abbreviated(tmp_path: Path) -> None:
 def test_the_path_may_end_in_a_slash_or_start_with_the_home(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(root.parent))
     for path in (f"{root}/", "~/pets"):
-        data = folder.read(path, image_size=None, bad_images="stop", tell=lambda text: None)
+        data = folder.read(path, image_size=None, bad_images="stop", note=lambda text: None)
         assert data.name == "pets (folder)"
 
 
