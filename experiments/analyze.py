@@ -200,7 +200,7 @@ def _without_what_is_common(names: Sequence[str]) -> list[str]:
 
 
 def _source(word: str, *, looks_at: str) -> Source:
-    directory, takes_configurations = Path(word), looks_at != "trained"
+    directory, takes_configurations = Path(word).expanduser(), looks_at != "trained"
     if directory.is_dir():
         name = directory.resolve().name
         if not any((directory / file).exists() for file in (RECORD_FILE, CONFIG_FILE)):

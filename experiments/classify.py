@@ -56,7 +56,6 @@ class Classify:
 def main(argv: list[str] | None = None) -> int:
     """Parses, looks, prints; returns the exit status: 2 where a picture could not be read."""
     chosen = parse(Classify, argv, program="python -m experiments.classify", description=__doc__)
-    chosen = cli.expand(chosen)
     if chosen.top < 1:
         raise UserError(f"top: got {chosen.top}; legal: a whole number above 0.")
     if not chosen.images:

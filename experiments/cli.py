@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import sys
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import rich
 
-from resnet_jax.config import ExperimentConfig, one_spelling
 from resnet_jax.errors import UserError
 from resnet_jax.text import nearest, reason
 
@@ -148,24 +146,6 @@ def first_word(
         names = ", ".join(legal)
         raise UserError(f"{kind}: none given; it comes first: {usage}, where {kind.upper()} is one of {names}.")
     raise UserError(f"{kind}: got {argv[0]!r}; {nearest(argv[0], legal)}")
-
-
-def expand(chosen: T) -> T:
-    """A command's options with "~" expanded in every path: shells leave it as it is in `--out=~/errors.json`.
-
-    Paths in a run's configuration are spelled in one way: see `one_spelling`.
-    """
-    assert dataclasses.is_dataclass(chosen)
-    changed: dict[str, Any] = {}
-    for field in dataclasses.fields(chosen):
-        value = getattr(chosen, field.name)
-        if isinstance(value, ExperimentConfig):
-            changed[field.name] = one_spelling(value)
-        elif isinstance(value, Path):
-            changed[field.name] = value.expanduser()
-        elif isinstance(value, tuple) and value and all(isinstance(item, Path) for item in value):
-            changed[field.name] = tuple(item.expanduser() for item in value)
-    return dataclasses.replace(chosen, **changed)  # type: ignore[type-var]
 
 
 def prepare_output(file: Path, option: str) -> None:

@@ -65,7 +65,6 @@ class Convert:
 def main(argv: list[str] | None = None) -> int:
     """Parses, reads, writes, says what it was; returns the exit status."""
     chosen = parse(Convert, argv, program="python -m experiments.convert", description=__doc__)
-    chosen = cli.expand(chosen)
     if chosen.target.exists() and chosen.target.is_dir() and chosen.target.samefile(chosen.source):
         raise UserError(f"{chosen.target}: both FROM and TO; choose another place for TO.")
     names = read_names(chosen.class_names) if chosen.class_names else None

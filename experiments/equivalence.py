@@ -51,7 +51,6 @@ class Equivalence:
 def main(argv: list[str] | None = None) -> int:
     """Parses, compares, prints the table; returns the exit status."""
     chosen = parse(Equivalence, argv, program="python -m experiments.equivalence", description=__doc__)
-    chosen = cli.expand(chosen)
     machine.virtual_devices(max(chosen.devices))
     os.environ["JAX_ENABLE_X64"] = "1"
     rows = [row for net in NETS for dtype in DTYPES for scope in SCOPES for row in compare(net, dtype, scope, chosen)]

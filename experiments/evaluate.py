@@ -91,7 +91,6 @@ class Evaluate:
 def main(argv: list[str] | None = None) -> int:
     """Parses, looks at every picture, prints the errors; returns the exit status."""
     chosen = parse(Evaluate, argv, program="python -m experiments.evaluate", description=__doc__)
-    chosen = cli.expand(chosen)
     found = listing.class_folders(str(chosen.folder))
     for note in found.notes:
         cli.warn(note)

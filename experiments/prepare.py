@@ -60,7 +60,6 @@ def main(argv: list[str] | None = None) -> int:
       KeyboardInterrupt: by Ctrl-C or SIGTERM; what was half done is deleted.
     """
     chosen = parse(Prepare, argv, program="python -m experiments.prepare", description=__doc__)
-    chosen = cli.expand(chosen)
     # Before TensorFlow is imported. It has nothing to say here, and a GPU is not for it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")

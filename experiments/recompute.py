@@ -39,7 +39,6 @@ class Recompute:
 def main(argv: list[str] | None = None) -> int:
     """Parses, evaluates, prints the table; returns the exit status."""
     chosen = parse(Recompute, argv, program="python -m experiments.recompute", description=__doc__)
-    chosen = cli.expand(chosen)
     runs = [run for directory in chosen.directories for run in _runs(directory)]
     if not runs:
         raise UserError("directories: none given; usage: python -m experiments.recompute RUN [MORE ...]")

@@ -72,7 +72,6 @@ def main(argv: list[str] | None = None) -> int:
     program = f"python -m experiments.sweep {name}"
     description = f"{name}: {listed[name][1]} {_size(known[name])}\n\n{__doc__}"
     chosen = parse(Sweep, options, default=default, program=program, description=description)
-    chosen = cli.expand(chosen)
     typed = typed_fields(options, chosen.config)
     base = unbind(chosen.config, changed_fields(known[name].base, chosen.config), typed=typed)
     study = dataclasses.replace(known[name], base=base)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_jax.errors import UserError
+from resnet_jax.files import replacing, write_atomically
 
 if TYPE_CHECKING:
     from resnet_jax.data.tfds_files import Name
@@ -32,22 +33,17 @@ def convert(prepared: Any, name: Name, data_dir: str | None) -> None:
     directory = Path(prepared.data_dir)
     for shard in [Path(file) for split in prepared.info.splits.values() for file in split.filepaths]:
         new = shard.with_name(shard.name.replace(".tfrecord-", ".array_record-"))
-        partial = new.with_name(f"incomplete.{new.name}")
         print(f"converting {shard.name}", flush=True)
         try:
-            file_adapters.ArrayRecordFileAdapter.write_examples(partial, enumerate(tfrecords(shard)))
-            partial.replace(new)
+            with replacing(new, new.with_name(f"incomplete.{new.name}")) as part:
+                file_adapters.ArrayRecordFileAdapter.write_examples(part, enumerate(tfrecords(shard)))
         except (FileNotFoundError, EOFError) as error:
             state = "truncated" if isinstance(error, EOFError) else "missing"
             raise UserError(f"{shard}: {state}; {tfds_files.again(name, data_dir, directory)}.") from error
-        finally:
-            partial.unlink(missing_ok=True)
     file = directory / tfds_files.INFO
     info = json.loads(file.read_text(encoding="utf-8"))
     info["alternativeFileFormats"] = [*info.get("alternativeFileFormats", ()), "array_record"]
-    partial = directory / f"incomplete.{file.name}"
-    partial.write_text(json.dumps(info, indent=2), encoding="utf-8")
-    partial.replace(file)
+    write_atomically(file, json.dumps(info, indent=2))
 
 
 def tfrecords(file: Path) -> Iterator[bytes]:

@@ -54,7 +54,6 @@ def main(argv: list[str] | None = None) -> int:
     name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "train", "experiment", list(named))
     program = f"python -m experiments.train {name}"
     chosen = parse(Train, options, default=Train(named[name]), program=program, description=__doc__)
-    chosen = cli.expand(chosen)
     changes = changed_fields(named[name], chosen.config)
     typed = typed_fields(options, chosen.config)
     config = settle(unbind(chosen.config, changes, typed=typed), chosen={*changes, *typed})

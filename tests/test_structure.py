@@ -20,6 +20,7 @@ ROOMS = (
     "errors",
     "files",
     "text",
+    "types",
     "config",
     "record",
     "data",

@@ -193,7 +193,7 @@ class Cases:
             batches=self.chosen.batches,
             feed_batches=self.chosen.feed_batches,
             device_rate=self.chosen.device_rate,
-            tell=cli.warn,
+            note=cli.warn,
         )
         self._write()
 

@@ -33,6 +33,7 @@ from resnet_jax.config import DataConfig, ParallelConfig
 from resnet_jax.data import Draws, crops, decode, load, threads
 from resnet_jax.data.order import announced, training_batches
 from resnet_jax.data.stream import StreamSource
+from resnet_jax.text import Note
 
 SIZE, SCALES, BATCH, AHEAD = 224, (256, 480), 128, 2
 CONSUMER_SHARE = 0.8
@@ -40,7 +41,7 @@ SAMPLES = 10  # of the memory
 
 
 def measure(
-    folder: Path, *, batches: int, feed_batches: int, device_rate: float, tell: Callable[[str], None]
+    folder: Path, *, batches: int, feed_batches: int, device_rate: float, note: Note
 ) -> tuple[list[Row], dict[str, Any]]:
     """Measures on the training images of a folder: the stages, the loaders, and the feed alone.
 
@@ -49,7 +50,7 @@ def measure(
       batches: of 128 images, for each loader.
       feed_batches: of 128 images, for the feed alone.
       device_rate: images that a device takes in a second.
-      tell: receives what is done next, a line at a time.
+      note: receives what is done next, a line at a time.
 
     Returns:
       The rows of the record, and its environment.
@@ -58,11 +59,11 @@ def measure(
       UserError: the folder cannot be read.
     """
     config = DataConfig(source="folder", path=str(folder), stream=True, image_size=SIZE, crop="scale", scales=SCALES)
-    source = load(config, tell).train
+    source = load(config, note).train
     assert isinstance(source, StreamSource)
-    tell("ours")
+    note("ours")
     rows = [loader_row("ours", ours(source), batches, device_rate)]
-    tell("the feed alone")
+    note("the feed alone")
     rate = CONSUMER_SHARE * rows[0]["images"] / rows[0]["wall_s"]
     # In a process of its own: no other library takes memory there, and torchvision's workers may not be forked from a
     # process that uses JAX.
@@ -72,12 +73,12 @@ def measure(
     paths = [source.name(i) for i in range(len(source))]
     for name, (module, make) in PEERS.items():
         if module is None or importlib.util.find_spec(module) is not None:
-            tell(name)
+            note(name)
             images = make(paths, SIZE, SCALES, BATCH, threads.cores())
             rows.append(loader_row(name, images, batches, device_rate))
             if module is not None:
                 environment["versions"][module] = importlib.metadata.version(module)
-    tell("the stages")
+    note("the stages")
     spent = stages(config, paths[: batches * BATCH])
     return [{"what": STAGE, "stage": stage, "core_s": s} for stage, s in spent.items()] + rows, environment
 

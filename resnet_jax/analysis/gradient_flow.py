@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+from jax import Array
 
 from resnet_jax.analysis.modules import train_mode
 from resnet_jax.analysis.net import Net
@@ -14,8 +15,6 @@ from resnet_jax.models.resnet import ResNet
 from resnet_jax.record import GRADIENTS_FILE, read_gradients
 from resnet_jax.training import gradients
 from resnet_jax.training.losses import cross_entropy
-
-Array = jax.Array
 
 
 def mean_loss(model: ResNet, variables: Any, images: Array, labels: Array) -> Array:

@@ -21,6 +21,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from resnet_jax.analysis.gradient_flow import mean_loss
 from resnet_jax.analysis.modules import intercepted, preserved_blocks, train_mode
@@ -32,8 +33,6 @@ from resnet_jax.models.blocks import Block
 from resnet_jax.models.layers import Conv
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.models.stacking import block_name
-
-Array = jax.Array
 
 
 class Terms(NamedTuple):

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from resnet_jax.analysis.modules import intercepted
 from resnet_jax.analysis.net import Net
@@ -16,7 +17,6 @@ from resnet_jax.analysis.workspace import Workspace
 from resnet_jax.models.layers import BatchNorm, Conv, param_dtype
 from resnet_jax.models.resnet import ResNet
 
-Array = jax.Array
 KERNEL = 3
 
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from jax import Array
 
 from resnet_jax.analysis.gradient_identity import by_stage
 from resnet_jax.analysis.modules import eval_mode, intercepted, preserved_blocks
@@ -24,7 +25,6 @@ from resnet_jax.analysis.options import Lesions
 from resnet_jax.analysis.workspace import Workspace
 from resnet_jax.models.resnet import ResNet
 
-Array = jax.Array
 Bools = npt.NDArray[np.bool_]
 Swap = tuple[str, str]
 

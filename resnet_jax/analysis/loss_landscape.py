@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from jax import Array
 
 from resnet_jax.analysis.modules import eval_mode, train_mode
 from resnet_jax.analysis.net import Net
@@ -30,10 +31,7 @@ from resnet_jax.models.resnet import ResNet
 from resnet_jax.record import read_json
 from resnet_jax.training.losses import cross_entropy
 from resnet_jax.training.state import fingerprint
-
-Array = jax.Array
-Tree = Any
-Floats = npt.NDArray[np.float64]
+from resnet_jax.types import Floats, Tree
 
 
 def filter_normalised(direction: Tree, params: Tree) -> Tree:

@@ -19,6 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from resnet_jax.analysis.modules import eval_mode, intercepted
 from resnet_jax.analysis.net import Net
@@ -31,7 +32,6 @@ from resnet_jax.models.resnet import ResNet
 from resnet_jax.models.stacking import block_name
 from resnet_jax.training.losses import cross_entropy
 
-Array = jax.Array
 ORDER = "original"
 """The order of activations in which the first layer of every residual branch takes the block's input as it is."""
 

@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from resnet_jax.analysis.modules import block_outputs, with_statistics_of
 from resnet_jax.analysis.net import Net
 from resnet_jax.analysis.options import SignalPropagation
-from resnet_jax.analysis.singular_values import Floats, singular_values
+from resnet_jax.analysis.singular_values import singular_values
 from resnet_jax.analysis.workspace import Workspace
 from resnet_jax.models.resnet import ResNet
+from resnet_jax.types import Floats
 
-Array = jax.Array
 # Of its mean square, what a derivative must vary by, or it is rounding.
 CONSTANT = 1e-20
 

@@ -20,8 +20,8 @@ from resnet_jax.data import cache, progress
 from resnet_jax.data.dataset import PIECE, Images, Source
 from resnet_jax.files import write_atomically
 from resnet_jax.text import Note
+from resnet_jax.types import Floats
 
-Floats = npt.NDArray[np.float64]
 # Images of one piece of a streamed set: small, so that the bar moves.
 STREAMED_PIECE = 64
 # Pixels of which products are made at once.

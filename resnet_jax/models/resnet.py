@@ -18,6 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
@@ -26,8 +27,6 @@ from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv, Linear, p
 from resnet_jax.models.noise import Noise
 from resnet_jax.models.orders import ORDERS
 from resnet_jax.models.stacking import block_name, rest_name, stacked_stages, stage_of
-
-Array = jax.Array
 
 
 class _Position(NamedTuple):

@@ -14,9 +14,8 @@ import jax
 import numpy as np
 
 from resnet_jax.config import ModelConfig
+from resnet_jax.types import Tree, Variables
 
-Tree = Any
-Variables = dict[str, Any]
 # Up to which depth "auto" writes stages out.
 UNROLLED_DEPTH = 200
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import jax
 import numpy as np
 import optax
+from jax import Array
 
 from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.data import Dataset, Normalization, load, normalization
@@ -27,8 +27,6 @@ from resnet_jax.training.state import TrainState
 from resnet_jax.weights.bundle import Origin, Weights, flatten
 from resnet_jax.weights.preprocessing import Preprocessing
 
-Array = jax.Array
-Tree = Any
 HEAD = "head"
 
 

@@ -19,8 +19,7 @@ from resnet_jax.training import processes
 from resnet_jax.training.mesh import Devices
 from resnet_jax.training.metrics import Tally, Totals
 from resnet_jax.training.step import predict_step
-
-Variables = dict[str, Any]
+from resnet_jax.types import Variables
 
 
 class Predictor:
