@@ -43,7 +43,6 @@ def main(argv: list[str] | None = None) -> int:
     name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "statistics", "experiment", list(named))
     program = f"python -m experiments.statistics {name}"
     chosen = parse(Statistics, options, default=Statistics(named[name]), program=program, description=__doc__)
-    chosen = cli.expand(chosen)
     changes = changed_fields(named[name], chosen.config)
     typed = typed_fields(options, chosen.config)
     config = settle(unbind(chosen.config, changes, typed=typed), chosen={*changes, *typed}).data
