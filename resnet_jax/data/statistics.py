@@ -66,15 +66,11 @@ def normalization(source: Source, config: DataConfig, note: Note = lambda text: 
     Raises:
       UserError: an image cannot be read.
     """
-    if config.streamed:
-        sums = kept(source, config, note)
-    else:
-        by_channel = config.normalize != "pixel_mean" or config.color_noise > 0.0
-        sums = measure(source, np.arange(len(source)), products=by_channel)
-    colors = sums.colors() if config.color_noise > 0.0 else None
+    found = sums(source, config, note, products=config.normalize != "pixel_mean" or config.color_noise > 0.0)
+    colors = found.colors() if config.color_noise > 0.0 else None
     if config.normalize == "pixel_mean":
-        return Normalization(sums.mean_image(), np.ones((1, 1, 1, 1)), colors)
-    mean, std = sums.channels()
+        return Normalization(found.mean_image(), np.ones((1, 1, 1, 1)), colors)
+    mean, std = found.channels()
     return Normalization(mean, std, colors)
 
 
@@ -100,19 +96,45 @@ class Sums:
         # A channel that never varies (grey stored as colour has none, a blank channel has) is left unscaled.
         return mean / 255.0, np.where(std > 0.0, std / 255.0, 1.0)
 
-    def colors(self) -> Floats:
-        """See `Normalization.colors` (Krizhevsky et al. 2012, Sec. 4.1)."""
+    def components(self) -> tuple[Floats, Floats]:
+        """The principal components of the colours of pixels / 255, that with the largest variance first.
+
+        Returns:
+          Their variances [C], and the components as columns of length 1 [C, C], each with a sum of at least 0.
+        """
         mean = self.image.sum(axis=(0, 1)) / self._pixels
         covariance = (self.products / self._pixels - np.outer(mean, mean)) / 255.0**2
         values, vectors = np.linalg.eigh(covariance)  # rising; each vector's sign is free
         vectors = vectors * np.where(vectors.sum(axis=0) < 0.0, -1.0, 1.0)
-        found: Floats = (vectors * np.maximum(values, 0.0))[:, ::-1]
+        return np.maximum(values, 0.0)[::-1], vectors[:, ::-1]
+
+    def colors(self) -> Floats:
+        """See `Normalization.colors` (Krizhevsky et al. 2012, Sec. 4.1)."""
+        variances, vectors = self.components()
+        found: Floats = vectors * variances
         return found
 
     @property
     def _pixels(self) -> int:
         height, width, _ = self.image.shape
         return int(self.images * height * width)
+
+
+def sums(source: Source, config: DataConfig, note: Note = lambda text: None, *, products: bool = True) -> Sums:
+    """The sums over a training set: over all images in memory, or over `config.statistics_images` streamed images.
+
+    Args:
+      source: the training set.
+      config: of the data set.
+      note: receives remarks, a line at a time.
+      products: whether the products of channels are wanted; without them they may be zeros.
+
+    Raises:
+      UserError: an image cannot be read.
+    """
+    if config.streamed:
+        return kept(source, config, note)
+    return measure(source, np.arange(len(source)), products=products)
 
 
 def measure(
@@ -157,22 +179,22 @@ def kept(source: Source, config: DataConfig, note: Note) -> Sums:
     key = digest.hexdigest()
     try:
         file = cache.home() / f"statistics-{key[:16]}.json"
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if found["key"] == key:
-            return Sums(found["images"], np.array(found["image"], np.int64), np.array(found["products"], np.int64))
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values["key"] == key:
+            return Sums(values["images"], np.array(values["image"], np.int64), np.array(values["products"], np.int64))
     except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: measured again
         pass
     title = "measuring colours"
     with progress.progress([title], count, f"{title} of {count:,} training images.", note) as advance:
-        sums = measure(source, index, advance=advance)
-    values = {"key": key, "images": count, "image": sums.image.tolist(), "products": sums.products.tolist()}
+        found = measure(source, index, advance=advance)
+    values = {"key": key, "images": count, "image": found.image.tolist(), "products": found.products.tolist()}
     try:
         file = cache.home() / f"statistics-{key[:16]}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(values))
     except OSError as error:
         note(f"the statistics of the images cannot be kept ({error}), so the next start measures them again.")
-    return sums
+    return found
 
 
 def _pieces(source: Source, index: npt.NDArray[np.int64]) -> Iterator[Images]:
