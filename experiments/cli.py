@@ -107,11 +107,11 @@ def _among_processes(main: Callable[[], int | None]) -> int:
     """Runs a command's main function; where it joined other processes, ends together with them."""
     try:
         status = main() or OK
+        if (processes := _joined()) is not None:
+            processes.leave()
     except BaseException as error:
         _end_all(error)
         raise
-    if (processes := _joined()) is not None:
-        processes.leave()
     return status
 
 

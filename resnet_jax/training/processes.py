@@ -7,6 +7,7 @@ All processes run the same program, so that they call these functions in one ord
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -86,7 +87,7 @@ def _start_jax(link: Link, welcome: Mapping[str, Any], config: ParallelConfig, v
         process_id=place.process,
         local_device_ids=list(range(index * each, (index + 1) * each)) if shared else None,
         cluster_detection_method="deactivate",
-        initialization_timeout=round(config.start_seconds),
+        initialization_timeout=math.ceil(config.start_seconds),
         # The link's watchdog comes first.
         heartbeat_timeout_seconds=round(2 * config.stall_seconds + 60),
     )
