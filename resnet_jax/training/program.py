@@ -15,30 +15,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from resnet_jax.config import ExperimentConfig, ModelConfig
+from resnet_jax.config import ExperimentConfig
 from resnet_jax.data import Dataset
-from resnet_jax.data.crops import passes
-from resnet_jax.data.dataset import Images
 from resnet_jax.data.order import Batch, announced, eval_batches, padded, training_batches
-from resnet_jax.data.protocols import probabilities
 from resnet_jax.data.stream import StreamSource
-from resnet_jax.models.stacking import stack, unstack
+from resnet_jax.models.stacking import scans, stack, unstack
 from resnet_jax.text import Note
 from resnet_jax.training import processes
 from resnet_jax.training.assemble import Assembly, assemble, run_keys
 from resnet_jax.training.ema import evaluated
+from resnet_jax.training.evaluate import Predictor, by_protocol, score
 from resnet_jax.training.feed import feed
 from resnet_jax.training.mesh import Devices, check_machine
 from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals
 from resnet_jax.training.state import TrainState
-from resnet_jax.training.step import eval_step, predict_step, train_step
+from resnet_jax.training.step import eval_step, train_step
 
 # Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
 STEPS_AHEAD = 16
 # Batches that a streamed source makes ahead of the one that is asked for: below stream.SLOTS. Changes no result.
 BATCHES_AHEAD = 2
-# Up to which depth "auto" writes stages out.
-UNROLLED_DEPTH = 200
 # Steps in one dispatch with "auto": on a CPU a dispatch costs little beside a step; accelerators were not measured.
 CPU_DISPATCH, ACCELERATOR_DISPATCH = 1, 20
 
@@ -63,7 +59,7 @@ class Program:
         self._key = devices.replicate(augmentation_key)
         self._order: Iterator[Batch] = iter(())
         self._next_step = -1  # the step whose batch `_order` gives next
-        self._predict: dict[tuple[int, ...], jax.stages.Compiled] = {}  # by the images' shape
+        self._predictor = Predictor(devices, self.model, assembly.normalization, c.model.precision)
         self._where = "the start"  # for the other processes
         # Ahead of the loop, so that a run cannot compile its step twice: a later call of another shape is an error.
         start = time.monotonic()
@@ -151,41 +147,19 @@ class Program:
         return totals
 
     def evaluate_by_protocol(self, state: TrainState) -> Totals:
-        """Loss and error on the test set by `data.protocol`, each example once; loss of the mean probabilities.
-
-        Raises:
-          Miscounted: an example was not looked at once by each look of the protocol.
-          UserError: an image cannot be read.
-        """
+        """Loss and error on the test set by `data.protocol`; see evaluate.by_protocol, also for what it raises."""
         c, source = self.assembly.config, self.assembly.dataset.test
         assert isinstance(source, StreamSource), "checked by DataConfig"
-        looks = {look: Tally("test", len(source)) for look in passes(c.data)}
-
-        def predict(images: Images) -> Any:
-            processes.report("the evaluation on test")
-            at = self.devices.shard(images[self.devices.rows(len(images))])
-            compiled = self._predict.get(images.shape)
-            if compiled is None:
-                compiled = self._predict[images.shape] = self._compile_predict(state, at, images.shape)
-            return self.devices.fetch(compiled(state, at))
-
-        found = probabilities(
+        net = evaluated(state, c.optim)
+        found = by_protocol(
+            self._predictor,
+            {"params": net.params, "batch_stats": net.batch_stats},
             source,
             c.data,
-            predict,
             classes=self.assembly.dataset.num_classes,
             batch_size=c.train.eval_batch_size,
-            multiple_of=self.devices.count,
-            count=lambda batch: looks[batch.look].add(
-                batch.index.astype(np.int32), (np.arange(len(batch.index)) < batch.count).astype(np.float32)
-            ),
         )
-        own = found[np.arange(len(source)), source.labels]
-        wrong = int((found.argmax(axis=1) != source.labels).sum())
-        totals = Totals(float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).sum()), wrong, len(source))
-        for tally in looks.values():
-            tally.check(totals)
-        return totals
+        return score(found, source.labels)
 
     def memory(self) -> tuple[int, int] | None:
         """The compiler's own figures for a train step on each device: bytes of its arguments, and of temporaries.
@@ -259,15 +233,6 @@ class Program:
             several if stacked else train, state, at, self._key, *self._feed.fixed, donate_state=True, stacked=stacked
         )
 
-    def _compile_predict(self, state: TrainState, at: Any, shape: tuple[int, ...]) -> jax.stages.Compiled:
-        stats = self.assembly.normalization.for_size(shape[1], shape[2])
-
-        def predict(state: TrainState, images: jax.Array) -> jax.Array:
-            return predict_step(state, images, model=self.model, normalization=stats, axis_name=self.devices.axis_name)
-
-        with jax.default_matmul_precision(self.assembly.config.model.precision):
-            return self.devices.compile(predict, state, at, donate_state=False)
-
     def _compile_eval(self, state: TrainState) -> jax.stages.Compiled:
         def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:
             batch, stats = self._feed.eval_batch(at, *fixed), self.assembly.normalization
@@ -302,8 +267,3 @@ def prepare(
         {"the data": assembly.dataset.fingerprint, "finetune.weights": pretrained and pretrained.facts.digest}
     )
     return Program(assembly, devices, phase)
-
-
-def scans(config: ModelConfig) -> bool:
-    """Whether a net's stages are scanned, with "auto" resolved."""
-    return config.stages == "scanned" or (config.stages == "auto" and config.depth > UNROLLED_DEPTH)

@@ -172,7 +172,7 @@ def eval_step(
 
 
 def predict_step(
-    state: TrainState,
+    variables: dict[str, Any],
     images: Array,
     *,
     model: ResNet,
@@ -182,13 +182,12 @@ def predict_step(
     """The mean of the probabilities of each image and of its mirror image, in eval mode: [N, K] of the global batch.
 
     Args:
-      state: of the net.
+      variables: of the net, {"params": ..., "batch_stats": ...}.
       images: [N, H, W, C] uint8, of any size that the net takes.
       model: the net.
       normalization: for images of this size.
       axis_name: as for `train_step`.
     """
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
     inputs = _inputs(images, normalization, model)
     logits: Any = model.apply(variables, inputs, train=False)
     mirrored: Any = model.apply(variables, inputs[:, :, ::-1], train=False)
