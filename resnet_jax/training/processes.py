@@ -90,6 +90,7 @@ def _start_jax(link: Link, welcome: Mapping[str, Any], config: ParallelConfig, v
         initialization_timeout=math.ceil(config.start_seconds),
         # The link's watchdog comes first.
         heartbeat_timeout_seconds=round(2 * config.stall_seconds + 60),
+        shutdown_timeout_seconds=math.ceil(config.stall_seconds),
     )
 
 
