@@ -86,6 +86,16 @@ def decide(question: Callable[[], bool]) -> bool:
     return question() if processes is None else bool(processes.on_primary(question))
 
 
+def require_alike(facts: Mapping[str, Any]) -> None:
+    """Makes sure that all processes of a command have the same facts, by name, in JSON's types.
+
+    Raises:
+      UserError: one differs from process 0; the sentence says in what.
+    """
+    if (processes := _joined()) is not None:
+        processes.require_alike(facts)
+
+
 def is_first() -> bool:
     """Whether this process is the first of those that share a run, or the only one."""
     processes = _joined()

@@ -61,14 +61,18 @@ def join(
     if place is None or _link is not None:
         return
     link = Link(place, config.parallel.start_seconds, config.parallel.stall_seconds)
-    alike = {name: value for name, value in flatten(to_dict(config)).items() if name not in _OWN}
     versions = {"resnet_jax": resnet_jax.__version__, "jax": jax.__version__, "Python": sys.version.split()[0]}
-    welcome = link.connect({**alike, **versions, **(also_alike or {})})
+    welcome = link.connect({**_shared(config), **versions, **(also_alike or {})})
     _link = link
     try:
         _start_jax(link, welcome, config.parallel, visible)
     except Exception as error:
         fail(error)
+
+
+def _shared(config: ExperimentConfig) -> dict[str, Any]:
+    """The fields of a configuration that all processes have in common, by dotted name."""
+    return {name: value for name, value in flatten(to_dict(config)).items() if name not in _OWN}
 
 
 def _start_jax(link: Link, welcome: Mapping[str, Any], config: ParallelConfig, visible: int | None) -> None:
@@ -136,13 +140,15 @@ def on_primary(work: Callable[[], T]) -> T:
     return value
 
 
-def require_alike(facts: Mapping[str, Any]) -> None:
-    """Makes sure that all processes have the same facts, by name, in JSON's types.
+def require_alike(facts: Mapping[str, Any], config: ExperimentConfig | None = None) -> None:
+    """Makes sure that all processes have the same facts, by name, in JSON's types, and the same configuration.
 
     Raises:
       UserError: one differs from process 0; the sentence says in what.
     """
-    if _link is not None and (problem := first_difference(_link, facts)):
+    if _link is None:
+        return
+    if problem := first_difference(_link, {**(_shared(config) if config else {}), **facts}):
         raise UserError(f"{problem}.")
 
 

@@ -65,7 +65,7 @@ def compare_all(folder: Path) -> list[dict[str, Any]]:
                 "devices": changes["parallel.devices"],
                 "mode": changes["parallel.mode"],
                 "scope": changes["model.norm.scope"],
-                "images": changes["data.placement"],
+                "placement": changes["data.placement"],
             }
             rows.append({**what, **found})
             print(rows[-1], flush=True)

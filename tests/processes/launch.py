@@ -80,6 +80,10 @@ class Run:
         chosen = self.outputs if process is None else [self.outputs[process]]
         return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in chosen)
 
+    def own(self, process: int) -> list[str]:
+        """The lines of one process that are this project's, and not those that JAX prints of its connections."""
+        return [line for line in self.text(process).splitlines() if not line.startswith("[Gloo]")]
+
     def errors(self, process: int) -> list[str]:
         """The sentences about what ended a process."""
         return [line for line in self.text(process).splitlines() if line.startswith("error: ")]
