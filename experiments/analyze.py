@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.options import parse
 from experiments.studies import experiments
 from experiments.study import variant_name
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     sources = _sources(chosen.nets, program, looks_at=kind.looks_at)
     if kind.double:
         os.environ["JAX_ENABLE_X64"] = "1"  # before JAX is imported: it reads it once
-    cli.use_compilation_cache(chosen.compiled)
+    machine.use_compilation_cache(chosen.compiled)
     try:
         chosen.out.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -108,8 +108,8 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
     import jax
 
     from resnet_jax import __version__
-    from resnet_jax.analysis.bench import Bench
     from resnet_jax.analysis.net import Loader
+    from resnet_jax.analysis.workspace import Workspace
     from resnet_jax.training.environment import code_version, processor
 
     loader = Loader(print)
@@ -118,12 +118,12 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
     measure = importlib.import_module(f"resnet_jax.analysis.{name.replace('-', '_')}").measure
     rows, scratches = [], []
     for number, net in enumerate(nets):
-        bench = Bench(_progress, out / f".{name}-{number}.part")
+        workspace = Workspace(_progress, out / f".{name}-{number}.part")
         start = time.monotonic()
         with jax.default_matmul_precision(net.config.model.precision):
-            found = measure(net.in_float64() if options.double else net, options, bench)
+            found = measure(net.in_float64() if options.double else net, options, workspace)
         rows.append({**net.facts, "seconds": round(time.monotonic() - start, 1), **found})
-        scratches.append(bench.scratch)
+        scratches.append(workspace.scratch)
     for scratch in scratches:
         assert scratch is not None
         scratch.unlink(missing_ok=True)
@@ -200,7 +200,7 @@ def _without_what_is_common(names: Sequence[str]) -> list[str]:
 
 
 def _source(word: str, *, looks_at: str) -> Source:
-    directory, takes_configurations = Path(word), looks_at != "trained"
+    directory, takes_configurations = Path(word).expanduser(), looks_at != "trained"
     if directory.is_dir():
         name = directory.resolve().name
         if not any((directory / file).exists() for file in (RECORD_FILE, CONFIG_FILE)):

@@ -20,6 +20,7 @@ ROOMS = (
     "errors",
     "files",
     "text",
+    "types",
     "config",
     "record",
     "data",
@@ -33,22 +34,10 @@ ROOMS = (
 LIST_OF_SHORTCUTS = "resnet_jax.models.shortcuts"
 # The same within training, module by module.
 TRAINING = (
-    *("state", "ema", "losses", "metrics", "schedules", "optim", "gradients", "step", "launchers"),
-    *(
-        "meeting",
-        "link",
-        "processes",
-        "mesh",
-        "feed",
-        "evaluate",
-        "assemble",
-        "program",
-        "batch_stats",
-        "manifest",
-        "checkpoints",
-        "run_directory",
-    ),
-    *("environment", "observers", "recorder", "loop", "run", "restore"),
+    *("state", "ema", "losses", "metrics", "pace", "schedules", "optim", "gradients", "step"),
+    *("launchers", "meeting", "link", "processes", "mesh", "feed", "evaluate"),
+    *("pretrained", "assemble", "compiled", "program", "batch_stats"),
+    *("manifest", "checkpoints", "run_directory", "environment", "observers", "recorder", "loop", "run", "restore"),
 )
 
 

@@ -21,19 +21,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from resnet_jax.analysis.bench import Bench
 from resnet_jax.analysis.gradient_flow import mean_loss
 from resnet_jax.analysis.modules import intercepted, preserved_blocks, train_mode
 from resnet_jax.analysis.net import Net
 from resnet_jax.analysis.options import GradientIdentity
+from resnet_jax.analysis.workspace import Workspace
 from resnet_jax.config import ModelConfig
 from resnet_jax.models.blocks import Block
 from resnet_jax.models.layers import Conv
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.models.stacking import block_name
-
-Array = jax.Array
 
 
 class Terms(NamedTuple):
@@ -121,10 +120,10 @@ def by_stage(blocks: list[str]) -> list[list[str]]:
     return list(stages.values())
 
 
-def measure(net: Net, options: GradientIdentity, bench: Bench) -> dict[str, Any]:
+def measure(net: Net, options: GradientIdentity, workspace: Workspace) -> dict[str, Any]:
     """By block: the norms of the terms, of what they leave, and the cosine between the two terms; for JSON."""
     examples = net.examples("train", options.images, options.seed)
-    with bench.progress(1, net.name) as advance:
+    with workspace.progress(1, net.name) as advance:
         terms = identity_terms(net.model, net.variables, examples.images, examples.labels)
         advance()
     found: dict[str, Any] = {"blocks": list(terms)}

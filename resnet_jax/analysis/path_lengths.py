@@ -19,11 +19,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from resnet_jax.analysis.bench import Bench
 from resnet_jax.analysis.modules import eval_mode, intercepted
 from resnet_jax.analysis.net import Net
 from resnet_jax.analysis.options import PathLengths
+from resnet_jax.analysis.workspace import Workspace
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models.blocks import Block
@@ -31,7 +32,6 @@ from resnet_jax.models.resnet import ResNet
 from resnet_jax.models.stacking import block_name
 from resnet_jax.training.losses import cross_entropy
 
-Array = jax.Array
 ORDER = "original"
 """The order of activations in which the first layer of every residual branch takes the block's input as it is."""
 
@@ -98,7 +98,7 @@ def check(config: ModelConfig) -> None:
         raise UserError(f"nets: got model.activation_order={config.activation_order!r}; legal here: {ORDER!r}.")
 
 
-def measure(net: Net, options: PathLengths, bench: Bench) -> dict[str, Any]:
+def measure(net: Net, options: PathLengths, workspace: Workspace) -> dict[str, Any]:
     """Paths of each length, and norms of random ones' gradients, [lengths][repeats], means over images; for JSON."""
     check(net.config.model)
     examples = net.examples(options.split, options.images, options.seed)
@@ -116,7 +116,7 @@ def measure(net: Net, options: PathLengths, bench: Bench) -> dict[str, Any]:
 
     whole = path_gradient(net.model, net.variables, examples.images, examples.labels, None)
     norms: list[list[float]] = []
-    with bench.progress((blocks + 1) * options.repeats, net.name) as advance:
+    with workspace.progress((blocks + 1) * options.repeats, net.name) as advance:
         for length in range(blocks + 1):
             norms.append([])
             for _ in range(options.repeats):

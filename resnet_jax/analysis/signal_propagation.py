@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from resnet_jax.analysis.bench import Bench
 from resnet_jax.analysis.modules import block_outputs, with_statistics_of
 from resnet_jax.analysis.net import Net
 from resnet_jax.analysis.options import SignalPropagation
-from resnet_jax.analysis.singular_values import Floats, singular_values
+from resnet_jax.analysis.singular_values import singular_values
+from resnet_jax.analysis.workspace import Workspace
 from resnet_jax.models.resnet import ResNet
+from resnet_jax.types import Floats
 
-Array = jax.Array
 # Of its mean square, what a derivative must vary by, or it is rounding.
 CONSTANT = 1e-20
 
@@ -149,14 +150,14 @@ def lagged_products(d: Array, lags: int) -> Array:
     return jnp.stack([jnp.vdot(apart[: len(d) - k], apart[k:]) for k in range(lags + 1)])
 
 
-def measure(net: Net, options: SignalPropagation, bench: Bench) -> dict[str, Any]:
+def measure(net: Net, options: SignalPropagation, workspace: Workspace) -> dict[str, Any]:
     """By block: forward variance, extreme singular values at each image [images][blocks], autocorrelation; for JSON."""
     images = net.examples("train", options.images, options.seed).images
     variables = jax.jit(partial(with_statistics_of, net.model))(net.variables, images)
     jacobians = Jacobians(net.model, variables, images.shape[1:])
     looked_at = images[: options.jacobians]
     steps = min(options.steps, jacobians.inputs, *jacobians.sizes)
-    with bench.progress(steps * len(looked_at), net.name) as advance:
+    with workspace.progress(steps * len(looked_at), net.name) as advance:
         spectra = [jacobians.singular_values(image, steps, options.seed, advance) for image in looked_at]
     half = min(options.lines, len(images) // 2)
     starts, ends = images[:half], images[half : 2 * half]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 import numpy.typing as npt
 
-from resnet_jax.config import DataConfig
 from resnet_jax.data import Normalization
-from resnet_jax.data.crops import passes
+from resnet_jax.data.crops import Pass
 from resnet_jax.data.dataset import Images, Labels
 from resnet_jax.data.protocols import Floats, Looked, probabilities
 from resnet_jax.data.stream import StreamSource
@@ -19,8 +19,7 @@ from resnet_jax.training import processes
 from resnet_jax.training.mesh import Devices
 from resnet_jax.training.metrics import Tally, Totals
 from resnet_jax.training.step import predict_step
-
-Variables = dict[str, Any]
+from resnet_jax.types import Variables
 
 
 class Predictor:
@@ -66,26 +65,26 @@ def by_protocol(
     predictor: Predictor,
     variables: Variables,
     source: StreamSource,
-    config: DataConfig,
+    looks: Sequence[Pass],
     *,
     classes: int,
     batch_size: int,
 ) -> npt.NDArray[np.float64]:
-    """The probabilities of every image of a source by the protocol of `config`, [N, K]; each image once in each look.
+    """The mean probabilities of every image of a source by a protocol, [N, K]; each image counts once in each look.
 
     Args:
       predictor: the net.
       variables: its variables, from `Devices.replicate_state`.
       source: the images.
-      config: names the protocol.
+      looks: those that the protocol consists of, see crops.passes.
       classes: K.
-      batch_size: images of `config.image_size` in one call, on all devices together.
+      batch_size: images of the source's size in one call, on all devices together.
 
     Raises:
       Miscounted: an image was not seen once by each look of the protocol.
       UserError: an image cannot be read.
     """
-    looks = {look: Tally("test", len(source)) for look in passes(config)}
+    tallies = {look: Tally("test", len(source)) for look in looks}
 
     def predict(images: Images) -> Floats:
         processes.report("the evaluation on test")
@@ -93,18 +92,18 @@ def by_protocol(
 
     def count(batch: Looked) -> None:
         weight = np.arange(len(batch.index)) < batch.count
-        looks[batch.look].add(batch.index.astype(np.int32), weight.astype(np.float32))
+        tallies[batch.look].add(batch.index.astype(np.int32), weight.astype(np.float32))
 
     found = probabilities(
         source,
-        config,
+        looks,
         predict,
         classes=classes,
         batch_size=batch_size,
         multiple_of=predictor.devices.count,
         count=count,
     )
-    for tally in looks.values():
+    for tally in tallies.values():
         tally.check(Totals(examples=len(source)))
     return found
 

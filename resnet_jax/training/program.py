@@ -17,19 +17,20 @@ import numpy as np
 
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.data import Dataset
+from resnet_jax.data.crops import passes
 from resnet_jax.data.order import Batch, announced, eval_batches, padded, training_batches
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.stacking import scans, stack, unstack
 from resnet_jax.text import Note
 from resnet_jax.training import processes
 from resnet_jax.training.assemble import Assembly, assemble, run_keys
+from resnet_jax.training.compiled import Steps
 from resnet_jax.training.ema import evaluated
 from resnet_jax.training.evaluate import Predictor, by_protocol, score
 from resnet_jax.training.feed import feed
 from resnet_jax.training.mesh import Devices, check_machine
 from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals
 from resnet_jax.training.state import TrainState
-from resnet_jax.training.step import eval_step, train_step
 
 # Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
 STEPS_AHEAD = 16
@@ -54,7 +55,7 @@ class Program:
         self._feed = feed(c.data, assembly.dataset, devices, c.seed)
         self.place = self._feed.place
         """For people: where the images are."""
-        self.steps_per_dispatch = min(self._steps_per_dispatch(), self._longest_dispatch())
+        self.steps_per_dispatch = self._steps_per_dispatch()
         _, augmentation_key = run_keys(c.seed)
         self._key = devices.replicate(augmentation_key)
         self._order: Iterator[Batch] = iter(())
@@ -66,9 +67,16 @@ class Program:
         state = self.put(assembly.blank)
         phase("compiling")
         with jax.default_matmul_precision(c.model.precision):
-            self._train = {n: self._compile_train(n, state) for n in sorted({1, self.steps_per_dispatch})}
-            self._eval = self._compile_eval(state)
+            steps = Steps(assembly, self.model, devices, self._feed)
+            self._train = {n: steps.train(state, self._key, n) for n in sorted({1, self.steps_per_dispatch})}
+            self._eval = steps.evaluate(state)
         self.compile_s = time.monotonic() - start
+
+    @property
+    def waited_s(self) -> float | None:
+        """Seconds for which this process has waited for images to be decoded; None where they lie in memory."""
+        train = self.assembly.dataset.train
+        return train.waited_s if isinstance(train, StreamSource) else None
 
     def put(self, state: TrainState) -> TrainState:
         """A state on the host (block by block) on the devices."""
@@ -148,18 +156,12 @@ class Program:
 
     def evaluate_by_protocol(self, state: TrainState) -> Totals:
         """Loss and error on the test set by `data.protocol`; see evaluate.by_protocol, also for what it raises."""
-        c, source = self.assembly.config, self.assembly.dataset.test
-        assert isinstance(source, StreamSource), "checked by DataConfig"
+        c, data = self.assembly.config, self.assembly.dataset
+        assert isinstance(data.test, StreamSource), "checked by DataConfig"
         net = evaluated(state, c.optim)
-        found = by_protocol(
-            self._predictor,
-            {"params": net.params, "batch_stats": net.batch_stats},
-            source,
-            c.data,
-            classes=self.assembly.dataset.num_classes,
-            batch_size=c.train.eval_batch_size,
-        )
-        return score(found, source.labels)
+        variables = {"params": net.params, "batch_stats": net.batch_stats}
+        sizes = {"classes": data.num_classes, "batch_size": c.train.eval_batch_size}
+        return score(by_protocol(self._predictor, variables, data.test, passes(c.data), **sizes), data.test.labels)
 
     def memory(self) -> tuple[int, int] | None:
         """The compiler's own figures for a train step on each device: bytes of its arguments, and of temporaries.
@@ -182,67 +184,16 @@ class Program:
         processes.report(self._where)
         return list(itertools.islice(self._order, len(steps)))
 
-    def _longest_dispatch(self) -> int:
-        """Steps that always fit between two boundaries of the loop: more in a dispatch would seldom be used."""
-        c = self.assembly.config.train
-        epoch = len(self.assembly.dataset.train) // c.batch_size
-        return max(1, min(c.iterations, epoch, c.checkpoint_steps or c.iterations))
-
     def _steps_per_dispatch(self) -> int:
-        chosen = self.assembly.config.train.steps_per_dispatch
-        if chosen != "auto":
-            return chosen
+        """As configured, but never more than always fit between two boundaries of the loop: more are seldom used."""
+        c = self.assembly.config.train
         # With images on the host, K steps would need K batches of images at once.
-        if self.devices.first.platform == "cpu" or not self._feed.fixed:
-            return CPU_DISPATCH
-        return ACCELERATOR_DISPATCH
-
-    def _compile_train(self, steps: int, state: TrainState) -> jax.stages.Compiled:
-        assembly, where = self.assembly, self.devices
-        c = assembly.config
-        at_once = c.train.batch_size // c.train.accumulation
-        scoped = self.model.clone(stats_scope=where.batch_stats_scope(c.model.norm, at_once))
-
-        # XLA:CPU rounds differently under another name of the compiled function: renaming it changes the last bits.
-        def train(state: TrainState, at: Any, key: jax.Array, *fixed: Any) -> tuple[TrainState, StepReport]:
-            return train_step(
-                state,
-                self._feed.train_batch(at, *fixed),
-                key,
-                model=scoped,
-                optimizer=assembly.optimizer,
-                normalization=assembly.normalization,
-                data=c.data,
-                axis_name=where.axis_name,
-                parts=where.parts(c.train.accumulation),
-                report_gradients=c.train.gradient_norms_every > 0,
-                label_smoothing=c.optim.label_smoothing,
-                ema_decay=c.optim.ema,
-            )
-
-        def several(state: TrainState, at: Any, key: jax.Array, *fixed: Any) -> tuple[TrainState, StepReport]:
-            # at: [K, B]; the reports come stacked, [K].
-            result: tuple[TrainState, StepReport] = jax.lax.scan(lambda s, a: train(s, a, key, *fixed), state, at)
-            return result
-
-        stacked = steps > 1
-        own = np.zeros(c.train.batch_size, np.int32)[where.rows(c.train.batch_size)]
-        zeros = np.stack([own] * steps) if stacked else own
-        at = where.shard(self._feed.train(Batch(zeros, zeros)), stacked=stacked)
-        return where.compile(
-            several if stacked else train, state, at, self._key, *self._feed.fixed, donate_state=True, stacked=stacked
-        )
-
-    def _compile_eval(self, state: TrainState) -> jax.stages.Compiled:
-        def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:
-            batch, stats = self._feed.eval_batch(at, *fixed), self.assembly.normalization
-            net = evaluated(state, self.assembly.config.optim)
-            return eval_step(net, batch, model=self.model, normalization=stats, axis_name=self.devices.axis_name)
-
-        size = padded(self.assembly.config.train.eval_batch_size, self.devices.count)
-        zeros = np.zeros(size, np.int32)[self.devices.rows(size)]
-        at = self.devices.shard(self._feed.evaluate("test", zeros, zeros.astype(np.float32)))
-        return self.devices.compile(evaluate, state, at, *self._feed.fixed, donate_state=False)
+        one_by_one = self.devices.first.platform == "cpu" or not self._feed.fixed
+        chosen = c.steps_per_dispatch
+        if chosen == "auto":
+            chosen = CPU_DISPATCH if one_by_one else ACCELERATOR_DISPATCH
+        epoch = len(self.assembly.dataset.train) // c.batch_size
+        return min(chosen, max(1, min(c.iterations, epoch, c.checkpoint_steps or c.iterations)))
 
 
 def prepare(

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 
 from resnet_jax.config import DataConfig
 from resnet_jax.data import Normalization
@@ -33,7 +34,6 @@ from resnet_jax.training.metrics import StepReport, Sums, weighted_sums
 from resnet_jax.training.schedules import rate_state
 from resnet_jax.training.state import AveragedState, TrainState
 
-Array = jax.Array
 # No epoch has this number, so the key of the net's own noise is none that augmentation draws with.
 NOISE = 2**32 - 1
 

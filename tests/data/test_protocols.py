@@ -13,7 +13,7 @@ from PIL import Image
 
 from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from resnet_jax.data import Normalization, load
-from resnet_jax.data.crops import Pass, offsets, resized, whole
+from resnet_jax.data.crops import Pass, offsets, passes, resized, whole
 from resnet_jax.data.protocols import probabilities
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.resnet import build
@@ -61,7 +61,7 @@ def test_ten_crops_are_the_centre_the_corners_and_their_mirrors(root: Path) -> N
         seen.append(images)
         return np.ones((len(images), 3))
 
-    probabilities(source, config, predict, classes=3, batch_size=5)  # one image, five crops of it
+    probabilities(source, passes(config), predict, classes=3, batch_size=5)  # one image, five crops of it
     assert len(seen) == len(source)
     for position in (0, 5, 20):
         image = stored(root, source, position)
@@ -117,7 +117,7 @@ def test_each_image_counts_once_and_few_shapes_are_seen(
         mean = images.reshape(len(images), -1).mean(axis=1)
         return np.stack([np.ones(len(images)), mean], axis=1)
 
-    found = probabilities(source, config, predict, classes=2, batch_size=batch_size, multiple_of=devices)
+    found = probabilities(source, passes(config), predict, classes=2, batch_size=batch_size, multiple_of=devices)
     np.testing.assert_allclose(found[:, 0], 1.0, rtol=1e-12)
     assert all(len(counts) == 1 for counts in sizes.values()), "one number of images for each shape"
     looks = [Pass(16, None), Pass(24, None)] if protocol is SCALES else [Pass(24, 20, corners=True)]
@@ -146,7 +146,7 @@ def predicted(config: DataConfig, variables: dict[str, Any], mode: Any = "jit", 
     where = devices(ParallelConfig(mode=mode, devices=count))
     predictor = Predictor(where, build(MODEL), STATISTICS, "highest")
     state = where.replicate_state(variables)
-    return by_protocol(predictor, state, test_source(config), config, classes=3, batch_size=8)
+    return by_protocol(predictor, state, test_source(config), passes(config), classes=3, batch_size=8)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -224,8 +224,9 @@ def test_a_run_s_last_evaluation_of_the_test_set_is_by_the_protocol(root: Path, 
     early, last = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("centre", "ten"))
     assert [line.test_loss for line in early[:-1]] == [line.test_loss for line in last[:-1]]
     kept, source = files.load(tmp_path / "ten"), test_source(config.data)
+    assert (kept.preprocessing.resize, kept.preprocessing.height) == (24, 20)  # other pictures are seen as the run's
     predictor = Predictor(devices(ParallelConfig()), build(kept.model), kept.preprocessing.normalization, "highest")
-    found = by_protocol(predictor, kept.variables(), source, config.data, classes=3, batch_size=21)
+    found = by_protocol(predictor, kept.variables(), source, passes(config.data), classes=3, batch_size=21)
     expected = score(found, source.labels)
     np.testing.assert_allclose(record.final.test_loss, expected.mean_loss, rtol=1e-5)
     assert record.final.test_loss == last[-1].test_loss != early[-1].test_loss

@@ -16,7 +16,7 @@ from resnet_jax.data import load
 from resnet_jax.data.order import Batch
 from resnet_jax.training.feed import FromHost, OnDevice, feed
 from resnet_jax.training.mesh import devices
-from tests.data.sources.test_tfds import examples, random_images, write
+from tests.data.prepared import examples, random_images, write
 
 TEN = 10
 TRAIN, TEST = random_images(TEN, (6, 5, 3)), random_images(TEN, (6, 5, 3), seed=1)

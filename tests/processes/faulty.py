@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments import cli, train
+from experiments import cli, machine, train
 from resnet_jax.config import ExperimentConfig
 
 JOINED = "joined"
@@ -28,13 +28,13 @@ def hang(number: int, frame: Any) -> None:
 
 def main() -> int:
     """Trains."""
-    join = cli.join
+    join = machine.join
 
     def joined(config: ExperimentConfig) -> None:
         join(config)
         Path(f"{JOINED}{config.parallel.process}").touch()
 
-    cli.join = joined
+    machine.join = joined
     return train.main()
 
 
