@@ -217,7 +217,7 @@ def experiment(root: Path, **protocol: Any) -> ExperimentConfig:
 
 
 def test_a_run_s_last_evaluation_of_the_test_set_is_by_the_protocol(root: Path, tmp_path: Path) -> None:
-    """Of the averaged net, which is the one that the run keeps."""
+    """It looks at the averaged net, which is the one that the run keeps."""
     config = experiment(root, **TEN)
     record = run(config, tmp_path / "ten", study="s")
     centre = run(experiment(root), tmp_path / "centre", study="s")
