@@ -110,7 +110,7 @@ def test_peers_share_nothing_with_the_package(name: str) -> None:
         "resnet_jax.config",
         "resnet_jax.record",
         "resnet_jax.models.cost",
-        "resnet_jax.analysis.options",
+        "resnet_jax.analysis.instruments",
         "resnet_jax.reports.figures.draw",
         "experiments.__main__",
         "experiments.train",

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from resnet_jax.analysis.gradient_identity import identity_terms, measure
+from resnet_jax.analysis.gradient_identity import identity_terms
+from resnet_jax.analysis.instruments.gradient_identity import GradientIdentity, measure
 from resnet_jax.analysis.net import Examples
-from resnet_jax.analysis.options import GradientIdentity
 from resnet_jax.analysis.workspace import Workspace
 from resnet_jax.errors import UserError
 from tests.analysis.reference import examples, small
