@@ -30,9 +30,9 @@ class Share:
     """What one process of a sweep has."""
 
     cores: tuple[int, ...]
-    """Of the CPU, by number; none where the system does not tell."""
+    """Numbers of the CPU cores; empty where the system does not list them."""
     gpu: str | None = None
-    """As CUDA names it: a number or a UUID."""
+    """CUDA's name of the GPU: a number or a UUID."""
     sharers: int = 1
     """Processes on that GPU, this one included."""
 

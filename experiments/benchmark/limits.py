@@ -35,12 +35,12 @@ JAX, TORCH = "jax", "torch"
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of what is measured; large enough that a larger one is no faster."""
+    """Sizes of the measured work, large enough that larger ones are no faster."""
 
     matrix: tuple[tuple[str, int], ...] = (("cpu", 2048), ("gpu", 8192))
     """Rows of the square matrices, by platform."""
     array_bytes: int = 2**28
-    """Of the array that is passed over: 256 MiB, of float32."""
+    """Bytes of the float32 array that is read and written: 256 MiB."""
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _limits(rows: list[Row]) -> Printed:
 
 
 def _steps(rows: list[Row]) -> Printed:
-    """Of one case."""
+    """The table of the steps of one case."""
     first = rows[0]
     images = f"{first['images']}, " if "images" in first else ""
     case = f"{first['net']}, {images}batch {first['batch_size']}, {first['dtype']}, {first['phase']} step"

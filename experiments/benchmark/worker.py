@@ -120,7 +120,7 @@ def _build(spec: Spec) -> Any:
 
 
 def _environment() -> dict[str, Any]:
-    """Of a process that computes with JAX; empty for PyTorch's, which does not load it."""
+    """Describes the environment of a process that computes with JAX; empty for PyTorch's, which does not load JAX."""
     if "jax" not in sys.modules:
         return {}
     from resnet_jax.config import ParallelConfig

@@ -105,8 +105,8 @@ def configuration() -> str:
         "An `ExperimentConfig` describes a whole run. It is made of sections, each a frozen dataclass that checks its "
         "values when it is built. On the command line a field is written `--section.field`, with hyphens for "
         "underscores: `--model.depth=56`, `--optim.learning-rate=0.05`.",
-        "A value that has no effect beside the other values is refused. The column *needs* says when a field has an "
-        "effect. The column *describes* says what a field is about:",
+        "A value that has no effect beside the other values is refused. *Needs* says when a field has an effect. The "
+        "column *describes* says what a field is about:",
         table(["describes", "meaning"], [[kind, text] for kind, text in KINDS.items()]),
     ]
     for name, cls in SECTIONS.items():
@@ -163,10 +163,10 @@ def _section(name: str, cls: Any) -> str:
         if field.name not in roles:  # a section inside this one, which has a table of its own
             continue
         role = roles[field.name]
-        needs = f"`{role.needs.words}`" if role.needs is not None else ""
+        needs = f" *Needs* `{role.needs.words}`." if role.needs is not None else ""
         option = f"{name}.{field.name}".removeprefix(".")
-        rows.append([f"`{option}`", f"`{defaults[field.name]!r}`", role.of, needs, field.text])
-    return table(["field", "default", "describes", "needs", "meaning"], rows)
+        rows.append([f"`{option}`", f"`{defaults[field.name]!r}`", role.of, f"{field.text}{needs}"])
+    return table(["field", "default", "describes", "meaning"], rows)
 
 
 def _linked(line: str) -> str:
