@@ -146,7 +146,7 @@ def test_every_committed_study_is_legal_and_names_its_runs_apart() -> None:
     for name, (study, line) in studies().items():
         runs = study.runs()
         assert len(runs) == len(study.variants) * len(study.seeds), name
-        assert line.endswith("."), f"{name}: a docstring begins with a sentence"
+        assert line.endswith((".", "?")), f"{name}: a docstring begins with a sentence"
         assert len(set(runs.values())) == len(runs)
 
 
