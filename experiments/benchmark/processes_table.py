@@ -25,7 +25,7 @@ def printed(rows: Sequence[Row]) -> list[Printed]:
             rate = f"{row['batch_size'] / row['median']:,.0f}"
             steps.append((case, row["layout"], times, rate, f"{row['ratio']:.2f} ({least:.2f} to {most:.2f})"))
         elif row["what"] == CALL:
-            share = f"{100 * row['seconds'] / row['step']:.3f} %"
+            share = f"{100 * row['seconds'] / row['step']:.1g} %"
             calls.append((row["call"], f"{row['net']}, {row['images']}", f"{1e6 * row['seconds']:,.1f}", share))
     found = []
     if steps:
