@@ -90,7 +90,7 @@ class Benchmark:
     depth_nets: tuple[NetName, ...] = ("resnet-20", "resnet-56", "resnet-110")
     """For compilation. PyTorch takes no part in it."""
     contestants: tuple[str, ...] = ()
-    """Of resnet_jax, flax, torch-eager, torch-compiled; resnet_jax:FIELD=VALUE,... changes our configuration, and
+    """Some of resnet_jax, flax, torch-eager, torch-compiled. resnet_jax:FIELD=VALUE,... changes our configuration;
     PEER+malloc is a peer with our settings of malloc. None: all, and torch-eager+malloc."""
     peer: str | None = None
     """To whom ratios are taken; none, or where it takes no part: torch-eager where it runs, else flax; in compiling,
