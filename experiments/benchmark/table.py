@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments.benchmark import input_table
+from experiments.benchmark import input_table, processes_table
 from experiments.benchmark.limits import MATMUL, asked
 from experiments.benchmark.printed import Printed
 from experiments.benchmark.race import Outcome
@@ -118,7 +118,7 @@ def printed(record: Mapping[str, Any]) -> list[Printed]:
         rows = [row for row in record["results"] if row["what"] == what]
         if rows:
             tables.append(make(rows))
-    return tables + input_table.printed(record["results"])
+    return tables + input_table.printed(record["results"]) + processes_table.printed(record["results"])
 
 
 def _limits(rows: list[Row]) -> Printed:
