@@ -35,7 +35,7 @@ reproduce-cifar10: $(VENV)/.$(if $(DATA),main,prepare)
 	  $(if $(DATA),--data.source=npz --data.path='$(DATA)') $(OPTIONS)
 	@$(BIN)/python -m experiments.report $(RUNS)/cifar10-depth
 
-# Every picture of README.md and docs/, redrawn from experiments/records; about half a minute.
+# Tables, numbers and pictures of README.md and docs/, made anew from experiments/records; about half a minute.
 figures: $(VENV)/.main
 	$(BIN)/python -m experiments.documents
 
