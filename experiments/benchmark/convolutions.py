@@ -22,7 +22,7 @@ WAYS = ("alone", "in a loop")
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of one convolution: [batch, size, size, channels] to `features` channels, padded to keep the size."""
+    """One convolution: images [batch, size, size, channels] to `features` channels, padded to keep their size."""
 
     batch: int
     size: int
@@ -99,7 +99,7 @@ def seconds(rounds: int, warmup: int) -> dict[str, dict[str, list[float]]]:
 
 
 def rows(found: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
-    """Rows of a record: medians of the times, and the median of the ratios taken round by round."""
+    """The rows of a record: medians of times, and of the ratios taken round by round."""
     return [
         {
             "what": "convolution",

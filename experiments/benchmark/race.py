@@ -37,9 +37,9 @@ class Outcome:
     seconds: list[float] = field(default_factory=list)
     """Seconds of one step, a number for each round."""
     parts: dict[str, list[float]] = field(default_factory=dict)
-    """For compiling: the parts that add up to `seconds`, in seconds."""
+    """For compiling: the parts that `seconds` is the sum of."""
     loss: float | None = None
-    """Loss of the last step, as a check: contestants that compute the same function have nearly the same loss."""
+    """That the last step reported: contestants that compute the same are near each other."""
     facts: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     failed: str = ""

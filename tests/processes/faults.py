@@ -24,6 +24,8 @@ SIGNALS = {**KINDS, HANG: signal.SIGUSR2}
 STALL = 10.0
 # All processes end within this time of a fault.
 END = 15.0
+# What is no fault may take long on a machine that does other work.
+PATIENCE = 3600.0
 SENTENCES = ("error: ", "interrupted at step", "stopped; ")
 
 
@@ -50,7 +52,7 @@ def newest(folder: Path) -> int:
     return max(steps_in(folder / "run" / CHECKPOINTS), default=0)
 
 
-def wait_for(run: Run, folder: Path, moment: Moment, sessions: int, step: int, seconds: float = 600.0) -> bool:
+def wait_for(run: Run, folder: Path, moment: Moment, sessions: int, step: int, seconds: float = PATIENCE) -> bool:
     """Waits for a moment; False where a process ended before.
 
     Args:
@@ -140,7 +142,7 @@ def harm(folder: Path, processes: int, kind: str, victim: int, moment: Moment = 
 def finish(folder: Path, processes: int, devices: int | None = None) -> None:
     """Lets the run in a folder come to its end."""
     run = train(folder, processes, devices=devices)
-    assert run.wait(600.0) == [0] * processes, run.text()
+    assert run.wait(PATIENCE) == [0] * processes, run.text()
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
