@@ -6,7 +6,6 @@ import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files, InclusionLevel
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +45,6 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
     return linked.redirected(PurePosixPath(page.file.src_uri), markdown)[0]
 
 
-@event_priority(-100)
 def on_post_build(*, config: Any) -> None:
     """Writes the search's index as a script too, which a page opened as a file can load."""
     index = Path(config.site_dir, "search", "search_index.json").read_text(encoding="utf-8")

@@ -138,7 +138,11 @@ def python() -> str:
     parts = ["# Python", "All of these are attributes of `resnet_jax`.", _names()]
     for heading, names in groups.items():
         parts.append(f"## {heading}")
-        parts += [f"::: resnet_jax.{name}" for name in names]
+        if heading == "Configurations":
+            parts.append("[Configuration](configuration.md) explains each field.")
+        # The fields of configurations have a page of their own.
+        options = "\n    options: {members: false, show_signature: false}" if heading == "Configurations" else ""
+        parts += [f"::: resnet_jax.{name}{options}" for name in names]
     return "\n\n".join(parts) + "\n"
 
 
