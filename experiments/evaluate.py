@@ -29,9 +29,9 @@ from rich.text import Text
 from experiments import cli
 from experiments.options import parse
 from resnet_jax.data import listing
-from resnet_jax.data.listing import shown
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
+from resnet_jax.text import shown
 
 if TYPE_CHECKING:
     from resnet_jax.weights.classes import Unmatched

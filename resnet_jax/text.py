@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 
 Note = Callable[[str], None]
 """A function that shows a sentence to the user."""
 LONGEST = 200
+NAMED = 3
+"""Names that a message gives; the rest is counted."""
 
 
 def reason(error: BaseException) -> str:
@@ -24,3 +28,19 @@ def nearest(name: str, legal: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest legal one, or all of them."""
     close = difflib.get_close_matches(name, legal := list(legal), n=1)
     return f"did you mean {close[0]!r}?" if close else f"legal: {', '.join(sorted(legal))}."
+
+
+def some(names: Sequence[str], most: int = NAMED) -> str:
+    """The first names of a list, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def shown(path: str) -> str:
+    """A path as text that any terminal can print: bytes that are not UTF-8 become replacement characters."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): macOS stores an e with an accent as two characters."""
+    return unicodedata.normalize("NFC", name)

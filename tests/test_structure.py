@@ -43,6 +43,7 @@ TRAINING = (
         "assemble",
         "program",
         "batch_stats",
+        "manifest",
         "checkpoints",
         "run_directory",
     ),

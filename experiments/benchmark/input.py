@@ -24,7 +24,7 @@ from rich.table import Table
 
 from experiments.benchmark.peers.loaders import PEERS
 from resnet_jax.config import DataConfig
-from resnet_jax.data import Draws, crops, decode, load
+from resnet_jax.data import Draws, crops, decode, load, threads
 from resnet_jax.data.order import announced, training_batches
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.files import write_atomically
@@ -73,7 +73,7 @@ def main(folder: Path, *, batches: int, device_rate: float, out: Path | None) ->
     paths = [source.name(i) for i in range(len(source))]
     for name, (module, make) in PEERS.items():
         if module is None or importlib.util.find_spec(module) is not None:
-            loaders[name] = functools.partial(make, paths, SIZE, SCALES, BATCH, decode.cores())
+            loaders[name] = functools.partial(make, paths, SIZE, SCALES, BATCH, threads.cores())
     stages = measure_stages(config, paths[: batches * BATCH])
     speeds = [measure(name, make(), batches) for name, make in loaders.items()]
     table = Table("stage", "ms an image", "share", box=None)
@@ -86,10 +86,10 @@ def main(folder: Path, *, batches: int, device_rate: float, out: Path | None) ->
         table.add_row(speed.name, f"{speed.per_core:.0f}", f"{speed.per_second:.0f}", needed)
     console.print(table)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    console.print(f"{decode.cores()} cores; largest memory of this process {peak / 1e6:,.0f} MB.")
+    console.print(f"{threads.cores()} cores; largest memory of this process {peak / 1e6:,.0f} MB.")
     if out is not None:
         found = {"stages_s": stages, "loaders": [asdict(speed) for speed in speeds], "peak_bytes": peak}
-        write_atomically(out, json.dumps({**found, "cores": decode.cores()}, indent=1) + "\n")
+        write_atomically(out, json.dumps({**found, "cores": threads.cores()}, indent=1) + "\n")
 
 
 def measure(name: str, images: Iterator[int], batches: int) -> Speed:

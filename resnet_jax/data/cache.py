@@ -24,9 +24,9 @@ import PIL
 
 from resnet_jax.data import decode, memory
 from resnet_jax.data.dataset import ArraySource
-from resnet_jax.data.listing import ImageFile, shown
+from resnet_jax.data.walk import ImageFile
 from resnet_jax.files import replacing, short_digest
-from resnet_jax.text import reason
+from resnet_jax.text import reason, shown
 
 MAGIC = b"resnet_jax images 1\n"
 LABEL = np.dtype("<i4")

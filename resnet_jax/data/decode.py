@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, TypeAlias, TypeVar
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from resnet_jax.data.crops import Crop, Pass, offsets, resized, whole
 from resnet_jax.data.dataset import Images
+from resnet_jax.data.threads import Results, in_order
 from resnet_jax.text import reason
 
 VERSION = 2
@@ -35,10 +34,6 @@ if features.check("avif"):  # Pillow 11.3 and later, where it was built with it
     FORMATS += ("AVIF",)
 GREY_MODES = frozenset(["1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N", "I"])
 NO_RANGE = "its pixels are 32-bit numbers of no known range; save it with 8 or 16 bits a channel"
-CHUNK = 32  # images a task: the bar still moves with large images, and small ones are not all overhead
-
-T = TypeVar("T")
-Results: TypeAlias = Generator[T, None, None]
 
 
 class Unreadable(Exception):
@@ -199,31 +194,6 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
-
-
-def in_order(work: Callable[[int], T], count: int, advance: Callable[[int], None]) -> Results[T]:
-    """work(0), work(1), ... from a pool of threads; what is not begun when the caller closes this is not done.
-
-    Threads, for Pillow decodes and resizes outside Python's lock. Images of 32x32 pixels take most of their time in
-    Python, so for them threads gain little. Two processes were no faster there (10,000 of them, two busy cores), and
-    each would import the caller's program again.
-    """
-
-    def chunk(start: int) -> list[T]:
-        return [work(i) for i in range(start, min(start + CHUNK, count))]
-
-    pool = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
-    try:
-        for results in pool.map(chunk, range(0, count, CHUNK)):
-            advance(len(results))
-            yield from results
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def cores() -> int:
-    """The cores that this process may use, where the system says: a container may have fewer than the machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

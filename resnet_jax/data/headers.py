@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from resnet_jax.data import cache, decode, progress
+from resnet_jax.data import cache, decode, progress, threads
 from resnet_jax.files import write_atomically
 
 Array = npt.NDArray[Any]
@@ -74,7 +74,7 @@ def _read(read_one: Callable[[int], decode.Header], count: int, name: str, tell:
     with (
         decode.quiet(),
         progress.progress([title], count, f"{title}: {count:,} images.", tell) as advance,
-        closing(decode.in_order(work, count, advance)) as heads,
+        closing(threads.in_order(work, count, advance)) as heads,
     ):
         for i, head in enumerate(heads):
             if isinstance(head, decode.Unreadable):

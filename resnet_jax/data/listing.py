@@ -9,41 +9,26 @@ lie in val as they are in their archive, see ground_truth.py.
 from __future__ import annotations
 
 import os
-import stat
-import unicodedata
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 from resnet_jax.data import ground_truth
-from resnet_jax.errors import UserError
-from resnet_jax.text import LONGEST, nearest
-
-# Those of decode.FORMATS.
-EXTENSIONS = frozenset(
-    [
-        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"),
-        *(".ppm", ".pgm", ".pbm", ".pnm"),
-    ]
+from resnet_jax.data.walk import (
+    EXTENSIONS,
+    ImageFile,
+    PassedOver,
+    class_files,
+    entries,
+    folders_of,
+    has_classes,
+    images_of,
+    is_folder,
+    may_be_image,
 )
+from resnet_jax.errors import UserError
+from resnet_jax.text import LONGEST, nearest, shown, some
+
 TEST_FOLDERS = ("test", "val")
-NAMED = 3  # names given in a message; the rest is counted
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """One image, as the file system describes it."""
-
-    path: str
-    relative: str
-    """Below the root, such as "train/cat/0001.png"."""
-    label: int
-    size: int
-    """In bytes."""
-    mtime_ns: int
-    ctime_ns: int
-    """When anything about the file was last changed; unlike `mtime_ns` no program can set it."""
-    inode: int
-    """The file's number on its disk, which it keeps where it is renamed or moved."""
 
 
 @dataclass(frozen=True)
@@ -79,23 +64,6 @@ class Pictures:
     notes: tuple[str, ...]
 
 
-class _PassedOver:
-    """What a listing leaves out, by reason."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, list[str]] = {}
-
-    def add(self, reason: str, name: str) -> None:
-        self._names.setdefault(reason, []).append(shown(name))
-
-    def notes(self, root: str) -> tuple[str, ...]:
-        """A sentence with the number of entries for each reason, and the first of them."""
-        if not self._names:
-            return ()
-        counts = (f"{len(names):,} {reason} ({some(names, 1)})" for reason, names in sorted(self._names.items()))
-        return (f"passed over in {shown(root)}: {', '.join(counts)}.",)
-
-
 def scan(path: str, classes: Sequence[str] = ()) -> Listing:
     """Lists the images of a data set: <root>/train/<class>/<image> and <root>/test/<class>/<image>.
 
@@ -124,9 +92,9 @@ def class_folders(folder: str) -> ClassFolders:
     """
     if not os.path.isdir(folder):
         raise UserError(f"{shown(folder)}: {'not a folder' if os.path.exists(folder) else 'there is no such folder'}.")
-    aside = _PassedOver()
-    folders = _folders(folder, "", aside)
-    classes = _images(folders, list(folders), "", aside)
+    aside = PassedOver()
+    folders = folders_of(folder, "", aside)
+    classes = images_of(folders, list(folders), "", aside)
     names = sorted(classes)
     labelled = {name: _labelled(classes[name], label) for label, name in enumerate(names)}
     return ClassFolders(labelled, aside.notes(folder))
@@ -144,7 +112,7 @@ def pictures(places: Sequence[str]) -> Pictures:
         if not os.path.isdir(place):
             paths.append(place)
             continue
-        aside = _PassedOver()
+        aside = PassedOver()
         found = _album(place, "", aside, frozenset())
         notes += aside.notes(place)
         if not found:
@@ -158,7 +126,7 @@ def _scan(path: str, chosen: Sequence[str]) -> Listing:
     if not os.path.isdir(root):
         problem = "it is not a folder" if os.path.exists(root) else "it does not exist"
         raise UserError(f"got {path!r}, but {problem}; give a folder that has train/<class>/ in it.")
-    present = {entry.name for entry in _entries(root) if _is_folder(entry)}
+    present = {entry.name for entry in entries(root) if is_folder(entry)}
     if "train" not in present:
         raise UserError(f"{shown(root)} has no folder train; {_found(present)}")
     tests = [name for name in TEST_FOLDERS if name in present]
@@ -167,12 +135,12 @@ def _scan(path: str, chosen: Sequence[str]) -> Listing:
     notes = []
     if len(tests) > 1:
         # ImageNet's own test images have no labels, so they lie in no class folders.
-        labelled = [name for name in tests if _has_classes(os.path.join(root, name))]
+        labelled = [name for name in tests if has_classes(os.path.join(root, name))]
         tests = labelled or (["val"] if ground_truth.find(root) else tests)
         notes.append(f"{shown(root)} has both test and val: {tests[0]} serves as the test set.")
-    aside = _PassedOver()
-    folders = _folders(root, "train", aside)
-    train = _images(folders, choose(list(folders), chosen), "train", aside)
+    aside = PassedOver()
+    folders = folders_of(root, "train", aside)
+    train = images_of(folders, choose(list(folders), chosen), "train", aside)
     test = _test(root, tests[0], train.keys(), folders.keys(), aside)
     _agree(root, tests[0], set(train), set(test))
     names = sorted(train)
@@ -182,91 +150,19 @@ def _scan(path: str, chosen: Sequence[str]) -> Listing:
     return Listing(root, tuple(names), _files(train, names), _files(test, names), tuple(notes))
 
 
-def shown(path: str) -> str:
-    """A path as text that any terminal can print: bytes that are not UTF-8 become replacement characters."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
-def some(names: Sequence[str], most: int = NAMED) -> str:
-    """The first names of a list, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def _found(present: set[str]) -> str:
     there = f"folders there: {some([shown(name) for name in sorted(present)])}" if present else "no folder is there"
     return f"{there}; needed: train/<class>/ and test/<class>/ (or val/<class>/)."
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(f"{shown(folder)} cannot be listed: {error.strerror}; make it readable.") from error
-
-
-def _has_classes(folder: str) -> bool:
-    return any(_is_folder(entry) and not entry.name.startswith(".") for entry in _entries(folder))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _folders(root: str, part: str, aside: _PassedOver) -> dict[str, os.DirEntry[str]]:
-    """The folder of each class in a part of a folder, or in the folder itself, by the class's name."""
-    folder = os.path.join(root, part) if part else root
-    classes: dict[str, os.DirEntry[str]] = {}
-    for entry in _entries(folder):
-        relative = f"{part}/{entry.name}" if part else entry.name
-        if entry.name.startswith("."):
-            aside.add("hidden", relative)
-        elif not _is_folder(entry):
-            aside.add("outside the class folders", relative)
-        else:
-            if not entry.name.isprintable():
-                raise UserError(
-                    f"the class folder {shown(entry.path)!r} has characters in its name that cannot be printed; "
-                    "rename it."
-                )
-            name = composed(entry.name)
-            if name in classes:
-                raise UserError(
-                    f"{shown(folder)} has two class folders whose names both read {name!r}, written with "
-                    "different Unicode characters; rename one, or merge them."
-                )
-            classes[name] = entry
-    if not classes:
-        raise UserError(f"{shown(folder)} has no class folders; needed: {f'{part}/' * bool(part)}<class>/<image>.")
-    return classes
-
-
-def _images(
-    folders: Mapping[str, os.DirEntry[str]], names: Sequence[str], part: str, aside: _PassedOver
-) -> dict[str, list[ImageFile]]:
-    """The images of each of these classes; their labels are not yet known."""
-    classes = {}
-    for name in names:
-        entry = folders[name]
-        classes[name] = _class_files(entry.path, f"{part}/{entry.name}" if part else entry.name, aside)
-        if not classes[name]:
-            where = " from training and test" if part else ""
-            raise UserError(f"the class folder {shown(entry.path)} has no images; fill it, or remove it{where}.")
-    return classes
-
-
-def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: _PassedOver) -> dict[str, list[ImageFile]]:
+def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: PassedOver) -> dict[str, list[ImageFile]]:
     """The test images of the chosen classes, by class; `known` are all classes of the training part."""
     folder = os.path.join(root, part)
-    loose = [] if _has_classes(folder) else _class_files(folder, part, aside)
+    loose = [] if has_classes(folder) else class_files(folder, part, aside)
     if not loose:
-        folders = _folders(root, part, aside)
+        folders = folders_of(root, part, aside)
         # All of them where all are wanted, so that a class without training images is noticed.
-        return _images(folders, [name for name in folders if name in chosen or chosen == known], part, aside)
+        return images_of(folders, [name for name in folders if name in chosen or chosen == known], part, aside)
     labels = ground_truth.find(root)
     if labels is None:
         raise UserError(
@@ -304,53 +200,16 @@ def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
     return [name for name in wanted if name in classes] if classes else wanted
 
 
-def composed(name: str) -> str:
-    """A name in Unicode's composed form (NFC): macOS stores an e with an accent as two characters."""
-    return unicodedata.normalize("NFC", name)
-
-
-def _class_files(folder: str, relative: str, aside: _PassedOver) -> list[ImageFile]:
-    files = []
-    for entry in _entries(folder):
-        below = f"{relative}/{entry.name}"
-        if entry.name.startswith("."):
-            aside.add("hidden", below)
-        elif _is_folder(entry):
-            aside.add("folders inside a class", below)
-        elif _may_be_image(entry, below, aside):
-            try:
-                status = entry.stat()
-                told = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-            except OSError:  # a link to nothing: an image that cannot be read, which its reader will say
-                told = (0, 0, 0, 0)
-            files.append(ImageFile(entry.path, below, -1, *told))
-    return files
-
-
-def _may_be_image(entry: os.DirEntry[str], relative: str, aside: _PassedOver) -> bool:
-    """Whether an entry that is no folder is an image by its name; if not, it is passed over."""
-    if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
-        aside.add("not images by their names", relative)
-        return False
-    try:
-        if not stat.S_ISREG(entry.stat().st_mode):  # opening a pipe would wait for ever
-            aside.add("not regular files", relative)
-            return False
-    except OSError:  # a link to nothing: its reader will say so
-        pass
-    return True
-
-
-def _album(folder: str, relative: str, aside: _PassedOver, above: frozenset[str]) -> list[str]:
+def _album(folder: str, relative: str, aside: PassedOver, above: frozenset[str]) -> list[str]:
     """The images of a folder and of the folders in it, by name; `above` has the real paths of those it lies in."""
     above |= {os.path.realpath(folder)}
     paths = []
-    for entry in _entries(folder):
+    for entry in entries(folder):
         below = os.path.join(relative, entry.name)
         if entry.name.startswith("."):
             aside.add("hidden", below)
-        elif not _is_folder(entry):
-            if _may_be_image(entry, below, aside):
+        elif not is_folder(entry):
+            if may_be_image(entry, below, aside):
                 paths.append(entry.path)
         elif os.path.realpath(entry.path) in above:
             aside.add("links to a folder that they lie in", below)

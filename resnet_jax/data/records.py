@@ -9,7 +9,8 @@ import numpy as np
 
 from resnet_jax.data import decode
 from resnet_jax.data.dataset import Digest, Positions
-from resnet_jax.data.listing import ImageFile, shown
+from resnet_jax.data.walk import ImageFile
+from resnet_jax.text import shown
 
 
 class FileRecords:

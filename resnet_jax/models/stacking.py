@@ -17,6 +17,13 @@ from resnet_jax.config import ModelConfig
 
 Tree = Any
 Net = dict[str, Any]
+# Up to which depth "auto" writes stages out.
+UNROLLED_DEPTH = 200
+
+
+def scans(config: ModelConfig) -> bool:
+    """Whether a net's stages are scanned, with "auto" resolved."""
+    return config.stages == "scanned" or (config.stages == "auto" and config.depth > UNROLLED_DEPTH)
 
 
 def block_name(stage: int, block: int) -> str:

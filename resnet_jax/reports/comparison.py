@@ -1,21 +1,9 @@
-"""Groups runs: seeds of one configuration into a variant, variants that are compared into a comparison.
-
-- A *variant* is everything in the configuration but the seed, on one data set.
-- Runs of one study on one data set are compared, whatever fields differ between them. So are runs of several studies
-  that differ in no more than the net, the warm-up that belongs to a depth, and the training budget. Which field is
-  which, its role says: see `compared` in config/section.py.
-- Where nothing but the net's name and the budget differ, and there are two depths of one kind of net, the question is
-  the papers': what does depth do? Then the setting with the most nets is the main table, and other budgets are its
-  control, "is it degradation, or only too little training?".
-- Otherwise the fields that differ are the question: one numeric field is an axis, a second field makes lines; where
-  that is not possible, each variant is a row beside a baseline.
-"""
+"""Seeds of one configuration, nets that are compared, and the measures that they are compared in."""
 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,8 +17,6 @@ Measure = Callable[[Run], float | None]
 # "Degradation" is about layers added to a net that already works (He et al. 2015, Sec. 1); the paper's own CIFAR
 # curves start at 20 layers, and a net of 8 may be too small for its task. Depth is counted from there.
 BASE_DEPTH = 20
-# Most lines that one panel can hold. Shortest axis that is worth one: two points are two rows.
-MOST_LINES, LEAST_POINTS = 6, 3
 
 
 def train_error(run: Run) -> float | None:
@@ -195,136 +181,3 @@ def _beside_shortcuts(model: ModelConfig) -> list[Any]:
     """What a plain net and its residual twin have in common."""
     names = ModelConfig.fields_where(lambda role: role.compared == "net")
     return [model.block_kind if name == "block" else model.value(name) for name in names]
-
-
-def comparisons(runs: Iterable[Run], order: Mapping[str, int] | None = None) -> tuple[Comparison, ...]:
-    """Every run in its variant, every variant in its comparison; the comparison with most nets first.
-
-    Args:
-      runs: with a record each.
-      order: the place of a run's name in its study's list; runs without one come last, by name.
-    """
-    variants: dict[str, list[Run]] = {}
-    for run in runs:
-        variants.setdefault(_key(run, fields.compared("seed")), []).append(run)
-    found = [_comparison(members, order or {}) for members in _components(list(variants.values()))]
-    return tuple(sorted(found, key=lambda comparison: -len(comparison.cells)))
-
-
-def _components(variants: Sequence[list[Run]]) -> list[list[list[Run]]]:
-    """Variants in groups: of one study on one data set, or alike but for net and budget, also by a chain of such."""
-    blind = fields.compared("seed", "net", "shortcut", "warm-up", "bookkeeping", "budget")
-    groups: list[tuple[set[str], list[list[Run]]]] = []
-    for members in variants:
-        marks = {_key(run, blind) for run in members}
-        marks |= {f"{run.record.study} on {run.record.data.fingerprint}" for run in members}
-        joined = [group for group in groups if group[0] & marks]
-        groups = [group for group in groups if group not in joined]
-        groups.append((marks.union(*(g[0] for g in joined)), [*(v for g in joined for v in g[1]), members]))
-    return [group for _, group in groups]
-
-
-def _comparison(variants: list[list[Run]], order: Mapping[str, int]) -> Comparison:
-    configs = [members[0].record.config for members in variants]
-    varied = fields.varied(configs)
-    if set(varied) <= fields.NETS | fields.BUDGET | {fields.MILESTONES, "model.block"}:
-        found = _by_depth(variants)
-        if any(found.deeper_cells(net) for net in found.nets):
-            return found
-    return _by_fields(variants, varied, order)
-
-
-def _by_depth(variants: Sequence[list[Run]]) -> Comparison:
-    setting_blind = fields.compared("seed", "net", "shortcut", "warm-up", "bookkeeping")
-    settings: dict[str, list[list[Run]]] = {}
-    for members in variants:
-        settings.setdefault(_key(members[0], setting_blind), []).append(members)
-
-    def nets(setting: list[list[Run]]) -> int:
-        return len({(m[0].record.config.model.net, m[0].record.config.model.depth) for m in setting})
-
-    base = max(settings.values(), key=lambda s: (nets(s), s[0][0].record.config.train.iterations))
-    cells = _variants(base)
-    # In the control a schedule is told beside each net, so it is no part of a name.
-    others = [
-        variant
-        for setting in settings.values()
-        if setting is not base
-        for variant in _variants(setting, unnamed=fields.compared("warm-up"))
-    ]
-    return Comparison(
-        "depth",
-        fields.varied([cell.config for cell in cells]),
-        tuple(sorted(cells, key=lambda v: (v.depth, not v.is_plain, v.net))),
-        tuple(sorted(others, key=lambda v: (not v.is_plain, v.net, v.depth, v.iterations, -v.rate))),
-    )
-
-
-def _by_fields(variants: list[list[Run]], varied: tuple[str, ...], order: Mapping[str, int]) -> Comparison:
-    def place(members: list[Run]) -> tuple[float, str]:
-        return min(order.get(run.record.run, float("inf")) for run in members), members[0].record.run
-
-    variants = sorted(variants, key=place)
-    flats = [fields.values(members[0].record.config) for members in variants]
-    base = flats[0] if variants[0][0].record.run in order else min(flats, key=lambda flat: _oddity(flat, flats, varied))
-    cells = []
-    for members, flat in zip(variants, flats, strict=True):
-        config = members[0].record.config
-        changed = [name for name in varied if flat[name] != base[name]]
-        label = fields.words(config, changed) if changed else "baseline"
-        cells.append(Variant(tuple(sorted(members, key=lambda run: run.seed)), config.model.net, label))
-    cells.sort(key=lambda cell: cell.label != "baseline")
-    return Comparison("fields", varied, tuple(cells), axis=find_axis(cells, varied))
-
-
-def _oddity(flat: Mapping[str, Any], flats: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> tuple[int, int]:
-    """How far a variant is from the others, then from the defaults: the least odd one is the baseline."""
-    defaults = fields.values(ExperimentConfig())
-    return (
-        sum(flat[name] != other[name] for other in flats for name in varied),
-        sum(flat[name] != defaults[name] for name in varied),
-    )
-
-
-def find_axis(cells: Sequence[Variant], varied: tuple[str, ...]) -> Axis | None:
-    """The numeric field that makes lines of the variants: the depth, or the field with the most values.
-
-    None where no field does: a line has two points or more, the axis three, and there are few lines.
-    """
-    flats = {id(cell): fields.values(cell.config) for cell in cells}
-    several = [n for n in varied if fields.is_numeric(list(flats.values()), n)]
-    found = {name: {flat[name] for flat in flats.values()} for name in several}
-    for field in sorted(found, key=lambda name: (name != fields.DEPTH, -len(found[name]))):
-        rest = [name for name in varied if name != field]
-        lines: dict[str, list[Variant]] = {}
-        for cell in sorted(cells, key=lambda cell: [json.dumps(flats[id(cell)][name]) for name in rest]):
-            lines.setdefault(fields.words(cell.config, rest), []).append(cell)
-        if rest and fields.is_numeric(list(flats.values()), rest[0]):
-            lines = dict(sorted(lines.items(), key=lambda line: flats[id(line[1][0])][rest[0]]))
-        shortest = min(len(points) for points in lines.values())
-        if len(found[field]) >= LEAST_POINTS and shortest >= 2 and len(lines) <= MOST_LINES:
-            ordered = ((label, sorted(points, key=lambda c: flats[id(c)][field])) for label, points in lines.items())
-            return Axis(field, tuple((label, tuple(points)) for label, points in ordered))
-    return None
-
-
-def _variants(setting: list[list[Run]], unnamed: Collection[str] = ()) -> list[Variant]:
-    """Variants of one setting, their nets named apart where depth and kind alone would not do it."""
-    named: dict[tuple[str, int], list[list[Run]]] = {}
-    for members in setting:
-        model = members[0].record.config.model
-        named.setdefault((model.net, model.depth), []).append(members)
-    variants = []
-    for (net, _), alike in named.items():
-        apart = [n for n in fields.varied([members[0].record.config for members in alike]) if n not in unnamed]
-        for members in alike:
-            label = f"{net} ({fields.words(members[0].record.config, apart)})" if apart else net
-            variants.append(Variant(tuple(sorted(members, key=lambda run: run.seed)), label))
-    return variants
-
-
-def _key(run: Run, blind: Collection[str]) -> str:
-    config = run.record.config
-    unseen = {*blind, *config.operational, *fields.compared("never")}
-    visible = {name: value for name, value in fields.values(config).items() if name not in unseen}
-    return json.dumps([run.record.data.fingerprint, visible], sort_keys=True)

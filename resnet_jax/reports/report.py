@@ -7,15 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
 from resnet_jax.record import CONFIG_FILE, RECORD_FILE
-from resnet_jax.reports import fields, findings
-from resnet_jax.reports.comparison import Comparison, comparisons
+from resnet_jax.reports.comparison import Comparison
 from resnet_jax.reports.control import control_findings, control_sentence, control_table, find_control, gap_table
 from resnet_jax.reports.csv_files import runs_csv, table_csv
 from resnet_jax.reports.document import (
@@ -32,23 +30,19 @@ from resnet_jax.reports.document import (
     markdown_table,
 )
 from resnet_jax.reports.figures.budget import error_against_budget
-from resnet_jax.reports.figures.curves import curve_panels, mean_curve, training_curves, watched
-from resnet_jax.reports.figures.errors import error_against_depth, error_against_field, error_by_line, error_by_row
+from resnet_jax.reports.figures.curves import training_curves
 from resnet_jax.reports.figures.style import save
+from resnet_jax.reports.grouping import comparisons
 from resnet_jax.reports.page import page
-from resnet_jax.reports.paper_table import PaperLines, against_the_first, find_lines, lines_headline, lines_table
 from resnet_jax.reports.prose import METHOD, QUESTIONS, data_words, title
 from resnet_jax.reports.runs import Run, Runs
 from resnet_jax.reports.tables import (
     cost_table,
-    depth_table,
-    error_table,
-    residual_table,
     runs_table,
     twin_sentences,
-    variant_table,
 )
 from resnet_jax.reports.text import NOTHING, count, plural
+from resnet_jax.reports.views import View, curve_data
 
 DEFAULT_FOLDER = "report"
 Repeat = Callable[[Run], str | None]
@@ -100,79 +94,6 @@ def write_report(runs: Runs, folder: Path, *, repeat: Repeat | None = None, comm
 
 
 @dataclass(frozen=True)
-class _View:
-    """How a comparison is shown: by depth, as the lines of a paper's table, or by the fields that differ."""
-
-    comparison: Comparison
-    lines: PaperLines | None
-    subject: str
-    headline: str
-    findings: Table | None
-    table: Table
-    figure: Picture | None
-    draw: Callable[[], Figure]
-    differences: tuple[Table | None, ...]
-
-    @classmethod
-    def of(cls, comparison: Comparison) -> _View:
-        lines, found = find_lines(comparison), findings.find(comparison)
-        data = data_words(comparison.cells[0].runs[0])
-        rows = findings.findings_table(found, data) if found else None
-        if lines is not None:
-            picture = Picture(
-                "error-by-line",
-                f"Error of the net of the last step, a row for each line of {lines.table.source}, the paper's place in "
-                "square brackets. Mean over seeds, bars: sample standard deviation. Dashed: above it a net fails.",
-                "Training error and test error of each line of the paper's table",
-            )
-            table, differences = lines_table(lines), (against_the_first(lines),)
-            subject, answer = lines.table.subject, lines_headline(lines)
-            return cls(
-                comparison, lines, subject, answer, None, table, picture, lambda: error_by_line(lines), differences
-            )
-        headline = findings.headline(comparison, found)
-        if comparison.question == "depth":
-            picture = Picture(
-                "error-against-depth",
-                "Error of the net of the last step against depth; training error in eval mode over all training "
-                "examples. Mean over seeds, bars: sample standard deviation, small open marks: single seeds. Runs that "
-                "diverged are in no mean.",
-                "Training error and test error against depth, a line for each kind of net",
-            )
-            table = error_table(comparison)
-            tables = (depth_table(comparison), residual_table(comparison))
-            return cls(
-                comparison, None, "Degradation versus depth", headline, rows, table, picture,
-                lambda: error_against_depth(comparison), tables,
-            )  # fmt: skip
-        subject = " and ".join(fields.word(name) for name in comparison.varied).capitalize()
-        subject = subject if 1 <= len(comparison.varied) <= 2 else "Ablation" if comparison.varied else "One net"
-        table = variant_table(comparison)
-        if comparison.axis is not None:
-            what = fields.word(comparison.axis.field)
-            picture = Picture(
-                f"error-against-{what.replace(' ', '-').lower()}",
-                f"Error of the net of the last step against {what}. Mean over seeds, bars: sample standard deviation, "
-                "small open marks: single seeds. Runs that diverged are in no mean.",
-                f"Training error and test error against {what}",
-            )
-            draw = error_against_field
-        else:
-            picture = Picture(
-                "error-by-variant",
-                "Left: error of the net of the last step, mean over seeds, bars: sample standard deviation, small "
-                "strokes: single seeds. Right: variant minus baseline by seed, with the 95 % t-interval of the mean "
-                "where there are three pairs or more; right of zero the variant is worse.",
-                "Errors of each variant, and their differences from the baseline",
-            )
-            draw = error_by_row
-        shown = picture if len(comparison.cells) > 1 else None
-        among = findings.find_among(comparison)
-        pairs = (findings.findings_table(among, data),) if among else ()
-        return cls(comparison, None, subject, headline, rows, table, shown, lambda: draw(comparison), pairs)
-
-
-@dataclass(frozen=True)
 class _Writer:
     """Writes one report."""
 
@@ -184,7 +105,7 @@ class _Writer:
 
     def write(self) -> Report:
         """Figures, texts and the page."""
-        views = tuple(_View.of(comparison) for comparison in self.compared)
+        views = tuple(View.of(comparison) for comparison in self.compared)
         heading = title([view.subject for view in views], self.compared)
         blocks: list[Element] = [Heading(heading, 1)]
         stems: list[str] = []
@@ -209,7 +130,7 @@ class _Writer:
         files = tuple(self.folder / name for name in (*texts, *figures))
         return Report(tables, tuple(view.findings for view in views), tuple(view.headline for view in views), files)
 
-    def _comparison(self, view: _View, number: int | None, suffix: str, stems: list[str]) -> list[Element]:
+    def _comparison(self, view: View, number: int | None, suffix: str, stems: list[str]) -> list[Element]:
         """The sections of one comparison; its figures are saved on the way, their names added to `stems`."""
         comparison = view.comparison
         about = self._about(comparison)
@@ -234,7 +155,7 @@ class _Writer:
             "test error. Mean over seeds, the band from lowest to highest; dotted vertical lines: drops of the rate; "
             "a dotted curve that ends in a cross diverged.",
             "Running training error and test error against iterations",
-            _curve_data(comparison, view.lines),
+            curve_data(comparison, view.lines),
         )
         blocks += [Heading("Training curves"), picture(curves, training_curves(comparison, view.lines))]
         differences = [table for table in view.differences if table is not None]
@@ -319,42 +240,6 @@ def _why_apart(compared: Sequence[Comparison]) -> str:
         f"The runs make {len(compared)} comparisons. Nets are compared where they are of one study on one data set, or "
         "differ in nothing but the net and its training budget."
     )
-
-
-def _curve_data(comparison: Comparison, lines: PaperLines | None) -> dict[str, Any]:
-    """The training curves as plain data, for page.js: [step, mean, lowest, highest] in per cent."""
-
-    def series(variant: Any, name: str) -> list[list[float]]:
-        steps, runs = mean_curve(variant, name)
-        columns = zip(*runs, strict=True)
-        return [
-            [step, round(sum(c) / len(c), 3), round(min(c), 3), round(max(c), 3)]
-            for step, c in zip(steps, columns, strict=True)
-        ]
-
-    panels: list[dict[str, Any]] = [
-        {
-            "title": heading[:1].upper() + heading[1:],
-            "series": [
-                {
-                    "label": curve.label,
-                    "colour": curve.colour,
-                    "train": series(curve.variant, "running_error"),
-                    "test": series(curve.variant, f"{watched(curve.variant)}_error"),
-                }
-                for curve in curves
-            ],
-        }
-        for heading, curves in curve_panels(comparison, lines).items()
-    ]
-    if not any(one["train"] or one["test"] for panel in panels for one in panel["series"]):
-        return {}
-    return {
-        "panels": panels,
-        "train": "running training error",
-        "test": f"{watched(comparison.cells[0])} error",
-        "hint": "Move the pointer over a panel to read the values; the boxes show and hide curves.",
-    }
 
 
 def _environment(runs: Sequence[Run]) -> Table:

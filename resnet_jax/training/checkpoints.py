@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -33,10 +32,11 @@ from resnet_jax.errors import UserError
 from resnet_jax.record import PLACES
 from resnet_jax.text import reason
 from resnet_jax.training import processes
+from resnet_jax.training.manifest import MANIFEST, Damaged, digests, flush, flush_entry, sealed, unsealed
 from resnet_jax.training.metrics import Totals
 
 Tree = Any
-ARRAYS, MANIFEST, DAMAGED, UNFINISHED = "arrays", "manifest", ".damaged", ".unfinished"
+ARRAYS, DAMAGED, UNFINISHED = "arrays", ".damaged", ".unfinished"
 
 
 def identity(config: ExperimentConfig) -> dict[str, Any]:
@@ -55,10 +55,6 @@ def steps_in(directory: Path) -> list[int]:
     if not directory.is_dir():
         return []
     return sorted(int(entry.name) for entry in directory.iterdir() if entry.name.isdecimal())
-
-
-class _Damaged(Exception):
-    """A checkpoint is not what was written; the message says in what."""
 
 
 class Checkpoints:
@@ -143,7 +139,7 @@ class Checkpoints:
             place = self._directory / str(step)
             try:
                 state, facts = _read(place, like)
-            except _Damaged as error:
+            except Damaged as error:
                 damaged.append((place, str(error)))
                 continue
             for name in facts["run"].keys() & self._run.keys():
@@ -196,10 +192,10 @@ class Checkpoints:
             with _checkpointer() as checkpointer:
                 checkpointer.save(unfinished.absolute() / ARRAYS, args=ocp.args.StandardSave(state))
             leaves = {name: _describe(leaf) for name, leaf in _named(state)}
-            (unfinished / MANIFEST).write_bytes(_sealed(facts | {"leaves": leaves, "files": _digests(unfinished)}))
-            _flush(unfinished)
+            (unfinished / MANIFEST).write_bytes(sealed(facts | {"leaves": leaves, "files": digests(unfinished)}))
+            flush(unfinished)
             unfinished.rename(place)
-            _flush_entry(self._directory)
+            flush_entry(self._directory)
             self._prune()
         except (OSError, ValueError) as error:  # orbax passes on what its own writer says as ValueError
             raise UserError(
@@ -219,17 +215,17 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
     """A checkpoint's state and facts.
 
     Raises:
-      _Damaged: it is not what was written.
+      Damaged: it is not what was written.
       UserError: it is of another model.
     """
-    facts = _unsealed(place / MANIFEST)
+    facts = unsealed(place / MANIFEST)
     try:
-        found = _digests(place)
+        found = digests(place)
     except OSError as error:
-        raise _Damaged(reason(error)) from error
+        raise Damaged(reason(error)) from error
     for name, digest in facts["files"].items():
         if found.get(name) != digest:
-            raise _Damaged(f"{name} is not what was written" if name in found else f"{name} is missing")
+            raise Damaged(f"{name} is not what was written" if name in found else f"{name} is missing")
     _check_alike(facts["leaves"], like, place)
     try:
         with _checkpointer() as checkpointer:
@@ -237,10 +233,10 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
                 place.absolute() / ARRAYS, args=ocp.args.StandardRestore(jax.tree.map(np.asarray, like))
             )
     except (ValueError, KeyError, OSError) as error:
-        raise _Damaged(reason(error)) from error
+        raise Damaged(reason(error)) from error
     for name, leaf in _named(state):
         if _describe(leaf) != facts["leaves"][name]:
-            raise _Damaged(f"{name} is not what was written")
+            raise Damaged(f"{name} is not what was written")
     return state, facts
 
 
@@ -275,44 +271,3 @@ def _check_alike(leaves: dict[str, Any], like: Tree, place: Path) -> None:
 
 def _kind(dtype: Any, shape: Any) -> str:
     return f"{dtype}[{', '.join(map(str, shape))}]"
-
-
-def _sealed(facts: dict[str, Any]) -> bytes:
-    """A line with the SHA-256 of the rest, and the rest."""
-    text = json.dumps(facts, indent=1).encode() + b"\n"
-    return _seal(text) + text
-
-
-def _seal(text: bytes) -> bytes:
-    return hashlib.sha256(text).hexdigest().encode() + b"\n"
-
-
-def _unsealed(manifest: Path) -> dict[str, Any]:
-    try:
-        sealed = manifest.read_bytes()
-    except OSError as error:
-        raise _Damaged(f"{MANIFEST}: {reason(error)}") from error
-    text = sealed[len(_seal(b"")) :]
-    if sealed != _seal(text) + text:
-        raise _Damaged(f"{MANIFEST} is not what was written")
-    facts: dict[str, Any] = json.loads(text)
-    return facts
-
-
-def _digests(place: Path) -> dict[str, str]:
-    files = sorted(p for p in place.rglob("*") if p.is_file() and p != place / MANIFEST)
-    return {str(p.relative_to(place)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def _flush(folder: Path) -> None:
-    """Files and folders to the disk, so that a power cut after the rename finds them."""
-    for path in [*folder.rglob("*"), folder]:
-        _flush_entry(path)
-
-
-def _flush_entry(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

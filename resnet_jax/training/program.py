@@ -15,14 +15,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from resnet_jax.config import ExperimentConfig, ModelConfig
+from resnet_jax.config import ExperimentConfig
 from resnet_jax.data import Dataset
 from resnet_jax.data.crops import passes
 from resnet_jax.data.dataset import Images
 from resnet_jax.data.order import Batch, announced, eval_batches, padded, training_batches
 from resnet_jax.data.protocols import probabilities
 from resnet_jax.data.stream import StreamSource
-from resnet_jax.models.stacking import stack, unstack
+from resnet_jax.models.stacking import scans, stack, unstack
 from resnet_jax.text import Note
 from resnet_jax.training import processes
 from resnet_jax.training.assemble import Assembly, assemble, run_keys
@@ -37,8 +37,6 @@ from resnet_jax.training.step import eval_step, predict_step, train_step
 STEPS_AHEAD = 16
 # Batches that a streamed source makes ahead of the one that is asked for: below stream.SLOTS. Changes no result.
 BATCHES_AHEAD = 2
-# Up to which depth "auto" writes stages out.
-UNROLLED_DEPTH = 200
 # Steps in one dispatch with "auto": on a CPU a dispatch costs little beside a step; accelerators were not measured.
 CPU_DISPATCH, ACCELERATOR_DISPATCH = 1, 20
 
@@ -302,8 +300,3 @@ def prepare(
         {"the data": assembly.dataset.fingerprint, "finetune.weights": pretrained and pretrained.facts.digest}
     )
     return Program(assembly, devices, phase)
-
-
-def scans(config: ModelConfig) -> bool:
-    """Whether a net's stages are scanned, with "auto" resolved."""
-    return config.stages == "scanned" or (config.stages == "auto" and config.depth > UNROLLED_DEPTH)

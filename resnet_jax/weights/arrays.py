@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy.typing as npt
 
 from resnet_jax.config import ModelConfig
-from resnet_jax.data.listing import some
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
+from resnet_jax.text import some
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]

@@ -10,8 +10,8 @@ from importlib import resources
 from pathlib import Path
 
 from resnet_jax.config import ModelConfig
-from resnet_jax.data.listing import composed, some
 from resnet_jax.errors import UserError
+from resnet_jax.text import composed, some
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 ORDER = "order"

@@ -21,10 +21,10 @@ import numpy as np
 import safetensors.numpy
 
 from resnet_jax.config import BatchNormConfig, from_dict
-from resnet_jax.data.listing import some
 from resnet_jax.errors import UserError
 from resnet_jax.files import replacing, short_digest, write_atomically
 from resnet_jax.record import RECORD_FILE, WEIGHTS, read_json
+from resnet_jax.text import some
 from resnet_jax.weights import pickled
 from resnet_jax.weights.arrays import Array, Arrays, Mismatch, counts, require_arrays, shapes
 from resnet_jax.weights.bundle import Origin, Weights, describe, unlike, usual_preprocessing

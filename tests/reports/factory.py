@@ -8,7 +8,8 @@ from typing import Any
 
 from resnet_jax.config import ExperimentConfig, override, to_dict
 from resnet_jax.record import Cost, DataFacts, Environment, Final, RunRecord, record_to_json
-from resnet_jax.reports.comparison import Comparison, comparisons
+from resnet_jax.reports.comparison import Comparison
+from resnet_jax.reports.grouping import comparisons
 from resnet_jax.reports.runs import Runs, read_runs
 
 DIGITS = DataFacts("digits", "9ce50153a0f47811", (8, 8, 1), 10, 1437, 360)

@@ -14,13 +14,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import cache, decode, headers, memory, progress
+from resnet_jax.data import cache, decode, headers, memory, progress, threads
 from resnet_jax.data.cache import Contents
 from resnet_jax.data.dataset import ArraySource, Dataset, Images, Source
-from resnet_jax.data.listing import ImageFile, Listing, scan, shown, some
+from resnet_jax.data.listing import Listing, scan
 from resnet_jax.data.records import FileRecords
 from resnet_jax.data.stream import Decoders, StreamSource
+from resnet_jax.data.walk import ImageFile
 from resnet_jax.errors import UserError
+from resnet_jax.text import shown, some
 
 CLASSES_TOLD = 10
 IMAGENET_SIZE = 224  # suggested for large images (He et al. 2015, Sec. 3.4)
@@ -115,7 +117,7 @@ def _streamed(
     labels = np.array([file.label for file in files], np.int32)
     parts = np.split(readable, [int(np.searchsorted(readable, len(listing.train)))])
     _require_classes(listing, *([files[i] for i in part] for part in parts))
-    decoders = Decoders(decode.cores() if config.workers == "auto" else config.workers)
+    decoders = Decoders(threads.cores() if config.workers == "auto" else config.workers)
     train, test = (
         StreamSource(
             records,

@@ -17,9 +17,8 @@ from resnet_jax.config import DataConfig
 from resnet_jax.data import memory
 from resnet_jax.data.dataset import ArraySource, Dataset, Images, Labels, require_names
 from resnet_jax.data.known import name_of
-from resnet_jax.data.listing import some
 from resnet_jax.errors import UserError
-from resnet_jax.text import reason
+from resnet_jax.text import reason, some
 
 KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 KERAS_KEYS = ("x_train", "y_train", "x_test", "y_test")  # as keras.datasets names and stores them

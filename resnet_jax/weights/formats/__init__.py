@@ -7,9 +7,8 @@ import pkgutil
 from collections.abc import Iterable
 
 from resnet_jax.config import ModelConfig
-from resnet_jax.data.listing import some
 from resnet_jax.errors import UserError
-from resnet_jax.text import nearest
+from resnet_jax.text import nearest, some
 from resnet_jax.weights.formats.base import Format, Found, Told
 
 # What averaging puts beside a net's arrays, and no net needs.

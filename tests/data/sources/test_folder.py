@@ -21,7 +21,7 @@ import PIL
 import pytest
 from PIL import Image
 
-from resnet_jax.data import cache, decode, listing, memory
+from resnet_jax.data import cache, decode, listing, memory, threads
 from resnet_jax.data.dataset import Dataset
 from resnet_jax.data.sources import folder
 from resnet_jax.errors import UserError
@@ -330,7 +330,7 @@ def test_images_of_all_sizes_can_be_resized(root: Path) -> None:
 
 
 def test_more_images_than_a_chunk_keep_their_order(tmp_path: Path) -> None:
-    count = 2 * decode.CHUNK + 5
+    count = 2 * threads.CHUNK + 5
     for name in ("train/a", "train/b", "test/a", "test/b"):
         for i in range(count if name == "train/a" else 1):
             put(tmp_path / "many", f"{name}/{i:03}.png", np.full((1, 1), i, np.uint8))
@@ -795,7 +795,7 @@ def test_available_memory_is_told_or_unknown(tmp_path: Path, monkeypatch: pytest
 
 
 def test_an_error_stops_the_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for i in range(10 * decode.CHUNK):
+    for i in range(10 * threads.CHUNK):
         (root / f"train/cat/x{i:05}.png").write_bytes(b"")
     seen: list[str] = []
     real, cancelled = decode.header, threading.Event()
@@ -808,12 +808,12 @@ def test_an_error_stops_the_work(root: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     def counted(path: str, *, upright: bool) -> decode.Header:
         seen.append(path)
-        if len(seen) > 2 * decode.CHUNK:
+        if len(seen) > 2 * threads.CHUNK:
             cancelled.wait()  # however fast this thread is, beside the one that hears of the error
         return real(path, upright=upright)
 
     monkeypatch.setattr(decode, "header", counted)
-    monkeypatch.setattr(decode, "ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(decode, "cores", lambda: 1)
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(threads, "cores", lambda: 1)
     refused(root, "x00000.png cannot be read")
-    assert len(seen) < 9 * decode.CHUNK
+    assert len(seen) < 9 * threads.CHUNK

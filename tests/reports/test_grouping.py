@@ -8,8 +8,8 @@ import io
 from pathlib import Path
 
 from resnet_jax.reports import fields
-from resnet_jax.reports.comparison import comparisons
 from resnet_jax.reports.csv_files import table_csv
+from resnet_jax.reports.grouping import comparisons
 from resnet_jax.reports.runs import read_runs
 from tests.reports.factory import DIGITS, only, read, write_run, write_study
 

@@ -1,0 +1,127 @@
+"""How a comparison is shown: its main table and figure, its answer, its differences and its curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from resnet_jax.reports import fields, findings
+from resnet_jax.reports.comparison import Comparison
+from resnet_jax.reports.document import Picture, Table
+from resnet_jax.reports.figures.curves import curve_panels, mean_curve, watched
+from resnet_jax.reports.figures.errors import error_against_depth, error_against_field, error_by_line, error_by_row
+from resnet_jax.reports.paper_table import PaperLines, against_the_first, find_lines, lines_headline, lines_table
+from resnet_jax.reports.prose import data_words
+from resnet_jax.reports.tables import depth_table, error_table, residual_table, variant_table
+
+
+@dataclass(frozen=True)
+class View:
+    """How a comparison is shown: by depth, as the lines of a paper's table, or by the fields that differ."""
+
+    comparison: Comparison
+    lines: PaperLines | None
+    subject: str
+    headline: str
+    findings: Table | None
+    table: Table
+    figure: Picture | None
+    draw: Callable[[], Figure]
+    differences: tuple[Table | None, ...]
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> View:
+        lines, found = find_lines(comparison), findings.find(comparison)
+        data = data_words(comparison.cells[0].runs[0])
+        rows = findings.findings_table(found, data) if found else None
+        if lines is not None:
+            picture = Picture(
+                "error-by-line",
+                f"Error of the net of the last step, a row for each line of {lines.table.source}, the paper's place in "
+                "square brackets. Mean over seeds, bars: sample standard deviation. Dashed: above it a net fails.",
+                "Training error and test error of each line of the paper's table",
+            )
+            table, differences = lines_table(lines), (against_the_first(lines),)
+            subject, answer = lines.table.subject, lines_headline(lines)
+            return cls(
+                comparison, lines, subject, answer, None, table, picture, lambda: error_by_line(lines), differences
+            )
+        headline = findings.headline(comparison, found)
+        if comparison.question == "depth":
+            picture = Picture(
+                "error-against-depth",
+                "Error of the net of the last step against depth; training error in eval mode over all training "
+                "examples. Mean over seeds, bars: sample standard deviation, small open marks: single seeds. Runs that "
+                "diverged are in no mean.",
+                "Training error and test error against depth, a line for each kind of net",
+            )
+            table = error_table(comparison)
+            tables = (depth_table(comparison), residual_table(comparison))
+            return cls(
+                comparison, None, "Degradation versus depth", headline, rows, table, picture,
+                lambda: error_against_depth(comparison), tables,
+            )  # fmt: skip
+        subject = " and ".join(fields.word(name) for name in comparison.varied).capitalize()
+        subject = subject if 1 <= len(comparison.varied) <= 2 else "Ablation" if comparison.varied else "One net"
+        table = variant_table(comparison)
+        if comparison.axis is not None:
+            what = fields.word(comparison.axis.field)
+            picture = Picture(
+                f"error-against-{what.replace(' ', '-').lower()}",
+                f"Error of the net of the last step against {what}. Mean over seeds, bars: sample standard deviation, "
+                "small open marks: single seeds. Runs that diverged are in no mean.",
+                f"Training error and test error against {what}",
+            )
+            draw = error_against_field
+        else:
+            picture = Picture(
+                "error-by-variant",
+                "Left: error of the net of the last step, mean over seeds, bars: sample standard deviation, small "
+                "strokes: single seeds. Right: variant minus baseline by seed, with the 95 % t-interval of the mean "
+                "where there are three pairs or more; right of zero the variant is worse.",
+                "Errors of each variant, and their differences from the baseline",
+            )
+            draw = error_by_row
+        shown = picture if len(comparison.cells) > 1 else None
+        among = findings.find_among(comparison)
+        pairs = (findings.findings_table(among, data),) if among else ()
+        return cls(comparison, None, subject, headline, rows, table, shown, lambda: draw(comparison), pairs)
+
+
+def curve_data(comparison: Comparison, lines: PaperLines | None) -> dict[str, Any]:
+    """The training curves as plain data, for page.js: [step, mean, lowest, highest] in per cent."""
+
+    def series(variant: Any, name: str) -> list[list[float]]:
+        steps, runs = mean_curve(variant, name)
+        columns = zip(*runs, strict=True)
+        return [
+            [step, round(sum(c) / len(c), 3), round(min(c), 3), round(max(c), 3)]
+            for step, c in zip(steps, columns, strict=True)
+        ]
+
+    panels: list[dict[str, Any]] = [
+        {
+            "title": heading[:1].upper() + heading[1:],
+            "series": [
+                {
+                    "label": curve.label,
+                    "colour": curve.colour,
+                    "train": series(curve.variant, "running_error"),
+                    "test": series(curve.variant, f"{watched(curve.variant)}_error"),
+                }
+                for curve in curves
+            ],
+        }
+        for heading, curves in curve_panels(comparison, lines).items()
+    ]
+    if not any(one["train"] or one["test"] for panel in panels for one in panel["series"]):
+        return {}
+    return {
+        "panels": panels,
+        "train": "running training error",
+        "test": f"{watched(comparison.cells[0])} error",
+        "hint": "Move the pointer over a panel to read the values; the boxes show and hide curves.",
+    }
