@@ -100,7 +100,8 @@ def _by_fields(variants: list[list[Run]], varied: tuple[str, ...], order: Mappin
     for members, flat in zip(variants, flats, strict=True):
         config = members[0].record.config
         changed = [name for name in varied if flat[name] != base[name]]
-        label = fields.words(config, changed) if changed else "baseline"
+        alone = f"{config.model.net}-{config.model.depth}" if len(variants) == 1 else "baseline"
+        label = fields.words(config, changed) if changed else alone
         cells.append(Variant(tuple(sorted(members, key=lambda run: run.seed)), config.model.net, label))
     cells.sort(key=lambda cell: cell.label != "baseline")
     return Comparison("fields", varied, tuple(cells), axis=find_axis(cells, varied))

@@ -283,6 +283,12 @@ def test_fine_tuning_gains_what_its_records_say() -> None:
         assert max(whole[seed].test_error, frozen[seed].test_error) < min(other[seed].test_error for other in scratch)
 
 
+def test_no_run_s_record_comes_from_a_changed_tree() -> None:
+    records = sorted(RECORDS.glob("*/*/record.json"))
+    assert len(records) > 100
+    assert [str(file) for file in records if read_record(file).environment.code.endswith("+changes")] == []
+
+
 def test_the_published_net_s_error_is_that_of_its_record() -> None:
     result = json.loads((RECORDS / "imported.json").read_text())
     text = (DOCS / "results.md").read_text()
