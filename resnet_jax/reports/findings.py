@@ -187,7 +187,7 @@ def _axis_clause(comparison: Comparison, label: str, line: Sequence[Variant]) ->
     assert comparison.axis is not None
     field = comparison.axis.field
     measured = [(summary.mean, v) for v in line if (summary := v.summary(test_error)) is not None]
-    start = f"with {label} " if label else ""
+    start = f"with {label}, " if label else ""
     if not measured:
         return f"{start}every run diverged"
 

@@ -127,10 +127,13 @@ def find_axis(cells: Sequence[Variant], varied: tuple[str, ...]) -> Axis | None:
     for field in sorted(found, key=lambda name: (name != fields.DEPTH, -len(found[name]))):
         rest = [name for name in varied if name != field]
         lines: dict[str, list[Variant]] = {}
-        for cell in sorted(cells, key=lambda cell: [json.dumps(flats[id(cell)][name]) for name in rest]):
+        for cell in cells:
             lines.setdefault(fields.words(cell.config, rest), []).append(cell)
+        # Numbers by size; categories as the study has them, but plain nets first, as in every figure.
         if rest and fields.is_numeric(list(flats.values()), rest[0]):
             lines = dict(sorted(lines.items(), key=lambda line: flats[id(line[1][0])][rest[0]]))
+        else:
+            lines = dict(sorted(lines.items(), key=lambda line: not line[1][0].is_plain))
         shortest = min(len(points) for points in lines.values())
         if len(found[field]) >= LEAST_POINTS and shortest >= 2 and len(lines) <= MOST_LINES:
             ordered = ((label, sorted(points, key=lambda c: flats[id(c)][field])) for label, points in lines.items())

@@ -46,12 +46,13 @@ def error_against_budget(control: Control) -> Figure:
             points = _by_budget([v for v in drawn[net.name] if v.schedule == schedule])
             shown = [(budgets.index(p.iterations) + shift, s) for p in points if (s := p.summary(train_error))]
             base = schedule == control.base.schedule
+            mark = _BASE_MARKERS[net.is_plain] if base else _OTHER_MARKERS[others.index(schedule) % len(_OTHER_MARKERS)]
             axes.errorbar(
                 [x for x, _ in shown],
                 [100.0 * s.mean for _, s in shown],
                 yerr=[spread(s) for _, s in shown],
                 color=shade(colours[net.net], net.depth),
-                marker=_BASE_MARKERS[net.is_plain] if base else _OTHER_MARKERS[others.index(schedule) % len(_OTHER_MARKERS)],
+                marker=mark,
                 markerfacecolor=None if base else "white",
                 markersize=5.5,
                 linewidth=1.3,

@@ -24,6 +24,7 @@ from resnet_jax.reports.figures.style import (
     PURPLE,
     STYLE,
     kind_colours,
+    legend_below,
     marker,
     shade,
 )
@@ -32,7 +33,6 @@ Measured = dict[str, Any]
 _SEED = re.compile(r"-?seed\d+$")
 _BAND = 0.15
 _MARKER, _APART = 4.0, 0.07  # size in points; distance along the line, as a share of the panel's diagonal
-_LEGEND_COLUMNS = 3
 _WIDE = 5.0  # from there on a linear axis hides what is small
 
 
@@ -92,7 +92,7 @@ def layer_responses(measured: Measured) -> Figure:
             logarithmic(panels[0])
         else:
             panels[0].set_ylim(bottom=0.0)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=_LEGEND_COLUMNS)
+        legend_below(figure, *panels[0].get_legend_handles_labels())
         return figure
 
 
@@ -210,7 +210,7 @@ def signal_propagation(measured: Measured) -> Figure:
             axes.set_xlabel("block (0: stem)")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         by_lag.set_xlabel(f"lag, in {measured['options']['points']} points between two images")
-        figure.legend(*variance.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+        legend_below(figure, *variance.get_legend_handles_labels())
         return figure
 
 
