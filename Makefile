@@ -79,7 +79,7 @@ gpu-check: $(VENV)/.test
 	$(PIP) '$(JAX)'
 	$(BIN)/python -m experiments.gpu_check --out $(RUNS)/gpu-check.json $(OPTIONS)
 
-# Kills three runs ten times each, and compares them with ones never killed; six minutes. More: make kill-test KILLS=100.
+# Kills four runs ten times each, and compares them with ones never killed; eight minutes. More: make kill-test KILLS=100.
 KILLS ?= 10
 kill-test: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses=0 tests/kill --kills=$(KILLS)

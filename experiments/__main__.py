@@ -17,6 +17,7 @@ COMMANDS = {
     "sweep": "run a study, or what is missing of it: python -m experiments.sweep digits-depth",
     "ablate": "train a net and its variants, and compare: python -m experiments.ablate digits-resnet cut=stage2",
     "prepare": "make a TFDS data set readable without TensorFlow: python -m experiments.prepare cifar10",
+    "statistics": "mean and colours of training images: python -m experiments.statistics imagenet-depth",
     "recompute": "a finished net with BN averages over the training set: python -m experiments.recompute RUN",
     "convert": "a net from or to PyTorch's state dicts: python -m experiments.convert resnet50.pth resnet50",
     "classify": "the top five classes of pictures: python -m experiments.classify --weights resnet50 cat.jpg",

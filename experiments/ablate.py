@@ -40,7 +40,6 @@ def main(argv: list[str] | None = None) -> int:
     options = [word for word in rest if not _VARIANT.fullmatch(word)]
     program = f"python -m experiments.ablate {name}"
     chosen = parse(Sweep, options, default=Sweep(named[name], seeds=SEEDS), program=program, description=__doc__)
-    chosen = cli.expand(chosen)
     if not words:
         raise UserError(f"variants: none given; legal: one or more, such as cut=stage2_block1; usage: {_USAGE}")
     changed = changed_fields(named[name], chosen.config)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import inspect
 import json
 import math
@@ -30,11 +29,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.options import parse
 from experiments.studies import experiments
 from experiments.study import variant_name
-from resnet_jax.analysis.options import INSTRUMENTS, Options
+from resnet_jax.analysis.instruments import instrument, instruments
+from resnet_jax.analysis.options import Options
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
@@ -71,7 +71,8 @@ class Figures:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, measures, writes numbers and figures; returns the exit status."""
-    lines = {name: _first_sentence(options) for name, options in INSTRUMENTS.items()}
+    kinds = instruments()
+    lines = {name: _first_sentence(options) for name, options in kinds.items()}
     lines[FIGURES] = "Draws the figures of measurements again, from their JSON files."
     words = sys.argv[1:] if argv is None else argv
     name, rest = cli.first_word(words, "analyze", "instrument", list(lines), lines)
@@ -83,13 +84,13 @@ def main(argv: list[str] | None = None) -> int:
         for file in files:
             _draw(file)
         return cli.OK
-    kind = INSTRUMENTS[name]
+    kind = kinds[name]
     arguments: Any = Analyze[kind]  # type: ignore[valid-type]  # known when it runs
     chosen: Analyze[Any] = parse(arguments, rest, program=program, description=inspect.cleandoc(kind.__doc__ or ""))
     sources = _sources(chosen.nets, program, looks_at=kind.looks_at)
     if kind.double:
         os.environ["JAX_ENABLE_X64"] = "1"  # before JAX is imported: it reads it once
-    cli.use_compilation_cache(chosen.compiled)
+    machine.use_compilation_cache(chosen.compiled)
     try:
         chosen.out.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -108,22 +109,21 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
     import jax
 
     from resnet_jax import __version__
-    from resnet_jax.analysis.bench import Bench
     from resnet_jax.analysis.net import Loader
+    from resnet_jax.analysis.workspace import Workspace
     from resnet_jax.training.environment import code_version, processor
 
     loader = Loader(print)
     nets = [source.load(loader, source.name) for source in sources]
     _same_data(nets)
-    measure = importlib.import_module(f"resnet_jax.analysis.{name.replace('-', '_')}").measure
     rows, scratches = [], []
     for number, net in enumerate(nets):
-        bench = Bench(_progress, out / f".{name}-{number}.part")
+        workspace = Workspace(_progress, out / f".{name}-{number}.part")
         start = time.monotonic()
         with jax.default_matmul_precision(net.config.model.precision):
-            found = measure(net.in_float64() if options.double else net, options, bench)
+            found = instrument(name).measure(net.in_float64() if options.double else net, options, workspace)
         rows.append({**net.facts, "seconds": round(time.monotonic() - start, 1), **found})
-        scratches.append(bench.scratch)
+        scratches.append(workspace.scratch)
     for scratch in scratches:
         assert scratch is not None
         scratch.unlink(missing_ok=True)
@@ -200,7 +200,7 @@ def _without_what_is_common(names: Sequence[str]) -> list[str]:
 
 
 def _source(word: str, *, looks_at: str) -> Source:
-    directory, takes_configurations = Path(word), looks_at != "trained"
+    directory, takes_configurations = Path(word).expanduser(), looks_at != "trained"
     if directory.is_dir():
         name = directory.resolve().name
         if not any((directory / file).exists() for file in (RECORD_FILE, CONFIG_FILE)):

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.options import parse
 from resnet_jax.data import listing
 from resnet_jax.errors import UserError
@@ -30,7 +30,7 @@ from resnet_jax.files import replacing
 from resnet_jax.text import shown
 
 if TYPE_CHECKING:
-    from resnet_jax.weights.classifier import Seen
+    from resnet_jax.weights.classifier import Prediction
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,6 @@ class Classify:
 def main(argv: list[str] | None = None) -> int:
     """Parses, looks, prints; returns the exit status: 2 where a picture could not be read."""
     chosen = parse(Classify, argv, program="python -m experiments.classify", description=__doc__)
-    chosen = cli.expand(chosen)
     if chosen.top < 1:
         raise UserError(f"top: got {chosen.top}; legal: a whole number above 0.")
     if not chosen.images:
@@ -71,34 +70,34 @@ def main(argv: list[str] | None = None) -> int:
         cli.prepare_output(chosen.out, "out")
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.weights import files
-    from resnet_jax.weights.classifier import Classifier, Seen
+    from resnet_jax.weights.classifier import Classifier, Prediction
 
     weights = files.load(chosen.weights, note=cli.warn)
     classifier = Classifier(weights, chosen.features)
-    cli.use_compilation_cache(chosen.compiled)
-    seen: list[Seen] = []
+    machine.use_compilation_cache(chosen.compiled)
+    predictions: list[Prediction] = []
     answers: list[dict[str, Any]] = []
-    for result in classifier.see(paths):
+    for result in classifier.predict(paths):
         path = shown(result.path)
-        if isinstance(result, Seen):
-            seen.append(result)
+        if isinstance(result, Prediction):
+            predictions.append(result)
             answers.append({"image": path, "top": top(result, weights.class_names, chosen.top)})
         else:
             answers.append({"image": path, "error": result.reason})
             print(f"error: {path} cannot be read as an image: {result.reason}.", file=sys.stderr)
     if chosen.json:
         print(json.dumps(answers, indent=1, ensure_ascii=False))
-    elif seen:
+    elif predictions:
         show([answer for answer in answers if "top" in answer], weights.origin.file)
-    if chosen.features and seen:
-        write_features(seen, chosen.features, chosen.out)
-    return cli.OK if len(seen) == len(paths) else cli.BAD_INPUT
+    if chosen.features and predictions:
+        write_features(predictions, chosen.features, chosen.out)
+    return cli.OK if len(predictions) == len(paths) else cli.BAD_INPUT
 
 
-def top(seen: Seen, names: tuple[str, ...], count: int) -> list[dict[str, Any]]:
+def top(prediction: Prediction, names: tuple[str, ...], count: int) -> list[dict[str, Any]]:
     """The most probable classes, the first of equal ones by number."""
-    order = (-seen.probabilities).argsort(kind="stable")[:count]
-    return [{"class": names[i], "probability": float(seen.probabilities[i])} for i in order]
+    order = (-prediction.probabilities).argsort(kind="stable")[:count]
+    return [{"class": names[i], "probability": float(prediction.probabilities[i])} for i in order]
 
 
 def show(answers: list[dict[str, Any]], net: str) -> None:
@@ -117,16 +116,16 @@ def show(answers: list[dict[str, Any]], net: str) -> None:
     Console().print(table)
 
 
-def write_features(seen: list[Seen], block: str, out: Path) -> None:
-    """An .npz with the block's output for each picture that was seen, whole or not at all."""
+def write_features(predictions: list[Prediction], block: str, out: Path) -> None:
+    """An .npz with the block's output for each picture that was read, whole or not at all."""
     import numpy as np
 
-    stacked = np.stack([result.features for result in seen if result.features is not None])
-    arrays: dict[str, Any] = {block: stacked, "paths": np.array([shown(result.path) for result in seen])}
+    stacked = np.stack([result.features for result in predictions if result.features is not None])
+    arrays: dict[str, Any] = {block: stacked, "paths": np.array([shown(result.path) for result in predictions])}
     with replacing(out) as part:
         np.savez(part, **arrays)
     shape = ", ".join(map(str, stacked.shape))
-    print(f"{out}: {block} [{shape}] float32, paths [{len(seen)}]", file=sys.stderr)
+    print(f"{out}: {block} [{shape}] float32, paths [{len(predictions)}]", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import sys
@@ -14,11 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import rich
 
-from experiments import jobs
-from resnet_jax.config import ExperimentConfig, ParallelConfig, one_spelling
 from resnet_jax.errors import UserError
 from resnet_jax.text import nearest, reason
-from resnet_jax.training.launchers import launch
 
 if TYPE_CHECKING:
     from resnet_jax.training.observers.base import Observer
@@ -34,12 +30,6 @@ DIVERGED = 3
 """`train`: the run ended because its loss is no longer a finite number. Of a sweep that is a result like another."""
 INTERRUPTED = 130
 """By Ctrl-C or SIGTERM."""
-VIRTUAL = "--xla_force_host_platform_device_count"
-# Its settings of glibc, such as those of malloc; a user's own stand.
-MALLOC = "GLIBC_TUNABLES"
-# Large blocks come from the heap too, whose end is never given back. Heaps that threads have of their own are too small
-# for large blocks and would map them, so that all share one.
-KEEPS_MEMORY = {"hugetlb": 1, "arena_max": 1, "mmap_threshold": 1 << 32, "trim_threshold": 1 << 40}
 
 
 def run_main(main: Callable[[], int | None]) -> NoReturn:
@@ -156,92 +146,6 @@ def first_word(
         names = ", ".join(legal)
         raise UserError(f"{kind}: none given; it comes first: {usage}, where {kind.upper()} is one of {names}.")
     raise UserError(f"{kind}: got {argv[0]!r}; {nearest(argv[0], legal)}")
-
-
-def tune_malloc() -> None:
-    """Starts this process anew with a malloc that keeps memory, in pages of 2 MiB; on Linux with glibc, and once.
-
-    On a CPU, XLA takes the scratch of a step from malloc at every step and gives it back. By default malloc gives it
-    back to the system, and each page costs a fault when it is touched anew: 81,000 of 4 KiB in a step of ResNet-20, a
-    fifth of its time, and more on a virtual machine whose host takes idle pages back. With these settings there are
-    none. glibc reads the variable when a process starts. Results do not change.
-    """
-    if sys.platform == "linux" and MALLOC not in os.environ:
-        os.environ[MALLOC] = ":".join(f"glibc.malloc.{name}={value}" for name, value in KEEPS_MEMORY.items())
-        sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
-def share_of_devices(parallel: ParallelConfig) -> int:
-    """The devices of this process, of those of a run.
-
-    Raises:
-      UserError: a run's processes are not told how many they are, or do not share the devices equally.
-    """
-    place = launch(parallel, os.environ)
-    return parallel.devices // (place.processes if place else 1)
-
-
-def virtual_devices(count: int) -> None:
-    """Lets JAX see `count` devices in this machine's CPU, unless XLA_FLAGS says how many; accelerators stay.
-
-    It has to come before JAX's first use, when XLA reads the flag.
-    """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if count > 1 and VIRTUAL not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {VIRTUAL}={count}".strip()
-
-
-def join(config: ExperimentConfig) -> None:
-    """Makes this process one of those of a run, where it has several. Processes other than the first print nothing.
-
-    Raises:
-      UserError: the processes cannot find each other, or differ.
-    """
-    if launch(config.parallel, os.environ) is None:
-        return
-    from resnet_jax.training import processes
-    from resnet_jax.training.environment import code_version
-
-    visible = jobs.gpus()
-    processes.join(config, visible=len(visible) or None, also_alike={"the code's version": code_version()})
-    if not processes.primary():
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
-
-
-def use_compilation_cache(runs: Path) -> None:
-    """Lets JAX keep compiled programs under `runs`, so that a net is compiled once for all its seeds and restarts.
-
-    Not with several processes: those that find a program there would not wait for those that do not.
-    """
-    import jax
-
-    from resnet_jax.training import processes
-
-    if processes.count() > 1:
-        return
-
-    jax.config.update("jax_compilation_cache_dir", str(runs.absolute() / ".compiled"))
-    # Many small programs draw the initial values; each is worth keeping.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-
-def expand(chosen: T) -> T:
-    """A command's options with "~" expanded in every path: shells leave it as it is in `--out=~/errors.json`.
-
-    Paths in a run's configuration are spelled in one way: see `one_spelling`.
-    """
-    assert dataclasses.is_dataclass(chosen)
-    changed: dict[str, Any] = {}
-    for field in dataclasses.fields(chosen):
-        value = getattr(chosen, field.name)
-        if isinstance(value, ExperimentConfig):
-            changed[field.name] = one_spelling(value)
-        elif isinstance(value, Path):
-            changed[field.name] = value.expanduser()
-        elif isinstance(value, tuple) and value and all(isinstance(item, Path) for item in value):
-            changed[field.name] = tuple(item.expanduser() for item in value)
-    return dataclasses.replace(chosen, **changed)  # type: ignore[type-var]
 
 
 def prepare_output(file: Path, option: str) -> None:

@@ -65,12 +65,11 @@ class Convert:
 def main(argv: list[str] | None = None) -> int:
     """Parses, reads, writes, says what it was; returns the exit status."""
     chosen = parse(Convert, argv, program="python -m experiments.convert", description=__doc__)
-    chosen = cli.expand(chosen)
     if chosen.target.exists() and chosen.target.is_dir() and chosen.target.samefile(chosen.source):
         raise UserError(f"{chosen.target}: both FROM and TO; choose another place for TO.")
     names = read_names(chosen.class_names) if chosen.class_names else None
     # Imported here: JAX takes a second, which --help and a typo should not.
-    from resnet_jax.weights import files
+    from resnet_jax.weights import export, files
     from resnet_jax.weights.arrays import Mismatch
     from resnet_jax.weights.bundle import describe
 
@@ -79,8 +78,8 @@ def main(argv: list[str] | None = None) -> int:
     except Mismatch as error:
         _show(error.differences)
         raise
-    if chosen.target.suffix in (files.SAFETENSORS, *files.PICKLED):
-        form, notes = files.export(weights, chosen.target, chosen.format)
+    if chosen.target.suffix in (export.SAFETENSORS, *export.PICKLED):
+        form, notes = export.export(weights, chosen.target, chosen.format)
         for note in notes:
             cli.warn(f"{chosen.target}: {note}.")
         said = f"a state dict in {form.name}'s names"

@@ -1,10 +1,11 @@
 """Renew what README.md and docs/ take from the committed records.
 
-python -m experiments.documents            # redraw every picture that a page shows
+python -m experiments.documents            # renew tables and numbers, redraw every picture that a page shows
 python -m experiments.documents --check    # only say what is stale; status 1 if anything is
 
 Run it in the root of a checkout; it takes half a minute. A picture carries a digest of the records that it was drawn
-from, so whether it is stale can be seen without drawing it.
+from, so whether it is stale can be seen without drawing it. Tables and numbers stand between markers; see
+experiments/passages.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from experiments import passages
 from experiments.cli import OK, run_main
 from experiments.options import parse
 from resnet_jax.files import short_digest
@@ -42,7 +44,7 @@ ANALYSIS = "analysis"
 
 @dataclass(frozen=True)
 class Documents:
-    """Renew the pictures of README.md and docs/ from experiments/records."""
+    """Renew the tables, numbers and pictures of README.md and docs/ from experiments/records."""
 
     check: bool = False
     """Change nothing; list what is stale."""
@@ -52,9 +54,11 @@ def main(argv: list[str] | None = None) -> int:
     """Parses, renews or checks; returns the exit status."""
     chosen = parse(Documents, argv, program=RENEW, description=__doc__)
     if chosen.check:
-        stale = stale_pictures()
-        print("\n".join(map(str, stale)) or "everything is as the records have it.")
+        stale = [*stale_passages(), *map(str, stale_pictures())]
+        print("\n".join(stale) or "everything is as the records have it.")
         return STALE if stale else OK
+    for page in filter(passages.renew, pages()):
+        print(page)
     for file in draw_pictures():
         print(file)
     return OK
@@ -92,6 +96,11 @@ def stale_pictures(root: Path = Path()) -> list[Path]:
             if image.info.get("Records") != _digest(sources(picture, root)):
                 found.append(picture)
     return found
+
+
+def stale_passages(root: Path = Path()) -> list[str]:
+    """A sentence for each table and number of the documents that is not what the code and the records say today."""
+    return [line for page in pages(root) for line in passages.stale(page.read_text("utf-8"), page.name)]
 
 
 def draw_pictures(root: Path = Path()) -> Iterator[Path]:

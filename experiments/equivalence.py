@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.options import parse
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
@@ -51,8 +51,7 @@ class Equivalence:
 def main(argv: list[str] | None = None) -> int:
     """Parses, compares, prints the table; returns the exit status."""
     chosen = parse(Equivalence, argv, program="python -m experiments.equivalence", description=__doc__)
-    chosen = cli.expand(chosen)
-    cli.virtual_devices(max(chosen.devices))
+    machine.virtual_devices(max(chosen.devices))
     os.environ["JAX_ENABLE_X64"] = "1"
     rows = [row for net in NETS for dtype in DTYPES for scope in SCOPES for row in compare(net, dtype, scope, chosen)]
     _show(rows, chosen)

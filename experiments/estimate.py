@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from experiments.study import GPU, StatedCost, Study, about
+from experiments.study import CORE, GPU, StatedCost, Study, about
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models import cost
@@ -26,6 +26,9 @@ from resnet_jax.training.run_directory import other_inputs
 
 TRAINING = 3
 """A training step takes three forward passes: the forward pass and the two gradients of each product."""
+DECODED = 935
+"""Images of 0.18 megapixels that a core reads, decodes and crops to 224 pixels in a second, by
+experiments/records/benchmark-input.json."""
 _CLASSES = 10  # of a data set that no record tells of; the last layer is a small part of a net's work
 
 
@@ -144,6 +147,19 @@ def work(config: ExperimentConfig, image_shape: cost.Shape | None = None, num_cl
     model = dataclasses.replace(config.model, num_classes=config.model.num_classes or num_classes)
     net = cost.total(model, image_shape or _usual_shape(config))
     return float(TRAINING * net.multiply_adds * config.train.batch_size * config.train.iterations)
+
+
+def decoding(runs: Mapping[str, ExperimentConfig]) -> str:
+    """How long the training images of streamed runs take to decode, in a sentence; empty where no run is streamed."""
+    streamed = [config.train for config in runs.values() if config.data.streamed]
+    if not streamed:
+        return ""
+    images = sum(train.iterations * train.batch_size for train in streamed)
+    return (
+        f"Decoding their {images:.2g} training images takes {about(images / DECODED)} of {CORE}, at {DECODED} images "
+        f"for each second of a core (python -m experiments.benchmark --what input measures yours): a device that takes "
+        f"N images/s needs N / {DECODED} cores."
+    )
 
 
 def _usual_shape(config: ExperimentConfig) -> cost.Shape:

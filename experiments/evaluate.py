@@ -10,33 +10,54 @@ FOLDER holds <class>/<image>. The first rule that fits all class folders says wh
 
 Where none fits, --labels says it. Pictures become what the net was trained on, as in classify. One that cannot be read
 gets a sentence, does not count, and the exit status is 2.
+
+    python -m experiments.evaluate --weights resnet50 --protocol ten_crop ILSVRC2012/val
+    python -m experiments.evaluate --weights resnet50 --protocol multi_scale ILSVRC2012/val
+
+--protocol shows the net more than the centre of each picture: ten crops (He et al. 2015, Tables 2 and 3), or the whole
+picture and its mirror image at several scales (Table 4). Probabilities are averaged over what is shown. With these two
+a picture that is damaged behind its header stops the command.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.options import parse
+from resnet_jax.config import DataConfig
 from resnet_jax.data import listing
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
 from resnet_jax.text import shown
 
 if TYPE_CHECKING:
+    from resnet_jax.data.walk import ImageFile
+    from resnet_jax.weights.bundle import Weights
     from resnet_jax.weights.classes import Unmatched
+    from resnet_jax.weights.classifier import Prediction, Skipped
 
 TOP, SHOWN = 5, 30
+WORDS = {"center": "", "ten_crop": "; mean of ten crops", "multi_scale": "; mean of several scales"}
+# The protocols with which an option has an effect.
+OPTIONS = {
+    "resize": ("ten_crop",),
+    "scales": ("multi_scale",),
+    "multiple": ("multi_scale",),
+    "devices": ("ten_crop", "multi_scale"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +71,17 @@ class Evaluate:
     labels: str | None = None
     """Which class each folder is, where its name does not say: a text file with a line "folder = class" each, or
     "order": the folders in the order of their names are the classes in theirs."""
+    protocol: Literal["center", "ten_crop", "multi_scale"] = "center"
+    """What the net is shown of each picture: the centre; the centre, the corners and their mirror images; or the whole
+    picture and its mirror image at each of `scales`."""
+    resize: int | None = None
+    """For ten_crop: pixels of the shorter side before the crops are taken; None: as the net was trained."""
+    scales: tuple[int, ...] = DataConfig.default("eval_scales")
+    """For multi_scale: lengths of the shorter side in pixels. The paper's are the default."""
+    multiple: int = DataConfig.default("eval_multiple")
+    """For multi_scale: the longer side is rounded to a multiple of so many pixels, so that few shapes are compiled."""
+    devices: int = 1
+    """For ten_crop and multi_scale: devices that share the work."""
     out: Path | None = None
     """JSON file for the numbers."""
     compiled: Path = Path("runs")
@@ -59,16 +91,16 @@ class Evaluate:
 def main(argv: list[str] | None = None) -> int:
     """Parses, looks at every picture, prints the errors; returns the exit status."""
     chosen = parse(Evaluate, argv, program="python -m experiments.evaluate", description=__doc__)
-    chosen = cli.expand(chosen)
     found = listing.class_folders(str(chosen.folder))
     for note in found.notes:
         cli.warn(note)
+    require_effect(chosen)
     if chosen.out is not None:
         cli.prepare_output(chosen.out, "out")
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.weights import files
     from resnet_jax.weights.classes import Unmatched, match
-    from resnet_jax.weights.classifier import Classifier, Seen
+    from resnet_jax.weights.classifier import Prediction
 
     weights = files.load(chosen.weights, note=cli.warn)
     names = list(found.classes)
@@ -78,28 +110,68 @@ def main(argv: list[str] | None = None) -> int:
         show(error)
         raise
     images = zip(found.classes.values(), matched.numbers, strict=True)
-    labelled = [(file.path, number) for files_of_class, number in images for file in files_of_class]
-    cli.use_compilation_cache(chosen.compiled)
+    labelled = [(file, number) for files_of_class, number in images for file in files_of_class]
+    machine.use_compilation_cache(chosen.compiled)
     first = among = count = 0
-    results = Classifier(weights).see([path for path, _ in labelled])
+    loss = 0.0
+    results = predict(weights, chosen, [file for file, _ in labelled])
     for result, (_, label) in zip(results, labelled, strict=True):
-        if isinstance(result, Seen):
+        if isinstance(result, Prediction):
             rank = int((-result.probabilities).argsort(kind="stable").tolist().index(label))
             first, among, count = first + (rank > 0), among + (rank >= TOP), count + 1
+            loss -= math.log(max(float(result.probabilities[label]), sys.float_info.min))
         else:
             print(f"error: {shown(result.path)} cannot be read as an image: {result.reason}.", file=sys.stderr)
     if not count:
         raise UserError(f"{chosen.folder}: no image of it can be read.")
     Console(highlight=False, markup=False, soft_wrap=True).print(
         f"{chosen.weights} on {count:,} images of {chosen.folder}: error {first / count:.2%}, "
-        f"not among the first {TOP}: {among / count:.2%} (classes by {matched.rule})"
+        f"not among the first {TOP}: {among / count:.2%} (classes by {matched.rule}{WORDS[chosen.protocol]})"
     )
     if chosen.out is not None:
         source = weights.read_from or weights.origin
         values = {"file": source.file, "digest": source.digest, "images": count, "labels": matched.rule}
-        values |= {"error": first / count, f"top{TOP}_error": among / count}
+        values |= {"protocol": chosen.protocol}
+        values |= {"error": first / count, f"top{TOP}_error": among / count, "loss": loss / count}
         write_atomically(chosen.out, json.dumps(values, indent=1) + "\n")
     return cli.OK if count == len(labelled) else cli.BAD_INPUT
+
+
+def require_effect(chosen: Evaluate) -> None:
+    """Makes sure that options are of the protocol that was chosen, and that their values are legal.
+
+    Raises:
+      UserError: one has no effect, or a value that no picture can have.
+    """
+    for name, protocols in OPTIONS.items():
+        value, default = getattr(chosen, name), Evaluate.__dataclass_fields__[name].default
+        if value != default and chosen.protocol not in protocols:
+            raise UserError(
+                f"{name}: got {value!r}; legal: {default!r}, because it has an effect only with protocol "
+                f"{' or '.join(map(repr, protocols))}."
+            )
+        numbers = value if isinstance(value, tuple) else (value,)
+        if value is not None and (not numbers or min(numbers) < 1):
+            raise UserError(f"{name}: got {value!r}; legal: whole numbers above 0.")
+
+
+def predict(weights: Weights, chosen: Evaluate, images: list[ImageFile]) -> Iterator[Prediction | Skipped]:
+    """What the net says of each picture by the chosen protocol, in order."""
+    if chosen.protocol == "center":
+        from resnet_jax.weights.classifier import Classifier
+
+        return Classifier(weights).predict([file.path for file in images])
+    from experiments import looks
+
+    config = looks.data_config(
+        weights,
+        str(chosen.folder),
+        protocol=chosen.protocol,
+        resize=chosen.resize,
+        eval_scales=chosen.scales,
+        eval_multiple=chosen.multiple,
+    )
+    return looks.predict(weights, config, images, cli.warn, chosen.devices)
 
 
 def show(unmatched: Unmatched) -> None:

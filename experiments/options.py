@@ -1,7 +1,7 @@
 """Words of a command line to the dataclass of a command; a mistake is one sentence.
 
-tyro reads the words. Two things come before and after it: a switch may be written with its value, as in
-`--model.remat=True`, and tyro's account of a mistake becomes a UserError, with the option that was probably meant.
+tyro reads the words. Before it, a switch may be written with its value, as in `--model.remat=True`. After it, "~" is
+expanded in paths, and tyro's account of a mistake becomes a UserError, with the option that was probably meant.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
-from resnet_jax.config import ExperimentConfig, flatten, to_dict
+from resnet_jax.config import ExperimentConfig, flatten, one_spelling, to_dict
 from resnet_jax.errors import UserError
 
 T = TypeVar("T")
@@ -72,11 +73,29 @@ def parse(
             chosen: T = tyro.cli(
                 kind, args=_switches(words, legal), prog=program, description=_paragraphs(description), **given
             )
-            return chosen
+            return _expanded(chosen)
         except SystemExit as end:
             if not end.code:
                 raise
     raise UserError(_sentence(said.getvalue(), legal, program))
+
+
+def _expanded(chosen: T) -> T:
+    """A command's options with "~" expanded in every path: shells leave it as it is in `--out=~/errors.json`.
+
+    Paths in a run's configuration are spelled in one way: see `one_spelling`.
+    """
+    assert dataclasses.is_dataclass(chosen)
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(chosen):
+        value = getattr(chosen, field.name)
+        if isinstance(value, ExperimentConfig):
+            changed[field.name] = one_spelling(value)
+        elif isinstance(value, Path):
+            changed[field.name] = value.expanduser()
+        elif isinstance(value, tuple) and value and all(isinstance(item, Path) for item in value):
+            changed[field.name] = tuple(item.expanduser() for item in value)
+    return dataclasses.replace(chosen, **changed)  # type: ignore[type-var]
 
 
 def typed_fields(words: Sequence[str], config: ExperimentConfig) -> dict[str, Any]:

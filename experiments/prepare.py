@@ -12,13 +12,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import json
 import os
 import queue
 import shlex
 import shutil
 import signal
-import struct
 import sys
 import threading
 import time
@@ -30,7 +28,7 @@ from urllib.parse import urlsplit
 
 import tyro
 
-from experiments import cli
+from experiments import cli, tfrecord
 from experiments.options import parse
 from resnet_jax.errors import UserError
 from resnet_jax.text import reason
@@ -62,7 +60,6 @@ def main(argv: list[str] | None = None) -> int:
       KeyboardInterrupt: by Ctrl-C or SIGTERM; what was half done is deleted.
     """
     chosen = parse(Prepare, argv, program="python -m experiments.prepare", description=__doc__)
-    chosen = cli.expand(chosen)
     # Before TensorFlow is imported. It has nothing to say here, and a GPU is not for it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -80,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{name}: already prepared in {directory}")
             return cli.OK
         with _interruptible():
-            convert(prepared, name, data_dir)
+            tfrecord.convert(prepared, name, data_dir)
     else:
         tfds_files.require_known(name)
         _require_place(tfds_files.root(data_dir) / name.dataset)
@@ -237,60 +234,6 @@ def answers(urls: Sequence[str], seconds: float = PROBE_SECONDS) -> bool:
     with contextlib.suppress(queue.Empty):
         return any(results.get(timeout=max(0.0, end - time.monotonic())) for _ in by_host)
     return False
-
-
-# --- from tfrecord ------------------------------------------------------------------------------------------------
-
-
-def convert(prepared: Any, name: Name, data_dir: str | None) -> None:
-    """Writes array_record files beside the tfrecord files of a prepared data set, which stay as they are.
-
-    dataset_info.json names the new format last, so that an interruption leaves the data set as it was.
-
-    Args:
-      prepared: TFDS's builder for it.
-
-    Raises:
-      UserError: a tfrecord file is missing or truncated; the message names it.
-    """
-    from tensorflow_datasets.core import file_adapters
-
-    from resnet_jax.data import tfds_files
-
-    directory = Path(prepared.data_dir)
-    for shard in [Path(file) for split in prepared.info.splits.values() for file in split.filepaths]:
-        new = shard.with_name(shard.name.replace(".tfrecord-", ".array_record-"))
-        partial = new.with_name(f"incomplete.{new.name}")
-        print(f"converting {shard.name}", flush=True)
-        try:
-            file_adapters.ArrayRecordFileAdapter.write_examples(partial, enumerate(tfrecords(shard)))
-            partial.replace(new)
-        except (FileNotFoundError, EOFError) as error:
-            state = "truncated" if isinstance(error, EOFError) else "missing"
-            raise UserError(f"{shard}: {state}; {tfds_files.again(name, data_dir, directory)}.") from error
-        finally:
-            partial.unlink(missing_ok=True)
-    file = directory / tfds_files.INFO
-    info = json.loads(file.read_text(encoding="utf-8"))
-    info["alternativeFileFormats"] = [*info.get("alternativeFileFormats", ()), "array_record"]
-    partial = directory / f"incomplete.{file.name}"
-    partial.write_text(json.dumps(info, indent=2), encoding="utf-8")
-    partial.replace(file)
-
-
-def tfrecords(file: Path) -> Iterator[bytes]:
-    """The records of a TFRecord file: for each a length of 8 bytes, 4 bytes of checksum, the data, 4 of checksum.
-
-    Raises:
-      EOFError: it ends within a record.
-    """
-    with file.open("rb") as stream:
-        while head := stream.read(12):
-            (length,) = struct.unpack("<Q", head[:8]) if len(head) == 12 else (None,)
-            record = stream.read(length + 4) if length is not None else b""
-            if length is None or len(record) < length + 4:
-                raise EOFError(file)
-            yield record[:length]
 
 
 # --- leaving early ------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.options import parse
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
@@ -39,11 +39,10 @@ class Recompute:
 def main(argv: list[str] | None = None) -> int:
     """Parses, evaluates, prints the table; returns the exit status."""
     chosen = parse(Recompute, argv, program="python -m experiments.recompute", description=__doc__)
-    chosen = cli.expand(chosen)
     runs = [run for directory in chosen.directories for run in _runs(directory)]
     if not runs:
         raise UserError("directories: none given; usage: python -m experiments.recompute RUN [MORE ...]")
-    cli.use_compilation_cache(chosen.compiled)
+    machine.use_compilation_cache(chosen.compiled)
     console = Console()
     rows, failed = [], 0
     for run in runs:

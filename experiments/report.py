@@ -18,7 +18,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from experiments.cli import expand, run_main
+from experiments.cli import run_main
 from experiments.options import parse
 from resnet_jax.errors import UserError
 
@@ -45,7 +45,6 @@ class ReportArgs:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses, writes the report and shows it; returns the exit status."""
     arguments = parse(ReportArgs, argv, program="python -m experiments.report", description=ReportArgs.__doc__)
-    arguments = expand(arguments)
     if not arguments.directories:
         raise UserError("directories: none given; usage: python -m experiments.report runs/digits-depth [MORE ...]")
     # matplotlib and SciPy take two seconds to import, which a mistake should not.

@@ -20,9 +20,9 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from experiments import cli, jobs
+from experiments import cli, jobs, machine
 from experiments.budget import Budget
-from experiments.estimate import Clock, progress
+from experiments.estimate import Clock, decoding, progress
 from experiments.next_steps import python
 from experiments.options import parse, typed_fields
 from experiments.states import finished, show, state
@@ -72,7 +72,6 @@ def main(argv: list[str] | None = None) -> int:
     program = f"python -m experiments.sweep {name}"
     description = f"{name}: {listed[name][1]} {_size(known[name])}\n\n{__doc__}"
     chosen = parse(Sweep, options, default=default, program=program, description=description)
-    chosen = cli.expand(chosen)
     typed = typed_fields(options, chosen.config)
     base = unbind(chosen.config, changed_fields(known[name].base, chosen.config), typed=typed)
     study = dataclasses.replace(known[name], base=base)
@@ -115,11 +114,11 @@ def carry_out(
         text = progress(runs, finished(runs, folder), clock.estimate(runs), processes, stated.cost)
         console.print(text, highlight=False, soft_wrap=True)
 
-    cli.virtual_devices(cli.share_of_devices(chosen.config.parallel))
+    machine.virtual_devices(machine.share_of_devices(chosen.config.parallel))
     if in_command and not chosen.dry_run:
-        cli.tune_malloc()
+        machine.tune_malloc()
     if not chosen.dry_run:
-        cli.join(chosen.config)
+        machine.join(chosen.config)
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
@@ -132,6 +131,8 @@ def carry_out(
     show(runs, folder, title, console, clock)
     say(len(shares))
     if chosen.dry_run:
+        if text := decoding(runs):
+            console.print(text, highlight=False, soft_wrap=True)
         return cli.OK, folder
     cli.decide(lambda: _list_runs(folder, study.runs(chosen.seeds)))
     if len(shares) == 1:

@@ -6,7 +6,10 @@ which JAX chooses.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -47,7 +50,7 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 @pytest.fixture(autouse=True)
 def _one_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands that are called in this process leave the folder of compiled programs as it is."""
-    monkeypatch.setattr("experiments.cli.use_compilation_cache", lambda runs: None)
+    monkeypatch.setattr("experiments.machine.use_compilation_cache", lambda runs: None)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,6 +58,9 @@ def _nothing_kept() -> Iterator[None]:
     """After each file, JAX forgets the programs that it holds in memory: those of all files are some gigabytes."""
     yield
     jax.clear_caches()
+    gc.collect()
+    if sys.platform == "linux":  # the C library keeps freed memory unless it is told not to
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture

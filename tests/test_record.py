@@ -59,6 +59,12 @@ def changed(text: str, name: str, value: Any) -> str:
         ("status", "good"),
         ("cost.total_s", None),
         ("parameters", "many"),
+        ("final.validation_error", "low"),
+        ("final.train_loss", float("nan")),
+        ("diverged_at_step", "never"),
+        ("final_fingerprint", 7),
+        ("environment.versions", {"jax": 10}),
+        ("sessions", [{"step": "0"}]),
     ],
 )
 def test_a_wrong_record_is_named(tmp_path: Path, text: str, name: str, value: Any) -> None:
@@ -66,6 +72,20 @@ def test_a_wrong_record_is_named(tmp_path: Path, text: str, name: str, value: An
     path.write_text(changed(text, name, value))
     with pytest.raises(UserError, match=r"record\.json: "):
         read_record(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("schema", 99), ("config.model.of_tomorrow", 1), ("config.model.shortcut", "of tomorrow")]
+)
+def test_a_record_of_a_later_version_is_sent_to_it_and_never_away(
+    tmp_path: Path, text: str, name: str, value: Any
+) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(changed(text, name, value))
+    with pytest.raises(UserError, match="read it with the version that wrote it") as raised:
+        read_record(path)
+    assert "move it away" not in str(raised.value)
+    assert "delete" not in str(raised.value)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 50, -2])

@@ -20,6 +20,7 @@ ROOMS = (
     "errors",
     "files",
     "text",
+    "types",
     "config",
     "record",
     "data",
@@ -33,21 +34,10 @@ ROOMS = (
 LIST_OF_SHORTCUTS = "resnet_jax.models.shortcuts"
 # The same within training, module by module.
 TRAINING = (
-    *("state", "ema", "losses", "metrics", "schedules", "optim", "gradients", "step", "launchers"),
-    *(
-        "meeting",
-        "link",
-        "processes",
-        "mesh",
-        "feed",
-        "assemble",
-        "program",
-        "batch_stats",
-        "manifest",
-        "checkpoints",
-        "run_directory",
-    ),
-    *("environment", "observers", "recorder", "loop", "run", "restore"),
+    *("state", "ema", "losses", "metrics", "pace", "schedules", "optim", "gradients", "step"),
+    *("launchers", "meeting", "link", "processes", "mesh", "feed", "evaluate"),
+    *("pretrained", "assemble", "compiled", "program", "batch_stats"),
+    *("manifest", "checkpoints", "run_directory", "environment", "observers", "recorder", "loop", "run", "restore"),
 )
 
 
@@ -120,7 +110,7 @@ def test_peers_share_nothing_with_the_package(name: str) -> None:
         "resnet_jax.config",
         "resnet_jax.record",
         "resnet_jax.models.cost",
-        "resnet_jax.analysis.options",
+        "resnet_jax.analysis.instruments",
         "resnet_jax.reports.figures.draw",
         "experiments.__main__",
         "experiments.train",

@@ -2,13 +2,16 @@
 
 | file            | what                                                                                   |
 |-----------------|----------------------------------------------------------------------------------------|
-| `__main__`      | the command: options, and which contestants meet in which case                          |
+| `__main__`      | the command: its cases, and the contestants of each                                     |
+| `options`       | its options, and the checks on them                                                     |
 | `spec`          | what one contestant is told to do, as plain data                                        |
 | `race`          | contestants in processes of their own, timed in turn                                    |
 | `worker`        | such a process: it builds its contestant, warms it up and steps when told               |
 | `contestants`   | the step of this project, and those of its peers                                        |
 | `device`        | the device itself: driver, libraries, the arithmetic of float32                        |
 | `breakdown`     | where the time of a train step goes: the host's part, the device's kernels              |
+| `convolutions`  | single convolutions and their gradients, beside JAX's own                               |
+| `input`         | images made from files, by this project and by other loaders                            |
 | `limits`        | what the device can do at most, and what a step asks of it                              |
 | `table`         | from times to medians, ratios, shares and tables                                        |
 | `peers`         | the nets of the peers                                                                   |

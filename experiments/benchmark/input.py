@@ -3,108 +3,144 @@
 All make the same kind of image: a shorter side drawn from 256 to 480 pixels, a random 224x224 crop, uint8. Ours crops
 first. "resize, then crop" is the naive order with Pillow alone, "torchvision" its DataLoader and transforms, "grain"
 its loader and "tf.data" TensorFlow's own decoder; each of these takes part where it is installed.
+
+The feed alone is what a run has between the disk and its compiled steps, with JAX and its arrays. Its consumer takes
+80 % of the rate that was just measured: it sleeps for each batch, as if a device computed.
 """
 
 from __future__ import annotations
 
-import functools
+import importlib.metadata
 import importlib.util
-import json
+import itertools
+import multiprocessing
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
+from experiments.benchmark.input_table import FEED, LOADER, STAGE, Row
 from experiments.benchmark.peers.loaders import PEERS
-from resnet_jax.config import DataConfig
+from resnet_jax.config import DataConfig, ParallelConfig
 from resnet_jax.data import Draws, crops, decode, load, threads
 from resnet_jax.data.order import announced, training_batches
 from resnet_jax.data.stream import StreamSource
-from resnet_jax.files import write_atomically
+from resnet_jax.text import Note
 
-SIZE, SCALES, BATCH, AHEAD = 224, (256, 480), 64, 2
-
-
-@dataclass(frozen=True)
-class Speed:
-    """How fast one loader was."""
-
-    name: str
-    images: int
-    core_s: float
-    """Processor seconds of this process and its ended children, user and system together."""
-    wall_s: float
-
-    @property
-    def per_core(self) -> float:
-        """Images for each processor second: it does not depend on what else the machine does."""
-        return self.images / self.core_s
-
-    @property
-    def per_second(self) -> float:
-        """Images for each second of the clock, with all workers."""
-        return self.images / self.wall_s
+SIZE, SCALES, BATCH, AHEAD = 224, (256, 480), 128, 2
+CONSUMER_SHARE = 0.8
+SAMPLES = 10  # of the memory
 
 
-def main(folder: Path, *, batches: int, device_rate: float, out: Path | None) -> None:
-    """Measures on the training images of a folder; prints the stages, the loaders and the cores that a device needs.
+def measure(
+    folder: Path, *, batches: int, feed_batches: int, device_rate: float, note: Note
+) -> tuple[list[Row], dict[str, Any]]:
+    """Measures on the training images of a folder: the stages, the loaders, and the feed alone.
 
     Args:
       folder: <folder>/{train,val}/<class>/<image>.
-      batches: of 64 images, for each loader.
+      batches: of 128 images, for each loader.
+      feed_batches: of 128 images, for the feed alone.
       device_rate: images that a device takes in a second.
-      out: JSON file for the numbers.
+      note: receives what is done next, a line at a time.
+
+    Returns:
+      The rows of the record, and its environment.
 
     Raises:
       UserError: the folder cannot be read.
     """
-    console = Console(highlight=False)
     config = DataConfig(source="folder", path=str(folder), stream=True, image_size=SIZE, crop="scale", scales=SCALES)
-    source = load(config, console.print).train
+    source = load(config, note).train
     assert isinstance(source, StreamSource)
-    loaders: dict[str, Callable[[], Iterator[int]]] = {"ours": lambda: ours(source)}
+    note("ours")
+    rows = [loader_row("ours", ours(source), batches, device_rate)]
+    note("the feed alone")
+    rate = CONSUMER_SHARE * rows[0]["images"] / rows[0]["wall_s"]
+    # In a process of its own: no other library takes memory there, and torchvision's workers may not be forked from a
+    # process that uses JAX.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        row, environment = pool.submit(feed_row, config, feed_batches, BATCH, rate).result()
+    rows.append(row)
     paths = [source.name(i) for i in range(len(source))]
     for name, (module, make) in PEERS.items():
         if module is None or importlib.util.find_spec(module) is not None:
-            loaders[name] = functools.partial(make, paths, SIZE, SCALES, BATCH, threads.cores())
-    stages = measure_stages(config, paths[: batches * BATCH])
-    speeds = [measure(name, make(), batches) for name, make in loaders.items()]
-    table = Table("stage", "ms an image", "share", box=None)
-    for stage, seconds in stages.items():
-        table.add_row(stage, f"{1e3 * seconds:.2f}", f"{seconds / sum(stages.values()):.0%}")
-    console.print(table)
-    table = Table("loader", "images / core s", "images / s", f"cores for {device_rate:,.0f} images / s", box=None)
-    for speed in speeds:
-        needed = f"{device_rate / speed.per_core:.1f}"
-        table.add_row(speed.name, f"{speed.per_core:.0f}", f"{speed.per_second:.0f}", needed)
-    console.print(table)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    console.print(f"{threads.cores()} cores; largest memory of this process {peak / 1e6:,.0f} MB.")
-    if out is not None:
-        found = {"stages_s": stages, "loaders": [asdict(speed) for speed in speeds], "peak_bytes": peak}
-        write_atomically(out, json.dumps({**found, "cores": threads.cores()}, indent=1) + "\n")
+            note(name)
+            images = make(paths, SIZE, SCALES, BATCH, threads.cores())
+            rows.append(loader_row(name, images, batches, device_rate))
+            if module is not None:
+                environment["versions"][module] = importlib.metadata.version(module)
+    note("the stages")
+    spent = stages(config, paths[: batches * BATCH])
+    return [{"what": STAGE, "stage": stage, "core_s": s} for stage, s in spent.items()] + rows, environment
 
 
-def measure(name: str, images: Iterator[int], batches: int) -> Speed:
-    """Takes so many batches of a loader, after a first one that starts its workers."""
+def loader_row(name: str, images: Iterator[int], batches: int, device_rate: float) -> Row:
+    """Takes so many batches of a loader, after a first one that starts its workers.
+
+    The processor seconds are those of this process and of its ended children, user and system together, so images for
+    each of them do not depend on what else the machine does.
+    """
     next(images)
-    core, wall, count = _core_seconds(), time.monotonic(), 0
-    for _ in range(batches):
-        count += next(images)
+    core, wall = _core_seconds(), time.monotonic()
+    count = sum(itertools.islice(images, batches))
     wall = time.monotonic() - wall
     close: Callable[[], None] = getattr(images, "close", lambda: None)
     close()
-    return Speed(name, count, _core_seconds() - core, wall)
+    row: Row = {"what": LOADER, "loader": name, "images": count, "core_s": _core_seconds() - core, "wall_s": wall}
+    return row | {"cores": threads.cores(), "device_rate": device_rate}
 
 
-def measure_stages(config: DataConfig, paths: list[str]) -> dict[str, float]:
+def feed_row(config: DataConfig, batches: int, batch_size: int, rate: float) -> tuple[Row, dict[str, Any]]:
+    """Feeds a consumer that takes `rate` images a second: memory after each tenth, and the share of time it waited.
+
+    Returns:
+      The row, and the record's environment.
+    """
+    import jax
+
+    from resnet_jax.training.environment import describe, processor
+    from resnet_jax.training.feed import feed
+    from resnet_jax.training.mesh import devices
+
+    where, dataset = devices(ParallelConfig()), load(config)
+    environment = {**asdict(describe(where)), "processor": processor()}
+    environment["versions"]["pillow"] = importlib.metadata.version("pillow")
+    made, source = feed(config, dataset, where, 0), dataset.train
+    assert isinstance(source, StreamSource)
+    order = announced(
+        training_batches(seed=0, examples=len(source), batch_size=batch_size, first_step=0), made.begin_train, AHEAD
+    )
+    resident: list[int] = []
+    jax.block_until_ready(where.shard(made.train(next(order))))
+    began, waited = time.monotonic(), source.waited_s
+    for i, batch in enumerate(itertools.islice(order, batches), start=1):
+        jax.block_until_ready(where.shard(made.train(batch)))
+        time.sleep(batch_size / rate)
+        if i % max(1, batches // SAMPLES) == 0:
+            resident.append(_resident())
+    row = {
+        "what": FEED,
+        "batches": batches,
+        "batch_size": batch_size,
+        "consumer_rate": rate,
+        "consumer_share": CONSUMER_SHARE,
+        "waited": (source.waited_s - waited) / (time.monotonic() - began),
+        "resident_bytes": resident,
+        "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
+    }
+    return row, environment
+
+
+def stages(config: DataConfig, paths: list[str]) -> dict[str, float]:
     """Processor seconds an image of each stage, in one thread, from a warm file cache."""
     spent = dict.fromkeys(("read", "decode", "crop", "copy"), 0.0)
     for i, path in enumerate(paths):
@@ -131,5 +167,17 @@ def ours(source: StreamSource) -> Iterator[int]:
 
 
 def _core_seconds() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    usages = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds now; where the system does not say, the most that it has held."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024

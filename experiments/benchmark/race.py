@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.benchmark.spec import Spec
 from resnet_jax.errors import UserError
+from resnet_jax.text import Note
 
 # On a GPU several processes share the memory that JAX would otherwise take three quarters of at its start.
 SHARED_DEVICE = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -142,7 +143,7 @@ def _running(spec: Spec) -> Iterator[Worker]:
 def race(
     specs: list[Spec],
     repeats: int,
-    tell: Callable[[str], None],
+    note: Note,
     *,
     deadline: float = math.inf,
     alive: int | None = None,
@@ -156,7 +157,7 @@ def race(
     Args:
       specs: one for each contestant.
       repeats: rounds.
-      tell: is told of each contestant that fails, a line at a time.
+      note: is told of each contestant that fails, a line at a time.
       deadline: a moment of time.monotonic(). Rounds that would outlast it are left out; a contestant that has not
         completed one by then has failed.
       alive: at most this many contestants hold the device at a time: these have all their rounds before the next are
@@ -171,20 +172,20 @@ def race(
         for _ in range(repeats):
             for spec, outcome in zip(specs, outcomes, strict=True):
                 if not outcome.failed:
-                    _compile_once(spec, outcome, tell, deadline)
+                    _compile_once(spec, outcome, note, deadline)
         return outcomes
     size = max(alive or len(specs), 1)
     for first in range(0, len(specs), size):
         group = list(zip(specs, outcomes, strict=True))[first : first + size]
         for _ in range(processes):
-            _race_group([(s, o) for s, o in group if not o.failed], repeats, tell, deadline, start_together)
+            _race_group([(s, o) for s, o in group if not o.failed], repeats, note, deadline, start_together)
     return outcomes
 
 
 def _race_group(
     group: list[tuple[Spec, Outcome]],
     repeats: int,
-    tell: Callable[[str], None],
+    note: Note,
     deadline: float,
     start_together: bool,
 ) -> None:
@@ -192,7 +193,7 @@ def _race_group(
         workers = (stack.enter_context(_running(spec)) for spec, _ in group)
         entered: list[tuple[Outcome, Worker, int]] = []
         for (_, outcome), worker in zip(group, list(workers) if start_together else workers, strict=True):
-            with _failure_of(outcome, tell):
+            with _failure_of(outcome, note):
                 ready = worker.read(deadline)
                 outcome.environment = ready["environment"]
                 entered.append((outcome, worker, ready["steps"]))
@@ -204,14 +205,14 @@ def _race_group(
             at = turn % max(len(entered), 1)
             for outcome, worker, steps in entered[at:] + entered[:at]:
                 if not outcome.failed:
-                    with _failure_of(outcome, tell):
+                    with _failure_of(outcome, note):
                         answer = worker.ask("go", deadline)
                         outcome.seconds.append(answer["seconds"] / steps)
                         outcome.loss = answer["loss"]
             longest = max(longest, time.monotonic() - begun)
         for outcome, worker, _ in entered:
             if not outcome.failed:
-                with _failure_of(outcome, tell):
+                with _failure_of(outcome, note):
                     outcome.facts = worker.ask("end", max(deadline, time.monotonic() + END_SECONDS))["facts"]
 
 
@@ -231,8 +232,8 @@ def answer(spec: Spec, deadline: float = math.inf) -> dict[str, Any]:
             raise UserError(f"{spec.contestant}: {failure}") from failure
 
 
-def _compile_once(spec: Spec, outcome: Outcome, tell: Callable[[str], None], deadline: float) -> None:
-    with _failure_of(outcome, tell), _running(spec) as worker:
+def _compile_once(spec: Spec, outcome: Outcome, note: Note, deadline: float) -> None:
+    with _failure_of(outcome, note), _running(spec) as worker:
         answer = worker.read(deadline)
         outcome.environment = answer["environment"]
         seconds = answer["seconds"]
@@ -242,9 +243,9 @@ def _compile_once(spec: Spec, outcome: Outcome, tell: Callable[[str], None], dea
 
 
 @contextlib.contextmanager
-def _failure_of(outcome: Outcome, tell: Callable[[str], None]) -> Iterator[None]:
+def _failure_of(outcome: Outcome, note: Note) -> Iterator[None]:
     try:
         yield
     except Failed as failure:
         outcome.failed, outcome.late = str(failure), isinstance(failure, Late)
-        tell(f"{outcome.contestant} is left out: {failure}")
+        note(f"{outcome.contestant} is left out: {failure}")

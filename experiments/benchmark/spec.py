@@ -22,7 +22,7 @@ from resnet_jax.config import (
 from resnet_jax.errors import UserError
 from resnet_jax.text import nearest
 
-Net = Literal[
+NetName = Literal[
     "resnet-8",
     "resnet-20",
     "resnet-56",
@@ -112,7 +112,7 @@ class Spec:
         return Spec(**{**values, "config": from_dict(values["config"])})
 
 
-def step_config(net: Net, batch_size: int, dtype: Dtype) -> ExperimentConfig:
+def step_config(net: NetName, batch_size: int, dtype: Dtype) -> ExperimentConfig:
     """What every contestant computes: the paper's net and recipe, with what peers do not have left out.
 
     BN is over the whole batch (the papers' groups are ours alone), and nothing is augmented.

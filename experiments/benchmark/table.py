@@ -7,14 +7,14 @@ import json
 import re
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from experiments.benchmark import input_table
 from experiments.benchmark.limits import MATMUL, asked
+from experiments.benchmark.printed import Printed
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import OURS, Spec
 from resnet_jax.config import ExperimentConfig
@@ -106,32 +106,6 @@ def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measur
     return row
 
 
-@dataclass(frozen=True)
-class Printed:
-    """A table in words."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    words: int
-    """Columns from the left that are words; the others are numbers."""
-
-    def rich(self) -> Table:
-        """For a terminal."""
-        table = Table(title=self.title)
-        for i, heading in enumerate(self.headings):
-            table.add_column(heading, justify="left" if i < self.words else "right")
-        for row in self.rows:
-            table.add_row(*row)
-        return table
-
-    def markdown(self) -> str:
-        """For a document."""
-        rule = ["-" if i < self.words else "-:" for i in range(len(self.headings))]
-        lines = [self.headings, rule, *self.rows]
-        return f"{self.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
 def printed(record: Mapping[str, Any]) -> list[Printed]:
     """All tables of a record."""
     tables = [_limits(record["limits"])] if record["limits"] else []
@@ -144,7 +118,7 @@ def printed(record: Mapping[str, Any]) -> list[Printed]:
         rows = [row for row in record["results"] if row["what"] == what]
         if rows:
             tables.append(make(rows))
-    return tables
+    return tables + input_table.printed(record["results"])
 
 
 def _limits(rows: list[Row]) -> Printed:

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.benchmark.spec import FLAX, OURS, Spec
 from resnet_jax.errors import UserError
 
@@ -33,9 +33,9 @@ STEP_NAMES = {OURS: "train", FLAX: "flax_train"}
 def main() -> int:
     """The protocol; returns the exit status."""
     spec = Spec.from_json(sys.argv[1])
-    cli.virtual_devices(spec.config.parallel.devices)
+    machine.virtual_devices(spec.config.parallel.devices)
     if spec.tuned:
-        cli.tune_malloc()
+        machine.tune_malloc()
     # What libraries print must not end up between the lines.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -3,8 +3,8 @@
     python -m experiments.derivation                     # all tables; --language=zh for derivation.zh.md
     python -m experiments.derivation --measure           # first measure the gradients anew, into --record
 
-A test compares the documents with what this prints. Cost: a second; with --measure some minutes on 2 CPU cores, most of
-it compilation.
+The documents have them between markers, which `python -m experiments.documents` renews. Cost: a second; with --measure
+some minutes on 2 CPU cores, most of it compilation.
 """
 
 from __future__ import annotations

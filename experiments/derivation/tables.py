@@ -175,7 +175,7 @@ def _convs(config: ModelConfig, image_shape: cost.Shape, block: str) -> tuple[in
     return sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows)
 
 
-def _cost(row: cost.Row) -> list[str]:
+def _cost(row: cost.LayerCost) -> list[str]:
     return [f"{row.parameters:,}", f"{row.multiply_adds:,}"]
 
 

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from experiments.gpu_check import parts
 from experiments.gpu_check.plan import FULL, SMALL, Part, Race
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
+from resnet_jax.text import Note
 
 DONE, FAILED, CUT, LEFT_OUT = "done", "failed", "cut", "left out"
 QUICK_COMPILATION = "--xla_backend_optimization_level=0"
@@ -43,15 +43,15 @@ class Check:
             "results": [],
         }
 
-    def go(self, plan: tuple[Part, ...] | None, tell: Callable[[str], None]) -> None:
+    def go(self, plan: tuple[Part, ...] | None, note: Note) -> None:
         """Runs all parts in their order, and writes the record after each.
 
         Args:
           plan: None: by the device that the first part finds.
-          tell: is told what each part found, a line at a time.
+          note: is told what each part found, a line at a time.
         """
         first, *rest = plan or FULL
-        self._part(first, tell)
+        self._part(first, note)
         if plan is None:
             # Where JAX did not start there is no platform, but perhaps a GPU.
             on_cpu = parts.platform(self.record) == "cpu" and not (self.record["environment"] == {} and jobs.gpus())
@@ -60,30 +60,30 @@ class Check:
                 os.environ.setdefault("XLA_FLAGS", QUICK_COMPILATION)
         for part in rest:
             if not self.only or part.name in self.only:
-                self._part(part, tell)
+                self._part(part, note)
         names = [first.name, *(part.name for part in rest)]
         for name in self.only:
             if name not in names:
                 self._note(name, FAILED, f"this device has no such part, but {', '.join(names)}", 0.0)
-                tell(f"{name}: {FAILED}: this device has no such part")
+                note(f"{name}: {FAILED}: this device has no such part")
 
     @property
     def failed(self) -> bool:
         """Whether a part failed, which is not a part that the time did not suffice for."""
         return any(part["status"] == FAILED for part in self.record["parts"])
 
-    def _part(self, part: Part, tell: Callable[[str], None]) -> None:
+    def _part(self, part: Part, note: Note) -> None:
         begun = time.monotonic()
         left = self.start + self.seconds - begun
         if left < part.least:
             status, sentence = LEFT_OUT, f"{max(left, 0.0):.0f} s were left, and it takes {part.least:.0f} s at least"
         else:
-            status, sentence = self._outcome(part, tell)
+            status, sentence = self._outcome(part, note)
         took = time.monotonic() - begun
         self._note(part.name, status, sentence, took)
         # On a CPU the part keeps its name and takes a small net: a time must not pass for the large one's.
         net = f"{part.net}, batch {part.batch_size}, " if isinstance(part, Race) else ""
-        tell(f"[{took:6.1f} s] {part.name}: {'' if status == DONE else f'{status}: '}{net}{sentence}")
+        note(f"[{took:6.1f} s] {part.name}: {'' if status == DONE else f'{status}: '}{net}{sentence}")
 
     def _note(self, name: str, status: str, sentence: str, seconds: float) -> None:
         self.record["parts"].append(
@@ -91,9 +91,9 @@ class Check:
         )
         self.write()
 
-    def _outcome(self, part: Part, tell: Callable[[str], None]) -> tuple[str, str]:
+    def _outcome(self, part: Part, note: Note) -> tuple[str, str]:
         try:
-            sentence = parts.run(part, self.record, self.start + self.seconds, lambda line: tell(f"  {line}"))
+            sentence = parts.run(part, self.record, self.start + self.seconds, lambda line: note(f"  {line}"))
         except (parts.Cut, race.Late) as cut:
             return CUT, str(cut)
         except parts.Absent as absent:

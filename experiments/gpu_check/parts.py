@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -14,9 +13,9 @@ from experiments.benchmark.spec import OURS, TORCH, Spec, configure, has_torch, 
 from experiments.gpu_check import tests
 from experiments.gpu_check.plan import Breakdown, Device, DeviceTests, Limits, Part, Race
 from resnet_jax.config import override
+from resnet_jax.text import Note
 
 Record = dict[str, Any]
-Tell = Callable[[str], None]
 WARMUP = 2
 """Rounds before the first that counts."""
 
@@ -33,7 +32,7 @@ class Cut(PartFailed):
     """The time was up before the part had all that it measures."""
 
 
-def run(part: Part, record: Record, deadline: float = math.inf, tell: Tell = lambda line: None) -> str:
+def run(part: Part, record: Record, deadline: float = math.inf, note: Note = lambda line: None) -> str:
     """Runs a part until its end or a moment of time.monotonic(); returns what it found, in a sentence.
 
     Raises:
@@ -47,9 +46,9 @@ def run(part: Part, record: Record, deadline: float = math.inf, tell: Tell = lam
         case Breakdown():
             return _breakdown(part, record, deadline)
         case Limits():
-            return _limits(part, record, deadline, tell)
+            return _limits(part, record, deadline, note)
         case Race():
-            return _race(part, record, deadline, tell)
+            return _race(part, record, deadline, note)
 
 
 def platform(record: Record) -> str:
@@ -107,7 +106,7 @@ def _breakdown(part: Breakdown, record: Record, deadline: float) -> str:
     return f"{part.net}, batch {part.batch_size}, {part.dtype}, ms a step: {'; '.join(said)}"
 
 
-def _limits(part: Limits, record: Record, deadline: float, tell: Tell) -> str:
+def _limits(part: Limits, record: Record, deadline: float, note: Note) -> str:
     where, specs = platform(record), []
     for library in [limits.JAX] + [limits.TORCH] * has_torch():
         for i, dtype in enumerate(part.dtypes):
@@ -115,7 +114,7 @@ def _limits(part: Limits, record: Record, deadline: float, tell: Tell) -> str:
             whats = (limits.MATMUL, limits.COPY) if i == 0 else (limits.MATMUL,)
             names = [f"{what}, {library}" for what in whats]
             specs += [Spec("limit", name, config, "train", part.steps, WARMUP, where) for name in names]
-    outcomes = race.race(specs, part.repeats, tell, deadline=deadline, start_together=deadline < math.inf)
+    outcomes = race.race(specs, part.repeats, note, deadline=deadline, start_together=deadline < math.inf)
     for spec, outcome in zip(specs, outcomes, strict=True):
         record["limits"] += table.limits([outcome], spec.config.model.dtype)
     _require_some(outcomes)
@@ -127,7 +126,7 @@ def _limits(part: Limits, record: Record, deadline: float, tell: Tell) -> str:
     return f"10^9 multiply-adds or bytes a second: {reached}{_left_out(outcomes)}"
 
 
-def _race(part: Race, record: Record, deadline: float, tell: Tell) -> str:
+def _race(part: Race, record: Record, deadline: float, note: Note) -> str:
     config = step_config(part.net, part.batch_size, part.dtype)
     here = [name for name in part.contestants if has_torch() or not name.startswith(TORCH)]
     if not here:
@@ -135,7 +134,7 @@ def _race(part: Race, record: Record, deadline: float, tell: Tell) -> str:
     where = platform(record)
     specs = [Spec("step", name, configure(name, config), "train", part.steps, WARMUP, where) for name in here]
     outcomes = race.race(
-        specs, part.repeats, tell, deadline=deadline, alive=part.alive, start_together=deadline < math.inf
+        specs, part.repeats, note, deadline=deadline, alive=part.alive, start_together=deadline < math.inf
     )
     timed = {outcome.contestant: outcome for outcome in outcomes if not outcome.failed}
     compared = next((timed[name] for name in part.peers if name in timed), None)

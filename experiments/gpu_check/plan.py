@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.benchmark.spec import FLAX, OURS, TORCH, Dtype, Net
+from experiments.benchmark.spec import FLAX, OURS, TORCH, Dtype, NetName
 
 EAGER, COMPILED = TORCH
 
@@ -40,7 +40,7 @@ class Breakdown:
 
     name: str
     least: float
-    net: Net
+    net: NetName
     batch_size: int
     dtype: Dtype
     steps: int
@@ -66,7 +66,7 @@ class Race:
 
     name: str
     least: float
-    net: Net
+    net: NetName
     batch_size: int
     dtype: Dtype
     contestants: tuple[str, ...]
@@ -89,11 +89,11 @@ RESUME = "resume"
 """Part of the names of the tests that start whole runs."""
 
 
-def _cifar(net: Net, dtype: Dtype) -> Race:
+def _cifar(net: NetName, dtype: Dtype) -> Race:
     return Race(f"{net}-{dtype}", 40.0, net, 128, dtype, ALL, steps=60, repeats=10)
 
 
-def _dispatches(least: float, net: Net, batch_size: int, sizes: tuple[int, ...], repeats: int) -> Race:
+def _dispatches(least: float, net: NetName, batch_size: int, sizes: tuple[int, ...], repeats: int) -> Race:
     """Train steps in dispatches of several sizes; the largest is the number of steps that are timed together."""
     names = tuple(f"{OURS}:train.steps_per_dispatch={size}" for size in sizes)
     return Race(

@@ -15,7 +15,7 @@ from experiments.__main__ import COMMANDS
 from experiments.site.fields import fields_of, one_line, table
 from experiments.studies import experiments, studies
 from resnet_jax import record
-from resnet_jax.analysis.options import INSTRUMENTS
+from resnet_jax.analysis.instruments import instruments
 from resnet_jax.config import (
     BatchNormConfig,
     DataConfig,
@@ -179,7 +179,7 @@ def _help(command: str) -> str:
     """What a command prints for --help; where it takes instruments, that of each of them after it."""
     texts = [_run(command, "--help")]
     if command == "analyze":
-        texts += [_run(command, name, "--help") for name in INSTRUMENTS]
+        texts += [_run(command, name, "--help") for name in instruments()]
     return "\n\n".join(texts)
 
 

@@ -7,8 +7,13 @@ IMAGENET holds train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG with its
 they are asked for. --data.classes=100 takes the first 100 classes, --data.protocol=multi_scale evaluates as Table 4.
 What of the recipe is the paper's, and what is not, stands beside each number.
 
-Cost by multiply-adds of training, a run of 90 epochs: 6.2e17 (18 layers), 1.3e18 (34), 1.3e18 (50), 2.6e18 (101),
-3.9e18 (152); all seven runs, 134 days of a GPU at 1e12 multiply-adds/s.
+Cost of the devices, by multiply-adds of training, a run of 90 epochs: 6.2e17 (18 layers), 1.3e18 (34), 1.3e18 (50),
+2.6e18 (101), 3.9e18 (152); all seven runs, 134 days of a GPU at 1e12 multiply-adds/s.
+Cost of the input, measured (experiments/records/benchmark-input.json): a core decodes and crops 935 images/s, so the
+1.15e8 training images of a run take 1.4 days of one core, and those of all seven runs 10 days. A device that takes
+3,000 images/s needs 3.2 cores; with fewer it waits, and the run's record says how long (cost.input_s). The step was
+measured on two CPU cores alone (experiments/records/benchmark-resnet50.json): 3.6 images/s of ResNet-50, so that a run
+would take a year there.
 """
 
 from experiments.study import GPU, StatedCost, Study, grid

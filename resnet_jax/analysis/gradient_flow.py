@@ -5,17 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+from jax import Array
 
-from resnet_jax.analysis.bench import Bench
 from resnet_jax.analysis.modules import train_mode
-from resnet_jax.analysis.net import Net
-from resnet_jax.analysis.options import GradientFlow
 from resnet_jax.models.resnet import ResNet
-from resnet_jax.record import GRADIENTS_FILE, read_gradients
 from resnet_jax.training import gradients
 from resnet_jax.training.losses import cross_entropy
-
-Array = jax.Array
 
 
 def mean_loss(model: ResNet, variables: Any, images: Array, labels: Array) -> Array:
@@ -40,18 +35,3 @@ def gradient_norms(model: ResNet, variables: Any, images: Array, labels: Array) 
 
     _, height, width, channels = images.shape
     return gradients.by_layer(jax.device_get(norms(variables["params"])), model.config, (height, width, channels))
-
-
-def measure(net: Net, options: GradientFlow, bench: Bench) -> dict[str, Any]:
-    """Layers by name with their norms at the initial values, and the lines of gradients.jsonl, for JSON."""
-    examples = net.examples("train", options.images, options.seed)
-    with bench.progress(1, net.name) as advance:
-        norms = gradient_norms(net.model, net.variables, examples.images, examples.labels)
-        advance()
-    found: dict[str, Any] = {"layers": list(norms), "initial": list(norms.values()), "steps": [], "training": []}
-    file = net.directory / GRADIENTS_FILE if net.directory is not None else None
-    if file is not None and file.exists():
-        lines = read_gradients(file)
-        found["steps"] = [line.step for line in lines]
-        found["training"] = [[line.norms[layer] for layer in norms] for line in lines]
-    return found

@@ -13,7 +13,6 @@ two terms leave of dL/dx_l is zero where the identity holds, and nothing here as
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,19 +20,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from resnet_jax.analysis.bench import Bench
 from resnet_jax.analysis.gradient_flow import mean_loss
 from resnet_jax.analysis.modules import intercepted, preserved_blocks, train_mode
-from resnet_jax.analysis.net import Net
-from resnet_jax.analysis.options import GradientIdentity
 from resnet_jax.config import ModelConfig
 from resnet_jax.models.blocks import Block
 from resnet_jax.models.layers import Conv
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.models.stacking import block_name
-
-Array = jax.Array
 
 
 class Terms(NamedTuple):
@@ -119,24 +114,6 @@ def by_stage(blocks: list[str]) -> list[list[str]]:
     for name in blocks:
         stages.setdefault(name.partition("_")[0], []).append(name)
     return list(stages.values())
-
-
-def measure(net: Net, options: GradientIdentity, bench: Bench) -> dict[str, Any]:
-    """By block: the norms of the terms, of what they leave, and the cosine between the two terms; for JSON."""
-    examples = net.examples("train", options.images, options.seed)
-    with bench.progress(1, net.name) as advance:
-        terms = identity_terms(net.model, net.variables, examples.images, examples.labels)
-        advance()
-    found: dict[str, Any] = {"blocks": list(terms)}
-    found |= {name: [] for name in ("gradient", "carried", "residual", "left", "cosine")}
-    for t in terms.values():
-        norms = {name: float(jnp.linalg.norm(value.ravel())) for name, value in t._asdict().items()}
-        for name, norm in norms.items():
-            found[name].append(norm)
-        found["left"].append(float(jnp.linalg.norm((t.gradient - t.carried - t.residual).ravel())))
-        lengths = norms["carried"] * norms["residual"]  # 0 where residuals start from zero: there is no angle
-        found["cosine"].append(float(jnp.vdot(t.carried, t.residual)) / lengths if lengths else math.nan)
-    return found
 
 
 def _input_shapes(model: ResNet, variables: Any, images: Any, blocks: list[str]) -> dict[str, jax.ShapeDtypeStruct]:

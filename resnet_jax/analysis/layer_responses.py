@@ -8,15 +8,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from resnet_jax.analysis.bench import Bench
 from resnet_jax.analysis.modules import intercepted
-from resnet_jax.analysis.net import Net
-from resnet_jax.analysis.options import LayerResponses
 from resnet_jax.models.layers import BatchNorm, Conv, param_dtype
 from resnet_jax.models.resnet import ResNet
 
-Array = jax.Array
 KERNEL = 3
 
 
@@ -86,12 +83,3 @@ def layers(model: ResNet, variables: Any, images: Any) -> list[str]:
 
     jax.eval_shape(trace, variables, images)
     return order
-
-
-def measure(net: Net, options: LayerResponses, bench: Bench) -> dict[str, Any]:
-    """Layers by name with their standard deviations, for JSON."""
-    images = net.examples(options.split, options.images, options.seed).images
-    with bench.progress(1, net.name) as advance:
-        stds = layer_responses(net.model, net.variables, images)
-        advance()
-    return {"layers": list(stds), "std": list(stds.values()), "images": len(images)}

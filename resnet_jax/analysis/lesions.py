@@ -16,15 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from jax import Array
 
-from resnet_jax.analysis.bench import Bench
 from resnet_jax.analysis.gradient_identity import by_stage
 from resnet_jax.analysis.modules import eval_mode, intercepted, preserved_blocks
-from resnet_jax.analysis.net import Net
-from resnet_jax.analysis.options import Lesions
 from resnet_jax.models.resnet import ResNet
 
-Array = jax.Array
 Bools = npt.NDArray[np.bool_]
 Swap = tuple[str, str]
 
@@ -139,20 +136,3 @@ def plan(blocks: Sequence[str], swappable: Sequence[Swap], repeats: int, seed: i
         "deleted": [[random_blocks(k) for _ in range(repeats)] for k in deep],
         "swapped": [[random_swaps(k) for _ in range(repeats)] for k in deep] if swappable else [],
     }
-
-
-def measure(net: Net, options: Lesions, bench: Bench) -> dict[str, Any]:
-    """Error of the whole net, and by kind of lesion: [blocks] for "single", [k][repeats] for the others; for JSON."""
-    examples = net.examples(options.split, options.images, options.seed)
-    patient = Patient(net.model, net.variables, examples.images, examples.labels)
-    planned = plan(patient.blocks, patient.swappable, options.repeats, options.seed)
-    lesions = [NONE, *(one for kind in planned.values() for several in kind for one in several)]
-    errors = {}
-    with bench.progress(len(lesions), net.name) as advance:
-        for lesion in lesions:
-            errors[lesion] = patient.error(lesion)
-            advance()
-    found: dict[str, Any] = {"blocks": patient.blocks, "images": len(examples.labels), "whole": errors[NONE]}
-    found |= {kind: [[errors[one] for one in several] for several in lists] for kind, lists in planned.items()}
-    found["single"] = [error for (error,) in found["single"]]
-    return found

@@ -8,32 +8,19 @@ what the one before did wrong, the more the deeper the net, and what is drawn is
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from jax import Array
 
-from resnet_jax.analysis.bench import Bench
 from resnet_jax.analysis.modules import eval_mode, train_mode
-from resnet_jax.analysis.net import Net
-from resnet_jax.analysis.options import LossLandscape
-from resnet_jax.errors import UserError
-from resnet_jax.files import write_atomically
 from resnet_jax.models.resnet import ResNet
-from resnet_jax.record import read_json
 from resnet_jax.training.losses import cross_entropy
-from resnet_jax.training.state import fingerprint
-
-Array = jax.Array
-Tree = Any
-Floats = npt.NDArray[np.float64]
+from resnet_jax.types import Floats, Tree
 
 
 def filter_normalised(direction: Tree, params: Tree) -> Tree:
@@ -66,8 +53,8 @@ def random_directions(params: Tree, number: int, seed: int) -> list[Tree]:
     return [filter_normalised(draw(), params) for _ in range(number)]
 
 
-class Ground(NamedTuple):
-    """At some points: mean cross-entropy and the fraction of wrong images, [points] each."""
+class PointValues(NamedTuple):
+    """Mean cross-entropy and the fraction of wrong images at some points, [points] each."""
 
     loss: Floats
     error: Floats
@@ -126,57 +113,7 @@ class Landscape:
 
         self._call, self._fixed, self._batched = at_points, (variables, list(directions)), batched
 
-    def at(self, points: Floats) -> Ground:
+    def at(self, points: Floats) -> PointValues:
         """The loss and the error at points [P, D], in one call."""
         loss, wrong = jax.device_get(self._call(*self._fixed, points, self._batched))
-        return Ground(np.asarray(loss, np.float64) / self.images, np.asarray(wrong, np.float64) / self.images)
-
-
-def measure(net: Net, options: LossLandscape, bench: Bench) -> dict[str, Any]:
-    """Coordinates along a direction [points], loss and error [points] or [points][points], and what it took; for JSON.
-
-    The first index is that of the first direction. A row is one call; after each, all there is goes to `bench.scratch`.
-    """
-    examples = net.examples(options.split, options.images, options.seed)
-    params = net.variables["params"]
-    landscape = Landscape(
-        net.model,
-        net.variables,
-        random_directions(params, options.dimensions, options.seed),
-        examples.images,
-        examples.labels,
-        net.config.norm_batch,
-        options.batch_stats == "recomputed",
-    )
-    # Symmetric to the bit, with the net itself in the middle.
-    half = options.points // 2
-    along = options.span * np.arange(-half, half + 1) / half
-    rows = [along[:, None]] if options.dimensions == 1 else [np.stack([0 * along + a, along], 1) for a in along]
-    key = {"parameters": fingerprint(net.variables), "data": net.dataset.fingerprint, **asdict(options)}
-    done = _kept(bench.scratch, key)
-    with bench.progress(len(rows) - len(done), net.name) as advance:
-        for points in rows[len(done) :]:
-            start = time.monotonic()
-            ground = landscape.at(points)
-            row = {name: values.tolist() for name, values in ground._asdict().items()}
-            done.append({**row, "seconds": round(time.monotonic() - start, 3)})
-            if bench.scratch is not None:
-                write_atomically(bench.scratch, json.dumps({"of": key, "rows": done}) + "\n")
-            advance()
-    found = {name: [row[name] for row in done] for name in Ground._fields}
-    if options.dimensions == 1:
-        found = {name: rows[0] for name, rows in found.items()}
-    seconds = round(sum(row["seconds"] for row in done), 1)  # over all sittings
-    return {"along": along.tolist(), "images": landscape.images, "seconds": seconds, **found}
-
-
-def _kept(scratch: Path | None, key: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows that an interrupted measurement of the same things has left."""
-    if scratch is None or not scratch.exists():
-        return []
-    try:
-        kept = read_json(scratch)
-    except UserError:
-        return []  # cut short: it costs no more than its rows
-    rows: list[dict[str, Any]] = kept["rows"] if kept.get("of") == key else []
-    return rows
+        return PointValues(np.asarray(loss, np.float64) / self.images, np.asarray(wrong, np.float64) / self.images)

@@ -12,12 +12,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from jax import Array
 
 from resnet_jax.errors import UserError
 from resnet_jax.models.blocks import Block
 from resnet_jax.models.resnet import ResNet, build
 
-Array = jax.Array
 Call = Callable[..., Any]
 Handle = Callable[[nn.Module, str, Array, Callable[[Array], Any]], Any]
 

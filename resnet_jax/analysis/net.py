@@ -19,8 +19,7 @@ from resnet_jax.training.assemble import Assembly, assemble
 from resnet_jax.training.ema import evaluated
 from resnet_jax.training.restore import restore
 from resnet_jax.training.state import TrainState
-
-Variables = dict[str, Any]
+from resnet_jax.types import Variables
 
 
 class Examples(NamedTuple):

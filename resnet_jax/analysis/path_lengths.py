@@ -18,12 +18,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax import Array
 
-from resnet_jax.analysis.bench import Bench
 from resnet_jax.analysis.modules import eval_mode, intercepted
-from resnet_jax.analysis.net import Net
-from resnet_jax.analysis.options import PathLengths
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models.blocks import Block
@@ -31,7 +28,6 @@ from resnet_jax.models.resnet import ResNet
 from resnet_jax.models.stacking import block_name
 from resnet_jax.training.losses import cross_entropy
 
-Array = jax.Array
 ORDER = "original"
 """The order of activations in which the first layer of every residual branch takes the block's input as it is."""
 
@@ -96,37 +92,3 @@ def check(config: ModelConfig) -> None:
         raise UserError(f"nets: got {what}; legal here: nets with a shortcut on every block.")
     if config.activation_order != ORDER:
         raise UserError(f"nets: got model.activation_order={config.activation_order!r}; legal here: {ORDER!r}.")
-
-
-def measure(net: Net, options: PathLengths, bench: Bench) -> dict[str, Any]:
-    """Paths of each length, and norms of random ones' gradients, [lengths][repeats], means over images; for JSON."""
-    check(net.config.model)
-    examples = net.examples(options.split, options.images, options.seed)
-    blocks = len(net.config.model.blocks)
-    rng = np.random.default_rng(options.seed)
-
-    @jax.jit
-    def of_path(variables: Any, through: Array) -> Array:
-        return path_gradient(net.model, variables, examples.images, examples.labels, through)
-
-    def norm(gradient: Array) -> float:
-        # In float64: the square of a long path's gradient is below the least number of float32.
-        square: Any = np.square(np.asarray(gradient, np.float64)).sum((1, 2, 3))
-        return float(np.sqrt(square).mean())
-
-    whole = path_gradient(net.model, net.variables, examples.images, examples.labels, None)
-    norms: list[list[float]] = []
-    with bench.progress((blocks + 1) * options.repeats, net.name) as advance:
-        for length in range(blocks + 1):
-            norms.append([])
-            for _ in range(options.repeats):
-                through = np.zeros(blocks, np.float32)
-                through[rng.choice(blocks, length, replace=False)] = 1.0
-                norms[-1].append(norm(of_path(net.variables, through)))
-                advance()
-    return {
-        "paths": paths_of_length(blocks),
-        "norms": norms,
-        "whole": norm(whole),
-        "images": len(examples.labels),
-    }

@@ -6,21 +6,18 @@ from the paper: Balduzzi et al. 2017 take nets from R to R and points on a grid;
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from resnet_jax.analysis.bench import Bench
-from resnet_jax.analysis.modules import block_outputs, with_statistics_of
-from resnet_jax.analysis.net import Net
-from resnet_jax.analysis.options import SignalPropagation
-from resnet_jax.analysis.singular_values import Floats, singular_values
+from resnet_jax.analysis.modules import block_outputs
+from resnet_jax.analysis.singular_values import singular_values
 from resnet_jax.models.resnet import ResNet
+from resnet_jax.types import Floats
 
-Array = jax.Array
 # Of its mean square, what a derivative must vary by, or it is rounding.
 CONSTANT = 1e-20
 
@@ -147,24 +144,3 @@ def lagged_products(d: Array, lags: int) -> Array:
     """sum_t <d(t) - m, d(t + k) - m> for k = 0 .. lags, m the mean over t: d [points, size] -> [lags + 1]."""
     apart = d - d.mean(axis=0, keepdims=True)
     return jnp.stack([jnp.vdot(apart[: len(d) - k], apart[k:]) for k in range(lags + 1)])
-
-
-def measure(net: Net, options: SignalPropagation, bench: Bench) -> dict[str, Any]:
-    """By block: forward variance, extreme singular values at each image [images][blocks], autocorrelation; for JSON."""
-    images = net.examples("train", options.images, options.seed).images
-    variables = jax.jit(partial(with_statistics_of, net.model))(net.variables, images)
-    jacobians = Jacobians(net.model, variables, images.shape[1:])
-    looked_at = images[: options.jacobians]
-    steps = min(options.steps, jacobians.inputs, *jacobians.sizes)
-    with bench.progress(steps * len(looked_at), net.name) as advance:
-        spectra = [jacobians.singular_values(image, steps, options.seed, advance) for image in looked_at]
-    half = min(options.lines, len(images) // 2)
-    starts, ends = images[:half], images[half : 2 * half]
-    return {
-        "blocks": jacobians.names,
-        "variance": forward_variance(net.model, variables, images).tolist(),
-        "largest": [[float(values[0]) for values in of_image] for of_image in spectra],
-        "smallest": [[float(values[-1]) for values in of_image] for of_image in spectra],
-        "exact": steps == jacobians.inputs,
-        "autocorrelation": autocorrelation(net.model, variables, starts, ends, options.points, options.lags).tolist(),
-    }

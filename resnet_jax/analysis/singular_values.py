@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from resnet_jax.types import Floats
+
 # Of the largest entry so far: a vector this short is rounding.
 VANISHED = 1e-13
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     SourceName = Literal[SOURCES]
 
-STREAMED = ("folder",)
+STREAMED = ("folder", "tfds")
 """The sources whose images can be decoded when they are asked for, instead of lying in memory."""
 _STREAM = Condition(lambda data: data.streamed, "data.stream=True")
 _SCALE = Condition(lambda data: data.streamed and data.crop == "scale", "data.crop='scale'")
@@ -47,7 +47,7 @@ class DataConfig(Section):
     )
     """Where the images are. For "tfds": its data directory, where not the usual one."""
     stream: bool = field(False, DATA, needs=only_with("data.source", *STREAMED), open_in_papers=True)
-    """For "folder": decode images when they are asked for, instead of holding all of them in memory."""
+    """For "folder" and "tfds": decode images when they are asked for, instead of holding all of them in memory."""
     classes: tuple[str, ...] = field(
         (),
         DATA,
@@ -66,6 +66,9 @@ class DataConfig(Section):
     )
     """For "folder": at an image that cannot be read, stop and name it, or leave it out and say how many were. With
     `stream` this is decided when the headers of all files are read; an image that fails later stops the run."""
+    channels: int | Literal["auto"] = field("auto", DATA, needs=_FILES)
+    """1: read all images in grey; 3: read all in colour, as a net for colour images needs it; "auto": grey where every
+    image is grey, in training and test, else colour."""
     workers: int | Literal["auto"] = field("auto", OPERATIONAL, needs=_STREAM)
     """Threads that decode images; "auto": as many as there are cores."""
     statistics_images: int = field(10_000, DATA, needs=_STREAM, open_in_papers=True)
@@ -151,6 +154,7 @@ class DataConfig(Section):
         self._require(subset is None or subset >= 1, "train_subset", "a whole number above 0, or None")
         for name in ("statistics_images", "eval_resize", "eval_multiple"):
             self._require(getattr(self, name) >= 1, name, "a whole number above 0")
+        self._require(self.channels in ("auto", 1, 3), "channels", "1, 3 or 'auto'")
         self._require(self.workers == "auto" or self.workers >= 1, "workers", "a whole number above 0, or 'auto'")
         self._require(0.0 <= self.jitter < 1.0, "jitter", "a number from 0 to below 1")
         self._require(self.color_noise >= 0.0, "color_noise", "a number of at least 0")

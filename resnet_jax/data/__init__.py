@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable
 from types import ModuleType
 
 import resnet_jax.data.split as split
@@ -12,21 +11,22 @@ from resnet_jax.config import DataConfig
 from resnet_jax.data.dataset import ArraySource, Dataset, Draws, Source
 from resnet_jax.data.statistics import Normalization, normalization
 from resnet_jax.errors import UserError
+from resnet_jax.text import Note
 
 __all__ = ["ArraySource", "Dataset", "Draws", "Normalization", "Source", "import_source", "load", "normalization"]
 
 
-def load(config: DataConfig, tell: Callable[[str], None] = lambda text: None) -> Dataset:
+def load(config: DataConfig, note: Note = lambda text: None) -> Dataset:
     """The data set that `config` describes, reduced and with a validation set as it asks.
 
     Args:
       config: source, place and splits.
-      tell: is told what is worth knowing, a line at a time: classes, images left out, the cache.
+      note: is told what is worth knowing, a line at a time: classes, images left out, the cache.
 
     Raises:
       UserError: the data are missing or damaged; the message says what to do.
     """
-    whole: Dataset = import_source(config.source).load(config, tell)
+    whole: Dataset = import_source(config.source).load(config, note)
     dataset, validation = split.apply(
         whole,
         train_subset=config.train_subset,

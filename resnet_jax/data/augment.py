@@ -10,12 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from resnet_jax.config import DataConfig
 from resnet_jax.data.color import recolor
 from resnet_jax.data.statistics import Normalization
-
-Array = jax.Array
 
 
 def normalize(images: Array, mean: Array, std: Array) -> Array:

@@ -14,7 +14,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +26,7 @@ from resnet_jax.data import decode, memory
 from resnet_jax.data.dataset import ArraySource
 from resnet_jax.data.walk import ImageFile
 from resnet_jax.files import replacing, short_digest
-from resnet_jax.text import reason, shown
+from resnet_jax.text import Note, reason, shown
 
 MAGIC = b"resnet_jax images 1\n"
 LABEL = np.dtype("<i4")
@@ -42,6 +42,8 @@ class Contents:
     test: ArraySource
     left_out: tuple[str, ...]
     """Images that could not be read, with the reasons."""
+    remark: str = ""
+    """A sentence on the channels that were chosen, for people; empty: there is nothing to say."""
 
 
 class _Unusable(Exception):
@@ -63,27 +65,30 @@ def home() -> Path:
     return base / "resnet_jax"
 
 
-def place(root: str, *, image_size: int | None, bad_images: str) -> Path:
+def place(root: str, *, image_size: int | None, bad_images: str, channels: int | str = "auto") -> Path:
     """Where the images of a folder, read in this way, are kept: one file, replaced when the folder changes.
 
     Raises:
       OSError: as `home`.
     """
     whole = os.path.realpath(root)
-    digest = short_digest(os.fsencode(whole) + f"\0{image_size}\0{bad_images}".encode())
+    way = f"\0{image_size}\0{bad_images}" + _channels(channels)
+    digest = short_digest(os.fsencode(whole) + way.encode())
     name = re.sub(r"[^\w.-]", "_", os.path.basename(whole), flags=re.ASCII)[:64]
     return home() / f"{name}-{image_size or 'as-stored'}-{digest}.images"
 
 
-def fingerprint(files: Iterable[ImageFile], *, image_size: int | None, bad_images: str) -> str:
-    """Of the images, as the file system tells of them, and of the way they are read; hexadecimal SHA-256.
+def fingerprint(
+    files: Iterable[ImageFile], *, image_size: int | None, bad_images: str, channels: int | str = "auto"
+) -> str:
+    """SHA-256, hexadecimal, over what the file system says of the images and over the way they are read.
 
     Names, sizes and modification times are not enough: archives give all their files one time, and copies keep it. So
     the inode is in it too, which sees folders or files that swapped names, and the time of the inode's change, which
     sees a file rewritten in place whatever modification time it was given. The price: a folder that was copied, moved
     to another disk, or had its owner or permissions changed is decoded anew though its pixels are the same.
     """
-    rules = f"{decoding()} {image_size} {bad_images}\n"
+    rules = f"{decoding()} {image_size} {bad_images}{_channels(channels)}\n"
     digest = hashlib.sha256(rules.encode())
     for file in files:
         told = f"\0{file.size}\0{file.mtime_ns}\0{file.ctime_ns}\0{file.inode}\n"
@@ -91,12 +96,17 @@ def fingerprint(files: Iterable[ImageFile], *, image_size: int | None, bad_image
     return digest.hexdigest()
 
 
+def _channels(channels: int | str) -> str:
+    """The part of a key that names the channels; empty for "auto", as in the keys of earlier versions."""
+    return "" if channels == "auto" else f"\0{channels}"
+
+
 def decoding() -> str:
     """The rules by which images are decoded here: others give other pixels."""
     return f"{decode.VERSION} Pillow {PIL.__version__}"
 
 
-def read(path: Path, key: str, tell: Callable[[str], None], side: int | None = None) -> Contents | None:
+def read(path: Path, key: str, note: Note, side: int | None = None) -> Contents | None:
     """What `write` kept under this fingerprint, or None; a file that is damaged or of another state is removed.
 
     Args:
@@ -113,11 +123,11 @@ def read(path: Path, key: str, tell: Callable[[str], None], side: int | None = N
     except (_Unusable, OSError) as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        tell(f"the cache {shown(str(path))} is dropped, for {reason(error)}; the images are read again.")
+        note(f"the cache {shown(str(path))} is dropped, for {reason(error)}; the images are read again.")
         return None
 
 
-def write(path: Path, key: str, contents: Contents, tell: Callable[[str], None]) -> None:
+def write(path: Path, key: str, contents: Contents, note: Note) -> None:
     """Keeps `contents` for `read`; where that cannot be, a sentence says so, and no part of a file is left.
 
     A process that is killed does leave its part. The next one to write this cache removes it.
@@ -132,12 +142,12 @@ def write(path: Path, key: str, contents: Contents, tell: Callable[[str], None])
         with replacing(path, path.with_name(f"{_family(path)}{os.getpid()}.tmp")) as part, open(part, "wb") as file:
             _dump(file, key, contents)
     except OSError as error:
-        tell(
+        note(
             f"the decoded images ({memory.gigabytes(size)}) cannot be kept in {shown(str(path.parent))} "
             f"({reason(error)}), so the next start decodes them again."
         )
     else:
-        tell(f"kept for the next start in {shown(str(path))} ({memory.gigabytes(size)}).")
+        note(f"kept for the next start in {shown(str(path))} ({memory.gigabytes(size)}).")
 
 
 def _family(path: Path) -> str:
@@ -181,6 +191,7 @@ def _dump(file: BinaryIO, key: str, contents: Contents) -> None:
         "train": contents.train.images.shape,
         "test": contents.test.images.shape,
         "left_out": contents.left_out,
+        "remark": contents.remark,
     }
     put(MAGIC + json.dumps(head).encode() + b"\n")
     for split in (contents.train, contents.test):
@@ -196,7 +207,7 @@ def _parse(file: BinaryIO, key: str, side: int | None) -> Contents | None:
         head: dict[str, Any] = json.loads(line)
         shapes = [tuple(int(n) for n in head[part]) for part in ("train", "test")]
         left_out = tuple(str(name) for name in head["left_out"])
-        found = head["fingerprint"]
+        found, remark = head["fingerprint"], str(head.get("remark", ""))  # earlier versions have no remark
         usual = magic == MAGIC and all(len(shape) == 4 and min(shape) > 0 for shape in shapes)
     except (ValueError, KeyError, TypeError):  # not UTF-8, not JSON, or not what `write` wrote
         usual = False
@@ -225,4 +236,4 @@ def _parse(file: BinaryIO, key: str, side: int | None) -> Contents | None:
         splits.append(ArraySource(images, labels.astype(np.int32)))
     if file.read() != digest.digest():
         raise _Unusable("it is damaged")
-    return Contents(splits[0], splits[1], left_out)
+    return Contents(splits[0], splits[1], left_out, remark)

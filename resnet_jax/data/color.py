@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
-Array = jax.Array
 # Number of the key of an example's colours: those of its crop and its flip are 0 and 1.
 COLORS = 2
 # What a grey is made of: red, green, blue (ITU-R BT.601, as in fb.resnet.torch and torchvision).

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -43,6 +43,8 @@ class Pass:
     """Pixels of the square that is cut out; None: the whole image."""
     corners: bool = False
     """Whether the four corners are cut out beside the centre."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """How the image is resized, with antialiasing; "bicubic" is usual for timm's and Hugging Face's nets."""
 
 
 def passes(config: DataConfig) -> tuple[Pass, ...]:

@@ -27,7 +27,7 @@ from resnet_jax.data.threads import Results, in_order
 from resnet_jax.text import reason
 
 VERSION = 2
-"""Of the rules above: a cache made by other rules is not used."""
+"""Version of the rules above: a cache that was made by other rules is not used."""
 # By content, whatever the file's name says. No more than these: Pillow's EPS reader would start another program.
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 if features.check("avif"):  # Pillow 11.3 and later, where it was built with it
@@ -137,12 +137,12 @@ def look(file: str | bytes, seen: Pass, *, channels: int, multiple: int) -> Imag
       Unreadable: see `header`; or it is truncated, or so narrow that it would become absurdly long.
     """
     with _reasons(), _open(file) as stored:
-        image = _ready(stored, channels)
+        image, filter = _ready(stored, channels), Image.Resampling[seen.interpolation.upper()]
         if seen.crop is None:
-            image = _resized(image, whole(*image.size, seen, multiple))
+            image = _resized(image, whole(*image.size, seen, multiple), filter)
             cuts = [image]
         else:
-            image = _resized(image, resized(*image.size, seen.resize))
+            image = _resized(image, resized(*image.size, seen.resize), filter)
             places = offsets(*image.size, seen)
             cuts = [image.crop((x, y, x + seen.crop, y + seen.crop)) for x, y in places]
         return np.stack([np.asarray(cut).reshape(cut.height, cut.width, channels) for cut in cuts])

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
-Array = jax.Array
 # No epoch has this number, so the draws are none of those of crops and flips, nor of the net's own noise.
 MIX = 2**32 - 2
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import rich
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from resnet_jax.text import Note
+
 
 def columns() -> Progress:
     """Bars on rich's shared console, where what already shows something live is joined; none but on a terminal."""
@@ -26,16 +28,14 @@ def columns() -> Progress:
 
 
 @contextlib.contextmanager
-def progress(
-    passes: Sequence[str], count: int, line: str, tell: Callable[[str], None]
-) -> Iterator[Callable[[int], None]]:
+def progress(passes: Sequence[str], count: int, line: str, note: Note) -> Iterator[Callable[[int], None]]:
     """A bar for each pass over `count` images on a terminal; elsewhere `line`, told at the start.
 
     Gives what is called with the number of images that are done, in one pass after the other.
     """
     bars = columns()
     if bars.disable:
-        tell(line)
+        note(line)
     done = 0
     tasks = [bars.add_task(title, total=count, start=i == 0) for i, title in enumerate(passes)]
 

@@ -9,15 +9,14 @@ several sizes; here they do, as in the works that it follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from resnet_jax.config import DataConfig
-from resnet_jax.data.crops import Pass, passes
+from resnet_jax.data.crops import Pass
 from resnet_jax.data.dataset import Images
 from resnet_jax.data.order import announced, padded
 from resnet_jax.data.stream import StreamSource
@@ -42,7 +41,7 @@ class Looked:
 
 def probabilities(
     source: StreamSource,
-    config: DataConfig,
+    looks: Sequence[Pass],
     predict: Predict,
     *,
     classes: int,
@@ -50,23 +49,22 @@ def probabilities(
     multiple_of: int = 1,
     count: Callable[[Looked], None] = lambda batch: None,
 ) -> npt.NDArray[np.float64]:
-    """The mean probabilities of every image by the protocol of `config`: [N, K].
+    """The mean probabilities of every image over the looks of a protocol: [N, K].
 
     Args:
       source: the images.
-      config: names the protocol.
+      looks: see crops.passes.
       predict: looks at images of equal shape. It is called with few shapes, and with one number of images for each.
       classes: K.
-      batch_size: images of `config.image_size` that are looked at together; fewer of a larger size.
+      batch_size: images of the source's size that are looked at together; fewer of a larger size.
       multiple_of: the number of devices, which divides the number of images of every call.
       count: receives every batch, once its images are counted.
 
     Raises:
       UserError: an image cannot be read.
     """
-    looks = passes(config)
     total = np.zeros((len(source), classes), np.float64)
-    todo = _batches(source, config, batch_size, multiple_of)
+    todo = _batches(source, looks, batch_size, multiple_of)
     for batch in announced(todo, lambda batch: source.begin(batch.index, None, batch.look), AHEAD):
         seen = source.views(batch.index, batch.look)  # [B, V, H, W, C]
         found = predict(seen.reshape(-1, *seen.shape[2:])).reshape(*seen.shape[:2], classes)
@@ -76,10 +74,9 @@ def probabilities(
     return total
 
 
-def _batches(source: StreamSource, config: DataConfig, batch_size: int, multiple_of: int) -> Iterator[Looked]:
+def _batches(source: StreamSource, looks: Sequence[Pass], batch_size: int, multiple_of: int) -> Iterator[Looked]:
     """Every image once for each look, in batches whose images have one shape."""
-    assert config.image_size is not None
-    for look in passes(config):
+    for look in looks:
         if look.crop is None:
             shapes, of = np.unique(source.view_shapes(look), axis=0, return_inverse=True)
             groups = [np.flatnonzero(of.reshape(-1) == i) for i in range(len(shapes))]
@@ -87,7 +84,7 @@ def _batches(source: StreamSource, config: DataConfig, batch_size: int, multiple
         else:
             groups, areas = [np.arange(len(source))], [look.crop**2 * (5 if look.corners else 1)]
         for group, area in zip(groups, areas, strict=True):
-            rows = padded(max(1, batch_size * config.image_size**2 // area), multiple_of)
+            rows = padded(max(1, batch_size * source.shape[0] ** 2 // area), multiple_of)
             for start in range(0, len(group), rows):
                 index = group[start : start + rows]
                 yield Looked(np.pad(index, (0, rows - len(index)), mode="edge"), len(index), look)

@@ -9,6 +9,7 @@ import numpy as np
 
 from resnet_jax.data import decode
 from resnet_jax.data.dataset import Digest, Positions
+from resnet_jax.data.headers import Entry
 from resnet_jax.data.walk import ImageFile
 from resnet_jax.text import shown
 
@@ -30,13 +31,13 @@ class FileRecords:
         """See Records."""
         return shown(self.path(position))
 
-    def header(self, position: int) -> decode.Header:
-        """Size and mode of the image.
+    def entry(self, position: int) -> Entry:
+        """Size and mode of the image; its label is the listing's.
 
         Raises:
           decode.Unreadable: it is missing, empty, not an image, or damaged.
         """
-        return decode.header(self.path(position))
+        return Entry(decode.header(self.path(position)))
 
     def content(self, position: int) -> bytes:
         """See Records."""

@@ -19,8 +19,9 @@ from resnet_jax.config import DataConfig
 from resnet_jax.data import cache, progress
 from resnet_jax.data.dataset import PIECE, Images, Source
 from resnet_jax.files import write_atomically
+from resnet_jax.text import Note
+from resnet_jax.types import Floats
 
-Floats = npt.NDArray[np.float64]
 # Images of one piece of a streamed set: small, so that the bar moves.
 STREAMED_PIECE = 64
 # Pixels of which products are made at once.
@@ -51,7 +52,7 @@ class Normalization:
         return dataclasses.replace(self, mean=self.mean.mean(axis=(1, 2), keepdims=True))
 
 
-def normalization(source: Source, config: DataConfig, tell: Callable[[str], None] = lambda text: None) -> Normalization:
+def normalization(source: Source, config: DataConfig, note: Note = lambda text: None) -> Normalization:
     """The statistics of training images that `config` names.
 
     "pixel_mean" subtracts the mean image and divides by nothing (He et al. 2015, Sec. 4.2). The paper does not give
@@ -60,20 +61,16 @@ def normalization(source: Source, config: DataConfig, tell: Callable[[str], None
     Args:
       source: the training set.
       config: `normalize`, `color_noise` and, for a streamed set, `statistics_images`.
-      tell: receives remarks, a line at a time.
+      note: receives remarks, a line at a time.
 
     Raises:
       UserError: an image cannot be read.
     """
-    if config.streamed:
-        sums = kept(source, config, tell)
-    else:
-        by_channel = config.normalize != "pixel_mean" or config.color_noise > 0.0
-        sums = measure(source, np.arange(len(source)), products=by_channel)
-    colors = sums.colors() if config.color_noise > 0.0 else None
+    found = sums(source, config, note, products=config.normalize != "pixel_mean" or config.color_noise > 0.0)
+    colors = found.colors() if config.color_noise > 0.0 else None
     if config.normalize == "pixel_mean":
-        return Normalization(sums.mean_image(), np.ones((1, 1, 1, 1)), colors)
-    mean, std = sums.channels()
+        return Normalization(found.mean_image(), np.ones((1, 1, 1, 1)), colors)
+    mean, std = found.channels()
     return Normalization(mean, std, colors)
 
 
@@ -99,19 +96,45 @@ class Sums:
         # A channel that never varies (grey stored as colour has none, a blank channel has) is left unscaled.
         return mean / 255.0, np.where(std > 0.0, std / 255.0, 1.0)
 
-    def colors(self) -> Floats:
-        """See `Normalization.colors` (Krizhevsky et al. 2012, Sec. 4.1)."""
+    def components(self) -> tuple[Floats, Floats]:
+        """The principal components of the colours of pixels / 255, that with the largest variance first.
+
+        Returns:
+          Their variances [C], and the components as columns of length 1 [C, C], each with a sum of at least 0.
+        """
         mean = self.image.sum(axis=(0, 1)) / self._pixels
         covariance = (self.products / self._pixels - np.outer(mean, mean)) / 255.0**2
         values, vectors = np.linalg.eigh(covariance)  # rising; each vector's sign is free
         vectors = vectors * np.where(vectors.sum(axis=0) < 0.0, -1.0, 1.0)
-        found: Floats = (vectors * np.maximum(values, 0.0))[:, ::-1]
+        return np.maximum(values, 0.0)[::-1], vectors[:, ::-1]
+
+    def colors(self) -> Floats:
+        """See `Normalization.colors` (Krizhevsky et al. 2012, Sec. 4.1)."""
+        variances, vectors = self.components()
+        found: Floats = vectors * variances
         return found
 
     @property
     def _pixels(self) -> int:
         height, width, _ = self.image.shape
         return int(self.images * height * width)
+
+
+def sums(source: Source, config: DataConfig, note: Note = lambda text: None, *, products: bool = True) -> Sums:
+    """The sums over a training set: over all images in memory, or over `config.statistics_images` streamed images.
+
+    Args:
+      source: the training set.
+      config: of the data set.
+      note: receives remarks, a line at a time.
+      products: whether the products of channels are wanted; without them they may be zeros.
+
+    Raises:
+      UserError: an image cannot be read.
+    """
+    if config.streamed:
+        return kept(source, config, note)
+    return measure(source, np.arange(len(source)), products=products)
 
 
 def measure(
@@ -143,7 +166,7 @@ def measure(
     return Sums(len(index), image, total)
 
 
-def kept(source: Source, config: DataConfig, tell: Callable[[str], None]) -> Sums:
+def kept(source: Source, config: DataConfig, note: Note) -> Sums:
     """The sums over `config.statistics_images` images of a streamed training set, measured once and kept in a file.
 
     Raises:
@@ -156,22 +179,22 @@ def kept(source: Source, config: DataConfig, tell: Callable[[str], None]) -> Sum
     key = digest.hexdigest()
     try:
         file = cache.home() / f"statistics-{key[:16]}.json"
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if found["key"] == key:
-            return Sums(found["images"], np.array(found["image"], np.int64), np.array(found["products"], np.int64))
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values["key"] == key:
+            return Sums(values["images"], np.array(values["image"], np.int64), np.array(values["products"], np.int64))
     except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: measured again
         pass
     title = "measuring colours"
-    with progress.progress([title], count, f"{title} of {count:,} training images.", tell) as advance:
-        sums = measure(source, index, advance=advance)
-    values = {"key": key, "images": count, "image": sums.image.tolist(), "products": sums.products.tolist()}
+    with progress.progress([title], count, f"{title} of {count:,} training images.", note) as advance:
+        found = measure(source, index, advance=advance)
+    values = {"key": key, "images": count, "image": found.image.tolist(), "products": found.products.tolist()}
     try:
         file = cache.home() / f"statistics-{key[:16]}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(values))
     except OSError as error:
-        tell(f"the statistics of the images cannot be kept ({error}), so the next start measures them again.")
-    return sums
+        note(f"the statistics of the images cannot be kept ({error}), so the next start measures them again.")
+    return found
 
 
 def _pieces(source: Source, index: npt.NDArray[np.int64]) -> Iterator[Images]:

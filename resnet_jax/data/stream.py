@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import crops, decode
+from resnet_jax.data import crops, decode, threads
 from resnet_jax.data.crops import Pass
 from resnet_jax.data.dataset import Digest, Draws, Images, Labels, Positions
 from resnet_jax.errors import UserError
@@ -52,6 +52,11 @@ class Decoders:
         self.workers = workers
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
         self.waited_s = 0.0
+
+    @classmethod
+    def of(cls, config: DataConfig) -> Decoders:
+        """As many threads as `config.workers` says."""
+        return cls(threads.cores() if config.workers == "auto" else config.workers)
 
 
 @dataclass(frozen=True)
@@ -184,10 +189,10 @@ class StreamSource:
         )
 
     def fingerprint(self, digest: Digest) -> None:
-        """Adds what the listing says of each image, and its label.
+        """Adds what the records know of each image, and its label.
 
-        Pixels are not read, so this is weaker than the fingerprint of images in memory: it does not see a file whose
-        content changed and whose name and size stayed.
+        Files are not read for it, so this is weaker than the fingerprint of images in memory: it does not see a file
+        whose content changed and whose name and size stayed.
         """
         digest.update(f"stream {self.shape}".encode())
         self._records.fingerprint(digest, self._positions)

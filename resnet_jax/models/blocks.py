@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jax import Array
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.models.layers import Gate, Scalar, relu, strided_identity
 from resnet_jax.models.noise import Noise, dropout, survive
 from resnet_jax.models.orders import ORDERS, Step
 from resnet_jax.models.shortcuts import SHORTCUTS, projects
-
-Array = jax.Array
 
 
 class Chance(NamedTuple):

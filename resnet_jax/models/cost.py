@@ -32,7 +32,7 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerCost:
     """A layer, or several together."""
 
     name: str
@@ -62,7 +62,7 @@ class Memory:
         return self.parameters + self.gradients + self.optimizer + self.activations
 
 
-def layers(config: ModelConfig, image_shape: Shape) -> list[Row]:
+def layers(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
     """Every layer with parameters, in order of computation.
 
     Args:
@@ -72,23 +72,23 @@ def layers(config: ModelConfig, image_shape: Shape) -> list[Row]:
     return list(_layers(config, image_shape))
 
 
-def stages(config: ModelConfig, image_shape: Shape) -> list[Row]:
+def stages(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
     """The layers summed by stage: stem, stage1, ..., head; a stage's name says how many blocks it has."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[LayerCost]] = {}
     for row in layers(config, image_shape):
         groups.setdefault(_stage(row.name), []).append(row)
     rows = []
     for name, members in groups.items():
         blocks = len({row.name.split("/")[0] for row in members}) if name.startswith("stage") else 0
         label = f"{name} ({blocks} block{'s' * (blocks > 1)})" if blocks else name
-        rows.append(Row(label, members[-1].output, *_sums(members)))
+        rows.append(LayerCost(label, members[-1].output, *_sums(members)))
     return rows
 
 
-def total(config: ModelConfig, image_shape: Shape) -> Row:
+def total(config: ModelConfig, image_shape: Shape) -> LayerCost:
     """The whole net."""
     rows = layers(config, image_shape)
-    return Row("total", rows[-1].output, *_sums(rows))
+    return LayerCost("total", rows[-1].output, *_sums(rows))
 
 
 def memory(config: ExperimentConfig, image_shape: Shape) -> Memory:
@@ -113,9 +113,9 @@ def memory(config: ExperimentConfig, image_shape: Shape) -> Memory:
     )
 
 
-def _kept_with_remat(rows: list[Row]) -> int:
+def _kept_with_remat(rows: list[LayerCost]) -> int:
     """Each block's input, the most that one block keeps, and all that is kept outside blocks."""
-    blocks: dict[str, list[Row]] = {}
+    blocks: dict[str, list[LayerCost]] = {}
     outside = 0
     for row in rows:
         block, inside, _ = row.name.partition("/")
@@ -129,7 +129,7 @@ def _kept_with_remat(rows: list[Row]) -> int:
     return outside + sum(inputs) + max(insides)
 
 
-def _sums(rows: list[Row]) -> tuple[int, int, int]:
+def _sums(rows: list[LayerCost]) -> tuple[int, int, int]:
     return sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows), sum(row.kept for row in rows)
 
 
@@ -138,17 +138,17 @@ def _stage(name: str) -> str:
     return "head" if first in ("final", "head") else first
 
 
-def _conv(name: str, shape: Shape, features: int, kernel: int, stride: int) -> Row:
+def _conv(name: str, shape: Shape, features: int, kernel: int, stride: int) -> LayerCost:
     height, width = (-(-size // stride) for size in shape[:2])
     weights = kernel * kernel * shape[2] * features
-    return Row(name, (height, width, features), weights, height * width * weights, math.prod(shape))
+    return LayerCost(name, (height, width, features), weights, height * width * weights, math.prod(shape))
 
 
-def _norm(name: str, shape: Shape) -> Row:
-    return Row(name, shape, 2 * shape[2], 0, math.prod(shape))
+def _norm(name: str, shape: Shape) -> LayerCost:
+    return LayerCost(name, shape, 2 * shape[2], 0, math.prod(shape))
 
 
-def _layers(c: ModelConfig, image_shape: Shape) -> Iterator[Row]:
+def _layers(c: ModelConfig, image_shape: Shape) -> Iterator[LayerCost]:
     assert c.num_classes is not None
     order = ORDERS[c.activation_order]
     kernel, stride = (3, 1) if c.family == "cifar" else (7, 2)
@@ -171,12 +171,12 @@ def _layers(c: ModelConfig, image_shape: Shape) -> Iterator[Row]:
     if order.norm_first:
         yield _norm("final_norm", shape)
     weights = shape[2] * c.num_classes
-    yield Row("head", (1, 1, c.num_classes), weights + c.num_classes, weights, math.prod(shape))
+    yield LayerCost("head", (1, 1, c.num_classes), weights + c.num_classes, weights, math.prod(shape))
 
 
 def _block(
     c: ModelConfig, at: tuple[int, int], shape: Shape, width: int, stride: int, *, preactivated: bool
-) -> Iterator[Row]:
+) -> Iterator[LayerCost]:
     """The rows of one block; the last has the block's output."""
     name, order, shortcut = f"stage{at[0]}_block{at[1]}", ORDERS[c.activation_order], c.shortcut_of(at)
     source, out = shape, c.expansion * width
@@ -202,4 +202,4 @@ def _block(
         gate = _conv(f"{name}/shortcut_gate", source, out, 1, stride)
         yield dataclasses.replace(gate, parameters=gate.parameters + out, kept=2 * math.prod(shape))
     if c.skip_init is not None:
-        yield Row(f"{name}/skip_init", shape, 1, 0, math.prod(shape))
+        yield LayerCost(f"{name}/skip_init", shape, 1, 0, math.prod(shape))

@@ -15,10 +15,10 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from resnet_jax.models.conv import conv2d
 
-Array = jax.Array
 Dtype = Any  # what jnp.dtype() takes
 
 SHORTEST_DRAW = 4**8  # numbers, more than the largest kernel of a CIFAR net has

@@ -18,6 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
@@ -27,11 +28,9 @@ from resnet_jax.models.noise import Noise
 from resnet_jax.models.orders import ORDERS
 from resnet_jax.models.stacking import block_name, rest_name, stacked_stages, stage_of
 
-Array = jax.Array
 
-
-class _Place(NamedTuple):
-    """Of a block, or [length] of the blocks that a scan goes over: data, and not code, so that these are alike."""
+class _Position(NamedTuple):
+    """Where a block stands, or [length] such values for the blocks of a scan: data, so that their code is alike."""
 
     number: np.ndarray
     survival: np.ndarray
@@ -93,28 +92,28 @@ class ResNet(nn.Module):
         if c.family == "imagenet":
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
 
-        def unit(block: Block, x: Array, place: _Place | None) -> Array:
+        def unit(block: Block, x: Array, position: _Position | None) -> Array:
             takes_part, chance = trained(str(block.name)), None
-            if place is not None:
-                own = noise.of_block(jnp.asarray(place.number)) if noise is not None and takes_part else None
-                chance = Chance(jnp.asarray(place.survival), own)
+            if position is not None:
+                own = noise.of_block(jnp.asarray(position.number)) if noise is not None and takes_part else None
+                chance = Chance(jnp.asarray(position.survival), own)
             y: Array = block(x, chance, train=takes_part)
             return y
 
         if c.remat and train:
             unit = nn.remat(unit)
 
-        def body(block: Block, x: Array, place: _Place | None) -> tuple[Array, None]:
-            return unit(block, x, place), None
+        def body(block: Block, x: Array, position: _Position | None) -> tuple[Array, None]:
+            return unit(block, x, position), None
 
-        def scan(block: Block, x: Array, places: _Place | None, length: int) -> Array:
+        def scan(block: Block, x: Array, positions: _Position | None, length: int) -> Array:
             over_blocks = nn.scan(
                 body,
                 variable_axes={"params": 0, "batch_stats": 0},
                 split_rngs={"params": False},
                 length=length,
             )
-            y: Array = over_blocks(block, x, places)[0]
+            y: Array = over_blocks(block, x, positions)[0]
             return y
 
         stacked = stacked_stages(c) if self.scanned else {}
@@ -139,8 +138,8 @@ class ResNet(nn.Module):
                     name=rest_name(i) if j in rest else block_name(i, j),
                 )
                 length = len(rest) if j in rest else 0
-                place = _place(c, (i, j), length)
-                x = scan(block, x, place, length) if length else unit(block, x, place)
+                position = _position(c, (i, j), length)
+                x = scan(block, x, position, length) if length else unit(block, x, position)
             if i == self.frozen_stages:
                 x = jax.lax.stop_gradient(x)
 
@@ -154,14 +153,14 @@ class ResNet(nn.Module):
         return logits
 
 
-def _place(config: ModelConfig, block: tuple[int, int], length: int) -> _Place | None:
-    """Of a block, or of the `length` blocks from it on; None for a net that draws nothing."""
+def _position(config: ModelConfig, block: tuple[int, int], length: int) -> _Position | None:
+    """The position of a block, or of the `length` blocks from it on; None for a net that draws nothing."""
     if not config.is_noisy:
         return None
     first = config.blocks.index(block) + 1
     numbers = np.arange(first, first + max(1, length), dtype=np.int32)
-    places = _Place(numbers, np.asarray([config.survival_of(int(number)) for number in numbers], np.float32))
-    return places if length else _Place(*(x[0] for x in places))
+    positions = _Position(numbers, np.asarray([config.survival_of(int(number)) for number in numbers], np.float32))
+    return positions if length else _Position(*(x[0] for x in positions))
 
 
 def build(config: ModelConfig) -> ResNet:

@@ -14,9 +14,8 @@ import jax
 import numpy as np
 
 from resnet_jax.config import ModelConfig
+from resnet_jax.types import Tree, Variables
 
-Tree = Any
-Net = dict[str, Any]
 # Up to which depth "auto" writes stages out.
 UNROLLED_DEPTH = 200
 
@@ -68,7 +67,7 @@ def stack(tree: Tree, config: ModelConfig) -> Tree:
       config: of the nets.
     """
 
-    def convert(net: Net) -> Net:
+    def convert(net: Variables) -> Variables:
         net = dict(net)
         for stage, blocks in stacked_stages(config).items():
             members = [net.pop(block_name(stage, block)) for block in blocks]
@@ -81,7 +80,7 @@ def stack(tree: Tree, config: ModelConfig) -> Tree:
 def unstack(tree: Tree, config: ModelConfig) -> Tree:
     """Stacked by stage -> block by block: the inverse of `stack`."""
 
-    def convert(net: Net) -> Net:
+    def convert(net: Variables) -> Variables:
         net = dict(net)
         for stage, blocks in stacked_stages(config).items():
             rest = net.pop(rest_name(stage))
@@ -92,7 +91,7 @@ def unstack(tree: Tree, config: ModelConfig) -> Tree:
     return _each_net(tree, convert)
 
 
-def _each_net(tree: Tree, convert: Callable[[Net], Net]) -> Tree:
+def _each_net(tree: Tree, convert: Callable[[Variables], Variables]) -> Tree:
     def is_net(node: Any) -> bool:
         return isinstance(node, dict) and block_name(1, 1) in node
 

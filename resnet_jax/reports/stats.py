@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as scipy_stats
 
 CONFIDENCE = 0.95
 
@@ -130,5 +129,7 @@ def difference(left: Mapping[int, float], right: Mapping[int, float]) -> Differe
 
 
 def _t_interval(mean: float, standard_error: float, freedom: float) -> Interval:
+    from scipy import stats as scipy_stats  # takes half a second, which a mistake on the command line should not
+
     half = float(scipy_stats.t.ppf(0.5 + CONFIDENCE / 2.0, freedom)) * standard_error
     return Interval(mean - half, mean + half)

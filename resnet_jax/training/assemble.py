@@ -9,39 +9,25 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import optax
+from jax import Array
 
 from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.data import Dataset, Normalization, load, normalization
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import ResNet, build
-from resnet_jax.record import Start
 from resnet_jax.text import Note
 from resnet_jax.training import ema, optim
 from resnet_jax.training import state as state_lib
+from resnet_jax.training.pretrained import Pretrained, pretrained
 from resnet_jax.training.state import TrainState
-from resnet_jax.weights import files
-from resnet_jax.weights.bundle import Origin, Weights, describe, flatten, unlike
+from resnet_jax.weights.bundle import Origin, Weights, flatten
 from resnet_jax.weights.preprocessing import Preprocessing
 
-Array = jax.Array
-Tree = Any
 HEAD = "head"
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """The net in a file that a run is fine-tuned from."""
-
-    facts: Start
-    variables: dict[str, Tree]
-    """{"params": ..., "batch_stats": ...} on the host, with the file's own last layer."""
-    preprocessing: Preprocessing
 
 
 @dataclass(frozen=True)
@@ -82,9 +68,9 @@ class Assembly:
     def weights(self, state: TrainState, name: str) -> Weights:
         """The run's net after some step, as files keep it: with what it takes to use it without the run's data.
 
-        Its preprocessing makes of a picture what the run's own images are: images of a folder were resized to a size,
-        and other pictures fill a square of that size; where the data's images are not square, a picture must have
-        their size already.
+        Its preprocessing makes of a picture what the run's own images are in evaluation. Streamed images were resized
+        to `data.eval_resize` and cropped; images of a folder in memory were resized to a size, and other pictures fill
+        a square of that size; where the data's images are not square, a picture must have their size already.
 
         Args:
           state: on the host, block by block.
@@ -93,6 +79,8 @@ class Assembly:
         state = ema.evaluated(state, self.config.optim)
         height, width, channels = self.dataset.image_shape
         resize = height if height == width else None
+        if self.config.data.streamed:
+            resize = self.config.data.eval_resize
         return Weights(
             model=self.config.model,
             arrays=flatten(state.params, state.batch_stats),
@@ -165,24 +153,6 @@ def resolve(config: ModelConfig, dataset: Dataset) -> ModelConfig:
     return dataclasses.replace(config, num_classes=dataset.num_classes)
 
 
-def pretrained(config: ExperimentConfig) -> Pretrained | None:
-    """The net that `config.finetune` names; None where a run starts from random values.
-
-    Raises:
-      UserError: the file cannot be read, or holds another net than `config.model`.
-    """
-    if config.finetune.weights is None:
-        return None
-    try:
-        weights = files.load(Path(config.finetune.weights))
-    except UserError as error:
-        raise UserError(f"finetune.weights: {error}") from None
-    assert weights.read_from is not None
-    facts = Start(weights.read_from.file, weights.read_from.digest, weights.model.num_classes or 0)
-    _require_same_net(config.model, weights.model, facts.file)
-    return Pretrained(facts, weights.variables(), weights.preprocessing)
-
-
 def run_normalization(
     config: ExperimentConfig, dataset: Dataset, net: Pretrained | None, note: Note = lambda text: None
 ) -> Normalization:
@@ -194,9 +164,13 @@ def run_normalization(
     """
     channels = dataset.image_shape[2]
     if net is not None and channels != net.preprocessing.channels:
+        # Pictures of files are read in grey or in colour, as one likes.
+        files = config.data.source == "folder" or config.data.streamed
+        readable = files and net.preprocessing.channels in (1, 3)
+        remedy = f"; --data.channels={net.preprocessing.channels} reads them so" if readable else ""
         raise UserError(
             f"finetune.weights: {net.facts.file} takes images of {net.preprocessing.channels} channels, those of "
-            f"{dataset.name} have {channels}."
+            f"{dataset.name} have {channels}{remedy}."
         )
     if config.data.normalize != "weights":
         return normalization(dataset.train, config.data, note)
@@ -209,19 +183,3 @@ def run_normalization(
             f"{dataset.image_shape[1]}x{dataset.image_shape[0]}; legal: images of that size, or 'channel_mean_std'."
         )
     return found
-
-
-def _require_same_net(here: ModelConfig, there: ModelConfig, file: str) -> None:
-    other = {name: value for name, (_, value) in unlike(here, there).items()}
-    if other:
-        options = " ".join(f"--model.{name.replace('_', '-')}{_option(value)}" for name, value in other.items())
-        raise UserError(
-            f"finetune.weights: {file} holds {describe(there)}, another net than the run's; it takes {options}."
-        )
-
-
-def _option(value: Any) -> str:
-    """A value as it stands after a field's name on a command line; of several values, each is a word."""
-    if isinstance(value, tuple | list):
-        return "".join(f" {item}" for item in value)
-    return f"={value}"

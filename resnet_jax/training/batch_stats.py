@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +23,7 @@ from resnet_jax.training import processes
 from resnet_jax.training.ema import evaluated, with_batch_stats
 from resnet_jax.training.program import Program
 from resnet_jax.training.state import TrainState
-
-Tree = Any
+from resnet_jax.types import Tree
 
 
 def recompute(program: Program, state: TrainState) -> TrainState:

@@ -34,8 +34,8 @@ from resnet_jax.text import reason
 from resnet_jax.training import processes
 from resnet_jax.training.manifest import MANIFEST, Damaged, digests, flush, flush_entry, sealed, unsealed
 from resnet_jax.training.metrics import Totals
+from resnet_jax.types import Tree
 
-Tree = Any
 ARRAYS, DAMAGED, UNFINISHED = "arrays", ".damaged", ".unfinished"
 
 

@@ -14,17 +14,15 @@ Running statistics of BN are averaged in the same way: those of the last steps b
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 
 from resnet_jax.config import OptimConfig
 from resnet_jax.training.state import AveragedState, TrainState
-
-Array = jax.Array
-Tree = Any
+from resnet_jax.types import Tree
 
 
 def start(state: TrainState) -> AveragedState:

@@ -20,8 +20,8 @@ from resnet_jax.data.stream import StreamSource
 from resnet_jax.training import processes
 from resnet_jax.training.mesh import Devices
 from resnet_jax.training.step import EvalBatch, TrainBatch
+from resnet_jax.types import Tree
 
-Tree = Any
 # Of a device's memory, what images may take: the rest is for activations.
 DEVICE_SHARE = 0.5
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
@@ -12,8 +10,8 @@ from resnet_jax.config import ModelConfig
 from resnet_jax.models import cost
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.models.stacking import rest_name, stacked_stages
+from resnet_jax.types import Tree
 
-Tree = Any
 KERNEL = "kernel"
 
 

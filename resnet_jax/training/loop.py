@@ -22,6 +22,7 @@ from resnet_jax.training.checkpoints import Checkpoints
 from resnet_jax.training.gradients import by_layer
 from resnet_jax.training.metrics import StepReport, Totals
 from resnet_jax.training.observers.base import Observer, Step
+from resnet_jax.training.pace import Pace
 from resnet_jax.training.program import STEPS_AHEAD, Program
 from resnet_jax.training.recorder import Recorder, Spectator
 from resnet_jax.training.state import TrainState
@@ -62,8 +63,7 @@ class Trainer:
         self.rate = 0.0
         self.pending: deque[tuple[range, Any]] = deque()  # dispatched, oldest first
         self.images_per_second = 0.0
-        # Since when, and since which step, training has gone on without an evaluation between.
-        self.mark, self.marked_step = 0.0, 0
+        self.pace = Pace(lambda: program.waited_s)
 
     def go(self, started: float) -> RunRecord | None:
         """Trains to the end, or to the first loss that is not a finite number.
@@ -88,7 +88,7 @@ class Trainer:
             return self._finish(state)
         except _Diverged as diverged:
             (step,) = diverged.args
-            self.recorder.timing(step=step, train_s=time.monotonic() - self.mark)
+            self.recorder.timing(step=step, **self.pace.timing())
             self._note(f"{self.name}: the loss is not finite at step {step}; run ended.")
             self.checkpoints.wait()
             return self.recorder.diverged(step)
@@ -117,7 +117,7 @@ class Trainer:
     def _train(self, step: int, state: TrainState) -> TrainState:
         """The state after the last step, from that after `step` steps."""
         c = self.config.train
-        self.mark, self.marked_step = time.monotonic(), step
+        self.pace.begin(step)
         while step < c.iterations:
             boundary = self._next_boundary(step)
             steps = range(step, step + self.program.steps_at_once(boundary - step))
@@ -155,7 +155,7 @@ class Trainer:
     def _end_epoch(self, epoch: int, step: int, state: TrainState) -> None:
         """Evaluates where it is due, and makes the line of the epoch."""
         self._read_reports(0)
-        train_s = time.monotonic() - self.mark
+        trained = self.pace.timing()
         c, last = self.config.train, step == self.config.train.iterations
         watched = "validation" if self.dataset.validation else "test"
         due = last or (c.eval_every > 0 and epoch % c.eval_every == 0)
@@ -177,8 +177,8 @@ class Trainer:
         self.totals = Totals()
         for observer in self.observers:
             observer.epoch(line, self.images_per_second)
-        self.recorder.timing(step=step, train_s=train_s, eval_s=time.monotonic() - self.mark - train_s)
-        self.mark, self.marked_step = time.monotonic(), step
+        self.recorder.timing(step=step, **trained, eval_s=self.pace.seconds() - trained["train_s"])
+        self.pace.begin(step)
 
     def _evaluate(self, state: TrainState, split: str, step: int) -> None:
         by_protocol = split == "test" and step == self.config.train.iterations and self.config.data.by_protocol
@@ -215,13 +215,12 @@ class Trainer:
         batch.add(report.sums)
         self.totals.add(batch)
         self.rate = float(report.rate)
-        seconds = max(time.monotonic() - self.mark, 1e-9)
-        self.images_per_second = (number - self.marked_step) * self.config.train.batch_size / seconds
+        self.images_per_second = self.pace.rate(number) * self.config.train.batch_size
         norms: dict[str, float] | None = None
         if with_gradient:
             by_name: Any = self.program.from_layout(report.gradient_norms)
             norms = by_layer(by_name, self.config.model, self.dataset.image_shape)
-        step = Step(number, self.rate, batch, self.images_per_second, norms)
+        step = Step(number, self.rate, batch, self.images_per_second, norms, self.pace.waiting())
         for observer in self.observers:
             observer.step(step)
 
@@ -234,7 +233,7 @@ class Trainer:
         self._read_reports(0)
         self._save(state)
         self.checkpoints.wait()
-        self.recorder.timing(step=step, train_s=time.monotonic() - self.mark)
+        self.recorder.timing(step=step, **self.pace.timing())
         raise Interrupted(
             f"interrupted at step {step} of {self.config.train.iterations}, checkpoint kept in {self.recorder.path}; "
             f"the same command goes on from there."

@@ -5,8 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import optax
-
-Array = jax.Array
+from jax import Array
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:

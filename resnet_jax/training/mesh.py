@@ -25,8 +25,8 @@ from resnet_jax.models.layers import BatchStatsScope
 from resnet_jax.text import reason
 from resnet_jax.training import processes
 from resnet_jax.training.step import Parts
+from resnet_jax.types import Tree
 
-Tree = Any
 AXIS = "batch"
 REPLICATED, SHARDED, STACKED = PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(None, AXIS)
 # For a CPU, XLA drops optimization barriers early and then merges what they kept apart: what a rematerialised block

@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
-
-Array = jax.Array
+from jax import Array
 
 
 class Sums(NamedTuple):

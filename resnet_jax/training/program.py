@@ -18,20 +18,19 @@ import numpy as np
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.data import Dataset
 from resnet_jax.data.crops import passes
-from resnet_jax.data.dataset import Images
 from resnet_jax.data.order import Batch, announced, eval_batches, padded, training_batches
-from resnet_jax.data.protocols import probabilities
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.stacking import scans, stack, unstack
 from resnet_jax.text import Note
 from resnet_jax.training import processes
 from resnet_jax.training.assemble import Assembly, assemble, run_keys
+from resnet_jax.training.compiled import Steps
 from resnet_jax.training.ema import evaluated
+from resnet_jax.training.evaluate import Predictor, by_protocol, score
 from resnet_jax.training.feed import feed
 from resnet_jax.training.mesh import Devices, check_machine
 from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals
 from resnet_jax.training.state import TrainState
-from resnet_jax.training.step import eval_step, predict_step, train_step
 
 # Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
 STEPS_AHEAD = 16
@@ -56,21 +55,28 @@ class Program:
         self._feed = feed(c.data, assembly.dataset, devices, c.seed)
         self.place = self._feed.place
         """For people: where the images are."""
-        self.steps_per_dispatch = min(self._steps_per_dispatch(), self._longest_dispatch())
+        self.steps_per_dispatch = self._steps_per_dispatch()
         _, augmentation_key = run_keys(c.seed)
         self._key = devices.replicate(augmentation_key)
         self._order: Iterator[Batch] = iter(())
         self._next_step = -1  # the step whose batch `_order` gives next
-        self._predict: dict[tuple[int, ...], jax.stages.Compiled] = {}  # by the images' shape
+        self._predictor = Predictor(devices, self.model, assembly.normalization, c.model.precision)
         self._where = "the start"  # for the other processes
         # Ahead of the loop, so that a run cannot compile its step twice: a later call of another shape is an error.
         start = time.monotonic()
         state = self.put(assembly.blank)
         phase("compiling")
         with jax.default_matmul_precision(c.model.precision):
-            self._train = {n: self._compile_train(n, state) for n in sorted({1, self.steps_per_dispatch})}
-            self._eval = self._compile_eval(state)
+            steps = Steps(assembly, self.model, devices, self._feed)
+            self._train = {n: steps.train(state, self._key, n) for n in sorted({1, self.steps_per_dispatch})}
+            self._eval = steps.evaluate(state)
         self.compile_s = time.monotonic() - start
+
+    @property
+    def waited_s(self) -> float | None:
+        """Seconds for which this process has waited for images to be decoded; None where they lie in memory."""
+        train = self.assembly.dataset.train
+        return train.waited_s if isinstance(train, StreamSource) else None
 
     def put(self, state: TrainState) -> TrainState:
         """A state on the host (block by block) on the devices."""
@@ -149,41 +155,13 @@ class Program:
         return totals
 
     def evaluate_by_protocol(self, state: TrainState) -> Totals:
-        """Loss and error on the test set by `data.protocol`, each example once; loss of the mean probabilities.
-
-        Raises:
-          Miscounted: an example was not looked at once by each look of the protocol.
-          UserError: an image cannot be read.
-        """
-        c, source = self.assembly.config, self.assembly.dataset.test
-        assert isinstance(source, StreamSource), "checked by DataConfig"
-        looks = {look: Tally("test", len(source)) for look in passes(c.data)}
-
-        def predict(images: Images) -> Any:
-            processes.report("the evaluation on test")
-            at = self.devices.shard(images[self.devices.rows(len(images))])
-            compiled = self._predict.get(images.shape)
-            if compiled is None:
-                compiled = self._predict[images.shape] = self._compile_predict(state, at, images.shape)
-            return self.devices.fetch(compiled(state, at))
-
-        found = probabilities(
-            source,
-            c.data,
-            predict,
-            classes=self.assembly.dataset.num_classes,
-            batch_size=c.train.eval_batch_size,
-            multiple_of=self.devices.count,
-            count=lambda batch: looks[batch.look].add(
-                batch.index.astype(np.int32), (np.arange(len(batch.index)) < batch.count).astype(np.float32)
-            ),
-        )
-        own = found[np.arange(len(source)), source.labels]
-        wrong = int((found.argmax(axis=1) != source.labels).sum())
-        totals = Totals(float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).sum()), wrong, len(source))
-        for tally in looks.values():
-            tally.check(totals)
-        return totals
+        """Loss and error on the test set by `data.protocol`; see evaluate.by_protocol, also for what it raises."""
+        c, data = self.assembly.config, self.assembly.dataset
+        assert isinstance(data.test, StreamSource), "checked by DataConfig"
+        net = evaluated(state, c.optim)
+        variables = {"params": net.params, "batch_stats": net.batch_stats}
+        sizes = {"classes": data.num_classes, "batch_size": c.train.eval_batch_size}
+        return score(by_protocol(self._predictor, variables, data.test, passes(c.data), **sizes), data.test.labels)
 
     def memory(self) -> tuple[int, int] | None:
         """The compiler's own figures for a train step on each device: bytes of its arguments, and of temporaries.
@@ -206,76 +184,16 @@ class Program:
         processes.report(self._where)
         return list(itertools.islice(self._order, len(steps)))
 
-    def _longest_dispatch(self) -> int:
-        """Steps that always fit between two boundaries of the loop: more in a dispatch would seldom be used."""
-        c = self.assembly.config.train
-        epoch = len(self.assembly.dataset.train) // c.batch_size
-        return max(1, min(c.iterations, epoch, c.checkpoint_steps or c.iterations))
-
     def _steps_per_dispatch(self) -> int:
-        chosen = self.assembly.config.train.steps_per_dispatch
-        if chosen != "auto":
-            return chosen
+        """As configured, but never more than always fit between two boundaries of the loop: more are seldom used."""
+        c = self.assembly.config.train
         # With images on the host, K steps would need K batches of images at once.
-        if self.devices.first.platform == "cpu" or not self._feed.fixed:
-            return CPU_DISPATCH
-        return ACCELERATOR_DISPATCH
-
-    def _compile_train(self, steps: int, state: TrainState) -> jax.stages.Compiled:
-        assembly, where = self.assembly, self.devices
-        c = assembly.config
-        at_once = c.train.batch_size // c.train.accumulation
-        scoped = self.model.clone(stats_scope=where.batch_stats_scope(c.model.norm, at_once))
-
-        # XLA:CPU rounds differently under another name of the compiled function: renaming it changes the last bits.
-        def train(state: TrainState, at: Any, key: jax.Array, *fixed: Any) -> tuple[TrainState, StepReport]:
-            return train_step(
-                state,
-                self._feed.train_batch(at, *fixed),
-                key,
-                model=scoped,
-                optimizer=assembly.optimizer,
-                normalization=assembly.normalization,
-                data=c.data,
-                axis_name=where.axis_name,
-                parts=where.parts(c.train.accumulation),
-                report_gradients=c.train.gradient_norms_every > 0,
-                label_smoothing=c.optim.label_smoothing,
-                ema_decay=c.optim.ema,
-            )
-
-        def several(state: TrainState, at: Any, key: jax.Array, *fixed: Any) -> tuple[TrainState, StepReport]:
-            # at: [K, B]; the reports come stacked, [K].
-            result: tuple[TrainState, StepReport] = jax.lax.scan(lambda s, a: train(s, a, key, *fixed), state, at)
-            return result
-
-        stacked = steps > 1
-        own = np.zeros(c.train.batch_size, np.int32)[where.rows(c.train.batch_size)]
-        zeros = np.stack([own] * steps) if stacked else own
-        at = where.shard(self._feed.train(Batch(zeros, zeros)), stacked=stacked)
-        return where.compile(
-            several if stacked else train, state, at, self._key, *self._feed.fixed, donate_state=True, stacked=stacked
-        )
-
-    def _compile_predict(self, state: TrainState, at: Any, shape: tuple[int, ...]) -> jax.stages.Compiled:
-        stats = self.assembly.normalization.for_size(shape[1], shape[2])
-
-        def predict(state: TrainState, images: jax.Array) -> jax.Array:
-            return predict_step(state, images, model=self.model, normalization=stats, axis_name=self.devices.axis_name)
-
-        with jax.default_matmul_precision(self.assembly.config.model.precision):
-            return self.devices.compile(predict, state, at, donate_state=False)
-
-    def _compile_eval(self, state: TrainState) -> jax.stages.Compiled:
-        def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:
-            batch, stats = self._feed.eval_batch(at, *fixed), self.assembly.normalization
-            net = evaluated(state, self.assembly.config.optim)
-            return eval_step(net, batch, model=self.model, normalization=stats, axis_name=self.devices.axis_name)
-
-        size = padded(self.assembly.config.train.eval_batch_size, self.devices.count)
-        zeros = np.zeros(size, np.int32)[self.devices.rows(size)]
-        at = self.devices.shard(self._feed.evaluate("test", zeros, zeros.astype(np.float32)))
-        return self.devices.compile(evaluate, state, at, *self._feed.fixed, donate_state=False)
+        one_by_one = self.devices.first.platform == "cpu" or not self._feed.fixed
+        chosen = c.steps_per_dispatch
+        if chosen == "auto":
+            chosen = CPU_DISPATCH if one_by_one else ACCELERATOR_DISPATCH
+        epoch = len(self.assembly.dataset.train) // c.batch_size
+        return min(chosen, max(1, min(c.iterations, epoch, c.checkpoint_steps or c.iterations)))
 
 
 def prepare(

@@ -155,6 +155,7 @@ class Recorder(Observer):
             name: sum(line[name] for line in lines if isinstance(line.get(name), float))
             for name in ("setup_s", "compile_s", "train_s", "eval_s")
         }
+        waits = [line["input_s"] for line in lines if isinstance(line.get("input_s"), float)]
         return Cost(
             total_s=sum(sums.values()),
             compile_s=sums["compile_s"],
@@ -163,4 +164,5 @@ class Recorder(Observer):
             images_per_second=steps * self._config.train.batch_size / max(sums["train_s"], 1e-9),
             sessions=len(self._sessions()),
             ended=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            input_s=sum(waits) if waits else None,
         )

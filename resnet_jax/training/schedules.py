@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 
 from resnet_jax.config import OptimConfig
-
-Array = jax.Array
 
 
 class RateState(NamedTuple):

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Array
 
 from resnet_jax.files import short_digest
 from resnet_jax.models.resnet import ResNet
 
-Array = jax.Array
 Tree = Any  # a pytree of arrays
 
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 
 from resnet_jax.config import DataConfig
 from resnet_jax.data import Normalization
@@ -33,7 +34,6 @@ from resnet_jax.training.metrics import StepReport, Sums, weighted_sums
 from resnet_jax.training.schedules import rate_state
 from resnet_jax.training.state import AveragedState, TrainState
 
-Array = jax.Array
 # No epoch has this number, so the key of the net's own noise is none that augmentation draws with.
 NOISE = 2**32 - 1
 
@@ -172,7 +172,7 @@ def eval_step(
 
 
 def predict_step(
-    state: TrainState,
+    variables: dict[str, Any],
     images: Array,
     *,
     model: ResNet,
@@ -182,13 +182,12 @@ def predict_step(
     """The mean of the probabilities of each image and of its mirror image, in eval mode: [N, K] of the global batch.
 
     Args:
-      state: of the net.
+      variables: of the net, {"params": ..., "batch_stats": ...}.
       images: [N, H, W, C] uint8, of any size that the net takes.
       model: the net.
       normalization: for images of this size.
       axis_name: as for `train_step`.
     """
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
     inputs = _inputs(images, normalization, model)
     logits: Any = model.apply(variables, inputs, train=False)
     mirrored: Any = model.apply(variables, inputs[:, :, ::-1], train=False)

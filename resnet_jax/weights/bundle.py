@@ -11,10 +11,9 @@ from flax import traverse_util
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import ResNet, build
+from resnet_jax.types import Variables
 from resnet_jax.weights.arrays import COUNT, STATISTICS, Arrays
 from resnet_jax.weights.preprocessing import Preprocessing, per_channel
-
-Tree = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Weights:
         """
         return build(self.model)
 
-    def variables(self) -> dict[str, Tree]:
+    def variables(self) -> dict[str, Variables]:
         """What the net is applied with, {"params": ..., "batch_stats": ...}, in float32."""
         trees: dict[str, Arrays] = {"params": {}, "batch_stats": {}}
         for name, array in self.arrays.items():
@@ -81,7 +80,7 @@ class Weights:
         return {kind: traverse_util.unflatten_dict(tree, sep="/") for kind, tree in trees.items()}
 
 
-def flatten(params: Tree, batch_stats: Tree) -> Arrays:
+def flatten(params: Variables, batch_stats: Variables) -> Arrays:
     """A net's trees of variables, on the host, as `Weights.arrays`."""
     flat = traverse_util.flatten_dict(params, sep="/") | traverse_util.flatten_dict(batch_stats, sep="/")
     return {name: np.ascontiguousarray(array) for name, array in flat.items()}

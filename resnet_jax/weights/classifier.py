@@ -26,7 +26,7 @@ AT_ONCE = 32  # pictures a step: enough to fill a device, and few enough to lie 
 
 
 @dataclass(frozen=True)
-class Seen:
+class Prediction:
     """What a net says of one picture."""
 
     path: str
@@ -37,8 +37,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Unseen:
-    """A picture that could not be had."""
+class Skipped:
+    """A picture that could not be read."""
 
     path: str
     reason: str
@@ -57,11 +57,7 @@ class Classifier:
         Raises:
           UserError: it has no such block, or no last layer.
         """
-        if not weights.has_head:
-            raise UserError(
-                f"{weights.origin.file}: a net without a last layer, which says nothing of classes; fine-tune it with "
-                f"--finetune.weights."
-            )
+        require_head(weights)
         blocks = [block_name(i, j) for i, n in enumerate(weights.model.stage_blocks, start=1) for j in range(1, n + 1)]
         if features is not None and features not in blocks:
             raise UserError(f"features: got {features!r}; {nearest(features, blocks)}")
@@ -112,18 +108,18 @@ class Classifier:
         h, w = ("H", "W") if sides is None else sides
         raise UserError(
             f"images: got {got}; legal: [N, {h}, {w}, {channels}] uint8, pixels from 0 to 255, not normalised; "
-            f"Classifier.see(paths) takes files."
+            f"Classifier.predict(paths) takes files."
         )
 
-    def see(self, paths: Sequence[str]) -> Iterator[Seen | Unseen]:
-        """What the net says of each picture, in order; a picture that cannot be had does not stop the others."""
+    def predict(self, paths: Sequence[str]) -> Iterator[Prediction | Skipped]:
+        """The net's answer for each picture, in order; a picture that cannot be read does not stop the others."""
         size = min(AT_ONCE, len(paths))
 
-        def read(path: str) -> Images | Unseen:
+        def read(path: str) -> Images | Skipped:
             try:
                 return self.weights.preprocessing.read(path)
             except decode.Unreadable as reason:
-                return Unseen(path, str(reason))
+                return Skipped(path, str(reason))
 
         with decode.quiet(), ThreadPoolExecutor(thread_name_prefix="decode") as pool:
             for start in range(0, len(paths), size):
@@ -131,18 +127,31 @@ class Classifier:
                 found = list(pool.map(read, part))
                 images = np.zeros((size, *self.weights.preprocessing.shape), np.uint8)  # one shape, compiled once
                 for row, image in enumerate(found):
-                    if not isinstance(image, Unseen):
+                    if not isinstance(image, Skipped):
                         images[row] = image
-                if all(isinstance(image, Unseen) for image in found):
+                if all(isinstance(image, Skipped) for image in found):
                     logits, features = None, None  # nothing to look at
                 else:
                     logits, features = self.logits(images)
                 for row, (path, image) in enumerate(zip(part, found, strict=True)):
-                    if isinstance(image, Unseen):
+                    if isinstance(image, Skipped):
                         yield image
                     else:
                         assert logits is not None
-                        yield Seen(path, _softmax(logits[row]), None if features is None else features[row])
+                        yield Prediction(path, _softmax(logits[row]), None if features is None else features[row])
+
+
+def require_head(weights: Weights) -> None:
+    """Makes sure that a net has a last layer.
+
+    Raises:
+      UserError: it has none.
+    """
+    if not weights.has_head:
+        raise UserError(
+            f"{weights.origin.file}: a net without a last layer, which says nothing of classes; fine-tune it with "
+            f"--finetune.weights."
+        )
 
 
 def _softmax(logits: Array) -> Array:

@@ -22,7 +22,7 @@ import math
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,8 @@ import numpy as np
 import numpy.typing as npt
 
 from resnet_jax.errors import UserError
-from resnet_jax.text import reason
+from resnet_jax.text import Note, reason
+from resnet_jax.weights import nested
 
 Array = npt.NDArray[Any]
 
@@ -73,10 +74,6 @@ INERT |= {f"numpy.{core}.numeric": ("_frombuffer",) for core in ("core", "_core"
 # Names of Python 2, which protocol 2 writes.
 INERT |= {"__builtin__": (*INERT["builtins"], "xrange", "unicode", "long"), "copy_reg": INERT["copyreg"]}
 TORCH_DTYPES = re.compile(r"(b?float|u?int|complex)\d+(_e\d+m\d+\w*)?|bool")
-# Where training scripts keep the state dict in a larger checkpoint, the first that is there is taken.
-NESTED = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
-AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
-ADVICE = "save it anew with torch.save(net.state_dict(), FILE)"
 
 
 @dataclass(frozen=True)
@@ -117,15 +114,13 @@ def is_pickled(content: bytes) -> bool:
     return content.startswith((b"PK\x03\x04", b"\x80")) and content[8:9] != b"{"
 
 
-def read(
-    content: bytes, file: str, *, from_key: str | None = None, note: Callable[[str], None] = lambda text: None
-) -> dict[str, Array]:
+def read(content: bytes, file: str, *, from_key: str | None = None, note: Note = lambda text: None) -> dict[str, Array]:
     """The arrays of a state dict, by name, in the dtypes and shapes of the file.
 
     Args:
       content: of the file, whole. The state dict is its object, or stands in it under a key.
       file: its name, for messages.
-      from_key: the key, such as "model_ema"; None: the first of `NESTED` and `AVERAGED` that has one.
+      from_key: the key, such as "model_ema"; None: see nested.py.
       note: receives a remark where the file has several state dicts.
 
     Raises:
@@ -133,14 +128,14 @@ def read(
     """
     try:
         found, storages = _zipped(content) if content.startswith(b"PK") else _stream(content)
-        chosen = _state_dict(found, file, from_key, note)
+        chosen = nested.choose(found, file, _Tensor, from_key, note)
         return {name: _array(tensor, storages) for name, tensor in chosen.items()}
     except UserError:
         raise
     except _Refused as name:
         raise UserError(
             f"{file}: a pickle that asks for {name}, which no state dict needs and which could run any program; "
-            f"nothing of it was run; {ADVICE}."
+            f"nothing of it was run; {nested.ADVICE}."
         ) from None
     except _Unreadable as kind:
         raise UserError(f"{file}: has numbers of type {kind}, which is not read here; save it in float32.") from None
@@ -279,41 +274,3 @@ def _array(tensor: _Tensor, storages: Callable[[_Storage], Array]) -> Array:
         raise _Damaged("a tensor lies outside its numbers")
     strides = [stride * numbers.itemsize for stride in tensor.strides]
     return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.shape, strides, writeable=False).copy()
-
-
-def _state_dict(found: Any, file: str, from_key: str | None, note: Callable[[str], None]) -> Mapping[str, _Tensor]:
-    """The state dict that an object is, or has under a key."""
-    if not isinstance(found, dict):
-        raise UserError(f"{file}: holds {type(found).__name__}, not a state dict; {ADVICE}.")
-    places = {"": found} | {key: value for key, value in found.items() if isinstance(key, str)}
-    dicts = {key: tensors for key, value in places.items() if (tensors := _tensors(value))}
-    nested = [key for key in dicts if key]
-    legal = ", ".join(map(repr, nested)) or "none, for it holds no nested state dict"
-    if from_key in dicts:
-        return dicts[from_key]
-    # It may be the prefix of names instead.
-    if from_key is not None and not any(name.startswith(f"{from_key}.") for place in dicts.values() for name in place):
-        raise UserError(f"from_key: got {from_key!r}; legal for {file}: {legal}.")
-    if "" in dicts:
-        return dicts[""]
-    usual = [key for key in (*NESTED, *AVERAGED) if key in dicts] or (nested if len(nested) == 1 else [])
-    if usual:
-        others = [key for key in nested if key != usual[0]]
-        if others:
-            note(
-                f"{file}: the net under {usual[0]!r} is taken; also there: {', '.join(map(repr, others))} "
-                f"(experiments.convert --from-key chooses)."
-            )
-        return dicts[usual[0]]
-    if nested:
-        raise UserError(f"{file}: several state dicts; experiments.convert --from-key chooses; legal: {legal}.")
-    there = ", ".join(map(str, list(found)[:5])) or "nothing"
-    raise UserError(f"{file}: no state dict in it, nor under {', '.join(NESTED)} (it holds {there}); {ADVICE}.")
-
-
-def _tensors(place: Any) -> dict[str, _Tensor]:
-    """The tensors of a state dict; none where an object is no state dict, whose names have dots."""
-    if not isinstance(place, dict) or not all(isinstance(name, str) for name in place):
-        return {}
-    tensors = {name: value for name, value in place.items() if isinstance(value, _Tensor)}
-    return tensors if any("." in name for name in tensors) else {}

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from resnet_jax.analysis.bench import Bench
-from resnet_jax.analysis.gradient_identity import identity_terms, measure
+from resnet_jax.analysis.gradient_identity import identity_terms
+from resnet_jax.analysis.instruments.gradient_identity import GradientIdentity, measure
 from resnet_jax.analysis.net import Examples
-from resnet_jax.analysis.options import GradientIdentity
+from resnet_jax.analysis.workspace import Workspace
 from resnet_jax.errors import UserError
 from tests.analysis.reference import examples, small
 
@@ -51,7 +51,7 @@ def test_it_holds_for_full_preactivation_with_identity_shortcuts() -> None:
         np.testing.assert_allclose(quiet[name].gradient, quiet[name].carried, rtol=1e-12, atol=0)
 
     net = SimpleNamespace(model=model, variables=silent, name="net", examples=lambda *_: Examples(images, labels))
-    found = measure(net, GradientIdentity(), Bench())  # type: ignore[arg-type]
+    found = measure(net, GradientIdentity(), Workspace())  # type: ignore[arg-type]
     assert np.isnan(found["cosine"]).all()  # no angle with nothing
 
 

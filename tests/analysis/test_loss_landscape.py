@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from resnet_jax.analysis import loss_landscape
-from resnet_jax.analysis.bench import Bench
-from resnet_jax.analysis.loss_landscape import Landscape, filter_normalised, measure, random_directions
+from resnet_jax.analysis.instruments.loss_landscape import LossLandscape, measure
+from resnet_jax.analysis.loss_landscape import Landscape, filter_normalised, random_directions
 from resnet_jax.analysis.net import Loader
-from resnet_jax.analysis.options import LossLandscape
+from resnet_jax.analysis.workspace import Workspace
 from resnet_jax.config import override
 from tests.analysis.reference import NumPyNet, cross_entropy, examples, small
 from tests.training.test_loop import SMALL
@@ -62,8 +62,8 @@ def test_an_interrupted_measurement_goes_on_and_another_one_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = Loader().untrained(override(SMALL, {"train.batch_size": 32}), "net")
-    options, bench = LossLandscape(points=5, images=32), Bench(scratch=tmp_path / "part")
-    whole = without_times(measure(net, options, Bench()))
+    options, workspace = LossLandscape(points=5, images=32), Workspace(scratch=tmp_path / "part")
+    whole = without_times(measure(net, options, Workspace()))
     at, calls = Landscape.at, list[int]()
 
     def counted(self: Landscape, points: Any) -> Any:
@@ -74,16 +74,16 @@ def test_an_interrupted_measurement_goes_on_and_another_one_does_not(
 
     monkeypatch.setattr(loss_landscape.Landscape, "at", counted)
     with pytest.raises(KeyboardInterrupt):
-        measure(net, options, bench)
+        measure(net, options, workspace)
     calls[:] = [0]  # one more row before the next
     with pytest.raises(KeyboardInterrupt):
-        measure(net, options, bench)
+        measure(net, options, workspace)
     monkeypatch.setattr(loss_landscape.Landscape, "at", lambda self, points: calls.append(1) or at(self, points))
     calls.clear()
-    assert without_times(measure(net, options, bench)) == whole
+    assert without_times(measure(net, options, workspace)) == whole
     assert len(calls) == 2  # of five rows
     calls.clear()
-    assert without_times(measure(net, LossLandscape(points=5, images=32, seed=1), bench)) != whole
+    assert without_times(measure(net, LossLandscape(points=5, images=32, seed=1), workspace)) != whole
     assert len(calls) == 5
     assert np.shape(whole["loss"]) == (5, 5)
     assert whole["along"] == [-1.0, -0.5, 0.0, 0.5, 1.0]

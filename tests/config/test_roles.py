@@ -34,6 +34,7 @@ CASES: list[tuple[str, Any, dict[str, Any], dict[str, Any]]] = [
     ("data.path", "y.npz", NPZ, {"data.source": "digits"}),
     ("data.image_size", 16, FOLDER, NPZ),
     ("data.image_size", 16, FOLDER, TFDS),
+    ("data.channels", 3, FOLDER, TFDS),
     ("data.bad_images", "skip", FOLDER, NPZ),
     ("data.stream", True, {**FOLDER, "data.image_size": 20}, NPZ),
     ("data.classes", ("3",), FOLDER, TFDS),

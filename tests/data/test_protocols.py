@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,22 @@ import pytest
 from PIL import Image
 
 from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
-from resnet_jax.data import load
-from resnet_jax.data.crops import Pass, offsets, resized, whole
+from resnet_jax.data import Normalization, load
+from resnet_jax.data.crops import Pass, offsets, passes, resized, whole
 from resnet_jax.data.protocols import probabilities
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.resnet import build
 from resnet_jax.record import read_metrics
+from resnet_jax.training.evaluate import Predictor, by_protocol, score
+from resnet_jax.training.mesh import devices
 from resnet_jax.training.program import prepare
 from resnet_jax.training.run import run
+from resnet_jax.weights import files
 from tests.data.pictures import streamed, write
 
 TEN: dict[str, Any] = {"protocol": "ten_crop"}
-SCALES: dict[str, Any] = {"protocol": "multi_scale", "eval_scales": (20, 28), "eval_multiple": 8}
+# Few shapes, for each of which a step is compiled.
+SCALES: dict[str, Any] = {"protocol": "multi_scale", "eval_scales": (16, 24), "eval_multiple": 32}
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +63,7 @@ def test_ten_crops_are_the_centre_the_corners_and_their_mirrors(root: Path) -> N
         seen.append(images)
         return np.ones((len(images), 3))
 
-    probabilities(source, config, predict, classes=3, batch_size=5)  # one image, five crops of it
+    probabilities(source, passes(config), predict, classes=3, batch_size=5)  # one image, five crops of it
     assert len(seen) == len(source)
     for position in (0, 5, 20):
         image = stored(root, source, position)
@@ -91,7 +97,7 @@ def test_whole_images_have_few_shapes(size: tuple[int, int], multiple: int, expe
 
 def test_whole_images_are_resized_and_not_cropped(root: Path) -> None:
     config = streamed(root, **SCALES)
-    source, look = test_source(config), Pass(28, None)
+    source, look = test_source(config), Pass(24, None)
     for position, (width, height) in enumerate(source.view_shapes(look).tolist()):
         expected = stored(root, source, position).resize((width, height), Image.Resampling.BILINEAR)
         (found,) = source.views(np.array([position]), look)
@@ -113,24 +119,36 @@ def test_each_image_counts_once_and_few_shapes_are_seen(
         mean = images.reshape(len(images), -1).mean(axis=1)
         return np.stack([np.ones(len(images)), mean], axis=1)
 
-    found = probabilities(source, config, predict, classes=2, batch_size=batch_size, multiple_of=devices)
+    found = probabilities(source, passes(config), predict, classes=2, batch_size=batch_size, multiple_of=devices)
     np.testing.assert_allclose(found[:, 0], 1.0, rtol=1e-12)
     assert all(len(counts) == 1 for counts in sizes.values()), "one number of images for each shape"
-    looks = [Pass(20, None), Pass(28, None)] if protocol is SCALES else [Pass(24, 20, corners=True)]
+    looks = [Pass(16, None), Pass(24, None)] if protocol is SCALES else [Pass(24, 20, corners=True)]
     alone = [np.mean([source.views(np.array([i]), look).mean() for look in looks]) for i in range(len(source))]
     if protocol is TEN:
         np.testing.assert_allclose(found[:, 1], alone, rtol=1e-6)  # crops are of one size
     assert len(found) == 21
 
 
-def experiment(root: Path, mode: Any = "jit", devices: int = 1, **protocol: Any) -> ExperimentConfig:
-    return ExperimentConfig(
-        model=ModelConfig(family="cifar", depth=8, width=4),
-        data=streamed(root, crop="center", scales=(256, 480), **protocol),
-        optim=OptimConfig(milestones=()),
-        train=TrainConfig(iterations=2, batch_size=24, eval_batch_size=8),
-        parallel=ParallelConfig(mode=mode, devices=devices),
-    )
+MODEL = ModelConfig(family="cifar", depth=8, width=4, num_classes=3)
+STATISTICS = Normalization(np.full((1, 1, 1, 3), 0.4), np.full((1, 1, 1, 3), 0.25))
+
+
+@pytest.fixture(scope="module")
+def variables() -> dict[str, Any]:
+    """A net's, with running statistics as after some training."""
+    init = jax.jit(functools.partial(build(MODEL).init, train=False))
+    made = init(jax.random.key(0), np.zeros((1, 20, 20, 3), np.float32))
+    draw = np.random.default_rng(0)
+    changed = jax.tree.map(lambda x: np.asarray(x) * draw.uniform(0.5, 1.5, x.shape).astype(x.dtype), made)
+    return dict(changed)
+
+
+def predicted(config: DataConfig, variables: dict[str, Any], mode: Any = "jit", count: int = 1) -> np.ndarray:
+    """The probabilities of every test image, [N, 3], on so many devices."""
+    where = devices(ParallelConfig(mode=mode, devices=count))
+    predictor = Predictor(where, build(MODEL), STATISTICS, "highest")
+    state = where.replicate_state(variables)
+    return by_protocol(predictor, state, test_source(config), passes(config), classes=3, batch_size=8)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -139,59 +157,129 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return found
 
 
-def test_the_logits_of_a_whole_image_are_those_of_an_explicit_convolution_over_it(root: Path) -> None:
+def test_the_probabilities_of_a_whole_image_are_those_of_an_explicit_convolution_over_it(
+    root: Path, variables: dict[str, Any]
+) -> None:
     """The last layer as a 1x1 convolution over the last map, its logits averaged over all positions, written out."""
-    program = prepare(experiment(root, **SCALES))
-    assembly = program.assembly
-    source, state = assembly.dataset.test, assembly.initial
-    assert isinstance(source, StreamSource)
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    model = build(assembly.config.model)
-    loss, errors = 0.0, 0
+    config = streamed(root, **SCALES, classes=("n00000000", "n00000001"))
+    source, model = test_source(config), build(MODEL)
+
+    @jax.jit
+    def last_map(images: Any) -> Any:  # [1, H, W, 3] -> [1, h, w, C]
+        _, kept = model.apply(
+            variables,
+            images,
+            train=False,
+            capture_intermediates=lambda module, _: module.name == "stage3_block1",
+            mutable=["intermediates"],
+        )
+        return kept["intermediates"]["stage3_block1"]["__call__"][0]
+
+    expected, head = [], variables["params"]["head"]
     for position in range(len(source)):
         each = []
-        for look in (Pass(20, None), Pass(28, None)):
+        for look in (Pass(16, None), Pass(24, None)):
             pixels = source.views(np.array([position]), look)[0]
             for view in (pixels, pixels[:, :, ::-1]):
-                images = (view / 255.0 - assembly.normalization.mean) / assembly.normalization.std
-                _, kept = model.apply(
-                    variables,
-                    images.astype(np.float32),
-                    train=False,
-                    capture_intermediates=lambda module, _: module.name == "stage3_block1",
-                    mutable=["intermediates"],
-                )
-                (features,) = kept["intermediates"]["stage3_block1"]["__call__"]  # [1, h, w, C]
-                head = state.params["head"]
-                by_position = np.einsum("nhwc,ck->nhwk", np.asarray(features, np.float64), head["kernel"])
+                features = np.asarray(last_map(((view / 255.0 - 0.4) / 0.25).astype(np.float32)), np.float64)
+                by_position = np.einsum("nhwc,ck->nhwk", features, head["kernel"])
                 each.append(softmax((by_position + head["bias"]).mean(axis=(1, 2))[0]))
-        mean = np.mean(each, axis=0)
-        label = source.labels[position]
-        loss, errors = loss - np.log(mean[label]), errors + (mean.argmax() != label)
-    totals = program.evaluate_by_protocol(program.put(state))
-    np.testing.assert_allclose(totals.loss, loss, rtol=1e-5)
-    assert (totals.errors, totals.examples) == (errors, 21)
+        expected.append(np.mean(each, axis=0))
+    np.testing.assert_allclose(predicted(config, variables), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("protocol", [TEN, SCALES], ids=["ten_crop", "multi_scale"])
-@pytest.mark.parametrize(("mode", "devices"), [("jit", 3), ("jit", 8), ("shard_map", 3), ("pmap", 2)])
-def test_devices_agree(root: Path, protocol: dict[str, Any], mode: Any, devices: int) -> None:
-    expected, found = (
-        program.evaluate_by_protocol(program.put(program.assembly.initial))
-        for program in (prepare(experiment(root, **protocol)), prepare(experiment(root, mode, devices, **protocol)))
+@pytest.mark.parametrize(
+    ("protocol", "mode", "count"),
+    [(TEN, "jit", 8), (TEN, "shard_map", 3), (TEN, "pmap", 2), (SCALES, "jit", 3)],
+    ids=["ten_crop-jit-8", "ten_crop-shard_map-3", "ten_crop-pmap-2", "multi_scale-jit-3"],
+)
+def test_devices_agree(root: Path, variables: dict[str, Any], protocol: dict[str, Any], mode: Any, count: int) -> None:
+    config = streamed(root, **protocol)
+    expected = predicted(config, variables)
+    assert expected.shape == (21, 3)
+    assert len(np.unique(expected[:, 0])) == 21
+    np.testing.assert_allclose(predicted(config, variables, mode, count), expected, rtol=1e-5)
+
+
+def test_scores_are_counted_from_the_mean_probabilities() -> None:
+    found = score(np.array([[0.5, 0.25, 0.25], [0.125, 0.375, 0.5]]), np.array([0, 1], np.int32))
+    assert (found.errors, found.examples) == (1, 2)
+    np.testing.assert_allclose(found.loss, np.log(2.0) + np.log(8 / 3))
+
+
+def experiment(root: Path, **protocol: Any) -> ExperimentConfig:
+    return ExperimentConfig(
+        model=ModelConfig(family="cifar", depth=8, width=4),
+        data=streamed(root, crop="center", scales=(256, 480), **protocol),
+        optim=OptimConfig(milestones=(), ema=0.9),
+        train=TrainConfig(iterations=2, batch_size=21, eval_batch_size=8, eval_every=1),
     )
-    assert (found.errors, found.examples) == (expected.errors, expected.examples)
-    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5)
 
 
 def test_a_run_s_last_evaluation_of_the_test_set_is_by_the_protocol(root: Path, tmp_path: Path) -> None:
+    """It looks at the averaged net, which is the one that the run keeps."""
     config = experiment(root, **TEN)
     record = run(config, tmp_path / "ten", study="s")
     centre = run(experiment(root), tmp_path / "centre", study="s")
     assert record.final_fingerprint == centre.final_fingerprint
-    assert record.final.test_loss != centre.final.test_loss
     assert (record.final.train_loss, record.final.test_examples) == (centre.final.train_loss, 21)
     early, last = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("centre", "ten"))
     assert [line.test_loss for line in early[:-1]] == [line.test_loss for line in last[:-1]]
-    assert last[-1].test_loss == record.final.test_loss
-    jax.clear_caches()
+    kept, source = files.load(tmp_path / "ten"), test_source(config.data)
+    assert (kept.preprocessing.resize, kept.preprocessing.height) == (24, 20)  # other pictures are seen as the run's
+    predictor = Predictor(devices(ParallelConfig()), build(kept.model), kept.preprocessing.normalization, "highest")
+    found = by_protocol(predictor, kept.variables(), source, passes(config.data), classes=3, batch_size=21)
+    expected = score(found, source.labels)
+    np.testing.assert_allclose(record.final.test_loss, expected.mean_loss, rtol=1e-5)
+    assert record.final.test_loss == last[-1].test_loss != early[-1].test_loss
+
+
+@pytest.mark.slow
+def test_ten_thousand_and_seven_images_are_counted_once(tmp_path: Path) -> None:
+    """On 1, 3 and 8 devices by all three protocols, at a batch size that divides none of it: 23 are left for the last.
+
+    Many files are the same 21 pictures, so each row is known from a picture's own.
+    """
+    root = write(tmp_path / "few", train=1, test=7)
+    files_of = {folder.name: sorted(folder.iterdir()) for folder in sorted((root / "val").iterdir())}
+    for number in range(10_007 - 21):
+        folder = sorted(files_of)[number % 3]
+        original = files_of[folder][number // 3 % 7]
+        original.with_name(f"{original.stem}_{number:05d}.JPEG").hardlink_to(original)
+    small: dict[str, Any] = {"image_size": 8, "eval_resize": 12, "crop": "center", "scales": (256, 480)}
+    scales = {"protocol": "multi_scale", "eval_scales": (8, 12), "eval_multiple": 32}
+    configs = [streamed(root, **small, **protocol) for protocol in ({"protocol": "center"}, TEN, scales)]
+    net = ModelConfig(family="cifar", depth=8, width=2, num_classes=3)
+    losses: dict[str, list[float]] = {}
+    for count in (1, 3, 8):
+        where = devices(ParallelConfig(devices=count))
+        for config in configs:
+            source = test_source(config)
+            assert len(source) == 10_007
+            if config.protocol == "center":
+                changed = ExperimentConfig(
+                    model=net,
+                    data=config,
+                    optim=OptimConfig(milestones=()),
+                    train=TrainConfig(iterations=1, batch_size=24, eval_batch_size=256),
+                    parallel=ParallelConfig(devices=count),
+                )
+                program = prepare(changed)
+                state = program.put(program.assembly.initial)
+                found = program.evaluate(state, "test")
+                losses.setdefault("center", []).append(found.loss)
+            else:
+                predictor = Predictor(where, build(net), program.assembly.normalization, "highest")
+                variables = {"params": state.params, "batch_stats": state.batch_stats}
+                rows = by_protocol(predictor, variables, source, passes(config), classes=3, batch_size=256)
+                np.testing.assert_allclose(rows.sum(axis=1), 1.0, rtol=1e-5)
+                # Hard links of one picture have one inode.
+                pictures = [os.stat(source.name(position)).st_ino for position in range(len(source))]
+                _, first, of = np.unique(pictures, return_index=True, return_inverse=True)
+                assert len(first) == 21
+                np.testing.assert_allclose(rows, rows[first][of], rtol=1e-4)
+                found = score(rows, source.labels)
+                losses.setdefault(config.protocol, []).append(found.loss)
+            assert found.examples == 10_007
+    for each in losses.values():
+        np.testing.assert_allclose(each, each[0], rtol=1e-5)

@@ -16,7 +16,7 @@ from resnet_jax.data import load
 from resnet_jax.data.order import Batch
 from resnet_jax.training.feed import FromHost, OnDevice, feed
 from resnet_jax.training.mesh import devices
-from tests.data.sources.test_tfds import examples, random_images, write
+from tests.data.prepared import examples, random_images, write
 
 TEN = 10
 TRAIN, TEST = random_images(TEN, (6, 5, 3)), random_images(TEN, (6, 5, 3), seed=1)
@@ -42,7 +42,7 @@ def from_tfds(path: Path) -> DataConfig:
     return DataConfig(source="tfds", name="my_own", path=str(path))
 
 
-# Of each source: its first images in the order that it gives them; [N, H, W, C] and labels, training and test.
+# The first images of each source in the order that it gives them; [N, H, W, C] and labels, training and test.
 BY_CLASS = np.argsort(LABELS, kind="stable")
 EXPECTED: dict[Callable[[Path], DataConfig], tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
     from_npz: ((TRAIN, LABELS), (TEST, LABELS)),

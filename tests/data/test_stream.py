@@ -28,9 +28,11 @@ from resnet_jax.data import ArraySource, Dataset, Draws, crops, decode, load
 from resnet_jax.data.order import Batch, announced, training_batches
 from resnet_jax.data.stream import SLOTS, StreamSource
 from resnet_jax.errors import UserError
+from resnet_jax.record import read_record
 from resnet_jax.training.feed import FromHost, feed
 from resnet_jax.training.loop import Interrupted
 from resnet_jax.training.mesh import devices
+from resnet_jax.training.observers.base import Observer, Step
 from resnet_jax.training.run import run
 from tests.data.pictures import photo, streamed, write
 
@@ -145,6 +147,24 @@ def test_an_interrupted_run_ends_with_the_bits_of_one_that_was_not(root: Path, t
     assert again.final_fingerprint == whole.final_fingerprint
     assert again.final == whole.final
     assert again.data.fingerprint == whole.data.fingerprint
+
+
+class Watcher(Observer):
+    def __init__(self) -> None:
+        self.waited: list[float | None] = []
+
+    def step(self, step: Step) -> None:
+        self.waited.append(step.waited)
+
+
+def test_a_run_says_how_long_it_waited_for_its_images(root: Path, tmp_path: Path) -> None:
+    watcher = Watcher()
+    record = run(experiment(root), tmp_path / "streamed", study="s", observers=(watcher,))
+    assert len(watcher.waited) == 9
+    assert all(share is not None and 0.0 <= share <= 1.0 for share in watcher.waited)
+    assert record.cost.input_s is not None
+    assert 0.0 < record.cost.input_s <= record.cost.train_s
+    assert read_record(tmp_path / "streamed" / "record.json") == record
 
 
 def test_fewer_images_than_a_batch(tmp_path: Path) -> None:

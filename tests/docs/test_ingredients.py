@@ -7,14 +7,8 @@ import statistics
 
 import pytest
 
-from experiments.ingredients import PAGE, RECORDS, renewed, table
-from resnet_jax.errors import UserError
+from experiments.passages.ingredients import RECORDS, ingredients
 from resnet_jax.record import Final, read_record
-
-
-def test_the_table_is_fresh() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert page == renewed(page, table(RECORDS)), "stale; renew it by: python -m experiments.ingredients"
 
 
 def finals(name: str) -> list[Final]:
@@ -27,15 +21,10 @@ def test_a_line_of_it_by_hand() -> None:
     (base, cosine) = (finals(f"resnet-20{changes}") for changes in ("", "-schedule=cosine"))
     errors = [100 * final.test_error for final in cosine]
     apart = [a - 100 * b.test_error for a, b in zip(errors, base, strict=True)]
-    (line,) = (line for line in table(RECORDS).splitlines() if line.startswith("| resnet-20 | cosine |"))
+    (line,) = (line for line in ingredients().splitlines() if line.startswith("| resnet-20 | cosine |"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[2:4] == ["3", f"{statistics.mean(errors):.2f} ± {statistics.stdev(errors):.2f}"]
     mean, deviation = re.findall(r"\d+\.\d+", cells[4])
     assert float(mean) == pytest.approx(abs(statistics.mean(apart)), abs=0.005)
     assert float(deviation) == pytest.approx(statistics.stdev(apart), abs=0.005)
     assert float(cells[6]) == pytest.approx(statistics.mean(final.test_loss for final in cosine), abs=5e-4)
-
-
-def test_a_page_without_markers_is_named() -> None:
-    with pytest.raises(UserError, match=r"results\.md: one of the markers"):
-        renewed("# A page\n", "| a |")

@@ -17,6 +17,7 @@ import pytest
 
 from experiments import cli
 from experiments.benchmark import convolutions, limits, race, table
+from experiments.benchmark import input as input_speed
 from experiments.benchmark.__main__ import main
 from experiments.benchmark.contestants import Flax, Ours, flax_parts
 from experiments.benchmark.race import Outcome
@@ -25,6 +26,7 @@ from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, ModelConfig, override
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
+from tests.data import pictures
 
 CONFIG = step_config("resnet-8", 4, "float32")
 SPEC = Spec("step", "flax", CONFIG)
@@ -86,7 +88,7 @@ def random_variables(config: ExperimentConfig, shape: tuple[int, ...]) -> Any:
 @pytest.mark.parametrize(
     ("net", "size", "dtype", "tolerance"),
     [
-        ("resnet-20", 12, "float32", 1e-4),
+        pytest.param("resnet-20", 12, "float32", 1e-4, marks=pytest.mark.slow),
         ("resnet-20", 12, "float64", 1e-11),
         pytest.param("resnet-50", 64, "float64", 1e-11, marks=pytest.mark.slow),
     ],
@@ -284,7 +286,7 @@ MISTAKES = [
     (["--warmup", "-1"], "warmup: got -1"),
     (["--batch-sizes", "0"], "batch_size: got 0"),
     (["--data-path", "nowhere"], "nowhere is no directory"),
-    (["--out", "."], ". is a directory"),
+    (["--out", "."], ". is a folder"),
     (["--render"], "render: got nothing"),
     (["--nets"], "nets: got nothing"),
     (["--nets", "resnet-8", "resnet-8"], "each once"),
@@ -293,6 +295,9 @@ MISTAKES = [
     (["--all", "--nets", "resnet-8"], "all: got --nets too"),
     (["--what", "convolutions", "--contestants", "flax"], "--contestants: got a value, which --what convolutions"),
     (["--data-path", "tests"], "legal: with --what epoch or input."),
+    (["--what", "input"], "what: got input; legal: that alone, with --data-path."),
+    (["--what", "input", "--data-path", "tests", "--feed-batches", "0"], "feed_batches: got 0"),
+    (["--what", "input", "--data-path", "tests", "--device-rate", "0"], "device-rate: got 0; legal: a number above 0"),
     (["--what", "compile", "--repeats", "20"], "--repeats: got a value, which --what compile does not use"),
     (["--what", "compile", "--batch-sizes", "32", "128"], "batch-sizes: got 32 128; legal: one"),
     (["--what", "compile", "--peer", "torch-eager"], "peer: got 'torch-eager'; legal: one of the contestants, flax"),
@@ -312,7 +317,7 @@ def test_a_record_is_printed_however_its_option_is_written(capsys: pytest.Captur
 
 
 def test_nothing_but_failures_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(specs: list[Spec], repeats: int, tell: Any, processes: int) -> list[Outcome]:
+    def failing(specs: list[Spec], repeats: int, note: Any, processes: int) -> list[Outcome]:
         return [Outcome(spec.contestant, failed="out of memory") for spec in specs]
 
     monkeypatch.setattr(race, "race", failing)
@@ -358,3 +363,30 @@ def test_a_compile_time_is_no_program_s_from_a_cache(tmp_path: Path, monkeypatch
         kept[task] = len(list((tmp_path / task).glob("jit_*")))
     assert kept["step"] > 0  # where it is not forbidden
     assert kept["compile"] == 0
+
+
+def test_images_are_made_and_the_record_has_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No time is looked at, only that counts and memory are there and the tables follow from them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(input_speed, "BATCH", 4)
+    others = ("torchvision", "grain", "tf.data")
+    monkeypatch.setattr(input_speed, "PEERS", {k: v for k, v in input_speed.PEERS.items() if k not in others})
+    pictures.write(tmp_path / "pictures")
+    words = ["--what", "input", "--data-path", str(tmp_path / "pictures"), "--out", str(tmp_path / "out.json")]
+    assert main([*words, "--batches", "2", "--feed-batches", "3"]) == 0
+    rows = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert [row["stage"] for row in rows if row["what"] == "input stage"] == ["read", "decode", "crop", "copy"]
+    loaders = {row["loader"]: row for row in rows if row["what"] == "input loader"}
+    assert {name: row["images"] for name, row in loaders.items()} == {"ours": 8, "resize, then crop": 8}
+    (feed,) = (row for row in rows if row["what"] == "input feed")
+    assert 0.0 <= feed["waited"] <= 1.0
+    assert len(feed["resident_bytes"]) == 3
+    # The kernel counts the pages of each thread a little late.
+    assert 1e7 < max(feed["resident_bytes"]) <= 1.1 * feed["peak_resident_bytes"]
+    capsys.readouterr()
+    assert main(["--render", str(tmp_path / "out.json")]) == 0
+    printed = capsys.readouterr().out
+    assert f"| ours | {8 / loaders['ours']['core_s']:,.0f} |" in printed
+    assert f"| 3 of 4 | {feed['consumer_rate']:,.0f} (80 %) |" in printed

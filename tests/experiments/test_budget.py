@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Hand:
     monkeypatch.setattr(budget, "monotonic", hand)
     monkeypatch.setattr(train, "monotonic", hand)
     monkeypatch.setattr(sweep, "studies", lambda: {"tiny": (STUDY, "a tiny study")})
-    monkeypatch.setattr("experiments.cli.use_compilation_cache", lambda runs: None)
+    monkeypatch.setattr("experiments.machine.use_compilation_cache", lambda runs: None)
     return hand
 
 

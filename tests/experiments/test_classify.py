@@ -33,7 +33,7 @@ def state() -> bytes:
 def place(state: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, but for a state dict."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("experiments.cli.use_compilation_cache", lambda runs: None)
+    monkeypatch.setattr("experiments.machine.use_compilation_cache", lambda runs: None)
     Path("net.th").write_bytes(state)
     return tmp_path
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.studies import experiments
 from experiments.train import main as train_main
 from resnet_jax.config import override, to_dict
@@ -36,7 +36,7 @@ class Command:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.monkeypatch, self.capsys = monkeypatch, capsys
         monkeypatch.setenv("COLUMNS", "200")
-        monkeypatch.setenv(cli.MALLOC, "")  # a user's own, with which no process is started anew
+        monkeypatch.setenv(machine.MALLOC, "")  # a user's own, with which no process is started anew
 
     def __call__(self, *words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         name, *rest = words
@@ -244,7 +244,7 @@ def test_an_interrupted_command_says_how_to_go_on_and_does(
 
 @pytest.mark.parametrize(("flags", "devices"), [("", 3), ("--xla_force_host_platform_device_count=2", 2)])
 def test_a_cpu_is_as_many_devices_as_asked_for(flags: str, devices: int) -> None:
-    code = "from experiments import cli; cli.virtual_devices(3); import jax; print(jax.device_count())"
+    code = "from experiments import machine; machine.virtual_devices(3); import jax; print(jax.device_count())"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert int(done.stdout) == devices

@@ -14,13 +14,14 @@ import pytest
 
 from experiments import studies as folder
 from experiments import sweep
-from experiments.estimate import Clock, Estimate, of_records, progress, work
-from experiments.studies import studies
+from experiments.estimate import DECODED, Clock, Estimate, decoding, of_records, progress, work
+from experiments.studies import imagenet_depth, studies
 from experiments.study import CORE, GPU, StatedCost, Study, about, grid
 from resnet_jax.config import ExperimentConfig, flatten, override, to_dict
 from resnet_jax.record import Cost, read_record
 from tests.reports.factory import write_run
 
+RECORDS = Path(__file__).parents[2] / "experiments" / "records"
 BASE = studies()["digits-depth"][0].base
 STUDY = Study("tiny", BASE, grid(model__depth=(8, 20, 56), model__shortcut=("none",)), (0, 1), StatedCost(600.0, CORE))
 RUNS = STUDY.runs()
@@ -203,3 +204,14 @@ def test_every_study_states_its_cost_in_its_file_and_those_for_a_gpu_follow_from
         if study.cost.on == GPU:
             whole = sum(work(c, SHAPES.get(name), CLASSES.get(name, 10)) for c in study.runs().values())
             assert study.cost.seconds == pytest.approx(whole / 1e12, rel=0.01), name
+
+
+def test_decoding_is_counted_at_the_rate_of_the_record() -> None:
+    """7 runs of 450,360 steps of 256 images at 935 images a second: 863,150 s."""
+    record = json.loads((RECORDS / "benchmark-input.json").read_text())
+    (ours,) = (row for row in record["results"] if row.get("loader") == "ours")
+    assert round(ours["images"] / ours["core_s"]) == DECODED == 935
+    text = decoding(studies()["imagenet-depth"][0].runs())
+    assert "Decoding their 8.1e+08 training images takes 10.0 days of one CPU core, at 935 images" in text
+    assert f"and those of all seven runs {7 * 450_360 * 256 / 935 / 86_400:.0f} days" in (imagenet_depth.__doc__ or "")
+    assert decoding(RUNS) == ""

@@ -123,6 +123,7 @@ def test_a_contestant_that_is_late_is_left_out(tmp_path: Path) -> None:
     assert "without torch-eager: the time was up" in sentence(record, "both")
 
 
+@pytest.mark.slow  # two processes that compile
 def test_a_step_that_does_not_fit_the_memory_costs_that_part(tmp_path: Path) -> None:
     """For real: the batch of this many images of noise is refused by NumPy, in the process of the contestant."""
     huge = Race("huge", 0.0, "resnet-8", 10**11, "float32", (OURS,), steps=1, repeats=1)
@@ -169,6 +170,7 @@ def test_a_failing_test_costs_its_part(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow  # waits for ten seconds
 @pytest.mark.usefixtures("folder")
 def test_tests_that_take_too_long_are_cut(tmp_path: Path) -> None:
     plan = DeviceTests("tests", 0.0, "test_right or test_long", 1)

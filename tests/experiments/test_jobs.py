@@ -102,7 +102,7 @@ def test_sigterm_to_the_one_process_ends_the_others_in_order(tmp_path: Path, mon
     heard: list[str] = []
     turn = threading.Lock()  # each process has a thread that tells its lines
 
-    def tell(line: str, **_: object) -> None:
+    def note(line: str, **_: object) -> None:
         with turn:
             heard.append(line.strip())
             ready = [line for line in heard if "ready" in line]
@@ -110,7 +110,7 @@ def test_sigterm_to_the_one_process_ends_the_others_in_order(tmp_path: Path, mon
                 heard.append("sent")
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(jobs, "print", tell, raising=False)
+    monkeypatch.setattr(jobs, "print", note, raising=False)
     with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
         jobs.run(["child"], deal(2, jobs.cores()))
     assert sorted(line for line in heard if "kept" in line) == ["[1] kept", "[2] kept"]

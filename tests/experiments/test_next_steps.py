@@ -15,7 +15,7 @@ from experiments.report import ReportArgs, main
 from experiments.studies import experiments, studies
 from experiments.sweep import Sweep
 from experiments.train import Train
-from resnet_jax.analysis.options import INSTRUMENTS
+from resnet_jax.analysis.instruments import instruments
 from resnet_jax.config import flatten, override, to_dict
 from resnet_jax.reports.runs import read_runs
 from tests.reports.factory import write_run
@@ -87,7 +87,7 @@ def test_each_command_is_parsed_as_it_is_typed(tmp_path: Path) -> None:
     assert dataclasses.replace(chosen.config, model=dataclasses.replace(chosen.config.model, cut=())) == twin
     assert chosen.config.model.cut == ("stage2_block5",)
     (analyze,) = parsed["experiments.analyze"]
-    arguments = tyro.cli(Analyze[INSTRUMENTS["lesions"]], args=analyze[2:])  # type: ignore[misc]
+    arguments = tyro.cli(Analyze[instruments()["lesions"]], args=analyze[2:])  # type: ignore[misc]
     assert all((Path(net) / "record.json").exists() for net in arguments.nets)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments import cli
+from experiments.options import parse
 from experiments.study import LONGEST_NAME, variant_name
 from resnet_jax.config import DataConfig, ExperimentConfig
 from resnet_jax.errors import UserError
@@ -19,14 +20,15 @@ class Chosen:
     """A command's options."""
 
     config: ExperimentConfig
-    runs: Path = Path("~/runs")
+    runs: Path
     out: Path | None = None
-    images: tuple[Path, ...] = (Path("~/a.png"), Path("b.png"))
+    images: tuple[Path, ...] = ()
 
 
 def test_the_home_folder_is_expanded_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    found = cli.expand(Chosen(ExperimentConfig(data=DataConfig(source="npz", path="~/x/"))))
+    words = ["--config.data.source=npz", "--config.data.path=~/x/", "--runs=~/runs", "--images", "~/a.png", "b.png"]
+    found = parse(Chosen, words, program="test", description=None)
     assert found == Chosen(
         ExperimentConfig(data=DataConfig(source="npz", path="/home/me/x")),
         Path("/home/me/runs"),

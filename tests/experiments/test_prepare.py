@@ -1,9 +1,8 @@
-"""Preparing a TFDS data set: what is checked beforehand, and tfrecord made into array_record. No TensorFlow here."""
+"""Preparing a TFDS data set: what is checked beforehand, and an end that leaves nothing behind. No TensorFlow here."""
 
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import signal
 import subprocess
@@ -17,7 +16,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import requests
 import tensorflow_datasets
@@ -28,7 +26,7 @@ from tensorflow_datasets.core.download.util import DownloadError
 from experiments import cli, prepare
 from resnet_jax.data.sources import tfds
 from resnet_jax.errors import UserError
-from tests.data.sources.test_tfds import examples, labelled, random_images, silent, write
+from tests.data.prepared import examples, labelled, random_images, silent, write
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 600.0
@@ -311,7 +309,7 @@ def test_a_home_of_nobodys_is_a_folder_here(
     write(tmp_path / "~nobodyhere", {"train": examples(random_images(3)), "test": examples(random_images(3))})
     assert prepare.main(["cifar10", "--data-dir", "~nobodyhere"]) == cli.OK
     assert capsys.readouterr().out == f"cifar10: already prepared in {tmp_path}/~nobodyhere/cifar10/3.0.2\n"
-    assert len(tfds.read("cifar10", data_dir="~nobodyhere", tell=silent).train) == 3
+    assert len(tfds.read("cifar10", data_dir="~nobodyhere", note=silent).train) == 3
 
 
 def test_the_last_line_can_be_pasted(
@@ -332,36 +330,6 @@ def test_prepared_already_but_damaged(tmp_path: Path) -> None:
     directory = write(tmp_path, {"train": examples(random_images(3)), "test": examples(random_images(3))})
     (directory / "cifar10-train.array_record-00000-of-00001").unlink()
     assert "train.array_record-00000-of-00001: missing; delete " in refused(tmp_path)
-
-
-def test_tfrecord_becomes_array_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train, test = random_images(7), random_images(4, seed=1)
-    content = {"train": examples(train), "test": examples(test)}
-    directory = write(tmp_path, content, shards=2, file_format="tfrecord")
-    before = {file: file.read_bytes() for file in directory.glob("*.tfrecord-*")}
-    assert prepare.main(["cifar10", "--data-dir", str(tmp_path)]) == cli.OK
-    assert "converting cifar10-train.tfrecord-00001-of-00002" in capsys.readouterr().out
-    data = tfds.read("cifar10", data_dir=str(tmp_path), tell=silent)
-    np.testing.assert_array_equal(data.train.images, train)
-    np.testing.assert_array_equal(data.test.images, test)
-    assert {file: file.read_bytes() for file in directory.glob("*.tfrecord-*")} == before
-    assert not list(directory.glob("incomplete.*"))
-    # TFDS itself still takes it for tfrecord first.
-    assert json.loads((directory / "dataset_info.json").read_text())["fileFormat"] == "tfrecord"
-
-
-@pytest.mark.parametrize("size", [5, 14, -1])
-def test_a_truncated_tfrecord(tmp_path: Path, size: int) -> None:
-    content = {"train": examples(random_images(3)), "test": examples(random_images(3))}
-    directory = write(tmp_path, content, file_format="tfrecord")
-    shard = directory / "cifar10-test.tfrecord-00000-of-00001"
-    shard.write_bytes(shard.read_bytes()[:size])
-    assert refused(tmp_path).startswith(f"{shard}: truncated; delete {directory} and run python -m experiments.prepare")
-    shard.unlink()
-    assert refused(tmp_path).startswith(f"{shard}: missing; delete {directory}")
-    assert not list(directory.glob("incomplete.*"))
-    with pytest.raises(UserError, match="prepared as tfrecord"):  # still what it was
-        tfds.read("cifar10", data_dir=str(tmp_path), tell=silent)
 
 
 # --- leaving early ------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cli, jobs
+from experiments import cli, jobs, machine
 
 ROOT = Path(__file__).parents[2]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -24,7 +24,7 @@ def interrupted(words: list[str], folder: Path, number: signal.Signals) -> subpr
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": path, cli.MALLOC: ""},
+        env={**os.environ, "PYTHONPATH": path, machine.MALLOC: ""},
         cwd=ROOT,
     )
     assert process.stdout is not None

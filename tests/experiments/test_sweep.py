@@ -29,7 +29,7 @@ STUDY = Study("tiny", TINY, grid(model__shortcut=("none", "A")), seeds=(0, 1))
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> Study:
     monkeypatch.setattr(sweep, "studies", lambda: {"tiny": (STUDY, "a tiny study")})
-    monkeypatch.setattr("experiments.cli.use_compilation_cache", lambda runs: None)
+    monkeypatch.setattr("experiments.machine.use_compilation_cache", lambda runs: None)
     return STUDY
 
 

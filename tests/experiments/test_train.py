@@ -13,9 +13,11 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from experiments import cli
-from experiments.cli import use_compilation_cache
-from experiments.train import TRACED, WARM, main
+from experiments import cli, machine
+from experiments.machine import use_compilation_cache
+from experiments.preview import TRACED, WARM
+from experiments.train import main
+from resnet_jax.errors import UserError
 from resnet_jax.record import read_record
 
 SMALL = ("digits-resnet", "--model.depth=8", "--model.width=2", "--train.batch-size=16")
@@ -30,7 +32,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_trace_of_a_few_steps_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "use_compilation_cache", lambda runs: pytest.fail("programs are kept"))
+    monkeypatch.setattr(machine, "use_compilation_cache", lambda runs: pytest.fail("programs are kept"))
     assert main([*SMALL, "--profile", "trace"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["trace"]  # no run directory
     (folder,) = (tmp_path / "trace" / "plugins" / "profile").iterdir()
@@ -93,7 +95,7 @@ def compiled_beside_the_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
     before = jax.config.jax_compilation_cache_dir
-    monkeypatch.setattr(cli, "use_compilation_cache", keep_all)
+    monkeypatch.setattr(machine, "use_compilation_cache", keep_all)
     compilation_cache.reset_cache()
     yield
     jax.config.update("jax_compilation_cache_dir", before)
@@ -138,3 +140,18 @@ def test_a_finished_run_says_that_nothing_was_trained(capsys: pytest.CaptureFixt
     assert "nothing was trained" not in capsys.readouterr().out
     assert main([*TINY, "--directory=there"]) == 0
     assert "This run had finished before; nothing was trained." in capsys.readouterr().out
+
+
+def test_a_path_typed_in_full_or_not_is_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directories = []
+
+    def instead(config: Any, directory: Path, **_: Any) -> Any:
+        directories.append(directory)
+        raise UserError("seen")
+
+    monkeypatch.setattr("experiments.train.train", instead)
+    for path in ("arrays/a.npz", "./arrays/../arrays/a.npz", str(tmp_path / "arrays" / "a.npz"), "b.npz"):
+        with pytest.raises(UserError, match="seen"):
+            main(["cifar10-resnet", "--data.source=npz", f"--data.path={path}"])
+    assert len(set(directories[:3])) == 1
+    assert directories[3] != directories[0]

@@ -11,7 +11,7 @@ import os
 import signal
 from pathlib import Path
 
-from experiments import cli
+from experiments import machine
 from resnet_jax.config import override
 from resnet_jax.training.run import run
 from tests.gpu import reference
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path)
     chosen = parser.parse_args()
     if chosen.cache is not None:
-        cli.use_compilation_cache(chosen.cache)
+        machine.use_compilation_cache(chosen.cache)
     asked = itertools.count(1)
 
     def stop() -> bool:

@@ -1,9 +1,10 @@
 """A run killed at any moment, again and again, against the same run never killed: equal to the bit.
 
-`make kill-test` kills each of three runs 10 times, about six minutes on two cores; apart from the other tests for that
+`make kill-test` kills each of four runs 10 times, about eight minutes on two cores; apart from the other tests for that
 reason. The command is the user's own, in a process of its own, on the same cores each time. The runs are one with a
-step in each dispatch, one with up to seven, and one with an average of its parameters, mixup and a cosine, which
-`-k ingredients` chooses. Four kinds of kill take turns:
+step in each dispatch, one with up to seven, one with an average of its parameters, mixup and a cosine, which
+`-k ingredients` chooses, and one whose images are decoded from files as they are asked for, with random crops and
+colours, which `-k streamed` chooses. Four kinds of kill take turns:
 
 - kill -9 at a random moment from the start of the command, so often before the first step;
 - kill -9 at a random moment of training;
@@ -35,6 +36,7 @@ from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.record import read_json, read_record
 from resnet_jax.training.assemble import assemble
 from resnet_jax.training.checkpoints import UNFINISHED, Checkpoints
+from tests.data import pictures
 
 ROOT = Path(__file__).parent.parent.parent
 # Long enough for a few kills, with checkpoints so often that many kills fall near or into one.
@@ -54,6 +56,23 @@ INGREDIENTS = {
     "optim.schedule": "cosine",
     "optim.ema": 0.95,
     "data.mixup": 0.2,
+}
+# Random crops and colours of JPEGs, which threads decode some batches ahead. The test writes them and gives the path.
+STREAMED = {
+    **ONE_BY_ONE,
+    "train.batch_size": 32,
+    "data.source": "folder",
+    "data.stream": True,
+    "data.image_size": 20,
+    "data.eval_resize": 24,
+    "data.crop": "scale",
+    "data.scales": (24, 40),
+    "data.flip": True,
+    "data.normalize": "channel_mean_std",
+    "data.statistics_images": 30,
+    "data.color_noise": 0.1,
+    "data.jitter": 0.4,
+    "data.workers": 3,
 }
 KINDS = ("kill -9", "kill -9 in training", "kill -9 in a checkpoint write", "SIGTERM in training")
 SECONDS = 120.0
@@ -158,12 +177,20 @@ def assert_equal_to_the_bit(config: ExperimentConfig, directory: Path, whole: Pa
 
 @pytest.mark.parametrize(
     ("changes", "kinds"),
-    [(ONE_BY_ONE, KINDS), (SEVEN_AT_ONCE, KINDS[::-1]), (INGREDIENTS, KINDS)],
-    ids=["one by one", "seven at once", "ingredients"],
+    [(ONE_BY_ONE, KINDS), (SEVEN_AT_ONCE, KINDS[::-1]), (INGREDIENTS, KINDS), (STREAMED, KINDS)],
+    ids=["one by one", "seven at once", "ingredients", "streamed"],
 )
 def test_a_run_killed_at_any_moment_ends_as_one_never_killed(
-    changes: Changes, kinds: Sequence[str], tmp_path: Path, kills: int, capsys: pytest.CaptureFixture[str]
+    changes: Changes,
+    kinds: Sequence[str],
+    tmp_path: Path,
+    kills: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if changes.get("data.source") == "folder":
+        changes = {**changes, "data.path": str(pictures.write(tmp_path / "pictures", train=40))}
     config = override(experiments()["digits-resnet"], changes)
     draw, runs, whole = random.Random(2015), tmp_path / "runs", tmp_path / "whole"
     finish(start(changes, whole, runs))

@@ -44,7 +44,10 @@ def host(tree: Any) -> Any:
     return jax.device_get(tree)
 
 
-@pytest.mark.parametrize("name", NETS)
+# The last has what the others have, and more: noise for each block, and shortcuts.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name != list(NETS)[-1] else []) for name in NETS]
+)
 @pytest.mark.usefixtures("x64")
 def test_values_statistics_and_gradients_are_those_of_the_unrolled_net(name: str) -> None:
     c = config(**NETS[name])

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from resnet_jax.models.resnet import build
-from resnet_jax.weights import files
+from resnet_jax.weights import export, files
 from tests.parity.conftest import Comparison
 from tests.parity.published import shake
 
@@ -39,7 +39,7 @@ def compare(net: Any, folder: Path, form: str, comparison: Comparison) -> None:
             model = build(dataclasses.replace(weights.model, dtype=dtype))  # type: ignore[arg-type]
             ours = model.apply(variables, jnp.asarray(images, dtype), train=False)
         comparison.check(dtype, ours, getattr(theirs, "logits", theirs).numpy(), tolerance)
-    state = files.state_dict(weights, form)[1]
+    state = export.state_dict(weights, form)[1]
     back = torch.load(folder / "pytorch_model.bin", weights_only=True)
     assert state.keys() == back.keys()
     assert all(state[name].tobytes() == tensor.numpy().tobytes() for name, tensor in back.items())

@@ -19,7 +19,7 @@ from torch import nn
 
 from resnet_jax.data.listing import pictures
 from resnet_jax.errors import UserError
-from resnet_jax.weights import files, pickled
+from resnet_jax.weights import export, files, pickled
 from resnet_jax.weights.classifier import Classifier
 from resnet_jax.weights.formats.base import Unsaid
 from tests.parity.conftest import Comparison
@@ -74,7 +74,7 @@ def test_logits_and_round_trip(name: str, comparison: Comparison, tmp_path: Path
     # Rounding grows through up to 56 layers; any other reading of the names gives other logits altogether.
     comparison.check("logits", Classifier(weights).logits(images)[0], theirs, 1e-4)
     for ending in ("safetensors", "pth"):
-        files.export(weights, tmp_path / f"back.{ending}")
+        export.export(weights, tmp_path / f"back.{ending}")
     loaded = safetensors.torch.load_file(tmp_path / "back.safetensors")
     for state in (loaded, torch.load(tmp_path / "back.pth", weights_only=True)):
         plain = {key.removeprefix("module."): value for key, value in state.items()}
@@ -88,7 +88,7 @@ def test_the_whole_of_resnet152_comes_back_to_the_bit(tmp_path: Path) -> None:
     state = shake(ImageNetNet(152)).state_dict()
     safetensors.torch.save_file(state, tmp_path / "net.safetensors")
     files.save(files.load(tmp_path / "net.safetensors"), tmp_path / "net")
-    naming, back, _ = files.state_dict(files.load(tmp_path / "net"))
+    naming, back, _ = export.state_dict(files.load(tmp_path / "net"))
     assert naming.name == "torchvision"
     assert sum(array.size for name, array in back.items() if name.endswith(("weight", "bias"))) == 60_192_808
     assert back.keys() == state.keys()
@@ -107,7 +107,7 @@ def published() -> Path:
 def test_the_published_file_comes_back_to_the_bit(published: Path, tmp_path: Path) -> None:
     theirs = torch.load(published, map_location="cpu", weights_only=True)["state_dict"]
     files.save(files.load(published), tmp_path / "net")
-    naming, state, _ = files.state_dict(files.load(tmp_path / "net"))
+    naming, state, _ = export.state_dict(files.load(tmp_path / "net"))
     assert naming.name == "akamaster"
     assert equal({name: state[name] for name in theirs}, theirs)
     assert state.keys() == theirs.keys()
@@ -136,7 +136,7 @@ def test_the_published_net_predicts_as_in_pytorch_image_by_image(published: Path
     comparison.worst["error"] = error
     assert 0.17 < error < 0.19
     # As the commands see the same files.
-    seen = list(classifier.see(paths[:64]))
+    seen = list(classifier.predict(paths[:64]))
     assert [result.probabilities.argmax() for result in seen] == ours[:64].argmax(1).tolist()
 
 

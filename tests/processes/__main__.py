@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from resnet_jax.record import write_atomically
+from resnet_jax.files import write_atomically
 from tests.processes.combinations import combinations, compare, reference_of, run_all
 
 

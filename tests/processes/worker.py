@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import cli
+from experiments import cli, machine
 from experiments.studies import experiments
 from resnet_jax.config import override
 
@@ -40,9 +40,9 @@ def main() -> None:
     if place:
         shared |= {"parallel.coordinator": place[0], "parallel.process": int(place[1])}
     configs = {name: override(experiments()["digits-resnet"], {**shared, **changes}) for name, changes in runs.items()}
-    cli.virtual_devices(max(config.parallel.devices for config in configs.values()) // int(count))
+    machine.virtual_devices(max(config.parallel.devices for config in configs.values()) // int(count))
     first = next(iter(configs.values()))
-    cli.join(first)
+    machine.join(first)
     from resnet_jax.training import processes
     from resnet_jax.training.program import prepare
 

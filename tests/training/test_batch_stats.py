@@ -63,11 +63,11 @@ def trained(**changes: Any) -> tuple[Program, Any]:
 @pytest.mark.parametrize(
     ("shortcut", "changes", "group"),
     [
-        ("A", {}, 128),
         ("none", {}, 128),
         ("A", {"model.norm.scope": "ghost", "model.norm.ghost_size": 32}, 32),
-        ("A", {"model.norm.scope": "device", "parallel.devices": 2}, 64),
-        ("A", {"train.accumulation": 2}, 64),
+        pytest.param("A", {}, 128, marks=pytest.mark.slow),
+        pytest.param("A", {"model.norm.scope": "device", "parallel.devices": 2}, 64, marks=pytest.mark.slow),
+        pytest.param("A", {"train.accumulation": 2}, 64, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.usefixtures("x64")

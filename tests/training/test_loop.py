@@ -98,7 +98,9 @@ def train_directly(program: Program) -> Any:
     return program.devices.fetch(state)
 
 
-@pytest.mark.parametrize("stops", [(1,), (12,), (5, 7, 11, 1), (23, 6)])
+@pytest.mark.parametrize(
+    "stops", [(1,), (23, 6), *(pytest.param(stops, marks=pytest.mark.slow) for stops in ((12,), (5, 7, 11, 1)))]
+)
 def test_an_interrupted_run_ends_as_one_never_stopped(whole: Path, tmp_path: Path, stops: tuple[int, ...]) -> None:
     for steps in stops:
         with pytest.raises(Interrupted, match="the same command goes on"):
@@ -224,7 +226,7 @@ def test_timings_are_apart_from_metrics(whole: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["jit", "shard_map", "pmap"])
-@pytest.mark.parametrize("batch", [8, 128, 1504])
+@pytest.mark.parametrize("batch", [128, *(pytest.param(batch, marks=pytest.mark.slow) for batch in (8, 1504))])
 def test_evaluation_counts_every_example_in_every_mode(mode: str, batch: int) -> None:
     config: ExperimentConfig = override(
         SMALL, {"parallel.mode": mode, "parallel.devices": 8, "train.eval_batch_size": batch, "model.width": 1}

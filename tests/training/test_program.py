@@ -70,7 +70,7 @@ def numbers(line: Any) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("mode", ["jit", "shard_map", "pmap"])
-@pytest.mark.parametrize("placement", ["device", "host"])
+@pytest.mark.parametrize("placement", ["device", pytest.param("host", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("x64")
 def test_in_every_mode_and_from_the_host(mode: str, placement: str) -> None:
     changes = {"parallel.mode": mode, "parallel.devices": 2, "data.placement": placement}

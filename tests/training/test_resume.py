@@ -51,7 +51,15 @@ SESSIONS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "scope"), [(name, "ghost" if name == "pmap to jit" else "global") for name in SESSIONS]
+    ("name", "scope"),
+    [
+        ("jit to shard_map to pmap", "global"),
+        *(
+            pytest.param(name, "ghost" if name == "pmap to jit" else "global", marks=pytest.mark.slow)
+            for name in SESSIONS
+            if name != "jit to shard_map to pmap"
+        ),
+    ],
 )
 @pytest.mark.usefixtures("x64")
 def test_a_run_may_go_on_in_another_mode_on_other_devices(tmp_path: Path, name: str, scope: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
-from resnet_jax.weights import files
+from resnet_jax.weights import export, files
 from resnet_jax.weights.formats import akamaster
 from tests.weights.factory import random_weights
 from tests.weights.torch_files import saved
@@ -29,7 +29,7 @@ def originals(folder: Path) -> None:
     state = akamaster.FORMAT.to_pytorch(net.arrays)
     (folder / "zip.pth").write_bytes(saved(state, under="state_dict"))
     (folder / "stream.pth").write_bytes(saved(state, legacy=True))
-    files.export(net, folder / "plain.safetensors")
+    export.export(net, folder / "plain.safetensors")
     files.save(net, folder / "net")
 
 

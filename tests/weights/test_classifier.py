@@ -14,7 +14,7 @@ from PIL import Image
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
 from resnet_jax.weights import classifier
-from resnet_jax.weights.classifier import Classifier, Seen, Unseen
+from resnet_jax.weights.classifier import Classifier, Prediction, Skipped
 from tests.weights.factory import CIFAR, random_weights
 
 PICTURES = 5
@@ -35,20 +35,20 @@ def paths(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def seen(folder: Path) -> list[Seen | Unseen]:
+def predictions(folder: Path) -> list[Prediction | Skipped]:
     """By batches of two, of which one has a picture that cannot be read and the last is padded."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classifier, "AT_ONCE", 2)
-        return list(Classifier(random_weights(), "stage2_block1").see(paths(folder)))
+        return list(Classifier(random_weights(), "stage2_block1").predict(paths(folder)))
 
 
-def test_a_picture_that_cannot_be_read_does_not_stop_the_others(seen: list[Any], folder: Path) -> None:
-    assert [result.path for result in seen] == paths(folder)
-    assert [isinstance(result, Seen) for result in seen] == [True, True, False, True, True]
-    assert seen[2].reason.startswith("it is no image in a format that is read here")
+def test_a_picture_that_cannot_be_read_does_not_stop_the_others(predictions: list[Any], folder: Path) -> None:
+    assert [result.path for result in predictions] == paths(folder)
+    assert [isinstance(result, Prediction) for result in predictions] == [True, True, False, True, True]
+    assert predictions[2].reason.startswith("it is no image in a format that is read here")
 
 
-def test_probabilities_and_features_are_the_net_s(seen: list[Any], folder: Path) -> None:
+def test_probabilities_and_features_are_the_net_s(predictions: list[Any], folder: Path) -> None:
     weights = random_weights()
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     images = [np.asarray(Image.open(path)) for i, path in enumerate(paths(folder)) if i != 2]
@@ -57,7 +57,7 @@ def test_probabilities_and_features_are_the_net_s(seen: list[Any], folder: Path)
         jax.device_put(weights.variables()), x, train=False, capture_intermediates=True, mutable=["intermediates"]
     )
     expected = jax.nn.softmax(logits, axis=-1)
-    there = [result for result in seen if isinstance(result, Seen)]
+    there = [result for result in predictions if isinstance(result, Prediction)]
     np.testing.assert_allclose([result.probabilities for result in there], expected, rtol=1e-4, atol=1e-6)
     block: Any = kept["intermediates"]["stage2_block1"]["__call__"][0]
     scale = float(abs(block).max())
@@ -72,5 +72,5 @@ def test_an_unknown_block_gets_the_nearest_name() -> None:
 
 
 def test_no_picture_at_all_compiles_nothing(folder: Path) -> None:
-    (result,) = Classifier(random_weights()).see([str(folder / "2.png")])
-    assert isinstance(result, Unseen)
+    (result,) = Classifier(random_weights()).predict([str(folder / "2.png")])
+    assert isinstance(result, Skipped)

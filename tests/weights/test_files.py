@@ -17,7 +17,7 @@ import safetensors.numpy
 from resnet_jax.config import ModelConfig
 from resnet_jax.data import Normalization
 from resnet_jax.errors import UserError
-from resnet_jax.weights import files
+from resnet_jax.weights import export, files
 from resnet_jax.weights.bundle import Weights
 from resnet_jax.weights.classifier import Classifier
 from resnet_jax.weights.formats import akamaster, torchvision
@@ -59,7 +59,7 @@ def test_round_trips_are_exact_to_the_bit(model: ModelConfig, tmp_path: Path) ->
     second = files.load(tmp_path / "net")
     assert same(second.arrays, first.arrays)
     assert (second.model, second.class_names, second.origin) == (first.model, first.class_names, first.origin)
-    files.export(second, tmp_path / "net.safetensors")
+    export.export(second, tmp_path / "net.safetensors")
     assert same(safetensors.numpy.load_file(tmp_path / "net.safetensors"), state)
     assert same(files.load(tmp_path / "net.safetensors").arrays, first.arrays)
 
@@ -104,7 +104,7 @@ def test_a_net_that_pytorch_s_would_not_compute_is_not_exported(
 ) -> None:
     net = random_weights(dataclasses.replace(CIFAR, **change))
     with pytest.raises(UserError, match=sentence):
-        files.export(net, tmp_path / "net.safetensors")
+        export.export(net, tmp_path / "net.safetensors")
     assert list(tmp_path.iterdir()) == []
     files.save(net, tmp_path / "net")  # which says what it is
     assert files.load(tmp_path / "net").model == net.model
@@ -113,7 +113,7 @@ def test_a_net_that_pytorch_s_would_not_compute_is_not_exported(
 def test_a_preactivation_net_has_no_names_in_pytorch(tmp_path: Path) -> None:
     net = random_weights(dataclasses.replace(CIFAR, activation_order="full_preactivation"))
     with pytest.raises(UserError, match=r"model\.activation_order: got 'full_preactivation'"):
-        files.export(net, tmp_path / "net.safetensors")
+        export.export(net, tmp_path / "net.safetensors")
 
 
 def edited(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -168,7 +168,7 @@ def test_damage_in_our_own_form_is_found(net: Weights, damage: Callable[[bytes],
 
 
 def test_files_that_hold_no_net(net: Weights, tmp_path: Path) -> None:
-    files.export(net, tmp_path / "net.safetensors")
+    export.export(net, tmp_path / "net.safetensors")
     content = (tmp_path / "net.safetensors").read_bytes()
     cases = {
         "cut.safetensors": (content[:-10], "damaged or truncated"),
@@ -198,7 +198,7 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
     net = random_weights()
     name = next(iter(net.arrays))
     net.arrays[name].reshape(-1)[0] = np.nan
-    files.export(net, tmp_path / "net.safetensors")
+    export.export(net, tmp_path / "net.safetensors")
     with pytest.raises(UserError, match=r"net\.safetensors: .* holds numbers that are not finite"):
         files.load(tmp_path / "net.safetensors")
 
@@ -221,7 +221,7 @@ def test_nothing_else_is_overwritten(net: Weights, tmp_path: Path) -> None:
 
 def test_a_state_dict_beside_another_project_s_config(net: Weights, tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
-    files.export(net, tmp_path / "hub" / "model.safetensors")
+    export.export(net, tmp_path / "hub" / "model.safetensors")
     (tmp_path / "hub" / "config.json").write_text('{"architecture": "resnet"}')
     assert same(files.load(tmp_path / "hub" / "model.safetensors").arrays, net.arrays)
     with pytest.raises(UserError, match=r"got the format ''; .* where the file itself is named"):
@@ -230,12 +230,12 @@ def test_a_state_dict_beside_another_project_s_config(net: Weights, tmp_path: Pa
 
 def test_an_ending_that_is_none(net: Weights, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"legal endings: \.safetensors, \.pt, \.pth, \.th"):
-        files.export(net, tmp_path / "net.onnx")
+        export.export(net, tmp_path / "net.onnx")
 
 
 def test_safetensors_whose_length_begins_like_a_pickle(net: Weights, tmp_path: Path) -> None:
     """The length of the header comes first, in one of 256 files with a pickle's first byte."""
-    _, state, _ = files.state_dict(net)
+    _, state, _ = export.state_dict(net)
     for padding in range(256):
         content = safetensors.numpy.save(state, metadata={"padding": "x" * 8 * padding})
         if content[0] == 0x80:
@@ -283,12 +283,12 @@ def test_extra_arrays_are_left_out_by_option_and_listed(net: Weights, tmp_path: 
 
 
 def test_another_epsilon_is_said_by_option_and_kept(net: Weights, tmp_path: Path) -> None:
-    files.export(net, tmp_path / "net.safetensors")
+    export.export(net, tmp_path / "net.safetensors")
     found = files.load(tmp_path / "net.safetensors", unsaid=Unsaid(epsilon=1e-3))
     assert found.model.norm.epsilon == 1e-3
     files.save(found, tmp_path / "other")
     assert files.load(tmp_path / "other").model.norm.epsilon == 1e-3
-    _, (note,) = files.export(files.load(tmp_path / "other"), tmp_path / "back.safetensors")
+    _, (note,) = export.export(files.load(tmp_path / "other"), tmp_path / "back.safetensors")
     assert note == "its batch norms have epsilon=0.001, which no state dict says"
     assert (tmp_path / "back.safetensors").read_bytes() == (tmp_path / "net.safetensors").read_bytes()
 

@@ -5,14 +5,13 @@ A part of the test set of UCI's "Optical Recognition of Handwritten Digits" (E. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from resnet_jax.config import DataConfig
 from resnet_jax.data.dataset import ArraySource, Dataset
+from resnet_jax.text import Note
 
 # The split is part of what "digits" means here, not a setting: a fifth for testing, each class in proportion.
 TEST_EXAMPLES = 360
@@ -20,7 +19,7 @@ SPLIT_SEED = 0
 MAX_PIXEL = 16
 
 
-def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
+def load(config: DataConfig, note: Note) -> Dataset:
     """1,437 training and 360 test images [N, 8, 8, 1] uint8, stretched from 0..16 to 0..255."""
     pixels, labels = load_digits(return_X_y=True)
     images = np.rint(pixels * (255 / MAX_PIXEL)).astype(np.uint8).reshape(-1, 8, 8, 1)

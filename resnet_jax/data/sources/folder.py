@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import cache, decode, headers, memory, progress, threads
+from resnet_jax.data import cache, decode, headers, memory, progress
 from resnet_jax.data.cache import Contents
 from resnet_jax.data.dataset import ArraySource, Dataset, Images, Source
 from resnet_jax.data.listing import Listing, scan
@@ -22,16 +22,16 @@ from resnet_jax.data.records import FileRecords
 from resnet_jax.data.stream import Decoders, StreamSource
 from resnet_jax.data.walk import ImageFile
 from resnet_jax.errors import UserError
-from resnet_jax.text import shown, some
+from resnet_jax.text import Note, shown, some
 
 CLASSES_TOLD = 10
 IMAGENET_SIZE = 224  # suggested for large images (He et al. 2015, Sec. 3.4)
 
 
-def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
+def load(config: DataConfig, note: Note) -> Dataset:
     """The images below `config.path`, in memory or, with `config.streamed`, decoded when they are asked for.
 
-    The order is that of the classes' and files' names. C = 1 if every image is grey, training and test, else 3.
+    The order is that of the classes' and files' names. Images have `config.channels` channels.
 
     Raises:
       UserError: the folder is not as `listing.scan` needs it, an image cannot be read, or a class has no readable
@@ -43,12 +43,13 @@ def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
             config.path,
             image_size=config.image_size,
             bad_images=config.bad_images,
-            tell=tell,
+            note=note,
             classes=config.classes,
+            channels=config.channels,
         )
-    listing, name = _listed(config.path, config.classes, tell)
-    train, test = _streamed(listing, config, name, tell)
-    return _dataset(listing, name, train, test, tell)
+    listing, name = _listed(config.path, config.classes, note)
+    train, test = _streamed(listing, config, name, note)
+    return _dataset(listing, name, train, test, note)
 
 
 def read(
@@ -56,8 +57,9 @@ def read(
     *,
     image_size: int | None,
     bad_images: str,
-    tell: Callable[[str], None],
+    note: Note,
     classes: Sequence[str] = (),
+    channels: int | str = "auto",
 ) -> Dataset:
     """The images below `path`, decoded, or from the cache if nothing has changed since they were.
 
@@ -67,57 +69,60 @@ def read(
       path: the folder; see `listing.scan`.
       image_size: height and width in pixels that every image is resized to; None: all have one size already.
       bad_images: "stop" at an image that cannot be read, or "skip" it.
-      tell: is told, a line at a time, of the classes, of what is passed over or left out, and of the cache.
-      classes: as `data.classes`.
+      note: is told, a line at a time, of the classes, of what is passed over or left out, and of the cache.
+      classes, channels: as `data.classes` and `data.channels`.
 
     Raises:
       UserError: as `load`.
     """
     assert bad_images in ("stop", "skip")
-    listing, name = _listed(path, classes, tell)
-    contents = _kept_or_decoded(listing, image_size, bad_images, tell)
-    _tell_left_out(contents.left_out, tell)
-    return _dataset(listing, name, contents.train, contents.test, tell)
+    listing, name = _listed(path, classes, note)
+    contents = _kept_or_decoded(listing, image_size, bad_images, channels, note)
+    _note_left_out(contents.left_out, note)
+    if contents.remark:
+        note(contents.remark)
+    return _dataset(listing, name, contents.train, contents.test, note)
 
 
-def _listed(path: str, classes: Sequence[str], tell: Callable[[str], None]) -> tuple[Listing, str]:
+def _listed(path: str, classes: Sequence[str], note: Note) -> tuple[Listing, str]:
     """What the folder has, and its name for people."""
     listing = scan(path, classes)
-    for note in listing.notes:
-        tell(note)
+    for remark in listing.notes:
+        note(remark)
     return listing, f"{shown(os.path.basename(os.path.abspath(listing.root)))} (folder)"
 
 
-def _dataset(listing: Listing, name: str, train: Source, test: Source, tell: Callable[[str], None]) -> Dataset:
+def _dataset(listing: Listing, name: str, train: Source, test: Source, note: Note) -> Dataset:
     dataset = Dataset(name=name, train=train, test=test, class_names=listing.class_names)
     height, width, channels = dataset.image_shape
-    tell(
+    note(
         f"{name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, {height}x{width}x{channels}, "
         f"{dataset.num_classes:,} classes: {some(dataset.class_names, CLASSES_TOLD)}."
     )
     return dataset
 
 
-def _tell_left_out(left_out: Sequence[str], tell: Callable[[str], None]) -> None:
+def _note_left_out(left_out: Sequence[str], note: Note) -> None:
     if left_out:
-        tell(f"images that cannot be read, left out: {len(left_out):,} ({some(left_out)}).")
+        note(f"images that cannot be read, left out: {len(left_out):,} ({some(left_out)}).")
 
 
-def _streamed(
-    listing: Listing, config: DataConfig, name: str, tell: Callable[[str], None]
-) -> tuple[StreamSource, StreamSource]:
+def _streamed(listing: Listing, config: DataConfig, name: str, note: Note) -> tuple[StreamSource, StreamSource]:
     """Training and test images that are decoded on demand, once the headers of all have been read."""
     files = (*listing.train, *listing.test)
     records = FileRecords(listing.root, files)
     key = headers.digest(cache.fingerprint(files, image_size=None, bad_images=config.bad_images))
-    heads = headers.read(records.header, len(files), name=name, key=key, tell=tell)
+    heads = headers.read(records.entry, len(files), name=name, key=key, note=note)
     skip = config.bad_images == "skip"
-    _tell_left_out([_bad(files[i], reason, skip) for i, reason in heads.unreadable.items()], tell)
+    _note_left_out([_bad(files[i], reason, skip) for i, reason in heads.unreadable.items()], note)
     readable = np.array([i for i in range(len(files)) if i not in heads.unreadable], np.int64)
     labels = np.array([file.label for file in files], np.int32)
     parts = np.split(readable, [int(np.searchsorted(readable, len(listing.train)))])
     _require_classes(listing, *([files[i] for i in part] for part in parts))
-    decoders = Decoders(threads.cores() if config.workers == "auto" else config.workers)
+    channels, remark = _channels(config.channels, [files[i] for i in readable], heads.grey[readable].tolist())
+    if remark:
+        note(remark)
+    decoders = Decoders.of(config)
     train, test = (
         StreamSource(
             records,
@@ -125,7 +130,7 @@ def _streamed(
             labels[part],
             heads.sizes[part],
             config=config,
-            channels=1 if heads.grey else 3,
+            channels=channels,
             decoders=decoders,
         )
         for part in parts
@@ -134,7 +139,7 @@ def _streamed(
 
 
 def _kept_or_decoded(
-    listing: Listing, image_size: int | None, bad_images: str, tell: Callable[[str], None]
+    listing: Listing, image_size: int | None, bad_images: str, channels: int | str, note: Note
 ) -> Contents:
     """From the cache, or else decoded and put there.
 
@@ -144,26 +149,26 @@ def _kept_or_decoded(
     try:
         kept = {
             size: (
-                cache.place(listing.root, image_size=size, bad_images=bad_images),
-                cache.fingerprint(files, image_size=size, bad_images=bad_images),
+                cache.place(listing.root, image_size=size, bad_images=bad_images, channels=channels),
+                cache.fingerprint(files, image_size=size, bad_images=bad_images, channels=channels),
             )
             for size in (None, image_size)
         }
     except OSError as error:
-        tell(f"{error}, so the decoded images are not kept for the next start.")
+        note(f"{error}, so the decoded images are not kept for the next start.")
         kept = {}
     for place, key in kept.values():
-        contents = cache.read(place, key, tell, side=image_size)
+        contents = cache.read(place, key, note, side=image_size)
         if contents is not None:
             return contents
-    contents, as_stored = _decoded(listing, image_size, bad_images == "skip", tell)
+    contents, as_stored = _decoded(listing, image_size, bad_images == "skip", channels, note)
     if kept:
         place, key = kept[None if as_stored else image_size]
-        cache.write(place, key, contents, tell)
+        cache.write(place, key, contents, note)
     return contents
 
 
-def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str], None]) -> tuple[Contents, bool]:
+def _decoded(listing: Listing, size: int | None, skip: bool, chosen: int | str, note: Note) -> tuple[Contents, bool]:
     """Two passes: over the headers, for the arrays' shape and early errors, and over the pixels.
 
     Gives with the images whether they are as stored, none of them resized.
@@ -172,7 +177,7 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
     start = time.monotonic()
     passes = ("looking at images", "decoding images")
     line = f"decoding {len(files):,} images."
-    with decode.quiet(), progress.progress(passes, len(files), line, tell) as advance:
+    with decode.quiet(), progress.progress(passes, len(files), line, note) as advance:
         left_out: list[str] = []
         readable: list[ImageFile] = []
         heads: list[decode.Header] = []
@@ -188,7 +193,8 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
         train = [file for file in readable if file.relative.startswith("train/")]
         test = readable[len(train) :]
         _require_classes(listing, train, test)
-        shape = _shape(readable, heads, size)
+        channels, remark = _channels(chosen, readable, [head.grey for head in heads])
+        shape = (*_sides(readable, heads, size), channels)
         _require_memory(len(files), shape, size)
         as_stored = all((head.height, head.width) == shape[:2] for head in heads)
         splits = []
@@ -206,8 +212,8 @@ def _decoded(listing: Listing, size: int | None, skip: bool, tell: Callable[[str
             labels = np.array([file.label for file in part], np.int32)
             splits.append(ArraySource(_close_gaps(images, kept), labels))
     _require_classes(listing, train, test)
-    tell(f"decoded {len(files):,} images in {time.monotonic() - start:.1f} s.")
-    return Contents(splits[0], splits[1], tuple(left_out)), as_stored
+    note(f"decoded {len(files):,} images in {time.monotonic() - start:.1f} s.")
+    return Contents(splits[0], splits[1], tuple(left_out), remark), as_stored
 
 
 def _bad(file: ImageFile, reason: object, skip: bool) -> str:
@@ -231,11 +237,23 @@ def _require_classes(listing: Listing, train: Sequence[ImageFile], test: Sequenc
             )
 
 
-def _shape(files: Sequence[ImageFile], heads: Sequence[decode.Header], size: int | None) -> tuple[int, int, int]:
-    """Height, width and channels that all images will have."""
-    channels = 1 if all(head.grey for head in heads) else 3
+def _channels(chosen: int | str, files: Sequence[ImageFile], grey: Sequence[bool]) -> tuple[int, str]:
+    """The channels that all images will have, and a remark where most are grey and a few make all of them colour."""
+    if chosen != "auto":
+        return int(chosen), ""
+    colored = [shown(file.relative) for file, is_grey in zip(files, grey, strict=True) if not is_grey]
+    if not colored or 2 * len(colored) > len(files):
+        return (3 if colored else 1), ""
+    return 3, (
+        f"{len(files) - len(colored):,} of {len(files):,} images are grey and {len(colored):,} in colour "
+        f"({some(colored)}), so all are read in colour; --data.channels=1 reads all in grey."
+    )
+
+
+def _sides(files: Sequence[ImageFile], heads: Sequence[decode.Header], size: int | None) -> tuple[int, int]:
+    """Height and width that all images will have."""
     if size is not None:
-        return size, size, channels
+        return size, size
     first = heads[0]
     for file, head in zip(files, heads, strict=True):
         if (head.height, head.width) != (first.height, first.width):
@@ -245,7 +263,7 @@ def _shape(files: Sequence[ImageFile], heads: Sequence[decode.Header], size: int
                 f"{shown(file.path)} is {head.width}x{head.height}; have all resized to one size, "
                 f"such as --data.image-size={short}."
             )
-    return first.height, first.width, channels
+    return first.height, first.width
 
 
 def _require_memory(count: int, shape: tuple[int, int, int], size: int | None) -> None:

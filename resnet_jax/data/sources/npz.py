@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from resnet_jax.data import memory
 from resnet_jax.data.dataset import ArraySource, Dataset, Images, Labels, require_names
 from resnet_jax.data.known import name_of
 from resnet_jax.errors import UserError
-from resnet_jax.text import reason, some
+from resnet_jax.text import Note, reason, some
 
 KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 KERAS_KEYS = ("x_train", "y_train", "x_test", "y_test")  # as keras.datasets names and stores them
@@ -28,7 +28,7 @@ CHANNELS = (1, 3, 4)
 Array = npt.NDArray[Any]
 
 
-def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
+def load(config: DataConfig, note: Note) -> Dataset:
     """The data set that `config` names: see `read`."""
     assert config.path is not None, "checked by DataConfig"
     return read(config.path)

@@ -8,8 +8,10 @@ JPEG's may differ by a few grey levels from what TensorFlow makes of it.
 from __future__ import annotations
 
 import io
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,13 @@ import tensorflow_datasets
 from PIL import Image
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import memory, progress, tfds_files
+from resnet_jax.data import headers, listing, memory, progress, tfds_files
 from resnet_jax.data.dataset import ArraySource, Dataset, Images
+from resnet_jax.data.stream import Decoders, StreamSource
 from resnet_jax.data.tfds_files import FEATURES, MODES, NAMES, SUPPORTED
+from resnet_jax.data.tfds_records import TfdsRecords
 from resnet_jax.errors import UserError
-from resnet_jax.text import reason
+from resnet_jax.text import Note, reason
 
 DISPLAY = {
     "cifar10": "CIFAR-10",
@@ -36,13 +40,23 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP")  # those of TFDS's images
 CHUNK = 1000
 
 
-def load(config: DataConfig, tell: Callable[[str], None]) -> Dataset:
-    """The data set that `config` names: see `read`."""
+def load(config: DataConfig, note: Note) -> Dataset:
+    """The data set that `config` names, in memory or, with `config.streamed`, decoded when it is asked for.
+
+    For streaming every example is read once before the first step, for its label and the size of its image; these are
+    kept for the next start. An orientation in an image's EXIF data is applied, which TensorFlow does not do.
+
+    Raises:
+      UserError: as `read`, where images may differ in size if they are streamed.
+    """
     assert config.name is not None, "checked by DataConfig"
-    return read(config.name, data_dir=config.path, tell=tell)
+    if not config.streamed:
+        return read(config.name, data_dir=config.path, note=note)
+    prepared = _open(config.name, config.path, note)
+    return _told(prepared, _streamed(prepared, config, note), note)
 
 
-def read(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dataset:
+def read(name: str, *, data_dir: str | None, note: Note) -> Dataset:
     """The splits "train" and "test" of a prepared data set; "validation" stands in where there is no "test".
 
     Images are [N, H, W, C] uint8 in TFDS's order, C as TFDS declares it. Memory: the arrays themselves and little
@@ -51,12 +65,46 @@ def read(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dat
     Args:
       name: as TFDS has it, such as "cifar10"; without a version, the highest that is prepared.
       data_dir: where TFDS keeps prepared data; None: TFDS's usual place.
-      tell: is told, a line at a time, what is read from where.
+      note: is told, a line at a time, what is read from where.
 
     Raises:
       UserError: no such data set, not prepared or not as array_record, a damaged directory, or data of another kind:
         no images with labels, images of different sizes or not of 8 bits, no split to test on.
     """
+    prepared = _open(name, data_dir, note)
+    title, count = f"reading {prepared.display}", sum(prepared.counts)
+    with progress.progress([title], count, f"{title}: {count:,} images.", note) as advance:
+        train, test = (_read(prepared, split, advance) for split in prepared.splits)
+    dataset = Dataset(name=prepared.display, train=train, test=test, class_names=prepared.class_names)
+    return _told(prepared, dataset, note)
+
+
+def _told(prepared: _Prepared, dataset: Dataset, note: Note) -> Dataset:
+    shape = "x".join(map(str, dataset.image_shape))
+    note(
+        f"{prepared.display} {prepared.builder.version}: {len(dataset.train):,} training and {len(dataset.test):,} "
+        f"test images, {shape}, {dataset.num_classes} classes, from {prepared.directory}."
+    )
+    return dataset
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A data set on the disk that was found whole."""
+
+    builder: Any
+    directory: Path
+    display: str
+    splits: tuple[str, str]
+    """For training and for testing."""
+    counts: tuple[int, int]
+    channels: int
+    class_names: tuple[str, ...]
+    remedy: str
+    """What to do where it is damaged, as the end of a sentence."""
+
+
+def _open(name: str, data_dir: str | None, note: Note) -> _Prepared:
     wanted = tfds_files.Name.parse(name)
     directory = tfds_files.find(wanted, data_dir)
     if directory is None:
@@ -64,10 +112,10 @@ def read(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dat
     builder = tfds_files.open_prepared(directory, wanted, data_dir)
     channels, class_names = tfds_files.features(wanted, builder.info)
     classes = int(builder.info.features["label"].num_classes)
+    remedy = tfds_files.again(wanted, data_dir, directory)
     if len(class_names) != classes:  # which TFDS takes as it comes
         raise UserError(
-            f"{directory / NAMES}: has {len(class_names):,} names, {FEATURES} says {classes:,} classes; "
-            f"{tfds_files.again(wanted, data_dir, directory)}."
+            f"{directory / NAMES}: has {len(class_names):,} names, {FEATURES} says {classes:,} classes; {remedy}."
         )
     splits = builder.info.splits
     test = next((split for split in ("test", "validation") if split in splits), None)
@@ -77,31 +125,62 @@ def read(name: str, *, data_dir: str | None, tell: Callable[[str], None]) -> Dat
         )
     display = DISPLAY.get(wanted.dataset, wanted.dataset) + (f" ({wanted.config})" if wanted.config else "")
     if test != "test":
-        tell(f"{display}: TFDS has no split test; the split {test} is tested on instead.")
-    counts = [int(splits[split].num_examples) for split in ("train", test)]
-    if 0 in counts:
-        raise UserError(f"{directory}: the split {('train', test)[counts.index(0)]} is empty.")
+        note(f"{display}: TFDS has no split test; the split {test} is tested on instead.")
+    train, tested = (int(splits[split].num_examples) for split in ("train", test))
+    if not train or not tested:
+        raise UserError(f"{directory}: the split {test if train else 'train'} is empty.")
     if not (directory / NAMES).is_file():
-        tell(f"{display}: no names of the classes are stored (there is no {directory / NAMES}); their numbers serve.")
-    title = f"reading {display}"
-    with progress.progress([title], sum(counts), f"{title}: {sum(counts):,} images.", tell) as advance:
-        train, tested = (
-            _read(builder, split, channels, directory, tfds_files.again(wanted, data_dir, directory), advance)
-            for split in ("train", test)
+        note(f"{display}: no names of the classes are stored (there is no {directory / NAMES}); their numbers serve.")
+    return _Prepared(builder, directory, display, ("train", test), (train, tested), channels, class_names, remedy)
+
+
+def _streamed(prepared: _Prepared, config: DataConfig, note: Note) -> Dataset:
+    """The images of the chosen classes, decoded on demand; a class keeps its place among the chosen ones."""
+    channels = prepared.channels if config.channels == "auto" else config.channels
+    if channels not in (1, 3):
+        raise UserError(
+            f"{prepared.directory}: its images have {channels} channels, and images that are decoded on demand have 1 "
+            "or 3; --data.channels=3 reads them in colour."
         )
-    dataset = Dataset(name=display, train=train, test=tested, class_names=class_names)
-    shape = "x".join(map(str, dataset.image_shape))
-    tell(
-        f"{display} {builder.version}: {counts[0]:,} training and {counts[1]:,} test images, {shape}, "
-        f"{dataset.num_classes} classes, from {directory}."
-    )
-    return dataset
+    records = TfdsRecords(prepared.builder, prepared.splits)
+    stats = [os.stat(file) for file in records.files()]
+    facts = [f"{file} {s.st_size} {s.st_mtime_ns} {s.st_ino}" for file, s in zip(records.files(), stats, strict=True)]
+    key = headers.digest("tfds", *facts)
+    found = headers.read(records.entry, len(records), name=prepared.display, key=key, note=note)
+    for position, why in found.unreadable.items():
+        raise UserError(f"{records.name(position)} cannot be read as an image: {why}; {prepared.remedy}.")
+    records.checksums = found.checksums
+    low, high = int(found.labels.min()), int(found.labels.max())
+    if low < 0 or high >= len(prepared.class_names):
+        raise UserError(
+            f"{prepared.display}: it has labels from {low} to {high}; legal: 0 to {len(prepared.class_names) - 1}, for "
+            f"{len(prepared.class_names)} classes."
+        )
+    names = listing.choose(prepared.class_names, config.classes)
+    ordered = [name for name in prepared.class_names if name in names]
+    numbers = np.full(len(prepared.class_names), -1, np.int32)
+    numbers[[prepared.class_names.index(name) for name in ordered]] = np.arange(len(ordered))
+    labels, decoders = numbers[found.labels], Decoders.of(config)
+    sources = []
+    for part in np.split(np.arange(len(records)), [prepared.counts[0]]):
+        chosen = part[labels[part] >= 0]
+        sources.append(
+            StreamSource(
+                records,
+                chosen,
+                labels[chosen],
+                found.sizes[chosen],
+                config=config,
+                channels=channels,
+                decoders=decoders,
+            )
+        )
+    return Dataset(name=prepared.display, train=sources[0], test=sources[1], class_names=tuple(ordered))
 
 
-def _read(
-    builder: Any, split: str, channels: int, directory: Path, remedy: str, advance: Callable[[int], None]
-) -> ArraySource:
+def _read(prepared: _Prepared, split: str, advance: Callable[[int], None]) -> ArraySource:
     """The images [N, H, W, channels] and labels [N] of one split."""
+    builder, channels, directory, remedy = prepared.builder, prepared.channels, prepared.directory, prepared.remedy
     # Undecoded: TFDS would take OpenCV where it is installed.
     skip = {"image": tensorflow_datasets.decode.SkipDecoding()}
     source = builder.as_data_source(split=split, decoders=skip)
@@ -125,15 +204,15 @@ def _read(
                 memory.require(
                     count * pixels.size,
                     f"{directory}: {count:,} images of {'x'.join(map(str, pixels.shape))}",
-                    "data sets that do not fit in memory are not supported",
+                    "--data.stream=True with --data.image-size decodes them when they are asked for",
                 )
                 images = np.empty((count, *pixels.shape), np.uint8)
             if pixels.shape != images.shape[1:]:
                 sizes = [f"{shape[1]}x{shape[0]}" for shape in (images.shape[1:], pixels.shape)]
                 raise UserError(
                     f"{directory}: images differ in size, image 0 of {split} is {sizes[0]} pixels and image {i:,} is "
-                    f"{sizes[1]}; {SUPPORTED} (others: write them to a folder, and use --data.source=folder with "
-                    "--data.image-size)."
+                    f"{sizes[1]}; {SUPPORTED} (others: --data.stream=True with --data.image-size "
+                    "crops them to one size)."
                 )
             images[i], labels[i] = pixels, example["label"]
         advance(len(chunk))

@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from resnet_jax.models.conv import dense, packed, strided, taps
 from resnet_jax.models.conv.dense import sum_dtype
 from resnet_jax.models.conv.packed import NHWC
-
-Array = jax.Array
 
 # A dense product takes images of up to TINY positions; an input gradient, outputs of up to TINY and inputs of up to
 # SMALL positions.

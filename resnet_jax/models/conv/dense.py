@@ -20,8 +20,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
-Array = jax.Array
 Sides = tuple[int, int]
 
 

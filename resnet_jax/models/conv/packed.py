@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-
-Array = jax.Array
+from jax import Array
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import AxisType
 
 from resnet_jax.models.conv import cpu
 from resnet_jax.models.conv.packed import NHWC
-
-Array = jax.Array
 
 
 def conv2d(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:

@@ -19,10 +19,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from resnet_jax.models.conv.dense import sum_dtype
-
-Array = jax.Array
 
 # Size limit of one chunk's taps, unless its product would become too short: they should stay in a core's cache.
 SCRATCH_BYTES = 1 << 19

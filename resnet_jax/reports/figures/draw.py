@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from resnet_jax.analysis.instruments import instruments
 from resnet_jax.errors import UserError
 from resnet_jax.record import read_json
 from resnet_jax.reports.figures import instruments as plots
@@ -19,25 +20,18 @@ Measured = dict[str, Any]
 
 
 def figures(measured: Measured) -> dict[str, Figure]:
-    """The figures of a measurement, by what to add to the instrument's name for a file's.
+    """The figures of a measurement, by what to add to the instrument's name for a file's; an instrument may have none.
 
     Raises:
       UserError: it is of no instrument that is known, or parts are missing.
     """
-    by_instrument: Mapping[str, Callable[[Measured], dict[str, Figure]]] = {
-        "layer-responses": lambda m: {"": plots.layer_responses(m)},
-        "gradient-flow": _gradient_flow,
-        "gradient-identity": lambda m: {"": plots.gradient_identity(m)},
-        "signal-propagation": lambda m: {"": plots.signal_propagation(m)},
-        "lesions": lambda m: {"": plots.lesions(m)},
-        "loss-landscape": _loss_landscape,
-        "path-lengths": lambda m: {"": path_lengths(m)},
-    }
     name = str(measured.get("instrument"))
-    if name not in by_instrument:
-        raise UserError(f"instrument: got {name!r}; legal: {', '.join(by_instrument)}.")
+    if name not in FIGURES:
+        if name in instruments():
+            return {}
+        raise UserError(f"instrument: got {name!r}; legal: {', '.join(instruments())}.")
     try:
-        return by_instrument[name](measured)
+        return FIGURES[name](measured)
     except (KeyError, TypeError, IndexError) as error:
         raise UserError(f"not a whole measurement of {name} ({error!r}).") from error
 
@@ -86,3 +80,15 @@ def _loss_landscape(measured: Measured) -> dict[str, Figure]:
     if measured["options"]["dimensions"] == 1:
         return {"": landscape_line(measured)}
     return {"": landscape_plane(measured)}
+
+
+FIGURES: Mapping[str, Callable[[Measured], dict[str, Figure]]] = {
+    "layer-responses": lambda m: {"": plots.layer_responses(m)},
+    "gradient-flow": _gradient_flow,
+    "gradient-identity": lambda m: {"": plots.gradient_identity(m)},
+    "signal-propagation": lambda m: {"": plots.signal_propagation(m)},
+    "lesions": lambda m: {"": plots.lesions(m)},
+    "loss-landscape": _loss_landscape,
+    "path-lengths": lambda m: {"": path_lengths(m)},
+}
+"""The figures of the instruments that have some."""

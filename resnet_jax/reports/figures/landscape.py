@@ -7,15 +7,14 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from resnet_jax.reports.figures.instruments import logarithmic, looks
 from resnet_jax.reports.figures.style import GREY, STYLE
+from resnet_jax.types import Floats
 
 Measured = dict[str, Any]
-Floats = npt.NDArray[np.float64]
 _LEVELS = 25
 _COLOURS = "viridis"
 

@@ -32,6 +32,9 @@ class Step:
     """Training images per second since the last epoch's end."""
     gradient_norms: Mapping[str, float] | None = None
     """Euclidean norm of the gradient by layer; None in the steps that do not record it."""
+    waited: float | None = None
+    """Share of the time since the last epoch's end for which the loop waited for images to be decoded. The devices may
+    have computed meanwhile, for steps are dispatched ahead of them. None where the images lie in memory."""
 
 
 class Observer:
@@ -73,6 +76,7 @@ class Sink(Observer):
     | train/loss, train/error                  | every tenth: the step's batch, in train mode       |
     | train/learning_rate                      | every tenth                                        |
     | train/images_per_second                  | every tenth                                        |
+    | train/waited                             | every tenth; see Step.waited                       |
     | gradient_norm/<layer>                    | those that `train.gradient_norms_every` records    |
     | running/loss, running/error              | the end of each epoch: its batches, in train mode  |
     | validation/loss, ... and test/loss, ...  | those after which the run evaluates on them        |
@@ -113,6 +117,8 @@ class Sink(Observer):
                 "train/learning_rate": step.rate,
                 "train/images_per_second": step.images_per_second,
             }
+            if step.waited is not None:
+                values["train/waited"] = step.waited
         norms = step.gradient_norms or {}
         values |= {f"gradient_norm/{layer}": norm for layer, norm in norms.items()}
         if values:

@@ -31,17 +31,20 @@ class Lines(Observer):
 
     def __init__(self, console: Console, total: int, seconds: float = 10.0) -> None:
         self._console, self._total, self._seconds = console, total, seconds
-        self._last = float("-inf")
+        self._last, self._waited = float("-inf"), ""
 
     def note(self, text: str) -> None:
         self._print(text)
+
+    def step(self, step: Step) -> None:
+        self._waited = "" if step.waited is None else f", {step.waited:.0%} of the time waiting for images"
 
     def epoch(self, line: MetricsLine, images_per_second: float) -> None:
         now = time.monotonic()
         if now - self._last < self._seconds and line.step < self._total:
             return
         self._last = now
-        self._print(f"{_summary(line, self._total)}, {images_per_second:,.0f} images/s")
+        self._print(f"{_summary(line, self._total)}, {images_per_second:,.0f} images/s{self._waited}")
 
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -92,9 +95,10 @@ class Live(Observer):
         self._progress.update(self._task, numbers=f"{name} ...")
 
     def step(self, step: Step) -> None:
+        waited = "" if step.waited is None else f"  waiting {step.waited:.0%}"  # for images to be decoded
         numbers = (
             f"rate {step.rate:g}  loss {step.batch.mean_loss:.3f}  error {step.batch.error:6.1%}  "
-            f"{step.images_per_second:,.0f} images/s{self._test}"
+            f"{step.images_per_second:,.0f} images/s{waited}{self._test}"
         )
         self._progress.update(self._task, completed=step.number, numbers=numbers)
 

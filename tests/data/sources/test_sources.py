@@ -20,7 +20,7 @@ STRIPES = """
 import numpy as np
 from resnet_jax.data.dataset import ArraySource, Dataset
 
-def load(config, tell):
+def load(config, note):
     images, labels = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1], np.int32)
     return Dataset("stripes", ArraySource(images, labels), ArraySource(images[:2], labels[:2]), ("a", "b"))
 """
@@ -34,7 +34,7 @@ def test_the_names_are_the_modules() -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_each_has_the_same_entrance(name: str) -> None:
-    assert list(inspect.signature(import_source(name).load).parameters) == ["config", "tell"]
+    assert list(inspect.signature(import_source(name).load).parameters) == ["config", "note"]
 
 
 def test_a_new_module_is_a_new_source(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import train
+from experiments import preview
 from experiments.studies import experiments
 from resnet_jax.config import override
 from resnet_jax.errors import UserError
@@ -62,9 +62,9 @@ def test_an_older_picture_survives_a_full_disk(tmp_path: Path, monkeypatch: pyte
 
 def test_a_batch_of_a_run_is_drawn_or_refused_as_the_run_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = experiments()["digits-plain"]
-    train.write_batch(config, tmp_path / "new" / "batch.png")
+    preview.write_batch(config, tmp_path / "new" / "batch.png")
     assert (tmp_path / "new" / "batch.png").read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out.endswith(f"{tmp_path}/new/batch.png\n")
     with pytest.raises(UserError, match=r"model\.num_classes: got 5; legal: 10"):
-        train.write_batch(override(config, {"model.num_classes": 5}), tmp_path / "no.png")
+        preview.write_batch(override(config, {"model.num_classes": 5}), tmp_path / "no.png")
     assert not (tmp_path / "no.png").exists()

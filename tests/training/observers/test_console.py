@@ -18,15 +18,25 @@ def test_a_terminal_of_80_columns_shows_all() -> None:
     console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system=None)
     live = Live(console, 64_000, "plain-56-learning_rate=0.02-seed1")
     live.epoch(LINE, 1234.0)
-    live.step(Step(281, rate=0.1, batch=Totals(230.3, 90, 100), images_per_second=12_345.0))
+    live.step(Step(281, rate=0.1, batch=Totals(230.3, 90, 100), images_per_second=12_345.0, waited=0.25))
     for renderable in live._progress.get_renderables():
         console.print(renderable)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
-    for part in ("plain-56-learning_rate=0.02-seed1", "281/64000", "left", "loss 2.303", "90.0%", "12,345 images/s"):
+    for part in (
+        "plain-56-learning_rate=0.02-seed1",
+        "281/64000",
+        "left",
+        "loss 2.303",
+        "90.0%",
+        "12,345 images/s",
+        "waiting 25%",
+    ):
         assert part in text
-    assert "test 6.2%" in text
+    assert "waiting 25%  test 6.2%" in text
     assert all(len(line) <= 80 for line in text.splitlines())
+    live.step(Step(282, rate=0.1, batch=Totals(230.3, 90, 100), images_per_second=12_345.0))
+    assert "waiting" not in live._progress.tasks[0].fields["numbers"]
 
 
 def test_lines_say_where_a_run_is() -> None:
@@ -36,3 +46,12 @@ def test_lines_say_where_a_run_is() -> None:
     assert console.file.getvalue() == (
         "step 103/240, epoch 9, rate 0.1, loss 0.2500, error 12.50%, test error 6.25%, 1,234 images/s\n"
     )
+
+
+def test_lines_say_how_long_a_run_waits_for_its_images() -> None:
+    console = Console(width=80, file=io.StringIO())
+    lines = Lines(console, 240, seconds=0.0)
+    lines.step(Step(103, rate=0.1, batch=Totals(1.0, 1, 2), images_per_second=1.0, waited=0.31))
+    lines.epoch(LINE, 1234.0)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().endswith(", 1,234 images/s, 31% of the time waiting for images\n")

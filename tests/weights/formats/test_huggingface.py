@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
-from resnet_jax.weights import files
+from resnet_jax.weights import export, files
 from resnet_jax.weights.arrays import counts, shapes
 from resnet_jax.weights.formats import wrapper_prefix
 from resnet_jax.weights.formats.base import Found
@@ -81,7 +81,7 @@ def test_a_folder_of_the_hub(hub: Path, tmp_path: Path) -> None:
         (224, 224, 3),
         "bicubic",
     )
-    files.export(net, tmp_path / "back.safetensors", "huggingface")
+    export.export(net, tmp_path / "back.safetensors", "huggingface")
     there, back = (safetensors.numpy.load_file(f) for f in (hub / "model.safetensors", tmp_path / "back.safetensors"))
     assert back.keys() == there.keys()
     for name, array in there.items():

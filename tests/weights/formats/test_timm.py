@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
-from resnet_jax.weights import files
+from resnet_jax.weights import export, files
 from resnet_jax.weights.formats import recognise
 from resnet_jax.weights.formats.base import Found
 from resnet_jax.weights.formats.timm import FORMAT
@@ -89,7 +89,7 @@ def test_a_folder_of_the_hub(hub: Path, tmp_path: Path) -> None:
         assert (net.preprocessing.resize, net.preprocessing.shape) == (235, (224, 224, 3))
         assert net.preprocessing.interpolation == "bicubic"
     files.save(net, tmp_path / "ours")
-    files.export(files.load(tmp_path / "ours"), tmp_path / "back.safetensors", "timm")
+    export.export(files.load(tmp_path / "ours"), tmp_path / "back.safetensors", "timm")
     back = safetensors.numpy.load_file(tmp_path / "back.safetensors")
     there = safetensors.numpy.load_file(hub / "model.safetensors")
     assert back.keys() == there.keys()

@@ -1,4 +1,4 @@
-"""What an instrument is given besides the net: how to show progress, and a place for what it has so far."""
+"""What an instrument is given besides the net: a display of progress, and a file for what it has so far."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def _silent(total: int, what: str) -> Iterator[Advance]:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where an instrument works."""
+class Workspace:
+    """The display and the file of one measurement."""
 
     progress: Callable[[int, str], AbstractContextManager[Advance]] = _silent
-    """Of a number of parts and what is measured: gives what is called when a part is done."""
+    """Takes the number of parts and what is measured; gives a function to call after each part."""
     scratch: Path | None = None
     """File for what is worth keeping of an interrupted measurement; None: nothing is kept."""

@@ -1,42 +1,23 @@
-"""The table of what each ingredient adds, in docs/results.md, from the records of digits-modern.
-
-    python -m experiments.ingredients
-
-It rewrites what stands between the table's two markers, and trains nothing.
-"""
+"""The table of what each ingredient adds, in docs/results.md, from the records of digits-modern."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from experiments import cli
 from experiments.studies import studies
 from experiments.studies.modern import DIGITS
 from experiments.study import variant_name
 from resnet_jax.config import override
-from resnet_jax.errors import UserError
-from resnet_jax.files import write_atomically
 from resnet_jax.record import RECORD_FILE, read_record
 from resnet_jax.reports.stats import Summary, paired_difference
 from resnet_jax.reports.text import NOTHING, difference_text, interval_cell, summary_text
 
-ROOT = Path(__file__).parents[1]
-RECORDS, PAGE = ROOT / "experiments" / "records" / "digits-modern", ROOT / "docs" / "results.md"
-BEGIN, END = "<!-- python -m experiments.ingredients: begin -->", "<!-- python -m experiments.ingredients: end -->"
+RECORDS = Path(__file__).parents[1] / "records" / "digits-modern"
 HEADERS = ("net", "ingredient", "seeds", "test error, %", "minus the papers' recipe", "95 % interval", "test loss")
 
 
-def main() -> int:
-    """Rewrites the table; returns the exit status."""
-    write_atomically(PAGE, renewed(PAGE.read_text(encoding="utf-8"), table(RECORDS)))
-    return cli.OK
-
-
-def table(records: Path) -> str:
-    """The table in Markdown: a line for each net and ingredient that has finished runs.
-
-    Differences are paired by seed.
-    """
+def ingredients() -> str:
+    """A row for each net and ingredient that has finished runs; differences are paired by seed."""
     (study, _) = studies()["digits-modern"]
     lines = [f"| {' | '.join(HEADERS)} |", "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     for depth in (20, 56):
@@ -46,7 +27,7 @@ def table(records: Path) -> str:
             folder = variant_name(override(study.base, changes), changes)
             finals = {}
             for seed in study.seeds:
-                file = records / f"{folder}-seed{seed}" / RECORD_FILE
+                file = RECORDS / f"{folder}-seed{seed}" / RECORD_FILE
                 final = read_record(file).final if file.exists() else None
                 if final is not None:
                     finals[seed] = final
@@ -60,20 +41,3 @@ def table(records: Path) -> str:
             cells += [difference_text(apart), interval_cell(apart) if apart else NOTHING, f"{losses.mean:.3f}"]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def renewed(page: str, text: str) -> str:
-    """A page with this text between its markers.
-
-    Raises:
-      UserError: a marker is missing.
-    """
-    before, begin, rest = page.partition(f"{BEGIN}\n")
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{PAGE.name}: one of the markers {BEGIN!r} and {END!r} is missing.")
-    return f"{before}{begin}{text}\n{end}{after}"
-
-
-if __name__ == "__main__":
-    cli.run_main(main)

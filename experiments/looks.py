@@ -1,0 +1,113 @@
+"""A net's probabilities for pictures by one of the papers' protocols, for the commands that evaluate nets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from resnet_jax.config import DataConfig, ParallelConfig
+from resnet_jax.data import cache, headers
+from resnet_jax.data.crops import passes
+from resnet_jax.data.records import FileRecords
+from resnet_jax.data.stream import Decoders, StreamSource
+from resnet_jax.data.walk import ImageFile
+from resnet_jax.errors import UserError
+from resnet_jax.models.resnet import build
+from resnet_jax.text import Note
+from resnet_jax.training.evaluate import Predictor, by_protocol
+from resnet_jax.training.mesh import devices
+from resnet_jax.weights.classifier import AT_ONCE, Prediction, Skipped, require_head
+
+if TYPE_CHECKING:
+    from resnet_jax.weights.bundle import Weights
+
+
+def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | None, **settings: Any) -> DataConfig:
+    """What a protocol shows of pictures to a net that reads its own size and statistics.
+
+    Args:
+      weights: the net.
+      folder: where the pictures are.
+      protocol: "ten_crop" or "multi_scale".
+      resize: pixels of the shorter side before ten crops are taken; None: as the net was trained.
+      settings: `eval_scales` and `eval_multiple`, for several scales.
+
+    Raises:
+      UserError: the net has no last layer; its pictures are not square, of other than 1 or 3 channels, or too small for
+        different crops.
+    """
+    require_head(weights)
+    p, file = weights.preprocessing, weights.origin.file
+    if p.height != p.width or p.channels not in (1, 3):
+        raise UserError(
+            f"protocol: got {protocol!r}; legal: 'center', because {file} takes images of {p.width}x{p.height} pixels "
+            f"and {p.channels} channels; other protocols need squares of 1 or 3 channels."
+        )
+    short = resize or p.resize or p.height
+    if protocol == "ten_crop" and short <= p.height:
+        raise UserError(
+            f"resize: got {short}; legal: more than {p.height}, the size of the crops that {file} takes; otherwise all "
+            "crops would be the same."
+        )
+    return DataConfig(
+        source="folder",
+        path=folder,
+        stream=True,
+        image_size=p.height,
+        eval_resize=max(short, p.height),
+        channels=p.channels,
+        **{"protocol": protocol, **settings},
+    )
+
+
+def predict(
+    weights: Weights, config: DataConfig, files: Sequence[ImageFile], note: Note, count: int
+) -> Iterator[Prediction | Skipped]:
+    """The mean probabilities of each picture over the looks of a protocol, in order.
+
+    A picture whose header cannot be read does not stop the others.
+
+    Args:
+      weights: the net, which is evaluated in float32 whatever it was trained in.
+      config: from `data_config`.
+      files: the pictures, below `config.path`.
+      note: receives remarks, a line at a time.
+      count: devices that share the work.
+
+    Raises:
+      UserError: a picture whose header is whole cannot be decoded; or there are fewer devices.
+    """
+    assert config.path is not None
+    records = FileRecords(config.path, files)
+    key = headers.digest(cache.fingerprint(files, image_size=None, bad_images="skip"))
+    heads = headers.read(records.entry, len(files), name="pictures", key=key, note=note)
+    readable = np.array([i for i in range(len(files)) if i not in heads.unreadable], np.int64)
+    found: dict[int, Any] = {}
+    if len(readable):
+        source = StreamSource(
+            records,
+            readable,
+            np.zeros(len(readable), np.int32),
+            heads.sizes[readable],
+            config=config,
+            channels=weights.preprocessing.channels,
+            decoders=Decoders.of(config),
+        )
+        where = devices(ParallelConfig(devices=count))
+        model = build(dataclasses.replace(weights.model, dtype="float32"))
+        predictor = Predictor(where, model, weights.preprocessing.normalization, weights.model.precision)
+        interpolation = weights.preprocessing.interpolation
+        probabilities = by_protocol(
+            predictor,
+            where.replicate_state(weights.variables()),
+            source,
+            [dataclasses.replace(each, interpolation=interpolation) for each in passes(config)],
+            classes=len(weights.class_names),
+            batch_size=AT_ONCE,
+        )
+        found = dict(zip(readable.tolist(), probabilities, strict=True))
+    for i, file in enumerate(files):
+        yield Prediction(file.path, found[i], None) if i in found else Skipped(file.path, heads.unreadable[i])

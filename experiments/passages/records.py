@@ -1,0 +1,45 @@
+"""Committed records by the names that markers give them: STUDY/RUN, where RUN may lack its seed."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from resnet_jax.record import RECORD_FILE, Final, RunRecord, read_record
+
+RECORDS = Path(__file__).parents[1] / "records"
+SPLITS = ("train", "test")
+
+
+@functools.cache
+def records(name: str) -> tuple[RunRecord, ...]:
+    """The records of STUDY/RUN by seed, or the one of STUDY/RUN-seedN; all of a STUDY, which may have wildcards.
+
+    Raises:
+      ValueError: there is none.
+    """
+    study, _, run = name.partition("/")
+    patterns = [f"{run}/{RECORD_FILE}", f"{run}-seed[0-9]*/{RECORD_FILE}"] if run else [f"*/{RECORD_FILE}"]
+    found = tuple(read_record(file) for pattern in patterns for file in sorted(RECORDS.glob(f"{study}/{pattern}")))
+    if not found:
+        raise ValueError(f"no record {name}")
+    return found
+
+
+def finals(name: str) -> dict[int, Final]:
+    """What the runs of STUDY/RUN ended with, by seed.
+
+    Raises:
+      ValueError: there is no record, or a run diverged.
+    """
+    ended = {record.config.seed: record.final for record in records(name)}
+    if None in ended.values():
+        raise ValueError(f"a run of {name} diverged")
+    return {seed: final for seed, final in ended.items() if final is not None}
+
+
+def errors(name: str, split: str = "train") -> dict[int, float]:
+    """Errors of STUDY/RUN by seed, fractions; `split` is "train" or "test"."""
+    if split not in SPLITS:
+        raise ValueError(f"got {split!r}; legal: {', '.join(SPLITS)}")
+    return {seed: float(getattr(final, f"{split}_error")) for seed, final in finals(name).items()}

@@ -1,0 +1,92 @@
+"""Tables between markers. A run is named STUDY/RUN without its seed, and then stands for all its seeds."""
+
+from __future__ import annotations
+
+import json
+
+from experiments.benchmark.table import render
+from experiments.derivation.tables import Language
+from experiments.derivation.tables import tables as derived
+from experiments.passages.ingredients import ingredients
+from experiments.passages.numbers import error
+from experiments.passages.records import RECORDS, records
+from resnet_jax.reports.comparison import Comparison
+from resnet_jax.reports.control import find_control, gap_table
+from resnet_jax.reports.document import Table, markdown_table
+from resnet_jax.reports.grouping import comparisons
+from resnet_jax.reports.runs import read_runs
+from resnet_jax.reports.text import count
+
+
+def report(*studies: str) -> str:
+    """The main table of the report on some studies."""
+    from resnet_jax.reports.views import View  # which imports matplotlib
+
+    return _rows(View.of(_compared(studies)).table)
+
+
+def gaps(*studies: str) -> str:
+    """The table of a report's control: the gap between deep and shallow nets by budget."""
+    control = find_control(_compared(studies))
+    table = None if control is None else gap_table(control)
+    if table is None:
+        raise ValueError("no control with several budgets")
+    return _rows(table)
+
+
+def nets(*runs: str) -> str:
+    """A row for each of some runs: net, iterations, rate, and errors over seeds."""
+    rows = []
+    for run in runs:
+        of_seed = records(run)
+        config = of_seed[0].config
+        net = f"{'ResNet' if config.model.net == 'resnet' else config.model.net}-{config.model.depth}"
+        rate = f"{config.optim.learning_rate:g}" + " with warm-up" * (config.optim.warmup != "none")
+        rows.append((net, count(config.train.iterations), rate, count(len(of_seed)), error(run), error(run, "test")))
+    headers = ("net", "iterations", "rate", "seeds", "training error, %", "test error, %")
+    return _rows(Table("", headers, tuple(rows), text_columns=1))
+
+
+def recomputed_statistics() -> str:
+    """Errors with running batch statistics, and with those averaged over the training set."""
+    rows = []
+    for row in json.loads((RECORDS / "recomputed.json").read_text(encoding="utf-8"))["rows"]:
+        values = (row[split][kind] for split in ("train_error", "test_error") for kind in ("running", "recomputed"))
+        rows.append((row["run"], *(f"{100 * value:.2f}" for value in values)))
+    headers = ("run", "training, running", "recomputed", "test, running", "recomputed")
+    return _rows(Table("", headers, tuple(rows), text_columns=1))
+
+
+def equivalence() -> str:
+    """The drift of parallel modes after ten steps: in each cell the worst of the modes."""
+    worst: dict[tuple[str, str, str], dict[int, float]] = {}
+    for row in json.loads((RECORDS / "equivalence.json").read_text(encoding="utf-8"))["rows"]:
+        cells = worst.setdefault((row["net"], row["dtype"], row["scope"]), {})
+        cells[row["devices"]] = max(cells.get(row["devices"], 0.0), row["drift"][-1])
+    devices = sorted({number for cells in worst.values() for number in cells})
+    headers = ("net", "dtype", "BN scope", *(f"{n} device{'s' * (n > 1)}" for n in devices))
+    rows = tuple((*key, *(f"{cells[n]:.0e}" for n in devices)) for key, cells in worst.items())
+    return _rows(Table("", headers, rows, text_columns=3))
+
+
+def benchmark(name: str) -> str:
+    """The tables of a benchmark's record."""
+    return render(RECORDS / f"benchmark-{name}.json").strip("\n")
+
+
+def derivation(number: str, language: Language) -> str:
+    """A table of docs/derivation.md, counted from 1."""
+    return derived(RECORDS / "gradients-at-start.json", language)[int(number) - 1].strip("\n")
+
+
+KINDS = (report, gaps, nets, ingredients, recomputed_statistics, equivalence, benchmark, derivation)
+
+
+def _compared(studies: tuple[str, ...]) -> Comparison:
+    runs = read_runs([RECORDS / study for study in studies])
+    return comparisons(runs.complete, runs.order)[0]
+
+
+def _rows(table: Table) -> str:
+    """A table without its caption: the page says what it is."""
+    return "\n".join(line for line in markdown_table(table).splitlines() if line.startswith("|"))

@@ -1,0 +1,48 @@
+"""Options of the instrument gradient-flow, and its entrance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from resnet_jax.analysis.options import Options
+from resnet_jax.record import GRADIENTS_FILE, read_gradients
+
+if TYPE_CHECKING:
+    from resnet_jax.analysis.net import Net
+    from resnet_jax.analysis.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class GradientFlow(Options):
+    """How large the gradient is in each layer: the norm of the loss's gradient with respect to each kernel, at
+    the initial values, on one batch in train mode; and along training, for runs with train.gradient-norms-every.
+
+    Source: He et al. 2015, Sec. 4.1 ("backward propagated gradients exhibit healthy norms with BN"). At the initial
+    values it also takes configurations, such as digits-plain:model.depth=110. Cost: seconds a net, compilation.
+    """
+
+    looks_at: ClassVar[Literal["trained", "initial", "either"]] = "initial"
+
+    images: int = 128
+    """Images of the batch, drawn from the training set by `seed`."""
+
+
+OPTIONS = GradientFlow
+
+
+def measure(net: Net, options: GradientFlow, workspace: Workspace) -> dict[str, Any]:
+    """Layers by name with their norms at the initial values, and the lines of gradients.jsonl, for JSON."""
+    from resnet_jax.analysis.gradient_flow import gradient_norms
+
+    examples = net.examples("train", options.images, options.seed)
+    with workspace.progress(1, net.name) as advance:
+        norms = gradient_norms(net.model, net.variables, examples.images, examples.labels)
+        advance()
+    found: dict[str, Any] = {"layers": list(norms), "initial": list(norms.values()), "steps": [], "training": []}
+    file = net.directory / GRADIENTS_FILE if net.directory is not None else None
+    if file is not None and file.exists():
+        lines = read_gradients(file)
+        found["steps"] = [line.step for line in lines]
+        found["training"] = [[line.norms[layer] for layer in norms] for line in lines]
+    return found

@@ -1,0 +1,56 @@
+"""Options of the instrument gradient-identity, and its entrance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from resnet_jax.analysis.options import Options
+
+if TYPE_CHECKING:
+    from resnet_jax.analysis.net import Net
+    from resnet_jax.analysis.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class GradientIdentity(Options):
+    """What reaches a block's input: dL/dx_l = dL/dx_L (1 + d/dx_l sum F), the gradient at the end of the stage, carried
+    by the shortcuts as it is, and what the residual functions between add; each measured by itself, block by
+    block, with what the two leave of dL/dx_l. In float64, train mode.
+
+    Source: He et al. 2016, Eq. 5. It holds between blocks of one shape with identity shortcuts and nothing after the
+    addition (full pre-activation); of other nets it says how far it is from holding. It takes finished nets and, at
+    their initial values, configurations such as digits-resnet:model.depth=110. Cost: seconds a net, compilation.
+    """
+
+    looks_at: ClassVar[Literal["trained", "initial", "either"]] = "either"
+    double: ClassVar[bool] = True
+
+    images: int = 128
+    """Images of the batch, drawn from the training set by `seed`."""
+
+
+OPTIONS = GradientIdentity
+
+
+def measure(net: Net, options: GradientIdentity, workspace: Workspace) -> dict[str, Any]:
+    """By block: the norms of the terms, of what they leave, and the cosine between the two terms; for JSON."""
+    import jax.numpy as jnp
+
+    from resnet_jax.analysis.gradient_identity import identity_terms
+
+    examples = net.examples("train", options.images, options.seed)
+    with workspace.progress(1, net.name) as advance:
+        terms = identity_terms(net.model, net.variables, examples.images, examples.labels)
+        advance()
+    found: dict[str, Any] = {"blocks": list(terms)}
+    found |= {name: [] for name in ("gradient", "carried", "residual", "left", "cosine")}
+    for t in terms.values():
+        norms = {name: float(jnp.linalg.norm(value.ravel())) for name, value in t._asdict().items()}
+        for name, norm in norms.items():
+            found[name].append(norm)
+        found["left"].append(float(jnp.linalg.norm((t.gradient - t.carried - t.residual).ravel())))
+        lengths = norms["carried"] * norms["residual"]  # 0 where residuals start from zero: there is no angle
+        found["cosine"].append(float(jnp.vdot(t.carried, t.residual)) / lengths if lengths else math.nan)
+    return found

@@ -1,0 +1,39 @@
+"""Options of the instrument layer-responses, and its entrance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from resnet_jax.analysis.options import Options
+
+if TYPE_CHECKING:
+    from resnet_jax.analysis.net import Net
+    from resnet_jax.analysis.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class LayerResponses(Options):
+    """How strongly each 3x3 layer responds: the standard deviation of its output after BN, before nonlinearity and
+    addition, over images, pixels and channels, in eval mode. In the order of layers, and sorted by magnitude.
+
+    Source: He et al. 2015, Sec. 4.2, Fig. 7. Where no BN takes a conv's output by itself (pre-activation's last conv),
+    the response is the conv's output. Cost: seconds a net.
+    """
+
+    split: Literal["train", "test"] = "test"
+    """Which images."""
+
+
+OPTIONS = LayerResponses
+
+
+def measure(net: Net, options: LayerResponses, workspace: Workspace) -> dict[str, Any]:
+    """Layers by name with their standard deviations, for JSON."""
+    from resnet_jax.analysis.layer_responses import layer_responses
+
+    images = net.examples(options.split, options.images, options.seed).images
+    with workspace.progress(1, net.name) as advance:
+        stds = layer_responses(net.model, net.variables, images)
+        advance()
+    return {"layers": list(stds), "std": list(stds.values()), "images": len(images)}

@@ -1,0 +1,89 @@
+"""The examples of a prepared TFDS data set, read one by one from its array_record files for a streamed source."""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow_datasets
+
+from resnet_jax.data import decode
+from resnet_jax.data.dataset import Digest, Positions
+from resnet_jax.data.headers import Entry
+from resnet_jax.text import reason, shown
+
+
+class TfdsRecords:
+    """The examples of some splits, split after split. Several threads may read them at once."""
+
+    def __init__(self, builder: Any, splits: Sequence[str]) -> None:
+        """Opens nothing yet: a file is opened at its first example, and stays open.
+
+        Args:
+          builder: from tfds_files.open_prepared.
+          splits: names of splits.
+        """
+        self._splits = splits
+        self._infos = [builder.info.splits[split] for split in splits]
+        self._ends = list(accumulate(int(info.num_examples) for info in self._infos))
+        # Undecoded: TFDS would take OpenCV where it is installed, and decode images that are not used.
+        skip = {
+            name: tensorflow_datasets.decode.SkipDecoding()
+            for name, feature in builder.info.features.items()
+            if isinstance(feature, tensorflow_datasets.features.Image)
+        }
+        self._sources = [builder.as_data_source(split=split, decoders=skip) for split in splits]
+        self._version = f"{builder.name} {builder.version}"
+        self.checksums: npt.NDArray[np.uint32] | None = None
+        """[N], by position, of the encoded images: to be set once the headers have been read."""
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def content(self, position: int) -> bytes:
+        """See stream.Records."""
+        found: bytes = self._example(position)["image"]
+        return found
+
+    def entry(self, position: int) -> Entry:
+        """The header of an image, its label and its checksum.
+
+        Raises:
+          decode.Unreadable: the file is damaged there, or the image is.
+        """
+        example = self._example(position)
+        image: bytes = example["image"]
+        return Entry(decode.header(image), int(example["label"]), zlib.crc32(image))
+
+    def name(self, position: int) -> str:
+        """See stream.Records."""
+        part, i = self._place(position)
+        shard = bisect_right(list(accumulate(self._infos[part].shard_lengths)), i)
+        return f"image {i:,} of {self._splits[part]} in {shown(str(self._infos[part].filepaths[shard]))}"
+
+    def fingerprint(self, digest: Digest, positions: Positions) -> None:
+        """Adds the data set's name and version, and the checksum of each encoded image."""
+        assert self.checksums is not None
+        digest.update(f"{self._version}\0".encode())
+        digest.update(self.checksums[positions].astype("<u4").tobytes())
+
+    def files(self) -> list[str]:
+        """The paths of all files, split after split."""
+        return [str(file) for info in self._infos for file in info.filepaths]
+
+    def _place(self, position: int) -> tuple[int, int]:
+        """The number of the split, and the position within it."""
+        part = bisect_right(self._ends, position)
+        return part, position - (self._ends[part - 1] if part else 0)
+
+    def _example(self, position: int) -> Any:
+        part, i = self._place(position)
+        try:
+            return self._sources[part][i]
+        except Exception as error:  # a checksum that is wrong, a file that is gone, or an example of other features
+            raise decode.Unreadable(f"its example cannot be read ({reason(error)})") from None

@@ -1,0 +1,115 @@
+"""Evaluation by the papers' protocols: a net's probabilities for each image, and loss and error from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from resnet_jax.data import Normalization
+from resnet_jax.data.crops import Pass
+from resnet_jax.data.dataset import Images, Labels
+from resnet_jax.data.protocols import Floats, Looked, probabilities
+from resnet_jax.data.stream import StreamSource
+from resnet_jax.models.resnet import ResNet
+from resnet_jax.training import processes
+from resnet_jax.training.mesh import Devices
+from resnet_jax.training.metrics import Tally, Totals
+from resnet_jax.training.step import predict_step
+from resnet_jax.types import Variables
+
+
+class Predictor:
+    """A net in eval mode on the devices, compiled once for each shape of images."""
+
+    def __init__(self, devices: Devices, model: ResNet, normalization: Normalization, precision: str) -> None:
+        """Takes the net.
+
+        Args:
+          devices: which share every call's images.
+          model: the net.
+          normalization: of the images; a mean image of another size is replaced by the mean of its pixels.
+          precision: of matrix products, as `model.precision`.
+        """
+        self.devices, self._model, self._normalization, self._precision = devices, model, normalization, precision
+        self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}  # by the images' shape
+
+    def __call__(self, variables: Variables, images: Images) -> Floats:
+        """The mean of the probabilities of each image and of its mirror image: [N, K].
+
+        Args:
+          variables: {"params": ..., "batch_stats": ...}, from `Devices.replicate_state`.
+          images: [N, H, W, C] of all processes; N is a multiple of the number of devices.
+        """
+        at = self.devices.shard(images[self.devices.rows(len(images))])
+        compiled = self._compiled.get(images.shape)
+        if compiled is None:
+            compiled = self._compiled[images.shape] = self._compile(variables, at, images.shape)
+        found: Floats = self.devices.fetch(compiled(variables, at))
+        return found
+
+    def _compile(self, variables: Variables, at: Any, shape: tuple[int, ...]) -> jax.stages.Compiled:
+        stats, axis = self._normalization.for_size(shape[1], shape[2]), self.devices.axis_name
+
+        def predict(variables: Variables, images: jax.Array) -> jax.Array:
+            return predict_step(variables, images, model=self._model, normalization=stats, axis_name=axis)
+
+        with jax.default_matmul_precision(self._precision):
+            return self.devices.compile(predict, variables, at, donate_state=False)
+
+
+def by_protocol(
+    predictor: Predictor,
+    variables: Variables,
+    source: StreamSource,
+    looks: Sequence[Pass],
+    *,
+    classes: int,
+    batch_size: int,
+) -> npt.NDArray[np.float64]:
+    """The mean probabilities of every image of a source by a protocol, [N, K]; each image counts once in each look.
+
+    Args:
+      predictor: the net.
+      variables: its variables, from `Devices.replicate_state`.
+      source: the images.
+      looks: those that the protocol consists of, see crops.passes.
+      classes: K.
+      batch_size: images of the source's size in one call, on all devices together.
+
+    Raises:
+      Miscounted: an image was not seen once by each look of the protocol.
+      UserError: an image cannot be read.
+    """
+    tallies = {look: Tally("test", len(source)) for look in looks}
+
+    def predict(images: Images) -> Floats:
+        processes.report("the evaluation on test")
+        return predictor(variables, images)
+
+    def count(batch: Looked) -> None:
+        weight = np.arange(len(batch.index)) < batch.count
+        tallies[batch.look].add(batch.index.astype(np.int32), weight.astype(np.float32))
+
+    found = probabilities(
+        source,
+        looks,
+        predict,
+        classes=classes,
+        batch_size=batch_size,
+        multiple_of=predictor.devices.count,
+        count=count,
+    )
+    for tally in tallies.values():
+        tally.check(Totals(examples=len(source)))
+    return found
+
+
+def score(found: Floats, labels: Labels) -> Totals:
+    """Loss and error of probabilities [N, K]; the loss is that of the mean probabilities, labels are [N]."""
+    own = found[np.arange(len(labels)), labels]
+    wrong = int((found.argmax(axis=1) != labels).sum())
+    return Totals(float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).sum()), wrong, len(labels))

@@ -1,0 +1,58 @@
+"""The net in a file that a run is fine-tuned from, and whether the run can take it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resnet_jax.config import ExperimentConfig, ModelConfig
+from resnet_jax.errors import UserError
+from resnet_jax.record import Start
+from resnet_jax.weights import files
+from resnet_jax.weights.bundle import describe, unlike
+from resnet_jax.weights.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The net in a file that a run is fine-tuned from."""
+
+    facts: Start
+    variables: dict[str, Any]
+    """{"params": ..., "batch_stats": ...} on the host, with the file's own last layer."""
+    preprocessing: Preprocessing
+
+
+def pretrained(config: ExperimentConfig) -> Pretrained | None:
+    """The net that `config.finetune` names; None where a run starts from random values.
+
+    Raises:
+      UserError: the file cannot be read, or holds another net than `config.model`.
+    """
+    if config.finetune.weights is None:
+        return None
+    try:
+        weights = files.load(Path(config.finetune.weights))
+    except UserError as error:
+        raise UserError(f"finetune.weights: {error}") from None
+    assert weights.read_from is not None
+    facts = Start(weights.read_from.file, weights.read_from.digest, weights.model.num_classes or 0)
+    _require_same_net(config.model, weights.model, facts.file)
+    return Pretrained(facts, weights.variables(), weights.preprocessing)
+
+
+def _require_same_net(here: ModelConfig, there: ModelConfig, file: str) -> None:
+    other = {name: value for name, (_, value) in unlike(here, there).items()}
+    if other:
+        options = " ".join(f"--model.{name.replace('_', '-')}{_option(value)}" for name, value in other.items())
+        raise UserError(
+            f"finetune.weights: {file} holds {describe(there)}, another net than the run's; it takes {options}."
+        )
+
+
+def _option(value: Any) -> str:
+    """A value as it stands after a field's name on a command line; of several values, each is a word."""
+    if isinstance(value, tuple | list):
+        return "".join(f" {item}" for item in value)
+    return f"={value}"

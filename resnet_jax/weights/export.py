@@ -1,0 +1,97 @@
+"""A net as PyTorch's state dict, under another project's names."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import safetensors.numpy
+
+from resnet_jax.config import BatchNormConfig
+from resnet_jax.errors import UserError
+from resnet_jax.files import replacing, write_atomically
+from resnet_jax.weights.arrays import Array, Arrays
+from resnet_jax.weights.bundle import Weights, unlike
+from resnet_jax.weights.formats import format_for
+from resnet_jax.weights.formats.base import Format, Found, Unsaid
+
+SAFETENSORS = ".safetensors"
+PICKLED = (".pt", ".pth", ".th")
+
+
+def state_dict(weights: Weights, format_name: str | None = None) -> tuple[Format, Arrays, tuple[str, ...]]:
+    """The net as a state dict of another project's net.
+
+    Args:
+      format_name: a format of weights/formats; None: torchvision's for ImageNet's nets, akamaster's for CIFAR's.
+
+    Returns:
+      The format, the arrays by its names, and remarks on what the names do not say.
+
+    Raises:
+      UserError: whoever reads these names would compute another net from them.
+    """
+    form = format_for(weights.model, format_name)
+    model, arrays, notes = form.writable(weights.model, weights.arrays)
+    state = form.to_pytorch(arrays)
+    unsaid = Unsaid(model.bottleneck_stride if model.block_kind == "bottleneck" else None, model.norm.epsilon)
+    plain = {name.removeprefix(form.usual_prefix): array.shape for name, array in state.items()}
+    other = {"family": (model.family, form.name)}
+    with contextlib.suppress(UserError):
+        other = unlike(model, form.net(Found(plain, weights.origin.file, unsaid)).model)
+    if other:
+        name, (here, there) = next(iter(other.items()))
+        raise UserError(
+            f"model.{name}: got {here!r}; legal for a state dict in {form.name}'s names: {there!r}; keep this net in "
+            f"a folder, which says what it is."
+        )
+    if model.norm.epsilon != BatchNormConfig().epsilon:
+        notes += (f"its batch norms have epsilon={model.norm.epsilon:g}, which no state dict says",)
+    if unsaid.bottleneck_stride == "1x1":
+        notes += ("its bottlenecks have their stride on the first 1x1 convolution, which no state dict says",)
+    return form, state, notes
+
+
+def export(weights: Weights, file: Path, format_name: str | None = None) -> tuple[Format, tuple[str, ...]]:
+    """Writes a net as PyTorch's state dict, to be had by torch.load or safetensors.torch.load_file.
+
+    Args:
+      file: ends in .safetensors, which needs no PyTorch, or in .pt, .pth or .th, which does.
+      format_name: as for `state_dict`.
+
+    Returns:
+      The format, and remarks on what the file does not say.
+
+    Raises:
+      UserError: `state_dict` cannot be made, PyTorch is needed and missing, or the ending is another.
+      OSError: it cannot be written.
+    """
+    form, state, notes = state_dict(weights, format_name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == SAFETENSORS:
+        write_atomically(file, safetensors.numpy.save(state, metadata={"format": "pt"}))
+    elif file.suffix in PICKLED:
+        _export_pickled(state, file)
+    else:
+        raise UserError(f"{file}: legal endings: {', '.join((SAFETENSORS, *PICKLED))}.")
+    return form, notes
+
+
+def _export_pickled(state: Arrays, file: Path) -> None:
+    try:
+        import torch
+    except ImportError:
+        raise UserError(
+            f"{file}: writing {file.suffix} needs PyTorch, which is not installed; {SAFETENSORS} needs none, and "
+            f"PyTorch reads it with safetensors.torch.load_file."
+        ) from None
+
+    def tensor(array: Array) -> torch.Tensor:
+        if array.dtype == ml_dtypes.bfloat16:
+            return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+        return torch.from_numpy(array.copy())  # PyTorch warns of arrays that cannot be written to
+
+    with replacing(file) as part:
+        torch.save({name: tensor(array) for name, array in state.items()}, part)
