@@ -78,6 +78,8 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
     if runs.unfinished:
         names = ", ".join(run.name for run in runs.unfinished)
         console.print(Text(f"{len(runs.unfinished)} unfinished, not in these numbers: {names}"))
+    if runs.missing:
+        console.print(Text(f"{len(runs.missing)} of the study not begun: {', '.join(runs.missing)}"))
     for warning in runs.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
     steps = suggestions(runs)
