@@ -37,7 +37,7 @@ class Outcome:
     seconds: list[float] = field(default_factory=list)
     """Seconds of one step, a number for each round."""
     parts: dict[str, list[float]] = field(default_factory=dict)
-    """Of compiling: what `seconds` is the sum of."""
+    """For compiling: the parts that `seconds` is the sum of."""
     loss: float | None = None
     """That the last step reported: contestants that compute the same are near each other."""
     facts: dict[str, Any] = field(default_factory=dict)

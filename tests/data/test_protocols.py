@@ -129,6 +129,31 @@ def test_each_image_counts_once_and_few_shapes_are_seen(
     assert len(found) == 21
 
 
+@pytest.mark.parametrize("protocol", [TEN, SCALES], ids=["ten_crop", "multi_scale"])
+def test_each_of_two_processes_makes_its_half_of_every_batch(root: Path, protocol: dict[str, Any]) -> None:
+    """Halves are put together here, where a collective operation does it between processes."""
+    config = streamed(root, **protocol)
+    source = test_source(config)
+
+    def seen(rows: Any) -> list[np.ndarray]:
+        found: list[np.ndarray] = []
+
+        def predict(images: np.ndarray) -> np.ndarray:
+            found.append(images)
+            return np.zeros((len(images) * (1 if rows is whole_batch else 2), 3))
+
+        probabilities(source, passes(config), predict, classes=3, batch_size=8, multiple_of=2, rows=rows)
+        return found
+
+    def whole_batch(size: int) -> slice:
+        return slice(size)
+
+    first, second = seen(lambda size: slice(0, size // 2)), seen(lambda size: slice(size // 2, size))
+    for one, other, both in zip(first, second, seen(whole_batch), strict=True):
+        assert len(one) == len(other)
+        np.testing.assert_array_equal(np.concatenate([one, other]), both)
+
+
 MODEL = ModelConfig(family="cifar", depth=8, width=4, num_classes=3)
 STATISTICS = Normalization(np.full((1, 1, 1, 3), 0.4), np.full((1, 1, 1, 3), 0.25))
 

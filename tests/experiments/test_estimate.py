@@ -96,7 +96,7 @@ def test_where_nothing_has_finished_the_stated_cost_is_shared_out_by_work(tmp_pa
     assert sum(found.seconds.values()) == pytest.approx(600.0)
     ratio = found.seconds["plain-56-seed0"] / found.seconds["plain-20-seed0"]
     assert ratio == pytest.approx(work(RUNS["plain-56-seed0"]) / work(RUNS["plain-20-seed0"]))
-    assert found.source == "by the stated cost, 10 min of one CPU core for the whole study"
+    assert "stated cost, 10 min of one CPU core" in found.source
     # A third seed makes it half as much again; twice the iterations, on the command line, twice as much.
     more = clock.estimate(STUDY.runs((0, 1, 2)))
     assert more is not None
