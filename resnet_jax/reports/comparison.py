@@ -46,8 +46,8 @@ class Variant:
     net: str
     """Kind of net, such as "plain" or "resnet"; with a field in brackets where the kind alone would be ambiguous."""
     label: str = ""
-    """The fields in which it differs from the baseline, in words; "baseline" for that one. Empty in a comparison of
-    depths."""
+    """The fields in which it differs from the baseline, in words; "baseline" for that one, and the net's name where
+    it is the only one. Empty in a comparison of depths."""
 
     @property
     def config(self) -> ExperimentConfig:

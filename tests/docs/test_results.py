@@ -114,6 +114,12 @@ def test_fine_tuning_gains_what_its_records_say() -> None:
         assert max(whole[seed].test_error, frozen[seed].test_error) < min(other[seed].test_error for other in scratch)
 
 
+def test_no_run_s_record_comes_from_a_changed_tree() -> None:
+    found = records("*/*")
+    assert len(found) > 100
+    assert [f"{r.study}/{r.run}" for r in found if r.environment.code.endswith("+changes")] == []
+
+
 def test_the_published_net_is_the_file_that_was_published() -> None:
     result = json.loads((RECORDS / "imported.json").read_text())
     assert (result["images"], result["file"]) == (10_000, "cifar10-resnet20-pytorch.th")
