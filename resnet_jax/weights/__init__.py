@@ -11,6 +11,7 @@
 | `pickled.py`       | .pt, .pth and .th files read without PyTorch, and without running what is in them       |
 | `nested.py`        | which of the dictionaries in a training checkpoint is the state dict                    |
 | `formats/`         | PyTorch's state dicts, a module for each project: its names, and the net that they tell |
+| `hub.py`           | the fields of timm's and transformers' files beside the weights, checked                |
 | `preprocessing.py` | from an image file to what a net was trained on                                         |
 | `classifier.py`    | probabilities, and features at any block                                                |
 """

@@ -13,7 +13,7 @@ from resnet_jax.config import BatchNormConfig
 from resnet_jax.errors import UserError
 from resnet_jax.files import replacing, write_atomically
 from resnet_jax.weights.arrays import Array, Arrays
-from resnet_jax.weights.bundle import Weights, unlike
+from resnet_jax.weights.bundle import Weights, essentials, unlike
 from resnet_jax.weights.formats import format_for
 from resnet_jax.weights.formats.base import Format, Found, Unsaid
 
@@ -38,14 +38,16 @@ def state_dict(weights: Weights, format_name: str | None = None) -> tuple[Format
     state = form.to_pytorch(arrays)
     unsaid = Unsaid(model.bottleneck_stride if model.block_kind == "bottleneck" else None, model.norm.epsilon)
     plain = {name.removeprefix(form.usual_prefix): array.shape for name, array in state.items()}
-    other = {"family": (model.family, form.name)}
+    legal = {"family": form.holds}
     with contextlib.suppress(UserError):
         other = unlike(model, form.net(Found(plain, weights.origin.file, unsaid)).model)
-    if other:
-        name, (here, there) = next(iter(other.items()))
+        legal = {name: repr(there) for name, (_, there) in other.items()}
+    if legal:
+        name = next(iter(legal))
+        here = essentials(model)[name] if name != "family" else model.family
         raise UserError(
-            f"model.{name}: got {here!r}; legal for a state dict in {form.name}'s names: {there!r}; keep this net in "
-            f"a folder, which says what it is."
+            f"model.{name}: got {here!r}; legal for a state dict in {form.name}'s names: {legal[name]}; keep this "
+            f"net in a folder, which says what it is."
         )
     if model.norm.epsilon != BatchNormConfig().epsilon:
         notes += (f"its batch norms have epsilon={model.norm.epsilon:g}, which no state dict says",)

@@ -214,17 +214,26 @@ def _is_ours(file: Path) -> bool:
 
 def _beside(file: Path, note: Note) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """What timm or transformers say of a net in the files beside it: config.json, and preprocessor_config.json."""
-    config, pictures = file.with_name(NET_FILE), file.with_name(PICTURES_FILE)
+    # Each for itself: damage of one does not lose what the other says.
+    config, pictures = (_undamaged(file.with_name(name), note) for name in (NET_FILE, PICTURES_FILE))
+    if config is not None and not _is_hubs(config):
+        return None, None
+    return config, pictures
+
+
+def _undamaged(file: Path, note: Note) -> dict[str, Any] | None:
+    """The values of a JSON file; None where there is none, or, with a remark, where it is damaged."""
     try:
-        if not _is_hub(config):
-            return None, None
-        return _json(config), _json(pictures) if pictures.exists() else None
+        return _json(file) if file.exists() else None
     except UserError as error:
         note(f"{error} The net is read without it.")
-        return None, None
+        return None
 
 
 def _is_hub(file: Path) -> bool:
     """Whether a config.json is timm's or that of transformers' ResNet."""
-    values = _json(file) if file.exists() else {}
+    return file.exists() and _is_hubs(_json(file))
+
+
+def _is_hubs(values: dict[str, Any]) -> bool:
     return "pretrained_cfg" in values or values.get("model_type") == "resnet"

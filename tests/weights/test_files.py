@@ -174,6 +174,7 @@ def test_files_that_hold_no_net(net: Weights, tmp_path: Path) -> None:
         "cut.safetensors": (content[:-10], "damaged or truncated"),
         "text.pth": (b"These are no weights, but a text.", "neither safetensors nor a file that torch.save wrote"),
         "empty.pth": (b"", r"empty \(0 bytes\)"),
+        "none.safetensors": (safetensors.numpy.save({}), "no net of .* it holds no array"),
         "half.safetensors": (
             safetensors.numpy.save({"conv1.weight": np.zeros(3, np.float32)}),
             "no net of torchvision's, .* it holds conv1.weight",
@@ -229,6 +230,11 @@ def test_a_state_dict_beside_another_project_s_config(net: Weights, tmp_path: Pa
 def test_an_ending_that_is_none(net: Weights, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"legal endings: \.safetensors, \.pt, \.pth, \.th"):
         export.export(net, tmp_path / "net.onnx")
+
+
+def test_a_format_that_does_not_hold_such_nets(net: Weights, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"family: got 'cifar'; .*huggingface's names: 'imagenet', ResNet-18 to 152;"):
+        export.export(net, tmp_path / "net.safetensors", "huggingface")
 
 
 def test_safetensors_whose_length_begins_like_a_pickle(net: Weights, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def recognise(found: Found) -> tuple[Format, Told]:
             return form, form.net(found)
     raise UserError(
         f"{found.file}: no net of torchvision's, timm's or transformers' ResNet-18 to 152, or akamaster's resnet20 to "
-        f"resnet1202; it holds {some(sorted(found.shapes))}."
+        f"resnet1202; it holds {some(sorted(found.shapes)) or 'no array'}."
     )
 
 

@@ -16,6 +16,7 @@ class Akamaster(Format):
     """Three stages; option A, its zero channels on both sides, or option B. Files are of nets inside DataParallel."""
 
     name = "akamaster"
+    holds = "'cifar', nets of 6n+2 or 9n+2 layers"
     first = STAGED_FIRST
     usual_prefix = "module."
     family = "cifar"

@@ -6,6 +6,7 @@ import abc
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -49,6 +50,10 @@ class Found:
     """config.json beside the file, of another project than this one."""
     preprocessor: Mapping[str, Any] | None = None
     """preprocessor_config.json beside the file."""
+
+    def beside(self, name: str) -> Path:
+        """The path of a file beside this one."""
+        return Path(self.file).with_name(name)
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -155,6 +160,8 @@ class Format(abc.ABC):
     """
 
     name: str
+    holds: str
+    """The nets whose state dicts can be in this format, for messages: the family, and which nets of it."""
     first: str
     """PyTorch's name of an array of the first block: what stands before it is a wrapper's prefix."""
     usual_prefix: str = ""

@@ -6,13 +6,15 @@ bottleneck's stride is and what the classes are called; preprocessor_config.json
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 from resnet_jax.errors import UserError
-from resnet_jax.weights.formats.base import Format, Found, Told
+from resnet_jax.weights.formats.base import BottleneckStride, Format, Found, Told
+from resnet_jax.weights.hub import LARGEST, Fields
 from resnet_jax.weights.preprocessing import Interpolation, Preprocessing, per_channel
 
 BASE = "resnet."
@@ -27,6 +29,7 @@ class HuggingFace(Format):
     """Four stages; the last layer is "classifier.1", everything else begins with "resnet."."""
 
     name = "huggingface"
+    holds = "'imagenet', ResNet-18 to 152"
     first = f"{BASE}{FIRST}"
 
     def claims(self, found: Found) -> bool:
@@ -37,15 +40,33 @@ class HuggingFace(Format):
         pattern = rf"{re.escape(base)}encoder\.stages\.(\d+)\.layers\.(\d+)\."
         third = f"{base}encoder.stages.0.layers.0.layer.2.convolution.weight"
         block: Literal["basic", "bottleneck"] = "bottleneck" if third in found.shapes else "basic"
-        config = found.config or {}
-        _require_paper(config, found.file)
-        if found.unsaid.bottleneck_stride is None and config.get("downsample_in_bottleneck"):
-            found = replace(found, unsaid=replace(found.unsaid, bottleneck_stride="1x1"))
+        config = Fields(found.config or {}, f"{found.beside('config.json')}: ")
+        for name, legal in (("hidden_act", "relu"), ("downsample_in_first_stage", False)):
+            config.require(name, legal, "as the nets of the paper have it")
+        on_1x1 = config.flag("downsample_in_bottleneck", default=False)
+        asked = found.unsaid.bottleneck_stride
+        if on_1x1 and block == "basic":
+            config.refuse("downsample_in_bottleneck", f"false, for the arrays in {found.file} have basic blocks")
+        if config.get("downsample_in_bottleneck") is not None and block == "bottleneck":
+            stride: BottleneckStride = "1x1" if on_1x1 else "3x3"
+            if asked not in (None, stride):
+                config.refuse("downsample_in_bottleneck", f"{not on_1x1}, for the stride asked for is on the {asked}")
+            found = replace(found, unsaid=replace(found.unsaid, bottleneck_stride=stride))
         stages = found.blocks(pattern, first=0)
         model = found.imagenet_model(stages, block, stem=f"{base}{STEM}", head=HEAD)
-        names = _class_names(config, found.file) if model.num_classes is not None else None
-        preprocessing = _preprocessing(found.preprocessor, found.file) if found.preprocessor is not None else None
-        return Told(model, found.axes(f"{base}{STEM}.weight", 4)[1], names, preprocessing)
+        channels = found.axes(f"{base}{STEM}.weight", 4)[1]
+        here = {
+            "depths": list(stages),
+            "layer_type": block,
+            "embedding_size": model.base_width,
+            "hidden_sizes": [width * model.expansion for width in model.stage_widths],
+            "num_channels": channels,
+        }
+        for name, value in here.items():
+            config.require(name, value, f"as the arrays in {found.file} have")
+        names = config.names("id2label", model.num_classes) if model.num_classes is not None else None
+        preprocessing = _preprocessing(found, channels) if found.preprocessor is not None else None
+        return Told(model, channels, names, preprocessing)
 
     def module(self, name: str) -> str:
         if name == "head":
@@ -69,55 +90,43 @@ class HuggingFace(Format):
         return {prefix.removesuffix(BASE) if f".{prefix}".endswith(f".{BASE}") else prefix for prefix in found}
 
 
-def _require_paper(config: Mapping[str, Any], file: str) -> None:
-    """Refuses settings of transformers' ResNetConfig that the nets of the paper do not have."""
-    for name, legal in (("hidden_act", "relu"), ("downsample_in_first_stage", False)):
-        if config.get(name, legal) != legal:
-            raise UserError(f"{file}: config.json, {name}: got {config[name]!r}; legal: {legal!r}.")
-
-
-def _class_names(config: Mapping[str, Any], file: str) -> tuple[str, ...] | None:
-    table = config.get("id2label")
-    if table is None:
-        return None
-    try:
-        return tuple(str(table[str(number)]) for number in range(len(table)))
-    except (TypeError, KeyError, AttributeError):
-        raise UserError(f"{file}: config.json, id2label: legal: a name for each number from 0 on.") from None
-
-
-def _preprocessing(given: Mapping[str, Any], file: str) -> Preprocessing:
+def _preprocessing(found: Found, channels: int) -> Preprocessing:
     """What the image processors of these nets do: ConvNextImageProcessor, or a resize and a crop of the middle."""
-    where = f"{file}: preprocessor_config.json"
-    advice = "rename that file, and give experiments.convert --resize, --crop, --mean and --std"
-
-    def get(name: str, default: Any) -> Any:
-        return default if given.get(name) is None else given[name]
-
-    try:
-        size = get("size", 224)
-        size = size if isinstance(size, Mapping) else {"shortest_edge": size}
-        side = size.get("shortest_edge")
-        crop = get("crop_size", None) if get("do_center_crop", False) else None
-        crop = crop.get("height") if isinstance(crop, Mapping) and crop.get("height") == crop.get("width") else crop
-        if crop is None and side is not None and int(side) < SQUEEZED:
-            crop, side = int(side), int(int(side) / float(get("crop_pct", 224 / 256)))
-        interpolation = RESAMPLE.get(get("resample", 3))
-        scale = float(get("rescale_factor", 1 / 255))
-        usual = get("do_resize", True) and get("do_rescale", True) and abs(scale * 255 - 1) < 1e-6
-        if side is None or crop is None or interpolation is None or not usual:
-            raise UserError(
-                f"{where}: pictures are prepared in another way than here (shorter side resized, middle cropped, "
-                f"pixels from 0 to 1); {advice}."
-            )
-        normalised = get("do_normalize", True)
-        mean = get("image_mean", (0.5,) * 3) if normalised else (0.0,) * 3
-        std = get("image_std", (0.5,) * 3) if normalised else (1.0,) * 3
-        return per_channel(int(side), int(crop), mean, std, interpolation)
-    except (TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{where}: not as transformers writes it ({error}); {advice}.") from None
+    where = found.beside("preprocessor_config.json")
+    advice = "or rename that file, and give experiments.convert --resize, --crop, --mean and --std"
+    given = Fields(found.preprocessor or {}, f"{where}: ", advice)
+    if isinstance(given.get("size"), Mapping):
+        side = given.table("size").whole("shortest_edge", None)
+    else:
+        side = given.whole("size", 224)
+    crop = None
+    if given.flag("do_center_crop", default=False):
+        if isinstance(given.get("crop_size"), Mapping):
+            size = given.table("crop_size")
+            crop = size.whole("height", None)
+            if crop != size.whole("width", None):
+                given.refuse("crop_size", "a square")
+        else:
+            crop = given.whole("crop_size", None)
+    if crop is None and side is not None and side < SQUEEZED:
+        least = math.ceil(1e6 * side / LARGEST) / 1e6
+        crop, side = side, int(side / given.number("crop_pct", 224 / 256, least=least, most=1.0))
+    resample = given.get("resample")
+    interpolation = RESAMPLE.get(3 if resample is None else resample) if type(resample) in (int, type(None)) else None
+    scale = given.number("rescale_factor", 1 / 255, least=0.0, most=1.0)
+    usual = given.flag("do_resize", default=True) and given.flag("do_rescale", default=True)
+    usual = usual and abs(scale * 255 - 1) < 1e-6
+    if side is None or crop is None or interpolation is None or not usual or crop > side:
+        raise UserError(
+            f"{where}: pictures are prepared in another way than here (shorter side resized, middle cropped, "
+            f"pixels from 0 to 1); {advice.removeprefix('or ')}."
+        )
+    mean: tuple[float, ...] = (0.0,) * channels
+    std: tuple[float, ...] = (1.0,) * channels
+    if given.flag("do_normalize", default=True):
+        mean = given.numbers("image_mean", (0.5,) * channels, channels)
+        std = given.numbers("image_std", (0.5,) * channels, channels, positive=True)
+    return per_channel(side, crop, mean, std, interpolation)
 
 
 FORMAT = HuggingFace()

@@ -20,15 +20,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from resnet_jax.errors import UserError
 from resnet_jax.weights.formats.base import STAGED_FIRST, Found, Told
 from resnet_jax.weights.formats.torchvision import Torchvision
+from resnet_jax.weights.hub import LARGEST, Fields
 from resnet_jax.weights.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, per_channel
 
-ARCHITECTURE = re.compile(r"((tv_|ssl_|swsl_)?resnet(18|34|50|101|152)|gluon_resnet(18|34|50|101|152)_v1b)")
+ARCHITECTURE = re.compile(r"(tv_|ssl_|swsl_|(?P<gluon>gluon_))?resnet(?P<depth>18|34|50|101|152)(?(gluon)_v1b)")
 CROP_PCT = 0.875  # timm's default
 
 
@@ -39,8 +38,7 @@ class Timm(Torchvision):
     family = None
 
     def claims(self, found: Found) -> bool:
-        config = found.config or {}
-        return ("architecture" in config and "pretrained_cfg" in config) or self._variant(found) is not None
+        return (found.config is not None and "pretrained_cfg" in found.config) or self._variant(found) is not None
 
     def net(self, found: Found) -> Told:
         variant = self._variant(found)
@@ -52,17 +50,24 @@ class Timm(Torchvision):
         told = super().net(found)
         if found.config is None:
             return told
-        architecture = str(found.config["architecture"]).partition(".")[0]
-        if not ARCHITECTURE.fullmatch(architecture):
-            raise UserError(
-                f"{found.file}: config.json says architecture {architecture!r}; legal: timm's resnet18, 34, 50, 101, "
-                f"152. Other nets may have the same arrays and other values, such as resnetblur50."
+        fields = Fields(found.config, f"{found.beside('config.json')}: ")
+        architecture = fields.get("architecture")
+        match = ARCHITECTURE.fullmatch(architecture.partition(".")[0]) if isinstance(architecture, str) else None
+        if match is None:
+            fields.refuse(
+                "architecture",
+                "timm's resnet18, 34, 50, 101, 152; other nets may have the same arrays and other values, such as "
+                "resnetblur50",
             )
-        given = found.config.get("pretrained_cfg")
-        if not isinstance(given, Mapping):
-            raise UserError(f"{found.file}: config.json has no table pretrained_cfg.")
-        names = found.config.get("label_names") or given.get("label_names")
-        return Told(told.model, told.channels, tuple(map(str, names)) if names else None, _preprocessing(given, found))
+        if int(match["depth"]) != told.model.depth:
+            fields.refuse("architecture", f"a ResNet-{told.model.depth}, which the arrays in {found.file} are of")
+        classes = told.model.num_classes
+        given = fields.table("pretrained_cfg")
+        names = None
+        if classes is not None:
+            fields.require("num_classes", classes, f"as the arrays in {found.file} have")
+            names = fields.names("label_names", classes) or given.names("label_names", classes)
+        return Told(told.model, told.channels, names, _preprocessing(given, told.channels, found.file))
 
     def _variant(self, found: Found) -> str | None:
         """What a net has that the paper's have not; None: nothing that names and shapes tell."""
@@ -88,29 +93,24 @@ class Timm(Torchvision):
         return None
 
 
-def _preprocessing(given: Mapping[str, Any], found: Found) -> Preprocessing:
+def _preprocessing(given: Fields, channels: int, file: str) -> Preprocessing:
     """What timm's evaluation does to pictures (timm/data/transforms_factory.py, transforms_imagenet_eval)."""
-    where = f"{found.file}: config.json, pretrained_cfg"
-    try:
-        channels, height, width = (int(size) for size in given.get("input_size", (3, 224, 224)))
-        crop_pct = float(given.get("crop_pct", CROP_PCT))
-        mode = str(given.get("interpolation", "bilinear"))
-        if height != width or given.get("crop_mode", "center") != "center" or mode not in ("bilinear", "bicubic"):
-            raise UserError(
-                f"{where}: pictures of {height}x{width}, crop_mode {given.get('crop_mode')!r}, interpolation {mode!r}; "
-                f"legal: squares, 'center', 'bilinear' or 'bicubic'."
-            )
-        if not 0.0 < crop_pct <= 1.0:
-            raise UserError(f"{where}.crop_pct: got {crop_pct}; legal: above 0, at most 1.")
-        mean, std = given.get("mean", IMAGENET_MEAN), given.get("std", IMAGENET_STD)
-        found_here = per_channel(math.floor(height / crop_pct), height, mean, std, mode)  # type: ignore[arg-type]
-        if found_here.channels != channels:
-            raise UserError(f"{where}.mean: got {mean!r}; legal: {channels} numbers, one for each channel.")
-        return found_here
-    except (TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{where}: not as timm writes it ({error}).") from None
+    size = given.get("input_size")
+    size = [channels, 224, 224] if size is None else size
+    whole = isinstance(size, list) and len(size) == 3 and all(type(n) is int and 1 <= n <= LARGEST for n in size)
+    if not whole or size[0] != channels or size[1] != size[2]:
+        given.refuse(
+            "input_size",
+            f"channels, height and width of a square of at most {LARGEST} pixels, with the {channels} channels that "
+            f"the arrays in {file} take",
+        )
+    side = size[1]
+    given.text("crop_mode", "center", ("center",))
+    interpolation = given.text("interpolation", "bilinear", ("bilinear", "bicubic"))
+    crop_pct = given.number("crop_pct", CROP_PCT, least=math.ceil(1e6 * side / LARGEST) / 1e6, most=1.0)
+    mean = given.numbers("mean", IMAGENET_MEAN, channels)
+    std = given.numbers("std", IMAGENET_STD, channels, positive=True)
+    return per_channel(math.floor(side / crop_pct), side, mean, std, interpolation)  # type: ignore[arg-type]
 
 
 FORMAT = Timm()

@@ -14,6 +14,7 @@ class Torchvision(Format):
     """
 
     name = "torchvision"
+    holds = "'imagenet', ResNet-18 to 152"
     first = STAGED_FIRST
     family: Literal["cifar", "imagenet"] | None = "imagenet"
 

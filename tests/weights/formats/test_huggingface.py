@@ -18,7 +18,7 @@ from resnet_jax.errors import UserError
 from resnet_jax.weights import export, files
 from resnet_jax.weights.arrays import counts, shapes
 from resnet_jax.weights.formats import wrapper_prefix
-from resnet_jax.weights.formats.base import Found
+from resnet_jax.weights.formats.base import Found, Unsaid
 from resnet_jax.weights.formats.huggingface import FORMAT
 from tests.weights.factory import random_arrays
 
@@ -98,16 +98,43 @@ def test_config_says_where_the_stride_is(hub: Path) -> None:
     [
         ("config.json", {"hidden_act": "gelu"}, "hidden_act: got 'gelu'; legal: 'relu'"),
         ("config.json", {"downsample_in_first_stage": True}, "downsample_in_first_stage: got True; legal: False"),
-        ("config.json", {"id2label": {"0": "a", "2": "b"}}, "id2label: legal: a name for each number"),
-        ("config.json", {"id2label": {"0": "a"}}, "class_names: got 1 names; legal: 3"),
+        ("config.json", {"id2label": {"0": "a", "2": "b"}}, "id2label: got 2 names; legal: 3, one for each number"),
+        ("config.json", {"id2label": {"0": "a"}}, "id2label: got 1 names; legal: 3"),
+        ("config.json", {"id2label": 5}, "id2label: got 5; legal: 3 names"),
+        ("config.json", {"depths": [2, 2, 2, 2]}, r"depths: got .*; legal: \[3, 4, 6, 3\], as the arrays in"),
+        ("config.json", {"layer_type": "basic"}, "layer_type: got 'basic'; legal: 'bottleneck'"),
+        ("config.json", {"hidden_sizes": [256, 512, 1024, 2048]}, r"hidden_sizes: got .*; legal: \[16, 32, 64, 128\]"),
+        ("config.json", {"num_channels": 1}, "num_channels: got 1; legal: 3"),
+        ("config.json", {"downsample_in_bottleneck": "no"}, "downsample_in_bottleneck: got 'no'; legal: true, false"),
         ("preprocessor_config.json", {"size": 384}, "prepared in another way than here"),
         ("preprocessor_config.json", {"size": {"height": 224, "width": 224}}, "prepared in another way"),
+        ("preprocessor_config.json", {"size": -3}, "size: got -3; legal: a whole number from 1 to 8192"),
         ("preprocessor_config.json", {"resample": 0}, "prepared in another way"),
-        ("preprocessor_config.json", {"crop_pct": 0}, "not as transformers writes it"),
-        ("preprocessor_config.json", {"image_mean": "red"}, "preprocessing.mean: got 'red'"),
+        ("preprocessor_config.json", {"resample": []}, "prepared in another way"),
+        ("preprocessor_config.json", {"crop_pct": 0}, "crop_pct: got 0; legal: a number from"),
+        ("preprocessor_config.json", {"do_resize": "yes"}, "do_resize: got 'yes'; legal: true, false"),
+        ("preprocessor_config.json", {"image_mean": "red"}, "image_mean: got 'red'; legal: a list of 3 numbers"),
+        ("preprocessor_config.json", {"image_mean": [1]}, r"image_mean: got \[1\]; legal: a list of 3 numbers"),
     ],
 )
 def test_files_beside_that_do_not_fit(file: str, change: dict[str, Any], sentence: str, hub: Path) -> None:
     (hub / file).write_text(json.dumps({**json.loads((hub / file).read_text()), **change}))
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(UserError, match=sentence) as caught:
         files.load(hub)
+    assert str(caught.value).startswith(f"{hub / file}: ")
+
+
+def test_the_stride_asked_for_against_the_config(hub: Path) -> None:
+    with pytest.raises(UserError, match="downsample_in_bottleneck: got False; legal: True, for the stride asked for"):
+        files.load(hub, unsaid=Unsaid("1x1"))
+
+
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
+def test_a_damaged_file_does_not_lose_what_the_other_says(file: str, hub: Path) -> None:
+    (hub / "model.safetensors").rename(hub / "net.safetensors")
+    (hub / file).write_text("{")
+    notes: list[str] = []
+    net = files.load(hub / "net.safetensors", note=notes.append)
+    assert file in notes[0]
+    assert (net.class_names[1] == "goldfish") == (file != "config.json")
+    assert (net.preprocessing.interpolation == "bicubic") == (file == "config.json")

@@ -100,17 +100,28 @@ def test_a_folder_of_the_hub(hub: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"architecture": "resnetaa50"}, "architecture 'resnetaa50'; legal: timm's resnet18"),
-        ({"architecture": "resnetblur50"}, "architecture 'resnetblur50'"),
-        ({"pretrained_cfg": 3}, "no table pretrained_cfg"),
-        ({"pretrained_cfg": {"input_size": [3, 224]}}, "not as timm writes it"),
-        ({"pretrained_cfg": {"crop_mode": "squash"}}, "crop_mode 'squash'"),
-        ({"pretrained_cfg": {"crop_pct": 0}}, r"crop_pct: got 0\.0; legal: above 0"),
-        ({"pretrained_cfg": {"mean": [0.5]}}, "preprocessing.std|mean: got"),
-        ({"label_names": ["a"]}, "class_names: got 1 names; legal: 5"),
+        ({"architecture": "resnetaa50"}, "architecture: got 'resnetaa50'; legal: timm's resnet18"),
+        ({"architecture": "resnetblur50"}, "architecture: got 'resnetblur50'"),
+        ({"architecture": "resnet18"}, "architecture: got 'resnet18'; legal: a ResNet-50, which the arrays in"),
+        ({"architecture": None}, "architecture: got None"),
+        ({"num_classes": 10}, "num_classes: got 10; legal: 5, as the arrays in"),
+        ({"pretrained_cfg": 3}, "pretrained_cfg: got 3; legal: a table"),
+        ({"pretrained_cfg": {"input_size": [3, 224]}}, r"input_size: got \[3, 224\]; legal: channels, height"),
+        ({"pretrained_cfg": {"input_size": [1, 224, 224]}}, "with the 3 channels that the arrays in"),
+        ({"pretrained_cfg": {"crop_mode": "squash"}}, "crop_mode: got 'squash'; legal: 'center'"),
+        ({"pretrained_cfg": {"interpolation": ["bicubic"]}}, r"interpolation: got \['bicubic'\]; legal: 'bilinear'"),
+        ({"pretrained_cfg": {"crop_pct": 0}}, "crop_pct: got 0; legal: a number from"),
+        ({"pretrained_cfg": {"crop_pct": 1e-9}}, "crop_pct: got 1e-09; legal: a number from 0.027344 to 1"),
+        ({"pretrained_cfg": {"mean": [0.5]}}, r"pretrained_cfg\.mean: got \[0\.5\]; legal: a list of 3 numbers"),
+        ({"pretrained_cfg": {"std": [0.5, 0.5, 0]}}, "std: got .*; legal: a list of 3 numbers above 0"),
+        ({"label_names": ["a"]}, "label_names: got 1 names; legal: 5"),
+        ({"label_names": 5}, "label_names: got 5; legal: 5 names"),
+        ({"label_names": "abcde"}, "label_names: got 'abcde'; legal: 5 names"),
+        ({"label_names": ["a", "b", "c", "d", 5]}, "label_names: got 5 for class 4; legal: 5 names"),
     ],
 )
 def test_a_config_that_does_not_fit(change: dict[str, Any], sentence: str, hub: Path) -> None:
     (hub / "config.json").write_text(json.dumps({**CONFIG, **change}))
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(UserError, match=sentence) as caught:
         files.load(hub)
+    assert str(caught.value).startswith(f"{hub / 'config.json'}: ")

@@ -1,0 +1,125 @@
+"""The files that timm and transformers put beside weights on the hub: every field is checked where it is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from resnet_jax.errors import UserError
+
+LARGEST = 8192
+"""Pixels of the largest side that a picture is resized to."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of one file or table. A field that is missing or null has the default that the caller gives.
+
+    Every method but `get` raises UserError, which names the file and the field, for a value that is not legal.
+    """
+
+    values: Mapping[str, Any]
+    where: str
+    """The file, for messages, and the names of the tables down to this one, each with a point at its end."""
+    advice: str = ""
+    """What the user can do about a value; the end of a sentence."""
+
+    def get(self, name: str) -> Any:
+        """The value as it is in the file."""
+        return self.values.get(name)
+
+    def refuse(self, name: str, legal: str) -> NoReturn:
+        """Says that a field has a value that is not legal."""
+        advice = f"; {self.advice}" if self.advice else ""
+        raise UserError(f"{self.where}{name}: got {self.get(name)!r}; legal: {legal}{advice}.")
+
+    def require(self, name: str, legal: Any, why: str) -> None:
+        """Makes sure that a field, where it is given, has the one legal value; `why` says what the value is from."""
+        given = self.get(name)
+        if given is not None and (type(given) is not type(legal) or given != legal):
+            self.refuse(name, f"{legal!r}, {why}")
+
+    def whole(self, name: str, default: int | None, most: int = LARGEST) -> int | None:
+        """A whole number from 1 to `most`."""
+        value = self.get(name)
+        if value is None:
+            return default
+        if type(value) is not int or not 1 <= value <= most:
+            self.refuse(name, f"a whole number from 1 to {most}")
+        return value
+
+    def number(self, name: str, default: float, least: float, most: float) -> float:
+        """A number from `least` to `most`."""
+        value = self.get(name)
+        if value is None:
+            return default
+        if not _is_number(value) or not least <= value <= most:
+            self.refuse(name, f"a number from {least:g} to {most:g}")
+        return float(value)
+
+    def flag(self, name: str, default: bool) -> bool:
+        """True or False."""
+        value = self.get(name)
+        if value is None:
+            return default
+        if type(value) is not bool:
+            self.refuse(name, "true, false")
+        return value
+
+    def text(self, name: str, default: str, legal: Sequence[str]) -> str:
+        """One of the legal texts."""
+        value = self.get(name)
+        if value is None:
+            return default
+        if value not in legal or not isinstance(value, str):
+            self.refuse(name, ", ".join(map(repr, legal)))
+        return value
+
+    def numbers(self, name: str, default: Sequence[float], count: int, *, positive: bool = False) -> tuple[float, ...]:
+        """A list of `count` numbers."""
+        value = self.get(name)
+        if value is None:
+            value = default
+        fits = isinstance(value, list | tuple) and len(value) == count and all(map(_is_number, value))
+        if not fits or (positive and min(value) <= 0.0):
+            self.refuse(name, f"a list of {count} {'numbers above 0' if positive else 'numbers'}, one for each channel")
+        return tuple(map(float, value))
+
+    def names(self, name: str, count: int) -> tuple[str, ...] | None:
+        """Names of classes: a list, or a table with the numbers from 0 on as its keys. None where there are none."""
+        value = self.get(name)
+        if not value and value in (None, [], {}):
+            return None
+        legal = f"{count} names that can be printed, one for each class"
+        if isinstance(value, Mapping):
+            if value.keys() != {str(number) for number in range(count)}:
+                numbers = f"from '0' to '{count - 1}'"
+                raise UserError(
+                    f"{self.where}{name}: got {len(value)} names; legal: {count}, one for each number {numbers}."
+                )
+            value = [value[str(number)] for number in range(count)]
+        if not isinstance(value, list):
+            self.refuse(name, legal)
+        if len(value) != count:
+            raise UserError(f"{self.where}{name}: got {len(value)} names; legal: {count}, one for each class.")
+        for number, one in enumerate(value):
+            if not isinstance(one, str) or not one.strip() or not one.isprintable():
+                raise UserError(f"{self.where}{name}: got {one!a} for class {number}; legal: {legal}.")
+        return tuple(value)
+
+    def table(self, name: str) -> Fields:
+        """The fields of a table inside this one."""
+        value = self.get(name)
+        if not isinstance(value, Mapping):
+            self.refuse(name, "a table")
+        return Fields(value, f"{self.where}{name}.", self.advice)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number; a truth value is none, and neither is an integer beyond all floats."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
