@@ -26,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes  # noqa: F401  # gives NumPy the type "bfloat16"
 import numpy as np
 import numpy.typing as npt
 
@@ -48,6 +49,18 @@ DTYPES = {
     "BoolStorage": "|b1",
     "BFloat16Storage": "bfloat16",
 }
+# Numbers that no net here has, by types of the same sizes. torch.load(weights_only=True) reads tensors of them, so they
+# may stand beside a state dict.
+UNREAD = {
+    "ComplexFloatStorage": "<c8",
+    "ComplexDoubleStorage": "<c16",
+    "QInt8Storage": "|i1",
+    "QUInt8Storage": "|u1",
+    "QInt32Storage": "<i4",
+    "QUInt4x2Storage": "|u1",
+    "QUInt2x4Storage": "|u1",
+    "UntypedStorage": "|u1",
+}
 # Values that stand beside state dicts in checkpoints: schedules, options, dates, counts. None of them is needed.
 INERT = {
     "builtins": (
@@ -64,8 +77,8 @@ INERT = {
     "fractions": ("Fraction",),
     "uuid": ("UUID",),
     "numpy": ("dtype", "ndarray", "float64", "float32", "int64", "bool_"),
-    "torch": ("device",),
     "torch.serialization": ("_get_layout",),
+    "torch": ("device", "Tensor", "per_tensor_affine", "per_channel_affine", "per_channel_affine_float_qparams"),
 }
 PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")
 INERT |= {"pathlib": PATHS, "pathlib._local": PATHS}
@@ -73,7 +86,7 @@ INERT |= {f"numpy.{core}.multiarray": ("scalar", "_reconstruct") for core in ("c
 INERT |= {f"numpy.{core}.numeric": ("_frombuffer",) for core in ("core", "_core")}
 # Names of Python 2, which protocol 2 writes.
 INERT |= {"__builtin__": (*INERT["builtins"], "xrange", "unicode", "long"), "copy_reg": INERT["copyreg"]}
-TORCH_DTYPES = re.compile(r"(b?float|u?int|complex)\d+(_e\d+m\d+\w*)?|bool")
+TORCH_DTYPES = re.compile(r"(b?float|q?u?int|complex|bits)\d+(x\d+)?(_e\d+m\d+\w*)?|bool")
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,8 @@ class _Storage:
     dtype: str
     offset: int
     """Where a view begins, in numbers; old files may have views."""
+    name: str
+    """PyTorch's name of the type of its numbers, such as "Float"."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +109,8 @@ class _Tensor:
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    unread: str | None = None
+    """What numbers it has, where they are not read here; None: they are."""
 
 
 class _Unreadable(Exception):
@@ -129,12 +146,17 @@ def read(content: bytes, file: str, *, from_key: str | None = None, note: Note =
     try:
         found, storages = _zipped(content) if content.startswith(b"PK") else _stream(content)
         chosen = nested.choose(found, file, _Tensor, from_key, note)
+        for name, tensor in chosen.items():
+            if tensor.unread is not None:
+                raise UserError(
+                    f"{file}: {name} has numbers of type {tensor.unread}, which is not read here; save it in float32."
+                )
         return {name: _array(tensor, storages) for name, tensor in chosen.items()}
     except UserError:
         raise
     except _Refused as name:
         raise UserError(
-            f"{file}: a pickle that asks for {name}, which no state dict needs and which could run any program; "
+            f"{file}: a pickle that asks for {name}, which no state dict needs and which is not known to be harmless; "
             f"nothing of it was run; {nested.ADVICE}."
         ) from None
     except _Unreadable as kind:
@@ -188,7 +210,19 @@ class _Unpickler(pickle._Unpickler):
             def update(self, items: Any) -> None: ...
 
         def tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
-            return _Tensor(storage, offset, tuple(shape), tuple(strides))
+            kind = f"{storage.name}Storage"
+            return _Tensor(storage, offset, tuple(shape), tuple(strides), storage.name if kind in UNREAD else None)
+
+        def unread(kind: str) -> _Tensor:
+            return _Tensor(_Storage("", "|u1", 0, kind), 0, (), (), kind)
+
+        def by_dtype(
+            storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
+        ) -> _Tensor:
+            return unread(dtype.__name__)
+
+        def typed(function: Callable[..., Any], kind: Any, arguments: Any, state: Any) -> Any:
+            return function(*arguments)
 
         def parameter(data: Any, *_: Any) -> Any:
             return data
@@ -198,8 +232,16 @@ class _Unpickler(pickle._Unpickler):
             ("torch._utils", "_rebuild_tensor"): tensor,
             ("torch._utils", "_rebuild_tensor_v2"): tensor,
             ("torch._utils", "_rebuild_parameter"): parameter,
+            ("torch._utils", "_rebuild_parameter_with_state"): parameter,
+            ("torch._tensor", "_rebuild_from_type_v2"): typed,
+            ("torch._utils", "_rebuild_tensor_v3"): by_dtype,
+            ("torch._utils", "_rebuild_sparse_tensor"): lambda *_: unread("sparse"),
+            ("torch._utils", "_rebuild_qtensor"): lambda *_: unread("quantized"),
+            ("torch._utils", "_rebuild_nested_tensor"): lambda *_: unread("nested"),
+            ("torch._utils", "_rebuild_meta_tensor_no_storage"): lambda *_: unread("meta"),
+            ("torch.storage", "UntypedStorage"): "UntypedStorage",
             ("torch", "Size"): lambda sizes: tuple(sizes),
-            **{("torch", name): name for name in DTYPES},
+            **{("torch", name): name for name in (*DTYPES, *UNREAD)},
             **{(module, name): Inert for module, names in INERT.items() for name in names},
         }
         self._inert = Inert
@@ -208,7 +250,7 @@ class _Unpickler(pickle._Unpickler):
         """What a pickle gets for a name."""
         if (module, name) not in self._known:
             if module == "torch" and TORCH_DTYPES.fullmatch(name):
-                return self._inert
+                return type(name, (self._inert,), {})
             if module == "torch" and name.endswith("Storage"):
                 raise _Unreadable(name.removesuffix("Storage"))
             raise _Refused(f"{module}.{name}")
@@ -220,8 +262,8 @@ class _Unpickler(pickle._Unpickler):
             raise _Refused(f"{identity[0]} {identity[1]}")
         _, dtype, key, _, _, *view = identity
         offset = view[0][1] if view and view[0] else 0
-        self.dtypes[key] = DTYPES[dtype]
-        return _Storage(key, DTYPES[dtype], offset)
+        self.dtypes[key] = (DTYPES | UNREAD)[dtype]
+        return _Storage(key, self.dtypes[key], offset, dtype.removesuffix("Storage"))
 
 
 def _zipped(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:

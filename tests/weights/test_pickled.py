@@ -18,7 +18,7 @@ import pytest
 
 from resnet_jax.errors import UserError
 from resnet_jax.weights.pickled import read
-from tests.weights.torch_files import calling, dictionary, saved, stream, tensor, text, zipped
+from tests.weights.torch_files import calling, dictionary, number, numbers, saved, stream, tensor, text, zipped
 
 RNG = np.random.default_rng(0)
 STATE = OrderedDict(
@@ -114,9 +114,80 @@ def test_a_tensor_outside_its_numbers_is_refused(offset: int, strides: tuple[int
         read(content, "net.pth")
 
 
-def test_numbers_of_a_type_that_is_not_read() -> None:
-    with pytest.raises(UserError, match=r"numbers of type QInt8, .*save it in float32"):
-        read(zipped(b"ctorch\nQInt8Storage\n", {}), "net.pth")
+def call(module: str, name: str, arguments: bytes) -> bytes:
+    """The opcodes of a call; `arguments` are those of its arguments."""
+    return f"c{module}\n{name}\n(".encode() + arguments + b"tR"
+
+
+def storage(key: str, module: str, kind: str, count: int) -> bytes:
+    """The opcodes of a storage, which PyTorch's pickles have by its key."""
+    name = f"c{module}\n{kind}\n".encode()
+    return b"(" + text("storage") + name + text(key) + text("cpu") + number(count) + b"tQ"
+
+
+HOOKS = b"ccollections\nOrderedDict\n)R"
+ONE = number(0) + numbers((3,)) + numbers((1,))
+PLAIN = tensor("1", np.zeros(3, np.float32), legacy=False)
+# As torch.save of 2.13 writes them; torch.load(weights_only=True) reads each.
+UNUSUAL = {
+    "complex64": (
+        call(
+            "torch._utils",
+            "_rebuild_tensor_v2",
+            storage("1", "torch", "ComplexFloatStorage", 3) + ONE + b"\x89" + HOOKS,
+        ),
+        "ComplexFloat",
+    ),
+    "float8": (
+        call(
+            "torch._utils",
+            "_rebuild_tensor_v3",
+            storage("1", "torch.storage", "UntypedStorage", 3) + ONE + b"\x89" + HOOKS + b"ctorch\nfloat8_e4m3fn\n",
+        ),
+        "float8_e4m3fn",
+    ),
+    "sparse": (
+        call(
+            "torch._utils",
+            "_rebuild_sparse_tensor",
+            call("torch.serialization", "_get_layout", text("torch.sparse_coo")) + b"(" + PLAIN + PLAIN + b"t",
+        ),
+        "sparse",
+    ),
+    "quantized": (
+        call(
+            "torch._utils",
+            "_rebuild_qtensor",
+            storage("1", "torch", "QUInt8Storage", 3) + ONE + b"(ctorch\nper_tensor_affine\nK\x01K\x00t\x89" + HOOKS,
+        ),
+        "quantized",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_tensors_of_other_kinds_do_no_harm_beside_a_state_dict(name: str) -> None:
+    code, kind = UNUSUAL[name]
+    storages = {"0": STATE["fc.weight"], "1": np.zeros(3, np.complex64)}
+    fine = text("fc.weight") + tensor("0", STATE["fc.weight"], legacy=False)
+    found = read(zipped(b"}(" + text("scales") + code + text("model") + b"}(" + fine + b"uu", storages), "net.pth")
+    assert found.keys() == {"fc.weight"}
+    assert found["fc.weight"].tobytes() == STATE["fc.weight"].tobytes()
+    with pytest.raises(UserError, match=rf"net\.pth: fc\.bias has numbers of type {kind}, .*save it in float32"):
+        read(zipped(b"}(" + fine + text("fc.bias") + code + b"u", storages), "net.pth")
+
+
+@pytest.mark.parametrize("function", ["_rebuild_parameter_with_state", "_rebuild_from_type_v2"])
+def test_tensors_with_attributes_are_read(function: str) -> None:
+    array = STATE["fc.weight"]
+    plain = tensor("0", array, legacy=False)
+    if function == "_rebuild_from_type_v2":
+        rebuild, arguments = plain[: plain.index(b"(")], plain[plain.index(b"(") :].removesuffix(b"R")
+        code = call("torch._tensor", function, rebuild + b"ctorch\nTensor\n" + arguments + b"}")
+    else:
+        code = call("torch._utils", function, plain + b"\x88" + HOOKS + b"}")
+    found = read(zipped(b"}(" + text("fc.weight") + code + b"u", {"0": array}), "net.pth")
+    assert found["fc.weight"].tobytes() == array.tobytes()
 
 
 @FORMS
