@@ -17,7 +17,7 @@ SETTINGS := setup.cfg pyproject.toml $(CONSTRAINTS)
   kill-test fault-test clean
 
 degradation: $(VENV)/.main
-	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
+	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2 $(OPTIONS)
 	@$(BIN)/python -m experiments.report $(RUNS)/digits-depth
 
 # Is it degradation, or only too little training? About 10 minutes more.

@@ -1,4 +1,4 @@
-"""Contestants in processes of their own, timed in turn, so that what else the machine does meets all of them alike."""
+"""Contestants in processes of their own, timed in turn, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 

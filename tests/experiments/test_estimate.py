@@ -38,7 +38,7 @@ def finish(root: Path, name: str, total_s: float, *, steps_s: float, config: Exp
 
 
 def test_work_is_multiply_adds_times_images_times_iterations() -> None:
-    """Of plain-8 on 8x8x1 images, by hand: a 3x3 stem, then pairs of 3x3 convolutions of 16, 32 and 64 channels."""
+    """Work of plain-8 on 8x8x1 images by hand: a 3x3 stem, then pairs of 3x3 convolutions of 16, 32 and 64 channels."""
     stem, first = 64 * 9 * 1 * 16, 64 * 9 * 16 * 16 * 2
     second, third = 16 * 9 * (16 * 32 + 32 * 32), 4 * 9 * (32 * 64 + 64 * 64)
     forward = stem + first + second + third + 64 * 10
