@@ -156,8 +156,9 @@ class Comparison:
         return tuple(cell for cell in self.cells if cell.net == net)
 
     def base_cell(self, net: str) -> Variant:
-        """The net whose depth the others' is compared with: the shallowest of at least 20 layers that has a deeper
-        one beside it, else the shallowest."""
+        """The baseline for depth: the shallowest net of at least 20 layers that has a deeper one beside it.
+
+        Without such a net it is the shallowest."""
         cells = self.of_net(net)
         return next((cell for cell in cells[:-1] if cell.depth >= BASE_DEPTH), cells[0])
 

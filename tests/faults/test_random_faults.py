@@ -47,6 +47,24 @@ def draw_moment(draw: random.Random) -> Moment:
     return Moment("joined", draw.uniform(0.0, 4.0)) if event == "joined" else Moment("ends", draw.uniform(0.0, 1.0))
 
 
+def write_record(file: Path, tolerance: float, done: list[dict[str, Any]], ended: list[dict[str, Any]]) -> None:
+    """Writes what was done and seen so far."""
+    record = {
+        "command": "make fault-test",
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "code": code_version(),
+        "device": processor(),
+        "cpu_cores": len(os.sched_getaffinity(0)),
+        "steps": ITERATIONS,
+        "ended_within_s": END,
+        "stall_seconds": STALL,
+        "tolerance": tolerance,
+        "faults": done,
+        "runs": ended,
+    }
+    write_atomically(file, json.dumps(record, indent=1) + "\n")
+
+
 def test_random_faults(tmp_path: Path, faults: int, faults_record: Path | None) -> None:
     draw, done, ended = random.Random(812), list[dict[str, Any]](), list[dict[str, Any]]()
     whole = {processes: tmp_path / f"whole{processes}" for processes in (2, 4)}
@@ -80,20 +98,7 @@ def test_random_faults(tmp_path: Path, faults: int, faults_record: Path | None) 
             ended.append({"begun on": processes, "ended on": other, "sessions": begun(copied), "difference": far})
             assert far <= tolerance, ended[-1]
         print(ended, flush=True)
+        if faults_record is not None:
+            write_record(faults_record, tolerance, done, ended)
     counts = Counter(each["fault"] for each in done)
     print(f"{len(done)} faults {dict(counts)}, {len(ended)} runs; tolerance on other layouts {tolerance:.1e}")
-    if faults_record is not None:
-        record = {
-            "command": f"pytest tests/faults --faults={faults}",
-            "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "code": code_version(),
-            "device": processor(),
-            "cpu_cores": len(os.sched_getaffinity(0)),
-            "steps": ITERATIONS,
-            "ended_within_s": END,
-            "stall_seconds": STALL,
-            "tolerance": tolerance,
-            "faults": done,
-            "runs": ended,
-        }
-        write_atomically(faults_record, json.dumps(record, indent=1) + "\n")
