@@ -124,7 +124,7 @@ def test_a_file_where_a_directory_should_be(tmp_path: Path, command: Command) ->
     done = command("experiments.train", "digits-plain", cwd=tmp_path)
     assert done.returncode == cli.BAD_INPUT
     assert done.stderr.startswith("error: ")
-    assert "Not a directory" in done.stderr
+    assert "runs: runs is a file; legal: a folder." in done.stderr
     assert "Traceback" not in done.stderr
 
 
