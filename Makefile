@@ -1,5 +1,5 @@
 # Two commands do everything on a machine that has Python 3.11 or later and make:
-#   make degradation   virtual environment, installation, the study, its tables and figures (about 6 minutes, 2 cores)
+#   make degradation   virtual environment, installation, the study, its tables and figures (about 4 minutes, 2 cores)
 #   make test          virtual environment, installation, lint, type check, tests (up to 6 minutes, 2 cores)
 # The versions to install: constraints.txt, or constraints-newest.txt, which needs Python 3.12 or later and has a virtual
 # environment of its own: make test CONSTRAINTS=constraints-newest.txt
@@ -17,7 +17,7 @@ SETTINGS := setup.cfg pyproject.toml $(CONSTRAINTS)
   kill-test fault-test clean
 
 degradation: $(VENV)/.main
-	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2
+	$(BIN)/python -m experiments.sweep digits-depth --runs $(RUNS) --jobs 2 $(OPTIONS)
 	@$(BIN)/python -m experiments.report $(RUNS)/digits-depth
 
 # Is it degradation, or only too little training? About 10 minutes more.
@@ -35,7 +35,7 @@ reproduce-cifar10: $(VENV)/.$(if $(DATA),main,prepare)
 	  $(if $(DATA),--data.source=npz --data.path='$(DATA)') $(OPTIONS)
 	@$(BIN)/python -m experiments.report $(RUNS)/cifar10-depth
 
-# Every picture of README.md and docs/, redrawn from experiments/records; about half a minute.
+# Tables, numbers and pictures of README.md and docs/, made anew from experiments/records; about half a minute.
 figures: $(VENV)/.main
 	$(BIN)/python -m experiments.documents
 

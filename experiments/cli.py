@@ -77,6 +77,16 @@ def decide(question: Callable[[], bool]) -> bool:
     return question() if processes is None else bool(processes.on_primary(question))
 
 
+def require_alike(facts: Mapping[str, Any]) -> None:
+    """Makes sure that all processes of a command have the same facts, by name, in JSON's types.
+
+    Raises:
+      UserError: one differs from process 0; the sentence says in what.
+    """
+    if (processes := _joined()) is not None:
+        processes.require_alike(facts)
+
+
 def is_first() -> bool:
     """Whether this process is the first of those that share a run, or the only one."""
     processes = _joined()
@@ -98,11 +108,11 @@ def _among_processes(main: Callable[[], int | None]) -> int:
     """Runs a command's main function; where it joined other processes, ends together with them."""
     try:
         status = main() or OK
+        if (processes := _joined()) is not None:
+            processes.leave()
     except BaseException as error:
         _end_all(error)
         raise
-    if (processes := _joined()) is not None:
-        processes.leave()
     return status
 
 

@@ -35,6 +35,7 @@ REPORTS = {
     "digits": ("digits-depth", "digits-depth-long"),
     "digits-shortcuts": ("digits-shortcuts",),
     "digits-activations": ("digits-activations",),
+    "digits-rates": ("digits-rates",),
     "cifar10-depth-small": ("cifar10-depth-small", "cifar10-depth-small-budget", "cifar10-depth-small-rates"),
     "cifar10-depth-small-images": ("cifar10-depth-small-images", "cifar10-depth-small-images-control"),
     "sources": ("sources",),

@@ -41,7 +41,7 @@ class Equivalence:
     steps: tuple[int, ...] = (1, 5, 10)
     """Steps after which to compare."""
     depth: int = 20
-    """Of the plain and the residual net."""
+    """Depth of the plain and of the residual net."""
     ghost_size: int = 16
     """Images that share statistics with the scope "ghost"."""
     out: Path | None = None

@@ -17,6 +17,11 @@ gets a sentence, does not count, and the exit status is 2.
 --protocol shows the net more than the centre of each picture: ten crops (He et al. 2015, Tables 2 and 3), or the whole
 picture and its mirror image at several scales (Table 4). Probabilities are averaged over what is shown. With these two
 a picture that is damaged behind its header stops the command.
+
+    for i in 0 1; do python -m experiments.evaluate --weights resnet50 ILSVRC2012/val \\
+      --processes=2 --coordinator=localhost:9000 --process=$i & done; wait
+
+Several processes, on one machine or more, divide the pictures; process 0 prints and writes the result.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments import cli, machine
+from experiments import cli, machine, shares
 from experiments.options import parse
 from resnet_jax.config import DataConfig
 from resnet_jax.data import listing
@@ -81,7 +86,13 @@ class Evaluate:
     multiple: int = DataConfig.default("eval_multiple")
     """For multi_scale: the longer side is rounded to a multiple of so many pixels, so that few shapes are compiled."""
     devices: int = 1
-    """For ten_crop and multi_scale: devices that share the work."""
+    """For ten_crop and multi_scale: devices of each process that share the work."""
+    processes: int | Literal["auto"] = 1
+    """Processes, on one machine or several, that divide the pictures; "auto": as many as a launcher started."""
+    coordinator: str | None = None
+    """HOST:PORT where process 0 listens for the others; None: as a launcher says."""
+    process: int | None = None
+    """The number of this process, from 0; None: as a launcher says."""
     out: Path | None = None
     """JSON file for the numbers."""
     compiled: Path = Path("runs")
@@ -112,28 +123,32 @@ def main(argv: list[str] | None = None) -> int:
     images = zip(found.classes.values(), matched.numbers, strict=True)
     labelled = [(file, number) for files_of_class, number in images for file in files_of_class]
     machine.use_compilation_cache(chosen.compiled)
-    first = among = count = 0
-    loss = 0.0
-    results = predict(weights, chosen, [file for file, _ in labelled])
-    for result, (_, label) in zip(results, labelled, strict=True):
-        if isinstance(result, Prediction):
-            rank = int((-result.probabilities).argsort(kind="stable").tolist().index(label))
-            first, among, count = first + (rank > 0), among + (rank >= TOP), count + 1
-            loss -= math.log(max(float(result.probabilities[label]), sys.float_info.min))
-        else:
-            print(f"error: {shown(result.path)} cannot be read as an image: {result.reason}.", file=sys.stderr)
-    if not count:
-        raise UserError(f"{chosen.folder}: no image of it can be read.")
-    Console(highlight=False, markup=False, soft_wrap=True).print(
-        f"{chosen.weights} on {count:,} images of {chosen.folder}: error {first / count:.2%}, "
-        f"not among the first {TOP}: {among / count:.2%} (classes by {matched.rule}{WORDS[chosen.protocol]})"
-    )
-    if chosen.out is not None:
-        source = weights.read_from or weights.origin
-        values = {"file": source.file, "digest": source.digest, "images": count, "labels": matched.rule}
-        values |= {"protocol": chosen.protocol}
-        values |= {"error": first / count, f"top{TOP}_error": among / count, "loss": loss / count}
-        write_atomically(chosen.out, json.dumps(values, indent=1) + "\n")
+    source = weights.read_from or weights.origin
+    alike = {"the net": source.digest, "the number of pictures": len(labelled), "protocol": chosen.protocol}
+    with shares.divided(chosen.processes, chosen.coordinator, chosen.process, alike) as share:
+        own = share.of(labelled)
+        first = among = count = 0.0
+        loss = 0.0
+        results = predict(weights, chosen, [file for file, _ in own]) if own else iter(())
+        for result, (_, label) in zip(results, own, strict=True):
+            if isinstance(result, Prediction):
+                rank = int((-result.probabilities).argsort(kind="stable").tolist().index(label))
+                first, among, count = first + (rank > 0), among + (rank >= TOP), count + 1
+                loss -= math.log(max(float(result.probabilities[label]), sys.float_info.min))
+            else:
+                print(f"error: {shown(result.path)} cannot be read as an image: {result.reason}.", file=sys.stderr)
+        first, among, count, loss = share.total([first, among, count, loss])
+        if not count:
+            raise UserError(f"{chosen.folder}: no image of it can be read.")
+        Console(highlight=False, markup=False, soft_wrap=True).print(
+            f"{chosen.weights} on {int(count):,} images of {chosen.folder}: error {first / count:.2%}, "
+            f"not among the first {TOP}: {among / count:.2%} (classes by {matched.rule}{WORDS[chosen.protocol]})"
+        )
+        if chosen.out is not None and share.index == 0:
+            values = {"file": source.file, "digest": source.digest, "images": int(count), "labels": matched.rule}
+            values |= {"protocol": chosen.protocol}
+            values |= {"error": first / count, f"top{TOP}_error": among / count, "loss": loss / count}
+            write_atomically(chosen.out, json.dumps(values, indent=1) + "\n")
     return cli.OK if count == len(labelled) else cli.BAD_INPUT
 
 

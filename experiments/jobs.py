@@ -21,7 +21,7 @@ from typing import IO, Any
 CORES = "RESNET_JAX_CORES"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
-# Of a GPU's memory, what the processes on it may reserve together; JAX's own choice for one alone is 0.75.
+# The share of a GPU's memory that its processes may reserve together; JAX's own choice for one process is 0.75.
 RESERVED = 0.9
 
 
@@ -30,7 +30,7 @@ class Share:
     """What one process of a sweep has."""
 
     cores: tuple[int, ...]
-    """Of the CPU, by number; none where the system does not tell."""
+    """Numbers of the CPU cores; empty where the system does not say."""
     gpu: str | None = None
     """As CUDA names it: a number or a UUID."""
     sharers: int = 1

@@ -49,8 +49,8 @@ def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | N
     short = resize or p.resize or p.height
     if protocol == "ten_crop" and short <= p.height:
         raise UserError(
-            f"resize: got {short}; legal: more than {p.height}, the size of the crops that {file} takes; otherwise all "
-            "crops would be the same."
+            f"resize: got {short}; legal: more than {p.height}, the size of the crops that {file} takes; with less "
+            "the corners of a square picture are all the same crop."
         )
     return DataConfig(
         source="folder",

@@ -8,7 +8,7 @@ Nothing is trained and JAX is not imported: a copy of the run directories is eno
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,9 @@ from resnet_jax.errors import UserError
 if TYPE_CHECKING:
     from resnet_jax.reports.document import Table
 
+SPARE = ("multiply-adds, M", "running training error, %", "parameters")
+"""Columns that a narrow screen does without, the first of them first."""
+_ANY_WIDTH = 1_000  # characters; wider than any table
 MOST_ROWS = 16
 """Findings up to which a screen shows them; the page has them all."""
 
@@ -69,12 +72,14 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
     console = Console(highlight=False)
     for headline, table, found in zip(report.headlines, report.tables, report.findings, strict=True):
         console.print(Text(f"\n{headline}\n"))
-        console.print(_rich(table))
+        console.print(_fitting(table, console))
         if found is not None and len(found.rows) <= MOST_ROWS:
             console.print(_rich(found))
     if runs.unfinished:
         names = ", ".join(run.name for run in runs.unfinished)
         console.print(Text(f"{len(runs.unfinished)} unfinished, not in these numbers: {names}"))
+    if runs.missing:
+        console.print(Text(f"{len(runs.missing)} of the study not begun: {', '.join(runs.missing)}"))
     for warning in runs.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
     steps = suggestions(runs)
@@ -88,13 +93,29 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
     console.print(Text(f"\nThe whole report, with figures; tables and figures lie beside it:\n{page}"), soft_wrap=True)
 
 
-def _rich(table: Table) -> RichTable:
+def _fitting(table: Table, console: Console) -> RichTable:
+    """The table without the columns that a narrow screen has no room for; the page has them all."""
+    left_out: list[str] = []
+    for header in ("", *SPARE):
+        left_out.append(header)
+        rich = _rich(table, left_out)
+        if console.measure(rich, options=console.options.update(width=_ANY_WIDTH)).minimum <= console.width:
+            return rich
+    return rich
+
+
+def _rich(table: Table, left_out: Collection[str] = ()) -> RichTable:
+    shown = [number for number, header in enumerate(table.headers) if header not in left_out]
     rich = RichTable(header_style="bold")
-    for number, header in enumerate(table.headers):
+    for number in shown:
+        header = table.headers[number]
         justify: JustifyMethod = "left" if number < table.text_columns else "right"
-        rich.add_column(Text(header), justify=justify, overflow="fold")
+        # No narrower than the longest word of the header: a word broken in two is not read.
+        widest = max(map(len, header.split()))
+        rich.add_column(Text(header), justify=justify, overflow="fold", min_width=widest)
     for row in table.rows:
-        rich.add_row(*(Text(cell if isinstance(cell, str) else cell.text) for cell in row))
+        cells = (row[number] for number in shown)
+        rich.add_row(*(Text(cell if isinstance(cell, str) else cell.text) for cell in cells))
     return rich
 
 

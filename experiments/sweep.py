@@ -121,6 +121,7 @@ def carry_out(
         machine.tune_malloc()
     if not chosen.dry_run:
         machine.join(chosen.config)
+        cli.require_alike({f"run {number} of the sweep": name for number, name in enumerate(runs, start=1)})
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))

@@ -37,7 +37,7 @@ class Train:
     directory: Path | None = None
     """This run's directory, where the one made from its name will not do."""
     log: tuple[str, ...] = ()
-    """Where numbers go besides the run directory: tensorboard, wandb, or both."""
+    """Where numbers go besides the run directory: names of sinks, such as tensorboard or wandb."""
     summary: bool = False
     """Print the net's stages, shapes, parameters and multiply-adds, and the memory that training takes, by formula and
     by the compiler; train nothing."""

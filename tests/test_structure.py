@@ -146,3 +146,16 @@ def test_only_the_package_is_installed() -> None:
     packages = {".".join(p.parent.relative_to(PACKAGE.parent).parts) for p in FILES if p.name == "__init__.py"}
     folders = {".".join(p.parent.relative_to(PACKAGE.parent).parts) for p in FILES}
     assert folders == packages, "a folder without __init__.py is not installed"
+
+
+def test_every_docstring_stands_alone() -> None:
+    """A text that starts with "Of" can be read only together with the name beside it."""
+    root = PACKAGE.parent
+    for path in [*FILES, *sorted((root / "experiments").rglob("*.py")), *sorted((root / "tests").rglob("*.py"))]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                assert not node.value.value.startswith("Of "), f"{path}:{node.lineno}: {node.value.value}"

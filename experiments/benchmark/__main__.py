@@ -5,6 +5,7 @@
     python -m experiments.benchmark --what compile --depth-nets resnet-20 resnet-110 resnet-1202
     python -m experiments.benchmark --what convolutions
     python -m experiments.benchmark --what input --data-path PICTURES
+    python -m experiments.benchmark --what processes --nets resnet-20 --images digits cifar
     python -m experiments.benchmark --contestants resnet_jax resnet_jax:model.remat=True torch-eager --out FILE.json
     python -m experiments.benchmark --render FILE.json
 
@@ -34,6 +35,7 @@ from rich.console import Console
 from experiments import cli, jobs
 from experiments.benchmark import convolutions, limits, race, table
 from experiments.benchmark import input as input_speed
+from experiments.benchmark import processes as over_processes
 from experiments.benchmark.options import GRID, WHOLE, Benchmark, What, check, competing, option, peer_of, runnable
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import (
@@ -104,6 +106,7 @@ class Cases:
             "epoch": self._epochs,
             "convolutions": self._convolutions,
             "input": self._input,
+            "processes": self._processes,
         }
         for what in self.chosen.what:
             parts[what]()
@@ -196,6 +199,18 @@ class Cases:
             note=cli.warn,
         )
         self._write()
+
+    def _processes(self) -> None:
+        for net, dtype in itertools.product(self.chosen.nets, self.chosen.dtypes):
+            for size, images in itertools.product(self._batch_sizes(net), self.chosen.images or (None,)):
+                cli.warn(f"processes: {net}, batch {size}, {dtype}")
+                config = step_config(net, size, dtype)
+                repeats, warmup = self.chosen.repeats, self.chosen.warmup
+                rows, self.record["environment"] = over_processes.measure(
+                    config, images, repeats=repeats, warmup=warmup
+                )
+                self.record["results"] += rows
+                self._write()
 
     def _case(self, what: What, specs: list[Spec], peer: str) -> None:
         case, net = specs[0].config, table.net_name(specs[0].config)

@@ -22,7 +22,7 @@ WAYS = ("alone", "in a loop")
 
 @dataclass(frozen=True)
 class Shape:
-    """Of one convolution: images [batch, size, size, channels] to `features` channels, padded to keep their size."""
+    """One convolution: images [batch, size, size, channels] to `features` channels, padded to keep their size."""
 
     batch: int
     size: int
@@ -99,7 +99,7 @@ def seconds(rounds: int, warmup: int) -> dict[str, dict[str, list[float]]]:
 
 
 def rows(found: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
-    """Of a record: medians, and the median of the ratios taken round by round."""
+    """The rows of a record: medians of times, and of the ratios taken round by round."""
     return [
         {
             "what": "convolution",

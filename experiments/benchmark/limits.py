@@ -35,12 +35,12 @@ JAX, TORCH = "jax", "torch"
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of what is measured; large enough that a larger one is no faster."""
+    """Sizes of what is measured: so large that a larger one is no faster."""
 
     matrix: tuple[tuple[str, int], ...] = (("cpu", 2048), ("gpu", 8192))
     """Rows of the square matrices, by platform."""
     array_bytes: int = 2**28
-    """Of the array that is passed over: 256 MiB, of float32."""
+    """Size of the array that is read and written: 256 MiB, in float32."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from experiments.benchmark.spec import (
 )
 from resnet_jax.errors import UserError
 
-What = Literal["step", "compile", "epoch", "convolutions", "input"]
+What = Literal["step", "compile", "epoch", "convolutions", "input", "processes"]
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,19 @@ GRID = Grid()
 WHOLE = ("what", "nets", "depth_nets", "dtypes", "phases")
 """Options that `--all` sets."""
 SERVES: dict[str, tuple[What, ...]] = {
-    "nets": ("step",),
+    "nets": ("step", "processes"),
     "phases": ("step",),
     "steps": ("step",),
-    "images": ("step",),
+    "images": ("step", "processes"),
     "processes": ("step",),
     "depth_nets": ("compile",),
     "compile_repeats": ("compile",),
-    "batch_sizes": ("step", "compile"),
-    "dtypes": ("step", "compile"),
+    "batch_sizes": ("step", "compile", "processes"),
+    "dtypes": ("step", "compile", "processes"),
     "contestants": ("step", "compile"),
     "peer": ("step", "compile"),
-    "repeats": ("step", "epoch", "convolutions"),
-    "warmup": ("step", "epoch", "convolutions"),
+    "repeats": ("step", "epoch", "convolutions", "processes"),
+    "warmup": ("step", "epoch", "convolutions", "processes"),
     "data_path": ("epoch", "input"),
     "batches": ("input",),
     "feed_batches": ("input",),
@@ -75,7 +75,8 @@ class Benchmark:
 
     what: tuple[What, ...] = ("step",)
     """Time of a step; of its compilation, by depth; of an epoch of the training loop, with its data; of single
-    convolutions and their gradients, beside JAX's own; of images made from files, for which see input.py."""
+    convolutions and their gradients, beside JAX's own; of images made from files, for which see input.py; of a step on
+    two devices in one process and in two, for which see processes.py."""
     nets: tuple[NetName, ...] = ("resnet-20", "resnet-56")
     """For steps. resnet-50 is the ImageNet net at 224 pixels with projections, the others are CIFAR's at 32 with option
     A."""
@@ -89,7 +90,7 @@ class Benchmark:
     depth_nets: tuple[NetName, ...] = ("resnet-20", "resnet-56", "resnet-110")
     """For compilation. PyTorch takes no part in it."""
     contestants: tuple[str, ...] = ()
-    """Of resnet_jax, flax, torch-eager, torch-compiled; resnet_jax:FIELD=VALUE,... changes our configuration, and
+    """Some of resnet_jax, flax, torch-eager, torch-compiled. resnet_jax:FIELD=VALUE,... changes our configuration;
     PEER+malloc is a peer with our settings of malloc. None: all, and torch-eager+malloc."""
     peer: str | None = None
     """To whom ratios are taken; none, or where it takes no part: torch-eager where it runs, else flax; in compiling,

@@ -1,4 +1,4 @@
-"""Contestants in processes of their own, timed in turn, so that what else the machine does meets all of them alike."""
+"""Contestants in processes of their own, timed in turn, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Outcome:
     seconds: list[float] = field(default_factory=list)
     """Seconds of one step, a number for each round."""
     parts: dict[str, list[float]] = field(default_factory=dict)
-    """Of compiling: what `seconds` is the sum of."""
+    """For compiling: the parts that `seconds` is the sum of."""
     loss: float | None = None
     """That the last step reported: contestants that compute the same are near each other."""
     facts: dict[str, Any] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments.benchmark import input_table
+from experiments.benchmark import input_table, processes_table
 from experiments.benchmark.limits import MATMUL, asked
 from experiments.benchmark.printed import Printed
 from experiments.benchmark.race import Outcome
@@ -58,7 +58,7 @@ def limits(outcomes: list[Outcome], dtype: str) -> list[Row]:
 
 def ceiling(rows: list[Row], what: str, dtype: str) -> float | None:
     """The fastest that some library reached; None where it was not measured."""
-    # Of memory any dtype's measurement serves: bytes are bytes.
+    # For memory the measurement of any dtype will do: bytes are bytes.
     same = [row for row in rows if row["limit"] == what and (what != MATMUL or row["dtype"] == dtype)]
     return max((row["per_second"] for row in same if "per_second" in row), default=None)
 
@@ -118,7 +118,7 @@ def printed(record: Mapping[str, Any]) -> list[Printed]:
         rows = [row for row in record["results"] if row["what"] == what]
         if rows:
             tables.append(make(rows))
-    return tables + input_table.printed(record["results"])
+    return tables + input_table.printed(record["results"]) + processes_table.printed(record["results"])
 
 
 def _limits(rows: list[Row]) -> Printed:
@@ -136,7 +136,7 @@ def _limits(rows: list[Row]) -> Printed:
 
 
 def _steps(rows: list[Row]) -> Printed:
-    """Of one case."""
+    """The table of one case."""
     first = rows[0]
     images = f"{first['images']}, " if "images" in first else ""
     case = f"{first['net']}, {images}batch {first['batch_size']}, {first['dtype']}, {first['phase']} step"

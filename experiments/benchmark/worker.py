@@ -120,7 +120,7 @@ def _build(spec: Spec) -> Any:
 
 
 def _environment() -> dict[str, Any]:
-    """Of a process that computes with JAX; empty for PyTorch's, which does not load it."""
+    """The environment of a process that computes with JAX; empty for a process of PyTorch."""
     if "jax" not in sys.modules:
         return {}
     from resnet_jax.config import ParallelConfig

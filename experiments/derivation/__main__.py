@@ -27,7 +27,7 @@ class Derivation:
     """Prints the tables of docs/derivation.md; in the root of a checkout."""
 
     language: Language = "en"
-    """Of the headings."""
+    """Language of the headings."""
     record: Path = RECORD
     """JSON file of the measured gradients."""
     measure: bool = False

@@ -43,3 +43,9 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
     if page.file.src_uri.startswith(f"{linked.FOLDER}/"):
         return markdown
     return linked.redirected(PurePosixPath(page.file.src_uri), markdown)[0]
+
+
+def on_post_build(*, config: Any) -> None:
+    """Writes the search's index as a script too, which a page opened as a file can load."""
+    index = Path(config.site_dir, "search", "search_index.json").read_text(encoding="utf-8")
+    Path(config.site_dir, "search", "search_index.js").write_text(f"var __index = {index}\n", encoding="utf-8")

@@ -105,8 +105,8 @@ def configuration() -> str:
         "An `ExperimentConfig` describes a whole run. It is made of sections, each a frozen dataclass that checks its "
         "values when it is built. On the command line a field is written `--section.field`, with hyphens for "
         "underscores: `--model.depth=56`, `--optim.learning-rate=0.05`.",
-        "A value that has no effect beside the other values is refused. The column *needs* says when a field has an "
-        "effect. The column *describes* says what a field is about:",
+        "A value that has no effect beside the other values is refused. *Needs* says when a field has an effect. The "
+        "column *describes* says what a field is about:",
         table(["describes", "meaning"], [[kind, text] for kind, text in KINDS.items()]),
     ]
     for name, cls in SECTIONS.items():
@@ -138,7 +138,11 @@ def python() -> str:
     parts = ["# Python", "All of these are attributes of `resnet_jax`.", _names()]
     for heading, names in groups.items():
         parts.append(f"## {heading}")
-        parts += [f"::: resnet_jax.{name}" for name in names]
+        if heading == "Configurations":
+            parts.append("[Configuration](configuration.md) explains each field.")
+        # The fields of configurations have a page of their own.
+        options = "\n    options: {members: false, show_signature: false}" if heading == "Configurations" else ""
+        parts += [f"::: resnet_jax.{name}{options}" for name in names]
     return "\n\n".join(parts) + "\n"
 
 
@@ -163,10 +167,10 @@ def _section(name: str, cls: Any) -> str:
         if field.name not in roles:  # a section inside this one, which has a table of its own
             continue
         role = roles[field.name]
-        needs = f"`{role.needs.words}`" if role.needs is not None else ""
+        needs = f" *Needs* `{role.needs.words}`." if role.needs is not None else ""
         option = f"{name}.{field.name}".removeprefix(".")
-        rows.append([f"`{option}`", f"`{defaults[field.name]!r}`", role.of, needs, field.text])
-    return table(["field", "default", "describes", "needs", "meaning"], rows)
+        rows.append([f"`{option}`", f"`{defaults[field.name]!r}`", role.of, f"{field.text}{needs}"])
+    return table(["field", "default", "describes", "meaning"], rows)
 
 
 def _linked(line: str) -> str:

@@ -32,7 +32,7 @@ from resnet_jax.models.stacking import block_name
 
 
 class Terms(NamedTuple):
-    """Of one block: gradients of the mean loss, [N, H, W, C] each."""
+    """The terms of one block: gradients of the mean loss, [N, H, W, C] each."""
 
     gradient: Array
     """dL/dx_l, at the block's input."""

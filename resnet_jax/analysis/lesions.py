@@ -110,7 +110,7 @@ def swapped(variables: Any, swaps: Sequence[Swap]) -> Any:
 
 
 def _batches(images: Any, labels: Any, size: int) -> Iterator[tuple[Any, Any, Bools]]:
-    """Of one size; the last is padded with images of weight False."""
+    """Batches of one size; the last is padded with images of weight False."""
     size = min(size, len(labels))
     for start in range(0, len(labels), size):
         index = np.minimum(np.arange(start, start + size), len(labels) - 1)

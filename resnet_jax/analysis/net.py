@@ -35,14 +35,14 @@ class Net:
 
     name: str
     config: ExperimentConfig
-    """Of its run, with the number of classes resolved."""
+    """The configuration of its run, with the number of classes resolved."""
     model: ResNet
     variables: Variables
     """{"params": ..., "batch_stats": ...}, on the host."""
     dataset: Dataset
     normalization: Normalization
     directory: Path | None = None
-    """Of its run; None where it was made from a configuration."""
+    """The run's directory; None where the net was made from a configuration."""
 
     @property
     def facts(self) -> dict[str, Any]:

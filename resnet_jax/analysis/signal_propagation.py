@@ -18,12 +18,12 @@ from resnet_jax.analysis.singular_values import singular_values
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.types import Floats
 
-# Of its mean square, what a derivative must vary by, or it is rounding.
+# A derivative that varies by less than this share of its mean square is constant up to rounding.
 CONSTANT = 1e-20
 
 
 class Outputs(NamedTuple):
-    """Of a net's blocks: "stem", the first block's input, and the output of each, in order."""
+    """Outputs of a net's blocks, in order; the first, "stem", is the first block's input."""
 
     names: list[str]
     sizes: list[int]
@@ -83,7 +83,7 @@ class Jacobians:
 
         @jax.jit
         def backward(variables: Any, image: Array, vectors: list[Array]) -> Array:
-            """Of each block l its transposed Jacobian times vector l: [L, inputs]."""
+            """For each block l, its transposed Jacobian times vector l: [L, inputs]."""
             pull: Any = jax.vjp(lambda x: of_image(variables, x), image)[1]
             alone = [jnp.zeros((len(vectors), v.size), v.dtype).at[i].set(v) for i, v in enumerate(vectors)]
             (products,) = jax.vmap(pull)(alone)
@@ -93,7 +93,7 @@ class Jacobians:
         self._variables, self._forward, self._backward = variables, forward, backward
 
     def singular_values(self, image: Array, steps: int, seed: int, each_step: Any = lambda: None) -> list[Floats]:
-        """Of each Jacobian at an image [H, W, C], as singular_values.py gives them."""
+        """The singular values of each Jacobian at an image [H, W, C], as singular_values.py gives them."""
         flat = image.ravel()
         return singular_values(
             lambda vectors: jax.device_get(self._forward(self._variables, flat, vectors.astype(flat.dtype))),

@@ -15,7 +15,7 @@ import numpy as np
 
 from resnet_jax.types import Floats
 
-# Of the largest entry so far: a vector this short is rounding.
+# A vector shorter than this share of the largest entry so far is rounding.
 VANISHED = 1e-13
 
 

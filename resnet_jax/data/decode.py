@@ -27,7 +27,7 @@ from resnet_jax.data.threads import Results, in_order
 from resnet_jax.text import reason
 
 VERSION = 2
-"""Of the rules above: a cache made by other rules is not used."""
+"""Version of the rules above: a cache that was made by other rules is not used."""
 # By content, whatever the file's name says. No more than these: Pillow's EPS reader would start another program.
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 if features.check("avif"):  # Pillow 11.3 and later, where it was built with it

@@ -25,7 +25,7 @@ class Batch:
 
     index: Index
     epoch: Index
-    """Of each example: the key of its augmentation is (seed, epoch, index)."""
+    """Epoch of each example: the key of its augmentation is (seed, epoch, index)."""
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> Index:
@@ -60,7 +60,7 @@ def epochs_done(step: int, *, examples: int, batch_size: int) -> int:
 
 
 def epoch_ends(steps: int, *, examples: int, batch_size: int) -> list[int]:
-    """Of the first `steps` steps, those that complete an epoch."""
+    """Those of the first `steps` steps that complete an epoch."""
     done = epochs_done(steps, examples=examples, batch_size=batch_size)
     return [-(-epoch * examples // batch_size) for epoch in range(1, done + 1)]
 

@@ -47,6 +47,7 @@ def probabilities(
     classes: int,
     batch_size: int,
     multiple_of: int = 1,
+    rows: Callable[[int], slice] = lambda size: slice(size),
     count: Callable[[Looked], None] = lambda batch: None,
 ) -> npt.NDArray[np.float64]:
     """The mean probabilities of every image over the looks of a protocol: [N, K].
@@ -54,20 +55,26 @@ def probabilities(
     Args:
       source: the images.
       looks: see crops.passes.
-      predict: looks at images of equal shape. It is called with few shapes, and with one number of images for each.
+      predict: takes the `rows` of images of equal shape, and gives the probabilities of all of them. It is called with
+        few shapes, and with one number of images for each.
       classes: K.
       batch_size: images of the source's size that are looked at together; fewer of a larger size.
       multiple_of: the number of devices, which divides the number of images of every call.
+      rows: takes the number of images of a call, and gives those that this process makes; see Devices.rows.
       count: receives every batch, once its images are counted.
 
     Raises:
       UserError: an image cannot be read.
     """
+
+    def own(batch: Looked) -> Index:
+        return batch.index[rows(len(batch.index))]
+
     total = np.zeros((len(source), classes), np.float64)
     todo = _batches(source, looks, batch_size, multiple_of)
-    for batch in announced(todo, lambda batch: source.begin(batch.index, None, batch.look), AHEAD):
-        seen = source.views(batch.index, batch.look)  # [B, V, H, W, C]
-        found = predict(seen.reshape(-1, *seen.shape[2:])).reshape(*seen.shape[:2], classes)
+    for batch in announced(todo, lambda batch: source.begin(own(batch), None, batch.look), AHEAD):
+        seen = source.views(own(batch), batch.look)  # [B, V, H, W, C], or this process's part of B
+        found = predict(seen.reshape(-1, *seen.shape[2:])).reshape(len(batch.index), seen.shape[1], classes)
         meant = batch.index[: batch.count]
         total[meant] += found[: batch.count].mean(axis=1) / len(looks)
         count(batch)

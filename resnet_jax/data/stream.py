@@ -275,5 +275,6 @@ class StreamSource:
     def _stopped(self, position: int, reason: decode.Unreadable) -> UserError:
         return UserError(
             f"{self._records.name(position)} cannot be read as an image: {reason}; the run stops, because leaving the "
-            "image out would change its data. Put the image back as it was, and the same command goes on."
+            "image out would change its data. Put the image back as it was, and the same command goes on; if it was "
+            "damaged from the start, remove it and begin a new run."
         )

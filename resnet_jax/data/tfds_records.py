@@ -15,7 +15,10 @@ import tensorflow_datasets
 from resnet_jax.data import decode
 from resnet_jax.data.dataset import Digest, Positions
 from resnet_jax.data.headers import Entry
+from resnet_jax.errors import UserError
 from resnet_jax.text import reason, shown
+
+OTHER_FILES = 512  # that a process has open besides: checkpoints, sockets, libraries
 
 
 class TfdsRecords:
@@ -44,6 +47,27 @@ class TfdsRecords:
 
     def __len__(self) -> int:
         return self._ends[-1]
+
+    def allow_open_files(self) -> None:
+        """Lets this process hold all files open: those of imagenet2012 are more than systems usually allow.
+
+        Raises:
+          UserError: the system does not allow so many.
+        """
+        try:
+            import resource
+        except ImportError:  # a system without such limits
+            return
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = len(self.files()) + OTHER_FILES
+        if soft >= needed or soft == resource.RLIM_INFINITY:
+            return
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            raise UserError(
+                f"{self._version}: its {len(self.files()):,} files are held open, and the system allows a process "
+                f"{hard:,} (ulimit -Hn); raise that to {needed:,}, or prepare the data in fewer files."
+            )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
     def content(self, position: int) -> bytes:
         """See stream.Records."""

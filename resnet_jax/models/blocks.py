@@ -62,7 +62,7 @@ class Block(nn.Module):
         for i in range(1, last + 1):
             if i > 1 or self.preactivate:
                 y = self._steps(order.before, i, y, train=train)
-            # Of pre-activation, a projection takes the activated input (2016, Appendix, and the authors' code).
+            # With pre-activation a projection takes the activated input (2016, Appendix, and the authors' code).
             if i == 1 and (self.share_preactivation or self._projects(x)):
                 source = y
             y = self._conv(i)(y)

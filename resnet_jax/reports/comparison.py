@@ -46,8 +46,8 @@ class Variant:
     net: str
     """Kind of net, such as "plain" or "resnet"; with a field in brackets where the kind alone would be ambiguous."""
     label: str = ""
-    """The fields in which it differs from the baseline, in words; "baseline" for that one. Empty in a comparison of
-    depths."""
+    """The fields in which it differs from the baseline, in words; "baseline" for that one, and the net's name where
+    it is the only one. Empty in a comparison of depths."""
 
     @property
     def config(self) -> ExperimentConfig:
@@ -156,8 +156,9 @@ class Comparison:
         return tuple(cell for cell in self.cells if cell.net == net)
 
     def base_cell(self, net: str) -> Variant:
-        """The net whose depth the others' is compared with: the shallowest of at least 20 layers that has a deeper
-        one beside it, else the shallowest."""
+        """The baseline for depth: the shallowest net of at least 20 layers that has a deeper one beside it.
+
+        Without such a net it is the shallowest."""
         cells = self.of_net(net)
         return next((cell for cell in cells[:-1] if cell.depth >= BASE_DEPTH), cells[0])
 

@@ -187,7 +187,7 @@ def _axis_clause(comparison: Comparison, label: str, line: Sequence[Variant]) ->
     assert comparison.axis is not None
     field = comparison.axis.field
     measured = [(summary.mean, v) for v in line if (summary := v.summary(test_error)) is not None]
-    start = f"with {label} " if label else ""
+    start = f"with {label}, " if label else ""
     if not measured:
         return f"{start}every run diverged"
 
@@ -195,11 +195,14 @@ def _axis_clause(comparison: Comparison, label: str, line: Sequence[Variant]) ->
         return fields.value_words(field, fields.values(variant.config)[field])
 
     best = min(measured, key=lambda pair: pair[0])[1]
+    told = f"{start}test error is lowest at {fields.word(field)} {place(best)}, {_error(best)}"
+    if len(comparison.axis.lines) > 1:
+        return told  # the differences of several lines are rows of the findings
     first, last = line[0], line[-1]
     apart = paired_difference(last.by_seed(test_error), first.by_seed(test_error))
     change = "" if apart is None else f"; from {place(first)} to {place(last)}: {points(apart, signed=True)}"
     change += "" if apart is None else f" {interval_words(apart)}"
-    return f"{start}test error is lowest at {fields.word(field)} {place(best)}, {_error(best)}{change}"
+    return f"{told}{change}"
 
 
 def _alone(cell: Variant) -> str:

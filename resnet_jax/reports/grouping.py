@@ -100,7 +100,8 @@ def _by_fields(variants: list[list[Run]], varied: tuple[str, ...], order: Mappin
     for members, flat in zip(variants, flats, strict=True):
         config = members[0].record.config
         changed = [name for name in varied if flat[name] != base[name]]
-        label = fields.words(config, changed) if changed else "baseline"
+        alone = f"{config.model.net}-{config.model.depth}" if len(variants) == 1 else "baseline"
+        label = fields.words(config, changed) if changed else alone
         cells.append(Variant(tuple(sorted(members, key=lambda run: run.seed)), config.model.net, label))
     cells.sort(key=lambda cell: cell.label != "baseline")
     return Comparison("fields", varied, tuple(cells), axis=find_axis(cells, varied))
@@ -126,10 +127,13 @@ def find_axis(cells: Sequence[Variant], varied: tuple[str, ...]) -> Axis | None:
     for field in sorted(found, key=lambda name: (name != fields.DEPTH, -len(found[name]))):
         rest = [name for name in varied if name != field]
         lines: dict[str, list[Variant]] = {}
-        for cell in sorted(cells, key=lambda cell: [json.dumps(flats[id(cell)][name]) for name in rest]):
+        for cell in cells:
             lines.setdefault(fields.words(cell.config, rest), []).append(cell)
+        # Numbers by size; categories as the study has them, but plain nets first, as in every figure.
         if rest and fields.is_numeric(list(flats.values()), rest[0]):
             lines = dict(sorted(lines.items(), key=lambda line: flats[id(line[1][0])][rest[0]]))
+        else:
+            lines = dict(sorted(lines.items(), key=lambda line: not line[1][0].is_plain))
         shortest = min(len(points) for points in lines.values())
         if len(found[field]) >= LEAST_POINTS and shortest >= 2 and len(lines) <= MOST_LINES:
             ordered = ((label, sorted(points, key=lambda c: flats[id(c)][field])) for label, points in lines.items())

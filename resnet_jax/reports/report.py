@@ -213,6 +213,7 @@ class _Writer:
             of = f" of {count(unfinished.iterations)}" if unfinished.iterations is not None else ""
             done = f"{count(unfinished.step)}{of} iterations done"
             apart.append(f"{unfinished.name}: unfinished, {done}; in no number here.")
+        apart += [f"{name}: not begun." for name in runs.missing]
         apart += runs.warnings
         blocks.append(Heading("Diverged, unfinished or damaged"))
         blocks.append(Bullets(tuple(apart)) if apart else Paragraph("None."))

@@ -101,6 +101,8 @@ class Runs:
     """Sentences about what could not be used."""
     order: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """The place of a run's name in its study, where the study's folder says it; the first is of the baseline."""
+    missing: tuple[str, ...] = ()
+    """Study and run of those that a study's folder lists and that have not begun."""
 
 
 def read_runs(paths: Sequence[Path]) -> Runs:
@@ -131,17 +133,21 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     if not directories:
         where = ", ".join(map(str, paths))
         raise UserError(f"{where}: no runs here; a run directory holds a {CONFIG_FILE} or a {RECORD_FILE}.")
-    return Runs(_each_once(complete, warnings), tuple(unfinished), tuple(warnings), _order(directories, warnings))
+    order, missing = _listed(directories, warnings)
+    return Runs(_each_once(complete, warnings), tuple(unfinished), tuple(warnings), order, missing)
 
 
-def _order(directories: Sequence[Path], warnings: list[str]) -> dict[str, int]:
-    """The runs of each study in its order, as the study's folder lists them in study.json."""
+def _listed(directories: Sequence[Path], warnings: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The runs of each study in its order, as the study's folder lists them in study.json, and those not begun."""
     names: list[str] = []
+    missing: list[str] = []
     for folder in dict.fromkeys(directory.resolve().parent for directory in directories):
         if (folder / STUDY_FILE).exists():
-            listed = _or_warn(lambda: read_json(folder / STUDY_FILE), warnings)  # noqa: B023
-            names += [str(name) for name in (listed or {}).get("runs", ())]
-    return {name: place for place, name in enumerate(dict.fromkeys(names))}
+            content = _or_warn(lambda: read_json(folder / STUDY_FILE), warnings)  # noqa: B023
+            listed = [str(name) for name in (content or {}).get("runs", ())]
+            names += listed
+            missing += [f"{folder.name}/{name}" for name in listed if not (folder / name).is_dir()]
+    return {name: place for place, name in enumerate(dict.fromkeys(names))}, tuple(missing)
 
 
 def configuration_key(config: ExperimentConfig) -> str:

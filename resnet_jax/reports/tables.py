@@ -106,7 +106,7 @@ class PaperColumns:
             )
 
     def cells(self, variant: Variant) -> tuple[str, ...]:
-        """Of one variant's line."""
+        """Cells of one variant's line: the paper's error, and the difference from it; no cells without headers."""
         if not self.headers:
             return ()
         paper, ours = self._results[id(variant)], variant.summary(test_error)

@@ -42,9 +42,9 @@ class Predictor:
 
         Args:
           variables: {"params": ..., "batch_stats": ...}, from `Devices.replicate_state`.
-          images: [N, H, W, C] of all processes; N is a multiple of the number of devices.
+          images: [n, H, W, C], this process's `Devices.rows` of N images; N is a multiple of the number of devices.
         """
-        at = self.devices.shard(images[self.devices.rows(len(images))])
+        at = self.devices.shard(images)
         compiled = self._compiled.get(images.shape)
         if compiled is None:
             compiled = self._compiled[images.shape] = self._compile(variables, at, images.shape)
@@ -101,6 +101,7 @@ def by_protocol(
         classes=classes,
         batch_size=batch_size,
         multiple_of=predictor.devices.count,
+        rows=predictor.devices.rows,
         count=count,
     )
     for tally in tallies.values():

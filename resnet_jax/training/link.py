@@ -183,7 +183,7 @@ class Link:
             for line in lines:
                 self._heard[process] = time.monotonic()
                 self._take(process, json.loads(line))
-        if process in self._gone:
+        if process in self._gone or self._left.is_set():
             self._left.wait()
             peer.close()
         else:
@@ -224,8 +224,10 @@ class Link:
         while not self._left.wait(BEAT):
             now = time.monotonic()
             if now - before > BEAT + self.stall_seconds * NAMED_AFTER / 2:
-                # It was this process that stood still: what the others said meanwhile has yet to be read.
-                self._heard = dict.fromkeys(self._heard, now)
+                # It was this process that stood still, and perhaps all of them, as when a job or a machine is
+                # suspended: what the others said meanwhile has yet to be read.
+                self._heard, self._moved = (dict.fromkeys(times, now) for times in (self._heard, self._moved))
+                self._reported = now
             before = now
             for process in self._peers:
                 self._send(process, {"beat": [self._reports, self._where]})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,8 @@ from resnet_jax.training.launchers import Launch
 
 Peers = dict[int, socket.socket]
 HELLO = "resnet_jax"
+# Seconds after which a process that waits for others says so, and for how long one attempt to connect lasts.
+PATIENCE = 5.0
 
 
 def meet(launch: Launch, seconds: float, facts: Mapping[str, Any]) -> tuple[Peers, dict[str, Any]]:
@@ -74,8 +77,8 @@ def _meet(launch: Launch, seconds: float, facts: Mapping[str, Any], peers: Peers
 
 
 def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peers: Peers) -> dict[int, dict[str, Any]]:
-    hellos = {0: own}
-    deadline = time.monotonic() + seconds
+    hellos, said = {0: own}, False
+    began = time.monotonic()
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     with server:
@@ -88,14 +91,18 @@ def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peer
             ) from error
         server.listen(launch.processes)
         while len(hellos) < launch.processes:
-            server.settimeout(max(0.01, deadline - time.monotonic()))
+            limit = seconds if said else min(PATIENCE, seconds)
+            server.settimeout(max(0.01, began + limit - time.monotonic()))
             try:
                 peer, _ = server.accept()
             except TimeoutError:
-                missing = [str(p) for p in range(launch.processes) if p not in hellos]
+                missing = " and ".join(str(p) for p in range(launch.processes) if p not in hellos)
+                if limit < seconds:
+                    said = True
+                    _say(f"process 0 waits at {launch.coordinator} for process {missing}, {seconds:g} s at most.")
+                    continue
                 sentence = (
-                    f"process {' and '.join(missing)} of {launch.processes} did not come within "
-                    f"{seconds:g} s to {launch.coordinator}"
+                    f"process {missing} of {launch.processes} did not come within {seconds:g} s to {launch.coordinator}"
                 )
                 for process in peers:
                     send(peers[process], {"refused": sentence})
@@ -119,19 +126,23 @@ def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peer
 
 
 def _join(launch: Launch, host: str, port: int, hello: dict[str, Any], seconds: float, peers: Peers) -> dict[str, Any]:
-    deadline = time.monotonic() + seconds
+    began, said = time.monotonic(), False
     while True:
         try:
-            peer = socket.create_connection((host, port), timeout=max(0.01, deadline - time.monotonic()))
+            left = began + seconds - time.monotonic()
+            peer = socket.create_connection((host, port), timeout=min(PATIENCE, max(0.01, left)))
             break
         except socket.gaierror as error:
             raise UserError(f"parallel.coordinator: got {launch.coordinator!r}: {error.strerror}.") from error
         except OSError as error:
-            if time.monotonic() >= deadline:
+            waited, problem = time.monotonic() - began, f"at {launch.coordinator} ({error.strerror or error})"
+            if waited >= seconds:
                 raise UserError(
-                    f"parallel.coordinator: process 0 cannot be reached at {launch.coordinator} "
-                    f"({error.strerror or error}); tried for {seconds:g} s."
+                    f"parallel.coordinator: process 0 cannot be reached {problem}; tried for {seconds:g} s."
                 ) from error
+            if waited >= PATIENCE and not said:
+                said = True
+                _say(f"process {launch.process} cannot reach process 0 {problem}; it tries for {seconds:g} s.")
             time.sleep(0.2)
     peers[0] = peer
     send(peer, hello)
@@ -144,6 +155,10 @@ def _join(launch: Launch, host: str, port: int, hello: dict[str, Any], seconds: 
     if "refused" in answer:
         raise UserError(f"{answer['refused']}.")
     return answer
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def _first_line(peer: socket.socket, seconds: float = 5.0) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ All processes run the same program, so that they call these functions in one ord
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -60,14 +61,18 @@ def join(
     if place is None or _link is not None:
         return
     link = Link(place, config.parallel.start_seconds, config.parallel.stall_seconds)
-    alike = {name: value for name, value in flatten(to_dict(config)).items() if name not in _OWN}
     versions = {"resnet_jax": resnet_jax.__version__, "jax": jax.__version__, "Python": sys.version.split()[0]}
-    welcome = link.connect({**alike, **versions, **(also_alike or {})})
+    welcome = link.connect({**_shared(config), **versions, **(also_alike or {})})
     _link = link
     try:
         _start_jax(link, welcome, config.parallel, visible)
     except Exception as error:
         fail(error)
+
+
+def _shared(config: ExperimentConfig) -> dict[str, Any]:
+    """The fields of a configuration that all processes have in common, by dotted name."""
+    return {name: value for name, value in flatten(to_dict(config)).items() if name not in _OWN}
 
 
 def _start_jax(link: Link, welcome: Mapping[str, Any], config: ParallelConfig, visible: int | None) -> None:
@@ -86,9 +91,10 @@ def _start_jax(link: Link, welcome: Mapping[str, Any], config: ParallelConfig, v
         process_id=place.process,
         local_device_ids=list(range(index * each, (index + 1) * each)) if shared else None,
         cluster_detection_method="deactivate",
-        initialization_timeout=round(config.start_seconds),
+        initialization_timeout=math.ceil(config.start_seconds),
         # The link's watchdog comes first.
         heartbeat_timeout_seconds=round(2 * config.stall_seconds + 60),
+        shutdown_timeout_seconds=math.ceil(config.stall_seconds),
     )
 
 
@@ -134,13 +140,15 @@ def on_primary(work: Callable[[], T]) -> T:
     return value
 
 
-def require_alike(facts: Mapping[str, Any]) -> None:
-    """Makes sure that all processes have the same facts, by name, in JSON's types.
+def require_alike(facts: Mapping[str, Any], config: ExperimentConfig | None = None) -> None:
+    """Makes sure that all processes have the same facts, by name, in JSON's types, and the same configuration.
 
     Raises:
       UserError: one differs from process 0; the sentence says in what.
     """
-    if _link is not None and (problem := first_difference(_link, facts)):
+    if _link is None:
+        return
+    if problem := first_difference(_link, {**(_shared(config) if config else {}), **facts}):
         raise UserError(f"{problem}.")
 
 

@@ -214,7 +214,8 @@ def prepare(
     phase("loading the data")
     assembly = assemble(config, note, dataset=dataset)
     pretrained = assembly.pretrained
+    # The configuration again: of a sweep, the processes compared only what its runs have in common.
     processes.require_alike(
-        {"the data": assembly.dataset.fingerprint, "finetune.weights": pretrained and pretrained.facts.digest}
+        {"the data": assembly.dataset.fingerprint, "finetune.weights": pretrained and pretrained.facts.digest}, config
     )
     return Program(assembly, devices, phase)

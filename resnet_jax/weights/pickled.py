@@ -83,7 +83,7 @@ class _Storage:
     key: str
     dtype: str
     offset: int
-    """Of a view, which old files may have, in numbers."""
+    """Where a view begins, in numbers; old files may have views."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class _Unpickler(pickle._Unpickler):
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, encoding="utf-8")
         self.dtypes: dict[str, str] = {}
-        """Of each storage, by its key."""
+        """The dtype of each storage, by the storage's key."""
 
         # Made anew for each file: a pickle may set attributes of what it is given.
         class Dictionary(dict[Any, Any]):

@@ -18,7 +18,7 @@ Interpolation = Literal["bilinear", "bicubic"]
 MEAN, STD = "mean", "std"
 # In a file of weights, where the mean is an image.
 ARRAYS = {name: f"preprocessing/{name}" for name in (MEAN, STD)}
-# Of ImageNet's training set in [0, 1], by which PyTorch's published nets, and many others', are normalised.
+# Mean and standard deviation of ImageNet's training set in [0, 1]: most published nets are normalised by them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

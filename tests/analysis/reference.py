@@ -45,7 +45,7 @@ class NumPyNet:
         self.config, self.params, self.stats = model.config, variables["params"], variables["batch_stats"]
         self.train, self.deleted = train, deleted
         self.responses: dict[str, Array] = {}
-        """Of each 3x3 conv: its output, or that of the BN right after it."""
+        """Output of each 3x3 conv, or of the BN right after it."""
 
     def conv(self, x: Array, name: str, stride: int = 1) -> Array:
         kernel = self._of(self.params, name)["kernel"]

@@ -268,7 +268,7 @@ def test_shares_of_the_run_are_iterations_of_it() -> None:
         assert config.optim.milestones == (0.5, 0.75)  # as given
         resolved = config.in_iterations().optim
         assert (resolved.milestones, resolved.warmup_iterations) == (milestones, length)
-    # Of a run of one step none is reached, and they still rise.
+    # A run of one step reaches none of them, and they still rise.
     assert override(shares, {"train.iterations": 1}).in_iterations().optim.milestones == (1, 2)
 
 

@@ -69,7 +69,9 @@ def test_an_album_is_entered_at_any_depth_and_through_links(tmp_path: Path) -> N
     (album / "b" / "deep" / "up").symlink_to(album)
     found = listing.pictures([str(album), "named.whatever"])
     assert found.paths == (str(album / "a" / "0.png"), str(album / "b" / "deep" / "0.png"), "named.whatever")
-    assert found.notes == (f"passed over in {album}: 1 links to a folder that they lie in ({'b/deep/up'}).",)
+    (note,) = found.notes
+    assert note.startswith(f"passed over in {album}: 1 ")
+    assert "(b/deep/up)" in note
 
 
 def test_labels_are_positions_of_names_in_composed_unicode(tmp_path: Path) -> None:

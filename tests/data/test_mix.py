@@ -58,7 +58,7 @@ def test_weights_are_beta_distributed(alpha: float) -> None:
 
 
 def test_boxes_are_those_of_the_paper() -> None:
-    """Of a large image, so that rounding to pixels is small: sides sqrt(1 - weight), centres anywhere."""
+    """On a large image, so that rounding to pixels is small: sides sqrt(1 - weight), centres anywhere."""
     size = 10_000
     mix = drawn(2_000, cutmix=1.0, size=(size, size))
     top, bottom, left, right = (mix.box[:, i] / size for i in range(4))

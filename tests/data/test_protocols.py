@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from resnet_jax.models.resnet import build
 from resnet_jax.record import read_metrics
 from resnet_jax.training.evaluate import Predictor, by_protocol, score
 from resnet_jax.training.mesh import devices
+from resnet_jax.training.program import prepare
 from resnet_jax.training.run import run
 from resnet_jax.weights import files
 from tests.data.pictures import streamed, write
@@ -127,6 +129,31 @@ def test_each_image_counts_once_and_few_shapes_are_seen(
     assert len(found) == 21
 
 
+@pytest.mark.parametrize("protocol", [TEN, SCALES], ids=["ten_crop", "multi_scale"])
+def test_each_of_two_processes_makes_its_half_of_every_batch(root: Path, protocol: dict[str, Any]) -> None:
+    """Halves are put together here, where a collective operation does it between processes."""
+    config = streamed(root, **protocol)
+    source = test_source(config)
+
+    def seen(rows: Any) -> list[np.ndarray]:
+        found: list[np.ndarray] = []
+
+        def predict(images: np.ndarray) -> np.ndarray:
+            found.append(images)
+            return np.zeros((len(images) * (1 if rows is whole_batch else 2), 3))
+
+        probabilities(source, passes(config), predict, classes=3, batch_size=8, multiple_of=2, rows=rows)
+        return found
+
+    def whole_batch(size: int) -> slice:
+        return slice(size)
+
+    first, second = seen(lambda size: slice(0, size // 2)), seen(lambda size: slice(size // 2, size))
+    for one, other, both in zip(first, second, seen(whole_batch), strict=True):
+        assert len(one) == len(other)
+        np.testing.assert_array_equal(np.concatenate([one, other]), both)
+
+
 MODEL = ModelConfig(family="cifar", depth=8, width=4, num_classes=3)
 STATISTICS = Normalization(np.full((1, 1, 1, 3), 0.4), np.full((1, 1, 1, 3), 0.25))
 
@@ -215,7 +242,7 @@ def experiment(root: Path, **protocol: Any) -> ExperimentConfig:
 
 
 def test_a_run_s_last_evaluation_of_the_test_set_is_by_the_protocol(root: Path, tmp_path: Path) -> None:
-    """Of the averaged net, which is the one that the run keeps."""
+    """It looks at the averaged net, which is the one that the run keeps."""
     config = experiment(root, **TEN)
     record = run(config, tmp_path / "ten", study="s")
     centre = run(experiment(root), tmp_path / "centre", study="s")
@@ -230,3 +257,54 @@ def test_a_run_s_last_evaluation_of_the_test_set_is_by_the_protocol(root: Path, 
     expected = score(found, source.labels)
     np.testing.assert_allclose(record.final.test_loss, expected.mean_loss, rtol=1e-5)
     assert record.final.test_loss == last[-1].test_loss != early[-1].test_loss
+
+
+@pytest.mark.slow
+def test_ten_thousand_and_seven_images_are_counted_once(tmp_path: Path) -> None:
+    """On 1, 3 and 8 devices by all three protocols, at a batch size that divides none of it: 23 are left for the last.
+
+    Many files are the same 21 pictures, so each row is known from a picture's own.
+    """
+    root = write(tmp_path / "few", train=1, test=7)
+    files_of = {folder.name: sorted(folder.iterdir()) for folder in sorted((root / "val").iterdir())}
+    for number in range(10_007 - 21):
+        folder = sorted(files_of)[number % 3]
+        original = files_of[folder][number // 3 % 7]
+        original.with_name(f"{original.stem}_{number:05d}.JPEG").hardlink_to(original)
+    small: dict[str, Any] = {"image_size": 8, "eval_resize": 12, "crop": "center", "scales": (256, 480)}
+    scales = {"protocol": "multi_scale", "eval_scales": (8, 12), "eval_multiple": 32}
+    configs = [streamed(root, **small, **protocol) for protocol in ({"protocol": "center"}, TEN, scales)]
+    net = ModelConfig(family="cifar", depth=8, width=2, num_classes=3)
+    losses: dict[str, list[float]] = {}
+    for count in (1, 3, 8):
+        where = devices(ParallelConfig(devices=count))
+        for config in configs:
+            source = test_source(config)
+            assert len(source) == 10_007
+            if config.protocol == "center":
+                changed = ExperimentConfig(
+                    model=net,
+                    data=config,
+                    optim=OptimConfig(milestones=()),
+                    train=TrainConfig(iterations=1, batch_size=24, eval_batch_size=256),
+                    parallel=ParallelConfig(devices=count),
+                )
+                program = prepare(changed)
+                state = program.put(program.assembly.initial)
+                found = program.evaluate(state, "test")
+                losses.setdefault("center", []).append(found.loss)
+            else:
+                predictor = Predictor(where, build(net), program.assembly.normalization, "highest")
+                variables = {"params": state.params, "batch_stats": state.batch_stats}
+                rows = by_protocol(predictor, variables, source, passes(config), classes=3, batch_size=256)
+                np.testing.assert_allclose(rows.sum(axis=1), 1.0, rtol=1e-5)
+                # Hard links of one picture have one inode.
+                pictures = [os.stat(source.name(position)).st_ino for position in range(len(source))]
+                _, first, of = np.unique(pictures, return_index=True, return_inverse=True)
+                assert len(first) == 21
+                np.testing.assert_allclose(rows, rows[first][of], rtol=1e-4)
+                found = score(rows, source.labels)
+                losses.setdefault(config.protocol, []).append(found.loss)
+            assert found.examples == 10_007
+    for each in losses.values():
+        np.testing.assert_allclose(each, each[0], rtol=1e-5)

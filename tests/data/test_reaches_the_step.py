@@ -42,7 +42,7 @@ def from_tfds(path: Path) -> DataConfig:
     return DataConfig(source="tfds", name="my_own", path=str(path))
 
 
-# Of each source: its first images in the order that it gives them; [N, H, W, C] and labels, training and test.
+# The first images of each source in the order that it gives them; [N, H, W, C] and labels, training and test.
 BY_CLASS = np.argsort(LABELS, kind="stable")
 EXPECTED: dict[Callable[[Path], DataConfig], tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
     from_npz: ((TRAIN, LABELS), (TEST, LABELS)),

@@ -85,5 +85,5 @@ def jacobian(f: Function, x: Array) -> Array:
 
 
 def gradient(f: Function, x: Array) -> Array:
-    """Of a number f(x), in the shape of x."""
+    """The gradient of a number f(x), in the shape of x."""
     return jacobian(lambda x: np.asarray(f(x)), x).reshape(x.shape)

@@ -53,7 +53,7 @@ def inline(language: str) -> list[str]:
 
 
 def names_in(path: Path) -> set[str]:
-    """Of functions and classes at the top of a file, and of the functions in those classes, dotted."""
+    """Names of the functions and classes at the top of a file, and of the functions in those classes, dotted."""
     names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -235,7 +235,7 @@ def test_recorded_gradients_are_measured_again(shortcut: str) -> None:
     config = override(experiments()["digits-resnet"], changes)
     (recorded,) = [row for row in ROWS if (row["net"], row["depth"], row["seed"]) == (config.model.net, 8, 0)]
     (norms,) = gradient_norms(config, seeds=[0])
-    # Of a ReLU's input within rounding of zero there is none in eight layers; sums in another order differ by 1e-15.
+    # In eight layers no ReLU has an input within rounding of zero; sums in another order differ by 1e-15.
     np.testing.assert_allclose(norms, recorded["norms"], rtol=1e-8)
 
 

@@ -140,7 +140,7 @@ class Stack:
         return y + jnp.asarray(self.factors[i]) * x if self.factors else y
 
     def gradient(self, weights: Array, first: int) -> Array:
-        """Of E = sum(weights * x_L) with respect to x_first, by our code and JAX."""
+        """The gradient of E = sum(weights * x_L) with respect to x_first, by our code and JAX."""
 
         def loss(x: Any) -> Any:
             for i in range(first, BLOCKS):
@@ -150,7 +150,7 @@ class Stack:
         return np.asarray(jax.grad(loss)(self.x[first]))
 
     def jacobian(self) -> Array:
-        """Of x_L with respect to x_0, a row for each element of x_L, by our code and JAX."""
+        """The Jacobian of x_L with respect to x_0, a row for each element of x_L, by our code and JAX."""
 
         def last(x: Any) -> Any:
             for i in range(BLOCKS):
@@ -250,7 +250,7 @@ def mean_square(x: Any) -> float:
 
 
 def mean_variance(x: Any) -> float:
-    """Of each channel over the batch, as BN takes it; the mean of all channels."""
+    """The variance of a channel over the batch, as BN takes it; the mean over channels."""
     return float(np.asarray(x).var(axis=(0, 1, 2)).mean())
 
 

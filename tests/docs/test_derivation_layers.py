@@ -227,7 +227,7 @@ def test_inference_is_one_affine_map() -> None:
     close(y, factor * x + (p["bias"] - factor * s["mean"]))
     for name, value in s.items():
         np.testing.assert_array_equal(after["batch_stats"][name], value)
-    # Of one image alone the same: nothing depends on the rest of a batch.
+    # One image alone gives the same: nothing depends on the rest of a batch.
     close(norm().apply(variables, x[:1], train=False), np.asarray(y)[:1])
 
 

@@ -23,6 +23,13 @@ def test_no_passage_is_stale() -> None:
     assert not stale, "\n".join([*stale, f"to renew them: {documents.RENEW}"])
 
 
+def test_every_kind_of_passage_is_of_use() -> None:
+    found = [
+        passage for page in documents.pages(ROOT) for passage in passages.PASSAGE.finditer(page.read_text("utf-8"))
+    ]
+    assert {passage["what"].split()[0] for passage in found} == passages.KINDS.keys()
+
+
 @pytest.mark.parametrize("page", documents.pages(ROOT), ids=lambda page: page.name)
 def test_no_marker_is_seen(page: Path) -> None:
     """Markdown takes every marker for a comment: inside a sentence, or on lines of its own around a table."""

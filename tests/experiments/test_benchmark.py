@@ -390,3 +390,23 @@ def test_images_are_made_and_the_record_has_all_of_it(
     printed = capsys.readouterr().out
     assert f"| ours | {8 / loaders['ours']['core_s']:,.0f} |" in printed
     assert f"| 3 of 4 | {feed['consumer_rate']:,.0f} (80 %) |" in printed
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one_and_the_record_has_their_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No time is looked at."""
+    out = tmp_path / "out.json"
+    words = ["--what", "processes", "--nets", "resnet-8", "--images", "digits", "--batch-sizes", "16"]
+    assert main([*words, "--repeats", "3", "--warmup", "0", "--out", str(out)]) == 0
+    capsys.readouterr()
+    rows = json.loads(out.read_text())["results"]
+    steps = {row["layout"]: row for row in rows if row["what"] == "processes step"}
+    one, two = steps["1 process x 2 devices"], steps["2 processes x 1 device"]
+    assert len(one["seconds"]) == len(two["seconds"]) == 3
+    assert one["ratio"] == 1.0
+    assert two["ratio"] == sorted(a / b for a, b in zip(one["seconds"], two["seconds"], strict=True))[1]
+    assert {row["call"] for row in rows if row["what"] == "processes call"} == {"agree", "any_of"}
+    assert main(["--render", str(out)]) == 0
+    assert "| resnet-8, 8x8x1, batch 16, float32 | 2 processes x 1 device |" in capsys.readouterr().out

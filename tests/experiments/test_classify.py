@@ -100,7 +100,8 @@ def test_every_picture_that_can_be_read_is_and_the_others_get_a_sentence(
     assert "truncated" in reasons[2]
     assert reasons[3] == "No such file or directory"
     first, *lines = printed.err.splitlines()
-    assert first == "passed over in pictures: 1 not images by their names (notes.txt)."
+    assert first.startswith("passed over in pictures: 1 ")
+    assert "notes.txt" in first
     assert lines == [
         f"error: {answer['image']} cannot be read as an image: {answer['error']}." for answer in answers[5:]
     ]

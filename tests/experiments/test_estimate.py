@@ -38,7 +38,7 @@ def finish(root: Path, name: str, total_s: float, *, steps_s: float, config: Exp
 
 
 def test_work_is_multiply_adds_times_images_times_iterations() -> None:
-    """Of plain-8 on 8x8x1 images, by hand: a 3x3 stem, then pairs of 3x3 convolutions of 16, 32 and 64 channels."""
+    """Work of plain-8 on 8x8x1 images by hand: a 3x3 stem, then pairs of 3x3 convolutions of 16, 32 and 64 channels."""
     stem, first = 64 * 9 * 1 * 16, 64 * 9 * 16 * 16 * 2
     second, third = 16 * 9 * (16 * 32 + 32 * 32), 4 * 9 * (32 * 64 + 64 * 64)
     forward = stem + first + second + third + 64 * 10
@@ -96,7 +96,7 @@ def test_where_nothing_has_finished_the_stated_cost_is_shared_out_by_work(tmp_pa
     assert sum(found.seconds.values()) == pytest.approx(600.0)
     ratio = found.seconds["plain-56-seed0"] / found.seconds["plain-20-seed0"]
     assert ratio == pytest.approx(work(RUNS["plain-56-seed0"]) / work(RUNS["plain-20-seed0"]))
-    assert found.source == "by the stated cost, 10 min of one CPU core for the whole study"
+    assert "stated cost, 10 min of one CPU core" in found.source
     # A third seed makes it half as much again; twice the iterations, on the command line, twice as much.
     more = clock.estimate(STUDY.runs((0, 1, 2)))
     assert more is not None

@@ -95,7 +95,8 @@ def test_without_pytorch_its_contestants_are_missing_and_nothing_else(
     record, _ = checked(tmp_path, DEVICE, LIMITS, alone, both)
     assert statuses(record) == {"device": "done", "limits": "done", "alone": "left out", "both": "done"}
     assert sentence(record, "alone") == "PyTorch is not installed"
-    assert sentence(record, "both") == "ms a step: resnet_jax 2000.00; PyTorch is not installed"
+    assert "resnet_jax 2000.00" in sentence(record, "both")
+    assert "PyTorch" in sentence(record, "both")
     assert [row["library"] for row in record["limits"]] == ["jax", "jax"]
     assert FakeWorker.started == ["device", "matrix product, jax", "memory, jax", OURS]
 
@@ -222,7 +223,7 @@ def test_a_defect_costs_its_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(parts, "_device", lambda record, deadline: "fine")
     record, _ = checked(tmp_path, LIMITS, DEVICE)
     assert statuses(record) == {"limits": "failed", "device": "done"}
-    assert sentence(record, "limits") == "a defect of this check: ZeroDivisionError: division by zero"
+    assert "ZeroDivisionError: division by zero" in sentence(record, "limits")
 
 
 @pytest.mark.usefixtures("fake")

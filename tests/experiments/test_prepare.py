@@ -241,7 +241,9 @@ def test_a_version_that_tfds_cannot_make(
 
     with_builder(Builder(tmp_path))
     monkeypatch.setattr(tensorflow_datasets, "builder", make)
-    assert refused(tmp_path, "cifar10:1.0.0") == "cifar10:1.0.0: TFDS cannot prepare it: cifar10:1.0.0: only 3.0.2."
+    said = refused(tmp_path, "cifar10:1.0.0")
+    assert said.startswith("cifar10:1.0.0: ")
+    assert "only 3.0.2" in said
 
 
 # --- does anybody answer? -----------------------------------------------------------------------------------------

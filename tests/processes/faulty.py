@@ -1,18 +1,44 @@
-"""experiments.train in a process that raises an exception when it is sent SIGUSR1."""
+"""experiments.train in a process that leaves a file once it has joined the others, and that obeys two signals.
+
+At SIGUSR1 it raises an exception; at SIGUSR2 its main thread does nothing more.
+"""
 
 from __future__ import annotations
 
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
-from experiments import cli, train
+from experiments import cli, machine, train
+from resnet_jax.config import ExperimentConfig
+
+JOINED = "joined"
 
 
 def raise_it(number: int, frame: Any) -> None:
-    """As a defect would."""
+    """Fails, as a defect would."""
     raise RuntimeError("an injected defect")
+
+
+def hang(number: int, frame: Any) -> None:
+    """Keeps the main thread from its work, while other threads go on."""
+    time.sleep(600.0)
+
+
+def main() -> int:
+    """Trains."""
+    join = machine.join
+
+    def joined(config: ExperimentConfig) -> None:
+        join(config)
+        Path(f"{JOINED}{config.parallel.process}").touch()
+
+    machine.join = joined
+    return train.main()
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, raise_it)
-    cli.run_main(train.main)
+    signal.signal(signal.SIGUSR2, hang)
+    cli.run_main(main)

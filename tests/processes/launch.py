@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-# A net and a run that take seconds: 12 steps to an epoch.
+# A net and a run that take seconds: 12 steps to an epoch, a checkpoint after every fifth.
+ITERATIONS, EVERY = 60, 5
 NET = (
     "digits-resnet",
     "--model.depth=8",
     "--model.width=4",
     "--model.dtype=float64",
-    "--train.iterations=30",
+    f"--train.iterations={ITERATIONS}",
     "--optim.milestones",
-    "20",
-    "25",
-    "--train.checkpoint-steps=5",
+    "40",
+    "50",
+    f"--train.checkpoint-steps={EVERY}",
 )
 
 
@@ -79,6 +80,10 @@ class Run:
         chosen = self.outputs if process is None else [self.outputs[process]]
         return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in chosen)
 
+    def own(self, process: int) -> list[str]:
+        """The lines of one process that are this project's, and not those that JAX prints of its connections."""
+        return [line for line in self.text(process).splitlines() if not line.startswith("[Gloo]")]
+
     def errors(self, process: int) -> list[str]:
         """The sentences about what ended a process."""
         return [line for line in self.text(process).splitlines() if line.startswith("error: ")]
@@ -109,9 +114,16 @@ def start(
 
 
 def train(
-    folder: Path, processes: int, *options: str, devices: int | None = None, module: str = "experiments.train"
+    folder: Path,
+    processes: int,
+    *options: str,
+    devices: int | None = None,
+    module: str = "experiments.train",
+    fresh: bool = False,
 ) -> Run:
-    """Starts a run of NET over processes with a device each, into `folder`/run."""
+    """Starts a run of NET over processes with a device each, into `folder`/run; `fresh`: forgets earlier outputs."""
+    for file in folder.glob("output*.txt") if fresh else ():
+        file.unlink()
     port = free_port()
     shared = [*NET, f"--directory={folder / 'run'}", f"--runs={folder / 'runs'}"]
     shared += [f"--parallel.devices={devices or processes}", *options]

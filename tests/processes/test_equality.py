@@ -2,7 +2,7 @@
 
 | what              | values                                                          |
 |-------------------|-----------------------------------------------------------------|
-| processes         | 2                                                               |
+| processes         | 2 and 4                                                         |
 | devices of each   | 1 and 2                                                         |
 | mode              | jit and shard_map                                               |
 | batch norm        | global, device and ghost                                        |
@@ -11,34 +11,72 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
-from tests.processes.combinations import combinations, compare, reference_of, run_all
+from tests.processes.combinations import (
+    DEVICES,
+    MODES,
+    PLACEMENTS,
+    SCOPES,
+    combinations,
+    compare,
+    reference_of,
+    run_all,
+)
 
-# Every value of every column, and each pair of mode and scope or mode and placement at least once.
-COVERING = [
-    "jit-global-host-2",
-    "jit-device-device-4",
-    "jit-ghost-device-2",
-    "shard_map-global-device-4",
-    "shard_map-device-host-2",
-    "shard_map-ghost-host-4",
-]
+# By processes: mode, batch norm, images, and devices of the whole run.
+COVERING = {
+    2: [
+        "jit-global-host-2",
+        "jit-device-device-4",
+        "jit-ghost-device-2",
+        "shard_map-global-device-4",
+        "shard_map-device-host-2",
+        "shard_map-ghost-host-4",
+    ],
+    4: ["jit-ghost-host-8", "shard_map-device-device-4"],
+}
+
+
+def test_the_set_covers_every_value_and_the_modes_with_every_scope_and_placement() -> None:
+    rows = [
+        (processes, *name.split("-")[:3], int(name.split("-")[3]) // processes)
+        for processes, names in COVERING.items()
+        for name in names
+    ]
+    assert [set(column) for column in zip(*rows, strict=True)] == [
+        {2, 4},
+        set(MODES),
+        set(SCOPES),
+        set(PLACEMENTS),
+        set(DEVICES),
+    ]
+    for processes, names in COVERING.items():
+        assert set(names) <= combinations(processes).keys()
+    assert {(mode, scope) for _, mode, scope, _, _ in rows} == set(itertools.product(MODES, SCOPES))
+    assert {(mode, where) for _, mode, _, where, _ in rows} == set(itertools.product(MODES, PLACEMENTS))
+    assert {(count, mode) for count, mode, _, _, _ in rows} == set(itertools.product((2, 4), MODES))
+    assert {(count, each) for count, _, _, _, each in rows} == set(itertools.product((2, 4), DEVICES))
 
 
 @pytest.mark.slow
-def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
-    chosen = {name: changes for name, changes in combinations(2).items() if name in COVERING}
-    assert len(chosen) == len(COVERING)
-    references = {reference_of(name): chosen[name] | {"parallel.mode": "jit"} for name in chosen}
+def test_processes_compute_what_one_does(tmp_path: Path) -> None:
+    chosen = {count: {name: combinations(count)[name] for name in names} for count, names in COVERING.items()}
+    references = {
+        reference_of(name): changes | {"parallel.mode": "jit"}
+        for runs in chosen.values()
+        for name, changes in runs.items()
+    }
     run_all(references, 1, tmp_path / "one")
-    run_all(chosen, 2, tmp_path / "two")
-    for name in chosen:
-        row = compare(tmp_path / "one" / reference_of(name), tmp_path / "two" / name, 2)
-        # Rounding of float64, 1e-16, grown by ten steps; a batch that is not that of one process differs by 1e-2.
-        assert row["parameters"] < 1e-13, name
-        assert row["losses"] < 1e-13, name
-        assert row["images"] == "equal", name
-        assert row["evaluated"] == 360, name
+    for count, runs in chosen.items():
+        run_all(runs, count, tmp_path / str(count))
+        for name in runs:
+            row = compare(tmp_path / "one" / reference_of(name), tmp_path / str(count) / name, count)
+            # Rounding of float64, 1e-16, grown by ten steps; a batch that is not that of one process differs by 1e-2.
+            assert row["parameters"] < 1e-13, name
+            assert row["losses"] < 1e-13, name
+            assert row["images"] == row["counts"] == "equal", name
+            assert row["evaluated"] == 360, name

@@ -18,8 +18,8 @@ import numpy as np
 from experiments import cli, machine
 from experiments.studies import experiments
 from resnet_jax.config import override
+from tests.processes.combinations import STEPS
 
-STEPS = 10
 BASE: Mapping[str, Any] = {
     "model.depth": 8,
     "model.width": 4,
@@ -49,17 +49,21 @@ def main() -> None:
     for name, config in configs.items():
         program = prepare(config)
         images = [_images(program, step) for step in range(STEPS)]
-        state, losses = program.put(program.assembly.initial), []
+        state, losses, counts = program.put(program.assembly.initial), [], []
         for step in range(STEPS):
             state, report = program.train(state, range(step, step + 1))
-            losses.append(float(program.reports(report, 1)[0].sums.loss))
+            sums = program.reports(report, 1)[0].sums
+            losses.append(float(sums.loss))
+            counts += [round(float(sums.errors)), round(float(sums.examples))]
         host, totals = program.fetch(state), program.evaluate(state, "test")
         import jax
 
         leaves = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(host))}
-        facts = np.array([totals.loss, totals.errors, totals.examples, *losses])
+        losses, counts = [*losses, totals.loss], [*counts, totals.errors, totals.examples]
         file = Path(out) / f"{name}-{processes.index()}.npz"
-        np.savez(file, images=np.stack(images), facts=facts, **leaves)
+        unfinished = file.with_suffix(".unfinished.npz")
+        np.savez(unfinished, images=np.stack(images), losses=losses, counts=counts, **leaves)
+        unfinished.rename(file)
 
 
 def _images(program: Any, step: int) -> Any:

@@ -132,6 +132,21 @@ def test_a_process_that_does_not_come_is_named() -> None:
         assert "process 2 of 3 did not come within 1 s" in sentence
 
 
+def test_who_waits_for_others_says_so_before_the_time_is_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("resnet_jax.training.meeting.PATIENCE", 0.1)
+    first, _, third = links(3, seconds=1.0)
+    with pytest.raises(UserError, match="process 1 and 2 of 3 did not come"):
+        first.connect({})
+    with pytest.raises(UserError, match="process 0 cannot be reached"):
+        third.connect({})
+    said = capsys.readouterr().err
+    address = first.launch.coordinator
+    assert said.count(f"process 0 waits at {address} for process 1 and 2, 1 s at most.") == 1
+    assert said.count(f"process 2 cannot reach process 0 at {address} (Connection refused); it tries for 1 s.") == 1
+
+
 def test_a_coordinator_that_cannot_be_reached_is_named() -> None:
     (_, second) = links(2, seconds=0.5)
     with pytest.raises(UserError, match=r"parallel\.coordinator: process 0 cannot be reached at localhost:\d+"):

@@ -91,9 +91,7 @@ def test_the_option_maps_them(tmp_path: Path) -> None:
     found = match(["Hund", "Katze", "Welpe"], ("cat", "dog"), "test", "net", str(file))
     assert (found.numbers, found.rule) == ((1, 0, 1), "file")
     assert match(["x", "y"], ("cat", "dog"), "test", "net", "order").numbers == (0, 1)
-    with pytest.raises(
-        Unmatched, match="got 'order' for the 1 folders of test; legal: as many as the 2 classes of net"
-    ):
+    with pytest.raises(Unmatched, match=r"got 'order' .*legal: .*2 classes"):
         match(["x"], ("cat", "dog"), "test", "net", "order")
     with pytest.raises(UserError, match="says nothing of Maus"):
         match(["Maus"], ("cat", "dog"), "test", "net", str(file))

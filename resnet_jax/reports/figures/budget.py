@@ -12,12 +12,15 @@ from resnet_jax.reports.control import Control
 from resnet_jax.reports.figures.style import MARKERS, STYLE, from_zero, kind_colours, shade, spread
 from resnet_jax.reports.text import TIMES, count
 
+_BASE_MARKERS = {True: MARKERS[0], False: MARKERS[1]}
+_OTHER_MARKERS = MARKERS[2:]
+
 
 def error_against_budget(control: Control) -> Figure:
-    """Training error in per cent by budget: a colour and a shade for each net, a marker for each rate.
+    """Training error in per cent by budget: a colour and a shade for each net, an open marker for each other rate.
 
     Budgets are bands; inside each band every net and rate has a column of its own, so that nets at zero stay apart. A
-    line joins what was trained at the base's rate.
+    line joins what was trained at the base's rate, with circles for plain nets and squares for residual ones.
     """
     nets = [net for net in (control.shallow_residual, control.shallow, control.residual, control.base) if net]
     everything = (*control.points, *control.references, *nets)
@@ -43,12 +46,13 @@ def error_against_budget(control: Control) -> Figure:
             points = _by_budget([v for v in drawn[net.name] if v.schedule == schedule])
             shown = [(budgets.index(p.iterations) + shift, s) for p in points if (s := p.summary(train_error))]
             base = schedule == control.base.schedule
+            mark = _BASE_MARKERS[net.is_plain] if base else _OTHER_MARKERS[others.index(schedule) % len(_OTHER_MARKERS)]
             axes.errorbar(
                 [x for x, _ in shown],
                 [100.0 * s.mean for _, s in shown],
                 yerr=[spread(s) for _, s in shown],
                 color=shade(colours[net.net], net.depth),
-                marker=MARKERS[(control.base.schedule, *others).index(schedule)],
+                marker=mark,
                 markerfacecolor=None if base else "white",
                 markersize=5.5,
                 linewidth=1.3,

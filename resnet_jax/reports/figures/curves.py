@@ -25,6 +25,7 @@ from resnet_jax.reports.figures.style import (
     VERMILION,
     from_zero,
     kind_colours,
+    legend_below,
     marker,
     sequence,
     shade,
@@ -130,7 +131,7 @@ def training_curves(comparison: Comparison, found: PaperLines | None = None) -> 
             first.set_ylabel("error (%)")
         grid[0].set_xlim(0, max(curve.variant.iterations for curves in panels.values() for curve in curves))
         from_zero(grid[0], most=100.0)
-        figure.legend(handles=_handles(panels), loc="outside lower center", ncols=2 if columns == 1 else 5)
+        legend_below(figure, _handles(panels))
         return figure
 
 

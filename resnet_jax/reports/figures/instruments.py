@@ -24,6 +24,7 @@ from resnet_jax.reports.figures.style import (
     PURPLE,
     STYLE,
     kind_colours,
+    legend_below,
     marker,
     shade,
 )
@@ -31,15 +32,17 @@ from resnet_jax.reports.figures.style import (
 Measured = dict[str, Any]
 _SEED = re.compile(r"-?seed\d+$")
 _BAND = 0.15
-_LEGEND_COLUMNS = 3
+_MARKER, _APART = 4.0, 0.07  # size in points; distance along the line, as a share of the panel's diagonal
 _WIDE = 5.0  # from there on a linear axis hides what is small
 
 
 def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
     """A line for each net: the colour of its kind, shade and marker of its depth, as in every figure.
 
-    Nets of one kind and depth have dashes and markers of their own, sparse enough that the dashes can be seen. Where
-    they differ in more than the seed, they have colours of their own too.
+    In grey, plain and residual nets of one depth would look alike: markers of plain nets are open, those of residual
+    nets are filled, and other kinds have dashes. Markers are sparse, so that they and the dashes can be seen. Nets of
+    one kind and depth have dashes and markers of their own. Where they differ in more than the seed, they have colours
+    of their own too.
     """
     colours = kind_colours([net["net"] for net in nets])
     found = []
@@ -47,9 +50,13 @@ def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
         alike = [other for other in nets if (other["net"], other["depth"]) == (net["net"], net["depth"])]
         rank = alike.index(net)
         look: dict[str, Any] = {"color": shade(colours[net["net"]], net["depth"]), "linewidth": 1.5}
-        look |= {"linestyle": DASHES[rank % len(DASHES)], "label": net["name"], "marker": marker(net["depth"])}
+        dashes = rank if net["net"] in ("plain", "resnet") else rank + 3
+        look |= {"linestyle": DASHES[dashes % len(DASHES)], "label": net["name"], "marker": marker(net["depth"])}
+        look |= {"markersize": _MARKER, "markevery": (0.0, _APART)}
+        if net["net"] == "plain":
+            look["markerfacecolor"] = "white"
         if len(alike) > 1:
-            look |= {"marker": MARKERS[rank % len(MARKERS)], "markevery": (rank, 3)}
+            look |= {"marker": MARKERS[rank % len(MARKERS)], "markevery": (0.3 * _APART * rank, _APART)}
             if rank and not _SEED.search(net["name"]):
                 look["color"] = OTHERS[(rank - 1) % len(OTHERS)]
         found.append(look)
@@ -73,8 +80,8 @@ def layer_responses(measured: Measured) -> Figure:
         panels = figure.subplots(1, 2, sharex=True, sharey=True)
         for net, look in zip(measured["nets"], looks(measured["nets"]), strict=True):
             x = np.arange(1, len(net["std"]) + 1)
-            panels[0].plot(x, net["std"], markersize=2.2, **look)
-            panels[1].plot(x, sorted(net["std"], reverse=True), markersize=2.2, **look)
+            panels[0].plot(x, net["std"], **look)
+            panels[1].plot(x, sorted(net["std"], reverse=True), **look)
         panels[0].set_xlabel("layer, in order of computation")
         panels[1].set_xlabel("layer, sorted by magnitude")
         for axes in panels:
@@ -85,7 +92,7 @@ def layer_responses(measured: Measured) -> Figure:
             logarithmic(panels[0])
         else:
             panels[0].set_ylim(bottom=0.0)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=_LEGEND_COLUMNS)
+        legend_below(figure, *panels[0].get_legend_handles_labels())
         return figure
 
 
@@ -95,7 +102,7 @@ def gradient_flow(measured: Measured) -> Figure:
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         axes = figure.subplots()
         for net, look in zip(measured["nets"], looks(measured["nets"]), strict=True):
-            axes.plot(np.arange(1, len(net["initial"]) + 1), net["initial"], markersize=2.2, **look)
+            axes.plot(np.arange(1, len(net["initial"]) + 1), net["initial"], **look)
         logarithmic(axes)
         axes.set_xlabel("layer, in order of computation")
         axes.set_ylabel("norm of the gradient, initial values")
@@ -182,19 +189,19 @@ def signal_propagation(measured: Measured) -> Figure:
         ((variance, singular), (lag_one, by_lag)) = figure.subplots(2, 2)
         for net, look in zip(measured["nets"], looks(measured["nets"]), strict=True):
             x = np.arange(len(net["blocks"]))
-            variance.plot(x, net["variance"], markersize=2.0, **look)
-            singular.plot(x, _geometric_mean(net["largest"]), markersize=2.0, **look)
-            low = dict(look, label=f"_{look['label']}", markerfacecolor="white", linewidth=0.9)
-            singular.plot(x, _geometric_mean(net["smallest"]), markersize=2.6, **low)
+            variance.plot(x, net["variance"], **look)
+            singular.plot(x, _geometric_mean(net["largest"]), **look)
+            low = look | {"label": f"_{look['label']}", "linewidth": 0.8, "markersize": 0.7 * _MARKER}
+            singular.plot(x, _geometric_mean(net["smallest"]), **low)
             correlations = np.asarray(net["autocorrelation"])
-            lag_one.plot(x, correlations[:, 1], markersize=2.0, **look)
-            by_lag.plot(np.arange(correlations.shape[1]), correlations[-1], markersize=2.0, **look)
+            lag_one.plot(x, correlations[:, 1], **look)
+            by_lag.plot(np.arange(correlations.shape[1]), correlations[-1], **look)
         for axes in (variance, singular):
             logarithmic(axes)
         exact = all(net["exact"] for net in measured["nets"])
         headings = (
             (variance, "Variance of the block's output"),
-            (singular, f"Extreme singular values (smallest: open{'' if exact else ', a bound'})"),
+            (singular, f"Extreme singular values (smallest: thin{'' if exact else ', a bound'})"),
             (lag_one, "Autocorrelation of derivatives, lag 1"),
             (by_lag, "Autocorrelation, last block"),
         )
@@ -203,7 +210,7 @@ def signal_propagation(measured: Measured) -> Figure:
             axes.set_xlabel("block (0: stem)")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         by_lag.set_xlabel(f"lag, in {measured['options']['points']} points between two images")
-        figure.legend(*variance.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+        legend_below(figure, *variance.get_legend_handles_labels())
         return figure
 
 
@@ -223,7 +230,7 @@ def lesions(measured: Measured) -> Figure:
         for net, look in zip(nets, looks(nets), strict=True):
             colour = look["color"]
             x = np.arange(1, len(net["blocks"]) + 1)
-            single.plot(x, 100.0 * np.asarray(net["single"]), markersize=3.5, **look)
+            single.plot(x, 100.0 * np.asarray(net["single"]), **look)
             single.axhline(100.0 * net["whole"], color=colour, linewidth=0.9, linestyle=":", label="_whole")
             for axes, kind in zip((deleted, *more), ("deleted", "swapped"), strict=False):
                 if net[kind]:
@@ -250,5 +257,5 @@ def _spread(axes: Axes, whole: float, errors: Any, look: dict[str, Any]) -> None
     """Mean over random choices, and their range, from none on."""
     values = 100.0 * np.asarray([[whole] * len(errors[0]), *errors])
     x = np.arange(len(values))
-    axes.plot(x, values.mean(axis=1), markersize=3.5, **look)
+    axes.plot(x, values.mean(axis=1), **look)
     axes.fill_between(x, values.min(axis=1), values.max(axis=1), color=look["color"], alpha=_BAND, linewidth=0.0)

@@ -26,8 +26,8 @@ def landscape_line(measured: Measured) -> Figure:
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         panels = figure.subplots(1, 2, sharex=True)
         for net, look in zip(nets, looks(nets), strict=True):
-            panels[0].plot(net["along"], _numbers(net["loss"]), markersize=2.5, **look)
-            panels[1].plot(net["along"], 100.0 * _numbers(net["error"]), markersize=2.5, **look)
+            panels[0].plot(net["along"], _numbers(net["loss"]), **look)
+            panels[1].plot(net["along"], 100.0 * _numbers(net["error"]), **look)
         logarithmic(panels[0])
         panels[0].set_ylabel("loss (nats)")
         panels[1].set_ylabel("error (%)")

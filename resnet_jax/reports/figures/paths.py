@@ -20,7 +20,6 @@ def path_lengths(measured: dict[str, Any]) -> Figure:
         figure = Figure(figsize=(9.6, 3.2), layout="constrained")
         number, one, together = figure.subplots(1, 3)
         for net, look in zip(nets, looks(nets), strict=True):
-            look = {**look, "markersize": 3.0}
             lengths = np.arange(len(net["paths"]))
             paths, norms = np.asarray(net["paths"], float), np.asarray(net["norms"], float)
             mean = norms.mean(1)

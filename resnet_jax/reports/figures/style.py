@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
@@ -109,6 +110,15 @@ def from_zero(axes: Axes, most: float | None = None) -> None:
     top = max(1.0, 1.08 * top)
     top = min(top, most * 1.02) if most is not None else top
     axes.set_ylim(-0.02 * top, top)
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str] | None = None) -> None:
+    """A legend below the panels, in as many columns as the figure's width holds."""
+    labels = [str(handle.get_label()) for handle in handles] if labels is None else labels
+    # A handle, its gaps, and about half an em for each letter; one em is the font's size in points.
+    ems = STYLE["legend.handlelength"] + 3.0 + 0.55 * max(map(len, labels))
+    columns = int(figure.get_figwidth() / (ems * STYLE["legend.fontsize"] / 72.0))
+    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(columns, len(labels))))
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:

@@ -47,7 +47,7 @@ class PaperTable:
 
     source: str
     subject: str
-    """Of the lines: "Shortcuts"."""
+    """What the lines compare, as a heading: "Shortcuts"."""
     rows: tuple[PaperRow, ...]
     data: Mapping[str, Any]
     """What DataFacts say of its data set."""

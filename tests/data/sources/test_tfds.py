@@ -83,7 +83,8 @@ def test_validation_where_there_is_no_test(tmp_path: Path) -> None:
     told: list[str] = []
     data = tfds.read("cifar10", data_dir=str(tmp_path), note=told.append)
     np.testing.assert_array_equal(data.test.images, validation)
-    assert told[0] == "CIFAR-10: TFDS has no split test; the split validation is tested on instead."
+    assert told[0].startswith("CIFAR-10: ")
+    assert "the split validation" in told[0]
 
 
 def test_no_split_to_test_on(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,24 @@ def test_a_file_that_vanishes(tmp_path: Path, content: Content) -> None:
         UserError, match=r"^image 4 of train in .*00001-of-00003 cannot be read as an image: its example"
     ):
         source.take(np.arange(4, 8), Draws(0, np.zeros(4, int)))
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "expected"), [(1024, 4096, []), (100, 4096, [(518, 4096)]), (100, -1, [(518, -1)])]
+)
+def test_as_many_files_may_be_open_as_there_are(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, expected: Any
+) -> None:
+    prepared(tmp_path, content)  # six files, and 512 of others
+    asked: list[Any] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda what, limits: asked.append(limits))
+    load(config(tmp_path))
+    assert asked == expected
+
+
+def test_more_files_than_the_system_allows(tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared(tmp_path, content)
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (100, 200))
+    with pytest.raises(UserError, match=r"its 6 files are held open, and the system allows a process 200 .* to 518"):
+        load(config(tmp_path))

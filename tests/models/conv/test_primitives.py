@@ -155,7 +155,7 @@ def test_value_and_gradients_are_those_of_lax(shape: tuple[int, ...]) -> None:
 
 
 def shapes_of(family: Any, depth: int, size: int, **changes: Any) -> set[tuple[int, ...]]:
-    """Of every convolution in a net on images [2, size, size, 3], as above."""
+    """Shapes of every convolution in a net on images [2, size, size, 3], as above."""
     model = build(ModelConfig(family=family, depth=depth, num_classes=10, **changes))
     images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
     found: set[tuple[int, ...]] = set()

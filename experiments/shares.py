@@ -1,0 +1,94 @@
+"""Independent work that several processes divide among themselves: each does its share, and sums are added up.
+
+Unlike the processes of a run, these compute nothing together: JAX does not know of the others. They find each other,
+and end at a fault of one of them, as those of a run do (docs/several-machines.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from experiments import cli
+from resnet_jax.config import ParallelConfig
+from resnet_jax.errors import UserError
+from resnet_jax.training.launchers import detect, launch
+from resnet_jax.training.link import FAILED, Link
+
+T = TypeVar("T")
+
+
+class Share:
+    """The share of this process."""
+
+    def __init__(self, link: Link | None) -> None:
+        self._link = link
+        self.count = 1 if link is None else link.launch.processes
+        self.index = 0 if link is None else link.launch.process
+
+    def of(self, items: Sequence[T]) -> list[T]:
+        """Every `count`-th item, from this process's number on."""
+        return list(items[self.index :: self.count])
+
+    def total(self, numbers: Sequence[float]) -> list[float]:
+        """The sums over all processes, in the order of the processes, in all of them."""
+        if self._link is None:
+            return list(numbers)
+        parts = self._link.gather(list(numbers))
+        total: list[float] = self._link.share([sum(column) for column in zip(*parts, strict=True)])
+        return total
+
+
+@contextlib.contextmanager
+def divided(
+    processes: int | Literal["auto"], coordinator: str | None, process: int | None, alike: Mapping[str, Any]
+) -> Iterator[Share]:
+    """Joins the processes that divide some work, and leaves them at the end; processes but the first print no results.
+
+    Args:
+      processes: how many there are; "auto": as many as a launcher started.
+      coordinator: host:port where process 0 listens; None: as a launcher says.
+      process: the number of this process; None: as a launcher says.
+      alike: what must be the same in all processes, by name, in JSON's types.
+
+    Raises:
+      UserError: the processes do not find each other, or differ.
+    """
+    link = _connected(processes, coordinator, process, alike)
+    if link is None:
+        yield Share(None)
+        return
+    with contextlib.ExitStack() as stack:
+        if not link.primary:
+            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+        try:
+            yield Share(link)
+            link.leave()
+        except BaseException as error:
+            from resnet_jax.training.processes import sentence
+
+            kinds = {UserError: cli.BAD_INPUT, OSError: cli.BAD_INPUT, KeyboardInterrupt: cli.INTERRUPTED}
+            if not isinstance(error, tuple(kinds)):
+                sys.excepthook(type(error), error, error.__traceback__)
+            link.fail(sentence(error), next((s for kind, s in kinds.items() if isinstance(error, kind)), FAILED))
+
+
+def _connected(
+    processes: int | Literal["auto"], coordinator: str | None, process: int | None, alike: Mapping[str, Any]
+) -> Link | None:
+    found = detect(os.environ)
+    count = processes if processes != "auto" else (found and found.processes) or 1
+    try:
+        # As in a run, devices are divided too: here each process counts for one.
+        config = ParallelConfig(devices=max(1, count), processes=processes, coordinator=coordinator, process=process)
+        place = launch(config, os.environ)
+        if place is None:
+            return None
+        link = Link(place, config.start_seconds, config.stall_seconds)
+        link.connect(alike)
+    except UserError as error:
+        raise UserError(str(error).replace("parallel.", "")) from error  # the options have shorter names here
+    return link

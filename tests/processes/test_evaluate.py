@@ -1,0 +1,65 @@
+"""experiments.evaluate by two processes that divide the pictures, beside one process."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from resnet_jax.config import ModelConfig
+from resnet_jax.weights import files, preprocessing
+from tests.data.pictures import photo
+from tests.processes.launch import environment, free_port, start
+from tests.weights.factory import random_weights
+
+pytestmark = pytest.mark.slow
+CLASSES = ("a", "b", "c")
+NET = ModelConfig(family="cifar", depth=8, width=4, num_classes=3)
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> list[str]:
+    """A net, and seven pictures in three classes, so that the processes have unequal shares."""
+    net = dataclasses.replace(random_weights(NET, seed=3), preprocessing=preprocessing.per_channel(24, 20))
+    files.save(dataclasses.replace(net, class_names=CLASSES), tmp_path / "net")
+    for i in range(7):
+        folder = tmp_path / "test" / CLASSES[i % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        photo(40, 45, i).save(folder / f"{i}.png")
+    return ["--weights", str(tmp_path / "net"), str(tmp_path / "test"), "--compiled", str(tmp_path)]
+
+
+def hand(count: int, i: int, port: int) -> list[str]:
+    return [f"--processes={count}", f"--process={i}", f"--coordinator=localhost:{port}"]
+
+
+def test_two_processes_find_what_one_finds(tmp_path: Path, options: list[str]) -> None:
+    port = free_port()
+    words = [[*options, "--out", str(tmp_path / f"two{i}.json"), *hand(2, i, port)] for i in range(2)]
+    two = start(tmp_path / "two", words, module="experiments.evaluate")
+    assert two.wait(600.0) == [0, 0], two.text()
+    one = start(tmp_path / "one", [[*options, "--out", str(tmp_path / "one.json")]], module="experiments.evaluate")
+    assert one.wait(600.0) == [0], one.text()
+    found, expected = (json.loads((tmp_path / name).read_text()) for name in ("two0.json", "one.json"))
+    assert found.pop("loss") == pytest.approx(expected.pop("loss"), rel=1e-6)  # sums in another order
+    assert found == expected
+    assert found["images"] == 7
+    assert not (tmp_path / "two1.json").exists()
+    assert two.own(1) == []
+
+
+def test_a_fault_of_one_ends_both(tmp_path: Path, options: list[str]) -> None:
+    """Process 1 has another net."""
+    files.save(random_weights(NET, seed=4), tmp_path / "other")
+    port = free_port()
+    words = [[*options, *hand(2, i, port)] for i in range(2)]
+    words[1][1] = str(tmp_path / "other")
+    run = start(
+        tmp_path / "run", [*words[:1], [*words[1], "--labels", "order"]], [environment()] * 2, "experiments.evaluate"
+    )
+    assert run.wait(600.0) == [2, 2], run.text()
+    for i in range(2):
+        (said,) = run.errors(i)
+        assert said.startswith("error: process 1 differs from process 0 in the net: ")
