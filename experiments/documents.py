@@ -36,6 +36,7 @@ REPORTS = {
     "digits-shortcuts": ("digits-shortcuts",),
     "digits-activations": ("digits-activations",),
     "digits-rates": ("digits-rates",),
+    "digits-width-depth": ("digits-width-depth",),
     "cifar10-depth-small": ("cifar10-depth-small", "cifar10-depth-small-budget", "cifar10-depth-small-rates"),
     "cifar10-depth-small-images": ("cifar10-depth-small-images", "cifar10-depth-small-images-control"),
     "sources": ("sources",),

@@ -23,7 +23,7 @@ from resnet_jax.reports.text import (
     summary_text,
 )
 
-Verdict = Literal["worse", "better", "equal", "not established", "too few seeds", "none finished"]
+Verdict = Literal["worse", "better", "equal", "not established", "too few seeds", "no pair"]
 
 _MEASURES: tuple[tuple[str, Measure], ...] = (("training error", train_error), ("test error", test_error))
 MOST_ALL_PAIRS = 4
@@ -50,7 +50,7 @@ class Finding:
 def verdict(difference: Difference | None) -> Verdict:
     """ "worse" or "better" where the interval excludes zero, "equal" where every pair is."""
     if difference is None:
-        return "none finished"
+        return "no pair"
     if difference.interval is None:
         return "too few seeds"
     if difference.paired and not any(difference.values):
@@ -171,7 +171,7 @@ def _row_clauses(found: Sequence[tuple[str, Finding]]) -> Iterator[str]:
         "equal": "the same for every seed with",
         "not established": "no difference established with",
         "too few seeds": "too few seeds for an interval with",
-        "none finished": "no seed finished with",
+        "no pair": "no seed of the baseline finished with",
     }
     for kind, start in starts.items():
         told = [

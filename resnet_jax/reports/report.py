@@ -239,7 +239,7 @@ def _why_apart(compared: Sequence[Comparison]) -> str:
         )
     return (
         f"The runs make {len(compared)} comparisons. Nets are compared where they are of one study on one data set, or "
-        "differ in nothing but the net and its training budget."
+        "differ in nothing but the net, the length of its training and the rate."
     )
 
 

@@ -35,8 +35,6 @@ WITHOUT_ORIGIN = {
     "gradient-flow",
     "gradient-identity",
     "layer-responses-decay",
-    "line-recomputed",
-    "line-running",
     "loss-landscape",
     "signal-propagation",
 }

@@ -84,6 +84,13 @@ def test_an_ablation_groups_its_variants_by_what_can_be_said(tmp_path: Path) -> 
     assert len(find_among(only(tmp_path))) == 3 * 2  # pairs of the three variants, in both errors
 
 
+def test_variants_without_a_seed_in_common_are_not_said_to_be_unfinished(tmp_path: Path) -> None:
+    write_run(tmp_path, "plain", 20, 0)
+    write_run(tmp_path, "resnet", 20, 1)
+    assert "no seed of the baseline finished with " in said(tmp_path)
+    assert set(verdicts(tmp_path).values()) == {"no pair"}
+
+
 def test_a_single_net_has_nothing_to_compare_with(tmp_path: Path) -> None:
     write_run(tmp_path, "resnet", 20, 0, 0.0, 0.02)
     assert find(only(tmp_path)) == ()
