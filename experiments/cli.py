@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OK = 0
+"""The command did what it was asked to, or what it was asked to do had been done before."""
 FAILED = 1
 """A check failed, or what it looked at is stale: gpu_check, documents --check."""
 BAD_INPUT = 2
@@ -129,7 +130,12 @@ def _end_all(error: BaseException) -> None:
 
 
 def first_word(
-    argv: list[str], command: str, kind: str, legal: list[str], lines: Mapping[str, str] | None = None
+    argv: list[str],
+    command: str,
+    kind: str,
+    legal: list[str],
+    lines: Mapping[str, str] | None = None,
+    elsewhere: tuple[str, Iterable[str]] = ("", ()),
 ) -> tuple[str, list[str]]:
     """The name that a command line starts with, and the options after it.
 
@@ -138,6 +144,7 @@ def first_word(
       kind: what the name is of, for messages.
       legal: the names there are.
       lines: what each is, in a line, where that is worth a list of its own.
+      elsewhere: another command, and the names that it takes here, for a message where the two are mixed up.
 
     Raises:
       UserError: there is no name, or an unknown one; the message gives the nearest, or all.
@@ -155,7 +162,31 @@ def first_word(
     if not argv or argv[0].startswith("-"):
         names = ", ".join(legal)
         raise UserError(f"{kind}: none given; it comes first: {usage}, where {kind.upper()} is one of {names}.")
+    if argv[0] in elsewhere[1]:
+        raise UserError(f"{kind}: got {argv[0]!r}, which is for python -m experiments.{elsewhere[0]} {argv[0]}.")
     raise UserError(f"{kind}: got {argv[0]!r}; {nearest(argv[0], legal)}")
+
+
+def prepare_folder(folder: Path, option: str) -> None:
+    """Makes the folder that a command writes into, so that a mistake is found before the work.
+
+    Raises:
+      UserError: there is a file of that name, or where a folder above it should be.
+      OSError: the folder cannot be made.
+    """
+    check_folder(folder, option)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """Makes sure that a folder is there or can be made.
+
+    Raises:
+      UserError: there is a file of that name, or where a folder above it should be.
+    """
+    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if not there.is_dir() and there.exists():
+        raise UserError(f"{option}: {there} is a file; legal: a folder.")
 
 
 def prepare_output(file: Path, option: str) -> None:

@@ -10,6 +10,7 @@ experiments/passages.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -20,7 +21,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from experiments import passages
+from experiments import machine, passages
 from experiments.cli import OK, run_main
 from experiments.options import parse
 from resnet_jax.files import short_digest
@@ -55,6 +56,9 @@ class Documents:
 def main(argv: list[str] | None = None) -> int:
     """Parses, renews or checks; returns the exit status."""
     chosen = parse(Documents, argv, program=RENEW, description=__doc__)
+    # docs/mistakes.md names the devices: those that the tests have too.
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    machine.virtual_devices(passages.mistakes.DEVICES)
     if chosen.check:
         stale = [*stale_passages(), *map(str, stale_pictures())]
         print("\n".join(stale) or "everything is as the records have it.")

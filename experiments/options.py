@@ -6,10 +6,12 @@ expanded in paths, and tyro's account of a mistake becomes a UserError, with the
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import difflib
 import io
+import os
 import re
 import sys
 import typing
@@ -43,6 +45,7 @@ USUAL = {
     "output-dir": "runs",
     "workdir": "runs",
 }
+WIDE = 10_000
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 FEW = 12
 """So many options are all named where none is like the word that was typed."""
@@ -68,7 +71,9 @@ def parse(
     words = list(sys.argv[1:] if words is None else words)
     said = io.StringIO()
     given: dict[str, Any] = {} if default is None else {"default": default}
-    with contextlib.redirect_stderr(said):
+    # tyro cuts words that are longer than the terminal is wide, and a sentence should have them whole.
+    wide = contextlib.nullcontext() if {"-h", "--help"} & set(words) else _columns(WIDE)
+    with contextlib.redirect_stderr(said), wide:
         try:
             chosen: T = tyro.cli(
                 kind, args=_switches(words, legal), prog=program, description=_paragraphs(description), **given
@@ -96,6 +101,20 @@ def _expanded(chosen: T) -> T:
         elif isinstance(value, tuple) and value and all(isinstance(item, Path) for item in value):
             changed[field.name] = tuple(item.expanduser() for item in value)
     return dataclasses.replace(chosen, **changed)  # type: ignore[type-var]
+
+
+@contextlib.contextmanager
+def _columns(number: int) -> Iterator[None]:
+    """A terminal of so many columns, for what asks the environment."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(number)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
 
 
 def typed_fields(words: Sequence[str], config: ExperimentConfig) -> dict[str, Any]:
@@ -157,8 +176,8 @@ def _switches(words: list[str], legal: dict[str, bool]) -> list[str]:
 
 
 def _sentence(said: str, legal: dict[str, bool], program: str) -> str:
-    """tyro's box of an error as one sentence."""
-    lines = [" ".join(re.sub("[│╭╮╰╯─]", " ", line).split()) for line in said.splitlines()[1:]]
+    """tyro's box of an error as one sentence; where the output is not UTF-8, the box is a line of hyphens."""
+    lines = [" ".join(re.sub("[│╭╮╰╯─]|^ *-+ *$", " ", line).split()) for line in said.splitlines()[1:]]
     whole = " ".join(line for line in lines if line)
     help_at = re.search(r" ?(For full helptext|Argument helptext|Got errors)", whole)
     text = whole[: help_at.start()] if help_at else whole
@@ -178,6 +197,11 @@ def _sentence(said: str, legal: dict[str, bool], program: str) -> str:
         return f"{match[1]}: got {match[3]}; legal: {_in_words(match[2])}."
     if match := re.search(r"Missing value for argument '(.*?)'|Missing from .*?: (\S+)", text):
         return f"{match[1] or match[2]}: its value is missing."
+    if match := re.search(r"Error parsing (\S+): Could not find valid parse for arguments: (\[.*\])", text):
+        given = " ".join(ast.literal_eval(match[2]))
+        return f"{match[1]}: got {given!r}; legal: one or more numbers, with spaces between them."
+    if match := re.search(r"Error parsing \S+: (\S+: .*)", text):  # by the configuration's own check
+        return match[1]
     return f"{text.rstrip('. ')}; all options: {program} --help."
 
 

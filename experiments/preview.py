@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from experiments import sketch
+from experiments import cli, sketch
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models import cost
@@ -180,6 +180,7 @@ def write_trace(config: ExperimentConfig, directory: Path) -> None:
     """Traces a few train steps and says how to look at them. What TensorBoard and Perfetto read lies in `directory`.
 
     Raises:
+      UserError: there is a file of that name.
       OSError: the directory cannot be made.
     """
     import jax
@@ -188,7 +189,7 @@ def write_trace(config: ExperimentConfig, directory: Path) -> None:
     from resnet_jax.training.run import table
 
     # Before minutes are spent on compiling.
-    directory.mkdir(parents=True, exist_ok=True)
+    cli.prepare_folder(directory, "profile")
     traces = directory / "plugins" / "profile"  # as the profiler names it
     traces.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=traces).close()

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             rows.append(both(run))
         except UserError as error:
-            console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+            cli.warn(f"error: {error}")
             failed += 1
     if not rows:
         return cli.BAD_INPUT

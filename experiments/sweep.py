@@ -26,7 +26,7 @@ from experiments.estimate import Clock, decoding, progress
 from experiments.next_steps import python
 from experiments.options import parse, typed_fields
 from experiments.states import finished, show, state
-from experiments.studies import studies
+from experiments.studies import experiments, studies
 from experiments.study import Study
 from experiments.train import OutOfTime, print_record, train
 from resnet_jax.config import ExperimentConfig, changed_fields, unbind
@@ -67,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     """Parses, lists, runs what is missing; returns the exit status: 2 where a run could not be started."""
     listed = studies()
     known = {name: study for name, (study, _) in listed.items()}
-    name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "sweep", "study", list(known))
+    words = sys.argv[1:] if argv is None else argv
+    name, options = cli.first_word(words, "sweep", "study", list(known), elsewhere=("train", experiments()))
     default = Sweep(known[name].base, seeds=known[name].seeds)
     program = f"python -m experiments.sweep {name}"
     description = f"{name}: {listed[name][1]} {_size(known[name])}\n\n{__doc__}"
@@ -99,6 +100,7 @@ def carry_out(
       The exit status, and the study's folder; None in a process that `jobs.run` started.
     """
     sink_classes(chosen.log)
+    cli.check_folder(chosen.runs, "runs")
     if chosen.config.parallel.processes != 1 and chosen.jobs != 1:
         raise UserError(f"jobs: got {chosen.jobs}; legal: 1 with parallel.processes, whose processes share each run.")
     part, parts = parse_shard(chosen.shard)

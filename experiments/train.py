@@ -18,7 +18,7 @@ from rich.console import Console
 
 from experiments import cli, machine, preview
 from experiments.options import parse, typed_fields
-from experiments.studies import experiments
+from experiments.studies import experiments, studies
 from experiments.study import variant_name
 from resnet_jax.config import ExperimentConfig, changed_fields, settle, unbind
 from resnet_jax.record import RECORD_FILE, RunRecord
@@ -51,7 +51,8 @@ class Train:
 def main(argv: list[str] | None = None) -> int:
     """Parses, trains, prints the result; returns the exit status."""
     named = experiments()
-    name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "train", "experiment", list(named))
+    words = sys.argv[1:] if argv is None else argv
+    name, options = cli.first_word(words, "train", "experiment", list(named), elsewhere=("sweep", studies()))
     program = f"python -m experiments.train {name}"
     chosen = parse(Train, options, default=Train(named[name]), program=program, description=__doc__)
     changes = changed_fields(named[name], chosen.config)
@@ -70,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         preview.write_trace(config, chosen.profile)
         return cli.OK
     machine.join(config)
+    cli.check_folder(chosen.directory or chosen.runs, "runs" if chosen.directory is None else "directory")
     directory = chosen.directory or chosen.runs / name / _run_name(config, changes)
     finished = (directory / RECORD_FILE).exists()
     record = train(config, directory, study=name, compiled=chosen.runs, log=chosen.log)

@@ -58,14 +58,21 @@ def _variants(ingredients: dict[str, Changes]) -> tuple[Changes, ...]:
     )
 
 
-def _study(name: str, base: ExperimentConfig, ingredients: dict[str, Changes], cost: StatedCost) -> Study:
-    return Study(name=name, base=base, variants=_variants(ingredients), seeds=(0, 1, 2), cost=cost)
+def _study(name: str, data: str, base: ExperimentConfig, ingredients: dict[str, Changes], cost: StatedCost) -> Study:
+    return Study(
+        name=name,
+        base=base,
+        variants=_variants(ingredients),
+        seeds=(0, 1, 2),
+        cost=cost,
+        purpose=f"What later recipes add to ResNet-20 and ResNet-56 on {data}: nine ingredients, alone and together.",
+    )
 
 
 DIGITS = _ingredients(mixup=0.2, ema=0.95)
 CIFAR = _ingredients(mixup=1.0, ema=0.999)
 
 STUDIES = (
-    _study("digits-modern", digits.RESNET, DIGITS, StatedCost(18 * 60, CORE)),
-    _study("cifar10-modern", cifar.RESNET, CIFAR, StatedCost(1.35e17 / 1e12, GPU)),
+    _study("digits-modern", "digits", digits.RESNET, DIGITS, StatedCost(18 * 60, CORE)),
+    _study("cifar10-modern", "CIFAR-10", cifar.RESNET, CIFAR, StatedCost(1.35e17 / 1e12, GPU)),
 )

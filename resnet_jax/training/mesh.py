@@ -243,8 +243,9 @@ def require_backend() -> None:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
         asked = os.environ.get("JAX_PLATFORMS") or "none in particular"
+        why = f": {reason(error)}" if str(error) else ""  # JAX's assertion has no message
         raise UserError(
-            f"JAX has no device to compute on (JAX_PLATFORMS asks for {asked}): {reason(error)}. Install JAX for the "
+            f"JAX has no device to compute on (JAX_PLATFORMS asks for {asked}){why}. Install JAX for the "
             f"device, as with pip install 'jax[cuda13]', or set JAX_PLATFORMS=cpu."
         ) from error
 

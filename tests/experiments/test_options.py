@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
+
 import pytest
 
 from experiments.options import meant, options, parse, typed_fields
@@ -98,3 +102,28 @@ def test_a_field_is_typed_even_with_the_value_that_it_had() -> None:
     words = ["--model.depth=20", "--optim.learning-rate", "0.1", "--model.no-remat", "--runs=elsewhere"]
     found = typed_fields(words, config)
     assert found == {"model.depth": config.model.depth, "optim.learning_rate": 0.1, "model.remat": False}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--model.depth=57"], "model.depth: got 57; legal: 6n+2 with basic blocks, here 56 or 62."),
+        (["--model.depth=deep"], "--model.depth: got 'deep'; legal: a whole number."),
+        (
+            ["--optim.milestones=120,180"],
+            "--optim.milestones: got '120,180'; legal: one or more numbers, with spaces between them.",
+        ),
+        (["--seed", "9" * 70 + "x"], f"--seed: got '{'9' * 70}x'; legal: a whole number."),
+    ],
+)
+def test_the_sentence_is_the_same_on_every_terminal(
+    words: list[str], sentence: str, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tyro draws a box in UTF-8 or in ASCII, as wide as the terminal is."""
+    monkeypatch.setenv("COLUMNS", "45")
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    with pytest.raises(UserError) as error:
+        train(*words)
+    assert str(error.value) == sentence
+    assert os.environ["COLUMNS"] == "45"

@@ -40,7 +40,7 @@ def test_good_runs_get_their_row_and_others_a_sentence(tmp_path: Path, capsys: p
     assert good.final is not None
     assert row["train_error"]["running"] == good.final.train_error
     assert row["test_error"]["running"] == good.final.test_error
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     for sentence in (
         "already: trained with train.recompute_batch_stats",
         "diverged: this run diverged at step",

@@ -57,7 +57,7 @@ def test_a_file_where_the_trace_should_go_is_found_before_anything_is_compiled(
 ) -> None:
     (tmp_path / "trace").write_text("no folder")
     monkeypatch.setattr("resnet_jax.training.program.prepare", lambda *_: pytest.fail("compiled"))
-    with pytest.raises(FileExistsError):  # which experiments.cli tells in a sentence
+    with pytest.raises(UserError, match=r"profile: trace is a file; legal: a folder\."):
         main([*SMALL, "--profile", "trace"])
 
 
@@ -155,3 +155,22 @@ def test_a_path_typed_in_full_or_not_is_one_run(tmp_path: Path, monkeypatch: pyt
             main(["cifar10-resnet", "--data.source=npz", f"--data.path={path}"])
     assert len(set(directories[:3])) == 1
     assert directories[3] != directories[0]
+
+
+def test_a_summary_stands_without_a_data_set_whose_shape_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ResNet-20 has 269,722 parameters, the 0.27M of the paper's table 6."""
+    words = ["cifar10-resnet", "--model.depth=20", f"--data.path={tmp_path / 'nowhere'}", "--summary"]
+    # On more devices than there are, so that nothing is compiled for the figures of memory.
+    assert main([*words, "--parallel.devices=64", "--train.batch-size=4096"]) == 0
+    printed = capsys.readouterr().out
+    assert "The data are not here (cifar10: not prepared in" in printed
+    assert "32 x 32 x 3" in printed
+    assert "269,722" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_summary_needs_a_folder_of_images_whose_shape_nothing_else_tells(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.path: .*nowhere"):
+        main(["folder-resnet", f"--data.path={tmp_path / 'nowhere'}", "--summary"])

@@ -122,3 +122,16 @@ def test_no_runs_and_no_directory_are_errors_with_a_sentence(tmp_path: Path) -> 
         read_runs([tmp_path])
     with pytest.raises(UserError, match="no such directory"):
         read_runs([tmp_path / "nowhere"])
+
+
+def test_a_finished_run_whose_metrics_end_half_written_is_read_and_named(tmp_path: Path) -> None:
+    """In an unfinished run, half a line is what a kill leaves. A finished run wrote all its lines: its file was cut."""
+    finished, unfinished = write_run(tmp_path, seed=0), write_run(tmp_path, seed=1, finished=False)
+    for run in (finished, unfinished):
+        file = run / "metrics.jsonl"
+        file.write_text(file.read_text()[:-20])
+    runs = read_runs([tmp_path])
+    assert (len(runs.complete), len(runs.unfinished)) == (1, 1)
+    (warning,) = runs.warnings
+    assert str(finished / "metrics.jsonl") in warning
+    assert "half-written" in warning

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
+from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig
 from resnet_jax.record import MetricsLine
 from resnet_jax.training.metrics import Totals
 from resnet_jax.training.observers.base import Step
 from resnet_jax.training.observers.console import Lines, Live
+from resnet_jax.training.program import prepare
 
+TINY = ExperimentConfig(model=ModelConfig(depth=8, width=2), data=DataConfig(source="digits"))
 LINE = MetricsLine(9, 103, 0.1, 0.25, 0.125, 0.5, 0.0625)
 
 
@@ -55,3 +59,30 @@ def test_lines_say_how_long_a_run_waits_for_its_images() -> None:
     lines.epoch(LINE, 1234.0)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().endswith(", 1,234 images/s, 31% of the time waiting for images\n")
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 64])
+def test_a_narrow_terminal_loses_no_digit(width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    live = Live(console, 64_000, "plain-56")
+    live.epoch(LINE, 1234.0)
+    live.step(Step(281, rate=0.1, batch=Totals(230.3, 90, 100), images_per_second=12_345.0, waited=0.25))
+    *_, numbers = live._progress.get_renderables()
+    console.print(numbers)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert " ".join(text.split()) == "rate 0.1 loss 2.303 error 90.0% 12,345 images/s waiting 25% test 6.2%"
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_the_words_before_the_first_step_are_those_of_the_phases() -> None:
+    console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system=None)
+    live = Live(console, 240, "resnet-8")
+    seen: list[str] = []
+
+    def phase(name: str) -> None:
+        live.phase(name)
+        seen.append(live._progress.tasks[0].fields["numbers"])
+
+    prepare(TINY, phase=phase)
+    assert seen == ["loading the data ...", "placing the images ...", "compiling ..."]
