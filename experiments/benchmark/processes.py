@@ -11,19 +11,16 @@ import dataclasses
 import json
 import os
 import socket
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 
 from experiments import cli, machine
 from experiments.benchmark.processes_table import CALL, STEP, Row
+from experiments.benchmark.race import Process
 from experiments.benchmark.spec import INPUTS, Images
 from experiments.benchmark.table import quartiles
 from resnet_jax.config import ExperimentConfig, from_dict, override, to_dict
-from resnet_jax.errors import UserError
 
 DEVICES, MODE = 2, "shard_map"
 LAYOUTS = {"1 process x 2 devices": 1, "2 processes x 1 device": 2}
@@ -59,14 +56,14 @@ def measure(config: ExperimentConfig, images: Images | None, *, repeats: int, wa
             order = list(groups) if turn % 2 == 0 else list(groups)[::-1]
             for name in order:
                 for worker in groups[name]:
-                    worker.ask("go")
+                    worker.tell("go")
                 slowest = max(worker.read()["seconds"] for worker in groups[name])
                 if turn >= warmup:
                     seconds[name].append(slowest / STEPS)
         facts: dict[str, list[Row]] = {}
         for name, workers in groups.items():
             for worker in workers:
-                worker.ask("end")
+                worker.tell("end")
             facts[name] = [worker.read() for worker in workers]
     one, two = seconds.values()
     case = {"net": ready[next(iter(LAYOUTS))][0]["net"], "images": "x".join(map(str, _shape(config, images)))}
@@ -83,65 +80,19 @@ def measure(config: ExperimentConfig, images: Images | None, *, repeats: int, wa
     return rows, ready[next(iter(LAYOUTS))][0]["environment"]
 
 
-class _Worker:
-    """A process that takes steps when it is asked to."""
-
-    def __init__(self, words: Sequence[str]) -> None:
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by __exit__
-        # Each layout makes the devices that it needs.
-        environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.benchmark.processes", *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=environment,
-        )
-
-    def __enter__(self) -> _Worker:
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-        self._errors.close()
-
-    def ask(self, word: str) -> None:
-        """Has it begin."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(word + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # `read` says why
-
-    def read(self) -> Row:
-        """Its next answer.
-
-        Raises:
-          UserError: it ended instead.
-        """
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("{"):  # JAX prints lines about its connections
-                answer: Row = json.loads(line)
-                return answer
-        self._errors.seek(0)
-        last = self._errors.read().strip().rpartition("\n")[2]
-        raise UserError(f"a process of the benchmark ended with status {self._process.wait()}: {last}")
-
-
-def _start(config: ExperimentConfig, images: Images | None, count: int) -> list[_Worker]:
+def _start(config: ExperimentConfig, images: Images | None, count: int) -> list[Process]:
     with socket.socket() as probe:
         probe.bind(("", 0))
         port = probe.getsockname()[1]
+    # Each layout makes the devices that it needs.
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     workers = []
     for index in range(count):
         place = {"parallel.coordinator": f"localhost:{port}", "parallel.process": index} if count > 1 else {}
         changes = {"parallel.mode": MODE, "parallel.devices": DEVICES, "parallel.processes": count, **place}
         shape = json.dumps(_shape(config, images))
-        workers.append(_Worker([json.dumps(to_dict(override(config, changes))), shape]))
+        words = ["experiments.benchmark.processes", json.dumps(to_dict(override(config, changes))), shape]
+        workers.append(Process(words, environment))
     return workers
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,7 @@ class Outcome:
     """Whether it failed because the time was up."""
 
 
-class Failed(Exception):
+class Failed(UserError):
     """A contestant's process ended before its time, or its time was up; the message says which, in a sentence."""
 
 
@@ -59,19 +59,26 @@ class Late(Failed):
         super().__init__(f"{who}{': ' * bool(who)}the time was up before it answered")
 
 
-class Worker:
-    """The process of a contestant."""
+class Process:
+    """A process that is timed: it answers each word that it is told with a line of JSON."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Starts `python -m` with these words, in this environment alone."""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `close`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.benchmark.worker", spec.to_json()],
+            [sys.executable, "-m", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**SHARED_DEVICE, **os.environ},
+            env=environment,
         )
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
 
     def read(self, deadline: float = math.inf) -> dict[str, Any]:
         """Its next answer, by a moment of time.monotonic().
@@ -84,6 +91,8 @@ class Worker:
         if deadline < math.inf and not select.select([self._process.stdout], [], [], _left(deadline))[0]:
             raise Late
         line = self._process.stdout.readline()
+        while line and not line.startswith("{"):  # JAX prints lines about connections between processes
+            line = self._process.stdout.readline()
         if not line:
             status = self._process.wait()
             self._errors.seek(0)
@@ -91,18 +100,18 @@ class Worker:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def ask(self, word: str, deadline: float = math.inf) -> dict[str, Any]:
-        """Its answer to "go" or "end", by a moment of time.monotonic().
-
-        Raises:
-          Failed: there is none.
-        """
+    def tell(self, word: str) -> None:
+        """Tells it "go" or "end", and does not wait."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(word + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # `read` says why
+
+    def ask(self, word: str, deadline: float = math.inf) -> dict[str, Any]:
+        """Its answer to a word; arguments and errors of `tell` and `read`."""
+        self.tell(word)
         return self.read(deadline)
 
     def close(self) -> None:
@@ -110,6 +119,13 @@ class Worker:
         self._process.kill()
         self._process.communicate()
         self._errors.close()
+
+
+class Worker(Process):
+    """The process of a contestant."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(["experiments.benchmark.worker", spec.to_json()], {**SHARED_DEVICE, **os.environ})
 
 
 def reason(errors: str, status: int) -> str:
