@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from resnet_jax.config import (
-    DataConfig,
-)
-from resnet_jax.data import Dataset, decode, load
+from resnet_jax.config import DataConfig
+from resnet_jax.data import Dataset, crops, decode, load
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.errors import UserError
 from tests.data.pictures import photo, streamed, write
@@ -97,3 +98,68 @@ def test_parts_are_of_the_same_images(root: Path) -> None:
     parts = [source.take(np.arange(len(source))) for source in (held.train, held.validation)]
     assert {image.tobytes() for part in parts for image in part} == everything
     assert [len(part) for part in parts] == [9, 3]
+
+
+def failing(file: Path, error: OSError) -> Callable[[str | bytes], Any]:
+    """decode._stream for a disk that fails at one file."""
+    real = decode._stream
+
+    def stream(place: str | bytes) -> Any:
+        if place == str(file):
+            raise error
+        return real(place)
+
+    return stream
+
+
+def test_a_read_error_that_passes_is_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the other images the headers are kept, and only those that failed are read at the next start."""
+    file = root / "train" / "n00000001" / "train_00002.JPEG"
+    (root / "train" / "n00000002" / "train_00001.JPEG").write_bytes(b"not an image")
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "_stream", failing(file, OSError(errno.EIO, "Input/output error")))
+        with pytest.raises(UserError, match=r"train_00002\.JPEG cannot be read as an image: Input/output error"):
+            heard(root)
+        dataset, told = heard(root, bad_images="skip")
+    assert len(dataset.train) == 10
+    assert any("left out: 2 (" in line for line in told)
+    opened, real = [], decode.header
+
+    def header(place: str | bytes) -> decode.Header:
+        opened.append(place)
+        return real(place)
+
+    monkeypatch.setattr(decode, "header", header)
+    dataset, told = heard(root, bad_images="skip")
+    assert opened == [str(file)]
+    assert len(dataset.train) == 11
+    assert any("left out: 1 (train/n00000002/train_00001.JPEG" in line for line in told)
+
+
+def test_a_read_error_that_passes_is_not_kept_with_decoded_images(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = DataConfig(source="folder", path=str(root), image_size=20, bad_images="skip")
+    file = root / "train" / "n00000001" / "train_00002.JPEG"
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "_stream", failing(file, OSError(errno.EIO, "Input/output error")))
+        assert len(load(config).train) == 11
+    assert len(load(config).train) == 12
+
+
+def test_an_image_too_long_for_several_scales_is_found_at_once(root: Path) -> None:
+    """At a scale of 640 it would have 2 billion pixels. Its crops are made without resizing all of it."""
+    long = root / "val" / "n00000001" / "val_00001.JPEG"
+    Image.new("RGB", (5, 25_000), (10, 200, 30)).save(long, quality=100)
+    sentence = r"val_00001\.JPEG cannot be read as an image: it is so narrow \(5x25000 pixels\) that at the scale 640 "
+    with pytest.raises(UserError, match=sentence + r"it would be 640x3200000 pixels.*'ten_crop' can show it; "):
+        heard(root, protocol="multi_scale")
+    dataset, told = heard(root, protocol="multi_scale", bad_images="skip")
+    assert len(dataset.test) == 5
+    assert any("left out: 1 (val/n00000001/val_00001.JPEG" in line for line in told)
+    for protocol in ("center", "ten_crop"):
+        config = streamed(root, protocol=protocol, eval_resize=224, image_size=200, scales=(200, 224))
+        source = load(config).test
+        assert isinstance(source, StreamSource)
+        (look,) = crops.passes(config)
+        seen = source.views(np.array([3]), look)
+        assert seen.shape == (1, 5 if protocol == "ten_crop" else 1, 200, 200, 3)
+        assert np.abs(seen.astype(int) - [10, 200, 30]).max() <= 3  # JPEG's own rounding
