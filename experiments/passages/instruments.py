@@ -37,6 +37,14 @@ def gradients(file: str) -> str:
     return markdown_table(Table("", ("net", "first layer", "last conv", "ratio", "mean factor a layer"), tuple(rows)))
 
 
+def responses(file: str) -> str:
+    """The mean and the largest of each net's layer responses."""
+    rows = tuple(
+        (_name(name), *(f"{f(net['std']):.2f}" for f in (np.mean, np.max))) for name, net in _nets(file).items()
+    )
+    return markdown_table(Table("", ("net", "mean response", "largest"), rows))
+
+
 def mean_responses(file: str) -> str:
     """The mean of the layer responses of each seed, and over seeds."""
     by_net: dict[str, list[float]] = {}
@@ -79,7 +87,7 @@ def mean_lengths(file: str) -> str:
     return markdown_table(Table("", ("trained on digits, 240 iterations", *map(_name, nets)), rows))
 
 
-KINDS = (measured, gradients, mean_responses, signals, mean_lengths)
+KINDS = (measured, gradients, responses, mean_responses, signals, mean_lengths)
 
 
 def value(file: str, net: str, what: str) -> float:
