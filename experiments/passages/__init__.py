@@ -4,7 +4,7 @@ A passage stands between two markers, of which the first says what it is:
 
     <!-- begin: KIND WORD... -->text<!-- end -->
 
-A table has its markers on lines of their own. KIND is the name of a function in tables.py, numbers.py or mistakes.py,
+A table has its markers on lines of their own. KIND is the name of a function in one of the modules beside this one,
 which makes the text from the words. `python -m experiments.documents` renews all passages; a test says which are stale.
 """
 
@@ -14,13 +14,15 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from experiments.passages import mistakes, numbers, tables
+from experiments.passages import instruments, mistakes, numbers, tables
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
 from resnet_jax.text import nearest
 
 KINDS: dict[str, Callable[..., str]] = {
-    function.__name__.replace("_", "-"): function for function in (*tables.KINDS, *numbers.KINDS, *mistakes.KINDS)
+    function.__name__.replace("_", "-"): function
+    for module in (tables, numbers, instruments, mistakes)
+    for function in module.KINDS
 }
 PASSAGE = re.compile(r"<!-- begin: (?P<what>[^>]*?)\s*-->(?P<text>.*?)<!-- end -->", re.DOTALL)
 
