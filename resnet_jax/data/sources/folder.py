@@ -69,7 +69,7 @@ class _Folder:
         """Whether an image is left out for a reason that may pass."""
 
     def headers(self, *, keep: bool) -> Headers:
-        """The headers of all images, from the last start where they were kept; those that cannot be read are left out."""
+        """The headers of all images; one that cannot be read is left out, or ends the run."""
         key = cache.key(self.records.state) if keep else None
         return headers.read(
             self.records.entry, len(self.files), name=self.name, key=key, note=self.note, refuse=self.leave_out
