@@ -113,7 +113,7 @@ def failing(file: Path, error: OSError) -> Callable[[str | bytes], Any]:
 
 
 def test_a_read_error_that_passes_is_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the other images the headers are kept, and only those that failed are read at the next start."""
+    """The other headers are kept: at the next start the failed ones alone are read."""
     file = root / "train" / "n00000001" / "train_00002.JPEG"
     (root / "train" / "n00000002" / "train_00001.JPEG").write_bytes(b"not an image")
     with monkeypatch.context() as patch:
