@@ -33,9 +33,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments import cli, jobs
-from experiments.benchmark import convolutions, limits, race, table
-from experiments.benchmark import input as input_speed
-from experiments.benchmark import processes as over_processes
+from experiments.benchmark import convolutions, input as input_speed, limits, processes as over_processes, race, table
 from experiments.benchmark.options import GRID, WHOLE, Benchmark, What, check, competing, option, peer_of, runnable
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import (

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 from experiments import cli
-from experiments.benchmark import convolutions, limits, race, table
-from experiments.benchmark import input as input_speed
+from experiments.benchmark import convolutions, input as input_speed, limits, race, table
 from experiments.benchmark.__main__ import main
 from experiments.benchmark.contestants import Flax, Ours, flax_parts
 from experiments.benchmark.race import Outcome

@@ -16,8 +16,7 @@ import pytest
 from experiments import cli
 from experiments.benchmark import race
 from experiments.benchmark.spec import FLAX, OURS, TORCH
-from experiments.gpu_check import __main__ as command
-from experiments.gpu_check import parts, tests
+from experiments.gpu_check import __main__ as command, parts, tests
 from experiments.gpu_check.check import Check
 from experiments.gpu_check.plan import ALL, FULL, SINGLE, SMALL, Breakdown, Device, DeviceTests, Limits, Part, Race
 from resnet_jax.errors import UserError
