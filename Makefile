@@ -84,10 +84,11 @@ KILLS ?= 10
 kill-test: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses=0 tests/kill --kills=$(KILLS)
 
-# Faults in runs over several processes; about half an hour. More: make fault-test FAULTS=100.
+# Faults in runs over several processes; about half an hour. More: make fault-test FAULTS=100. Its record
+# for docs/several-machines.md: OPTIONS=--faults-record=experiments/records/faults.json.
 FAULTS ?= 30
 fault-test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses=0 tests/faults --faults=$(FAULTS)
+	$(BIN)/python -m pytest --numprocesses=0 tests/faults --faults=$(FAULTS) $(OPTIONS)
 
 clean:
 	rm -rf $(VENV)

@@ -71,10 +71,10 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
             signal.signal(number, handler)
 
 
-def decide(question: Callable[[], bool]) -> bool:
+def decide(question: Callable[[], T]) -> T:
     """The answer to a question; with several processes that of process 0, whose files and clock count."""
     processes = _joined()
-    return question() if processes is None else bool(processes.on_primary(question))
+    return question() if processes is None else processes.on_primary(question)
 
 
 def require_alike(facts: Mapping[str, Any]) -> None:

@@ -100,7 +100,6 @@ def carry_out(
       The exit status, and the study's folder; None in a process that `jobs.run` started.
     """
     sink_classes(chosen.log)
-    cli.check_folder(chosen.runs, "runs")
     if chosen.config.parallel.processes != 1 and chosen.jobs != 1:
         raise UserError(f"jobs: got {chosen.jobs}; legal: 1 with parallel.processes, whose processes share each run.")
     part, parts = parse_shard(chosen.shard)
@@ -122,6 +121,7 @@ def carry_out(
     if not chosen.dry_run:
         machine.join(chosen.config)
         cli.require_alike({f"run {number} of the sweep": name for number, name in enumerate(runs, start=1)})
+    cli.decide(lambda: cli.check_folder(chosen.runs, "runs"))
     if jobs.claim_cores():
         # Longest first, so that no process is left with a long run when the others are done.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
@@ -153,13 +153,12 @@ def carry_out(
     return cli.BAD_INPUT if failed else cli.OK, folder
 
 
-def _list_runs(folder: Path, runs: Iterable[str]) -> bool:
-    """Writes the study's order of runs, for reports; runs that an earlier command listed stay, after these. True."""
+def _list_runs(folder: Path, runs: Iterable[str]) -> None:
+    """Writes the study's order of runs, for reports; runs that an earlier command listed stay, after these."""
     file = folder / STUDY_FILE
     before = read_json(file).get("runs", []) if file.exists() else []
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps({"runs": list(dict.fromkeys([*runs, *before]))}, indent=1) + "\n")
-    return True
 
 
 def _size(study: Study) -> str:

@@ -71,7 +71,8 @@ def main(argv: list[str] | None = None) -> int:
         preview.write_trace(config, chosen.profile)
         return cli.OK
     machine.join(config)
-    cli.check_folder(chosen.directory or chosen.runs, "runs" if chosen.directory is None else "directory")
+    option = "runs" if chosen.directory is None else "directory"
+    cli.decide(lambda: cli.check_folder(chosen.directory or chosen.runs, option))
     directory = chosen.directory or chosen.runs / name / _run_name(config, changes)
     finished = (directory / RECORD_FILE).exists()
     record = train(config, directory, study=name, compiled=chosen.runs, log=chosen.log)
