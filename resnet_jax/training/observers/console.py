@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from rich.console import Console, RenderableType
-from rich.padding import Padding
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderableType, RenderHook, RenderResult
+from rich.control import Control
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import ControlType, Segment
 from rich.text import Text
 
 from resnet_jax.record import MetricsLine
@@ -50,15 +51,42 @@ class Lines(Observer):
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-class _Lines(Progress):
+class _Lines(Progress, RenderHook):
     """A line each for the run's name, its progress and its numbers; they fit a terminal of 80 columns.
 
     In a narrower one the bar is shorter and the numbers take more lines.
     """
 
     def __init__(self, bar: BarColumn, *columns: ProgressColumn, console: Console) -> None:
-        super().__init__(bar, *columns, console=console, transient=True)
         self._bar = bar
+        self._drawn: list[int] = []  # the columns that each line took when it was drawn
+        super().__init__(bar, *columns, console=console, transient=True)
+
+    def start(self) -> None:
+        self.console.push_render_hook(self)
+        super().start()
+
+    def stop(self) -> None:
+        if self.live.is_started:
+            super().stop()
+            self.console.pop_render_hook()
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Erases the rows that the terminal made of too long lines when it became narrower, which rich leaves."""
+        width = max(1, self.console.width)
+        more = sum(max(0, columns - 1) // width for columns in self._drawn)
+        up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
+        return [Control(*up * more), *renderables]
+
+    def get_renderable(self) -> RenderableType:
+        return self
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = console.render_lines(Group(*self.get_renderables()), options, pad=False)
+        self._drawn = [Segment.get_line_length(line) for line in lines]
+        for line in lines:
+            yield from line
+            yield Segment.line()
 
     def get_renderables(self) -> Iterator[RenderableType]:
         for task in self.tasks:
@@ -66,7 +94,8 @@ class _Lines(Progress):
             self._bar.bar_width = max(NARROWEST_BAR, min(WIDEST_BAR, self.console.width - BESIDE_THE_BAR))
             yield self.make_tasks_table([task])
             # Words of a narrow terminal go on in the next line: no digit is cut off.
-            yield Padding(Text(task.fields["numbers"]), (0, 0, 0, 2))
+            for line in Text(task.fields["numbers"]).wrap(self.console, max(1, self.console.width - 2)):
+                yield Text("  ") + line
 
 
 class Live(Observer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -67,8 +68,9 @@ def test_a_narrow_terminal_loses_no_digit(width: int) -> None:
     live = Live(console, 64_000, "plain-56")
     live.epoch(LINE, 1234.0)
     live.step(Step(281, rate=0.1, batch=Totals(230.3, 90, 100), images_per_second=12_345.0, waited=0.25))
-    *_, numbers = live._progress.get_renderables()
-    console.print(numbers)
+    _, _, *numbers = live._progress.get_renderables()
+    for line in numbers:
+        console.print(line)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert " ".join(text.split()) == "rate 0.1 loss 2.303 error 90.0% 12,345 images/s waiting 25% test 6.2%"
@@ -86,3 +88,26 @@ def test_the_words_before_the_first_step_are_those_of_the_phases() -> None:
 
     prepare(TINY, phase=phase)
     assert seen == ["loading the data ...", "placing the images ...", "compiling ..."]
+
+
+@pytest.mark.parametrize(("before", "after"), [(80, 80), (80, 60), (80, 33), (50, 20), (30, 90)])
+def test_a_narrower_terminal_keeps_no_rows_of_what_was_drawn_before(before: int, after: int) -> None:
+    """A terminal breaks lines that became too long; from the last of those rows up to the first, all are erased."""
+    console = Console(width=before, file=io.StringIO(), force_terminal=True, force_interactive=True, color_system=None)
+    assert isinstance(console.file, io.StringIO)
+    live = Live(console, 64_000, "plain-56-learning_rate=0.02-seed1")
+    live.step(Step(281, rate=0.1, batch=Totals(230.3, 90, 100), images_per_second=12_345.0, waited=0.25))
+    live._progress.live.auto_refresh = False
+    live.start()
+    try:
+        console.file.truncate(0)
+        live._progress.refresh()
+        drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\0", "", console.file.getvalue()).split("\n")
+        rows = sum(max(1, -(-len(line) // after)) for line in drawn)
+        console.file.truncate(0)
+        console.width = after
+        live._progress.refresh()
+        assert console.file.getvalue().count("\x1b[1A\x1b[2K") == rows - 1
+        console.file.truncate(0)
+    finally:
+        live.close()
