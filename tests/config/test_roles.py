@@ -96,11 +96,9 @@ class TestWithoutEffect:
     def test_a_chosen_value_is_refused(
         self, name: str, value: Any, used: dict[str, Any], unused: dict[str, Any]
     ) -> None:
-        sentence = (
-            f"{name}: got {value!r}; legal: {ExperimentConfig.default(name)!r}, because it has an effect only with"
-        )
-        with pytest.raises(UserError, match=re.escape(sentence)):
+        with pytest.raises(UserError, match=re.escape(f"{name}: got {value!r}")) as refused:
             override(base(unused), {name: value})
+        assert f"legal here: {ExperimentConfig.default(name)!r}" in str(refused.value)
         assert override(base(used), {name: value}).value(name) == value
 
     def test_an_inherited_value_is_dropped(
@@ -139,7 +137,7 @@ def test_every_field_that_may_have_no_effect_is_among_the_cases() -> None:
 
 def test_python_callers_are_refused_too(tmp_path: Path) -> None:
     config = ExperimentConfig(model=ModelConfig(gate_bias=-3.0))
-    with pytest.raises(UserError, match=r"model\.gate_bias: got -3\.0; legal: -6\.0"):
+    with pytest.raises(UserError, match=r"model\.gate_bias: got -3\.0, which has an effect only with"):
         run(config, tmp_path / "run", study="none")
     assert not (tmp_path / "run").exists()
 
@@ -202,7 +200,7 @@ def test_train_on_ones_own_arrays_claims_no_data_set_of_tfds(
     assert (begun["config"].data.source, begun["config"].data.path) == ("npz", "own.npz")
     assert begun["config"].data.name is None
     assert "name=" not in begun["name"]
-    with pytest.raises(UserError, match=r"data\.name: got 'mnist'; legal: None"):
+    with pytest.raises(UserError, match=r"data\.name: got 'mnist', which has an effect only with"):
         train.main([*words, "--data.name=mnist"])
 
 
