@@ -37,6 +37,8 @@ REPORTS = {
     "digits-activations": ("digits-activations",),
     "digits-rates": ("digits-rates",),
     "digits-width-depth": ("digits-width-depth",),
+    "digits-width": ("digits-width",),
+    "digits-survival": ("digits-survival",),
     "cifar10-depth-small": ("cifar10-depth-small", "cifar10-depth-small-budget", "cifar10-depth-small-rates"),
     "cifar10-depth-small-images": ("cifar10-depth-small-images", "cifar10-depth-small-images-control"),
     "sources": ("sources",),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +30,7 @@ from experiments.study import Study
 from experiments.train import OutOfTime, print_record, train
 from resnet_jax.config import ExperimentConfig, changed_fields, unbind
 from resnet_jax.errors import UserError
-from resnet_jax.files import write_atomically
+from resnet_jax.files import write_json
 from resnet_jax.record import RECORD_FILE, STUDY_FILE, read_json
 from resnet_jax.text import nearest
 from resnet_jax.training.observers import sink_classes
@@ -158,7 +157,7 @@ def _list_runs(folder: Path, runs: Iterable[str]) -> None:
     file = folder / STUDY_FILE
     before = read_json(file).get("runs", []) if file.exists() else []
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, json.dumps({"runs": list(dict.fromkeys([*runs, *before]))}, indent=1) + "\n")
+    write_json(file, {"runs": list(dict.fromkeys([*runs, *before]))})
 
 
 def _size(study: Study) -> str:

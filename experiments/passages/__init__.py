@@ -4,7 +4,7 @@ A passage stands between two markers, of which the first says what it is:
 
     <!-- begin: KIND WORD... -->text<!-- end -->
 
-A table has its markers on lines of their own. KIND is the name of a function in tables.py, numbers.py or mistakes.py,
+A table has its markers on lines of their own. KIND is the name of a function in one of the modules beside this one,
 which makes the text from the words. `python -m experiments.documents` renews all passages; a test says which are stale.
 """
 
@@ -14,22 +14,24 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from experiments.passages import mistakes, numbers, tables
+from experiments.passages import instruments, mistakes, numbers, tables
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
 from resnet_jax.text import nearest
 
 KINDS: dict[str, Callable[..., str]] = {
-    function.__name__.replace("_", "-"): function for function in (*tables.KINDS, *numbers.KINDS, *mistakes.KINDS)
+    function.__name__.replace("_", "-"): function
+    for module in (tables, numbers, instruments, mistakes)
+    for function in module.KINDS
 }
 PASSAGE = re.compile(r"<!-- begin: (?P<what>[^>]*?)\s*-->(?P<text>.*?)<!-- end -->", re.DOTALL)
 
 
 def renewed(page: str, name: str) -> str:
-    """The text of a page with all its passages as they are today; `name` is the page's, for messages.
+    """Returns the text of a page with all passages made anew; messages call the page `name`.
 
     Raises:
-      UserError: a passage cannot be made, or a marker has no other or stands where Markdown would misread it.
+      UserError: a passage cannot be made, a marker has no counterpart, or Markdown would misread its position.
     """
 
     def renew(found: re.Match[str]) -> str:
@@ -42,7 +44,7 @@ def renewed(page: str, name: str) -> str:
 
 
 def stale(page: str, name: str) -> Iterator[str]:
-    """A sentence for each passage of a page that is not what it would be today; raises as `renewed`."""
+    """Yields a sentence for each passage of a page that is out of date; raises as `renewed`."""
     for before, after in zip(PASSAGE.finditer(page), PASSAGE.finditer(renewed(page, name)), strict=True):
         if before[0] != after[0]:
             table = before["text"].startswith("\n")
@@ -53,7 +55,7 @@ def made(what: str, name: str) -> str:
     """The text of a passage.
 
     Raises:
-      UserError: it is of no known kind, or its words are not such as its kind takes; `name` is the page's.
+      UserError: the kind is unknown, or the words do not fit the kind. The message names the page, `name`.
     """
     kind, *words = what.split()
     if kind not in KINDS:
@@ -67,12 +69,12 @@ def made(what: str, name: str) -> str:
 def _check_markers(page: str, name: str) -> None:
     rest = PASSAGE.sub("", page)
     if "<!-- begin:" in rest or "<!-- end -->" in rest:
-        raise UserError(f"{name}: a marker of a passage has no other; legal: begin and end in turn.")
+        raise UserError(f"{name}: a marker is missing; legal: a begin marker, then its end marker.")
     for found in PASSAGE.finditer(page):
         alone = found["text"].startswith("\n")
         # Markdown takes a line that begins with a comment for HTML, and ends the paragraph there.
         if page[: found.start()].endswith("\n") != alone:
-            where = "markers of a table have lines of their own, and those of a number begin no line"
+            where = "the markers of a table need lines of their own; the marker of a number must not begin a line"
             raise UserError(f"{name}: {found['what']}: {where}.")
 
 

@@ -1,6 +1,6 @@
 """Numbers within sentences. A run is named STUDY/RUN without its seed, and then stands for all its seeds.
 
-Errors and their differences are in per cent, with two decimals where a marker asks for no other number of them.
+Errors and their differences are in per cent, with two decimals unless the marker gives another number.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ def mean_error(run: str, split: str = "train", decimals: str = "2") -> str:
 
 
 def apart(left: str, right: str, split: str = "train", decimals: str = "2") -> str:
-    """How far two nets lie apart, by seed: the mean, or with two seeds both: "61.90 and 60.40"."""
+    """Difference of two nets, paired by seed: the mean, or with two seeds both values, "61.90 and 60.40"."""
     found, _ = sided(_difference(left, right, split))
     return listed([_percent(value, decimals) for value in (found.values if found.too_few_pairs else (found.mean,))])
 
 
 def mean_apart(left: str, right: str, split: str = "train", decimals: str = "2") -> str:
-    """The mean of how far they lie apart, however few the seeds are."""
+    """Mean difference of two nets, for any number of seeds."""
     return _percent(abs(_difference(left, right, split).mean), decimals)
 
 
 def least_apart(left: str, right: str, split: str = "train", decimals: str = "1") -> str:
-    """How far they lie apart with the seed that has them closest."""
+    """Smallest difference of two nets over the seeds."""
     return _percent(min(map(abs, _difference(left, right, split).values)), decimals)
 
 
 def interval(left: str, right: str, split: str = "train", decimals: str = "1") -> str:
-    """The 95 % t-interval of how far they lie apart: "45.6 to 63.7"."""
+    """The 95 % t-interval of the difference of two nets: "45.6 to 63.7"."""
     found, _ = sided(_difference(left, right, split))
     if found.interval is None:
         raise ValueError("too few seeds for an interval")
@@ -51,18 +51,18 @@ def interval(left: str, right: str, split: str = "train", decimals: str = "1") -
 
 
 def change_apart(left: str, right: str, before: str, beside: str) -> str:
-    """By how much `left` minus `right` differs from `before` minus `beside`, with each seed, in training error."""
+    """Change of a difference in training error: `left` - `right` against `before` - `beside`, for each seed."""
     now, then = _difference(left, right).values, _difference(before, beside).values
     return listed([_percent(abs(a - b)) for a, b in zip(now, then, strict=True)])
 
 
 def images_apart(left: str, right: str, images: str) -> str:
-    """How far two nets lie apart in wrong training images of so many, with each seed: "2 and 4"."""
+    """Difference of two nets in wrong training images, out of `images`, for each seed: "2 and 4"."""
     return listed([f"{abs(int(images) * value):.0f}" for value in _difference(left, right).values])
 
 
 def most_images(study: str, net: str, images: str) -> str:
-    """The wrong training images, of so many, of the worst run of one kind of net in a study."""
+    """Wrong training images, out of `images`, of the worst run in a study of the nets named `net`."""
     ended = [record.final for record in records(study) if record.config.model.net == net]
     return f"{max(int(images) * final.train_error for final in ended if final is not None):.0f}"
 
@@ -82,7 +82,7 @@ def learned(run: str, first: str, last: str) -> str:
 
 
 def cost(what: str, study: str) -> str:
-    """What runs took: their number ("runs"), those "interrupted", "hours" of all, or minutes of the "longest"."""
+    """`what` is "runs" or "interrupted" (counts), "hours" (sum over runs) or "longest" (minutes of one run)."""
     found = records(study)
     seconds = [record.cost.total_s for record in found]
     return {
@@ -105,28 +105,34 @@ def imported_error() -> str:
 
 
 def compile_growth() -> str:
-    """Time to compile ResNet-1202's step over that of ResNet-20's."""
+    """Time to compile the step of ResNet-1202, divided by that of ResNet-20."""
     shallow, deep = _json("benchmark-1202")["results"]
     assert (shallow["net"], deep["net"]) == ("resnet-20", "resnet-1202")
     return f"{deep['median'] / shallow['median']:.2f}"
 
 
 def speed(record: str, net: str, contestant: str) -> str:
-    """How many times as fast as its peer a contestant's train step is."""
+    """Speed of a contestant's train step divided by that of its peer."""
     return f"{_steps(record, 'train')[net, contestant]['ratio']:.2f}"
 
 
 def over_flax(record: str, phase: str, decimals: str, *nets: str) -> str:
-    """How many times as fast as Flax's this project's step is, least to most over nets; medians of the rounds."""
+    """Speed of this project's step divided by that of Flax's: the median over rounds, least to most over nets."""
     rows, ratios = _steps(record, phase), []
     for net in nets:
         ours, flax = (rows[net, name]["seconds"] for name in ("resnet_jax", "flax"))
         ratios.append(statistics.median(b / a for a, b in zip(ours, flax, strict=True)))
-    return " to ".join(f"{ratio:.{int(decimals)}f}" for ratio in (min(ratios), max(ratios)))
+    return " to ".join(f"{ratio:.{int(decimals)}f}" for ratio in sorted({min(ratios), max(ratios)}))
+
+
+def loader(*words: str) -> str:
+    """Images per core and second of a loader of the benchmark of input."""
+    (row,) = (row for row in _json("benchmark-input")["results"] if row.get("loader") == " ".join(words))
+    return f"{row['images'] / row['core_s']:,.0f}"
 
 
 def peak_memory(record: str, row: str) -> str:
-    """Most resident memory of the process of a record's row, in GB; rows count from 1."""
+    """Peak resident memory, in GB, of the process that measured a row of a record; rows count from 1."""
     return f"{_json(f'benchmark-{record}')['results'][int(row) - 1]['peak_resident_bytes'] / 1e9:.1f}"
 
 
@@ -144,7 +150,7 @@ KINDS = (
         loss,
         learned,
     ),
-    *(cost, recomputed, imported_error, compile_growth, speed, over_flax, peak_memory),
+    *(cost, recomputed, imported_error, compile_growth, speed, over_flax, loader, peak_memory),
 )
 
 

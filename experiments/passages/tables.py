@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 from experiments.benchmark.table import render
-from experiments.derivation.tables import Language
-from experiments.derivation.tables import tables as derived
+from experiments.derivation.tables import Language, tables as derived
 from experiments.passages.ingredients import ingredients
 from experiments.passages.numbers import error
 from experiments.passages.records import RECORDS, records
@@ -44,7 +43,7 @@ def nets(*runs: str) -> str:
         rate = f"{config.optim.learning_rate:g}" + " with warm-up" * (config.optim.warmup != "none")
         rows.append((net, count(config.train.iterations), rate, count(len(of_seed)), error(run), error(run, "test")))
     headers = ("net", "iterations", "rate", "seeds", "training error, %", "test error, %")
-    return _rows(Table("", headers, tuple(rows), text_columns=1))
+    return markdown_table(Table("", headers, tuple(rows), text_columns=1))
 
 
 def recomputed_statistics() -> str:
@@ -54,7 +53,7 @@ def recomputed_statistics() -> str:
         values = (row[split][kind] for split in ("train_error", "test_error") for kind in ("running", "recomputed"))
         rows.append((row["run"], *(f"{100 * value:.2f}" for value in values)))
     headers = ("run", "training, running", "recomputed", "test, running", "recomputed")
-    return _rows(Table("", headers, tuple(rows), text_columns=1))
+    return markdown_table(Table("", headers, tuple(rows), text_columns=1))
 
 
 def equivalence() -> str:
@@ -66,7 +65,7 @@ def equivalence() -> str:
     devices = sorted({number for cells in worst.values() for number in cells})
     headers = ("net", "dtype", "BN scope", *(f"{n} device{'s' * (n > 1)}" for n in devices))
     rows = tuple((*key, *(f"{cells[n]:.0e}" for n in devices)) for key, cells in worst.items())
-    return _rows(Table("", headers, rows, text_columns=3))
+    return markdown_table(Table("", headers, rows, text_columns=3))
 
 
 def benchmark(name: str) -> str:

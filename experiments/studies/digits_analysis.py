@@ -1,19 +1,22 @@
-"""The nets that docs/analysis.md looks inside, of 20 to 110 layers, trained on real 8x8 digits.
+"""The nets that docs/analysis.md looks inside, trained on real 8x8 digits.
 
     python -m experiments.sweep digits-analysis
+    python -m experiments.sweep digits-analysis-decay
 
-The recipe is digits.py's, with the gradient's norms recorded.
+The recipe is digits.py's, with the gradient's norms recorded, so that each net and seed is the one of digits-depth.
+The control has enough weight decay and time to move the scales of batch norm, which 240 iterations hardly do.
 
-Cost: 4 min of one CPU core for all 8 runs.
+Cost: 4 min of one CPU core for the 8 runs, and 10 min of one CPU core for the 9 of the control.
 """
 
-from experiments.studies.digits import RESNET
+from experiments.studies.digits import ITERATIONS, RESNET
 from experiments.study import CORE, StatedCost, Study, grid
 from resnet_jax.config import override
 
 STUDIES = (
     Study(
         name="digits-analysis",
+        purpose="The nets that docs/analysis.md looks inside: 20 to 110 layers, gradient norms recorded.",
         base=override(RESNET, {"train.gradient_norms_every": 20}),
         variants=(
             *grid(model__depth=(20, 32, 56), model__shortcut=("none", "A")),
@@ -22,5 +25,14 @@ STUDIES = (
         ),
         seeds=(0,),
         cost=StatedCost(4 * 60, CORE),
+    ),
+    Study(
+        name="digits-analysis-decay",
+        purpose="Layer responses where weight decay had the time to move batch norm's scales.",
+        # A hundred times digits.py's decay, five times its iterations.
+        base=override(RESNET, {"optim.weight_decay": 0.01, "train.iterations": 5 * ITERATIONS}),
+        variants=({"model.shortcut": "none"}, {}, {"model.depth": 56}),
+        seeds=(0, 1, 2),
+        cost=StatedCost(10 * 60, CORE),
     ),
 )

@@ -118,6 +118,11 @@ class Axis:
         """Where a variant lies on the axis."""
         return float(fields.values(variant.config)[self.field])
 
+    def reference(self, points: tuple[Variant, ...]) -> Variant:
+        """The point of a line that its others are compared with: that of the field's default, or else the first."""
+        default = fields.values(ExperimentConfig())[self.field]
+        return next((point for point in points if self.value(point) == default), points[0])
+
     @property
     def logarithmic(self) -> bool:
         """Whether the values span a decade or more, or double from each to the next."""
@@ -135,7 +140,8 @@ class Comparison:
     varied: tuple[str, ...]
     """The fields in which the cells differ."""
     cells: tuple[Variant, ...]
-    """For "depth": by depth, plain before residual. For "fields": the baseline first, then in the study's order."""
+    """For "depth": by depth, plain before residual. For "fields": line by line where there is an axis; elsewhere the
+    baseline first, then in the study's order."""
     others: tuple[Variant, ...] = ()
     """For "depth": the same nets in other budgets or at other rates, by net, depth, iterations and rate."""
     axis: Axis | None = None
@@ -143,7 +149,7 @@ class Comparison:
 
     @property
     def baseline(self) -> Variant:
-        """The variant that the others are compared with, for the question "fields"."""
+        """The variant that the others are compared with, for the question "fields" without an axis."""
         return self.cells[0]
 
     @property

@@ -92,11 +92,12 @@ def _pairs(comparison: Comparison) -> Iterator[tuple[str, Variant, Variant]]:
             yield f"{plain.depth} layers, {other.net} {MINUS} {plain.net}", other, plain
     elif comparison.axis is not None:
         field = comparison.axis.field
-        for label, (first, *rest) in comparison.axis.lines:
-            start = f"{label}, " if label else ""
-            for point in rest:
-                values = [fields.value_words(field, fields.values(v.config)[field]) for v in (point, first)]
-                yield f"{start}{fields.word(field)} {values[0]} {MINUS} {values[1]}", point, first
+        for label, line in comparison.axis.lines:
+            start, reference = f"{label}, " if label else "", comparison.axis.reference(line)
+            for point in line:
+                if point is not reference:
+                    values = [fields.value_words(field, fields.values(v.config)[field]) for v in (point, reference)]
+                    yield f"{start}{fields.word(field)} {values[0]} {MINUS} {values[1]}", point, reference
     else:
         base, *rest = comparison.cells
         for cell in rest:

@@ -103,8 +103,12 @@ def _by_fields(variants: list[list[Run]], varied: tuple[str, ...], order: Mappin
         alone = f"{config.model.net}-{config.model.depth}" if len(variants) == 1 else "baseline"
         label = fields.words(config, changed) if changed else alone
         cells.append(Variant(tuple(sorted(members, key=lambda run: run.seed)), config.model.net, label))
-    cells.sort(key=lambda cell: cell.label != "baseline")
-    return Comparison("fields", varied, tuple(cells), axis=find_axis(cells, varied))
+    axis = find_axis(cells, varied)
+    if axis is not None:
+        cells = [cell for _, points in axis.lines for cell in points]
+    else:
+        cells.sort(key=lambda cell: cell.label != "baseline")
+    return Comparison("fields", varied, tuple(cells), axis=axis)
 
 
 def _oddity(flat: Mapping[str, Any], flats: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> tuple[int, int]:

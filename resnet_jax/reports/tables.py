@@ -71,9 +71,8 @@ def variant_table(comparison: Comparison) -> Table:
     headers = ["variant"] if by_row else [fields.word(name) for name in names]
     headers += ["seeds", "training error, %", "running training error, %", "test error, %"]
     headers += ["parameters", "multiply-adds, M"]
-    cells = comparison.cells if comparison.axis is None else [v for _, line in comparison.axis.lines for v in line]
     rows = []
-    for cell in cells:
+    for cell in comparison.cells:
         flat, record = fields.values(cell.config), cell.runs[0].record
         row = [cell.label] if by_row else [fields.value_words(name, flat[name]) for name in names]
         row += [str(len(cell.runs)), *(measured(cell, m) for m in (train_error, running_error, test_error))]

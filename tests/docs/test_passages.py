@@ -57,8 +57,8 @@ def test_a_changed_number_is_named_and_renewed() -> None:
         ("a <!-- begin: mean-error digits-depth/plain-57 -->1<!-- end -->", "digits-depth/plain-57"),
         ("a <!-- begin: mean-error -->1<!-- end -->", "mean-error"),
         ("a <!-- begin: mean-error digits-depth/plain-56 validation -->1<!-- end -->", "train, test"),
-        ("a <!-- begin: mean-error digits-depth/plain-56 -->1", "no other"),
-        ("a\n<!-- begin: mean-error digits-depth/plain-56 -->1<!-- end -->", "begin no line"),
+        ("a <!-- begin: mean-error digits-depth/plain-56 -->1", "is missing"),
+        ("a\n<!-- begin: mean-error digits-depth/plain-56 -->1<!-- end -->", "begin a line"),
     ],
 )
 def test_a_wrong_marker_is_named(page: str, said: str) -> None:

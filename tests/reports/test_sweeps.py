@@ -3,73 +3,39 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from experiments import studies
 from experiments.report import main
 from experiments.study import Study
-from resnet_jax.config import flatten, to_dict
+from resnet_jax.reports import fields
 from resnet_jax.reports.report import write_report
 from resnet_jax.reports.runs import read_runs
+from resnet_jax.reports.text import MINUS
 from tests.reports.factory import write_run
 
-WIDTH = '''
-"""Width of a ResNet-20 on real 8x8 digits: how many channels does the task need?"""
-
-from experiments.studies.digits import RESNET
-from experiments.study import Study, grid
-
-STUDIES = (Study("digits-width", RESNET, grid(model__width=(4, 8, 16, 32)), seeds=(0, 1, 2)),)
-'''
-SURVIVAL = '''
-"""Stochastic depth in a ResNet-56 on real 8x8 digits: which survival probability is best?"""
-
-from experiments.studies.digits_shortcuts import DIGITS_56
-from experiments.study import Study, grid
-
-STUDIES = (Study("digits-survival", DIGITS_56, grid(model__survival=(0.2, 0.4, 0.6, 0.8, 1.0)), seeds=(0, 1, 2)),)
-'''
-RATES = '''
-"""Learning rates of a plain and a residual net on real 8x8 digits."""
-
-from experiments.studies.digits import RESNET
-from experiments.study import Study, grid
-
-AXES = {"model__shortcut": ("none", "A"), "optim__learning_rate": (0.003, 0.03, 0.3)}
-STUDIES = (Study("digits-rates", RESNET, grid(**AXES), seeds=(0, 1, 2)),)
-'''
-GRID = '''
-"""Width and depth of plain nets on real 8x8 digits: does a wider net degrade less?"""
-
-from experiments.studies.digits import RESNET
-from experiments.study import Study, grid
-from resnet_jax.config import override
-
-PLAIN = override(RESNET, {"model.shortcut": "none"})
-STUDIES = (Study("digits-grid", PLAIN, grid(model__width=(4, 8, 16), model__depth=(8, 20, 32)), seeds=(0, 1, 2)),)
-'''
 FILES = {
-    WIDTH: ("error-against-width", {"model.width"}),
-    SURVIVAL: ("error-against-survival-probability", {"model.survival"}),
-    RATES: ("error-against-learning-rate", {"model.shortcut", "optim.learning_rate"}),
-    GRID: ("error-against-depth", {"model.width", "model.depth"}),
+    "digits_width": ("error-against-width", {"model.width"}),
+    "digits_survival": ("error-against-survival-probability", {"model.survival"}),
+    "digits_rates": ("error-against-learning-rate", {"model.shortcut", "optim.learning_rate"}),
+    "digits_width_depth": ("error-against-depth", {"model.width", "model.depth"}),
 }
+"""Each study's file, the figure that it ends in, and the fields that it varies."""
 
 
-def study_of(text: str) -> Study:
-    names: dict[str, Any] = {}
-    exec(text, names)  # as Python reads a study's file
-    (study,) = names["STUDIES"]
+def study_of(file: str) -> Study:
+    (study,) = importlib.import_module(f"experiments.studies.{file}").STUDIES
     assert isinstance(study, Study)
     return study
 
 
-def write_runs(text: str, root: Path, unfinished: str = "nothing", absent: str = "nothing") -> Path:
+def write_runs(file: str, root: Path, unfinished: str = "nothing", absent: str = "nothing") -> Path:
     """Runs of a study with invented errors; some as if they were still running, or had not begun."""
-    study = study_of(text)
+    study = study_of(file)
     for number, (name, config) in enumerate(study.runs().items()):
         if absent not in name:
             net = "plain" if config.model.is_plain else "resnet"
@@ -82,31 +48,32 @@ def write_runs(text: str, root: Path, unfinished: str = "nothing", absent: str =
     return root / study.name
 
 
-@pytest.mark.parametrize("text", FILES)
-def test_a_study_s_file_of_a_few_lines_ends_in_a_figure_and_in_columns(text: str, tmp_path: Path) -> None:
-    stem, varied = FILES[text]
-    assert text.count("\n") <= 25
-    report = write_report(read_runs([write_runs(text, tmp_path / "runs")]), tmp_path / "report")
+@pytest.mark.parametrize("file", FILES)
+def test_a_study_s_file_of_a_few_lines_ends_in_a_figure_and_in_columns(file: str, tmp_path: Path) -> None:
+    stem, varied = FILES[file]
+    assert Path(str(studies.__path__[0]), f"{file}.py").read_text().count("\n") <= 25
+    report = write_report(read_runs([write_runs(file, tmp_path / "runs")]), tmp_path / "report")
     assert f"{stem}.png" in {path.name for path in report.files}
     rows = list(csv.DictReader((tmp_path / "report" / "table.csv").read_text().splitlines()))
-    variants = list(study_of(text).runs(seeds=(0,)).values())
+    variants = [fields.values(config) for config in study_of(file).runs(seeds=(0,)).values()]
     assert len(rows) == len(variants)
     for field in varied:
-        expected = {str(flatten(to_dict(config))[field]) for config in variants}
-        assert {row[field] for row in rows} == expected
+        assert {row[field] for row in rows} == {str(variant[field]) for variant in variants}
 
 
 def test_a_partly_finished_sweep_keeps_its_axis_and_names_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = write_runs(WIDTH, tmp_path, unfinished="width=8-seed2", absent="width=32")
+    folder = write_runs("digits_width", tmp_path, unfinished="width=8-seed2", absent="width=32")
     assert main([str(folder)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "1 unfinished, not in these numbers: digits-width/resnet-20-width=8-seed2" in shown
     assert "3 of the study not begun: digits-width/resnet-20-width=32-seed0, " in shown
     rows = list(csv.DictReader((folder / "report" / "table.csv").read_text().splitlines()))
-    assert [(row["model.width"], row["finished"]) for row in rows] == [("4", "3"), ("8", "2"), ("16", "3")]
+    assert [(row["model.width"], row["finished"]) for row in rows] == [("2", "3"), ("4", "3"), ("8", "2"), ("16", "3")]
     assert (folder / "report" / "error-against-width.png").exists()
     report = (folder / "report" / "report.md").read_text()
     assert "digits-width/resnet-20-width=8-seed2: unfinished, 96 of 240 iterations done" in report
     assert "digits-width/resnet-20-width=32-seed1: not begun." in report
+    assert f"width 2 {MINUS} 16" in report  # 16 is the field's default
+    assert f"width 4 {MINUS} 2" not in report

@@ -80,7 +80,8 @@ def _error_lines(lines: Sequence[Line], label: str, ticks: Sequence[tuple[float,
         panels = figure.subplots(1, 2, sharex=True, sharey=True)
         for axes, (measure, title) in zip(panels, _MEASURES, strict=True):
             for number, line in enumerate(lines):
-                _draw_line(axes, line, measure, -1.0 if number == 0 and len(lines) > 1 else 1.0, logarithmic)
+                side = 0.0 if len(lines) == 1 else -1.0 if number == 0 else 1.0
+                _draw_line(axes, line, measure, side, logarithmic)
             axes.set_title(title, loc="left")
             axes.set_xlabel(label)
             if logarithmic:
@@ -117,11 +118,16 @@ def _draw_line(axes: Axes, line: Line, measure: Measure, side: float, logarithmi
     shown = [(x, v.by_seed(measure), s) for x, v in points if (s := v.summary(measure)) is not None]
     span = max(x for x, _ in points) - min(x for x, _ in points)
 
-    def beside(x: float, times: float) -> float:
-        """Lines stand side by side, single seeds outside, where they would cover each other on one spot."""
-        return x * (1.0 + 0.012 * side * times) if logarithmic else x + 0.008 * side * times * span
+    def beside(x: float, shift: float) -> float:
+        return x * (1.0 + 0.012 * shift) if logarithmic else x + 0.008 * shift * span
 
-    seeds = [(beside(x, 3.0), 100.0 * value) for x, by_seed, s in shown if s.n > 1 for value in by_seed.values()]
+    # Lines stand side by side, single seeds outside, where they would cover each other on one spot.
+    seeds = [
+        (beside(x, 3.0 * side or 2.0), 100.0 * value)
+        for x, by_seed, s in shown
+        if s.n > 1
+        for value in by_seed.values()
+    ]
     axes.plot(
         [x for x, _ in seeds],
         [value for _, value in seeds],
@@ -135,7 +141,7 @@ def _draw_line(axes: Axes, line: Line, measure: Measure, side: float, logarithmi
         label="_seeds",
     )
     axes.errorbar(
-        [beside(x, 1.0) for x, _, _ in shown],
+        [beside(x, side) for x, _, _ in shown],
         [100.0 * s.mean for _, _, s in shown],
         yerr=[spread(s) for _, _, s in shown],
         elinewidth=1.0,
@@ -153,7 +159,7 @@ def _draw_line(axes: Axes, line: Line, measure: Measure, side: float, logarithmi
             top = 0.9 if s is None else 100.0 * max(*s.values, s.mean + (s.std or 0.0))
             axes.annotate(
                 f"{variant.diverged} of {len(variant.runs)} diverged",
-                (beside(x, 1.0), top),
+                (beside(x, side), top),
                 xycoords="data" if s is not None else axes.get_xaxis_transform(),
                 xytext=(8, 6),
                 textcoords="offset points",

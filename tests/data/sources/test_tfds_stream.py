@@ -17,8 +17,7 @@ from resnet_jax.data.crops import Pass
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.errors import UserError
 from resnet_jax.training.run import run
-from tests.data.pictures import streamed
-from tests.data.pictures import write as write_folder
+from tests.data.pictures import streamed, write as write_folder
 from tests.data.sources.test_tfds import labelled, write
 
 SETTINGS: dict[str, Any] = {"image_size": 20, "eval_resize": 24, "crop": "scale", "scales": (24, 40)}

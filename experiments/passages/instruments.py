@@ -1,0 +1,122 @@
+"""Tables and numbers of what the instruments measured, from the files of experiments/records/analysis.
+
+A file is named without its suffix, and its nets as they are named in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+
+from experiments.passages.records import RECORDS
+from resnet_jax.reports.document import Table, markdown_table
+from resnet_jax.reports.text import MINUS
+from resnet_jax.types import Floats
+
+
+def measured(file: str, net: str, what: str, form: str = ".3g") -> str:
+    """A number of a net: `what` is a name in its file, then indices, slices, and perhaps min, max or mean.
+
+    "single.1:.max" is the largest of `single` but the first; "left/gradient.max" is that of the quotients. `form` is
+    Python's; in per cent (".1%") the sign is the page's.
+    """
+    return _text(value(file, net, what), form)
+
+
+def gradients(file: str) -> str:
+    """The norm of the gradient at the initial values in the first layer and in the last conv, and how it grows."""
+    rows = []
+    for name, net in _nets(file).items():
+        norms = net["initial"][:-1]  # without the classifier
+        ratio = norms[0] / norms[-1]
+        growth = ratio ** (1.0 / (len(norms) - 1))
+        rows.append((_name(name), *(_text(v) for v in (norms[0], norms[-1], ratio)), f"{growth:.2f}"))
+    return markdown_table(Table("", ("net", "first layer", "last conv", "ratio", "mean factor a layer"), tuple(rows)))
+
+
+def responses(file: str) -> str:
+    """The mean and the largest of each net's layer responses."""
+    rows = tuple(
+        (_name(name), *(f"{f(net['std']):.2f}" for f in (np.mean, np.max))) for name, net in _nets(file).items()
+    )
+    return markdown_table(Table("", ("net", "mean response", "largest"), rows))
+
+
+def mean_responses(file: str) -> str:
+    """The mean of the layer responses of each seed, and over seeds."""
+    by_net: dict[str, list[float]] = {}
+    for name, net in _nets(file).items():
+        by_net.setdefault(name.rpartition("-seed")[0], []).append(float(np.mean(net["std"])))
+    rows = [
+        (_name(name), ", ".join(f"{mean:.3f}" for mean in means), f"{np.mean(means):.3f}")
+        for name, means in by_net.items()
+    ]
+    return markdown_table(Table("", ("net", "mean response over the layers, each seed", "mean"), tuple(rows)))
+
+
+def signals(file: str, *nets: str) -> str:
+    """What signal propagation finds after the last block: a column for each net."""
+    measures = {
+        "forward variance": "variance.-1",
+        "largest singular value": "largest.0.-1",
+        "smallest singular value": "smallest.0.-1",
+        "condition number": "largest/smallest.0.-1",
+        "autocorrelation at lag 1": "autocorrelation.-1.1",
+    }
+    rows = tuple((label, *(measured(file, net, what) for net in nets)) for label, what in measures.items())
+    return markdown_table(Table("", ("after the last block", *map(_name, nets)), rows))
+
+
+def mean_lengths(file: str) -> str:
+    """Blocks and mean lengths of paths: a column for each net."""
+    nets = _nets(file)
+    paths = [np.asarray(net["paths"], float) for net in nets.values()]
+    carried = [p * np.asarray(net["norms"]).mean(1) for p, net in zip(paths, nets.values(), strict=True)]
+
+    def means(weights: list[Floats]) -> list[str]:
+        return [f"{np.average(np.arange(len(each)), weights=each):.1f}" for each in weights]
+
+    rows = (
+        ("blocks", *(str(len(each) - 1) for each in paths)),
+        ("mean length of all paths", *means(paths)),
+        ("mean length, weighted by the gradient carried", *means(carried)),
+    )
+    return markdown_table(Table("", ("trained on digits, 240 iterations", *map(_name, nets)), rows))
+
+
+KINDS = (measured, gradients, responses, mean_responses, signals, mean_lengths)
+
+
+def value(file: str, net: str, what: str) -> float:
+    """What `measured` names, as a number."""
+    name, *steps = what.split(".")
+    found: Any = None
+    for part in name.split("/"):
+        numbers = np.asarray(_nets(file)[net][part], float)
+        found = numbers if found is None else found / numbers
+    for step in steps:
+        if step in ("min", "max", "mean"):
+            found = getattr(np, f"nan{step}")(found)
+        elif ":" in step:
+            found = found[slice(*(int(end) if end else None for end in step.split(":")))]
+        else:
+            found = found[int(step)]
+    return float(found)
+
+
+def _nets(file: str) -> dict[str, dict[str, Any]]:
+    content = json.loads((RECORDS / "analysis" / f"{file}.json").read_text(encoding="utf-8"))
+    return {net["name"]: net for net in content["nets"]}
+
+
+def _name(net: str) -> str:
+    return re.sub("^resnet-", "ResNet-", net)
+
+
+def _text(number: float, form: str = ".3g") -> str:
+    """1.3e+03 as 1.3e3; per cent without its sign."""
+    text = re.sub(r"e([+-])0*", lambda found: "e" + found[1].strip("+"), f"{number:{form}}")
+    return text.rstrip("%").replace("e-", f"e{MINUS}").replace("-", MINUS)

@@ -1,0 +1,23 @@
+"""Stochastic depth in a ResNet-56 on real 8x8 digits: which survival probability is best?
+
+    python -m experiments.sweep digits-survival
+    python -m experiments.report runs/digits-survival
+
+The probability is that of the last block (Huang et al. 2016, Sec. 3: 0.5, with linear decay); 1 is off. The recipe and
+the 8 channels in the first stage are digits_shortcuts.py's.
+
+Cost: 5 min of one CPU core for all 15 runs.
+"""
+
+from experiments.studies.digits_shortcuts import DIGITS_56
+from experiments.study import CORE, StatedCost, Study, grid
+
+STUDIES = (
+    Study(
+        name="digits-survival",
+        base=DIGITS_56,
+        variants=grid(model__survival=(0.2, 0.4, 0.6, 0.8, 1.0)),
+        seeds=(0, 1, 2),
+        cost=StatedCost(5 * 60, CORE),
+    ),
+)
