@@ -181,8 +181,8 @@ class Section:
             if (names is None or name in names) and self.value(name) != self.default(name):
                 full = f"{self._section}.{name}" if self._section else name
                 raise UserError(
-                    f"{full}: got {self.value(name)!r}; legal: {self.default(name)!r}, because it has an effect only "
-                    f"with {needs.words}."
+                    f"{full}: got {self.value(name)!r}, which has an effect only with {needs.words}; leave it at its "
+                    f"default, {self.default(name)!r}, or change that too."
                 )
 
     def _check(self) -> None:
