@@ -12,7 +12,6 @@ Cost: 108 short runs of 20 layers, most of it compilation; about half an hour on
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from experiments import cli, machine
 from experiments.options import parse
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
-from resnet_jax.files import write_atomically
+from resnet_jax.files import write_json
 
 NETS, DTYPES = ("digits-plain", "digits-resnet"), ("float64", "float32")
 SCOPES, MODES = ("global", "device", "ghost"), ("jit", "shard_map", "pmap")
@@ -57,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     _show(rows, chosen)
     if chosen.out is not None:
         values = {"steps": chosen.steps, "rows": rows}
-        write_atomically(chosen.out, json.dumps(values, indent=1) + "\n")
+        write_json(chosen.out, values)
     return cli.OK
 
 

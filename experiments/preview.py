@@ -136,8 +136,7 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     import jax.numpy as jnp
     import numpy as np
 
-    from resnet_jax.data import Draws
-    from resnet_jax.data import mix as mixing
+    from resnet_jax.data import Draws, mix as mixing
     from resnet_jax.data.augment import training_inputs
     from resnet_jax.data.order import training_batches
     from resnet_jax.reports.figures.images import image_grid, save

@@ -8,7 +8,6 @@ runs stay as they are; their data must be at hand. Cost: one forward pass over t
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from rich.table import Table
 from experiments import cli, machine
 from experiments.options import parse
 from resnet_jax.errors import UserError
-from resnet_jax.files import write_atomically
+from resnet_jax.files import write_json
 from resnet_jax.record import RECORD_FILE
 
 
@@ -61,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         table.add_row(row["run"], *(f"{100 * error:.2f}" for error in errors))
     console.print(table)
     if chosen.out is not None:
-        write_atomically(chosen.out, json.dumps({"rows": rows}, indent=1) + "\n")
+        write_json(chosen.out, {"rows": rows})
     return cli.BAD_INPUT if failed else cli.OK
 
 

@@ -70,6 +70,8 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
     runs = read_runs(directories)
     report = write_report(runs, out, repeat=repeat, command=command)
     console = Console(highlight=False)
+    if report.apart:
+        console.print(Text(f"\n{report.apart}"))
     for headline, table, found in zip(report.headlines, report.tables, report.findings, strict=True):
         console.print(Text(f"\n{headline}\n"))
         console.print(_fitting(table, console))

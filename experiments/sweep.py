@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +30,7 @@ from experiments.study import Study
 from experiments.train import OutOfTime, print_record, train
 from resnet_jax.config import ExperimentConfig, changed_fields, unbind
 from resnet_jax.errors import UserError
-from resnet_jax.files import write_atomically
+from resnet_jax.files import write_json
 from resnet_jax.record import RECORD_FILE, STUDY_FILE, read_json
 from resnet_jax.text import nearest
 from resnet_jax.training.observers import sink_classes
@@ -100,6 +99,8 @@ def carry_out(
       The exit status, and the study's folder; None in a process that `jobs.run` started.
     """
     sink_classes(chosen.log)
+    if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
+        raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more whole numbers, each once.")
     if chosen.config.parallel.processes != 1 and chosen.jobs != 1:
         raise UserError(f"jobs: got {chosen.jobs}; legal: 1 with parallel.processes, whose processes share each run.")
     part, parts = parse_shard(chosen.shard)
@@ -158,7 +159,7 @@ def _list_runs(folder: Path, runs: Iterable[str]) -> None:
     file = folder / STUDY_FILE
     before = read_json(file).get("runs", []) if file.exists() else []
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, json.dumps({"runs": list(dict.fromkeys([*runs, *before]))}, indent=1) + "\n")
+    write_json(file, {"runs": list(dict.fromkeys([*runs, *before]))})
 
 
 def _size(study: Study) -> str:
@@ -185,8 +186,6 @@ def _next(folder: Path, console: Console) -> None:
 
 
 def _check(chosen: Sweep, study: Study, typed: Mapping[str, Any]) -> None:
-    if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
-        raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more whole numbers, each once.")
     # What the command line changes, and no run has, would be lost without a word.
     varied = {"seed", *set.intersection(*map(set, study.variants))}
     runs = dataclasses.replace(study, base=chosen.config).runs((0,)).values()

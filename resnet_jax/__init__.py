@@ -40,91 +40,57 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from resnet_jax import data
     from resnet_jax.config import (
-        BatchNormConfig,
-        DataConfig,
-        ExperimentConfig,
-        FinetuneConfig,
-        ModelConfig,
-        OptimConfig,
-        ParallelConfig,
-        TrainConfig,
+        BatchNormConfig as BatchNormConfig,
+        DataConfig as DataConfig,
+        ExperimentConfig as ExperimentConfig,
+        FinetuneConfig as FinetuneConfig,
+        ModelConfig as ModelConfig,
+        OptimConfig as OptimConfig,
+        ParallelConfig as ParallelConfig,
+        TrainConfig as TrainConfig,
     )
-    from resnet_jax.data import load as load_data
-    from resnet_jax.data.order import eval_batches, training_batches
-    from resnet_jax.errors import UserError
-    from resnet_jax.models.resnet import build
-    from resnet_jax.record import RunRecord, read_record
-    from resnet_jax.training.assemble import assemble, run_keys
+    from resnet_jax.data.order import eval_batches as eval_batches, training_batches as training_batches
+    from resnet_jax.errors import UserError as UserError
+    from resnet_jax.models.resnet import build as build
+    from resnet_jax.record import RunRecord as RunRecord, read_record as read_record
+    from resnet_jax.training.assemble import assemble as assemble, run_keys as run_keys
     from resnet_jax.training.observers.base import Observer
-    from resnet_jax.training.state import TrainState
-    from resnet_jax.training.step import EvalBatch, TrainBatch, eval_step, train_step
-    from resnet_jax.weights.bundle import Weights
-    from resnet_jax.weights.classifier import Classifier
+    from resnet_jax.training.state import TrainState as TrainState
+    from resnet_jax.training.step import (
+        EvalBatch as EvalBatch,
+        TrainBatch as TrainBatch,
+        eval_step as eval_step,
+        train_step as train_step,
+    )
+    from resnet_jax.weights.bundle import Weights as Weights
+    from resnet_jax.weights.classifier import Classifier as Classifier
+
+    load_data = data.load
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "BatchNormConfig",
-    "Classifier",
-    "DataConfig",
-    "EvalBatch",
-    "ExperimentConfig",
-    "FinetuneConfig",
-    "ModelConfig",
-    "OptimConfig",
-    "ParallelConfig",
-    "RunRecord",
-    "TrainBatch",
-    "TrainConfig",
-    "TrainState",
-    "UserError",
-    "Weights",
-    "assemble",
-    "build",
-    "eval_batches",
-    "eval_step",
-    "load_data",
-    "load_weights",
-    "read_record",
-    "run_keys",
-    "train",
-    "train_step",
-    "training_batches",
-]
-
-# The module of each name, and its name there if it differs. Type checkers read the imports above.
+# The module that each name comes from. Type checkers read the imports above.
 _SOURCES = {
-    **dict.fromkeys(
-        (
-            "BatchNormConfig",
-            "DataConfig",
-            "ExperimentConfig",
-            "FinetuneConfig",
-            "ModelConfig",
-            "OptimConfig",
-            "ParallelConfig",
-            "TrainConfig",
-        ),
-        "config",
-    ),
-    "Classifier": "weights.classifier",
-    "EvalBatch": "training.step",
-    "RunRecord": "record",
-    "TrainBatch": "training.step",
-    "TrainState": "training.state",
-    "UserError": "errors",
-    "Weights": "weights.bundle",
-    "assemble": "training.assemble",
-    "build": "models.resnet",
-    "eval_batches": "data.order",
-    "eval_step": "training.step",
-    "load_data": "data:load",
-    "read_record": "record",
-    "run_keys": "training.assemble",
-    "train_step": "training.step",
-    "training_batches": "data.order",
+    name: module
+    for module, names in {
+        "config": "BatchNormConfig DataConfig ExperimentConfig FinetuneConfig ModelConfig OptimConfig ParallelConfig "
+        "TrainConfig",
+        "data": "load_data",
+        "data.order": "eval_batches training_batches",
+        "errors": "UserError",
+        "models.resnet": "build",
+        "record": "RunRecord read_record",
+        "training.assemble": "assemble run_keys",
+        "training.state": "TrainState",
+        "training.step": "EvalBatch TrainBatch eval_step train_step",
+        "weights.bundle": "Weights",
+        "weights.classifier": "Classifier",
+    }.items()
+    for name in names.split()
 }
+__all__ = sorted([*_SOURCES, "load_weights", "train"])
 
 
 def train(
@@ -172,8 +138,8 @@ def load_weights(path: str | Path) -> Weights:
 def __getattr__(name: str) -> Any:
     if name not in _SOURCES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, there = _SOURCES[name].partition(":")
-    value = getattr(importlib.import_module(f"{__name__}.{module}"), there or name)
+    there = importlib.import_module(f"{__name__}.{_SOURCES[name]}")
+    value = getattr(there, {"load_data": "load"}.get(name, name))
     globals()[name] = value
     return value
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -43,6 +45,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             part.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:  # the user knows `path`, and not the name of the temporary file
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes values as indented JSON, whole or not at all; errors as of `write_atomically`."""
+    write_atomically(path, json.dumps(values, indent=1) + "\n")
 
 
 def short_digest(*parts: bytes | memoryview) -> str:

@@ -7,7 +7,9 @@
 | `spec`          | what one contestant is told to do, as plain data                                        |
 | `race`          | contestants in processes of their own, timed in turn                                    |
 | `worker`        | such a process: it builds its contestant, warms it up and steps when told               |
-| `contestants`   | the step of this project, and those of its peers                                        |
+| `contestants`   | the step of this project, and that of the Flax net                                      |
+| `torch_contestant` | the steps of PyTorch                                                                 |
+| `noise`         | the batch of noise that all step on                                                     |
 | `device`        | the device itself: driver, libraries, the arithmetic of float32                        |
 | `breakdown`     | where the time of a train step goes: the host's part, the device's kernels              |
 | `convolutions`  | single convolutions and their gradients, beside JAX's own                               |

@@ -22,37 +22,32 @@ peer's name gives it the same. PyTorch's contestants need PyTorch: pip install -
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import itertools
 import json
 import shlex
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
 
 from experiments import cli, jobs
-from experiments.benchmark import convolutions, limits, race, table
-from experiments.benchmark import input as input_speed
-from experiments.benchmark import processes as over_processes
+from experiments.benchmark import input as input_speed, limits, processes as over_processes, race, table
 from experiments.benchmark.options import GRID, WHOLE, Benchmark, What, check, competing, option, peer_of, runnable
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import (
     OURS,
+    STEP_ALONE,
     NetName,
     Spec,
     configure,
-    has_torch,
     step_config,
 )
 from experiments.options import parse
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
-from resnet_jax.files import write_atomically
+from resnet_jax.files import write_json
 
-STEP_ALONE = "step alone"
 PLACEMENTS = {"device": "loop, images on the device", "host": "loop, images on the host"}
 
 
@@ -88,15 +83,8 @@ class Cases:
 
     def __init__(self, chosen: Benchmark, command: str) -> None:
         self.chosen = chosen
-        self.record: dict[str, Any] = {
-            "schema": table.SCHEMA,
-            "command": command,
-            "options": json.loads(json.dumps(dataclasses.asdict(chosen), default=str)),
-            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "environment": {},
-            "limits": [],
-            "results": [],
-        }
+        options = json.loads(json.dumps(dataclasses.asdict(chosen), default=str))
+        self.record = table.new_record(command, options=options)
 
     def measure(self) -> None:
         """All cases, one after another; the record is written after each."""
@@ -118,18 +106,20 @@ class Cases:
         if missing:
             cli.warn(f"PyTorch is not installed, so {', '.join(missing)} are left out: pip install -e '.[parity]'")
         platform = self._limits()
-        steps = self._steps_together(platform)
-        for net in self.chosen.nets:
-            for batch_size in self._batch_sizes(net):
-                for dtype in self.chosen.dtypes:
-                    config = step_config(net, batch_size, dtype)
-                    for phase, images in itertools.product(self.chosen.phases, self.chosen.images or (None,)):
-                        warmup = self.chosen.warmup
-                        specs = [
-                            Spec("step", name, configure(name, config), phase, steps, warmup, platform, images)
-                            for name in contestants
-                        ]
-                        self._case("step", specs, peer_of(self.chosen, contestants))
+        steps, warmup = self._steps_together(platform), self.chosen.warmup
+        for config in self._configs(self.chosen.nets):
+            for phase, images in itertools.product(self.chosen.phases, self.chosen.images or (None,)):
+                specs = [
+                    Spec("step", name, configure(name, config), phase, steps, warmup, platform, images)
+                    for name in contestants
+                ]
+                self._case("step", specs, peer_of(self.chosen, contestants))
+
+    def _configs(self, nets: Sequence[NetName], most: int | None = None) -> Iterator[ExperimentConfig]:
+        """What is computed: every net with its batch sizes, or with so many of them, in every dtype."""
+        for net in nets:
+            for batch_size, dtype in itertools.product(self._batch_sizes(net)[:most], self.chosen.dtypes):
+                yield step_config(net, batch_size, dtype)
 
     def _steps_together(self, platform: str) -> int:
         """How many are timed together on a platform; "": not known yet, and so a GPU's where there is one."""
@@ -146,28 +136,22 @@ class Cases:
 
     def _limits(self) -> str:
         """Measures the device's limits; returns JAX's platform, "cpu" or "gpu"."""
-        platform = ""
-        for library in [limits.JAX] + [limits.TORCH] * has_torch():
-            for i, dtype in enumerate(self.chosen.dtypes):
-                config = step_config("resnet-20", GRID.cifar_batch_size, dtype)
-                whats = (limits.MATMUL, limits.COPY) if i == 0 else (limits.MATMUL,)
-                cli.warn(f"limits of the device, {dtype}, by {library}")
-                names = [f"{what}, {library}" for what in whats]
-                steps = self._steps_together(platform)
-                specs = [Spec("limit", name, config, "train", steps, self.chosen.warmup, platform) for name in names]
-                outcomes = race.race(specs, self.chosen.repeats, cli.warn)
-                self._note(outcomes)
-                self.record["limits"] += table.limits(outcomes, dtype)
-            platform = "cpu" if self.record["environment"].get("platform", "cpu") == "cpu" else "gpu"
+        platform, chosen = "", self.chosen
+        for library in limits.libraries():
+            cli.warn(f"limits of the device, by {library}")
+            steps = self._steps_together(platform)
+            specs = limits.specs(library, chosen.dtypes, steps=steps, warmup=chosen.warmup, platform=platform)
+            outcomes = race.race(specs, chosen.repeats, cli.warn)
+            self._note(outcomes)
+            self.record["limits"] += table.limits(specs, outcomes)
+            platform = table.platform(self.record)
         return platform
 
     def _compiling(self) -> None:
         contestants = competing(self.chosen, "compile")
-        for net in self.chosen.depth_nets:
-            for dtype in self.chosen.dtypes:
-                config = step_config(net, self._batch_sizes(net)[0], dtype)
-                specs = [Spec("compile", name, configure(name, config)) for name in contestants]
-                self._case("compile", specs, peer_of(self.chosen, contestants))
+        for config in self._configs(self.chosen.depth_nets, most=1):
+            specs = [Spec("compile", name, configure(name, config)) for name in contestants]
+            self._case("compile", specs, peer_of(self.chosen, contestants))
 
     def _epochs(self) -> None:
         named = experiments()
@@ -186,7 +170,7 @@ class Cases:
         config = step_config("resnet-20", GRID.cifar_batch_size, "float32")
         answer = race.answer(Spec("convolutions", OURS, config, steps=self.chosen.repeats, warmup=self.chosen.warmup))
         self.record["environment"] = self.record["environment"] or answer["environment"]
-        self.record["results"] += convolutions.rows(answer["found"])
+        self.record["results"] += table.convolutions(answer["found"])
         self._write()
 
     def _input(self) -> None:
@@ -201,16 +185,12 @@ class Cases:
         self._write()
 
     def _processes(self) -> None:
-        for net, dtype in itertools.product(self.chosen.nets, self.chosen.dtypes):
-            for size, images in itertools.product(self._batch_sizes(net), self.chosen.images or (None,)):
-                cli.warn(f"processes: {net}, batch {size}, {dtype}")
-                config = step_config(net, size, dtype)
-                repeats, warmup = self.chosen.repeats, self.chosen.warmup
-                rows, self.record["environment"] = over_processes.measure(
-                    config, images, repeats=repeats, warmup=warmup
-                )
-                self.record["results"] += rows
-                self._write()
+        for config, images in itertools.product(self._configs(self.chosen.nets), self.chosen.images or (None,)):
+            repeats, warmup = self.chosen.repeats, self.chosen.warmup
+            cli.warn(f"processes: {table.net_name(config)}, batch {config.train.batch_size}, {config.model.dtype}")
+            rows, self.record["environment"] = over_processes.measure(config, images, repeats=repeats, warmup=warmup)
+            self.record["results"] += rows
+            self._write()
 
     def _case(self, what: What, specs: list[Spec], peer: str) -> None:
         case, net = specs[0].config, table.net_name(specs[0].config)
@@ -220,15 +200,12 @@ class Cases:
         outcomes = race.race(specs, repeats, cli.warn, processes=self.chosen.processes if what == "step" else 1)
         self._note(outcomes)
         compared = next((outcome for outcome in outcomes if outcome.contestant == peer), None)
-        self.record["results"] += [
-            table.result(what, spec, outcome, compared, self.record["limits"])
-            for spec, outcome in zip(specs, outcomes, strict=True)
-        ]
+        self.record["results"] += table.results(what, specs, outcomes, compared, self.record["limits"])
         self._write()
 
     def _write(self) -> None:
         if self.chosen.out is not None:
-            write_atomically(self.chosen.out, json.dumps(self.record, indent=1) + "\n")
+            write_json(self.chosen.out, self.record)
 
     def _note(self, outcomes: list[Outcome]) -> None:
         """Keeps what the processes said of the machine, once: all are on it."""

@@ -24,13 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from experiments.benchmark.contestants import synthetic
+from experiments.benchmark.contestants import on_noise
+from experiments.benchmark.spec import Spec
 from resnet_jax.config import ExperimentConfig
-from resnet_jax.data import Dataset
 from resnet_jax.data.order import Batch, training_batches
-from resnet_jax.training.program import prepare
 
 BATCHES = 4
 """In the training set of noise, so that a batch is gathered from more images than its own."""
@@ -45,14 +43,10 @@ class Steps:
     """The steps of a run on images of noise, and its state."""
 
     def __init__(self, config: ExperimentConfig, image_shape: tuple[int, int, int]) -> None:
-        batch = synthetic(config, image_shape)
-        train = batch.part(np.tile(np.arange(len(batch)), BATCHES))
-        names = tuple(map(str, range(config.model.num_classes or 0)))
-        self.program = prepare(config, dataset=Dataset("noise", train, batch, names))
+        size = config.train.batch_size
+        self.program = on_noise(config, image_shape, train=BATCHES)
         self.state = self.program.put(self.program.assembly.initial)
-        self.batches = training_batches(
-            seed=config.seed, examples=len(train), batch_size=config.train.batch_size, first_step=0
-        )
+        self.batches = training_batches(seed=config.seed, examples=BATCHES * size, batch_size=size, first_step=0)
         self.report: Any = None
 
     def draw(self, size: int) -> list[Batch]:
@@ -77,22 +71,13 @@ class Steps:
         self.wait()
 
 
-def seconds(
-    config: ExperimentConfig, image_shape: tuple[int, int, int], count: int, warmup: int
-) -> list[dict[str, Any]]:
+def measure(spec: Spec) -> list[dict[str, Any]]:
     """The figures above, the number of kernels in a step, and the longest of them: with one step in each dispatch, and
-    with as many as the configuration says.
-
-    Args:
-      config: of the step; its images are noise.
-      image_shape: height, width, channels.
-      count: steps over which each figure is averaged, or a few more, to whole dispatches.
-      warmup: rounds of so many steps before.
+    with as many as the configuration says. Each is a mean over `spec.steps` steps, or a few more, to whole dispatches.
     """
-    steps = Steps(config, image_shape)
-    return [
-        _figures(steps, size, math.ceil(count / size), warmup) for size in sorted({1, steps.program.steps_per_dispatch})
-    ]
+    steps = Steps(spec.config, spec.image_shape)
+    sizes = sorted({1, steps.program.steps_per_dispatch})
+    return [_figures(steps, size, math.ceil(spec.steps / size), spec.warmup) for size in sizes]
 
 
 def _figures(steps: Steps, size: int, dispatches: int, warmup: int) -> dict[str, Any]:

@@ -1,22 +1,33 @@
-"""Those who step: this project as its own commands run it, and its peers. All start from the same images.
+"""Those who step with JAX: this project as its own commands run it, and the straightforward Flax net.
 
-Ours gathers its batch from the images on the device and normalises it at every step, as in a run. The peers find theirs
-on the device already gathered and normalised, in float32: a little less work than ours.
+All start from the same images of noise. Ours gathers its batch from the images on the device and normalises it at every
+step, as in a run. The peers find theirs on the device already gathered and normalised, in float32: a little less work.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
-from experiments.benchmark.spec import FLAX, INPUTS, OURS, Spec
+from experiments.benchmark.noise import normalised, synthetic
+from experiments.benchmark.peers import flax_resnet
+from experiments.benchmark.spec import FLAX, OURS, STEP_ALONE, Spec
 from resnet_jax.config import ExperimentConfig
-from resnet_jax.data import ArraySource, Dataset, Source, load, normalization
-from resnet_jax.errors import UserError
+from resnet_jax.data import Dataset, load
+from resnet_jax.data.order import Batch, training_batches
+from resnet_jax.training import processes
+from resnet_jax.training.program import STEPS_AHEAD, Program, prepare
+
+AGREE, ANY_OF = 10_000, 200
+"""Calls that are timed together."""
 
 
 class Contestant(Protocol):
@@ -33,41 +44,30 @@ class Contestant(Protocol):
 
 
 def build(spec: Spec) -> Contestant:
-    """The contestant of a spec of task "step" or "loop", compiled.
+    """The contestant of a spec, compiled.
 
     Raises:
-      UserError: it cannot run here, such as PyTorch without the GPU that JAX uses.
+      UserError: it cannot run here.
     """
-    if spec.task == "loop":
-        return Loop(spec.config, stream="loop" in spec.contestant)
-    if spec.name == OURS:
-        return Ours(spec)
-    if spec.name == FLAX:
-        return Flax(spec)
-    return Torch(spec)
+    kinds: dict[str, Callable[[Spec], Contestant]] = {"loop": Loop, "processes": Processes, OURS: Ours, FLAX: Flax}
+    return kinds[spec.name if spec.task in ("step", "compile") else spec.task](spec)
 
 
-def synthetic(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> Source:
-    """One batch of noise: images [B, H, W, C] uint8, labels [B] int32."""
-    rng = np.random.default_rng(INPUTS.seed)
-    assert config.model.num_classes is not None
-    images = rng.integers(0, 256, (config.train.batch_size, *image_shape), np.uint8)
-    return ArraySource(images, rng.integers(0, config.model.num_classes, len(images), np.int32))
+def on_noise(config: ExperimentConfig, image_shape: tuple[int, int, int], *, train: int = 1, test: int = 1) -> Program:
+    """The steps of a run on a training set and a test set of so many batches of noise, compiled."""
+    batch = synthetic(config, image_shape)
+    names = tuple(map(str, range(config.model.num_classes or 0)))
+    several = [batch.part(np.tile(np.arange(len(batch)), count)) for count in (train, test)]
+    return prepare(config, dataset=Dataset("noise", several[0], several[1], names))
 
 
-def normalised(config: ExperimentConfig, source: Source) -> Any:
-    """All images of a source as our step normalises them: [N, H, W, C] float32."""
-    return normalization(source, config.data)(source.take(np.arange(len(source)))).astype(np.float32)
+def _mean_loss(sums: Any) -> float:
+    return float(sums.loss) / float(sums.examples)
 
 
-def _compiler_memory(compiled: Any) -> dict[str, int]:
-    found = compiled.memory_analysis()
-    if found is None:
-        return {}
-    return {
-        "compiler_argument_bytes": found.argument_size_in_bytes,
-        "compiler_temporary_bytes": found.temp_size_in_bytes,
-    }
+def _compiler_memory(figures: tuple[int, int] | None) -> dict[str, int]:
+    names = ("compiler_argument_bytes", "compiler_temporary_bytes")
+    return {} if figures is None else dict(zip(names, figures, strict=True))
 
 
 def _device_memory(device: Any) -> dict[str, int]:
@@ -80,65 +80,47 @@ class Ours:
     """The steps of a run, by training.program.prepare: compiled with its options, the state donated."""
 
     def __init__(self, spec: Spec) -> None:
-        from resnet_jax.data.order import Batch
-        from resnet_jax.training.program import prepare
-
-        config, phase, steps = spec.config, spec.phase, spec.steps
-        source = synthetic(config, spec.image_shape)
+        phase, steps, size = spec.phase, spec.steps, spec.config.train.batch_size
         # A test set of as many batches as are timed together: the host waits for their sums at its end alone.
-        test = source.part(np.tile(np.arange(len(source)), steps))
-        names = tuple(map(str, range(config.model.num_classes or 0)))
-        self.program = prepare(config, dataset=Dataset("noise", source, test, names))
+        self.program = on_noise(spec.config, spec.image_shape, test=steps)
         self.state = self.program.put(self.program.assembly.initial)
-        self.batch = Batch(np.arange(len(source), dtype=np.int32), np.zeros(len(source), np.int32))
+        self.batch = Batch(np.arange(size, dtype=np.int32), np.zeros(size, np.int32))
         self.at_once = self.program.steps_per_dispatch if phase == "train" else 1
         self.phase, self.steps = phase, self.at_once * math.ceil(steps / self.at_once)
 
     def run(self) -> float:
         """See Contestant."""
-        import jax
-
         if self.phase == "eval":
             return self.program.evaluate(self.state, "test").mean_loss
         for _ in range(self.steps // self.at_once):
             self.state, report = self.program.train_on(self.state, [self.batch] * self.at_once)
         jax.block_until_ready(self.state)
-        sums = self.program.reports(report, self.at_once)[-1].sums
-        return float(sums.loss) / float(sums.examples)
+        return _mean_loss(self.program.reports(report, self.at_once)[-1].sums)
 
     def facts(self) -> dict[str, Any]:
         """See Contestant. The compiler's figures are those of the train step."""
         figures = self.program.memory() if self.phase == "train" else None
-        memory = (
-            {}
-            if figures is None
-            else dict(zip(("compiler_argument_bytes", "compiler_temporary_bytes"), figures, strict=True))
-        )
-        return {**memory, **_device_memory(self.program.devices.first)}
+        return {**_compiler_memory(figures), **_device_memory(self.program.devices.first)}
 
 
 class Loop:
     """An epoch of the training loop: examples in their order, their way to the device, reports back to the host.
 
-    Without `stream` the same steps run on one batch over and over, with nothing fetched but the last report: the step
-    alone. Evaluation, records and checkpoints are not of it.
+    "step alone" runs the same steps on one batch over and over, with nothing fetched but the last report. Evaluation,
+    records and checkpoints are not of it.
     """
 
-    def __init__(self, config: ExperimentConfig, *, stream: bool) -> None:
-        from resnet_jax.data.order import training_batches
-        from resnet_jax.training.program import prepare
-
+    def __init__(self, spec: Spec) -> None:
+        config = spec.config
         self.program = prepare(config, dataset=load(config.data))
         self.state = self.program.put(self.program.assembly.initial)
         examples, batch_size = len(self.program.assembly.dataset.train), config.train.batch_size
         self.batches = training_batches(seed=config.seed, examples=examples, batch_size=batch_size, first_step=0)
         self.first = next(self.batches)
-        self.stream, self.steps = stream, math.ceil(examples / batch_size)
+        self.stream, self.steps = spec.contestant != STEP_ALONE, math.ceil(examples / batch_size)
 
     def run(self) -> float:
         """See Contestant."""
-        from resnet_jax.training.program import STEPS_AHEAD
-
         pending: deque[Any] = deque()
         for _ in range(self.steps):
             batch = next(self.batches) if self.stream else self.first
@@ -149,7 +131,7 @@ class Loop:
                 oldest = pending.popleft()
                 self.program.devices.fetch(oldest) if self.stream else oldest.sums.loss.block_until_ready()
         fetched = [self.program.devices.fetch(report) for report in (pending if self.stream else [report])]
-        return float(fetched[-1].sums.loss) / float(fetched[-1].sums.examples)
+        return _mean_loss(fetched[-1].sums)
 
     def facts(self) -> dict[str, Any]:
         """See Contestant."""
@@ -157,15 +139,35 @@ class Loop:
         return {"data": self.program.assembly.dataset.name, "examples": len(train), "place": self.program.place}
 
 
+class Processes:
+    """Train steps of one of the processes of a run. When they are done, the calls by which the processes agree."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.program, self.steps, self.done = on_noise(spec.config, spec.image_shape, train=2), spec.steps, 0
+        self.state = self.program.put(self.program.assembly.initial)
+
+    def run(self) -> float:
+        """See Contestant."""
+        for step in range(self.done, self.done + self.steps):
+            self.state, report = self.program.train(self.state, range(step, step + 1))
+        self.done += self.steps
+        return _mean_loss(self.program.reports(report, 1)[0].sums)
+
+    def facts(self) -> dict[str, Any]:
+        """Seconds of a call of `agree`, which the loop makes after each dispatch, and of `any_of`."""
+        found = {}
+        for call, times in ((processes.agree, AGREE), (processes.any_of, ANY_OF)):
+            begun = time.perf_counter()
+            for _ in range(times):
+                call(False)
+            found[call.__name__] = (time.perf_counter() - begun) / times
+        return found
+
+
 class Flax:
     """The straightforward step: jit, the state donated, optax."""
 
     def __init__(self, spec: Spec) -> None:
-        import jax
-        import jax.numpy as jnp
-
-        from experiments.benchmark.peers import flax_resnet
-
         config, phase = spec.config, spec.phase
         source = synthetic(config, spec.image_shape)
         self.phase, self.steps = phase, spec.steps
@@ -179,8 +181,6 @@ class Flax:
 
     def run(self) -> float:
         """See Contestant."""
-        import jax
-
         for _ in range(self.steps):
             if self.phase == "train":
                 self.state, loss = self.step(self.state, self.images, self.labels)
@@ -192,22 +192,16 @@ class Flax:
 
     def facts(self) -> dict[str, Any]:
         """See Contestant."""
-        import jax
-
-        return {**_compiler_memory(self.step), **_device_memory(jax.devices()[0])}
+        found = self.step.memory_analysis()
+        figures = None if found is None else (found.argument_size_in_bytes, found.temp_size_in_bytes)
+        return {**_compiler_memory(figures), **_device_memory(jax.devices()[0])}
 
 
 def flax_parts(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> tuple[Any, Any, Any]:
     """The Flax peer of a configuration: net, optimizer, and the state (params, batch_stats, opt_state)."""
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    from experiments.benchmark.peers.flax_resnet import FlaxResNet
-
     c, o = config.model, config.optim
     assert c.num_classes is not None
-    model = FlaxResNet(
+    model = flax_resnet.FlaxResNet(
         imagenet=c.family == "imagenet",
         depth=c.depth,
         bottleneck=c.block_kind == "bottleneck",
@@ -221,68 +215,3 @@ def flax_parts(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> t
     variables = jax.jit(model.init, static_argnames="train")(jax.random.key(config.seed), jnp.zeros(shape), train=False)
     params = variables["params"]
     return model, optimizer, (params, variables["batch_stats"], optimizer.init(params))
-
-
-class Torch:
-    """PyTorch in channels_last, eager or by torch.compile; bfloat16 by autocast, as PyTorch's own recipes do."""
-
-    def __init__(self, spec: Spec) -> None:
-        # Not an import statement: PyTorch is no dependency, and type checks must say the same with and without it.
-        torch: Any = importlib.import_module("torch")
-        peer: Any = importlib.import_module("experiments.benchmark.peers.torch_resnet")
-        config, phase, gpu = spec.config, spec.phase, spec.platform == "gpu"
-        if gpu and not torch.cuda.is_available():
-            raise UserError("JAX computes on a GPU that this PyTorch does not see.")
-        self.torch, self.phase, self.steps = torch, phase, spec.steps
-        self.device = torch.device("cuda" if gpu else "cpu")
-        # On GPUs JAX's float32 products are TensorFloat-32, and so are PyTorch's convolutions; now its others too.
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True  # the fastest algorithm, as XLA looks for one
-        torch.manual_seed(config.seed)
-        c, o, source = config.model, config.optim, synthetic(config, spec.image_shape)
-        net = peer.TorchResNet(
-            imagenet=c.family == "imagenet",
-            depth=c.depth,
-            bottleneck=c.block_kind == "bottleneck",
-            shortcut=c.shortcut,
-            classes=c.num_classes,
-            channels=spec.image_shape[-1],
-        )
-        layout = {"memory_format": torch.channels_last}
-        self.net = net.to(self.device, **layout).train(phase == "train")
-        self.forward = torch.compile(self.net) if spec.name == "torch-compiled" else self.net
-        images = torch.from_numpy(normalised(config, source)).permute(0, 3, 1, 2)
-        self.images = images.to(self.device).contiguous(**layout)
-        self.labels = torch.from_numpy(source.labels).long().to(self.device)
-        self.optimizer = torch.optim.SGD(
-            self.net.parameters(), lr=o.learning_rate, momentum=o.momentum, weight_decay=o.weight_decay
-        )
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=c.dtype == "bfloat16")
-
-    def run(self) -> float:
-        """See Contestant."""
-        step = self._train if self.phase == "train" else self._eval
-        for _ in range(self.steps):
-            loss = step()
-        return float(loss.item())  # which waits for the device
-
-    def _train(self) -> Any:
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.autocast:
-            loss = self.torch.nn.functional.cross_entropy(self.forward(self.images), self.labels)
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
-
-    def _eval(self) -> Any:
-        with self.torch.inference_mode(), self.autocast:
-            logits = self.forward(self.images).float()
-            self.errors = (logits.argmax(1) != self.labels).sum()
-            return self.torch.nn.functional.cross_entropy(logits, self.labels)
-
-    def facts(self) -> dict[str, Any]:
-        """See Contestant."""
-        found: dict[str, Any] = {"torch": self.torch.__version__, "torch_threads": self.torch.get_num_threads()}
-        if self.device.type == "cuda":
-            found["device_peak_bytes"] = self.torch.cuda.max_memory_allocated()
-        return found

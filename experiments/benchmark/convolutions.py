@@ -7,16 +7,18 @@ Both sides are JAX's, so they share a process, and each case is timed in turn wi
 from __future__ import annotations
 
 import functools
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from experiments.benchmark.spec import INPUTS
+import jax
+import jax.numpy as jnp
+
+from experiments.benchmark.spec import CONVOLVERS, INPUTS, Spec
+from resnet_jax.models.conv import conv2d
 
 Part = Literal["value", "input gradient", "kernel gradient"]
-SIDES = ("resnet_jax", "jax")
 WAYS = ("alone", "in a loop")
 
 
@@ -77,8 +79,8 @@ class Cases:
 CASES = Cases()
 
 
-def seconds(rounds: int, warmup: int) -> dict[str, dict[str, list[float]]]:
-    """Seconds of one convolution, a number for each round, by case ("SHAPE; PART; WAY") and side.
+def measure(spec: Spec) -> dict[str, dict[str, list[float]]]:
+    """Seconds of one convolution, a number for each of `spec.steps` rounds, by case ("SHAPE; PART; WAY") and side.
 
     In each round both sides go once, and the other one begins.
     """
@@ -86,54 +88,26 @@ def seconds(rounds: int, warmup: int) -> dict[str, dict[str, list[float]]]:
     for shape in CASES.shapes:
         for part in get_args(Part):
             for way in WAYS:
-                runs = {side: _run(*operation(shape, part, way, side)) for side in SIDES}
-                for _ in range(warmup):
-                    for run in runs.values():
-                        run()
-                times: dict[str, list[float]] = {side: [] for side in SIDES}
-                for turn in range(rounds):
-                    for side in SIDES if turn % 2 else reversed(SIDES):
-                        times[side].append(_time(runs[side]) / CASES.loop)
+                operations = {side: operation(shape, part, way, side) for side in CONVOLVERS}
+                for _ in range(spec.warmup):
+                    for each in operations.values():
+                        _time(*each)
+                times: dict[str, list[float]] = {side: [] for side in CONVOLVERS}
+                for turn in range(spec.steps):
+                    for side in CONVOLVERS if turn % 2 else reversed(CONVOLVERS):
+                        times[side].append(_time(*operations[side]) / CASES.loop)
                 found[f"{shape}; {part}; {way}"] = times
     return found
 
 
-def rows(found: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
-    """The rows of a record: medians of times, and of the ratios taken round by round."""
-    return [
-        {
-            "what": "convolution",
-            "case": case,
-            "seconds": times,
-            "median": {side: statistics.median(values) for side, values in times.items()},
-            "ratio": statistics.median(b / a for a, b in zip(*(times[side] for side in SIDES), strict=True)),
-        }
-        for case, times in found.items()
-    ]
-
-
-def _time(run: Callable[[], None]) -> float:
+def _time(compiled: Callable[[Any], Any], operands: Any) -> float:
     start = time.perf_counter()
-    run()
+    jax.block_until_ready(compiled(operands))
     return time.perf_counter() - start
-
-
-def _run(compiled: Callable[[Any], Any], operands: Any) -> Callable[[], None]:
-    import jax
-
-    def run() -> None:
-        jax.block_until_ready(compiled(operands))
-
-    return run
 
 
 def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[Any], Any], Any]:
     """What is timed, jitted, and its operand: images, kernels and gradients of the value, `CASES.loop` of each."""
-    import jax
-    import jax.numpy as jnp
-
-    from resnet_jax.models.conv import conv2d
-
     pad = shape.kernel // 2
 
     def straightforward(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -142,7 +116,7 @@ def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[
         )
         return y
 
-    conv = functools.partial(conv2d, stride=shape.stride, pad=pad) if side == SIDES[0] else straightforward
+    conv = functools.partial(conv2d, stride=shape.stride, pad=pad) if side == CONVOLVERS[0] else straightforward
 
     def one(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> jax.Array:
         if part == "value":
@@ -158,16 +132,10 @@ def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[
 
     out = (shape.size + 2 * pad - shape.kernel) // shape.stride + 1
     keys = jax.random.split(jax.random.key(INPUTS.seed), 3)
-    operands = tuple(
-        jax.random.normal(key, (CASES.loop, *sides), jnp.float32)
-        for key, sides in zip(
-            keys,
-            (
-                (shape.batch, shape.size, shape.size, shape.channels),
-                (shape.kernel, shape.kernel, shape.channels, shape.features),
-                (shape.batch, out, out, shape.features),
-            ),
-            strict=True,
-        )
+    shapes = (
+        (shape.batch, shape.size, shape.size, shape.channels),
+        (shape.kernel, shape.kernel, shape.channels, shape.features),
+        (shape.batch, out, out, shape.features),
     )
+    operands = tuple(jax.random.normal(key, (CASES.loop, *s), jnp.float32) for key, s in zip(keys, shapes, strict=True))
     return jax.jit(all_of_them), operands

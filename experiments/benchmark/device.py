@@ -16,8 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmark.spec import INPUTS
-from resnet_jax.config import ExperimentConfig
+from experiments.benchmark.spec import INPUTS, Spec
 
 LIBRARIES = re.compile(r"jax[-_]cuda.*|jax[-_]rocm.*|nvidia[-_](cudnn|cublas|cuda[-_]runtime|nccl).*|torch|triton")
 """Distributions, beside those in every record, whose versions matter on a GPU."""
@@ -51,13 +50,8 @@ class Errors:
     tf32: float = 1e-3
 
 
-def facts(config: ExperimentConfig, probe: Probe = Probe()) -> dict[str, Any]:
-    """Everything above, of JAX's first device.
-
-    Args:
-      config: whose precision is told.
-      probe: sizes of the operations that are tried.
-    """
+def measure(spec: Spec) -> dict[str, Any]:
+    """Everything above, of JAX's first device; the precision asked for is that of the configuration."""
     device = jax.devices()[0]
     stats = device.memory_stats() or {}
     return {
@@ -69,9 +63,9 @@ def facts(config: ExperimentConfig, probe: Probe = Probe()) -> dict[str, Any]:
         "nvidia_smi": nvidia_smi(),
         "libraries": libraries(),
         "precision": {
-            "config": config.model.precision,
+            "config": spec.config.model.precision,
             "jax_default_matmul_precision": str(jax.config.values["jax_default_matmul_precision"]),
-            "float32": float32_arithmetic(probe),
+            "float32": float32_arithmetic(),
         },
     }
 
@@ -97,7 +91,7 @@ def libraries() -> dict[str, str]:
     return {name: version for name, version in sorted(found.items()) if name and LIBRARIES.fullmatch(name.lower())}
 
 
-def float32_arithmetic(probe: Probe) -> list[dict[str, Any]]:
+def float32_arithmetic(probe: Probe = Probe()) -> list[dict[str, Any]]:
     """Error and arithmetic of a matrix product and a 3x3 convolution of float32 arrays, by precision asked for."""
     rng = np.random.default_rng(INPUTS.seed)
     square, images = (probe.size,) * 2, (probe.images, probe.side, probe.side, probe.channels)

@@ -21,11 +21,11 @@ twice, for the mean and the variance; a compiler that joins layers passes over i
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.benchmark.spec import INPUTS, Spec
+from experiments.benchmark.spec import INPUTS, Dtype, Spec, has_torch, step_config
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.models import cost
 
@@ -58,6 +58,19 @@ def asked(config: ExperimentConfig, phase: str, shape: tuple[int, int, int]) -> 
     if phase == "eval":
         return Asked(products, 2 * memory.activations + memory.parameters)
     return Asked(3 * products, 5 * memory.activations + 7 * memory.parameters)
+
+
+def libraries() -> list[str]:
+    """Those that are installed here."""
+    return [JAX, TORCH] if has_torch() else [JAX]
+
+
+def specs(library: str, dtypes: Sequence[Dtype], *, steps: int, warmup: int, platform: str) -> list[Spec]:
+    """What a library is to measure: products in each dtype and, once, since bytes are bytes, passes over memory."""
+    wanted = [(MATMUL, dtype) for dtype in dtypes]
+    wanted.insert(1, (COPY, dtypes[0]))
+    configs = [(f"{what}, {library}", step_config("resnet-20", 1, dtype)) for what, dtype in wanted]
+    return [Spec("limit", name, config, "train", steps, warmup, platform) for name, config in configs]
 
 
 class Limit:

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,26 +60,20 @@ class Late(Failed):
         super().__init__(f"{who}{': ' * bool(who)}the time was up before it answered")
 
 
-class Process:
-    """A process that is timed: it answers each word that it is told with a line of JSON."""
+class Worker:
+    """The process of a contestant: it answers each word that it is told with a line of JSON."""
 
-    def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Starts `python -m` with these words, in this environment alone."""
+    def __init__(self, spec: Spec, environment: Mapping[str, str] = os.environ) -> None:
+        """Starts the process in an environment, which is completed by `SHARED_DEVICE`."""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `close`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *words],
+            [sys.executable, "-m", "experiments.benchmark.worker", spec.to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=environment,
+            env={**SHARED_DEVICE, **environment},
         )
-
-    def __enter__(self) -> Process:
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self.close()
 
     def read(self, deadline: float = math.inf) -> dict[str, Any]:
         """Its next answer, by a moment of time.monotonic().
@@ -91,8 +86,6 @@ class Process:
         if deadline < math.inf and not select.select([self._process.stdout], [], [], _left(deadline))[0]:
             raise Late
         line = self._process.stdout.readline()
-        while line and not line.startswith("{"):  # JAX prints lines about connections between processes
-            line = self._process.stdout.readline()
         if not line:
             status = self._process.wait()
             self._errors.seek(0)
@@ -121,13 +114,6 @@ class Process:
         self._errors.close()
 
 
-class Worker(Process):
-    """The process of a contestant."""
-
-    def __init__(self, spec: Spec) -> None:
-        super().__init__(["experiments.benchmark.worker", spec.to_json()], {**SHARED_DEVICE, **os.environ})
-
-
 def reason(errors: str, status: int) -> str:
     """Why a process ended, in one line: the exception it named last on standard error, else its last line there.
 
@@ -145,15 +131,6 @@ def reason(errors: str, status: int) -> str:
 
 def _left(deadline: float) -> float:
     return max(deadline - time.monotonic(), 0.0)
-
-
-@contextlib.contextmanager
-def _running(spec: Spec) -> Iterator[Worker]:
-    worker = Worker(spec)
-    try:
-        yield worker
-    finally:
-        worker.close()
 
 
 def race(
@@ -206,7 +183,7 @@ def _race_group(
     start_together: bool,
 ) -> None:
     with contextlib.ExitStack() as stack:
-        workers = (stack.enter_context(_running(spec)) for spec, _ in group)
+        workers = (stack.enter_context(closing(Worker(spec))) for spec, _ in group)
         entered: list[tuple[Outcome, Worker, int]] = []
         for (_, outcome), worker in zip(group, list(workers) if start_together else workers, strict=True):
             with _failure_of(outcome, note):
@@ -239,7 +216,7 @@ def answer(spec: Spec, deadline: float = math.inf) -> dict[str, Any]:
       Late: the time was up.
       UserError: it failed otherwise.
     """
-    with _running(spec) as worker:
+    with closing(Worker(spec)) as worker:
         try:
             return worker.read(deadline)
         except Late:
@@ -249,7 +226,7 @@ def answer(spec: Spec, deadline: float = math.inf) -> dict[str, Any]:
 
 
 def _compile_once(spec: Spec, outcome: Outcome, note: Note, deadline: float) -> None:
-    with _failure_of(outcome, note), _running(spec) as worker:
+    with _failure_of(outcome, note), closing(Worker(spec)) as worker:
         answer = worker.read(deadline)
         outcome.environment = answer["environment"]
         seconds = answer["seconds"]

@@ -36,10 +36,14 @@ NetName = Literal[
 Images = Literal["digits", "cifar-16", "cifar", "imagenet"]
 Phase = Literal["train", "eval"]
 Dtype = Literal["float32", "bfloat16"]
-Task = Literal["step", "compile", "loop", "limit", "convolutions", "device", "breakdown"]
+Task = Literal["step", "compile", "loop", "limit", "convolutions", "device", "breakdown", "processes"]
 
 OURS, FLAX, TORCH = "resnet_jax", "flax", ("torch-eager", "torch-compiled")
+CONVOLVERS = (OURS, "jax")
+"""Whose single convolutions are compared."""
 TUNED = "+malloc"
+STEP_ALONE = "step alone"
+"""The contestant of an epoch's loop that leaves out its data."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Spec:
     @property
     def tuned(self) -> bool:
         """Whether its process has our settings of malloc: our commands always do."""
-        return self.task in ("loop", "breakdown") or self.name == OURS or self.contestant.endswith(TUNED)
+        return self.task in ("loop", "breakdown", "processes") or self.name == OURS or self.contestant.endswith(TUNED)
 
     def to_json(self) -> str:
         """One line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import json
 import re
@@ -16,13 +17,25 @@ from experiments.benchmark import input_table, processes_table
 from experiments.benchmark.limits import MATMUL, asked
 from experiments.benchmark.printed import Printed
 from experiments.benchmark.race import Outcome
-from experiments.benchmark.spec import OURS, Spec
+from experiments.benchmark.spec import CONVOLVERS, OURS, Spec
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 
 SCHEMA = 1
 NARROWEST = 130  # columns that the widest table takes
 Row = dict[str, Any]
+
+
+def new_record(command: str, **more: Any) -> dict[str, Any]:
+    """The record of a command that begins to measure, to which results are added."""
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    head = {"schema": SCHEMA, "command": command, **more, "started": started}
+    return {**head, "environment": {}, "limits": [], "results": []}
+
+
+def platform(record: Mapping[str, Any]) -> str:
+    """Where JAX computed, "cpu" or "gpu" (any accelerator); "cpu" where it did not."""
+    return "cpu" if record["environment"].get("platform", "cpu") == "cpu" else "gpu"
 
 
 def quartiles(values: list[float]) -> tuple[float, float, float]:
@@ -43,11 +56,12 @@ def images_name(spec: Spec) -> str:
     return "x".join(map(str, spec.image_shape))
 
 
-def limits(outcomes: list[Outcome], dtype: str) -> list[Row]:
-    """What each library reached: multiply-adds or bytes per second, by its median time."""
+def limits(specs: list[Spec], outcomes: list[Outcome]) -> list[Row]:
+    """What libraries reached: multiply-adds or bytes per second, by their median times."""
     rows = []
-    for outcome in outcomes:
+    for spec, outcome in zip(specs, outcomes, strict=True):
         what, library = outcome.contestant.rsplit(", ", 1)
+        dtype = spec.config.model.dtype
         row: Row = {"limit": what, "library": library, "dtype": dtype, "failed": outcome.failed}
         if not outcome.failed:
             _, median, _ = quartiles(outcome.seconds)
@@ -61,6 +75,14 @@ def ceiling(rows: list[Row], what: str, dtype: str) -> float | None:
     # For memory the measurement of any dtype will do: bytes are bytes.
     same = [row for row in rows if row["limit"] == what and (what != MATMUL or row["dtype"] == dtype)]
     return max((row["per_second"] for row in same if "per_second" in row), default=None)
+
+
+def results(
+    what: str, specs: list[Spec], outcomes: list[Outcome], peer: Outcome | None, measured: list[Row]
+) -> list[Row]:
+    """The rows of all contestants; arguments as for `result`."""
+    pairs = zip(specs, outcomes, strict=True)
+    return [result(what, spec, outcome, peer, measured) for spec, outcome in pairs]
 
 
 def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measured: list[Row]) -> Row:
@@ -104,6 +126,20 @@ def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measur
             if limit is not None:
                 row[share] = amount / median / limit
     return row
+
+
+def convolutions(found: Mapping[str, Mapping[str, list[float]]]) -> list[Row]:
+    """The rows of a record for the times of single convolutions, with ratios taken round by round."""
+    return [
+        {
+            "what": "convolution",
+            "case": case,
+            "seconds": times,
+            "median": {side: statistics.median(values) for side, values in times.items()},
+            "ratio": statistics.median(b / a for a, b in zip(*(times[side] for side in CONVOLVERS), strict=True)),
+        }
+        for case, times in found.items()
+    ]
 
 
 def printed(record: Mapping[str, Any]) -> list[Printed]:

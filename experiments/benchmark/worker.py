@@ -8,16 +8,18 @@ malloc reads its settings when a process starts. Lines on standard output are JS
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from experiments import cli, machine
-from experiments.benchmark.spec import FLAX, OURS, Spec
+from experiments.benchmark.spec import FLAX, OURS, TORCH, Spec
+from resnet_jax.config import ParallelConfig
 from resnet_jax.errors import UserError
 
 EVENTS = {
@@ -28,53 +30,48 @@ EVENTS = {
 """JAX's names of what it times by itself, and ours."""
 STEP_NAMES = {OURS: "train", FLAX: "flax_train"}
 """The jitted functions, by which JAX tells their times from others'."""
+MEASURE_ALONE = ("convolutions", "device", "breakdown")
+"""Tasks that are timed by a function `measure` of the module of that name."""
 
 
 def main() -> int:
     """The protocol; returns the exit status."""
     spec = Spec.from_json(sys.argv[1])
-    machine.virtual_devices(spec.config.parallel.devices)
+    parallel = spec.config.parallel
+    machine.virtual_devices(machine.share_of_devices(parallel))
     if spec.tuned:
         machine.tune_malloc()
     # What libraries print must not end up between the lines.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    machine.join(spec.config)
 
     def say(**values: Any) -> None:
         answers.write(json.dumps(values) + "\n")
         answers.flush()
 
     if spec.task == "compile":
-        say(seconds=compile_seconds(spec), environment=_environment())
+        say(seconds=compile_seconds(spec), environment=environment(parallel))
         return cli.OK
-    if spec.task == "convolutions":
-        from experiments.benchmark import convolutions
-
-        say(found=convolutions.seconds(spec.steps, spec.warmup), environment=_environment())
-        return cli.OK
-    if spec.task == "device":
-        from experiments.benchmark import device
-
-        say(found=device.facts(spec.config), environment=_environment())
-        return cli.OK
-    if spec.task == "breakdown":
-        from experiments.benchmark import breakdown
-
-        say(found=breakdown.seconds(spec.config, spec.image_shape, spec.steps, spec.warmup), environment=_environment())
+    if spec.task in MEASURE_ALONE:
+        module = importlib.import_module(f"experiments.benchmark.{spec.task}")
+        say(found=module.measure(spec), environment=environment(parallel))
         return cli.OK
     compiling = _listen_to_compiling(spec) if spec.task == "step" and spec.name in STEP_NAMES else {}
     contestant = _build(spec)
     for _ in range(spec.warmup):
         contestant.run()
     _forget_peak()
-    say(environment=_environment(), steps=contestant.steps)
+    say(environment=environment(parallel), steps=contestant.steps)
     for line in sys.stdin:
         if line.strip() != "go":
             break
         start = time.perf_counter()
         loss = contestant.run()
         say(seconds=time.perf_counter() - start, loss=loss)
-    say(facts={**contestant.facts(), **_peak(), **({"compile_seconds": compiling} if compiling else {})})
+    peak = memory("VmHWM")
+    facts = {**contestant.facts(), **({"peak_resident_bytes": peak} if peak is not None else {})}
+    say(facts={**facts, **({"compile_seconds": compiling} if compiling else {})})
     return cli.OK
 
 
@@ -112,40 +109,43 @@ def _listen_to_compiling(spec: Spec) -> dict[str, float]:
 
 
 def _build(spec: Spec) -> Any:
-    # Imported here, since a tuned malloc starts this process anew.
+    # Imported here: a tuned malloc starts this process anew, and PyTorch's does without JAX.
+    if spec.task == "limit":
+        from experiments.benchmark.limits import Limit
+
+        return Limit(spec)
+    if spec.name in TORCH:
+        from experiments.benchmark.torch_contestant import Torch
+
+        return Torch(spec)
     from experiments.benchmark.contestants import build
-    from experiments.benchmark.limits import Limit
 
-    return Limit(spec) if spec.task == "limit" else build(spec)
+    return build(spec)
 
 
-def _environment() -> dict[str, Any]:
-    """The environment of a process that computes with JAX; empty for a process of PyTorch."""
+def environment(parallel: ParallelConfig) -> dict[str, Any]:
+    """The environment of a process that computes with JAX on some devices; empty for a process of PyTorch."""
     if "jax" not in sys.modules:
         return {}
-    from resnet_jax.config import ParallelConfig
     from resnet_jax.training.environment import describe, processor
     from resnet_jax.training.mesh import devices
 
-    return {**asdict(describe(devices(ParallelConfig()))), "processor": processor()}
-
-
-_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    return {**asdict(describe(devices(parallel))), "processor": processor()}
 
 
 def _forget_peak() -> None:
     """From now on peak memory is that of stepping: compiling may have taken more. Linux alone."""
     with contextlib.suppress(OSError):
-        _RESET.write_text("5")
+        Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak() -> dict[str, int]:
+def memory(what: Literal["VmRSS", "VmHWM"]) -> int | None:
+    """Bytes of memory that this process holds now (VmRSS), or the most that it has held (VmHWM). Linux alone."""
     try:
-        lines = _STATUS.read_text(encoding="ascii").splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:
-        return {}
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
-    return {"peak_resident_bytes": 1024 * kilobytes[0]} if kilobytes else {}
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(what)), None)
 
 
 if __name__ == "__main__":

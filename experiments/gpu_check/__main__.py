@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +31,6 @@ from experiments.gpu_check.plan import FULL, SMALL
 from experiments.options import parse
 from resnet_jax.errors import UserError
 from resnet_jax.text import nearest
-
-FAILED = 1
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in chosen.only:
         if name not in names:
             raise UserError(f"only: got {name!r}; {nearest(name, names)}")
-    if chosen.out.is_dir():
-        raise UserError(f"out: {chosen.out} is a directory; legal: a file.")
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=chosen.out.parent).close()
+    cli.prepare_output(chosen.out, "out")
     budget = math.inf if chosen.seconds is None else chosen.seconds
     check = Check(f"{program} {shlex.join(words)}".strip(), chosen.out, budget, chosen.only)
     try:
@@ -72,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         # What was found before Ctrl-C, too.
         screen.show(check.record, Console())
         print(f"record: {chosen.out}")
-    return FAILED if check.failed else cli.OK
+    return cli.FAILED if check.failed else cli.OK
 
 
 if __name__ == "__main__":

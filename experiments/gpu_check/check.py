@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 import math
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from experiments import jobs
 from experiments.benchmark import race, table
 from experiments.gpu_check import parts
-from experiments.gpu_check.plan import FULL, SMALL, Part, Race
+from experiments.gpu_check.parts import Part, Race
+from experiments.gpu_check.plan import FULL, SMALL
 from resnet_jax.errors import UserError
-from resnet_jax.files import write_atomically
+from resnet_jax.files import write_json
 from resnet_jax.text import Note
 
 DONE, FAILED, CUT, LEFT_OUT = "done", "failed", "cut", "left out"
@@ -29,19 +27,8 @@ class Check:
     def __init__(self, command: str, out: Path, seconds: float = math.inf, only: tuple[str, ...] = ()) -> None:
         self.out, self.seconds, self.only = out, seconds, only
         self.start = time.monotonic()
-        self.record: dict[str, Any] = {
-            "schema": table.SCHEMA,
-            "command": command,
-            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "seconds": None if seconds == math.inf else seconds,
-            "environment": {},
-            "device": {},
-            "parts": [],
-            "tests": [],
-            "breakdown": [],
-            "limits": [],
-            "results": [],
-        }
+        self.record = table.new_record(command, seconds=None if seconds == math.inf else seconds)
+        self.record |= {"device": {}, "parts": [], "tests": [], "breakdown": []}
 
     def go(self, plan: tuple[Part, ...] | None, note: Note) -> None:
         """Runs all parts in their order, and writes the record after each.
@@ -54,7 +41,7 @@ class Check:
         self._part(first, note)
         if plan is None:
             # Where JAX did not start there is no platform, but perhaps a GPU.
-            on_cpu = parts.platform(self.record) == "cpu" and not (self.record["environment"] == {} and jobs.gpus())
+            on_cpu = table.platform(self.record) == "cpu" and not (self.record["environment"] == {} and jobs.gpus())
             rest = list(SMALL[1:] if on_cpu else FULL[1:])
             if on_cpu:
                 os.environ.setdefault("XLA_FLAGS", QUICK_COMPILATION)
@@ -93,7 +80,7 @@ class Check:
 
     def _outcome(self, part: Part, note: Note) -> tuple[str, str]:
         try:
-            sentence = parts.run(part, self.record, self.start + self.seconds, lambda line: note(f"  {line}"))
+            sentence = part.run(self.record, self.start + self.seconds, lambda line: note(f"  {line}"))
         except (parts.Cut, race.Late) as cut:
             return CUT, str(cut)
         except parts.Absent as absent:
@@ -106,4 +93,4 @@ class Check:
 
     def write(self) -> None:
         """The record, whole."""
-        write_atomically(self.out, json.dumps(self.record, indent=1) + "\n")
+        write_json(self.out, self.record)

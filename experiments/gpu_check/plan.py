@@ -1,86 +1,9 @@
-"""The parts of a check in order of importance, with their sizes: FULL for a GPU, SMALL for a CPU.
-
-Seconds are what a part is expected to need at least, from the start of its first process. They only decide which parts
-still begin within `--seconds`.
-"""
+"""The parts of a check in order of importance, with their sizes: FULL for a GPU, SMALL for a CPU."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-from experiments.benchmark.spec import FLAX, OURS, TORCH, Dtype, NetName
-
-EAGER, COMPILED = TORCH
-
-
-@dataclass(frozen=True)
-class Device:
-    """Driver, versions, memory, and the arithmetic of float32 products."""
-
-    name: str
-    least: float
-
-
-@dataclass(frozen=True)
-class DeviceTests:
-    """The tests of tests/gpu that an expression selects."""
-
-    name: str
-    least: float
-    select: str
-    """As pytest's -k takes it."""
-    processes: int
-    """Side by side: compiling takes most of their time."""
-
-
-@dataclass(frozen=True)
-class Breakdown:
-    """Where the time of a train step goes, with one step in each dispatch and with several."""
-
-    name: str
-    least: float
-    net: NetName
-    batch_size: int
-    dtype: Dtype
-    steps: int
-    """Over which each figure is averaged."""
-    steps_per_dispatch: int | Literal["auto"] = "auto"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The matrix products and the memory traffic that the device reaches."""
-
-    name: str
-    least: float
-    dtypes: tuple[Dtype, ...]
-    steps: int
-    """Products, or passes over memory, that are timed together."""
-    repeats: int
-
-
-@dataclass(frozen=True)
-class Race:
-    """Train steps of one net, beside its peers'."""
-
-    name: str
-    least: float
-    net: NetName
-    batch_size: int
-    dtype: Dtype
-    contestants: tuple[str, ...]
-    """As experiments.benchmark names them. The first of `peers` among them is the one that ratios are taken to."""
-    steps: int
-    """Timed together."""
-    repeats: int
-    """Rounds."""
-    alive: int | None = None
-    """Contestants that hold the device's memory at a time; None: all."""
-    peers: tuple[str, ...] = (COMPILED, EAGER, FLAX)
-
-
-Part = Device | DeviceTests | Breakdown | Limits | Race
+from experiments.benchmark.spec import FLAX, OURS, Dtype, NetName
+from experiments.gpu_check.parts import COMPILED, EAGER, Breakdown, Device, DeviceTests, Limits, Part, Race
 
 ALL = (OURS, COMPILED, FLAX, EAGER)
 SINGLE = f"{OURS}:train.steps_per_dispatch=1"

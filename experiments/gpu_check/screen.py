@@ -37,15 +37,8 @@ def _tests(record: Mapping[str, Any]) -> Table:
 
 
 def _breakdown(record: Mapping[str, Any]) -> Table:
-    made = Table(
-        "net",
-        "batch",
-        "dtype",
-        "steps a dispatch",
-        *FIGURES,
-        "kernels in a step",
-        title="Where a train step's time goes, ms",
-    )
+    headings = ("net", "batch", "dtype", "steps a dispatch", *FIGURES, "kernels in a step")
+    made = Table(*headings, title="Where a train step's time goes, ms")
     for row in record["breakdown"]:
         times = ["" if row[name] is None else f"{1e3 * row[name]:.3f}" for name in FIGURES]
         case = (row["net"], str(row["batch_size"]), row["dtype"], str(row["steps_per_dispatch"]))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 from experiments.benchmark.table import render
-from experiments.derivation.tables import Language
-from experiments.derivation.tables import tables as derived
+from experiments.derivation.tables import Language, tables as derived
 from experiments.passages.ingredients import ingredients
 from experiments.passages.numbers import error
 from experiments.passages.records import RECORDS, records

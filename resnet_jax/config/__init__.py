@@ -4,38 +4,28 @@ Every hyper-parameter is a field of one of these classes; derived values are pro
 code that compares, names or records runs (section.py). Nothing here imports JAX, so command lines start quickly.
 """
 
-from resnet_jax.config.data import DataConfig
-from resnet_jax.config.experiment import ExperimentConfig, ParallelConfig, TrainConfig
-from resnet_jax.config.model import (
-    IMAGENET_BASIC_DEPTHS,
-    IMAGENET_STAGES,
-    RELU_AFTER_LAST_NORM,
-    BatchNormConfig,
-    ModelConfig,
+from resnet_jax.config.data import DataConfig as DataConfig
+from resnet_jax.config.experiment import (
+    ExperimentConfig as ExperimentConfig,
+    ParallelConfig as ParallelConfig,
+    TrainConfig as TrainConfig,
 )
-from resnet_jax.config.optim import FinetuneConfig, OptimConfig
-from resnet_jax.config.plain import changed_fields, flatten, from_dict, one_spelling, override, settle, to_dict, unbind
-from resnet_jax.config.section import Section
-
-__all__ = [
-    "IMAGENET_BASIC_DEPTHS",
-    "IMAGENET_STAGES",
-    "RELU_AFTER_LAST_NORM",
-    "BatchNormConfig",
-    "DataConfig",
-    "ExperimentConfig",
-    "FinetuneConfig",
-    "ModelConfig",
-    "OptimConfig",
-    "ParallelConfig",
-    "Section",
-    "TrainConfig",
-    "changed_fields",
-    "flatten",
-    "from_dict",
-    "one_spelling",
-    "override",
-    "settle",
-    "to_dict",
-    "unbind",
-]
+from resnet_jax.config.model import (
+    IMAGENET_BASIC_DEPTHS as IMAGENET_BASIC_DEPTHS,
+    IMAGENET_STAGES as IMAGENET_STAGES,
+    RELU_AFTER_LAST_NORM as RELU_AFTER_LAST_NORM,
+    BatchNormConfig as BatchNormConfig,
+    ModelConfig as ModelConfig,
+)
+from resnet_jax.config.optim import FinetuneConfig as FinetuneConfig, OptimConfig as OptimConfig
+from resnet_jax.config.plain import (
+    changed_fields as changed_fields,
+    flatten as flatten,
+    from_dict as from_dict,
+    one_spelling as one_spelling,
+    override as override,
+    settle as settle,
+    to_dict as to_dict,
+    unbind as unbind,
+)
+from resnet_jax.config.section import Section as Section

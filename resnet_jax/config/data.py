@@ -25,6 +25,7 @@ STREAMED = ("folder", "tfds")
 _STREAM = Condition(lambda data: data.streamed, "data.stream=True")
 _SCALE = Condition(lambda data: data.streamed and data.crop == "scale", "data.crop='scale'")
 _AREA = Condition(lambda data: data.streamed and data.crop == "area", "data.crop='area'")
+_PAD = Condition(lambda data: not data.streamed or data.crop == "center", "data.crop='center'")
 _SCALES = Condition(lambda data: data.streamed and data.protocol == "multi_scale", "data.protocol='multi_scale'")
 _FILES = Condition(lambda data: data.source == "folder" or data.streamed, "data.source='folder' or data.stream=True")
 
@@ -95,7 +96,7 @@ class DataConfig(Section):
     normalize: Literal["pixel_mean", "channel_mean_std", "weights"] = field("pixel_mean", DATA)
     """"pixel_mean": subtract the mean image of the training set (the paper); "channel_mean_std": standardise each
     channel; "weights": normalise as in the training of `finetune.weights`, which frozen stages need."""
-    pad: int = field(0, DATA, words="padding before the crop")
+    pad: int = field(0, DATA, words="padding before the crop", needs=_PAD)
     """Zero padding on each side, in pixels, before a random crop of the original size; 0: no crop. The paper: 4."""
     flip: bool = field(False, DATA, words="random mirror")
     """Mirror each image with probability 1/2. The paper: on for CIFAR; wrong for digits."""
@@ -187,5 +188,3 @@ class DataConfig(Section):
         self._require(self.eval_resize >= size, "eval_resize", f"at least data.image_size, which is {size}")
         if self.crop == "scale":
             self._require(min(self.scales) >= size, "scales", f"lengths of at least data.image_size, which is {size}")
-        if self.crop != "center":
-            self._require(self.pad == 0, "pad", "0, because data.crop crops while it decodes")

@@ -181,8 +181,8 @@ class Section:
             if (names is None or name in names) and self.value(name) != self.default(name):
                 full = f"{self._section}.{name}" if self._section else name
                 raise UserError(
-                    f"{full}: got {self.value(name)!r}, which has an effect only with {needs.words}; "
-                    f"legal here: {self.default(name)!r}, the default."
+                    f"{full}: got {self.value(name)!r}, which has an effect only with {needs.words}; leave it at its "
+                    f"default, {self.default(name)!r}, or change that too."
                 )
 
     def _check(self) -> None:

@@ -20,8 +20,7 @@ from resnet_jax.data import Dataset, Normalization, load, normalization
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import ResNet, build
 from resnet_jax.text import Note
-from resnet_jax.training import ema, optim
-from resnet_jax.training import state as state_lib
+from resnet_jax.training import ema, optim, state as state_lib
 from resnet_jax.training.pretrained import Pretrained, pretrained
 from resnet_jax.training.state import TrainState
 from resnet_jax.weights.bundle import Origin, Weights, flatten

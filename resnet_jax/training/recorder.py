@@ -10,8 +10,7 @@ from typing import Any
 from resnet_jax.data.order import epoch_ends
 from resnet_jax.models import cost
 from resnet_jax.record import WEIGHTS, Cost, DataFacts, Final, GradientLine, MetricsLine, RunRecord, Session
-from resnet_jax.training import processes
-from resnet_jax.training import state as state_lib
+from resnet_jax.training import processes, state as state_lib
 from resnet_jax.training.assemble import Assembly
 from resnet_jax.training.environment import describe
 from resnet_jax.training.mesh import Devices

@@ -22,8 +22,7 @@ import optax
 from jax import Array
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import Normalization
-from resnet_jax.data import mix as mixing
+from resnet_jax.data import Normalization, mix as mixing
 from resnet_jax.data.augment import normalize, training_inputs
 from resnet_jax.models.noise import noise
 from resnet_jax.models.resnet import ResNet

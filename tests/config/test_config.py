@@ -41,18 +41,12 @@ from resnet_jax.training.checkpoints import identity
         ({"model.shortcut": None}, "model.shortcut: got None; legal: 'none', 'A', 'B', 'C', 'identity', 'scale', "),
         ({"model.shortcut_scale": -1}, "model.shortcut_scale: got -1.0; legal: a number of at least 0."),
         ({"model.shortcut_dropout": 1.0}, "model.shortcut_dropout: got 1.0; legal: 0 <= shortcut_dropout < 1."),
-        (
-            {"model.shortcut_scale": 0.3},
-            "got 0.3, which has an effect only with model.shortcut='scale'; legal here: 0.5",
-        ),
+        ({"model.shortcut_scale": 0.3}, "got 0.3, which has an effect only with model.shortcut='sc"),
         (
             {"model.gate_bias": -3, "model.shortcut": "none"},
             "model.gate_bias: got -3.0, which has an effect only with model.shortcut=",
         ),
-        (
-            {"model.shortcut_dropout": 0.1, "model.shortcut": "C"},
-            "model.shortcut_dropout: got 0.1, which has an effect only with",
-        ),
+        ({"model.shortcut_dropout": 0.1, "model.shortcut": "C"}, "model.shortcut_dropout: got 0.1, which has"),
         ({"model.survival": 0}, "model.survival: got 0.0; legal: 0 < survival <= 1."),
         ({"model.survival": 0.5, "model.shortcut": "none"}, "model.survival: got 0.5; legal: 1 where blocks have no"),
         ({"model.survival": 0.5, "model.cut": ("stage1",)}, "model.survival: got 0.5; legal: 1 where blocks have no"),
@@ -121,11 +115,11 @@ from resnet_jax.training.checkpoints import identity
         ({"parallel.mode": "pmpa"}, "legal: 'jit', 'shard_map', 'pmap'."),
         ({"parallel.devices": 0}, "parallel.devices: got 0"),
         ({"seed": -1}, "seed: got -1"),
-        ({"finetune.frozen_stages": 1}, "got 1, which has an effect only with finetune.weights; legal here: 0"),
         (
-            {"finetune.stage_rates": (1, 1, 1)},
-            "finetune.stage_rates: got (1.0, 1.0, 1.0), which has an effect only with",
+            {"finetune.frozen_stages": 1},
+            "got 1, which has an effect only with finetune.weights; leave",
         ),
+        ({"finetune.stage_rates": (1, 1, 1)}, "finetune.stage_rates: got (1.0, 1.0, 1.0), which has an effect"),
         ({"data.normalize": "weights"}, "data.normalize: got 'weights', which needs finetune.weights"),
         (
             {"finetune.weights": "net", "finetune.frozen_stages": 4},

@@ -16,12 +16,11 @@ import numpy as np
 import pytest
 
 from experiments import cli
-from experiments.benchmark import convolutions, limits, race, table
-from experiments.benchmark import input as input_speed
+from experiments.benchmark import convolutions, input as input_speed, limits, race, table
 from experiments.benchmark.__main__ import main
 from experiments.benchmark.contestants import Flax, Ours, flax_parts
 from experiments.benchmark.race import Outcome
-from experiments.benchmark.spec import Spec, Task, configure, step_config
+from experiments.benchmark.spec import CONVOLVERS, Spec, Task, configure, step_config
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, ModelConfig, override
 from resnet_jax.errors import UserError
@@ -249,7 +248,7 @@ def test_tables_of_a_record(tmp_path: Path) -> None:
 def test_a_table_of_convolutions() -> None:
     times = {"resnet_jax": [1.0, 2.0, 4.0], "jax": [3.0, 2.0, 20.0]}
     slower = {"resnet_jax": [0.002], "jax": [0.001]}
-    rows = convolutions.rows({"3x3, A; value; alone": times, "3x3, A; value; in a loop": slower})
+    rows = table.convolutions({"3x3, A; value; alone": times, "3x3, A; value; in a loop": slower})
     assert rows[0]["median"] == {"resnet_jax": 2.0, "jax": 3.0}
     assert rows[0]["ratio"] == 3.0  # of 3, 1 and 5, round by round
     (printed,) = table.printed({"limits": [], "results": rows})
@@ -263,7 +262,7 @@ def test_single_convolutions_are_those_of_the_nets(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(convolutions, "CASES", convolutions.Cases((shape,), loop=2))
     results: dict[str, list[np.ndarray]] = {}
     for part in get_args(convolutions.Part):
-        for way, side in itertools.product(convolutions.WAYS, convolutions.SIDES):
+        for way, side in itertools.product(convolutions.WAYS, CONVOLVERS):
             compiled, operands = convolutions.operation(shape, part, way, side)
             results.setdefault(part, []).append(np.stack(compiled(operands)))
     assert [found[0].shape for found in results.values()] == [(2, 2, 3, 3, 4), (2, 2, 5, 5, 3), (2, 3, 3, 3, 4)]

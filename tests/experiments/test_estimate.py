@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import studies as folder
-from experiments import sweep
+from experiments import studies as folder, sweep
 from experiments.estimate import DECODED, Clock, Estimate, decoding, of_records, progress, work
 from experiments.studies import imagenet_depth, studies
 from experiments.study import CORE, GPU, StatedCost, Study, about, grid

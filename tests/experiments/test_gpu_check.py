@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from experiments import cli
-from experiments.benchmark import race
+from experiments.benchmark import limits, options, race
 from experiments.benchmark.spec import FLAX, OURS, TORCH
-from experiments.gpu_check import __main__ as command
-from experiments.gpu_check import parts, tests
+from experiments.gpu_check import __main__ as command, parts, tests
 from experiments.gpu_check.check import Check
-from experiments.gpu_check.plan import ALL, FULL, SINGLE, SMALL, Breakdown, Device, DeviceTests, Limits, Part, Race
+from experiments.gpu_check.parts import Breakdown, Device, DeviceTests, Limits, Part, Race
+from experiments.gpu_check.plan import ALL, FULL, SINGLE, SMALL
 from resnet_jax.errors import UserError
 
 DEVICE = Device("device", 0.0)
@@ -82,14 +82,16 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fake contestants. PyTorch counts as installed, whether it is or not: the fast tests run in either case."""
     FakeWorker.started = []
     monkeypatch.setattr(race, "Worker", FakeWorker)
-    monkeypatch.setattr(parts, "has_torch", lambda: True)
+    for module in (limits, options):
+        monkeypatch.setattr(module, "has_torch", lambda: True)
 
 
 @pytest.mark.usefixtures("fake")
 def test_without_pytorch_its_contestants_are_missing_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "has_torch", lambda: False)
+    for module in (limits, options):
+        monkeypatch.setattr(module, "has_torch", lambda: False)
     both = Race("both", 0.0, "resnet-8", 2, "float32", (OURS, *TORCH), steps=1, repeats=1)
     alone = Race("alone", 0.0, "resnet-8", 2, "float32", TORCH, steps=1, repeats=1)
     record, _ = checked(tmp_path, DEVICE, LIMITS, alone, both)
@@ -176,7 +178,7 @@ def test_a_failing_test_costs_its_part(tmp_path: Path) -> None:
 def test_tests_that_take_too_long_are_cut(tmp_path: Path) -> None:
     plan = DeviceTests("tests", 0.0, "test_right or test_long", 1)
     with pytest.raises(parts.Cut, match=r"^the time was up; (1 passed|none came to its end)$"):
-        parts.run(plan, {"environment": {}, "tests": []}, time.monotonic() + 10.0)
+        plan.run({"environment": {}, "tests": []}, time.monotonic() + 10.0, lambda line: None)
 
 
 def test_those_that_ended_before_a_cut_count() -> None:
@@ -219,8 +221,8 @@ def test_a_defect_costs_its_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def broken(*arguments: Any) -> str:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(parts, "_limits", broken)
-    monkeypatch.setattr(parts, "_device", lambda record, deadline: "fine")
+    monkeypatch.setattr(Limits, "run", broken)
+    monkeypatch.setattr(Device, "run", lambda *arguments: "fine")
     record, _ = checked(tmp_path, LIMITS, DEVICE)
     assert statuses(record) == {"limits": "failed", "device": "done"}
     assert "ZeroDivisionError: division by zero" in sentence(record, "limits")
@@ -230,8 +232,8 @@ def test_a_defect_costs_its_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_command_on_a_cpu_has_the_small_parts_in_their_order(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "_tests", lambda part, record, deadline: "12 passed")
-    monkeypatch.setattr(parts, "_breakdown", lambda part, record, deadline: "nothing")
+    monkeypatch.setattr(DeviceTests, "run", lambda *arguments: "12 passed")
+    monkeypatch.setattr(Breakdown, "run", lambda *arguments: "nothing")
     out = tmp_path / "deep" / "record.json"
     assert command.main(["--out", str(out)]) == cli.OK
     record = json.loads(out.read_text())
@@ -248,8 +250,8 @@ def test_the_command_on_a_cpu_has_the_small_parts_in_their_order(
 @pytest.mark.usefixtures("fake")
 def test_on_a_gpu_the_papers_nets_at_their_batch_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENVIRONMENT, "platform", "gpu")
-    for kind in ("_tests", "_breakdown"):
-        monkeypatch.setattr(parts, kind, lambda part, record, deadline: "fine")
+    for kind in (DeviceTests, Breakdown):
+        monkeypatch.setattr(kind, "run", lambda *arguments: "fine")
     check = Check("the command", tmp_path / "record.json")
     check.go(None, lambda line: None)
     assert [part["part"] for part in check.record["parts"]] == [part.name for part in FULL]
@@ -265,7 +267,7 @@ def test_on_a_gpu_the_papers_nets_at_their_batch_sizes(tmp_path: Path, monkeypat
 MISTAKES = [
     (["--seconds", "0"], "seconds: got 0.0; legal: a number above 0."),
     (["--only", "resnet-20-float23"], "did you mean 'resnet-20-float32'"),
-    (["--out", "."], ". is a directory"),
+    (["--out", "."], ". is a folder"),
 ]
 
 

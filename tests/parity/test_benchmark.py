@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.benchmark.contestants import Ours, Torch
+from experiments.benchmark.contestants import Ours
 from experiments.benchmark.spec import Spec, step_config
+from experiments.benchmark.torch_contestant import Torch
 from tests.parity.convert import flatten, to_torch
 
 STEPS = 3

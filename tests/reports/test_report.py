@@ -141,6 +141,24 @@ def test_two_data_sets_make_two_comparisons_with_figures_of_their_own(tmp_path: 
     assert len(report.tables) == 2
     assert {"training-curves.png", "training-curves-2.png"} <= {path.name for path in report.files}
     assert "Comparison 2" in Page((tmp_path / "out" / "report.html").read_text()).text
+    assert "on 2 data sets (digits, letters)" in report.apart
+    assert "each data set has a comparison of its own" in report.apart
+
+
+def test_studies_that_differ_in_more_than_net_and_budget_are_said_to_be_compared_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for study, changes in (("a", {}), ("b", {"optim.weight_decay": 0.01})):
+        for depth in (8, 20):
+            write_run(tmp_path, "plain", depth, study=study, changes=changes)
+    assert main([str(tmp_path)]) == 0
+    sentence = "differ in nothing but the net, the number of iterations and the learning rate"
+    assert sentence in " ".join(capsys.readouterr().out.split())
+    assert sentence in Page((tmp_path / "report" / "report.html").read_text()).text
+    # The same with another rate is one comparison: its control.
+    for depth in (8, 20):
+        write_run(tmp_path / "rates", "plain", depth, study="c", rate=0.01)
+    assert write_report(read_runs([tmp_path / "a", tmp_path / "rates"]), tmp_path / "out").apart == ""
 
 
 def test_unfinished_runs_alone_are_no_report(tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ from resnet_jax.data.dataset import ArraySource
 from resnet_jax.data.order import eval_batches
 from resnet_jax.models import cost
 from resnet_jax.models.layers import BatchStatsScope
-from resnet_jax.training import assemble as assemble_lib
-from resnet_jax.training import program as program_lib
+from resnet_jax.training import assemble as assemble_lib, program as program_lib
 from resnet_jax.training.metrics import Miscounted
 from resnet_jax.training.program import Program, prepare
 from resnet_jax.training.run import table

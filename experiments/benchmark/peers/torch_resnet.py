@@ -1,8 +1,8 @@
 """The nets of He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027) once more, in PyTorch.
 
-Written from the papers with PyTorch's own layers, NCHW, one class per unit as the figures draw them. It shares nothing
-with `resnet_jax`, and must not import it: tests/parity compares two readings of the same papers, number by number, and
-the benchmark their speed.
+Written from the papers with PyTorch's own layers, NCHW, a class for the units of each paper. It shares nothing with
+`resnet_jax`, and must not import it: tests/parity compares two readings of the same papers, number by number, and the
+benchmark their speed.
 """
 
 from __future__ import annotations
@@ -45,67 +45,46 @@ class PaddedIdentity(nn.Module):
 
 
 class Unit(nn.Module):
-    """What all units have: a shortcut from `c_in` channels to `c_out` at `stride`, or none."""
+    """The convolutions conv1, conv2 (conv3) of a unit, each [c_in, c_out, kernel, stride], and its shortcut."""
 
-    def __init__(self, c_in: int, c_out: int, stride: int, shortcut: Shortcut, padding: Padding) -> None:
+    def __init__(self, convs: list[tuple[int, int, int, int]], shortcut: Shortcut, padding: Padding) -> None:
         super().__init__()
-        grows = stride != 1 or c_in != c_out
+        c_in, c_out, stride = convs[0][0], convs[-1][1], max(conv[3] for conv in convs)
         self.plain = shortcut == "none"
-        self.projects = shortcut == "C" or (shortcut == "B" and grows)
+        self.projects = shortcut == "C" or (shortcut == "B" and (stride != 1 or c_in != c_out))
         if self.projects:
             self.projection: nn.Module = conv(c_in, c_out, 1, stride)
         elif not self.plain:
             self.identity = PaddedIdentity(c_in, c_out, stride, padding)
+        self.convs = self.numbered("conv", [conv(*shape) for shape in convs])
+
+    def numbered(self, name: str, modules: list[nn.Module]) -> tuple[nn.Module, ...]:
+        """The modules, which become submodules called name1, name2, ..."""
+        for number, module in enumerate(modules, start=1):
+            self.add_module(f"{name}{number}", module)
+        return tuple(modules)
 
 
 class OriginalUnit(Unit):
-    """The shortcut of 2015 (Fig. 2): a projection is followed by BN; the last ReLU stands after the addition."""
+    """2015, Fig. 2 and 5: BN follows every convolution and projection; the last ReLU stands after the addition."""
 
-    def __init__(self, c_in: int, c_out: int, stride: int, shortcut: Shortcut, padding: Padding) -> None:
-        super().__init__(c_in, c_out, stride, shortcut, padding)
+    def __init__(self, convs: list[tuple[int, int, int, int]], shortcut: Shortcut, padding: Padding) -> None:
+        super().__init__(convs, shortcut, padding)
         if self.projects:
-            self.projection_bn = bn(c_out)
+            self.projection_bn = bn(convs[-1][1])
+        self.bns = self.numbered("bn", [bn(c_out) for _, c_out, _, _ in convs])
 
-    def add(self, x: Tensor, residual: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bns[0](self.convs[0](x))
+        for conv, bn in zip(self.convs[1:], self.bns[1:], strict=True):
+            y = bn(conv(F.relu(y)))
         if self.plain:
-            return F.relu(residual)
-        shortcut = self.projection_bn(self.projection(x)) if self.projects else self.identity(x)
-        return F.relu(shortcut + residual)
-
-
-class Basic(OriginalUnit):
-    """2015, Fig. 5 left."""
-
-    def __init__(self, c_in: int, width: int, stride: int, shortcut: Shortcut, padding: Padding) -> None:
-        super().__init__(c_in, width, stride, shortcut, padding)
-        self.conv1, self.bn1 = conv(c_in, width, 3, stride), bn(width)
-        self.conv2, self.bn2 = conv(width, width, 3), bn(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return self.add(x, y)
-
-
-class Bottleneck(OriginalUnit):
-    """2015, Fig. 5 right. The stride is the first conv's (Table 1's caption), or the second's in "v1.5"."""
-
-    def __init__(self, c_in: int, width: int, stride: int, shortcut: Shortcut, padding: Padding, *, v1_5: bool) -> None:
-        super().__init__(c_in, 4 * width, stride, shortcut, padding)
-        s1, s2 = (1, stride) if v1_5 else (stride, 1)
-        self.conv1, self.bn1 = conv(c_in, width, 1, s1), bn(width)
-        self.conv2, self.bn2 = conv(width, width, 3, s2), bn(width)
-        self.conv3, self.bn3 = conv(width, 4 * width, 1), bn(4 * width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return self.add(x, y)
+            return F.relu(y)
+        return F.relu((self.projection_bn(self.projection(x)) if self.projects else self.identity(x)) + y)
 
 
 class PreactUnit(Unit):
-    """The shortcut of 2016 (Fig. 4e and Appendix): no BN, no ReLU after the addition.
+    """2016, Fig. 4e and Appendix: BN and ReLU before every convolution, none after the addition.
 
     `first` is what the net's first unit does with its input:
       "own": the activation is the unit's own, and both paths start after it (CIFAR nets: "right after conv1 and before
@@ -117,78 +96,36 @@ class PreactUnit(Unit):
 
     def __init__(
         self,
-        c_in: int,
-        c_out: int,
-        stride: int,
+        convs: list[tuple[int, int, int, int]],
         shortcut: Shortcut,
         padding: Padding,
         first: Literal["own", "done"] | None,
     ) -> None:
-        super().__init__(c_in, c_out, stride, shortcut, padding)
+        super().__init__(convs, shortcut, padding)
         self.first = first
-        if first != "done":
-            self.bn1 = bn(c_in)
+        bns = [bn(c_in) for c_in, _, _, _ in convs]
+        self.bns = self.numbered("bn", bns)
+        if first == "done":
+            del self.bn1  # the stem has it
 
-    def activate(self, x: Tensor) -> Tensor:
-        return x if self.first == "done" else F.relu(self.bn1(x))
-
-    def add(self, x: Tensor, activated: Tensor, residual: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        activated = x if self.first == "done" else F.relu(self.bns[0](x))
+        y = self.convs[0](activated)
+        for conv, bn in zip(self.convs[1:], self.bns[1:], strict=True):
+            y = conv(F.relu(bn(y)))
         if self.plain:
-            return residual
+            return y
         if self.projects:
-            return self.projection(activated) + residual
-        return self.identity(x if self.first is None else activated) + residual
+            return self.projection(activated) + y
+        return self.identity(x if self.first is None else activated) + y
 
 
-class PreactBasic(PreactUnit):
-    """2016, Fig. 4e."""
-
-    def __init__(
-        self,
-        c_in: int,
-        width: int,
-        stride: int,
-        shortcut: Shortcut,
-        padding: Padding,
-        first: Literal["own", "done"] | None,
-    ) -> None:
-        super().__init__(c_in, width, stride, shortcut, padding, first)
-        self.conv1 = conv(c_in, width, 3, stride)
-        self.bn2, self.conv2 = bn(width), conv(width, width, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        activated = self.activate(x)
-        y = self.conv1(activated)
-        y = self.conv2(F.relu(self.bn2(y)))
-        return self.add(x, activated, y)
-
-
-class PreactBottleneck(PreactUnit):
-    """2016, Fig. 4e with the three convs of a bottleneck."""
-
-    def __init__(
-        self,
-        c_in: int,
-        width: int,
-        stride: int,
-        shortcut: Shortcut,
-        padding: Padding,
-        first: Literal["own", "done"] | None,
-        *,
-        v1_5: bool,
-    ) -> None:
-        super().__init__(c_in, 4 * width, stride, shortcut, padding, first)
-        s1, s2 = (1, stride) if v1_5 else (stride, 1)
-        self.conv1 = conv(c_in, width, 1, s1)
-        self.bn2, self.conv2 = bn(width), conv(width, width, 3, s2)
-        self.bn3, self.conv3 = bn(width), conv(width, 4 * width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        activated = self.activate(x)
-        y = self.conv1(activated)
-        y = self.conv2(F.relu(self.bn2(y)))
-        y = self.conv3(F.relu(self.bn3(y)))
-        return self.add(x, activated, y)
+def unit_convs(c_in: int, width: int, stride: int, bottleneck: bool, v1_5: bool) -> list[tuple[int, int, int, int]]:
+    """2015, Fig. 5. A bottleneck's stride is the first conv's (Table 1's caption), or the second's in "v1.5"."""
+    if not bottleneck:
+        return [(c_in, width, 3, stride), (width, width, 3, 1)]
+    s1, s2 = (1, stride) if v1_5 else (stride, 1)
+    return [(c_in, width, 1, s1), (width, width, 3, s2), (width, 4 * width, 1, 1)]
 
 
 class TorchResNet(nn.Module):
@@ -225,17 +162,14 @@ class TorchResNet(nn.Module):
             stage = []
             for j in range(count):
                 stride = 2 if i > 0 and j == 0 else 1
-                args = (c_in, width * 2**i, stride, shortcut, padding)
+                convs = unit_convs(c_in, width * 2**i, stride, bottleneck, v1_5)
                 if preactivation:
                     start: Literal["own", "done"] = "done" if imagenet else "own"
-                    first = start if i == j == 0 else None
-                    unit: nn.Module = (
-                        PreactBottleneck(*args, first, v1_5=v1_5) if bottleneck else PreactBasic(*args, first)
-                    )
+                    unit: Unit = PreactUnit(convs, shortcut, padding, start if i == j == 0 else None)
                 else:
-                    unit = Bottleneck(*args, v1_5=v1_5) if bottleneck else Basic(*args)
+                    unit = OriginalUnit(convs, shortcut, padding)
                 stage.append(unit)
-                c_in = width * 2**i * (4 if bottleneck else 1)
+                c_in = convs[-1][1]
             stages.append(nn.Sequential(*stage))
         self.stages = nn.Sequential(*stages)
         if preactivation:

@@ -1,0 +1,24 @@
+"""The batch of noise that all contestants step on. Nothing here imports JAX: a process of PyTorch does without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmark.spec import INPUTS
+from resnet_jax.config import ExperimentConfig
+from resnet_jax.data import ArraySource, Source, normalization
+
+
+def synthetic(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> Source:
+    """One batch of noise: images [B, H, W, C] uint8, labels [B] int32."""
+    rng = np.random.default_rng(INPUTS.seed)
+    assert config.model.num_classes is not None
+    images = rng.integers(0, 256, (config.train.batch_size, *image_shape), np.uint8)
+    return ArraySource(images, rng.integers(0, config.model.num_classes, len(images), np.int32))
+
+
+def normalised(config: ExperimentConfig, source: Source) -> Any:
+    """All images of a source as our step normalises them: [N, H, W, C] float32."""
+    return normalization(source, config.data)(source.take(np.arange(len(source)))).astype(np.float32)
