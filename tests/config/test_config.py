@@ -96,7 +96,7 @@ from resnet_jax.training.checkpoints import identity
         ({"data.cutmix": -1}, "data.cutmix: got -1.0; legal: a number of at least 0."),
         (
             {"data.mixup": 0.2, "train.batch_size": 12, "parallel.devices": 4, "model.norm.scope": "global"},
-            "train.batch_size: got 12, of which each device gets 3 images at once; legal: a multiple of 8, because",
+            "train.batch_size: got 12, so each device gets 3 images at once; legal: a multiple of 8, because",
         ),
         ({"optim.warmup": "yes"}, "optim.warmup: got 'yes'; legal: 'none', 'iterations', 'error', 'linear'."),
         ({"train.iterations": 0}, "train.iterations: got 0; legal: a whole number above 0."),
@@ -108,7 +108,7 @@ from resnet_jax.training.checkpoints import identity
         ),
         (
             {"train.accumulation": 4, "model.norm.scope": "ghost", "model.norm.ghost_size": 64},
-            "does not divide the 32 images that each device gets at once of train.batch_size=128",
+            "does not divide the 32 images that each device gets at once (train.batch_size=128)",
         ),
         ({"train.accumulation": 0}, "train.accumulation: got 0; legal: a whole number above 0."),
         ({"model.norm.scope": "ghost", "model.norm.ghost_size": 48}, "legal: a divisor of 128."),
@@ -120,7 +120,7 @@ from resnet_jax.training.checkpoints import identity
             "got 1, which has an effect only with finetune.weights; leave",
         ),
         ({"finetune.stage_rates": (1, 1, 1)}, "finetune.stage_rates: got (1.0, 1.0, 1.0), which has an effect"),
-        ({"data.normalize": "weights"}, "data.normalize: got 'weights'; legal: that only with finetune.weights"),
+        ({"data.normalize": "weights"}, "data.normalize: got 'weights', which needs finetune.weights"),
         (
             {"finetune.weights": "net", "finetune.frozen_stages": 4},
             "finetune.frozen_stages: got 4; legal: 0 to 3, the net's stages.",
