@@ -10,12 +10,12 @@ from resnet_jax.data import load
 
 
 def fingerprint(config: DataConfig) -> str:
-    """`Dataset.fingerprint` of the data that a run of `config` would see here; they are read once in a process.
+    """`Dataset.fingerprint` of the data that a run of `config` would use here; each is read once in a process.
 
     Raises:
       UserError: the data are missing or damaged.
     """
-    # What is done to the images afterwards is no part of the data.
+    # Normalisation and augmentation are not part of the data.
     return _fingerprint(dataclasses.replace(config, placement="auto", normalize="pixel_mean", pad=0, flip=False))
 
 

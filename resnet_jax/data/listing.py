@@ -1,9 +1,8 @@
-"""Which images a folder has, in what order, and of what classes; nothing is opened here.
+"""Lists the images of folders, with their order and classes. No image is opened.
 
-Every command that reads pictures from folders lists them here: `scan` for training, `class_folders` for evaluation,
-`pictures` for classification. In all three, symbolic links are followed, and hidden entries and files that are not
-images by their names are passed over. `notes` says what was passed over and why. ImageNet's validation images may also
-lie in val as they are in their archive, see ground_truth.py.
+There is a function for each use: `scan` for training, `class_folders` for evaluation, `pictures` for classification.
+All three follow symbolic links, and skip hidden entries and files whose names are not those of images. `notes` says
+what was skipped and why. The validation images of ImageNet may be in val without class folders, see ground_truth.py.
 """
 
 from __future__ import annotations
@@ -33,10 +32,9 @@ TEST_FOLDERS = ("test", "val")
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder has. Classes, and the images of a class, are in the order of their names' code points.
+    """The images of a data set. Classes, and the images of a class, are ordered by the code points of their names.
 
-    Names of classes are in Unicode's composed form (NFC): some systems store "é" as two characters, and training and
-    test may come from two of them.
+    Class names are in Unicode's composed form (NFC), because some systems store "é" as two characters.
     """
 
     root: str
@@ -44,7 +42,7 @@ class Listing:
     train: tuple[ImageFile, ...]
     test: tuple[ImageFile, ...]
     notes: tuple[str, ...]
-    """Sentences on what was passed over."""
+    """Sentences on what was skipped."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +50,13 @@ class ClassFolders:
     """The images of a folder of class folders."""
 
     classes: dict[str, tuple[ImageFile, ...]]
-    """By the class's name in composed Unicode, in the order of the names. Labels are positions in that order."""
+    """The images by class name (composed Unicode), in the order of the names. A label is a position in that order."""
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures for a net to look at."""
+    """Pictures to classify."""
 
     paths: tuple[str, ...]
     notes: tuple[str, ...]
@@ -67,7 +65,7 @@ class Pictures:
 def scan(path: str, classes: Sequence[str] = ()) -> Listing:
     """Lists the images of a data set: <root>/train/<class>/<image> and <root>/test/<class>/<image>.
 
-    Where there is no folder test, val (ImageNet's layout) serves.
+    Without a folder test, val is used (ImageNet's layout).
 
     Args:
       path: the folder.
@@ -75,7 +73,7 @@ def scan(path: str, classes: Sequence[str] = ()) -> Listing:
 
     Raises:
       UserError: the folder, its training or its test part is missing, a class is empty, there is only one class,
-        the classes of training and test differ, or `classes` names one that there is not.
+        the classes of training and test differ, or `classes` has an unknown name.
     """
     try:
         return _scan(path, classes)
@@ -101,7 +99,7 @@ def class_folders(folder: str) -> ClassFolders:
 
 
 def pictures(places: Sequence[str]) -> Pictures:
-    """Lists the files that are named, whatever their names, and the images of folders that are named, at any depth.
+    """Lists the given files, with any names, and the images in the given folders, at any depth.
 
     Raises:
       UserError: a folder has no images.
@@ -134,10 +132,10 @@ def _scan(path: str, chosen: Sequence[str]) -> Listing:
         raise UserError(f"{shown(root)} has neither a folder test nor a folder val; {_found(present)}")
     notes = []
     if len(tests) > 1:
-        # ImageNet's own test images have no labels, so they lie in no class folders.
+        # The test images of ImageNet have no labels, and so no class folders.
         labelled = [name for name in tests if has_classes(os.path.join(root, name))]
         tests = labelled or (["val"] if ground_truth.find(root) else tests)
-        notes.append(f"{shown(root)} has both test and val: {tests[0]} serves as the test set.")
+        notes.append(f"{shown(root)} has both test and val: {tests[0]} is used as the test set.")
     aside = PassedOver()
     folders = folders_of(root, "train", aside)
     train = images_of(folders, choose(list(folders), chosen), "train", aside)
@@ -156,7 +154,7 @@ def _found(present: set[str]) -> str:
 
 
 def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: PassedOver) -> dict[str, list[ImageFile]]:
-    """The test images of the chosen classes, by class; `known` are all classes of the training part."""
+    """The test images of the chosen classes, by class; `known` has all classes of the training part."""
     folder = os.path.join(root, part)
     loose = [entry.name for entry in entries(folder) if not is_folder(entry) and may_be_image(entry, "", PassedOver())]
     if not loose or has_classes(folder):
@@ -167,7 +165,7 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
                 f"{some([shown(name) for name in folders])}, which is no class of train; remove it, or sort the images "
                 f"into {part}/<class>/."
             )
-        # All of them where all are wanted, so that a class without training images is noticed.
+        # If all classes are wanted, all are listed, so that a class without training images is noticed.
         return images_of(folders, [name for name in folders if name in chosen or chosen == known], part, aside)
     labels = ground_truth.find(root)
     if labels is None:
@@ -180,17 +178,17 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
     names = [os.path.basename(file.path) for file in files]
     for file, name in zip(files, ground_truth.classes_of(labels, names), strict=True):
         if name not in known:
-            raise UserError(f"{shown(labels)} names the class {name!r}, which is no class folder of train.")
+            raise UserError(f"{shown(labels)} names the class {name!r}, which is not a class folder of train.")
         if name in chosen:
             classes.setdefault(name, []).append(file)
     return classes
 
 
 def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """The class names that `data.classes` wants, sorted: all, those that it names, or the first so many.
+    """The class names that `data.classes` selects, sorted: all, those that it names, or the first ones.
 
     Raises:
-      UserError: it names a class that there is not, or more classes than there are, or only one.
+      UserError: it has an unknown name, more classes than there are, or only one.
     """
     wanted = sorted(names)
     if len(classes) == 1:
@@ -203,12 +201,12 @@ def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
         hint = nearest(unknown[0], wanted)
         if len(hint) > LONGEST:
             hint = f"the names of the {len(wanted):,} classes go from {wanted[0]} to {wanted[-1]}."
-        raise UserError(f"data.classes: got {unknown[0]!r}, which the data have not; {hint}")
+        raise UserError(f"data.classes: got {unknown[0]!r}, which is not a class of the data; {hint}")
     return [name for name in wanted if name in classes] if classes else wanted
 
 
 def _album(folder: str, relative: str, aside: PassedOver, above: frozenset[str]) -> list[str]:
-    """The images of a folder and of the folders in it, by name; `above` has the real paths of those it lies in."""
+    """The images of a folder and of its folders, by name; `above` has the real paths of the folders above it."""
     above |= {os.path.realpath(folder)}
     paths = []
     for entry in entries(folder):
@@ -219,7 +217,7 @@ def _album(folder: str, relative: str, aside: PassedOver, above: frozenset[str])
             if may_be_image(entry, below, aside):
                 paths.append(entry.path)
         elif os.path.realpath(entry.path) in above:
-            aside.add("links to a folder that they lie in", below)
+            aside.add("links to a folder above them", below)
         else:
             paths += _album(entry.path, below, aside, above)
     return paths

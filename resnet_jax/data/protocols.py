@@ -1,10 +1,10 @@
-"""Evaluation by several looks at each image: ten crops, or the whole image at several sizes (He et al. 2015, Sec. 3.4).
+"""Evaluation by ten crops, or by the whole image at several sizes (He et al. 2015, Sec. 3.4).
 
-What is averaged: the probabilities (softmax) of a look's crops and of their mirror images, over all looks, each alike.
-Of a whole image the net makes one vector of logits: its last average pooling covers the map of any size and its last
-layer is linear, so these are the mean of the logits at all positions of the map. That is the net in fully convolutional
-form. The paper does not say whether logits or probabilities are averaged, nor whether mirror images take part at
-several sizes; here they do, as in the works that it follows.
+The result is the mean of the probabilities (softmax) over all crops and their mirror images, and over all passes. For a
+whole image, the net gives one vector of logits. Its average pooling covers a map of any size, and its last layer is
+linear, so this is the mean of the logits at all positions of the map: the net in fully convolutional form. The paper
+does not say whether it averages logits or probabilities, and whether it uses mirror images at several sizes. Here
+probabilities are averaged, and mirror images are used, as in the works that the paper follows.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from resnet_jax.data.stream import StreamSource
 Floats: TypeAlias = npt.NDArray[np.floating]
 Index: TypeAlias = npt.NDArray[np.int64]
 Predict: TypeAlias = Callable[[Images], Floats]
-"""From images [N, H, W, C] to the mean of the probabilities of each and of its mirror image [N, K]."""
-# Batches made ahead of the one that is asked for: below stream.SLOTS.
+"""Images [N, H, W, C] to the mean of the probabilities of each and of its mirror image, [N, K]."""
+# Number of batches that are prepared ahead; below stream.SLOTS.
 AHEAD = 1
 
 
 @dataclass(frozen=True)
 class Looked:
-    """Images that one call sees together, by position; the last ones repeat an image where there are too few."""
+    """The images of one call, by position; the last ones repeat an image if there are too few."""
 
     index: Index
     count: int
-    """How many of the first positions count; the others are padding."""
+    """The number of positions, from the first, that count; the others are padding."""
     look: Pass
 
 
@@ -50,18 +50,18 @@ def probabilities(
     rows: Callable[[int], slice] = lambda size: slice(size),
     count: Callable[[Looked], None] = lambda batch: None,
 ) -> npt.NDArray[np.float64]:
-    """The mean probabilities of every image over the looks of a protocol: [N, K].
+    """The mean probabilities of every image over the passes of a protocol: [N, K].
 
     Args:
       source: the images.
       looks: see crops.passes.
-      predict: takes the `rows` of images of equal shape, and gives the probabilities of all of them. It is called with
-        few shapes, and with one number of images for each.
+      predict: from the `rows` of images of equal shape to the probabilities of all of them. It is called with few
+        shapes, and with one number of images for each shape.
       classes: K.
-      batch_size: images of the source's size that are looked at together; fewer of a larger size.
+      batch_size: images of the source's size in one call; larger images are fewer in a call.
       multiple_of: the number of devices, which divides the number of images of every call.
-      rows: takes the number of images of a call, and gives those that this process makes; see Devices.rows.
-      count: receives every batch, once its images are counted.
+      rows: from the number of images of a call to those that this process prepares; see Devices.rows.
+      count: receives each batch when it is finished.
 
     Raises:
       UserError: an image cannot be read.
@@ -82,7 +82,7 @@ def probabilities(
 
 
 def _batches(source: StreamSource, looks: Sequence[Pass], batch_size: int, multiple_of: int) -> Iterator[Looked]:
-    """Every image once for each look, in batches whose images have one shape."""
+    """Yields every image once for each pass, in batches of images of equal shape."""
     for look in looks:
         if look.crop is None:
             shapes, of = np.unique(source.view_shapes(look), axis=0, return_inverse=True)

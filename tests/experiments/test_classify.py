@@ -94,7 +94,7 @@ def test_every_picture_that_can_be_read_is_and_the_others_get_a_sentence(
             "truck",
         }
     reasons = [answer["error"] for answer in answers[5:]]
-    assert reasons[0].startswith("it is no image in a format that is read here (JPEG, PNG")
+    assert reasons[0].startswith("it is not an image in one of the formats JPEG, PNG")
     assert reasons[1].startswith("it has more than the ")
     assert "pixels that are safe to decode" in reasons[1]
     assert "truncated" in reasons[2]
