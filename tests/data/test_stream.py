@@ -155,6 +155,18 @@ def test_an_image_whose_pixels_are_damaged_stops_the_run_and_is_not_skipped(root
         source.take(np.arange(4, 8), Draws(0, np.zeros(4, int)))
 
 
+def test_damage_within_a_jpeg_is_decoded_without_a_word(root: Path) -> None:
+    """As docs/imagenet.md says: if Pillow becomes stricter, that page can promise more."""
+    file = root / "train" / "n00000000" / "train_00000.JPEG"
+    content = bytearray(file.read_bytes())
+    whole = decode.look(bytes(content), None, channels=3)
+    middle = len(content) * 2 // 3
+    content[middle : middle + 64] = bytes(64)
+    damaged = decode.look(bytes(content), None, channels=3)
+    assert damaged.shape == whole.shape
+    assert (damaged != whole).any()
+
+
 def test_an_image_of_another_size_than_was_listed(root: Path) -> None:
     def swap(path: Path) -> None:
         status = path.stat()

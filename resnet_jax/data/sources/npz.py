@@ -65,8 +65,8 @@ def _arrays(path: Path) -> dict[str, Array]:
     except (Damaged, OSError) as error:
         what = f"{error.name} in {path}" if isinstance(error, Damaged) and error.name else str(path)
         raise UserError(
-            f"data.path: {what} cannot be read ({reason(error)}); write the file again with np.savez: arrays of "
-            f"numbers {', '.join(KEYS)}, and of strings (dtype=str) class_names."
+            f"data.path: {what} cannot be read ({reason(error)}); write it with np.savez and the arrays "
+            f"{', '.join(KEYS)}, and class_names (dtype=str) if you like."
         ) from None
 
 
