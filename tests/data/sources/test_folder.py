@@ -192,7 +192,10 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truncated": (cut, "truncated|Truncated"),
     "empty": (lambda path: path.write_bytes(b""), r"it is empty \(0 bytes\)"),
     "text": (lambda path: path.write_text("not an image"), r"it is not an image in one of the formats JPEG, PNG"),
-    "PostScript": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n"), "it is not an image"),
+    "PostScript": (
+        lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n"),
+        "it is not an image",
+    ),
     "bomb": (bomb, "it has more than the 89,478,485 pixels that are safe to decode"),
     "dangling link": (unreadable_link, "No such file or directory"),
     "float": (lambda path: Image.fromarray(np.ones((4, 6), np.float32)).save(path, "TIFF"), "unknown range"),
