@@ -1,7 +1,7 @@
-"""What to do after a report: commands that work as typed, for the runs that the report was made from.
+"""Suggestions after a report: commands for the runs of the report.
 
-A suggestion that these runs do not allow is left out: nothing to look inside where the checkpoints are elsewhere, no
-control where the study has none or its runs are here already.
+Only suggestions that these runs allow are made. Looking inside a net needs checkpoints, and a control needs a study
+that has one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from resnet_jax.record import CHECKPOINTS, PLACES, differences
 from resnet_jax.reports.runs import Run, Runs
 
 MOST_CHANGES = 2
-"""Options of a suggested command that repeat a run's configuration: more of them would not be read."""
+"""Largest number of options in a suggested command."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A thing to do next."""
+    """A suggestion and its commands."""
 
     what: str
     commands: tuple[tuple[str, ...], ...]
@@ -33,13 +33,13 @@ class Suggestion:
 
 
 def suggestions(runs: Runs) -> list[Suggestion]:
-    """What can be done with these runs: their control, a skip taken away, a look inside."""
+    """The suggestions for some runs: their control, an ablation, a look inside."""
     found = (_control(runs), _ablate(runs), _look_inside(runs))
     return [suggestion for suggestion in found if suggestion is not None]
 
 
 def python() -> str:
-    """This Python as a user at this prompt types it: "python" where that is this one, else its path."""
+    """This Python as a command: "python" if that is this one, else its path."""
     here = Path(sys.executable)
     if shutil.which("python") == str(here):
         return "python"
@@ -47,7 +47,7 @@ def python() -> str:
 
 
 def typed(words: Sequence[str], width: int, indent: str = "    ") -> str:
-    """A command as it is typed, over several lines with backslashes where one line is too narrow."""
+    """A command as text, on several lines with backslashes if it is too long."""
     lines = [f"{indent}{python()} -m"]
     for word in map(shlex.quote, words):
         if len(lines[-1]) + 1 + len(word) + len(" \\") > width and lines[-1].strip():
@@ -59,7 +59,7 @@ def typed(words: Sequence[str], width: int, indent: str = "    ") -> str:
 
 
 def _control(runs: Runs) -> Suggestion | None:
-    """The study that gives the plain nets more training, where these runs are those of a study that has one."""
+    """The control of the study of these runs, which trains plain nets longer, if there is one."""
     here = {run.record.study for run in runs.complete}
     for name, (study, _) in studies().items():
         if name not in here or study.control is None or study.control in here:
@@ -83,7 +83,7 @@ def _control(runs: Runs) -> Suggestion | None:
 
 
 def _ablate(runs: Runs) -> Suggestion | None:
-    """The deepest residual net once more, without the skip of one block."""
+    """An ablation of the deepest residual net, without the shortcut of one block."""
     residual = [run for run in runs.complete if not run.record.config.model.is_plain and not run.diverged]
     if not residual:
         return None
@@ -97,13 +97,13 @@ def _ablate(runs: Runs) -> Suggestion | None:
     where = () if folder == Path("runs") else (f"--runs={folder}",)
     middle = f"stage2_block{(model.stage_blocks[1] + 1) // 2}"
     return Suggestion(
-        f"What does the net of {model.depth} layers lose without one of its skips?",
+        f"What happens to the net of {model.depth} layers without one of its shortcuts?",
         (("experiments.train", name, *changes, f"--model.cut={middle}", *where),),
     )
 
 
 def _look_inside(runs: Runs) -> Suggestion | None:
-    """The deepest pair of a plain and a residual net of one seed whose checkpoints are here."""
+    """An instrument for the deepest plain and residual net of one seed that have checkpoints."""
     whole = [run for run in runs.complete if not run.diverged and any((run.directory / CHECKPOINTS).glob("*"))]
     pairs = [
         (plain, other)
@@ -115,26 +115,27 @@ def _look_inside(runs: Runs) -> Suggestion | None:
         return None
     pair = max(pairs, key=lambda pair: (pair[0].record.config.model.depth, -pair[0].seed))
     return Suggestion(
-        "Look inside: what does each trained net lose when a block is deleted?",
+        "Look inside: how does the error of each trained net change when a block is deleted?",
         (("experiments.analyze", "lesions", *(str(run.directory) for run in pair)),),
     )
 
 
 def _twins(plain: Run, other: Run) -> bool:
-    """Whether two runs differ in the shortcut alone."""
+    """Whether two runs differ only in the shortcut."""
     apart = differences(plain.record.config, other.record.config)
     return plain.record.study == other.record.study and [text.split(":")[0] for text in apart] == ["model.shortcut"]
 
 
 def repeat(run: Run) -> str | None:
-    """The command that trains a run again: the named experiment nearest to its configuration, and what differs."""
+    """The command that repeats a run: the named experiment with the nearest configuration, and options for the
+    differences."""
     config = run.record.config
     asked, idle = flatten(to_dict(config)), config.without_effect()
     found: list[tuple[int, str]] = []
     for name, base in experiments().items():
         mine = flatten(to_dict(base))
         changed = [field for field in asked if field not in idle and asked[field] != mine[field]]
-        # The source of the data decides what other fields mean, so the nearest experiment has the same one.
+        # Other fields depend on the source of the data, so the experiment must have the same source.
         if base.data.source == config.data.source:
             words = ["python", "-m", "experiments.train", name, *_options(changed, asked)]
             found.append((len(changed), shlex.join(words)))
@@ -149,13 +150,13 @@ def _options(names: Sequence[str], values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _experiment(config: ExperimentConfig) -> tuple[str, tuple[str, ...]] | None:
-    """The named experiment nearest to a configuration, and the options that lead to it; None where they are many."""
+    """The nearest named experiment, and the options for the differences; None if they are many."""
     asked, idle = flatten(to_dict(config)), config.without_effect()
     best: tuple[str, tuple[str, ...]] | None = None
     for name, base in experiments().items():
         changed = [text.split(":")[0] for text in differences(base, config)]
         changed += [field for field in PLACES if flatten(to_dict(base))[field] != asked[field]]
-        changed = [field for field in changed if field not in idle]  # a field without effect is settled by the others
+        changed = [field for field in changed if field not in idle]  # fields without effect are not needed
         simple = all(isinstance(asked[field], int | float | str) for field in changed)
         if simple and len(changed) <= MOST_CHANGES and (best is None or len(changed) < len(best[1])):
             best = name, tuple(f"--{field.replace('_', '-')}={asked[field]}" for field in changed)

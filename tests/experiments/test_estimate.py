@@ -145,12 +145,12 @@ def test_processes_take_the_longest_first() -> None:
 def test_progress_in_words() -> None:
     known = Estimate({"plain-56-seed0": 300.0, "plain-56-seed1": 300.0}, "from the 4 runs that finished")
     assert progress(RUNS, 4, known, 1) == (
-        "4 of 6 runs finished, 2 to go: about 10 min left (from the 4 runs that finished)."
+        "4 of 6 runs finished, 2 to go: about 10 min left (from 4 finished runs)."
     )
     assert progress(RUNS, 4, known, 2) == (
-        "4 of 6 runs finished, 2 to go: about 5 min left with 2 processes (from the 4 runs that finished)."
+        "4 of 6 runs finished, 2 to go: about 5 min left with 2 processes (from 4 finished runs)."
     )
-    unknown = "0 of 6 runs finished, 6 to go; how long they take here is not known yet"
+    unknown = "0 of 6 runs finished, 6 to go; the time that they take is not known yet"
     assert progress(RUNS, 0, None, 2) == f"{unknown}."
     assert progress(RUNS, 0, None, 2, StatedCost(4.9e5, GPU)) == (
         f"{unknown} (the whole study is stated to take 5.7 days of a GPU at 1e12 multiply-adds/s)."

@@ -59,7 +59,7 @@ def test_a_sweep_runs_everything_and_the_second_time_nothing(
     assert said[0].startswith("0 of 4 runs finished, 4 to go;")
     for done, line in enumerate(said[1:4], start=1):
         assert re.fullmatch(
-            rf"{done} of 4 runs finished, {4 - done} to go: about [\d.]+ \w+ left \(from the {done} runs?.*", line
+            rf"{done} of 4 runs finished, {4 - done} to go: about [\d.]+ \w+ left \(from {done} finished runs?.*", line
         )
     assert said[4:] == ["All 4 runs finished."]
     assert all(read_record(tmp_path / "tiny" / name / "record.json").status == "finished" for name in ALL)

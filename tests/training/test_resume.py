@@ -129,7 +129,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(whole: Path, 
     (manifest,) = (place / "checkpoints" / "25").glob("manifest")
     manifest.write_bytes(manifest.read_bytes()[:-7])
     record = run(SMALL, place, study="test", observers=(notes,))
-    assert any("25: damaged (manifest is not what was written); put aside" in note for note in notes.notes)
+    assert any("25: damaged (manifest has changed); renamed" in note for note in notes.notes)
     assert any("continues from the checkpoint of step 20" in note for note in notes.notes)
     assert [session.step for session in record.sessions] == [0, 20]
     as_the_whole(place, whole)
