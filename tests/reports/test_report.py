@@ -189,6 +189,19 @@ def test_command_writes_into_the_study_and_prints_table_and_paths(
     assert (report / "report.html").read_bytes() == before
 
 
+@pytest.mark.parametrize("width", [72, 80, 90, 100, 120])
+def test_a_table_that_the_screen_cannot_hold_loses_columns_and_no_line_its_end(
+    width: int, study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    for changes in ({}, {"model.width": 8}, {"model.width": 32}):
+        write_run(study / "widths", "resnet", 20, study="widths", run=f"w{changes}", changes=changes)
+    assert main([str(study / "widths")]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line[:1] in "┏┃┡│└"]
+    assert {line[-1] for line in rows if line} == set("┓┃┩│┘")
+    assert max(map(len, rows)) <= width
+
+
 def test_command_takes_another_folder(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(study), "--out", str(tmp_path / "elsewhere")]) == 0
     assert (tmp_path / "elsewhere" / "report.html").exists()
