@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.benchmark.printed import Printed
+from experiments.printed import Printed
 
 STAGE, LOADER, FEED = "input stage", "input loader", "input feed"
 """What the rows of a record are about."""

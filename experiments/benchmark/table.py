@@ -15,9 +15,9 @@ from rich.console import Console
 
 from experiments.benchmark import input_table, processes_table
 from experiments.benchmark.limits import MATMUL, asked
-from experiments.benchmark.printed import Printed
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import CONVOLVERS, OURS, Spec
+from experiments.printed import Printed
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 

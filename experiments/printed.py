@@ -1,7 +1,8 @@
-"""A table of a benchmark, for a terminal and for a document. Nothing here imports JAX."""
+"""Tables of words and numbers, for a terminal and for a document. Nothing here imports JAX."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -28,6 +29,11 @@ class Printed:
 
     def markdown(self) -> str:
         """For a document."""
-        rule = ["-" if i < self.words else "-:" for i in range(len(self.headings))]
-        lines = [self.headings, rule, *self.rows]
-        return f"{self.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        numbers = len(self.headings) - self.words
+        return f"{self.title}\n\n{markdown(self.headings, self.rows, numbers=numbers)}\n"
+
+
+def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0) -> str:
+    """A table in Markdown, whose last `numbers` columns stand right. A bar in a cell has to be escaped."""
+    rule = ["-"] * (len(headings) - numbers) + ["-:"] * numbers
+    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *rows))
