@@ -14,7 +14,7 @@ class Printed:
 
     title: str
     headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     words: int
     """Columns from the left that are words; the others are numbers."""
 

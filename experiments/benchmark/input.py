@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from experiments.benchmark.input_table import FEED, LOADER, STAGE, Row
 from experiments.benchmark.peers.loaders import PEERS
+from experiments.benchmark.results import FEED, LOADER, STAGE, Row
 from resnet_jax.config import DataConfig, ParallelConfig
 from resnet_jax.data import Draws, crops, decode, load, threads
 from resnet_jax.data.order import announced, training_batches
