@@ -172,17 +172,6 @@ def first_word(
     raise UserError(f"{kind}: got {argv[0]!r}; {nearest(argv[0], legal)}")
 
 
-def prepare_folder(folder: Path, option: str) -> None:
-    """Makes the folder that a command writes into, so that a mistake is found before the work.
-
-    Raises:
-      UserError: there is a file of that name, or where a folder above it should be.
-      OSError: the folder cannot be made.
-    """
-    check_folder(folder, option)
-    folder.mkdir(parents=True, exist_ok=True)
-
-
 def check_folder(folder: Path, option: str) -> None:
     """Makes sure that a folder is there or can be made.
 

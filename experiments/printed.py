@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -18,13 +18,13 @@ class Printed:
     words: int
     """Columns from the left that are words; the others are numbers."""
 
-    def rich(self) -> Table:
-        """For a terminal."""
+    def rich(self, sections: Collection[int] = ()) -> Table:
+        """For a terminal, with a line below the rows of these numbers, counted from 0."""
         table = Table(title=self.title)
         for i, heading in enumerate(self.headings):
             table.add_column(heading, justify="left" if i < self.words else "right")
-        for row in self.rows:
-            table.add_row(*row)
+        for number, row in enumerate(self.rows):
+            table.add_row(*row, end_section=number in sections)
         return table
 
     def markdown(self) -> str:
