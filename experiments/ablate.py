@@ -25,6 +25,7 @@ from experiments.study import Study, short
 from experiments.sweep import Sweep, carry_out
 from resnet_jax.config import ExperimentConfig, changed_fields, flatten, override, settle, to_dict, unbind
 from resnet_jax.errors import UserError
+from resnet_jax.reports.fields import values
 from resnet_jax.text import nearest
 
 SEEDS = (0, 1, 2)
@@ -75,16 +76,16 @@ def variants(base: ExperimentConfig, words: Sequence[str]) -> list[dict[str, Any
     Raises:
       UserError: an unknown or ambiguous field, an illegal value, a variant that changes nothing, or one given twice.
     """
-    found: list[dict[str, Any]] = []
-    seen = {base: "the baseline"}
+    seen = [(base, "")]
+    found = []
     for word in words:
-        changes = parse_variant(base, word)
-        config = override(base, changes)
-        if config in seen:
-            what = "changes nothing" if config == base else f"is the same as {seen[config]}"
-            raise UserError(f"{word}: {what}; legal: a value that no other net of the ablation has.")
-        seen[config] = word
-        found.append(changes)
+        found.append(parse_variant(base, word))
+        config = override(base, found[-1])
+        for other, name in seen:
+            if values(config) == values(other):
+                what = f"is the same as {name}" if name else "changes nothing"
+                raise UserError(f"{word}: {what}; legal: a value that no other net of the ablation has.")
+        seen.append((config, word))
     return found
 
 

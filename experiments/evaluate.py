@@ -162,8 +162,8 @@ def require_effect(chosen: Evaluate) -> None:
         value, default = getattr(chosen, name), Evaluate.__dataclass_fields__[name].default
         if value != default and chosen.protocol not in protocols:
             raise UserError(
-                f"{name}: got {value!r}; legal: {default!r}, because it has an effect only with protocol "
-                f"{' or '.join(map(repr, protocols))}."
+                f"{name}: got {value!r}, which has an effect only with protocol {' or '.join(map(repr, protocols))}; "
+                f"leave it at its default, {default!r}, or change that too."
             )
         numbers = value if isinstance(value, tuple) else (value,)
         if value is not None and (not numbers or min(numbers) < 1):

@@ -10,9 +10,9 @@ import numpy as np
 
 from resnet_jax.config import DataConfig, ParallelConfig
 from resnet_jax.data import cache, headers
-from resnet_jax.data.crops import passes
+from resnet_jax.data.crops import passes, too_long
 from resnet_jax.data.records import FileRecords
-from resnet_jax.data.stream import Decoders, StreamSource
+from resnet_jax.data.stream import sources
 from resnet_jax.data.walk import ImageFile
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
@@ -82,20 +82,13 @@ def predict(
     """
     assert config.path is not None
     records = FileRecords(config.path, files)
-    key = headers.digest(cache.fingerprint(files, image_size=None, bad_images="skip"))
-    heads = headers.read(records.entry, len(files), name="pictures", key=key, note=note)
-    readable = np.array([i for i in range(len(files)) if i not in heads.unreadable], np.int64)
+    heads = headers.read(records.entry, len(files), name="pictures", key=cache.key(records.state), note=note)
+    skipped = {**too_long(config, heads.sizes), **heads.unreadable}
+    readable = np.setdiff1d(np.arange(len(files)), list(skipped))
     found: dict[int, Any] = {}
     if len(readable):
-        source = StreamSource(
-            records,
-            readable,
-            np.zeros(len(readable), np.int32),
-            heads.sizes[readable],
-            config=config,
-            channels=weights.preprocessing.channels,
-            decoders=Decoders.of(config),
-        )
+        labels, channels = np.zeros(len(files), np.int32), weights.preprocessing.channels
+        (source,) = sources(records, [readable], labels, heads, config, channels)
         where = devices(ParallelConfig(devices=count))
         model = build(dataclasses.replace(weights.model, dtype="float32"))
         predictor = Predictor(where, model, weights.preprocessing.normalization, weights.model.precision)
@@ -110,4 +103,4 @@ def predict(
         )
         found = dict(zip(readable.tolist(), probabilities, strict=True))
     for i, file in enumerate(files):
-        yield Prediction(file.path, found[i], None) if i in found else Skipped(file.path, heads.unreadable[i])
+        yield Prediction(file.path, found[i], None) if i in found else Skipped(file.path, skipped[i])

@@ -25,9 +25,8 @@ from resnet_jax.errors import UserError
 if TYPE_CHECKING:
     from resnet_jax.reports.document import Table
 
-SPARE = ("multiply-adds, M", "running training error, %", "parameters")
+SPARE = ("multiply-adds, M", "running training error, %", "parameters", "pairs")
 """Columns that a narrow screen does without, the first of them first."""
-_ANY_WIDTH = 1_000  # characters; wider than any table
 MOST_ROWS = 16
 """Findings up to which a screen shows them; the page has them all."""
 
@@ -70,11 +69,13 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
     runs = read_runs(directories)
     report = write_report(runs, out, repeat=repeat, command=command)
     console = Console(highlight=False)
+    if report.apart:
+        console.print(Text(f"\n{report.apart}"))
     for headline, table, found in zip(report.headlines, report.tables, report.findings, strict=True):
         console.print(Text(f"\n{headline}\n"))
         console.print(_fitting(table, console))
         if found is not None and len(found.rows) <= MOST_ROWS:
-            console.print(_rich(found))
+            console.print(_fitting(found, console))
     if runs.unfinished:
         names = ", ".join(run.name for run in runs.unfinished)
         console.print(Text(f"{len(runs.unfinished)} unfinished, not in these numbers: {names}"))
@@ -99,7 +100,8 @@ def _fitting(table: Table, console: Console) -> RichTable:
     for header in ("", *SPARE):
         left_out.append(header)
         rich = _rich(table, left_out)
-        if console.measure(rich, options=console.options.update(width=_ANY_WIDTH)).minimum <= console.width:
+        drawn = "".join(segment.text for segment in console.render(rich))  # not cut at the screen's edge yet
+        if max(map(len, drawn.splitlines())) <= console.width:
             return rich
     return rich
 

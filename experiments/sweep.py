@@ -99,6 +99,8 @@ def carry_out(
       The exit status, and the study's folder; None in a process that `jobs.run` started.
     """
     sink_classes(chosen.log)
+    if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
+        raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more whole numbers, each once.")
     if chosen.config.parallel.processes != 1 and chosen.jobs != 1:
         raise UserError(f"jobs: got {chosen.jobs}; legal: 1 with parallel.processes, whose processes share each run.")
     part, parts = parse_shard(chosen.shard)
@@ -184,8 +186,6 @@ def _next(folder: Path, console: Console) -> None:
 
 
 def _check(chosen: Sweep, study: Study, typed: Mapping[str, Any]) -> None:
-    if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
-        raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more whole numbers, each once.")
     # What the command line changes, and no run has, would be lost without a word.
     varied = {"seed", *set.intersection(*map(set, study.variants))}
     runs = dataclasses.replace(study, base=chosen.config).runs((0,)).values()

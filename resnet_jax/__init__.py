@@ -1,13 +1,13 @@
-"""Deep residual networks in JAX: plain against residual, and what depth does to both.
+"""Deep residual networks and their plain twins in JAX.
 
 | name               | what it is                                                                     |
 |--------------------|--------------------------------------------------------------------------------|
-| `ExperimentConfig` | one run, whole: the sections below, and a random seed                          |
+| `ExperimentConfig` | a complete run: the sections below, and a random seed |
 | `ModelConfig`      | the net: depth, shortcut, kind of block, order of layers in a block            |
 | `BatchNormConfig`  | batch normalisation: momentum, epsilon, and which images share statistics      |
 | `DataConfig`       | the images: source, splits, normalisation, augmentation                        |
 | `OptimConfig`      | the optimizer: learning rate, its schedule, momentum, weight decay             |
-| `TrainConfig`      | how long, in what batches, and what is measured and kept on the way            |
+| `TrainConfig`      | iterations, batches, evaluations, checkpoints |
 | `FinetuneConfig`   | the pretrained net that a run starts from, and which stages are frozen         |
 | `ParallelConfig`   | the number of devices, and how a step is spread over them                      |
 | `build`            | the Flax module of a ModelConfig                                               |
@@ -23,13 +23,13 @@
 | `TrainBatch`       | the input of `train_step`                                                      |
 | `EvalBatch`        | the input of `eval_step`                                                       |
 | `load_weights`     | a net from a run, a folder or a PyTorch state dict                             |
-| `Weights`          | such a net: its configuration, arrays, preprocessing and class names           |
+| `Weights`          | a net that was read: configuration, arrays, preprocessing, class names |
 | `Classifier`       | a net that takes pictures: probabilities, and the features of any block        |
 | `read_record`      | the record of a finished run                                                   |
-| `RunRecord`        | such a record: results, configuration, data, environment, cost                 |
-| `UserError`        | the error for a mistake in what was passed; its text says what is legal        |
+| `RunRecord`        | the type of a record: results, configuration, data, environment, cost |
+| `UserError`        | the error for a wrong value; its text says what is legal |
 
-Importing this package is quick: each name, and JAX with it, is imported where the name is first used.
+Importing this package is quick: each name, and JAX with it, is imported when the name is first used.
 """
 
 from __future__ import annotations
@@ -100,18 +100,18 @@ def train(
     study: str | None = None,
     observers: Sequence[Observer] = (),
 ) -> RunRecord:
-    """Trains a net as `config` says and leaves its record in `directory`; an interrupted run is resumed.
+    """Trains the net of `config` and writes its record to `directory`; an interrupted run is resumed.
 
     Args:
       config: the run.
-      directory: the run directory. Its last part is the run's name. A finished run is not trained again: its record is
-        returned.
-      study: the name of the study in the record; None: the name of the folder that `directory` lies in.
+      directory: the run directory. Its last part is the name of the run. If it holds a finished run, the record is
+        returned and nothing is trained.
+      study: the name of the study in the record; None: the name of the folder that contains `directory`.
       observers: receive the run's progress (resnet_jax/training/observers).
 
     Raises:
-      UserError: a value in `config` that has no effect, a directory of another configuration or in use by another
-        process, missing data, too few devices.
+      UserError: a value in `config` has no effect, the directory has another configuration or is used by another
+        process, data are missing, or there are too few devices.
       OSError: the directory cannot be written.
     """
     from resnet_jax.training.run import run
@@ -128,7 +128,7 @@ def load_weights(path: str | Path) -> Weights:
         (.safetensors, .pt, .pth, .th).
 
     Raises:
-      UserError: the file is missing or damaged, holds a net that is not known here, or arrays of other shapes.
+      UserError: the file is missing or damaged, or holds an unknown net or arrays of other shapes.
     """
     from resnet_jax.weights.files import load
 

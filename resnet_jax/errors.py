@@ -1,9 +1,9 @@
-"""The one exception for mistakes that the person at the keyboard can mend."""
+"""The exception for mistakes of the user."""
 
 
 class UserError(ValueError):
-    """A mistake of the user's: its message is one sentence that says what was found and what is legal.
+    """A mistake of the user. The message is one sentence that says what was found and what is legal.
 
-    Entry points print the message and exit with status 2; anything else that is raised is a defect of
-    this project and keeps its traceback.
+    Commands print the message and exit with status 2. Any other exception is a defect of this project and keeps its
+    traceback.
     """

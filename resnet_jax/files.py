@@ -13,15 +13,15 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Path, part: Path | None = None) -> Iterator[Path]:
-    """Gives the name of a file to write, which takes the place of `path` when the block ends without an exception.
+    """Yields the name of a file to write. When the block ends without an exception, that file replaces `path`.
 
-    Until then `path` is as it was. The written file is flushed to the disk first, so that a power cut leaves one of the
-    two. After an exception nothing is left of it.
+    The file is flushed to the disk before it replaces `path`, so a power cut leaves either the old or the new content.
+    After an exception the new file is deleted.
 
     Args:
       path: the file to replace; its folder exists.
-      part: the file to write, in the same folder; None: a hidden one whose name holds that of this process. It ends
-        like `path`, for writers that choose a format by the ending.
+      part: the file to write, in the same folder; None: a hidden file of this process. Its name ends like `path`,
+        because some writers choose a format by the ending.
     """
     temporary = part or path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
@@ -38,12 +38,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file whole or not at all; text as UTF-8.
 
     Raises:
-      OSError: it cannot be written; the error names `path`, and an older file is as it was.
+      OSError: the file cannot be written; the error names `path`, and an older file is unchanged.
     """
     try:
         with replacing(path) as part:
             part.write_bytes(content.encode() if isinstance(content, str) else content)
-    except OSError as error:  # a full disk names no file, and the part's name would puzzle
+    except OSError as error:  # the user knows `path`, and not the name of the temporary file
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 

@@ -1,4 +1,4 @@
-"""Short pieces of sentences."""
+"""Parts of messages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ Note = Callable[[str], None]
 """A function that shows a sentence to the user."""
 LONGEST = 200
 NAMED = 3
-"""Names that a message gives; the rest is counted."""
+"""Number of names that a message lists; the rest is counted."""
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, as part of one sentence: the system's words, else the first line of the error's message.
+    """The reason of an error as part of a sentence: the system's text, else the first line of the message, else the
+    type.
 
-    An error without a message gives the name of its type. At most 200 characters, without a full stop.
+    At most 200 characters, without a full stop.
     """
     system = error.strerror if isinstance(error, OSError) else None
     lines = (system or str(error)).strip().splitlines() or [type(error).__name__]
@@ -35,7 +36,7 @@ def sentence(error: BaseException) -> str:
 
 
 def nearest(name: str, legal: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest legal one, or all of them."""
+    """The end of a message about an unknown name: the nearest legal name, or all legal names."""
     close = difflib.get_close_matches(name, legal := list(legal), n=1)
     return f"did you mean {close[0]!r}?" if close else f"legal: {', '.join(sorted(legal))}."
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 Tree = Any
-"""A nesting of dictionaries, tuples and dataclasses with arrays as its leaves: JAX's pytree."""
+"""A pytree of JAX: nested dictionaries, tuples and dataclasses with arrays as leaves."""
 Variables = dict[str, Any]
-"""The variables of a net as Flax has them: collections by name, in them modules by name, in them arrays."""
+"""The variables of a Flax net: {collection: {module: {name: array}}}."""
 Floats = npt.NDArray[np.float64]
 """A NumPy array of float64."""

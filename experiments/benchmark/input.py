@@ -1,8 +1,9 @@
 """How fast are images made? Reading, decoding and cropping for the paper's training augmentation, beside other loaders.
 
 All make the same kind of image: a shorter side drawn from 256 to 480 pixels, a random 224x224 crop, uint8. Ours crops
-first. "resize, then crop" is the naive order with Pillow alone, "torchvision" its DataLoader and transforms, "grain"
-its loader and "tf.data" TensorFlow's own decoder; each of these takes part where it is installed.
+first, from files and from a data set of TFDS in the format array_record. "resize, then crop" is the naive order with
+Pillow alone, "torchvision" its DataLoader and transforms, "grain" its loader and "tf.data" TensorFlow's own decoder.
+What is not installed is left out.
 
 The feed alone is what a run has between the disk and its compiled steps, with JAX and its arrays. Its consumer takes
 80 % of the rate that was just measured: it sleeps for each batch, as if a device computed.
@@ -10,12 +11,14 @@ The feed alone is what a run has between the disk and its compiled steps, with J
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 import itertools
 import multiprocessing
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -36,6 +39,7 @@ from resnet_jax.text import Note
 
 SIZE, SCALES, BATCH, AHEAD = 224, (256, 480), 128, 2
 CONSUMER_SHARE = 0.8
+ARRAY_RECORD = "ours, array_record"
 SAMPLES = 10  # of the memory
 
 
@@ -70,6 +74,10 @@ def measure(
         row, environment = pool.submit(feed_row, config, feed_batches, BATCH, rate).result()
     rows.append(row)
     paths = [source.name(i) for i in range(len(source))]
+    if importlib.util.find_spec("tensorflow_datasets") is not None:
+        note(ARRAY_RECORD)
+        rows.append(array_record_row(config, paths, batches, device_rate, note))
+        environment["versions"]["tensorflow_datasets"] = importlib.metadata.version("tensorflow_datasets")
     for name, (module, make) in PEERS.items():
         if module is None or importlib.util.find_spec(module) is not None:
             note(name)
@@ -96,6 +104,19 @@ def loader_row(name: str, images: Iterator[int], batches: int, device_rate: floa
     close()
     row: Row = {"what": LOADER, "loader": name, "images": count, "core_s": _core_seconds() - core, "wall_s": wall}
     return row | {"cores": threads.cores(), "device_rate": device_rate}
+
+
+def array_record_row(config: DataConfig, paths: list[str], batches: int, device_rate: float, note: Note) -> Row:
+    """The images that are taken, from a data set of TFDS, which is written for this and removed."""
+    from experiments.benchmark import array_record
+
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = np.linspace(0, len(paths) - 1, min(len(paths), batches * BATCH)).round().astype(int)
+        array_record.prepare(Path(folder), [paths[i] for i in chosen.tolist()])
+        prepared = dataclasses.replace(config, source="tfds", name=array_record.NAME, path=folder)
+        source = load(prepared, note).train
+        assert isinstance(source, StreamSource)
+        return loader_row(ARRAY_RECORD, ours(source), batches, device_rate)
 
 
 def feed_row(config: DataConfig, batches: int, batch_size: int, rate: float) -> tuple[Row, dict[str, Any]]:

@@ -1,8 +1,7 @@
-"""What a run is: frozen, typed configurations, checked where they are built.
+"""Configurations of runs: frozen, typed dataclasses that are checked when they are built.
 
-Nothing here imports JAX, so a command line can parse, check and explain itself without waiting for it.
-Every hyper-parameter of a run is a field of one of these classes; derived values are properties. What a field is for
-those who compare, name or record runs stands beside it, as its role (section.py).
+Every hyper-parameter is a field of one of these classes; derived values are properties. Each field also has a role, for
+code that compares, names or records runs (section.py). Nothing here imports JAX, so command lines start quickly.
 """
 
 from resnet_jax.config.data import DataConfig as DataConfig

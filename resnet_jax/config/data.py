@@ -1,4 +1,4 @@
-"""What a run sees: a data set, the part of it that is used, its normalisation and its augmentation."""
+"""The data of a run: source, splits, normalisation, augmentation, evaluation crops."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from resnet_jax.errors import UserError
 SOURCES: tuple[str, ...] = tuple(
     module.name for module in pkgutil.iter_modules([str(Path(__file__).parents[1] / "data" / "sources")])
 )
-"""The modules of data/sources by name: each is a legal `data.source`. They are listed here, and imported on use."""
+"""Legal values of `data.source`: the names of the modules of data/sources, which are imported only when used."""
 if TYPE_CHECKING:
     SourceName: TypeAlias = str
 else:
     SourceName = Literal[SOURCES]
 
 STREAMED = ("folder", "tfds")
-"""The sources whose images can be decoded when they are asked for, instead of lying in memory."""
+"""Sources that can decode images when they are needed, instead of keeping all of them in memory."""
 _STREAM = Condition(lambda data: data.streamed, "data.stream=True")
 _SCALE = Condition(lambda data: data.streamed and data.crop == "scale", "data.crop='scale'")
 _AREA = Condition(lambda data: data.streamed and data.crop == "area", "data.crop='area'")
+_PAD = Condition(lambda data: not data.streamed or data.crop == "center", "data.crop='center'")
 _SCALES = Condition(lambda data: data.streamed and data.protocol == "multi_scale", "data.protocol='multi_scale'")
 _FILES = Condition(lambda data: data.source == "folder" or data.streamed, "data.source='folder' or data.stream=True")
 
 
 @dataclass(frozen=True)
 class DataConfig(Section):
-    """What a run sees: a data set, its normalisation and its augmentation."""
+    """The data of a run: source, splits, normalisation, augmentation, evaluation crops."""
 
     _section: typing.ClassVar[str] = "data"
 
     source: SourceName = field("digits", DATA, open_in_papers=True)  # noqa: RUF009  # as every other field
-    """"digits": scikit-learn's 1,797 real handwritten digits, 8x8 pixels, embedded, no download; "tfds": `name` from
+    """"digits": scikit-learn's 1,797 handwritten digits, 8x8 pixels, without a download; "tfds": `name` from
     TensorFlow Datasets; "folder": images in <path>/{train,test}/<class>/; "npz": NumPy arrays in one file."""
     name: str | None = field(None, DATA, needs=only_with("data.source", "tfds"), open_in_papers=True)
     """For "tfds": the data set's name, such as cifar10."""
@@ -45,39 +46,41 @@ class DataConfig(Section):
         Role("place", compared="never", open_in_papers=True, is_path=True, bound_to="data.source"),
         needs=Condition(lambda data: data.source != "digits", "another data.source than 'digits'"),
     )
-    """Where the images are. For "tfds": its data directory, where not the usual one."""
+    """Path of the images. For "tfds": its data directory; None: the usual one."""
     stream: bool = field(False, DATA, needs=only_with("data.source", *STREAMED), open_in_papers=True)
-    """For "folder" and "tfds": decode images when they are asked for, instead of holding all of them in memory."""
+    """For "folder" and "tfds": decode images when they are needed, instead of keeping all of them in memory."""
     classes: tuple[str, ...] = field(
         (),
         DATA,
         needs=_FILES,
     )
-    """Only these classes: their names; or one number, for so many in the order of their names. (): all."""
+    """Classes to use, by name; or one number: that many classes, the first by name. (): all."""
     image_size: int | None = field(
         None,
         DATA,
         needs=_FILES,
     )
-    """Height and width in pixels of the square that the net is given. For images in memory: each image's shorter side
-    is resized to it and the middle kept; None: all images must have one size already. The paper's, ImageNet: 224."""
+    """Height and width, in pixels, of the net's input. For images in memory: the shorter side is resized to this, and
+    the centre is cut out; None: the images are used as they are, and must have equal sizes. The paper, for ImageNet:
+    224."""
     bad_images: Literal["stop", "skip"] = field(
         "stop", DATA, needs=only_with("data.source", "folder"), open_in_papers=True
     )
-    """For "folder": at an image that cannot be read, stop and name it, or leave it out and say how many were. With
-    `stream` this is decided when the headers of all files are read; an image that fails later stops the run."""
+    """For "folder": what to do with an image that cannot be read: stop and name it, or leave it out and count it. With
+    `stream`, images are left out when the headers of all files are read; an image that fails later stops the run."""
     channels: int | Literal["auto"] = field("auto", DATA, needs=_FILES)
-    """1: read all images in grey; 3: read all in colour, as a net for colour images needs it; "auto": grey where every
-    image is grey, in training and test, else colour."""
+    """Channels of the images. 1: grey; 3: colour; "auto": grey if every training and test image is grey, otherwise
+    colour."""
     workers: int | Literal["auto"] = field("auto", OPERATIONAL, needs=_STREAM)
-    """Threads that decode images; "auto": as many as there are cores."""
+    """Threads that decode images; "auto": one for each core."""
     statistics_images: int = field(10_000, DATA, needs=_STREAM, open_in_papers=True)
-    """Training images, evenly spread, from which mean, standard deviation and colour components are taken."""
+    """Number of training images, evenly spaced, from which mean, standard deviation and colour components are
+    computed."""
     train_subset: int | None = field(None, DATA, words="training images")
-    """Train on this many of the training images, each class in proportion, chosen by `split_seed`; None: on all."""
+    """Number of training images to use, each class in proportion, chosen by `split_seed`; None: all."""
     validation: int = field(0, DATA)
-    """Hold this many training images out, each class in proportion, chosen by `split_seed`, and evaluate on them along
-    the way; the test set is then evaluated once, at the last step. The paper's 45k/5k split: 5000."""
+    """Number of training images held out for validation, each class in proportion, chosen by `split_seed`. With
+    validation, the test set is evaluated once, after the last step. The paper's 45k/5k split: 5000; 0: none."""
     split_seed: int = field(
         0,
         DATA,
@@ -86,31 +89,32 @@ class DataConfig(Section):
         ),
         open_in_papers=True,
     )
-    """Random seed for `train_subset` and `validation`. The run's own seed is another: all seeds see the same images."""
+    """Random seed of `train_subset` and `validation`. It is not the seed of the run, so all seeds use the same
+    images."""
     placement: Literal["auto", "device", "host"] = field("auto", OPERATIONAL)
-    """Keep all images on the device, or feed them from the host in batches; "auto": on the device where they fit."""
+    """Keep all images on the device, or send each batch from the host; "auto": on the device if they fit."""
     normalize: Literal["pixel_mean", "channel_mean_std", "weights"] = field("pixel_mean", DATA)
-    """Subtract the training set's mean image and nothing else (the paper), or standardise each channel; "weights": as
-    the net of `finetune.weights` was trained, which a frozen part of it needs."""
-    pad: int = field(0, DATA, words="padding before the crop")
+    """"pixel_mean": subtract the mean image of the training set (the paper); "channel_mean_std": standardise each
+    channel; "weights": normalise as in the training of `finetune.weights`, which frozen stages need."""
+    pad: int = field(0, DATA, words="padding before the crop", needs=_PAD)
     """Zero padding on each side, in pixels, before a random crop of the original size; 0: no crop. The paper: 4."""
     flip: bool = field(False, DATA, words="random mirror")
     """Mirror each image with probability 1/2. The paper: on for CIFAR; wrong for digits."""
     mixup: float = field(0.0, DATA)
-    """Mix each training image and its label with another's in the batch, with a weight drawn from Beta(mixup, mixup)
+    """Mix each training image and its label with another of the batch, by a weight drawn from Beta(mixup, mixup)
     (H. Zhang et al. 2018, arXiv 1710.09412; theirs: 1 for CIFAR, 0.2 for ImageNet); 0: off. Departs from the paper."""
     cutmix: float = field(0.0, DATA)
-    """Paste a box of another training image into each, its share of the area drawn from Beta(cutmix, cutmix), and mix
-    the labels by area (Yun et al. 2019, arXiv 1905.04899; theirs: 1); 0: off. With `mixup` too, each image has one of
-    them, with equal probability. Departs from the paper."""
+    """Paste a box of another training image into each image, and mix the labels by area. The share of the area is drawn
+    from Beta(cutmix, cutmix) (Yun et al. 2019, arXiv 1905.04899; theirs: 1); 0: off. If `mixup` is on too, each image
+    gets one of the two, with equal probability. Departs from the paper."""
 
     crop: Literal["center", "scale", "area"] = field("center", DATA, needs=_STREAM)
-    """Training crops of `image_size`. "center": as in evaluation. "scale": the shorter side is resized to a length
-    drawn from `scales`, and a square drawn from the image (He et al. 2015, Sec. 3.4). "area": a rectangle whose share
-    of the image is drawn from `areas`, and its width / height from `aspects`, is resized to the square
+    """Training crops of `image_size`. "center": as in evaluation. "scale": the shorter side is resized to a random
+    length from `scales`, and a random square is cut out (He et al. 2015, Sec. 3.4). "area": a rectangle with a random
+    share of the image from `areas` and a random width / height from `aspects` is resized to the square
     (fb.resnet.torch)."""
     scales: tuple[int, ...] = field((256, 480), DATA, needs=_SCALE)
-    """Shortest and longest length of the shorter side, in pixels. The paper: 256 and 480."""
+    """Smallest and largest length of the shorter side, in pixels. The paper: 256 and 480."""
     areas: tuple[float, ...] = field((0.08, 1.0), DATA, needs=_AREA)
     """Smallest and largest share of the image's area."""
     aspects: tuple[float, ...] = field((0.75, 4 / 3), DATA, needs=_AREA)
@@ -124,22 +128,22 @@ class DataConfig(Section):
     eval_resize: int = field(256, DATA, needs=_STREAM)
     """Shorter side in pixels that an image is resized to in evaluation, before its crops are taken. The paper: 256."""
     protocol: Literal["center", "ten_crop", "multi_scale"] = field("center", DATA, needs=_STREAM)
-    """What the test set's evaluation after the last step sees of each image; every other evaluation sees the centre
-    crop. "ten_crop": the centre, the corners and their mirror images (Tables 2 and 3). "multi_scale": the whole image
-    and its mirror image at each of `eval_scales` (Table 4). Probabilities are averaged over what is seen."""
+    """Parts of each test image that the evaluation after the last step uses; other evaluations use the centre crop.
+    "ten_crop": the centre, the corners and their mirror images (Tables 2 and 3). "multi_scale": the whole image and its
+    mirror image at each of `eval_scales` (Table 4). Probabilities are averaged over the parts."""
     eval_scales: tuple[int, ...] = field((224, 256, 384, 480, 640), DATA, needs=_SCALES)
-    """Lengths of the shorter side in pixels. The paper: the five of the default."""
+    """Lengths of the shorter side, in pixels. The default is the paper's."""
     eval_multiple: int = field(32, DATA, needs=_SCALES)
-    """Multiple in pixels that the longer side is rounded to, so that few shapes are compiled; 1: not rounded."""
+    """The longer side is rounded to a multiple of this many pixels, so that few shapes are compiled; 1: not rounded."""
 
     @property
     def streamed(self) -> bool:
-        """Whether images are decoded when they are asked for: `stream` has an effect, and is on."""
+        """Whether images are decoded when they are needed: `stream` is on and has an effect."""
         return self.stream and self.source in STREAMED
 
     @property
     def by_protocol(self) -> bool:
-        """Whether the test set's last evaluation takes more than the centre crop."""
+        """Whether the last evaluation on the test set uses more than the centre crop."""
         return self.streamed and self.protocol != "center"
 
     def _check(self) -> None:
@@ -184,5 +188,3 @@ class DataConfig(Section):
         self._require(self.eval_resize >= size, "eval_resize", f"at least data.image_size, which is {size}")
         if self.crop == "scale":
             self._require(min(self.scales) >= size, "scales", f"lengths of at least data.image_size, which is {size}")
-        if self.crop != "center":
-            self._require(self.pad == 0, "pad", "0, because data.crop crops while it decodes")

@@ -1,4 +1,4 @@
-"""One run, whole: its sections, how long it trains and where it runs."""
+"""The configuration of a run: its length, its devices, and all sections together."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ from resnet_jax.errors import UserError
 
 @dataclass(frozen=True)
 class TrainConfig(Section):
-    """How long, in what batches, and what is measured and kept on the way."""
+    """Iterations, batches, evaluations, checkpoints."""
 
     _section: typing.ClassVar[str] = "train"
 
     iterations: int = field(64_000, BUDGET)
     """Optimizer steps of the run; 64k for CIFAR (He et al. 2015, Sec. 4.2)."""
     batch_size: int = field(128, RECIPE)
-    """Images per step over all devices. Batches run on from epoch to epoch, so each is full and no image is dropped."""
+    """Images per step, over all devices. A batch may reach into the next epoch, so each is full and no image is
+    dropped."""
     accumulation: int = field(1, RECIPE, open_in_papers=True)
-    """Parts of a batch whose gradients are computed one after another and averaged, for a batch too large for memory.
-    BN sees one part at a time: equal to the whole batch with scope "ghost", not with "global" or "device"."""
+    """Number of parts of a batch that are computed one after another, for a batch too large for memory; their gradients
+    are averaged. BN normalises each part by itself: with the scope "ghost" the result is that of the whole batch, with
+    "global" and "device" it is not."""
     eval_batch_size: int = field(512, BOOKKEEPING)
-    """Images per evaluation step over all devices; a short last batch is padded with examples of weight 0."""
+    """Images per evaluation step, over all devices; a short last batch is padded with examples of weight 0."""
     eval_every: int = field(1, BOOKKEEPING)
-    """Epochs between evaluations on the test set (for curves, never for selection); 0: at the last step alone."""
+    """Epochs between evaluations on the test set (for curves, never for selection); 0: only after the last step."""
     recompute_batch_stats: bool = field(False, RECIPE)
     """Before the final evaluation, replace BN's running statistics by averages over the training set, as the authors
-    did for their released models."""
+    did for the models that they published."""
     checkpoint_steps: int = field(1_000, OPERATIONAL)
-    """Steps between checkpoints; 0: none but on Ctrl-C, on SIGTERM and at the end."""
+    """Steps between checkpoints; 0: only on Ctrl-C, on SIGTERM and at the end."""
     steps_per_dispatch: int | Literal["auto"] = field("auto", OPERATIONAL)
-    """Train steps that the host hands to the devices at a time; the numbers are the same, beyond rounding. "auto": 1 on
-    a CPU and with images on the host, else as many as training/program.py says."""
+    """Training steps that the host starts by one call; the results are equal up to rounding. "auto": 1 on a CPU or with
+    images on the host, otherwise the number in training/program.py."""
     keep_checkpoints: int = field(2, OPERATIONAL)
-    """Newest checkpoints kept in the run directory; older ones are deleted."""
+    """Number of newest checkpoints to keep; older ones are deleted."""
     keep_every: int = field(0, OPERATIONAL)
-    """Older checkpoints are kept too where their step is a multiple of this; 0: none of them."""
+    """Older checkpoints are kept too if their step is a multiple of this; 0: none."""
     gradient_norms_every: int = field(0, RECIPE)
-    """Steps between lines of gradients.jsonl, the gradient's norm in each layer; the first is taken at the initial
-    values. 0: none, and nothing of it in the compiled step."""
+    """Steps between lines of gradients.jsonl, which have the norm of the gradient in each layer; the first is measured
+    at the initial values. 0: no such file, and no code for it in the compiled step."""
 
     def _check(self) -> None:
         for name in ("iterations", "batch_size", "accumulation", "eval_batch_size", "keep_checkpoints"):
@@ -61,25 +63,25 @@ _PROCESSES = Condition(lambda parallel: parallel.processes != 1, "parallel.proce
 
 @dataclass(frozen=True)
 class ParallelConfig(Section):
-    """On which devices a step runs, and how."""
+    """Devices and processes of a run."""
 
     _section: typing.ClassVar[str] = "parallel"
 
     mode: Literal["jit", "shard_map", "pmap"] = field("jit", OPERATIONAL)
-    """jit over a mesh (the compiler partitions), shard_map over the same mesh (explicit), or pmap (in maintenance)."""
+    """"jit": the compiler divides the step over the devices; "shard_map" and "pmap": the code divides it."""
     devices: int = field(1, OPERATIONAL, decides=lambda config: config.statistics_depend_on_devices)
-    """Devices of the whole run, over all processes, that share each batch."""
+    """Number of devices that share each batch, over all processes."""
     processes: int | Literal["auto"] = field(1, OPERATIONAL)
-    """Processes that share the devices equally; "auto": as many as Slurm, Open MPI 4 or a TPU pod started."""
+    """Number of processes that share the devices equally; "auto": as many as Slurm, Open MPI 4 or a TPU pod started."""
     coordinator: str | None = field(None, OPERATIONAL, needs=_PROCESSES)
-    """HOST:PORT where process 0 listens for the others; None: as a launcher says."""
+    """HOST:PORT at which process 0 listens for the others; None: the launcher's value."""
     process: int | None = field(None, OPERATIONAL, needs=_PROCESSES)
-    """The number of this process, from 0; None: as a launcher says."""
+    """The number of this process, from 0; None: the launcher's value."""
     start_seconds: float = field(60.0, OPERATIONAL, needs=_PROCESSES)
     """How long processes wait for each other at the start, in seconds."""
     stall_seconds: float = field(300.0, OPERATIONAL, needs=_PROCESSES)
-    """Seconds after which a process that is silent, or stays behind the others, ends the run. After a fifth of them it
-    is named."""
+    """Seconds after which a process that is silent, or behind the others, ends the run. After a fifth of this time a
+    message names the process."""
 
     def _check(self) -> None:
         self._require(self.devices >= 1, "devices", "a whole number above 0")
@@ -101,7 +103,7 @@ class ParallelConfig(Section):
 
 @dataclass(frozen=True)
 class ExperimentConfig(Section):
-    """One run, whole: with the code's version and the device it determines the result."""
+    """A complete run: with the version of the code and the device, it determines the result."""
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -126,18 +128,18 @@ class ExperimentConfig(Section):
             )
         if self.data.mixes and size // parts % 2:
             raise UserError(
-                f"train.batch_size: got {size}, of which each device gets {size // parts} images at once; legal: a "
-                f"multiple of {2 * parts}, because data.mixup and data.cutmix mix images in pairs."
+                f"train.batch_size: got {size}, so each device gets {size // parts} images at once; legal: a multiple "
+                f"of {2 * parts}, because data.mixup and data.cutmix mix images in pairs."
             )
         norm, part = self.model.norm, size // parts
         if norm.scope == "ghost" and part % norm.ghost_size:
             raise UserError(
                 f"model.norm.ghost_size: got {norm.ghost_size}, which does not divide the {part} images "
-                f"that each device gets at once of train.batch_size={size}; legal: a divisor of {part}."
+                f"that each device gets at once (train.batch_size={size}); legal: a divisor of {part}."
             )
         if self.data.normalize == "weights" and self.finetune.weights is None:
             raise UserError(
-                "data.normalize: got 'weights'; legal: that only with finetune.weights, since the file says how."
+                "data.normalize: got 'weights', which needs finetune.weights, the file that says how to normalise."
             )
         if self.finetune.weights is not None:
             self._check_stages()
@@ -160,12 +162,12 @@ class ExperimentConfig(Section):
             )
 
     def in_iterations(self) -> ExperimentConfig:
-        """The same run, with milestones and warm-up in iterations where they are shares of the run."""
+        """The same run, with milestones and warm-up as iterations instead of shares of the run."""
         return dataclasses.replace(self, optim=self.optim.in_iterations(self.train.iterations))
 
     @property
     def norm_batch(self) -> int:
-        """Images that share batch statistics in training: BN's batch size."""
+        """Number of images that share batch statistics in training."""
         at_once = self.train.batch_size // self.train.accumulation
         if self.model.norm.scope == "global":
             return at_once
@@ -173,16 +175,16 @@ class ExperimentConfig(Section):
 
     @property
     def statistics_depend_on_devices(self) -> bool:
-        """Whether another number of devices puts other images into BN's groups."""
-        # Parts of a batch are made of every device's share, so with "global" they are other images on other devices.
+        """Whether the groups of images that share batch statistics depend on the number of devices."""
+        # A part of an accumulated batch has images of every device, so with "global" the parts depend on the devices.
         scope = self.model.norm.scope
         return scope == "device" or (scope == "global" and self.train.accumulation > 1)
 
     @property
     def operational(self) -> frozenset[str]:
-        """Dotted names of the fields that say how this run runs and not what it computes, beyond rounding.
+        """Dotted names of the fields that change this run's results only by rounding.
 
-        A run may go on with others, and a finished one counts whatever they were.
+        A run may be resumed with other values of them, and a finished run counts for any values.
         """
         return frozenset(
             name

@@ -1,4 +1,4 @@
-"""How a net is trained: the optimizer and its rates, and the net in a file that a run may start from."""
+"""The optimizer of a run, its learning rate, and the pretrained net that the run starts from."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ _ITERATIONS_OR_SHARE = "a whole number of iterations above 0, or a share of the 
 
 @dataclass(frozen=True)
 class FinetuneConfig(Section):
-    """A start from a net in a file, with a new last layer, in the place of random values."""
+    """Fine-tuning: the run starts from the net in a file, with a new last layer."""
 
     _section: typing.ClassVar[str] = "finetune"
 
     weights: str | None = field(None, RECIPE, is_path=True)
     """A folder written by experiments.convert, a finished run's directory, or a PyTorch state dict (.safetensors, .pt,
-    .pth, .th); None: random values. Its net must be that of `model`, whatever its number of classes."""
+    .pth, .th); None: random values. Its net must be that of `model`; only the number of classes may differ."""
     frozen_stages: int = field(0, RECIPE, needs=_WITH_WEIGHTS)
-    """The stem and this many stages, from the first, stay as they are: no gradient, no decay, and batch norms in eval
-    mode, so that their running statistics stay too. With all stages frozen only the last layer is trained."""
+    """Number of stages, from the first, that are not trained, together with the stem: no gradient, no decay, and batch
+    norms in eval mode. If all stages are frozen, only the last layer is trained."""
     stage_rates: tuple[float, ...] = field((), RECIPE, needs=_WITH_WEIGHTS)
-    """Factors of the learning rate, one for each stage; the stem has the first stage's, the last layer 1. Empty: 1."""
+    """Factors of the learning rate, one for each stage. The stem has the factor of the first stage, the last layer 1.
+    Empty: all 1."""
 
     def _check(self) -> None:
         self._require(self.frozen_stages >= 0, "frozen_stages", "a whole number of at least 0")
@@ -38,7 +39,7 @@ class FinetuneConfig(Section):
 
 @dataclass(frozen=True)
 class OptimConfig(Section):
-    """SGD with momentum, its rates and what it minimises. Defaults: He et al. 2015, Sec. 4.2."""
+    """SGD with momentum, its learning rate and its loss. Defaults: He et al. 2015, Sec. 4.2."""
 
     _section: typing.ClassVar[str] = "optim"
 
@@ -47,49 +48,51 @@ class OptimConfig(Section):
     nesterov: bool = field(False, RECIPE, needs=Condition(lambda optim: optim.momentum > 0.0, "optim.momentum > 0"))
     """Nesterov's momentum (Sutskever et al. 2013, Sec. 2), in PyTorch's form. Departs from the paper: it has none."""
     weight_decay: float = field(1e-4, RECIPE)
-    """L2 decay on the parameters that `decayed` names."""
+    """L2 decay of the parameters that `decayed` selects."""
     decayed: Literal["all", "kernels"] = field(
         "all", RECIPE, needs=Condition(lambda optim: optim.weight_decay > 0.0, "optim.weight_decay > 0")
     )
-    """"all": every parameter, BN's scales and biases included, as in the paper; "kernels": those of convolutions and of
-    the last layer alone (T. He et al. 2019, arXiv 1812.01187, Sec. 3.1). "kernels" departs from the paper."""
+    """Parameters with weight decay. "all": every one, BN's scales and biases included, as in the paper; "kernels": only
+    those of convolutions and of the last layer (T. He et al. 2019, arXiv 1812.01187, Sec. 3.1). "kernels" departs from
+    the paper."""
     clip_norm: float | None = field(None, RECIPE)
-    """The gradient of the loss, before decay, is scaled down to this Euclidean norm over all parameters where it is
-    longer (Pascanu et al. 2013, arXiv 1211.5063, Algorithm 1); None: never. Departs from the paper: it clips nothing.
-    """
+    """Largest Euclidean norm, over all parameters, of the gradient of the loss before decay; a longer gradient is
+    scaled down to it (Pascanu et al. 2013, arXiv 1211.5063, Algorithm 1); None: never. Departs from the paper: it does
+    not clip."""
     schedule: Literal["steps", "cosine"] = field("steps", RECIPE)
-    """"steps": the rate drops at `milestones`; "cosine": it falls to 0 at the end of the run along half a cosine, from
-    the end of a warm-up of known length (Loshchilov and Hutter 2017, arXiv 1608.03983, Eq. 5, without restarts).
+    """"steps": the rate drops at `milestones`; "cosine": it falls to 0 at the end of the run along half a cosine, which
+    starts after a warm-up of known length (Loshchilov and Hutter 2017, arXiv 1608.03983, Eq. 5, without restarts).
     "cosine" departs from the paper."""
     milestones: tuple[int | float, ...] = field(
         (32_000, 48_000), BUDGET, needs=Condition(lambda optim: optim.schedule == "steps", "optim.schedule='steps'")
     )
-    """When the rate is multiplied by `decay_factor`: iterations (whole numbers), or shares of `train.iterations`
-    (0.5 0.75), which a shorter run keeps."""
+    """When the rate is multiplied by `decay_factor`: iterations (whole numbers), or shares of `train.iterations` (0.5
+    0.75)."""
     decay_factor: float = field(0.1, RECIPE, needs=Condition(lambda optim: optim.drops, "optim.milestones"))
     warmup: Literal["none", "iterations", "error", "linear"] = field("none", WARM_UP, open_in_papers=True)
-    """"iterations": `warmup_rate` for `warmup_iterations` (2016, Appendix); "error": until training error falls below
-    `warmup_error` (2015, Sec. 4.2, ResNet-110), by a running estimate; "linear": from `warmup_rate` up to
-    `learning_rate` in `warmup_iterations` (Goyal et al. 2017, arXiv 1706.02677, Sec. 2.2). "linear" departs from the
-    paper."""
+    """"iterations": `warmup_rate` for `warmup_iterations` (2016, Appendix); "error": `warmup_rate` until a running
+    estimate of the training error falls below `warmup_error` (2015, Sec. 4.2, ResNet-110); "linear": from `warmup_rate`
+    up to `learning_rate` in `warmup_iterations` (Goyal et al. 2017, arXiv 1706.02677, Sec. 2.2). "linear" departs from
+    the paper."""
     warmup_rate: float = field(0.01, WARM_UP, needs=_WITH_WARM_UP)
-    """The rate in the warm-up; the first one where it rises."""
+    """The learning rate in the warm-up; with "linear", the first one."""
     warmup_iterations: int | float = field(400, WARM_UP, needs=_UNTIL_ITERATIONS, open_in_papers=True)
     """Length of the warm-up: iterations (a whole number), or a share of `train.iterations` (0.05)."""
     warmup_error: float = field(0.8, WARM_UP, needs=_UNTIL_ERROR)
-    """Training error, a fraction, below which the warm-up "error" ends for good."""
+    """Training error, a fraction, below which the warm-up "error" ends."""
     warmup_smoothing: float = field(0.9, WARM_UP, needs=_UNTIL_ERROR, open_in_papers=True)
-    """Running estimate of training error: e <- s * e + (1 - s) * error of the batch, from 1. The paper names none."""
+    """Smoothing s of the running training error e, which starts at 1: e <- s * e + (1 - s) * error of the batch. The
+    paper gives no value."""
     label_smoothing: float = field(0.0, RECIPE)
-    """The share of the target that training gives to all classes alike, 1/K each of K classes; the rest is the label's
-    (Szegedy et al. 2016, arXiv 1512.00567, Sec. 7; theirs: 0.1). Evaluation has none. 0: off. Departs from the paper.
-    """
+    """Share of the training target that is divided equally among all classes; the label gets the rest (Szegedy et al.
+    2016, arXiv 1512.00567, Sec. 7; theirs: 0.1). Evaluation does not smooth. 0: off. Departs from the paper."""
     ema: float | None = field(None, RECIPE)
-    """Decay of an average of the parameters over the steps, a step's weight falling by this factor with each later step
-    (Polyak and Juditsky 1992; the form is training/ema.py's). BN's running statistics are averaged with them, as in
-    the released code of Inception-v3. None: off. Departs from the paper: it evaluates the last step's parameters."""
+    """Decay of an exponential average of the parameters: in each step, the weight of all earlier steps is multiplied by
+    this (Polyak and Juditsky 1992; the form is training/ema.py's). BN's running statistics are averaged with them, as
+    in the released code of Inception-v3. None: off. Departs from the paper: it evaluates the parameters of the last
+    step."""
     ema_evaluated: bool = field(True, RECIPE, needs=Condition(lambda optim: optim.ema is not None, "optim.ema"))
-    """Evaluate the average and leave it as the net of the run; False: the parameters of the last step."""
+    """Evaluate and save the averaged parameters; False: the parameters of the last step."""
 
     def _check(self) -> None:
         for name in ("learning_rate", "warmup_rate"):
@@ -117,9 +120,10 @@ class OptimConfig(Section):
         return self.schedule == "steps" and bool(self.milestones)
 
     def in_iterations(self, iterations: int) -> OptimConfig:
-        """The same for a run of `iterations` steps, with shares of the run as iterations.
+        """The same configuration for a run of `iterations` steps, with shares of the run as iterations.
 
-        Shares are rounded to the nearest iteration; of several, each is at least one after the one before.
+        Shares are rounded to the nearest iteration. Milestones stay in order: each is at least one iteration after the
+        last.
         """
         milestones: list[int] = []
         for milestone in self.milestones:

@@ -1,4 +1,4 @@
-"""Configurations as plain data, for JSON; and changes to them by dotted name."""
+"""Configurations as nested dictionaries for JSON, and changes by dotted name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resnet_jax.text import nearest
 
 _T = TypeVar("_T", bound=Section)
 
-# Fields that records of earlier versions have and that changed no result.
+# Fields of earlier versions, in old records, that changed no result.
 _RETIRED = {"train.checkpoint_every"}
 
 
@@ -32,7 +32,7 @@ def to_dict(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> ExperimentConfig:
-    """The configuration that `to_dict` gave.
+    """The inverse of `to_dict`.
 
     Raises:
       UserError: an unknown field (the nearest name is given), a value of a wrong type, or an illegal one.
@@ -57,25 +57,25 @@ def _build(cls: type[_T], values: Mapping[str, Any], prefix: str) -> _T:
 
 
 def override(config: ExperimentConfig, changes: Mapping[str, Any]) -> ExperimentConfig:
-    """`config` with fields changed by dotted name, as in `{"model.depth": 56}`; checked as a whole, once, and settled.
+    """`config` with fields changed by dotted name, as in `{"model.depth": 56}`; then checked as a whole, and settled.
 
     Raises:
-      UserError: a name that is no field, values that are not legal together, or a change that has no effect.
+      UserError: a name is no field, the values are not legal together, or a change has no effect.
     """
     new = _changed(config, changes)
     return settle(unbind(new, [name for name in changes if config.value(name) != new.value(name)]), chosen=changes)
 
 
 def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collection[str] = ()) -> ExperimentConfig:
-    """`config` without inherited values that belonged to another one, such as the path of another `data.source`.
+    """`config` without inherited values that belong to an old value, such as the path of another `data.source`.
 
     Args:
-      config: as it was inherited and changed.
+      config: after the changes.
       changed: dotted names of the fields that have another value than before.
-      typed: dotted names of the fields that somebody wrote, even where the value is the one before; they stay.
+      typed: dotted names of the fields that the user gave, with a new value or the old one; they stay.
 
     Raises:
-      UserError: the field's default is not legal here, such as no path for images in a folder.
+      UserError: the default of a field is not legal here, such as no path for images in a folder.
     """
     roles = config.roles().items()
     foreign = [name for name, role in roles if role.bound_to in changed and name not in {*changed, *typed}]
@@ -83,14 +83,14 @@ def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collect
 
 
 def settle(config: ExperimentConfig, *, chosen: Collection[str]) -> ExperimentConfig:
-    """`config` without values that change nothing, such as TFDS's name of a data set when the images are from a file.
+    """`config` without values that have no effect, such as the name of a TFDS data set when the images are from a file.
 
-    A value that was only inherited is set to the field's default. A value that somebody chose is refused: a run that
-    claims it would pass for a result about it.
+    An inherited value is set to the field's default. A chosen value is refused, because the record of the run would
+    seem to show its effect.
 
     Args:
-      config: as it was inherited and changed.
-      chosen: dotted names of the fields that were changed on purpose.
+      config: after the changes.
+      chosen: dotted names of the fields that the user changed.
 
     Raises:
       UserError: a chosen field has no effect and another value than its default.
@@ -101,14 +101,14 @@ def settle(config: ExperimentConfig, *, chosen: Collection[str]) -> ExperimentCo
 
 
 def one_spelling(config: ExperimentConfig) -> ExperimentConfig:
-    """`config` with each path in one spelling, so that "x", "x/" and "./x" are one run, and "~" is the home folder."""
+    """`config` with normalised paths: "x", "x/" and "./x" become equal, and "~" becomes the home folder."""
     paths = {name: config.value(name) for name in config.fields_where(lambda role: role.is_path)}
     spelled = {name: os.path.normpath(os.path.expanduser(path)) for name, path in paths.items() if path}
     return _changed(config, {name: path for name, path in spelled.items() if path != paths[name]})
 
 
 def changed_fields(before: ExperimentConfig, after: ExperimentConfig) -> dict[str, Any]:
-    """The fields in which two configurations differ, by dotted name, with the values that they have after."""
+    """The fields in which two configurations differ, by dotted name, with the values of `after`."""
     old, new = flatten(to_dict(before)), flatten(to_dict(after))
     return {name: value for name, value in new.items() if value != old[name]}
 
@@ -129,7 +129,7 @@ def _changed(config: ExperimentConfig, changes: Mapping[str, Any]) -> Experiment
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with dotted names."""
+    """Nested dictionaries as one dictionary with dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""What all configurations have in common: frozen dataclasses, checked when they are built, whose fields have roles.
+"""The base of all configurations: frozen dataclasses that are checked when they are built, and whose fields have roles.
 
-A wrong value gets a sentence: the field, what it got, what is legal. A field's role says what the field is. Code that
-compares, names or records runs asks the role and keeps no list of fields of its own. Nothing here imports JAX.
+A wrong value gets one sentence with the field, the value and the legal values. Code that compares, names or records
+runs uses the roles of the fields, and has no lists of fields. Nothing here imports JAX.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Comparison = Literal["setting", "net", "shortcut", "warm-up", "budget", "bookkee
 
 @dataclass(frozen=True)
 class Condition:
-    """When a field has an effect."""
+    """The condition under which a field has an effect."""
 
     holds: Callable[[Any], bool]
-    """Takes the section that the field belongs to."""
+    """Function of the section that the field belongs to."""
     words: str
-    """What the field needs, such as "data.source='tfds'"."""
+    """The condition in words, such as "data.source='tfds'"."""
 
 
 @dataclass(frozen=True)
@@ -40,42 +40,42 @@ class Role:
     of: Kind
     """What the field describes:
 
-    - "net": the function that a net computes in eval mode, but for the values of its parameters.
-    - "data": the images and labels, and what the net is given of them.
-    - "place": where the images are. It tells no run from another: the data are known by their fingerprint.
+    - "net": the function that a net computes in eval mode, given its parameters.
+    - "data": the images and labels, and how they are prepared for the net.
+    - "place": where the images are. Runs are not distinguished by it: data are identified by their fingerprint.
     - "recipe": how the net is trained and evaluated.
-    - "operational": how a run is carried out. It changes no result beyond rounding.
+    - "operational": how a run is carried out. It changes results only by rounding.
     """
     compared: Comparison = "setting"
-    """What a report makes of runs that differ in the field:
+    """How a report treats runs that differ in the field:
 
-    - "setting": the runs belong to different tables.
-    - "net": the runs stand in one table, as different nets.
-    - "shortcut": the same, and a plain net is the twin of residual nets that differ from it in such fields alone.
-    - "warm-up": the runs stand in one table, because a warm-up belongs to a depth.
-    - "budget": the runs are each other's control: how long, and at which rate, a net is trained.
-    - "bookkeeping": the runs stand in one table; the field says how often, and in what batches, they are evaluated.
-    - "seed": the runs repeat one another.
-    - "never": the report does not look at the field.
+    - "setting": the runs are in different tables.
+    - "net": the runs are in one table, as different nets.
+    - "shortcut": as "net"; a plain net is the twin of residual nets that differ from it only in such fields.
+    - "warm-up": the runs are in one table, because each depth may have its warm-up.
+    - "budget": the runs are controls of each other, with another number of iterations or another learning rate.
+    - "bookkeeping": the runs are in one table; the field says how often, and in what batches, they are evaluated.
+    - "seed": the runs are repetitions.
+    - "never": the report ignores the field.
 
-    It does not look at operational fields either, unless one decides the results of a run (`decides`).
+    Operational fields are ignored too, unless the field decides the results of a run (`decides`).
     """
     named: bool = False
-    """Whether the net's name, such as "preact-resnet-56", already says the value."""
+    """Whether the value follows from the net's name, such as "preact-resnet-56"."""
     open_in_papers: bool = False
-    """Whether a run with any value may stand beside the papers' numbers: the papers leave it open, it changes no
-    result, or reports/papers judges it together with other fields."""
+    """Whether a run with any value may be compared with the papers' numbers: the papers do not specify it, it changes
+    no result, or reports/papers checks it together with other fields."""
     is_path: bool = False
-    """Whether the value is a path, which has many spellings: see `plain.one_spelling`."""
+    """Whether the value is a path, which `plain.one_spelling` normalises."""
     needs: Condition | None = None
-    """When the field has an effect; None: always."""
+    """The condition under which the field has an effect; None: always."""
     words: str = ""
-    """What reports call the field; empty: the last part of its name, with spaces."""
+    """The field's name in reports; empty: the last part of its dotted name, with spaces."""
     bound_to: str | None = None
-    """Dotted name of the field that gives this one its meaning, as `data.source` does to `data.path`: when that field
-    is changed, an inherited value goes back to the default. None: there is no such field."""
+    """Dotted name of the field on which this one depends, as `data.path` depends on `data.source`: when that field is
+    changed, an inherited value is replaced by the default. None: no such field."""
     decides: Callable[[Any], bool] | None = None
-    """For operational fields: takes the whole configuration, and says whether the field decides its results after all;
+    """For operational fields: a function of the whole configuration that says whether the field changes its results;
     None: never."""
 
 
@@ -93,16 +93,16 @@ def field(default: T, role: Role, **details: Any) -> T:
     """A field of a configuration.
 
     Args:
-      default: also the field's value wherever it has no effect.
+      default: also the required value when the field has no effect.
       role: what the field is.
-      details: attributes of Role in which it is not `role`.
+      details: attributes of Role that replace those of `role`.
     """
     found: T = dataclasses.field(default=default, metadata={"role": dataclasses.replace(role, **details)})
     return found
 
 
 def only_with(name: str, *values: object) -> Condition:
-    """The condition that another field of the same section, such as "source" of "data.source", has one of some values.
+    """The condition that another field of the same section has one of some values.
 
     Args:
       name: dotted name of the other field.
@@ -114,7 +114,7 @@ def only_with(name: str, *values: object) -> Condition:
 
 
 class Section:
-    """Base of all configurations: types are checked on construction, then `_check` looks at the values."""
+    """Base of all configurations: construction checks the types, then `_check` checks the values."""
 
     _section: typing.ClassVar[str] = ""
 
@@ -122,7 +122,7 @@ class Section:
         hints = typing.get_type_hints(type(self))
         for f in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
             name = f"{self._section}.{f.name}" if self._section else f.name
-            # A frozen dataclass: an int given for a float field is stored as the float it means.
+            # The dataclass is frozen. An int for a float field is stored as a float.
             object.__setattr__(self, f.name, _typed(name, hints[f.name], getattr(self, f.name)))
         self._check()
 
@@ -142,17 +142,17 @@ class Section:
 
     @classmethod
     def roles(cls) -> dict[str, Role]:
-        """The role of each field, by dotted name from this section on: "depth" and "norm.scope" for a ModelConfig."""
+        """The role of each field, by dotted name within this section: "depth" and "norm.scope" for a ModelConfig."""
         return {name: role for name, (role, _) in cls._declared().items()}
 
     @classmethod
     def fields_where(cls, wanted: Callable[[Role], bool]) -> tuple[str, ...]:
-        """The dotted names of the fields whose role is wanted, in the order of their declarations."""
+        """The dotted names of the fields for whose role `wanted` is true, in the order of declaration."""
         return tuple(name for name, role in cls.roles().items() if wanted(role))
 
     @classmethod
     def default(cls, name: str) -> Any:
-        """The default of a field, by dotted name: its value wherever it has no effect."""
+        """The default of a field, by dotted name."""
         return cls._declared()[name][1]
 
     def value(self, name: str) -> Any:
@@ -160,7 +160,7 @@ class Section:
         return functools.reduce(getattr, name.split("."), self)
 
     def without_effect(self) -> dict[str, Condition]:
-        """The fields that change nothing with the others as they are, by dotted name, each with what it needs."""
+        """The fields that have no effect in this configuration, by dotted name, each with its condition."""
         found = {}
         for name, role in self.roles().items():
             section, _, _ = name.rpartition(".")
@@ -169,10 +169,10 @@ class Section:
         return found
 
     def require_effect(self, names: Container[str] | None = None) -> None:
-        """Makes sure that fields without effect have their defaults: a run must not claim what it does not use.
+        """Checks that fields without effect have their defaults.
 
         Args:
-          names: dotted names of the fields to look at; None: all.
+          names: dotted names of the fields to check; None: all.
 
         Raises:
           UserError: a field has no effect and another value than its default.
@@ -181,12 +181,12 @@ class Section:
             if (names is None or name in names) and self.value(name) != self.default(name):
                 full = f"{self._section}.{name}" if self._section else name
                 raise UserError(
-                    f"{full}: got {self.value(name)!r}; legal: {self.default(name)!r}, because it has an effect only "
-                    f"with {needs.words}."
+                    f"{full}: got {self.value(name)!r}, which has an effect only with {needs.words}; leave it at its "
+                    f"default, {self.default(name)!r}, or change that too."
                 )
 
     def _check(self) -> None:
-        """Raises UserError where a value, or a combination of values, is not legal."""
+        """Raises UserError for illegal values and combinations."""
 
     def _require(self, condition: bool, name: str, legal: str) -> None:
         if not condition:
@@ -195,7 +195,7 @@ class Section:
 
 
 def _typed(name: str, hint: Any, value: Any) -> Any:
-    """`value` as the type `hint`, or UserError that names the field, the value and what is legal."""
+    """`value` as the type `hint`; raises UserError if that is not possible."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value in args and type(value) in {type(a) for a in args}:
@@ -206,10 +206,10 @@ def _typed(name: str, hint: Any, value: Any) -> Any:
             return None
         words = [a for a in args if typing.get_origin(a) is Literal]
         if set(args) == {int, float}:
-            # Each stays what it is: a whole number and a share mean different things.
+            # Whole numbers stay ints: an iteration and a share of the run mean different things.
             return _typed(name, int if type(value) is int else float, value)
         (inner,) = (a for a in args if a is not type(None) and a not in words)
-        # A word, such as "auto", may stand in the place of a number.
+        # A word, such as "auto", may replace a number.
         return _typed(name, words[0] if words and isinstance(value, str) else inner, value)
     if origin is tuple:
         if not isinstance(value, tuple | list):
@@ -217,7 +217,7 @@ def _typed(name: str, hint: Any, value: Any) -> Any:
         return tuple(_typed(f"{name}[{i}]", args[0], v) for i, v in enumerate(value))
     if hint is float and type(value) is int:
         value = float(value) if abs(value) < 2**1023 else math.inf
-    # bool is an int in Python, never here.
+    # In Python bool is an int; here it is not.
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise UserError(f"{name}: got {value!r}; legal: a value of type {hint.__name__}.")
     if hint is float and not math.isfinite(value):

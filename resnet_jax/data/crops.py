@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from resnet_jax.config import DataConfig
 
@@ -18,6 +19,8 @@ from resnet_jax.config import DataConfig
 CROPS = 1
 # Attempts at a crop of random area before the middle is taken (torchvision's and fb.resnet.torch's number).
 ATTEMPTS = 10
+# Pixels of a whole image that a net is given; the first activations of a ResNet-50 fill 64 bytes for each.
+LARGEST = 1 << 25
 
 
 class Crop(NamedTuple):
@@ -127,3 +130,24 @@ def whole(width: int, height: int, look: Pass, multiple: int) -> tuple[int, int]
         return max(look.resize, multiple * round(side * scale / multiple))
 
     return (look.resize, rounded(height)) if width <= height else (rounded(width), look.resize)
+
+
+def too_long(config: DataConfig, sizes: npt.NDArray[np.int32]) -> dict[int, str]:
+    """The images that are too long and narrow for a net to be given them whole, by position, with the reasons.
+
+    Args:
+      config: `protocol` says whether whole images are looked at, and `eval_scales` in which sizes.
+      sizes: [N, 2], width and height in pixels; zeros where they are not known.
+    """
+    if not config.by_protocol or config.protocol != "multi_scale":
+        return {}
+    largest = Pass(max(config.eval_scales), None)
+    found = {}
+    for i, (width, height) in enumerate(sizes.tolist()):
+        wide, tall = whole(width, height, largest, config.eval_multiple) if width else (0, 0)
+        if wide * tall > LARGEST:
+            found[i] = (
+                f"it is so narrow ({width}x{height} pixels) that at the scale {largest.resize} it would be "
+                f"{wide}x{tall} pixels, too many for a net; the protocols 'center' and 'ten_crop' can show it"
+            )
+    return found

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-from resnet_jax.data.crops import Crop, Pass, offsets, resized, whole
+from resnet_jax.data.crops import LARGEST, Crop, Pass, offsets, resized, whole
 from resnet_jax.data.dataset import Images
-from resnet_jax.data.threads import Results, in_order
 from resnet_jax.text import reason
 
 VERSION = 2
@@ -39,6 +38,11 @@ NO_RANGE = "its pixels are 32-bit numbers of no known range; save it with 8 or 1
 class Unreadable(Exception):
     """An image that cannot be had; the message is the reason, as a clause."""
 
+    def __init__(self, reason: str, *, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.passing = passing
+        """Whether the file system gave the reason, or may have: another attempt can succeed on the same file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
@@ -49,12 +53,11 @@ class Header:
     grey: bool
 
 
-def header(file: str | bytes, *, upright: bool = True) -> Header:
+def header(file: str | bytes) -> Header:
     """Reads the size and mode of an image; of a file on the disk no more than that takes.
 
     Args:
       file: its path, or its content.
-      upright: look for an EXIF orientation, which may swap height and width.
 
     Raises:
       Unreadable: it is missing, empty, not an image, damaged, or too large to be decoded.
@@ -62,31 +65,26 @@ def header(file: str | bytes, *, upright: bool = True) -> Header:
     with _reasons(), _stream(file) as stream, Image.open(stream, formats=FORMATS) as image:
         grey = image.mode in GREY_MODES
         _require_range(image)
-        if upright and image.width != image.height and _orientation(image) >= 5:
+        if image.width != image.height and _orientation(image) >= 5:
             _turn(image)  # rare, so by decoding; formats differ in whether the size is already swapped
         return Header(image.height, image.width, grey)
 
 
-def decode(
-    path: str, *, channels: int, size: int | None, crop: int | None = None, interpolation: str = "bilinear"
-) -> Images:
-    """The image at `path`: [H, W, channels] uint8, square where a size is given.
+def upright(file: str | bytes, *, channels: int) -> Image.Image:
+    """A decoded image, upright, with 8 bits for each of its channels.
 
     Args:
-      channels: 3 for colour; 1 for grey: of a data set, where all its images are grey.
-      size: pixels of the shorter side, and of the square; None: as stored.
-      crop: pixels of the square, where it is smaller than the resized image's shorter side.
-      interpolation: "bilinear" or "bicubic", both with antialiasing.
+      file: the image's path, or its content.
+      channels: 3 for colour; 1 for grey.
 
     Raises:
       Unreadable: see `header`; or it is truncated.
     """
-    with _reasons(), _open(path) as stored:
-        image = _ready(stored, channels)
-        if size is not None:
-            image = _square(image, size, crop or size, Image.Resampling[interpolation.upper()])
-        # Copied out while the file is open: the array is Pillow's own memory.
-        return np.array(image).reshape(image.height, image.width, channels)
+    # Read at once: Pillow would go back to the file in small steps.
+    with _reasons(), _stream(file) as stream, Image.open(io.BytesIO(stream.read()), formats=FORMATS) as stored:
+        _require_range(stored)
+        _turn(stored)
+        return _eight_bits(stored, "L" if channels == 1 else "RGB")
 
 
 def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int) -> Images:
@@ -101,87 +99,42 @@ def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int
       channels: 3 or 1.
 
     Raises:
-      Unreadable: see `header`; or it is truncated.
+      Unreadable: see `upright`.
     """
-    with _reasons(), _open(file) as stored:
-        image = _ready(stored, channels)
-        part = choose(image.width, image.height)
-        cut = image.resize((part.width, part.height), Image.Resampling.BILINEAR, box=part.box)
-        return np.array(cut).reshape(part.height, part.width, channels)
+    image = upright(file, channels=channels)
+    part = choose(image.width, image.height)
+    return _pixels(image.resize((part.width, part.height), Image.Resampling.BILINEAR, box=part.box))
 
 
-def upright(content: bytes, *, channels: int) -> Image.Image:
-    """A decoded image, upright, with 8 bits for each of its channels.
-
-    Raises:
-      Unreadable: see `header`; or it is truncated.
-    """
-    with _reasons(), _open(content) as stored:
-        image = _ready(stored, channels)
-        image.load()
-        return image
-
-
-def look(file: str | bytes, seen: Pass, *, channels: int, multiple: int) -> Images:
+def look(file: str | bytes, seen: Pass | None, *, channels: int, multiple: int = 1) -> Images:
     """An image as a pass of an evaluation protocol sees it: crops [V, height, width, channels] uint8.
 
-    The whole image is resized, and cropped afterwards.
+    The whole image is resized, and cropped afterwards. Of an image so narrow that it would become absurdly long, only
+    the crops are resized.
 
     Args:
       file: the image's path, or its content.
-      seen: the pass.
+      seen: the pass; None: the image as it is stored.
       channels: 3 or 1.
       multiple: see `crops.whole`; for a pass without a crop.
 
     Raises:
-      Unreadable: see `header`; or it is truncated, or so narrow that it would become absurdly long.
+      Unreadable: see `upright`.
     """
-    with _reasons(), _open(file) as stored:
-        image, filter = _ready(stored, channels), Image.Resampling[seen.interpolation.upper()]
-        if seen.crop is None:
-            image = _resized(image, whole(*image.size, seen, multiple), filter)
-            cuts = [image]
-        else:
-            image = _resized(image, resized(*image.size, seen.resize), filter)
-            places = offsets(*image.size, seen)
-            cuts = [image.crop((x, y, x + seen.crop, y + seen.crop)) for x, y in places]
-        return np.stack([np.asarray(cut).reshape(cut.height, cut.width, channels) for cut in cuts])
-
-
-def headers(paths: Sequence[str], *, upright: bool, advance: Callable[[int], None]) -> Results[Header | Unreadable]:
-    """The header of each image, in order; `advance` is told how many more are done. See `header`.
-
-    To be closed by the caller (contextlib.closing), as `fill` is: that ends the threads.
-    """
-
-    def work(i: int) -> Header | Unreadable:
-        try:
-            return header(paths[i], upright=upright)
-        except Unreadable as reason:
-            return reason
-
-    return in_order(work, len(paths), advance)
-
-
-def fill(
-    images: Images, paths: Sequence[str], *, size: int | None, advance: Callable[[int], None]
-) -> Results[Unreadable | None]:
-    """Decodes each image into its row of `images` [N, H, W, C]; gives None, or why a row is left as it was, in order.
-
-    See `decode` and `headers`.
-    """
-
-    def work(i: int) -> Unreadable | None:
-        try:
-            image = decode(paths[i], channels=images.shape[3], size=size)
-        except Unreadable as reason:
-            return reason
-        if image.shape != images.shape[1:]:
-            return Unreadable(f"it is {image.shape[1]}x{image.shape[0]} pixels, which its header does not say")
-        images[i] = image
-        return None
-
-    return in_order(work, len(paths), advance)
+    image = upright(file, channels=channels)
+    if seen is None:
+        return _pixels(image)[None]
+    filter = Image.Resampling[seen.interpolation.upper()]
+    if seen.crop is None:
+        return _pixels(_resized(image, whole(*image.size, seen, multiple), filter))[None]
+    wide, tall = resized(*image.size, seen.resize)
+    corners = [(x, y, x + seen.crop, y + seen.crop) for x, y in offsets(wide, tall, seen)]
+    if wide * tall <= LARGEST:
+        image = _resized(image, (wide, tall), filter)
+        return np.stack([_pixels(image.crop(corner)) for corner in corners])
+    across, down = image.width / wide, image.height / tall  # stored pixels for one of the resized image
+    boxes = [(left * across, top * down, right * across, low * down) for left, top, right, low in corners]
+    return np.stack([_pixels(image.resize((seen.crop, seen.crop), filter, box=box)) for box in boxes])
 
 
 @contextlib.contextmanager
@@ -210,7 +163,8 @@ def _reasons() -> Iterator[None]:
     except UnidentifiedImageError:
         raise Unreadable(f"it is no image in a format that is read here ({', '.join(FORMATS)})") from None
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
-        raise Unreadable(reason(error)) from None
+        # Errors of the file system have a number, Pillow's own have none.
+        raise Unreadable(reason(error), passing=isinstance(error, OSError) and error.errno is not None) from None
 
 
 def _stream(file: str | bytes) -> BinaryIO:
@@ -220,19 +174,6 @@ def _stream(file: str | bytes) -> BinaryIO:
         raise Unreadable("it is empty (0 bytes)")
     stream.seek(0)
     return stream
-
-
-def _open(file: str | bytes) -> Image.Image:
-    # Read at once: Pillow would go back to the file in small steps.
-    with _stream(file) as stream:
-        return Image.open(io.BytesIO(stream.read()), formats=FORMATS)
-
-
-def _ready(stored: Image.Image, channels: int) -> Image.Image:
-    """The image decoded, upright, with 8 bits for each of its channels."""
-    _require_range(stored)
-    _turn(stored)
-    return _eight_bits(stored, "L" if channels == 1 else "RGB")
 
 
 def _require_range(image: Image.Image) -> None:
@@ -266,16 +207,10 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _resized(
-    image: Image.Image, size: tuple[int, int], filter: Image.Resampling = Image.Resampling.BILINEAR
-) -> Image.Image:
-    width, height = size
-    if width * height > (Image.MAX_IMAGE_PIXELS or np.inf):
-        raise Unreadable(f"it is so narrow ({image.width}x{image.height}) that resized it would be {width}x{height}")
+def _resized(image: Image.Image, size: tuple[int, int], filter: Image.Resampling) -> Image.Image:
     return image if size == image.size else image.resize(size, filter)
 
 
-def _square(image: Image.Image, size: int, crop: int, filter: Image.Resampling) -> Image.Image:
-    image = _resized(image, resized(*image.size, size), filter)
-    ((left, top),) = offsets(*image.size, Pass(size, crop))
-    return image.crop((left, top, left + crop, top + crop)) if image.size != (crop, crop) else image
+def _pixels(image: Image.Image) -> Images:
+    """[height, width, channels], a copy."""
+    return np.array(image).reshape(image.height, image.width, -1)

@@ -23,6 +23,7 @@ OFFICIAL, NAMES, TABLE = (
     "imagenet_2012_validation_synset_labels.txt",
     "LOC_val_solution.csv",
 )
+FILES = (OFFICIAL, NAMES, TABLE)
 META = "meta.mat"
 FOLDERS = ("", "val", "data", os.path.join("ILSVRC2012_devkit_t12", "data"))
 LEAVES = 1000  # synsets without children come first in meta.mat: they are the classes
@@ -30,7 +31,7 @@ LEAVES = 1000  # synsets without children come first in meta.mat: they are the c
 
 def find(root: str) -> str | None:
     """The file with the classes of the validation images, in `root` or where the archives put it; None: none."""
-    places = (os.path.join(root, folder, name) for folder in FOLDERS for name in (OFFICIAL, NAMES, TABLE))
+    places = (os.path.join(root, folder, name) for folder in FOLDERS for name in FILES)
     return next((place for place in places if os.path.isfile(place)), None)
 
 

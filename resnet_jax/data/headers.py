@@ -1,28 +1,20 @@
-"""The headers of all images of a streamed set, read once before the first step and kept for the next start.
+"""The headers of all images of a data set, read once before the first step and kept for the next start.
 
 So a file that is no image stops a run before it has begun, and the size of every image is known without decoding it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import re
-import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from resnet_jax.data import cache, decode, progress, threads
-from resnet_jax.files import write_atomically
 from resnet_jax.text import Note
-
-Array = npt.NDArray[Any]
 
 
 class Entry(NamedTuple):
@@ -50,109 +42,79 @@ class Headers:
     unreadable: dict[int, str]
     """The images that cannot be read, by position, with the reasons."""
 
+    @classmethod
+    def unknown(cls, count: int) -> Headers:
+        """The headers of `count` images before any is read."""
+        zeros = np.zeros(count, np.uint32)
+        return cls(np.zeros((count, 2), np.int32), zeros > 0, np.full(count, -1, np.int32), zeros, {})
+
 
 def read(
     read_one: Callable[[int], Entry],
     count: int,
     *,
     name: str,
-    key: str,
+    key: str | None,
     note: Note,
+    refuse: Callable[[int, decode.Unreadable], Any] = lambda position, reason: None,
 ) -> Headers:
-    """The headers of `count` images, from the file that keeps them if they are the same images still.
+    """The headers of `count` images; those that are kept from an earlier start are not read again.
 
     Args:
       read_one: gives the entry of an image, by position, or raises decode.Unreadable.
       count: number of images.
       name: of the data, for the file's name and for people.
-      key: hexadecimal digest of all that the headers depend on.
+      key: from cache.key, of all that the headers depend on; None: they are not kept.
       note: receives remarks, a line at a time.
+      refuse: is given the position of an image that cannot be read, and the reason; it may raise, which ends the work.
     """
-    file = _file(name, key)
-    found = _kept(file, key, count)
-    if found is None:
-        found = _read(read_one, count, name, note)
-        _keep(file, key, found, note)
+    file = cache.file(name, "headers", key) if key else None
+    kept = cache.read(file, key, note) if key else None
+    found = Headers.unknown(count)
+    if kept is not None:
+        bad = dict(zip(kept.pop("unreadable").tolist(), kept.pop("reasons").tolist(), strict=True))
+        found = Headers(**kept, unreadable=bad)
+        for position, reason in bad.items():
+            refuse(position, decode.Unreadable(reason))
+    # What failed for a reason that may pass was not kept.
+    todo = [i for i in np.flatnonzero(found.sizes[:, 0] == 0).tolist() if i not in found.unreadable]
+    passing = _read(found, todo, read_one, name, note, refuse) if todo else set()
+    if todo and key:
+        bad = {i: reason for i, reason in found.unreadable.items() if i not in passing}
+        arrays = {field: getattr(found, field) for field in ("sizes", "grey", "labels", "checksums")}
+        arrays["unreadable"] = np.array(list(bad), np.int64)
+        cache.write(file, key, {**arrays, "reasons": np.array(list(bad.values()), np.str_)}, note)
     return found
 
 
-def _read(read_one: Callable[[int], Entry], count: int, name: str, note: Note) -> Headers:
-    def work(i: int) -> Entry | decode.Unreadable:
+def _read(
+    found: Headers,
+    todo: list[int],
+    read_one: Callable[[int], Entry],
+    name: str,
+    note: Note,
+    refuse: Callable[[int, decode.Unreadable], Any],
+) -> set[int]:
+    """Reads some headers into their places; gives the positions of those that failed for a reason that may pass."""
+
+    def work(number: int) -> Entry | decode.Unreadable:
         try:
-            return read_one(i)
+            return read_one(todo[number])
         except decode.Unreadable as reason:
             return reason
 
-    sizes, grey = np.zeros((count, 2), np.int32), np.zeros(count, np.bool_)
-    labels, checksums = np.full(count, -1, np.int32), np.zeros(count, np.uint32)
-    unreadable: dict[int, str] = {}
-    title = f"reading the headers of {name}"
+    passing: set[int] = set()
     with (
         decode.quiet(),
-        progress.progress([title], count, f"{title}: {count:,} images.", note) as advance,
-        closing(threads.in_order(work, count, advance)) as entries,
+        progress.progress(f"reading the headers of {name}", len(todo), note) as advance,
+        closing(threads.in_order(work, len(todo), advance)) as entries,
     ):
-        for i, entry in enumerate(entries):
+        for i, entry in zip(todo, entries, strict=True):
             if isinstance(entry, decode.Unreadable):
-                unreadable[i] = str(entry)
+                refuse(i, entry)
+                found.unreadable[i] = str(entry)
+                passing |= {i} if entry.passing else set()
             else:
-                sizes[i] = entry.header.width, entry.header.height
-                grey[i], labels[i], checksums[i] = entry.header.grey, entry.label, entry.checksum
-    return Headers(sizes, grey, labels, checksums, unreadable)
-
-
-def _file(name: str, key: str) -> Path | None:
-    try:
-        home = cache.home()
-    except OSError:
-        return None
-    return home / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)[:64]}-headers-{key[:16]}.npz"
-
-
-def _kept(file: Path | None, key: str, count: int) -> Headers | None:
-    if file is None:
-        return None
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
-            sizes, grey, labels, checksums = (kept[name] for name in ("sizes", "grey", "labels", "checksums"))
-            shapes = {grey.shape, labels.shape, checksums.shape}
-            if str(kept["key"]) != key or sizes.shape != (count, 2) or shapes != {(count,)}:
-                return None
-            reasons = zip(kept["unreadable"].tolist(), kept["reasons"].tolist(), strict=True)
-            return Headers(
-                sizes.astype(np.int32),
-                grey.astype(np.bool_),
-                labels.astype(np.int32),
-                checksums.astype(np.uint32),
-                dict(reasons),
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or damaged: read again
-        return None
-
-
-def _keep(file: Path | None, key: str, found: Headers, note: Note) -> None:
-    if file is None:
-        return
-    arrays: dict[str, Array] = {
-        "key": np.array(key),
-        "sizes": found.sizes,
-        "grey": found.grey,
-        "labels": found.labels,
-        "checksums": found.checksums,
-        "unreadable": np.array(list(found.unreadable), np.int64),
-        "reasons": np.array(list(found.unreadable.values()), np.str_),
-    }
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        content = io.BytesIO()
-        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # its stub takes no **
-        write_atomically(file, content.getvalue())
-    except OSError as error:
-        note(
-            f"the headers cannot be kept in {file.parent} ({error.strerror or error}); the next start reads them again."
-        )
-
-
-def digest(*parts: str) -> str:
-    """A key for `read`: SHA-256 over the parts and the rules of decoding, hexadecimal."""
-    return hashlib.sha256("\0".join((cache.decoding(), *parts)).encode()).hexdigest()
+                found.sizes[i] = entry.header.width, entry.header.height
+                found.grey[i], found.labels[i], found.checksums[i] = entry.header.grey, entry.label, entry.checksum
+    return passing

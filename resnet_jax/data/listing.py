@@ -158,20 +158,27 @@ def _found(present: set[str]) -> str:
 def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: PassedOver) -> dict[str, list[ImageFile]]:
     """The test images of the chosen classes, by class; `known` are all classes of the training part."""
     folder = os.path.join(root, part)
-    loose = [] if has_classes(folder) else class_files(folder, part, aside)
-    if not loose:
+    loose = [entry.name for entry in entries(folder) if not is_folder(entry) and may_be_image(entry, "", PassedOver())]
+    if not loose or has_classes(folder):
         folders = folders_of(root, part, aside)
+        if loose and not folders.keys() & known:
+            raise UserError(
+                f"{shown(folder)} has {len(loose):,} images outside class folders, and the folder "
+                f"{some([shown(name) for name in folders])}, which is no class of train; remove it, or sort the images "
+                f"into {part}/<class>/."
+            )
         # All of them where all are wanted, so that a class without training images is noticed.
         return images_of(folders, [name for name in folders if name in chosen or chosen == known], part, aside)
     labels = ground_truth.find(root)
     if labels is None:
         raise UserError(
-            f"{shown(folder)} has images, but no class folders, and no {ground_truth.OFFICIAL}; needed: "
-            f"{part}/<class>/<image>."
+            f"{shown(folder)} has images, but no class folders, and none of the files {', '.join(ground_truth.FILES)}; "
+            f"needed: {part}/<class>/<image>, or one of these files."
         )
     classes: dict[str, list[ImageFile]] = {}
-    names = [os.path.basename(file.path) for file in loose]
-    for file, name in zip(loose, ground_truth.classes_of(labels, names), strict=True):
+    files = class_files(folder, part, aside)
+    names = [os.path.basename(file.path) for file in files]
+    for file, name in zip(files, ground_truth.classes_of(labels, names), strict=True):
         if name not in known:
             raise UserError(f"{shown(labels)} names the class {name!r}, which is no class folder of train.")
         if name in chosen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import rich
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -28,23 +28,14 @@ def columns() -> Progress:
 
 
 @contextlib.contextmanager
-def progress(passes: Sequence[str], count: int, line: str, note: Note) -> Iterator[Callable[[int], None]]:
-    """A bar for each pass over `count` images on a terminal; elsewhere `line`, told at the start.
+def progress(title: str, count: int, note: Note) -> Iterator[Callable[[int], None]]:
+    """A bar for work on `count` images on a terminal; elsewhere a line at the start.
 
-    Gives what is called with the number of images that are done, in one pass after the other.
+    Gives what is called with the number of images that are done since the last call.
     """
     bars = columns()
     if bars.disable:
-        note(line)
-    done = 0
-    tasks = [bars.add_task(title, total=count, start=i == 0) for i, title in enumerate(passes)]
-
-    def advance(more: int) -> None:
-        nonlocal done
-        task = tasks[min(done // count, len(tasks) - 1)]
-        bars.start_task(task)
-        bars.advance(task, more)
-        done += more
-
+        note(f"{title}: {count:,} images.")
+    task = bars.add_task(title, total=count)
     with bars:
-        yield advance
+        yield lambda more: bars.advance(task, more)

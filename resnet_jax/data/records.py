@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from resnet_jax.data import decode
 from resnet_jax.data.dataset import Digest, Positions
 from resnet_jax.data.headers import Entry
 from resnet_jax.data.walk import ImageFile
-from resnet_jax.text import shown
+from resnet_jax.text import reason, shown
 
 
 class FileRecords:
@@ -22,6 +23,8 @@ class FileRecords:
         self._names = [file.relative for file in files]
         self._sizes = np.array([file.size for file in files], np.int64)
         self._times = np.array([file.mtime_ns for file in files], np.int64)
+        self.state = state(root, files)
+        """See Records."""
 
     def path(self, position: int) -> str:
         """The file's path."""
@@ -46,7 +49,7 @@ class FileRecords:
                 status = os.fstat(file.fileno())
                 content = file.read()
         except OSError as error:
-            raise decode.Unreadable(f"{error.strerror or error}, and it was there when the run began") from None
+            raise decode.Unreadable(f"{reason(error)}, and it was there when the run began", passing=True) from None
         if (status.st_size, status.st_mtime_ns) != (self._sizes[position], self._times[position]):
             raise decode.Unreadable("the file has changed since the run began")
         return content
@@ -55,3 +58,18 @@ class FileRecords:
         """Adds path below the root and size in bytes of each file."""
         for position in positions.tolist():
             digest.update(os.fsencode(self._names[position]) + f"\0{self._sizes[position]}\n".encode())
+
+
+def state(root: str, files: Iterable[ImageFile]) -> str:
+    """SHA-256, hexadecimal, over the folder's real path and what the file system says of its files.
+
+    Names, sizes and modification times are not enough: archives give all their files one time, and copies keep it. So
+    the inode is in it too, which sees folders or files that swapped names, and the time of the inode's change, which
+    sees a file rewritten in place whatever modification time it was given. The price: a folder that was copied, moved
+    to another disk, or had its owner or permissions changed is read anew though its pixels are the same.
+    """
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(root)))
+    for file in files:
+        told = f"\0{file.size}\0{file.mtime_ns}\0{file.ctime_ns}\0{file.inode}\n"
+        digest.update(os.fsencode(file.relative) + told.encode())
+    return digest.hexdigest()

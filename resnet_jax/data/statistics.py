@@ -1,14 +1,12 @@
 """Statistics of training images: what is subtracted, what is divided by, and the principal components of colour.
 
 Of images in memory all are taken, by exact integer sums. Of images on a disk a stated number is decoded once, and the
-result kept beside the other caches, under the fingerprint of the data.
+result kept with the other caches, for these very files alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -18,7 +16,7 @@ import numpy.typing as npt
 from resnet_jax.config import DataConfig
 from resnet_jax.data import cache, progress
 from resnet_jax.data.dataset import PIECE, Images, Source
-from resnet_jax.files import write_atomically
+from resnet_jax.data.stream import StreamSource
 from resnet_jax.text import Note
 from resnet_jax.types import Floats
 
@@ -132,7 +130,7 @@ def sums(source: Source, config: DataConfig, note: Note = lambda text: None, *, 
     Raises:
       UserError: an image cannot be read.
     """
-    if config.streamed:
+    if isinstance(source, StreamSource):
         return kept(source, config, note)
     return measure(source, np.arange(len(source)), products=products)
 
@@ -166,35 +164,23 @@ def measure(
     return Sums(len(index), image, total)
 
 
-def kept(source: Source, config: DataConfig, note: Note) -> Sums:
+def kept(source: StreamSource, config: DataConfig, note: Note) -> Sums:
     """The sums over `config.statistics_images` images of a streamed training set, measured once and kept in a file.
 
     Raises:
       UserError: an image cannot be read.
     """
     count = min(config.statistics_images, len(source))
-    index = np.linspace(0, len(source) - 1, count).round().astype(np.int64)
-    digest = hashlib.sha256(f"{cache.decoding()} {config.eval_resize} {count}\0".encode())
-    source.fingerprint(digest)
-    key = digest.hexdigest()
-    try:
-        file = cache.home() / f"statistics-{key[:16]}.json"
-        values = json.loads(file.read_text(encoding="utf-8"))
-        if values["key"] == key:
-            return Sums(values["images"], np.array(values["image"], np.int64), np.array(values["products"], np.int64))
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: measured again
-        pass
-    title = "measuring colours"
-    with progress.progress([title], count, f"{title} of {count:,} training images.", note) as advance:
-        found = measure(source, index, advance=advance)
-    values = {"key": key, "images": count, "image": found.image.tolist(), "products": found.products.tolist()}
-    try:
-        file = cache.home() / f"statistics-{key[:16]}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps(values))
-    except OSError as error:
-        note(f"the statistics of the images cannot be kept ({error}), so the next start measures them again.")
-    return found
+    key = cache.key(source.state, f"{source.shape} {config.eval_resize} {count}")
+    file = cache.file("colours", "statistics", key)
+    arrays = cache.read(file, key, note)
+    if arrays is None:
+        index = np.linspace(0, len(source) - 1, count).round().astype(np.int64)
+        with progress.progress("measuring the colours of training images", count, note) as advance:
+            found = measure(source, index, advance=advance)
+        arrays = {"image": found.image, "products": found.products}
+        cache.write(file, key, arrays, note)
+    return Sums(count, arrays["image"], arrays["products"])
 
 
 def _pieces(source: Source, index: npt.NDArray[np.int64]) -> Iterator[Images]:

@@ -6,6 +6,7 @@ is then made while the devices compute; a bounded number of batches lies ahead, 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from resnet_jax.config import DataConfig
 from resnet_jax.data import crops, decode, threads
 from resnet_jax.data.crops import Pass
 from resnet_jax.data.dataset import Digest, Draws, Images, Labels, Positions
+from resnet_jax.data.headers import Headers
 from resnet_jax.errors import UserError
 
 # Batches that may be under way for one source. Each is as large as a batch of images: 39 MB for 256 of 224x224.
@@ -30,6 +32,10 @@ TASK = 4
 
 class Records(Protocol):
     """Encoded images on a disk, by position."""
+
+    @property
+    def state(self) -> str:
+        """A digest, hexadecimal, of what the file system says of all the files: one that changes gives another."""
 
     def content(self, position: int) -> bytes:
         """The image's file, whole.
@@ -48,15 +54,10 @@ class Records(Protocol):
 class Decoders:
     """The threads that make a run's images, and the time that the run has waited for them."""
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self.pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    def __init__(self, config: DataConfig) -> None:
+        self.workers = threads.cores() if config.workers == "auto" else config.workers
+        self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
         self.waited_s = 0.0
-
-    @classmethod
-    def of(cls, config: DataConfig) -> Decoders:
-        """As many threads as `config.workers` says."""
-        return cls(threads.cores() if config.workers == "auto" else config.workers)
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,15 @@ class StreamSource:
             decoders=self._decoders,
         )
 
+    @property
+    def state(self) -> str:
+        """A digest of which images these are and of what the file system says of their files: see Records.
+
+        Unlike the fingerprint it tells a copy from the original, and a file from another of equal name and size.
+        """
+        positions = np.ascontiguousarray(self._positions, np.int64).tobytes()
+        return hashlib.sha256(self._records.state.encode() + positions).hexdigest()
+
     def fingerprint(self, digest: Digest) -> None:
         """Adds what the records know of each image, and its label.
 
@@ -278,3 +288,24 @@ class StreamSource:
             "image out would change its data. Put the image back as it was, and the same command goes on; if it was "
             "damaged from the start, remove it and begin a new run."
         )
+
+
+def sources(
+    records: Records, parts: Sequence[Positions], labels: Labels, heads: Headers, config: DataConfig, channels: int
+) -> list[StreamSource]:
+    """Sources of some of the images of `records`, which share their threads.
+
+    Args:
+      records: the encoded images, N of them.
+      parts: the positions of each source's images, in its order.
+      labels: [N] int32.
+      heads: what is known of the images.
+      config, channels: see StreamSource.
+    """
+    decoders = Decoders(config)
+    return [
+        StreamSource(
+            records, part, labels[part], heads.sizes[part], config=config, channels=channels, decoders=decoders
+        )
+        for part in parts
+    ]

@@ -1,1 +1,1 @@
-"""The nets (`resnet.build`) and what can be said of them without running them (`cost`)."""
+"""The nets (`resnet.build`), and their parameters, multiply-adds and memory by formula (`cost`)."""

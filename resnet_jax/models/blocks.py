@@ -1,7 +1,6 @@
 """Residual units: basic and bottleneck (He et al. 2015, Fig. 5), with any order of activations and any shortcut.
 
-A unit is its convolutions, an order (models/orders.py) and a shortcut (models/shortcuts.py): this module carries out
-what those two describe.
+A unit has convolutions, an order of activations (models/orders.py) and a shortcut (models/shortcuts.py).
 """
 
 from __future__ import annotations
@@ -21,33 +20,33 @@ from resnet_jax.models.shortcuts import SHORTCUTS, projects
 
 
 class Chance(NamedTuple):
-    """What a block of a net with stochastic depth or dropout is told at each step."""
+    """The randomness of a block in one step, for stochastic depth and dropout."""
 
     survival: Array
-    """Probability that its residual takes part, float32 scalar; looked at with stochastic depth alone."""
+    """Probability that its residual is used, a float32 scalar; only for stochastic depth."""
     noise: Noise | None
-    """Its keys; None: expectations in the place of draws, as in eval mode."""
+    """Random keys; None: expectations instead of draws, as in eval mode."""
 
 
 class Block(nn.Module):
-    """One unit. Submodules: conv1, norm1, conv2, norm2 (conv3, norm3), and, where it has them, shortcut_conv,
-    shortcut_norm, shortcut_gate and skip_init.
+    """A residual unit. Submodules: conv1, norm1, conv2, norm2 (conv3, norm3), and, depending on the shortcut,
+    shortcut_conv, shortcut_norm, shortcut_gate and skip_init.
 
-    The plain twin of a unit (shortcut "none") has the same submodules, so the same parameters under the same names,
-    apart from a shortcut's own.
+    Its plain twin (shortcut "none") has the same submodules except those of the shortcut, with parameters of the same
+    names.
     """
 
     config: ModelConfig
     convs: tuple[tuple[int, int, int], ...]
-    """Output channels, kernel size and stride of each conv; see ModelConfig.convs."""
+    """Output channels, kernel size and stride of each convolution; see ModelConfig.convs."""
     shortcut: str
-    """The configuration's, or "none" where this block's is cut."""
+    """The name of the shortcut; "none" if this block is cut."""
     conv: Any
-    """Conv(features=, kernel=, stride=, name=), with its dtype bound by the net."""
+    """Conv(features=, kernel=, stride=, name=); the net has bound the dtype."""
     norm: Any
-    """BatchNorm(name=, zero_scale=), with its configuration bound by the net."""
+    """BatchNorm(name=, zero_scale=); the net has bound the configuration."""
     preactivate: bool = True
-    """Pre-activation orders only: False where the net's stem has already put BN and ReLU before this unit."""
+    """Pre-activation orders only: False if the stem already has BN and ReLU before this unit."""
     share_preactivation: bool = False
     """Pre-activation orders only: the shortcut starts after the first activation, not before."""
 
@@ -58,7 +57,7 @@ class Block(nn.Module):
         for i in range(1, last + 1):
             if i > 1 or self.preactivate:
                 y = self._steps(order.before, i, y, train=train)
-            # With pre-activation a projection takes the activated input (2016, Appendix, and the authors' code).
+            # With pre-activation, the input of a projection is activated (2016, Appendix, and the authors' code).
             if i == 1 and (self.share_preactivation or self._projects(x)):
                 source = y
             y = self._conv(i)(y)
@@ -88,7 +87,7 @@ class Block(nn.Module):
         return y
 
     def _weighed(self, residual: Array, chance: Chance | None) -> Array:
-        """The residual with the factors that do not depend on the shortcut."""
+        """The residual, multiplied by the factors that do not depend on the shortcut."""
         c = self.config
         if c.skip_init is not None:
             residual = Scalar(c.skip_init, dtype=jnp.dtype(c.dtype), name="skip_init")(residual)
@@ -106,7 +105,7 @@ class Block(nn.Module):
 
 @dataclass(frozen=True)
 class _Paths:
-    """The two paths of a block, as shortcuts.Paths describes them."""
+    """The two paths of a block; see shortcuts.Paths."""
 
     block: Block
     x: Array
@@ -125,7 +124,7 @@ class _Paths:
                 self.x, stride=block.stride, features=features, padding=self.config.shortcut_padding
             )
         y: Array = block.conv(features=features, kernel=1, stride=block.stride, name="shortcut_conv")(self.x)
-        # A projection has a BN of its own, but for full pre-activation, where BN stands before convolutions.
+        # A projection has its own BN, except with full pre-activation, where BN comes before convolutions.
         if ORDERS[self.config.activation_order].norm_first:
             return y
         normalised: Array = block.norm(name="shortcut_norm")(y, train=self.train)

@@ -1,20 +1,24 @@
-"""What a net costs, by formula: shapes, parameters, multiply-adds and memory. Nothing here imports JAX.
+"""The cost of a net by formula: shapes, parameters, multiply-adds and memory. Nothing here imports JAX.
 
-Multiply-adds are those of convolutions and of the last layer for one image's forward pass, which is what He et al.
-2015 (Table 1) call FLOPs; taps on the padding count, as in the paper's 3.6e9 for the 34-layer net.
+Multiply-adds are counted for convolutions and the last layer, in the forward pass of one image. He et al. 2015 (Table
+1) call them FLOPs. Taps on the padding count, as in the paper's 3.6e9 for the 34-layer net.
 
-Training takes, on each device, with P parameters of 4 bytes (8 in float64) and numbers of b bytes (2 in bfloat16):
+On each device, training needs this memory, with P parameters of 4 bytes (8 in float64) and activations of b bytes (2 in
+bfloat16):
 
     parameters    4 P
-    gradients     4 P, twice with accumulation: the sum so far, and the part's
+    gradients     4 P, twice with accumulation: the sum so far, and that of the part
     optimizer     4 P, the velocity; twice with an average of the parameters (optim.ema)
-    activations   b * (images at once) * (numbers kept of each image)
+    activations   b * (images at once) * (numbers kept for each image)
 
-Kept for the backward pass are the inputs of every convolution and every BN, of the max-pool, and of the last average. A
-ReLU needs no more than its output, which is the next layer's input, and a projection has its block's. A gate keeps its
-output and what it multiplies, SkipInit's scalar the residual, dropout nothing: it draws again. With `remat` only
-each block's input is kept, and, while a block goes backward, what that block alone would keep. This is what the
-mathematics needs: a compiler keeps more where that is faster, and has its own scratch space, or fuses and keeps less.
+For the backward pass, these are kept:
+
+- the input of every convolution and BN, of the max-pool and of the last average (the output of a ReLU is the next
+  input, and a projection has the input of its block);
+- for a gate its output and the signal that it multiplies, for SkipInit's scalar the residual, for dropout nothing;
+- with `remat` only the input of each block, and all of the above for the one block that is in its backward pass.
+
+The formula counts what the mathematics needs. A compiler may keep more where that is faster, or less.
 """
 
 from __future__ import annotations
@@ -36,21 +40,21 @@ class LayerCost:
     """A layer, or several together."""
 
     name: str
-    """As in the tree of parameters, such as "stage2_block1/conv1"."""
+    """The name in the tree of parameters, such as "stage2_block1/conv1"."""
     output: Shape
     """Height, width, channels."""
     parameters: int
     multiply_adds: int
     kept: int
-    """Numbers of one image's forward pass that it keeps for the backward pass, without `remat`."""
+    """Numbers that are kept for the backward pass of one image, without `remat`."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What training takes on each device, by the formula above, in bytes."""
+    """Memory of training on each device, by the formula above, in bytes."""
 
     images: int
-    """That each device computes at once."""
+    """Images that each device computes at once."""
     parameters: int
     gradients: int
     optimizer: int
@@ -68,7 +72,7 @@ def layers(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
 
 
 def stages(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
-    """The layers summed by stage: stem, stage1, ..., head; a stage's name says how many blocks it has."""
+    """The sums over the layers of each stage: stem, stage1, ..., head. The name has the number of blocks."""
     groups: dict[str, list[LayerCost]] = {}
     for row in layers(config, image_shape):
         part = row.name.split("/")[0].split("_")[0]
@@ -88,7 +92,7 @@ def total(config: ModelConfig, image_shape: Shape) -> LayerCost:
 
 
 def memory(config: ExperimentConfig, image_shape: Shape) -> Memory:
-    """What training takes on each device; `config.model` has its number of classes."""
+    """The memory that training needs on each device; `config.model` has its number of classes."""
     train = config.train
     rows = layers(config.model, image_shape)
     images = train.batch_size // (config.parallel.devices * train.accumulation)
@@ -105,7 +109,7 @@ def memory(config: ExperimentConfig, image_shape: Shape) -> Memory:
 
 
 def _kept_with_remat(rows: list[LayerCost]) -> int:
-    """Each block's input, the most that one block keeps, and all that is kept outside blocks."""
+    """The inputs of all blocks, the most that one block keeps, and all that is kept outside blocks."""
     blocks: dict[str, list[LayerCost]] = {}
     outside = 0
     for row in rows:
@@ -114,7 +118,7 @@ def _kept_with_remat(rows: list[LayerCost]) -> int:
             blocks.setdefault(block, []).append(row)
         else:
             outside += row.kept
-    # A block's first layer that keeps anything keeps the block's input.
+    # The first layer of a block that keeps anything keeps the input of the block.
     inputs = [next(row.kept for row in members if row.kept) for members in blocks.values()]
     insides = [_sums(members)[2] - own for members, own in zip(blocks.values(), inputs, strict=True)]
     return outside + sum(inputs) + max(insides)

@@ -1,7 +1,7 @@
-"""Convolution, batch normalisation, parts of shortcuts, and the last layer, with everything that matters stated.
+"""Convolution, batch normalisation, the layers of shortcuts, and the last layer.
 
-All take a computation dtype; parameters and running statistics are float32 (float64 when the computation is),
-and batch statistics are computed in that dtype too.
+Each has a computation dtype. Parameters and running statistics are float32, or float64 if the computation is, and batch
+statistics are computed in the same dtype.
 """
 
 from __future__ import annotations
@@ -21,33 +21,34 @@ from resnet_jax.models.conv import conv2d
 
 Dtype = Any  # what jnp.dtype() takes
 
-SHORTEST_DRAW = 4**8  # numbers, more than the largest kernel of a CIFAR net has
+SHORTEST_DRAW = 4**8  # numbers; larger than the largest kernel of a CIFAR net
 
 
 def he_normal(key: Array, shape: tuple[int, ...], dtype: Dtype) -> Array:
     """Kernels [K, K, C, F]: `jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")` (in jax 0.10 to the bit).
 
-    He et al. 2015b (arXiv 1502.01852), Eq. 14: zero-mean Gaussian of variance 2 / (k^2 c_out), the form that keeps the
-    gradient's variance, and the one in the authors' published CIFAR code; Eq. 10, with c_in, differs only where the
-    number of channels changes. Not truncated, as jax.nn.initializers.he_normal would be.
+    He et al. 2015b (arXiv 1502.01852), Eq. 14: a normal distribution with mean 0 and variance 2 / (k^2 c_out), as in
+    the authors' published CIFAR code. It keeps the variance of the gradient; Eq. 10, with c_in, keeps that of the
+    signal. It is not truncated, in contrast to jax.nn.initializers.he_normal.
     """
     fan_out = math.prod(shape) // shape[-2]
     return _draw(jax.random.normal, key, shape, dtype, 2.0 / fan_out)
 
 
 def head_uniform(key: Array, shape: tuple[int, ...], dtype: Dtype) -> Array:
-    """The last layer [C, classes], with no ReLU after it: uniform in +-1/sqrt(c_in).
+    """Initial values of the last layer [C, classes]: uniform in +-1/sqrt(c_in).
 
-    Torch's default, which the authors' code leaves in place; `variance_scaling(1 / 3, "fan_in", "uniform")`.
+    This is Torch's default, which the authors' code uses; `variance_scaling(1 / 3, "fan_in", "uniform")`.
     """
     return _draw(partial(jax.random.uniform, minval=-1.0), key, shape, dtype, 1.0 / shape[0])
 
 
 def _draw(random: Callable[..., Array], key: Array, shape: tuple[int, ...], dtype: Dtype, square: float) -> Array:
-    """Random numbers times the root of `square`.
+    """Random numbers, multiplied by the square root of `square`.
 
-    A program of random draws takes a second or two to compile. JAX's depend on the key and an element's place in the
-    flattened array alone, so that a longer array begins with a shorter one's, and those of a few lengths serve all.
+    Each program of random draws takes a second or two to compile, so arrays are drawn in a few lengths and cut. This
+    changes no
+    value: in JAX a number depends only on the key and on its position in the flattened array.
     """
     size = math.prod(shape)
     length = max(SHORTEST_DRAW, 4 ** math.ceil(math.log(size, 4)))
@@ -60,10 +61,10 @@ def param_dtype(dtype: Dtype) -> Dtype:
 
 
 class Conv(nn.Module):
-    """2-D convolution without bias (a batch norm follows, whose bias would absorb it).
+    """2-D convolution without bias (the batch norm after it has one).
 
-    Padding is (kernel - 1) / 2 on both sides at any stride. "SAME" would pad an even input at stride 2 on one side
-    only, which the papers' nets do not.
+    The padding is (kernel - 1) / 2 on both sides, at any stride, as in the papers' nets. "SAME" would pad an even input
+    at stride 2 on one side only.
     """
 
     features: int
@@ -86,7 +87,7 @@ class Gate(nn.Module):
     features: int
     stride: int
     bias: float
-    """What b_g starts from, in every channel."""
+    """Initial value of b_g, in every channel."""
     dtype: Dtype
 
     @nn.compact
@@ -116,9 +117,9 @@ class Scalar(nn.Module):
 def relu(x: Array) -> Array:
     """max(x, 0), elementwise, with gradient 0 at 0 (as jax.nn.relu).
 
-    The result and its gradient are computed once: the gradient's mask is read off the result, which the next
-    convolution keeps anyway, and barriers keep XLA from computing either anew in each of its fused loops. On a CPU that
-    takes about a twelfth off the train step of a net on 8x8 images.
+    The result and its gradient are computed once. The mask of the gradient follows from the result, which the next
+    convolution keeps anyway, and barriers keep XLA from computing either again in each fused loop. On a CPU this saves
+    about a twelfth of the train step of a net on 8x8 images.
     """
     y: Array = jax.lax.optimization_barrier(jnp.maximum(x, 0))
     return y
@@ -154,9 +155,9 @@ def strided_identity(x: Array, *, stride: int, features: int, padding: Literal["
 def _variance(x: Array, mean: Array) -> Array:
     """Variance of each group around its mean; x: [G, N, H, W, C], mean: [G, 1, 1, 1, C] -> [G, 1, 1, 1, C].
 
-    `mean` must be the mean of `x` (over all devices, where it is averaged over devices). Then the variance does not
-    change with the mean, to first order, and the derivative leaves that term out. Automatic differentiation would
-    compute it, as a sum over all pixels whose result is 0. Second derivatives are exact too: they see `mean` move.
+    `mean` must be the mean of `x` (over all devices, if it is averaged over devices). Then the first derivative with
+    respect to the mean is 0, and this function leaves that term out; automatic differentiation would compute it as a
+    sum over all pixels. Second derivatives are exact too.
     """
     return jnp.square(x - mean).mean(axis=(1, 2, 3), keepdims=True)
 
@@ -171,8 +172,8 @@ def _variance_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -
 def _normalise(x: Array, mean: Array, factor: Array, bias: Array) -> Array:
     """(x - mean) * factor + bias; x: [G, N, H, W, C], the others [G, 1, 1, 1, C], and bias [1, 1, 1, 1, C].
 
-    The derivative adds what `mean` and `bias` contribute before it spreads them over the pixels, so that the gradient
-    needs two sums over the pixels and not three.
+    The derivative adds the contributions of `mean` and `bias` before it broadcasts them, so that the gradient needs two
+    sums over the pixels instead of three.
     """
     return (x - mean) * factor + bias
 
@@ -185,25 +186,25 @@ def _normalise_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> t
 
 @dataclass(frozen=True)
 class BatchStatsScope:
-    """Who shares batch statistics, in terms of the code that runs: resolved from the config by training/mesh.py."""
+    """Which images share batch statistics, in terms of devices and axes; training/mesh.py derives it from the
+    configuration."""
 
     groups: int = 1
-    """Equal groups of consecutive images that are normalised apart, within what this call of the net sees."""
+    """Number of equal groups of consecutive images in this call of the net; each is normalised by itself."""
     average_over: str | None = None
-    """Mapped axis (pmap, shard_map) over whose devices batch statistics are averaged."""
+    """Mapped axis (pmap, shard_map) over which batch statistics are averaged; None: not over devices."""
     running_over: str | None = None
-    """Mapped axis over which the running statistics are averaged, so that every device keeps the same."""
+    """Mapped axis over which the running statistics are averaged, so that they are equal on all devices."""
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over N, H, W (Ioffe and Szegedy 2015), with the biased variance throughout.
+    """Batch normalisation over N, H, W (Ioffe and Szegedy 2015), always with the biased variance.
 
-    With G groups, each group of N/G images is normalised by its own mean and variance; the running statistics move
-    toward the mean over groups (and devices) of group mean and group variance. PyTorch keeps the unbiased variance
-    instead, larger by m / (m - 1) for m = N H W / G.
+    With G groups, each group of N/G images is normalised by its own mean and variance. The running statistics move
+    toward the means of these over the groups and devices. PyTorch keeps the unbiased variance instead, which is larger
+    by m / (m - 1) with m = N H W / G.
 
-    Variance is computed around the mean in a second pass: E[x^2] - E[x]^2 cancels badly in float32. The gradient needs
-    two sums over the pixels, where automatic differentiation of the same formulas would take a third.
+    The variance is computed around the mean, in a second pass, because E[x^2] - E[x]^2 loses precision in float32.
     """
 
     momentum: float
@@ -249,14 +250,14 @@ class BatchNorm(nn.Module):
 
 
 class Linear(nn.Module):
-    """The last layer: x W + b, bias from zero."""
+    """The last layer: x W + b; the initial bias is 0."""
 
     features: int
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """x: [N, C] -> logits [N, features] in the parameters' dtype (float32), whatever the computation dtype."""
+        """x: [N, C] -> logits [N, features] in the dtype of the parameters (float32), for any computation dtype."""
         stats_dtype = param_dtype(self.dtype)
         kernel = self.param("kernel", head_uniform, (x.shape[-1], self.features), stats_dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), stats_dtype)

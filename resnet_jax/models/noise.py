@@ -1,8 +1,7 @@
-"""The random numbers of a train step: stochastic depth's and dropout's, the same on any number of devices.
+"""Random numbers of a train step, for stochastic depth and dropout. They are equal on any number of devices.
 
-All derive from one key of the run, the step, and an example's place in the data, never from where or when something is
-computed: so they are the same under jit, shard_map and pmap, for the parts of an accumulated batch, when a block is
-computed again (remat) or scanned over, and after a run was resumed.
+All derive from one key of the run, the step, and the example's epoch and position in the data. So they are also equal
+under jit, shard_map and pmap, with accumulation, with remat, in scanned stages, and after a run was resumed.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def noise(key: Array, step: Array, epoch: Array, example: Array) -> Noise:
     Args:
       key: of the run's noise.
       step: steps done before, int32 scalar.
-      epoch, example: [N] int32; an example of one epoch stands in one batch, once.
+      epoch, example: [N] int32; an example occurs once in an epoch.
     """
     batch, images = jax.random.split(jax.random.fold_in(key, step))
 
@@ -46,10 +45,11 @@ def noise(key: Array, step: Array, epoch: Array, example: Array) -> Noise:
 
 
 def dropout(x: Array, rate: float, noise: Noise | None) -> Array:
-    """[N, ...]: each number is zero with probability `rate`; with `noise` None, its expectation, (1 - rate) x.
+    """Sets each number of x [N, ...] to zero with probability `rate`; with `noise` None gives the expectation, (1 -
+    rate) x.
 
-    Not scaled up in training: He et al. 2016, Sec. 3.1, take dropout from Hinton et al. 2012 (arXiv 1207.0580), who
-    scale at test time, and say that it "imposes a scale with an expectation of 0.5 on the shortcut".
+    Numbers are not scaled up in training. He et al. 2016, Sec. 3.1, use the dropout of Hinton et al. 2012 (arXiv
+    1207.0580), which scales at test time: it "imposes a scale with an expectation of 0.5 on the shortcut".
     """
     if noise is None:
         return x * (1.0 - rate)
@@ -61,14 +61,14 @@ def dropout(x: Array, rate: float, noise: Noise | None) -> Array:
 
 
 def survive(residual: Array, survival: Array, noise: Noise | None) -> Array:
-    """The residual, or zeros for the whole batch; with `noise` None, its expectation (Huang et al. 2016, Eq. 2 and 5).
+    """The residual, or zeros for the whole batch; with `noise` None, the expectation (Huang et al. 2016, Eq. 2 and 5).
 
-    Departs from the paper: a residual that does not take part is computed all the same, so a step costs what it costs
-    without, and the running statistics of its BNs move.
+    Departs from the paper: a residual that is not used is computed all the same. So it saves no time, and the running
+    statistics of its BNs are updated.
 
     Args:
       residual: [N, H, W, C].
-      survival: float32 scalar, the probability that it takes part.
+      survival: float32 scalar, the probability that the residual is used.
     """
     if noise is None:
         return residual * survival.astype(residual.dtype)

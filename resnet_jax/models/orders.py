@@ -1,7 +1,7 @@
 """The orders of convolution, BN and ReLU in a residual unit: He et al. 2016, Fig. 4. Nothing here imports JAX.
 
-Every convolution has one BN, and norm{i} is that of conv{i}; an order says where BNs and ReLUs stand. A new one is an
-entry here and its name in ModelConfig.activation_order.
+Every convolution conv{i} has one BN, norm{i}. An order says where BNs and ReLUs are. A new order is an entry here and a
+name in ModelConfig.activation_order.
 """
 
 from __future__ import annotations
@@ -15,24 +15,26 @@ Step = Literal["norm", "relu"]
 
 @dataclass(frozen=True)
 class Order:
-    """What stands where. The net's stem and end follow: see `models/resnet.py`."""
+    """The positions of BNs and ReLUs in a unit. Those of the stem and the end of the net follow: see
+    `models/resnet.py`."""
 
     before: tuple[Step, ...] = ()
-    """Before each convolution. An order that has this is a pre-activation."""
+    """Layers before each convolution; orders that have any are pre-activations."""
     after: tuple[Step, ...] = ()
-    """After each convolution but the last."""
+    """Layers after each convolution but the last."""
     last: tuple[Step, ...] = ()
-    """After the last convolution, before the addition."""
+    """Layers after the last convolution, before the addition."""
     joined: tuple[Step, ...] = ()
-    """After the addition: the paper's f (2016, Eq. 1)."""
+    """Layers after the addition: f in 2016, Eq. 1."""
 
     @property
     def norm_first(self) -> bool:
-        """Whether a unit begins with a BN, so that the stem needs none, and the net's end has one more."""
+        """Whether a unit begins with a BN; then the stem has none, and the end of the net has one."""
         return "norm" in self.before
 
     def last_norm(self, convs: int) -> int:
-        """The number of the last BN before the addition in a unit of so many convolutions: where zero-gamma acts."""
+        """The number of the last BN before the addition, in a unit of `convs` convolutions; zero_gamma applies to
+        it."""
         return convs if "norm" in self.before + self.last else convs - 1
 
 

@@ -5,7 +5,7 @@ variables = model.init(key, images, train=False)            # {"params": ..., "b
 logits = model.apply(variables, images, train=False)
 logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
 
-A net with stochastic depth or dropout is given the random numbers of a train step as well: noise=noise(...), see
+In a train step, a net with stochastic depth or dropout also needs random numbers: noise=noise(...), see
 models/noise.py.
 """
 
@@ -30,7 +30,8 @@ from resnet_jax.models.stacking import block_name, rest_name, stacked_stages, st
 
 
 class _Position(NamedTuple):
-    """Where a block stands, or [length] such values for the blocks of a scan: data, so that their code is alike."""
+    """The position of a block as data, or [length] positions of the blocks of a scan, so that all have the same
+    code."""
 
     number: np.ndarray
     survival: np.ndarray
@@ -39,20 +40,20 @@ class _Position(NamedTuple):
 class ResNet(nn.Module):
     """A residual net, or its plain twin, as `config` says.
 
-    Submodules: stem_conv, stem_norm, stage{i}_block{j} (counted from 1), final_norm, head; a block keeps its name
-    at every depth. A plain net and its twin with option A have the same parameters under the same names, and so,
-    since Flax derives each parameter's key from its name, the same initial values for the same key.
+    Submodules: stem_conv, stem_norm, stage{i}_block{j} (counted from 1), final_norm, head. The name of a block does not
+    depend on the depth. A plain net and its twin with option A have the same parameters, with the same names. Flax
+    derives the key of each parameter from its name, so for one key their initial values are equal too.
     """
 
     config: ModelConfig
     stats_scope: BatchStatsScope = BatchStatsScope()
-    """Who shares batch statistics; training/mesh.py sets it."""
+    """Which images share batch statistics; set by training/mesh.py."""
     scanned: bool = False
-    """Loop over the blocks of a stage that are alike, all but the first, with variables laid out as stacking.py says.
-    The values are the same; the program does not grow with depth. Such a net is applied, not initialised."""
+    """Loop over all blocks of a stage but the first, with variables stacked as in stacking.py. The results are equal,
+    and the program does not grow with depth. Such a net cannot be initialised, only applied."""
     frozen_stages: int = 0
-    """The stem and this many stages, from the first, take no part in training: in train mode too their batch norms
-    normalise by the running statistics, which stay as they are, and no gradient reaches their parameters."""
+    """Number of stages, from the first, that are not trained, together with the stem. In train mode their batch norms
+    use the running statistics and do not update them, and their parameters get no gradient."""
 
     @nn.compact
     def __call__(self, images: Array, *, train: bool, noise: Noise | None = None) -> Array:
@@ -62,8 +63,8 @@ class ResNet(nn.Module):
           images: [N, H, W, C] float, normalised.
           train: True normalises by batch statistics and updates the running ones (pass mutable=["batch_stats"]);
             False uses the running ones.
-          noise: of the step, for a net with stochastic depth or dropout in train mode. None: their expectations stand
-            in for the draws, as in eval mode.
+          noise: the random keys of the step, for a net with stochastic depth or dropout in train mode. None:
+            expectations instead of draws, as in eval mode.
 
         Returns:
           [N, num_classes] float32 (float64 for a float64 net).
@@ -82,7 +83,7 @@ class ResNet(nn.Module):
         if c.family == "cifar":
             x = conv(features=c.base_width, kernel=3, name="stem_conv")(x)
             # Full pre-activation: the first activation, "right after conv1 and before splitting into two paths" (2016,
-            # Appendix), is the first unit's own. With ReLU-only pre-activation conv1 has its BN, as every conv has.
+            # Appendix), belongs to the first unit. With ReLU-only pre-activation, conv1 has its BN as usual.
             stem_activation = not order.norm_first
         else:
             x = conv(features=c.base_width, kernel=7, stride=2, name="stem_conv")(x)
@@ -121,7 +122,7 @@ class ResNet(nn.Module):
             for j in range(1, blocks + 1):
                 rest = stacked.get(i, range(0))
                 if j in rest[1:]:
-                    continue  # with the first of the rest
+                    continue  # computed together with the first of the rest
                 first_unit = (i, j) == (1, 1)
                 stride = 2 if i > 1 and j == 1 else 1
                 block = Block(
@@ -140,7 +141,7 @@ class ResNet(nn.Module):
             if i == self.frozen_stages:
                 x = jax.lax.stop_gradient(x)
 
-        # What would stand before a next unit: "an extra activation right after its element-wise addition".
+        # The activation that a next unit would begin with: "an extra activation right after its element-wise addition".
         for step in order.before:
             x = relu(x) if step == "relu" else norm(name="final_norm")(x, train=trained("final_norm"))
         if self.frozen_stages == len(c.stage_blocks):
@@ -151,7 +152,7 @@ class ResNet(nn.Module):
 
 
 def _position(config: ModelConfig, block: tuple[int, int], length: int) -> _Position | None:
-    """The position of a block, or of the `length` blocks from it on; None for a net that draws nothing."""
+    """The position of a block, or of `length` blocks from it on; None for a net without random numbers."""
     if not config.is_noisy:
         return None
     first = config.blocks.index(block) + 1
@@ -164,8 +165,8 @@ def build(config: ModelConfig) -> ResNet:
     """The net that `config` describes.
 
     Raises:
-      UserError: `config.num_classes` is None (it was left to the data set, and none is at hand).
+      UserError: `config.num_classes` is None, which is legal only where a data set gives the number.
     """
     if config.num_classes is None:
-        raise UserError("model.num_classes: got None; legal here: the number of classes, since no data set gives it.")
+        raise UserError("model.num_classes: got None; legal here: the number of classes.")
     return ResNet(config)

@@ -1,7 +1,7 @@
-"""What joins a block's input to its output: each shortcut is one function of the block's two paths and one name here.
+"""Shortcuts: the ways to join a block's input x to its residual F. Each is one function and one name in this module.
 
-He et al. 2015, Sec. 3.3 and 4.1 (options), and 2016, Sec. 3.1, Fig. 2 and Table 1, with x the block's input and F its
-residual; what follows the sum belongs to the order of activations.
+Sources: He et al. 2015, Sec. 3.3 and 4.1 (options), and 2016, Sec. 3.1, Fig. 2 and Table 1. Layers after the sum belong
+to the order of activations (orders.py).
 
 | name             | h(x) + F(x)          | source                                                                   |
 |------------------|----------------------|--------------------------------------------------------------------------|
@@ -13,14 +13,14 @@ residual; what follows the sum belongs to the order of activations.
 | `scale`          | lambda x + F         | 2016, Eq. 6, Fig. 2b; with `residual_scale`, lambda x + s F              |
 | `exclusive_gate` | (1 - g) x + g F      | 2016, Fig. 2c; g = sigmoid(W_g x + b_g), a 1x1 convolution               |
 | `shortcut_gate`  | (1 - g) x + F        | 2016, Fig. 2d                                                            |
-| `dropout`        | m x + F              | 2016, Fig. 2f; m is 0 or 1, number by number                             |
+| `dropout`        | m x + F              | 2016, Fig. 2f; m is 0 or 1 for each number |
 
-Where the shape changes, the shortcuts of 2016 act on what stands there in the paper's nets: option A in basic nets (its
-ResNet-110 is that of 2015, "option A"), option B in bottleneck nets (2016, Appendix: "we use projection shortcuts for
-increasing dimensions"). A gate is there a 1x1 convolution with the block's stride.
+Where a block changes the shape, the shortcuts of 2016 are applied to the shortcut of the paper's nets: option A in
+basic nets (its ResNet-110 is that of 2015, "option A"), option B in bottleneck nets (2016, Appendix: "we use projection
+shortcuts for increasing dimensions"). There, a gate is a 1x1 convolution with the stride of the block.
 
-The names of `SHORTCUTS` are the legal values of `model.shortcut`: the configuration takes them from here, which is why
-this module imports neither JAX nor anything else of this package.
+The names in `SHORTCUTS` are the legal values of `model.shortcut`. The configuration imports them, so this module
+imports neither JAX nor anything else of this package.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Config = Any  # a ModelConfig
 
 
 class Paths(Protocol):
-    """What a shortcut has to work with. Layers come into being where they are called for."""
+    """The two paths of a block, as a shortcut uses them. A layer is created when its method is called."""
 
     @property
     def config(self) -> Config:
@@ -51,16 +51,16 @@ class Paths(Protocol):
         """g(x) = sigmoid(W_g x + b_g) in the shape of the residual."""
 
     def dropout(self, x: Array) -> Array:
-        """x with a share of its numbers set to zero, in training; their expectation elsewhere."""
+        """x with a share of its numbers set to zero in training, and its expectation in eval mode."""
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """One way to join the two paths, and the layers that it has."""
+    """A way to join the two paths, and its layers."""
 
     join: Callable[[Paths], Array]
     projects: Literal["never", "where the shape changes", "always", "as in the paper"] = "as in the paper"
-    """Which blocks have a projection; "as in the paper": bottleneck blocks, where the shape changes."""
+    """Blocks with a projection; "as in the paper": bottleneck blocks that change the shape."""
     gated: bool = False
     """Whether a block has a gate."""
 
@@ -104,7 +104,7 @@ SHORTCUTS: Mapping[str, Shortcut] = {
 
 
 def projects(shortcut: str, block_kind: str, *, shape_changes: bool) -> bool:
-    """Whether a block of this shortcut has a projection.
+    """Whether a block with this shortcut has a projection.
 
     Args:
       shortcut: a name of `SHORTCUTS`.

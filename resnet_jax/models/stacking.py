@@ -1,8 +1,8 @@
 """Two layouts of a net's variables: block by block, and stacked by stage for a scan.
 
-Block by block ("stage2_block3") is how files, records and every tool know a net. A net that scans over the blocks of a
-stage takes those that are alike, all but the first, as one ("stage2_rest") whose leaves have a leading axis of blocks:
-so its program is as long at 1202 layers as at 20. training/program.py converts on the way to the devices and back.
+Files, records and all tools use the first layout, block by block ("stage2_block3"). A net that scans over the blocks of
+a stage takes all but the first together ("stage2_rest"), with a leading axis of blocks. So its program is as long at
+1202 layers as at 20. training/program.py converts between the layouts.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 from resnet_jax.config import ModelConfig
 from resnet_jax.types import Tree, Variables
 
-# Up to which depth "auto" writes stages out.
+# The largest depth at which "auto" does not scan.
 UNROLLED_DEPTH = 200
 
 
 def scans(config: ModelConfig) -> bool:
-    """Whether a net's stages are scanned, with "auto" resolved."""
+    """Whether the stages of a net are scanned; resolves "auto"."""
     return config.stages == "scanned" or (config.stages == "auto" and config.depth > UNROLLED_DEPTH)
 
 
@@ -36,10 +36,10 @@ def rest_name(stage: int) -> str:
 
 
 def stage_of(module: str, stages: int) -> int:
-    """The number of the stage that a part of a net of so many stages goes with, given the part's name.
+    """The stage, from 1, to which a module of a net with `stages` stages belongs, given the module's name.
 
-    The stem goes with the first, what stands between the last block and the average with the last; the last layer
-    comes after all, as `stages + 1`.
+    The stem belongs to the first stage, the BN after the last block to the last stage. The last layer gives `stages +
+    1`.
     """
     if module.startswith("stem"):
         return 1
@@ -51,8 +51,8 @@ def stage_of(module: str, stages: int) -> int:
 def stacked_stages(config: ModelConfig) -> dict[int, range]:
     """The stages that are stacked, each with the numbers of its stacked blocks.
 
-    Those with two blocks at least beside the first, all alike: a stage in which some blocks' shortcuts are cut and
-    others' are not (`model.cut`) is written out.
+    A stage is stacked if it has at least two blocks beside the first and they are equal. It is not stacked if only some
+    of them are cut (`model.cut`).
     """
     rests = {i: range(2, n + 1) for i, n in enumerate(config.stage_blocks, start=1) if n > 2}
     return {i: rest for i, rest in rests.items() if len({config.shortcut_of((i, j)) for j in rest}) == 1}
@@ -62,8 +62,8 @@ def stack(tree: Tree, config: ModelConfig) -> Tree:
     """Block by block -> stacked by stage.
 
     Args:
-      tree: a pytree with any number of nets' variables in it (parameters, running statistics, momenta), whose leaves
-        are NumPy's; what is not part of a net is left as it is.
+      tree: a pytree that contains variables of nets (parameters, running statistics, momenta), with NumPy arrays as
+        leaves; other parts are unchanged.
       config: of the nets.
     """
 

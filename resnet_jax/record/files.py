@@ -109,7 +109,7 @@ def read_config(path: Path) -> ExperimentConfig:
         raise UserError(f"{path}: {error}") from error
 
 
-def read_json(path: Path, advice: str = "delete it to do without it") -> dict[str, Any]:
+def read_json(path: Path, advice: str = "put back the whole file, or delete it") -> dict[str, Any]:
     """The JSON object in a file; `advice` says what to do with one that is damaged.
 
     Raises:

@@ -19,6 +19,7 @@ from resnet_jax.reports.text import (
     interval_words,
     listed,
     nets,
+    plural,
     points,
     summary_text,
 )
@@ -28,6 +29,8 @@ Verdict = Literal["worse", "better", "equal", "not established", "too few seeds"
 _MEASURES: tuple[tuple[str, Measure], ...] = (("training error", train_error), ("test error", test_error))
 MOST_ALL_PAIRS = 4
 """Variants up to which every pair is compared, and not only each with the baseline."""
+MOST_NAMED = 6
+"""Variants up to which the answer names each; of more it says how many there are of a kind."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,12 @@ def _row_clauses(found: Sequence[tuple[str, Finding]]) -> Iterator[str]:
             if finding.verdict == kind
         ]
         if told:
-            yield f"{start} {listed(told)}"
+            yield f"{start} {listed(told) if len(found) <= MOST_NAMED else plural(len(told), 'variant')}"
+    differences = {label: finding.difference for label, finding in found if finding.difference is not None}
+    if len(found) > MOST_NAMED and differences:
+        for what, choose in (("lowest", min), ("highest", max)):
+            label, apart = choose(differences.items(), key=lambda pair: pair[1].mean)
+            yield f"{what} with {label} ({points(apart, signed=True)})"
 
 
 def _axis_clause(comparison: Comparison, label: str, line: Sequence[Variant]) -> str:

@@ -59,6 +59,8 @@ class Report:
     """The differences of each comparison, as rows; None where there are none."""
     headlines: tuple[str, ...]
     """The answer of each comparison, in one sentence."""
+    apart: str
+    """Why there are several comparisons; empty where there is one."""
     files: tuple[Path, ...]
     """In the order in which a reader wants them."""
 
@@ -78,11 +80,9 @@ def write_report(runs: Runs, folder: Path, *, repeat: Repeat | None = None, comm
       UserError: no run has a record yet, or the folder cannot be written.
     """
     if not runs.complete:
-        problems = f" ({' '.join(runs.warnings)})" if runs.warnings else ""
-        raise UserError(
-            f"no finished run among these: {plural(len(runs.unfinished), 'run')} unfinished{problems}; "
-            "a report needs at least one record.json."
-        )
+        unfinished = [f"{plural(len(runs.unfinished), 'run')} unfinished"] * bool(runs.unfinished)
+        problems = "; ".join([*unfinished, *(warning.rstrip(".") for warning in runs.warnings)])
+        raise UserError(f"no finished run among these: {problems}; a report needs at least one record.json.")
     compared = comparisons(runs.complete, runs.order)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,8 +109,9 @@ class _Writer:
         heading = title([view.subject for view in views], self.compared)
         blocks: list[Element] = [Heading(heading, 1)]
         stems: list[str] = []
-        if len(views) > 1:
-            blocks.append(Paragraph(_why_apart(self.compared)))
+        apart = _why_apart(self.compared)
+        if apart:
+            blocks.append(Paragraph(apart))
         for number, view in enumerate(views):
             # The first comparison's figures have plain names; a second set gets a number.
             suffix = f"-{number + 1}" if number else ""
@@ -128,7 +129,8 @@ class _Writer:
             write_atomically(self.folder / name, text)
         figures = [f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")]
         files = tuple(self.folder / name for name in (*texts, *figures))
-        return Report(tables, tuple(view.findings for view in views), tuple(view.headline for view in views), files)
+        findings, headlines = (tuple(getattr(view, name) for view in views) for name in ("findings", "headline"))
+        return Report(tables, findings, headlines, apart, files)
 
     def _comparison(self, view: View, number: int | None, suffix: str, stems: list[str]) -> list[Element]:
         """The sections of one comparison; its figures are saved on the way, their names added to `stems`."""
@@ -230,7 +232,9 @@ class _Writer:
 
 
 def _why_apart(compared: Sequence[Comparison]) -> str:
-    """Why there are several comparisons."""
+    """Why there are several comparisons; empty where there is one."""
+    if len(compared) == 1:
+        return ""
     data = {c.cells[0].runs[0].record.data.fingerprint: c.cells[0].runs[0].record.data.name for c in compared}
     if len(data) == len(compared):
         return (
@@ -239,7 +243,7 @@ def _why_apart(compared: Sequence[Comparison]) -> str:
         )
     return (
         f"The runs make {len(compared)} comparisons. Nets are compared where they are of one study on one data set, or "
-        "differ in nothing but the net, the length of its training and the rate."
+        "differ in nothing but the net, the number of iterations and the learning rate."
     )
 
 

@@ -7,8 +7,10 @@ All processes run the same program, so that they call these functions in one ord
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import signal
 import sys
 import time
 import traceback
@@ -82,6 +84,7 @@ def _start_jax(link: Link, welcome: Mapping[str, Any], config: ParallelConfig, v
     index, mates = welcome["local"]
     # Where a launcher gave each process its own devices, it sees no more than those.
     shared = visible is not None and mates > 1 and visible >= each * mates
+    _delay_aborts()
     # A stop is agreed on over the link; JAX's handler would keep SIGTERM from this project's.
     jax.config.update("jax_enable_preemption_service", False)
     # Programs that talk to other processes must run in the order in which they were dispatched.
@@ -97,6 +100,18 @@ def _start_jax(link: Link, welcome: Mapping[str, Any], config: ParallelConfig, v
         heartbeat_timeout_seconds=round(2 * config.stall_seconds + 60),
         shutdown_timeout_seconds=math.ceil(config.stall_seconds),
     )
+
+
+def _delay_aborts() -> None:
+    """Has a thread that aborts this process sleep for 6 s before.
+
+    Gloo, which moves arrays between CPUs, may abort where another process dies in the middle of a sum: it takes what
+    comes next for a mismatch. In those seconds the link hears of that process, says so and ends this one. The handler
+    is the C function itself, called with the signal's number, 6: an aborting thread need not be one of Python's.
+    """
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+    libc.signal(signal.SIGABRT, ctypes.cast(libc.sleep, ctypes.c_void_p))
 
 
 def count() -> int:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from resnet_jax.data import Normalization, decode
+from resnet_jax.data.crops import Pass
 from resnet_jax.data.dataset import Images
 from resnet_jax.errors import UserError
 from resnet_jax.weights.arrays import Array, Arrays, Shape
@@ -70,9 +71,8 @@ class Preprocessing:
         """
         if self.channels not in (1, 3):
             raise decode.Unreadable(f"this net takes images of {self.channels} channels, as which no picture is read")
-        image = decode.decode(
-            path, channels=self.channels, size=self.resize, crop=self.height, interpolation=self.interpolation
-        )
+        seen = None if self.resize is None else Pass(self.resize, self.height, interpolation=self.interpolation)
+        image: Images = decode.look(path, seen, channels=self.channels)[0]
         if image.shape != self.shape:
             raise decode.Unreadable(
                 f"it is {image.shape[1]}x{image.shape[0]} pixels, and this net takes {self.width}x{self.height} alone"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resnet_jax.config import DataConfig
 from resnet_jax.data.dataset import Dataset
 from resnet_jax.data.sources import folder
 from resnet_jax.errors import UserError
@@ -32,9 +33,9 @@ def put(root: Path, name: str, image: Image.Image | np.ndarray | None = None, **
     return path
 
 
-def load(root: Path, told: list[str] | None = None, *, size: int | None = None, bad: str = "stop") -> Dataset:
+def load(root: Path | str, told: list[str] | None = None, *, size: int | None = None, bad: Any = "stop") -> Dataset:
     note: Note = (lambda text: None) if told is None else told.append
-    return folder.read(str(root), image_size=size, bad_images=bad, note=note)
+    return folder.load(DataConfig(source="folder", path=str(root), image_size=size, bad_images=bad), note)
 
 
 def refused(root: Path, sentence: str, **options: Any) -> str:

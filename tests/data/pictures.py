@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from resnet_jax.config import DataConfig
+from resnet_jax.data import load
+from resnet_jax.data.order import Batch, training_batches
+from resnet_jax.data.stream import StreamSource
 
+BATCH = 8
 PHOTOS = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
 
 
@@ -43,3 +48,16 @@ def streamed(root: Path, **changes: Any) -> DataConfig:
     settings: dict[str, Any] = {"image_size": 20, "eval_resize": 24, "crop": "scale", "scales": (24, 40)}
     settings |= {"normalize": "channel_mean_std", "flip": True, "statistics_images": 6}
     return DataConfig(source="folder", path=str(root), stream=True, **{**settings, **changes})
+
+
+def train_source(root: Path, **changes: Any) -> StreamSource:
+    """The training images of a folder, as `streamed` reads them."""
+    source = load(streamed(root, **changes)).train
+    assert isinstance(source, StreamSource)
+    return source
+
+
+def batches(examples: int, first_step: int, steps: int, seed: int = 0) -> list[Batch]:
+    """So many training batches of BATCH images."""
+    order = training_batches(seed=seed, examples=examples, batch_size=BATCH, first_step=first_step)
+    return list(itertools.islice(order, steps))

@@ -106,7 +106,7 @@ def test_only_grey_and_colour_are_channels(channels: int) -> None:
 
 
 def test_channels_are_those_of_files() -> None:
-    with pytest.raises(UserError, match=r"data\.channels: got 3; legal: 'auto', because it has an effect only with"):
+    with pytest.raises(UserError, match=r"data\.channels: got 3, which has an effect only with"):
         DataConfig(channels=3).require_effect()
 
 

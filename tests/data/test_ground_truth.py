@@ -81,7 +81,12 @@ def refused(root: Path, sentence: str, **changes: Any) -> None:
 
 
 def test_what_can_be_wrong_with_it(root: Path) -> None:
-    refused(root, "val has images, but no class folders, and no ILSVRC2012_validation_ground_truth.txt")
+    refused(root, f"val has images, but no class folders, and none of the files {OFFICIAL}, {NAMES}, {TABLE}; needed: ")
+    names(root)
+    (root / "val" / "new").mkdir()
+    refused(root, "val has 6 images outside class folders, and the folder new, which is no class of train; remove it")
+    (root / "val" / "new").rmdir()
+    (root / NAMES).unlink()
     official(root)
     kit = root / "ILSVRC2012_devkit_t12" / "data"
     whole = (kit / OFFICIAL).read_text()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from resnet_jax.config import DataConfig
 from resnet_jax.data import ArraySource, decode, load, normalization
@@ -54,7 +55,7 @@ def test_streamed_images_are_measured_once(tmp_path: Path, cache_home: Path, mon
     pixels = source.take(index) / 255.0
     told: list[str] = []
     first = normalization(source, config, told.append)
-    assert any("measuring colours of 5 training images" in line for line in told)
+    assert any("measuring the colours of training images: 5 images" in line for line in told)
     np.testing.assert_allclose(first.mean, pixels.mean(axis=(0, 1, 2), keepdims=True), rtol=1e-12)
     np.testing.assert_allclose(first.std, pixels.std(axis=(0, 1, 2), keepdims=True), rtol=1e-10)
 
@@ -66,7 +67,23 @@ def test_streamed_images_are_measured_once(tmp_path: Path, cache_home: Path, mon
         second = normalization(load(config).train, config)
         for name in ("mean", "std", "colors"):
             np.testing.assert_array_equal(getattr(second, name), getattr(first, name))
-    (file,) = cache_home.glob("statistics-*.json")
-    file.write_text(file.read_text()[:-40])
+    (file,) = cache_home.glob("colours-statistics-*")
+    file.write_bytes(file.read_bytes()[:-40])
     again = normalization(load(config).train, config)
     np.testing.assert_array_equal(again.mean, first.mean)
+
+
+def bitmaps(root: Path, value: int) -> DataConfig:
+    """A folder of BMP files of one colour; names, sizes and labels are those of every other such folder."""
+    for name in ("train/a", "train/b", "test/a", "test/b"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (24, 24), (value, value, value)).save(root / name / "0.bmp")
+    return streamed(root, statistics_images=2)
+
+
+def test_equal_names_and_sizes_do_not_hide_other_pixels(tmp_path: Path) -> None:
+    """Neither in another folder, nor in the same one written anew."""
+    for root, value in ((tmp_path / "one", 20), (tmp_path / "other", 230), (tmp_path / "one", 120)):
+        config = bitmaps(root, value)
+        found = normalization(load(config).train, config)
+        np.testing.assert_allclose(found.mean, value / 255, rtol=1e-12)

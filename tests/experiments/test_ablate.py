@@ -38,6 +38,8 @@ def test_a_variant_is_fields_and_values(word: str, changes: dict[str, Any]) -> N
         (["shortcutt=B"], "shortcutt: no such field; did you mean 'shortcut'"),
         (["momentum=0.5"], "model.norm.momentum, optim.momentum"),
         (["shortcut=A"], "changes nothing"),
+        (["width=16"], "changes nothing"),  # what the papers have where no width is given
+        (["width=8", "cut=stage2", "model.width=8"], "the same as width=8"),
         (["survival=0.5", "model.survival=0.50"], "the same as survival=0.5"),
         (["seed=1"], "--seeds"),
         (["gate_bias=0"], "model.gate_bias"),
@@ -52,6 +54,12 @@ def test_bad_variants_are_refused_in_a_sentence(words: list[str], message: str) 
 def test_an_ablation_without_variants_says_how() -> None:
     with pytest.raises(UserError, match="variants: none given"):
         main(["digits-resnet", "--model.depth=8"])
+
+
+@pytest.mark.parametrize("seeds", [[], ["0", "0"]])
+def test_seeds_are_given_each_once(seeds: list[str]) -> None:
+    with pytest.raises(UserError, match=r"seeds: got .*; legal: one or more whole numbers, each once"):
+        main(["digits-resnet", "width=8", "--seeds", *seeds])
 
 
 def test_a_dry_run_lists_baseline_and_variants(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,9 +122,15 @@ def test_a_picture_that_cannot_be_read(place: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--resize=30"], "resize: got 30; legal: None, because it has an effect only with protocol 'ten_crop'"),
-        (["--protocol=ten_crop", "--scales", "16"], r"scales: got \(16,\); legal: .* only with protocol 'multi_scale'"),
-        (["--devices=2"], "devices: got 2; legal: 1, because .* only with protocol 'ten_crop' or 'multi_scale'"),
+        (
+            ["--resize=30"],
+            "resize: got 30, which has an effect only with protocol 'ten_crop'; leave it",
+        ),
+        (
+            ["--protocol=ten_crop", "--scales", "16"],
+            r"scales: got \(16,\), which has .* only with protocol 'multi_scale'",
+        ),
+        (["--devices=2"], "devices: got 2, which has .* only with protocol 'ten_crop' or 'multi_scale'"),
         (
             ["--protocol=ten_crop", "--resize=20"],
             "resize: got 20; legal: more than 20, the size of the crops that random",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.faults import HANG, STALL, Moment, assert_same_to_the_bit, finish, harm, wait_for
+from tests.processes.faults import END, HANG, STALL, Moment, assert_same_to_the_bit, finish, harm, wait_for
 from tests.processes.launch import train
 
 
@@ -52,6 +52,25 @@ def test_a_run_that_is_suspended_as_a_whole_goes_on(whole: Path, tmp_path: Path)
         process.send_signal(signal.SIGCONT)
     assert run.wait(600.0) == [0, 0], run.text()
     assert_same_to_the_bit(tmp_path, whole)
+
+
+def test_a_library_that_aborts_because_another_process_is_gone_does_not_hide_the_cause(tmp_path: Path) -> None:
+    """The abort comes first, as Gloo's may: in the seconds for which it is delayed the link says who is gone."""
+    run = train(tmp_path, 2, f"--parallel.stall-seconds={STALL}", module="tests.processes.faulty", fresh=True)
+    assert wait_for(run, tmp_path, Moment("trains"), 0, 0)
+    run.processes[0].send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    run.processes[1].kill()
+    assert run.wait(END) == [1, -signal.SIGKILL], run.text()
+    assert run.errors(0) == ["error: process 1 ended without a word, as a process does that is killed"]
+
+
+def test_a_process_that_aborts_is_one_that_is_gone(tmp_path: Path) -> None:
+    run = train(tmp_path, 2, f"--parallel.stall-seconds={STALL}", module="tests.processes.faulty", fresh=True)
+    assert wait_for(run, tmp_path, Moment("trains"), 0, 0)
+    run.processes[1].send_signal(signal.SIGHUP)
+    assert run.wait(END) == [1, -signal.SIGABRT], run.text()
+    assert run.errors(0) == ["error: process 1 ended without a word, as a process does that is killed"]
 
 
 def test_a_full_disk_of_process_0_ends_all(tmp_path: Path) -> None:

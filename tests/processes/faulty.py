@@ -1,11 +1,13 @@
-"""experiments.train in a process that leaves a file once it has joined the others, and that obeys two signals.
+"""experiments.train in a process that leaves a file once it has joined the others, and that obeys three signals.
 
-At SIGUSR1 it raises an exception; at SIGUSR2 its main thread does nothing more.
+At SIGUSR1 it raises an exception; at SIGUSR2 its main thread does nothing more; at SIGHUP another thread aborts it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,11 @@ def hang(number: int, frame: Any) -> None:
     time.sleep(600.0)
 
 
+def abort(number: int, frame: Any) -> None:
+    """Aborts as a library does that finds itself in a state that cannot be."""
+    threading.Thread(target=ctypes.CDLL(None).abort).start()
+
+
 def main() -> int:
     """Trains."""
     join = machine.join
@@ -41,4 +48,5 @@ def main() -> int:
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, raise_it)
     signal.signal(signal.SIGUSR2, hang)
+    signal.signal(signal.SIGHUP, abort)
     cli.run_main(main)

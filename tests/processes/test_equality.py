@@ -11,11 +11,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
 import pytest
 
+from tests.data import pictures
 from tests.processes.combinations import (
     DEVICES,
     MODES,
@@ -80,3 +82,19 @@ def test_processes_compute_what_one_does(tmp_path: Path) -> None:
             assert row["losses"] < 1e-13, name
             assert row["images"] == row["counts"] == "equal", name
             assert row["evaluated"] == 360, name
+
+
+@pytest.mark.slow
+def test_each_process_decodes_its_rows_of_streamed_images(tmp_path: Path) -> None:
+    """Random crops, mirrors and colours of photographs on disk; 15 test images, which 2 x 2 devices do not share."""
+    root = pictures.write(tmp_path / "photos", train=24, test=5)
+    changes = dataclasses.asdict(pictures.streamed(root, color_noise=0.1))
+    streamed = {f"data.{name}": value for name, value in changes.items()} | {"data.pad": 0, "train.batch_size": 16}
+    runs = {"streamed": streamed | {"parallel.devices": 4}}
+    run_all(runs, 1, tmp_path / "one")
+    run_all(runs, 2, tmp_path / "two")
+    row = compare(tmp_path / "one" / "streamed", tmp_path / "two" / "streamed", 2)
+    assert row["parameters"] < 1e-13
+    assert row["losses"] < 1e-13
+    assert row["images"] == row["counts"] == "equal"
+    assert row["evaluated"] == 15

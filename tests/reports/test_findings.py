@@ -84,6 +84,17 @@ def test_an_ablation_groups_its_variants_by_what_can_be_said(tmp_path: Path) -> 
     assert len(find_among(only(tmp_path))) == 3 * 2  # pairs of the three variants, in both errors
 
 
+def test_of_many_variants_the_answer_names_the_best_and_the_worst(tmp_path: Path) -> None:
+    for number, block in enumerate(["", *(f"stage{s}_block{b}" for s in (1, 2, 3) for b in (1, 2, 3))]):
+        for seed in (0, 1, 2):
+            error = 0.1 + (0.01 * number + 0.001 * seed if number != 4 else -0.05)
+            changes = {"model.cut": (block,)} if block else {}
+            write_run(tmp_path, "resnet", 20, seed, 0.0, error, run=f"{number}-seed{seed}", changes=changes)
+    answer = said(tmp_path)
+    assert "higher with 8 variants; lower with 1 variant; lowest with skips cut: stage2_block1 (" in answer
+    assert "; highest with skips cut: stage3_block3 (+9" in answer
+
+
 def test_variants_without_a_seed_in_common_are_not_said_to_be_unfinished(tmp_path: Path) -> None:
     write_run(tmp_path, "plain", 20, 0)
     write_run(tmp_path, "resnet", 20, 1)

@@ -141,6 +141,24 @@ def test_two_data_sets_make_two_comparisons_with_figures_of_their_own(tmp_path: 
     assert len(report.tables) == 2
     assert {"training-curves.png", "training-curves-2.png"} <= {path.name for path in report.files}
     assert "Comparison 2" in Page((tmp_path / "out" / "report.html").read_text()).text
+    assert "on 2 data sets (digits, letters)" in report.apart
+    assert "each data set has a comparison of its own" in report.apart
+
+
+def test_studies_that_differ_in_more_than_net_and_budget_are_said_to_be_compared_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for study, changes in (("a", {}), ("b", {"optim.weight_decay": 0.01})):
+        for depth in (8, 20):
+            write_run(tmp_path, "plain", depth, study=study, changes=changes)
+    assert main([str(tmp_path)]) == 0
+    sentence = "differ in nothing but the net, the number of iterations and the learning rate"
+    assert sentence in " ".join(capsys.readouterr().out.split())
+    assert sentence in Page((tmp_path / "report" / "report.html").read_text()).text
+    # The same with another rate is one comparison: its control.
+    for depth in (8, 20):
+        write_run(tmp_path / "rates", "plain", depth, study="c", rate=0.01)
+    assert write_report(read_runs([tmp_path / "a", tmp_path / "rates"]), tmp_path / "out").apart == ""
 
 
 def test_unfinished_runs_alone_are_no_report(tmp_path: Path) -> None:
@@ -169,6 +187,19 @@ def test_command_writes_into_the_study_and_prints_table_and_paths(
     before = (report / "report.html").read_bytes()
     assert main(arguments) == 0
     assert (report / "report.html").read_bytes() == before
+
+
+@pytest.mark.parametrize("width", [72, 80, 90, 100, 120])
+def test_a_table_that_the_screen_cannot_hold_loses_columns_and_no_line_its_end(
+    width: int, study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    for changes in ({}, {"model.width": 8}, {"model.width": 32}):
+        write_run(study / "widths", "resnet", 20, study="widths", run=f"w{changes}", changes=changes)
+    assert main([str(study / "widths")]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line[:1] in "┏┃┡│└"]
+    assert {line[-1] for line in rows if line} == set("┓┃┩│┘")
+    assert max(map(len, rows)) <= width
 
 
 def test_command_takes_another_folder(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

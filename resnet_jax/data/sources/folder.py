@@ -9,19 +9,22 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import cache, decode, headers, memory, progress
-from resnet_jax.data.cache import Contents
+from resnet_jax.data import cache, crops, decode, headers, memory, progress
+from resnet_jax.data.arrays import Array
 from resnet_jax.data.dataset import ArraySource, Dataset, Images, Source
+from resnet_jax.data.headers import Headers
 from resnet_jax.data.listing import Listing, scan
 from resnet_jax.data.records import FileRecords
-from resnet_jax.data.stream import Decoders, StreamSource
-from resnet_jax.data.walk import ImageFile
+from resnet_jax.data.stream import sources
+from resnet_jax.data.threads import Results, in_order
 from resnet_jax.errors import UserError
+from resnet_jax.files import short_digest
 from resnet_jax.text import Note, shown, some
 
 CLASSES_TOLD = 10
@@ -31,254 +34,186 @@ IMAGENET_SIZE = 224  # suggested for large images (He et al. 2015, Sec. 3.4)
 def load(config: DataConfig, note: Note) -> Dataset:
     """The images below `config.path`, in memory or, with `config.streamed`, decoded when they are asked for.
 
-    The order is that of the classes' and files' names. Images have `config.channels` channels.
+    The order is that of the classes' and files' names. Images have `config.channels` channels. Images in memory are
+    decoded, or come from the cache if nothing has changed since they were; that takes little more memory than they do.
 
     Raises:
       UserError: the folder is not as `listing.scan` needs it, an image cannot be read, or a class has no readable
         image. For images in memory also: sizes differ and no image_size is given, or they need more than there is.
     """
     assert config.path is not None, "checked by DataConfig"
-    if not config.streamed:
-        return read(
-            config.path,
-            image_size=config.image_size,
-            bad_images=config.bad_images,
-            note=note,
-            classes=config.classes,
-            channels=config.channels,
-        )
-    listing, name = _listed(config.path, config.classes, note)
-    train, test = _streamed(listing, config, name, note)
-    return _dataset(listing, name, train, test, note)
-
-
-def read(
-    path: str,
-    *,
-    image_size: int | None,
-    bad_images: str,
-    note: Note,
-    classes: Sequence[str] = (),
-    channels: int | str = "auto",
-) -> Dataset:
-    """The images below `path`, decoded, or from the cache if nothing has changed since they were.
-
-    Memory: the arrays themselves and little more.
-
-    Args:
-      path: the folder; see `listing.scan`.
-      image_size: height and width in pixels that every image is resized to; None: all have one size already.
-      bad_images: "stop" at an image that cannot be read, or "skip" it.
-      note: is told, a line at a time, of the classes, of what is passed over or left out, and of the cache.
-      classes, channels: as `data.classes` and `data.channels`.
-
-    Raises:
-      UserError: as `load`.
-    """
-    assert bad_images in ("stop", "skip")
-    listing, name = _listed(path, classes, note)
-    contents = _kept_or_decoded(listing, image_size, bad_images, channels, note)
-    _note_left_out(contents.left_out, note)
-    if contents.remark:
-        note(contents.remark)
-    return _dataset(listing, name, contents.train, contents.test, note)
-
-
-def _listed(path: str, classes: Sequence[str], note: Note) -> tuple[Listing, str]:
-    """What the folder has, and its name for people."""
-    listing = scan(path, classes)
+    listing = scan(config.path, config.classes)
     for remark in listing.notes:
         note(remark)
-    return listing, f"{shown(os.path.basename(os.path.abspath(listing.root)))} (folder)"
-
-
-def _dataset(listing: Listing, name: str, train: Source, test: Source, note: Note) -> Dataset:
+    name = f"{shown(os.path.basename(os.path.abspath(listing.root)))} (folder)"
+    train, test = (_streamed if config.streamed else _in_memory)(_Folder(listing, config, name, note))
     dataset = Dataset(name=name, train=train, test=test, class_names=listing.class_names)
     height, width, channels = dataset.image_shape
     note(
-        f"{name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, {height}x{width}x{channels}, "
+        f"{name}: {len(train):,} training and {len(test):,} test images, {height}x{width}x{channels}, "
         f"{dataset.num_classes:,} classes: {some(dataset.class_names, CLASSES_TOLD)}."
     )
     return dataset
 
 
-def _note_left_out(left_out: Sequence[str], note: Note) -> None:
-    if left_out:
-        note(f"images that cannot be read, left out: {len(left_out):,} ({some(left_out)}).")
+class _Folder:
+    """A folder while it is read. An image is known by its position in the listing, training images first."""
+
+    def __init__(self, listing: Listing, config: DataConfig, name: str, note: Note) -> None:
+        self.listing, self.config, self.name, self.note = listing, config, name, note
+        self.files = (*listing.train, *listing.test)
+        self.labels = np.array([file.label for file in self.files], np.int32)
+        self.records = FileRecords(listing.root, self.files)
+        self.left_out: dict[int, str] = {}
+        self.passing = False
+        """Whether an image is left out for a reason that may pass."""
+
+    def headers(self, *, keep: bool) -> Headers:
+        """The headers of all images; one that cannot be read is left out, or ends the run."""
+        key = cache.key(self.records.state) if keep else None
+        return headers.read(
+            self.records.entry, len(self.files), name=self.name, key=key, note=self.note, refuse=self.leave_out
+        )
+
+    def leave_out(self, position: int, reason: decode.Unreadable) -> None:
+        """Leaves an image out, or ends the run at it, as `bad_images` says."""
+        file = self.files[position]
+        if self.config.bad_images == "stop":
+            raise UserError(
+                f"{shown(file.path)} cannot be read as an image: {reason}; mend it or remove it, or use "
+                "--data.bad-images=skip, which leaves such images out."
+            )
+        self.left_out[position] = f"{shown(file.relative)} ({reason})"
+        self.passing |= reason.passing
+
+    def parts(self) -> list[npt.NDArray[np.int64]]:
+        """The positions of the training images and of the test images that are not left out."""
+        kept = np.setdiff1d(np.arange(len(self.files)), list(self.left_out))
+        parts = np.split(kept, [int(np.searchsorted(kept, len(self.listing.train)))])
+        for part, files in zip(parts, (self.listing.train, self.listing.test), strict=True):
+            gone = {file.label for file in files} - set(self.labels[part].tolist())
+            if gone:
+                first = next(file for file in files if file.label == min(gone))
+                raise UserError(
+                    f"data.path: no image of the class folder {shown(os.path.dirname(first.path))} can be read, such "
+                    f"as {shown(os.path.basename(first.path))}; mend them, or remove the class from training and test."
+                )
+        return parts
+
+    def channels(self, heads: Headers) -> tuple[int, list[str]]:
+        """The channels that all images will have, and a remark where a few in colour make all of them colour."""
+        if self.config.channels != "auto":
+            return int(self.config.channels), []
+        kept = [i for i in range(len(self.files)) if i not in self.left_out]
+        colored = [shown(self.files[i].relative) for i in kept if not heads.grey[i]]
+        if not colored or 2 * len(colored) > len(kept):
+            return (3 if colored else 1), []
+        return 3, [
+            f"{len(kept) - len(colored):,} of {len(kept):,} images are grey and {len(colored):,} in colour "
+            f"({some(colored)}), so all are read in colour; --data.channels=1 reads all in grey."
+        ]
+
+    def remarks(self) -> list[str]:
+        """What is said of images that are left out."""
+        left_out = [self.left_out[position] for position in sorted(self.left_out)]
+        return [f"images that cannot be read, left out: {len(left_out):,} ({some(left_out)})."] if left_out else []
 
 
-def _streamed(listing: Listing, config: DataConfig, name: str, note: Note) -> tuple[StreamSource, StreamSource]:
+def _streamed(folder: _Folder) -> Sequence[Source]:
     """Training and test images that are decoded on demand, once the headers of all have been read."""
-    files = (*listing.train, *listing.test)
-    records = FileRecords(listing.root, files)
-    key = headers.digest(cache.fingerprint(files, image_size=None, bad_images=config.bad_images))
-    heads = headers.read(records.entry, len(files), name=name, key=key, note=note)
-    skip = config.bad_images == "skip"
-    _note_left_out([_bad(files[i], reason, skip) for i, reason in heads.unreadable.items()], note)
-    readable = np.array([i for i in range(len(files)) if i not in heads.unreadable], np.int64)
-    labels = np.array([file.label for file in files], np.int32)
-    parts = np.split(readable, [int(np.searchsorted(readable, len(listing.train)))])
-    _require_classes(listing, *([files[i] for i in part] for part in parts))
-    channels, remark = _channels(config.channels, [files[i] for i in readable], heads.grey[readable].tolist())
-    if remark:
-        note(remark)
-    decoders = Decoders.of(config)
-    train, test = (
-        StreamSource(
-            records,
-            part,
-            labels[part],
-            heads.sizes[part],
-            config=config,
-            channels=channels,
-            decoders=decoders,
-        )
-        for part in parts
-    )
-    return train, test
+    heads, test = folder.headers(keep=True), len(folder.listing.train)
+    for position, reason in crops.too_long(folder.config, heads.sizes[test:]).items():
+        folder.leave_out(test + position, decode.Unreadable(reason))
+    parts = folder.parts()
+    channels, remarks = folder.channels(heads)
+    for remark in folder.remarks() + remarks:
+        folder.note(remark)
+    return sources(folder.records, parts, folder.labels, heads, folder.config, channels)
 
 
-def _kept_or_decoded(
-    listing: Listing, image_size: int | None, bad_images: str, channels: int | str, note: Note
-) -> Contents:
-    """From the cache, or else decoded and put there.
-
-    Images that are stored at `image_size` are the same resized or not, and are kept once, as stored.
-    """
-    files = (*listing.train, *listing.test)
-    try:
-        kept = {
-            size: (
-                cache.place(listing.root, image_size=size, bad_images=bad_images, channels=channels),
-                cache.fingerprint(files, image_size=size, bad_images=bad_images, channels=channels),
-            )
-            for size in (None, image_size)
-        }
-    except OSError as error:
-        note(f"{error}, so the decoded images are not kept for the next start.")
-        kept = {}
-    for place, key in kept.values():
-        contents = cache.read(place, key, note, side=image_size)
-        if contents is not None:
-            return contents
-    contents, as_stored = _decoded(listing, image_size, bad_images == "skip", channels, note)
-    if kept:
-        place, key = kept[None if as_stored else image_size]
-        cache.write(place, key, contents, note)
-    return contents
+def _in_memory(folder: _Folder) -> Sequence[Source]:
+    """Training and test images from the cache, or else decoded and put there."""
+    c, root = folder.config, os.path.realpath(folder.listing.root)
+    # One file for a folder and a way to read it, which is replaced when the folder changes.
+    way = f"{c.image_size} {c.bad_images} {c.channels} {c.classes}"
+    digest = short_digest(os.fsencode(root), way.encode())
+    file = cache.file(os.path.basename(root), f"{c.image_size or 'as-stored'}-images", digest)
+    key = cache.key(folder.records.state, way)
+    kept = cache.read(file, key, folder.note)
+    if kept is None:
+        kept = _decoded(folder)
+        if not folder.passing and cache.write(file, key, kept, folder.note):
+            folder.note(f"kept for the next start in {shown(str(file))}.")
+    for remark in kept["remarks"].tolist():
+        folder.note(remark)
+    return [ArraySource(kept[f"{part}_images"], kept[f"{part}_labels"]) for part in ("train", "test")]
 
 
-def _decoded(listing: Listing, size: int | None, skip: bool, chosen: int | str, note: Note) -> tuple[Contents, bool]:
-    """Two passes: over the headers, for the arrays' shape and early errors, and over the pixels.
-
-    Gives with the images whether they are as stored, none of them resized.
-    """
-    files = (*listing.train, *listing.test)
-    start = time.monotonic()
-    passes = ("looking at images", "decoding images")
-    line = f"decoding {len(files):,} images."
-    with decode.quiet(), progress.progress(passes, len(files), line, note) as advance:
-        left_out: list[str] = []
-        readable: list[ImageFile] = []
-        heads: list[decode.Header] = []
-        # With a size given, the shape does not depend on the images' own, nor on which way up they are.
-        found = decode.headers([file.path for file in files], upright=size is None, advance=advance)
-        with contextlib.closing(found):
-            for file, head in zip(files, found, strict=True):
-                if isinstance(head, decode.Unreadable):
-                    left_out.append(_bad(file, head, skip))
-                else:
-                    readable.append(file)
-                    heads.append(head)
-        train = [file for file in readable if file.relative.startswith("train/")]
-        test = readable[len(train) :]
-        _require_classes(listing, train, test)
-        channels, remark = _channels(chosen, readable, [head.grey for head in heads])
-        shape = (*_sides(readable, heads, size), channels)
-        _require_memory(len(files), shape, size)
-        as_stored = all((head.height, head.width) == shape[:2] for head in heads)
-        splits = []
-        for part in (train, test):
-            images = np.empty((len(part), *shape), np.uint8)
-            reasons = decode.fill(images, [file.path for file in part], size=size, advance=advance)
-            kept = []
-            with contextlib.closing(reasons):
-                for i, reason in enumerate(reasons):
-                    if reason is None:
-                        kept.append(i)
-                    else:
-                        left_out.append(_bad(part[i], reason, skip))
-            part[:] = [part[i] for i in kept]
-            labels = np.array([file.label for file in part], np.int32)
-            splits.append(ArraySource(_close_gaps(images, kept), labels))
-    _require_classes(listing, train, test)
-    note(f"decoded {len(files):,} images in {time.monotonic() - start:.1f} s.")
-    return Contents(splits[0], splits[1], tuple(left_out), remark), as_stored
-
-
-def _bad(file: ImageFile, reason: object, skip: bool) -> str:
-    """The line for an image left out; with `skip` off, the end of the run."""
-    if not skip:
-        raise UserError(
-            f"{shown(file.path)} cannot be read as an image: {reason}; mend it or remove it, or use "
-            "--data.bad-images=skip, which leaves such images out."
-        )
-    return f"{shown(file.relative)} ({reason})"
-
-
-def _require_classes(listing: Listing, train: Sequence[ImageFile], test: Sequence[ImageFile]) -> None:
-    for files, all_files in ((train, listing.train), (test, listing.test)):
-        gone = {file.label for file in all_files} - {file.label for file in files}
-        if gone:
-            first = next(file for file in all_files if file.label == min(gone))
-            raise UserError(
-                f"data.path: no image of the class folder {shown(os.path.dirname(first.path))} can be read, such as "
-                f"{shown(os.path.basename(first.path))}; mend them, or remove the class from training and test."
-            )
-
-
-def _channels(chosen: int | str, files: Sequence[ImageFile], grey: Sequence[bool]) -> tuple[int, str]:
-    """The channels that all images will have, and a remark where most are grey and a few make all of them colour."""
-    if chosen != "auto":
-        return int(chosen), ""
-    colored = [shown(file.relative) for file, is_grey in zip(files, grey, strict=True) if not is_grey]
-    if not colored or 2 * len(colored) > len(files):
-        return (3 if colored else 1), ""
-    return 3, (
-        f"{len(files) - len(colored):,} of {len(files):,} images are grey and {len(colored):,} in colour "
-        f"({some(colored)}), so all are read in colour; --data.channels=1 reads all in grey."
-    )
-
-
-def _sides(files: Sequence[ImageFile], heads: Sequence[decode.Header], size: int | None) -> tuple[int, int]:
-    """Height and width that all images will have."""
-    if size is not None:
-        return size, size
-    first = heads[0]
-    for file, head in zip(files, heads, strict=True):
-        if (head.height, head.width) != (first.height, first.width):
-            short = min(first.height, first.width, head.height, head.width, IMAGENET_SIZE)
-            raise UserError(
-                f"images differ in size: {shown(files[0].path)} is {first.width}x{first.height} pixels and "
-                f"{shown(file.path)} is {head.width}x{head.height}; have all resized to one size, "
-                f"such as --data.image-size={short}."
-            )
-    return first.height, first.width
-
-
-def _require_memory(count: int, shape: tuple[int, int, int], size: int | None) -> None:
-    height, width, channels = shape
+def _decoded(folder: _Folder) -> dict[str, Array]:
+    """Two passes: over the headers, for the arrays' shape and early errors, and over the pixels."""
+    start, size = time.monotonic(), folder.config.image_size
+    heads = folder.headers(keep=False)
+    parts = folder.parts()
+    channels, remarks = folder.channels(heads)
+    height, width = (size, size) if size is not None else _stored_size(folder, heads)
+    count = sum(map(len, parts))
     memory.require(
         count * height * width * channels,
         f"{count:,} images of {height}x{width}x{channels}",
         f"have them resized to less with --data.image-size ({'now ' + str(size) if size else 'now not set'}), "
         "or use a folder with fewer images",
     )
+    arrays: dict[str, Array] = {}
+    with decode.quiet(), progress.progress("decoding", count, folder.note) as advance:
+        for name, part in zip(("train", "test"), parts, strict=True):
+            images = np.empty((len(part), height, width, channels), np.uint8)
+            rows: list[int] = []
+            with contextlib.closing(_fill(images, [folder.files[i].path for i in part], size, advance)) as reasons:
+                for row, reason in enumerate(reasons):
+                    if reason is None:
+                        images[len(rows)] = images[row]  # moved up in place: a copy would double the memory
+                        rows.append(row)
+                    else:
+                        folder.leave_out(int(part[row]), reason)
+            arrays |= {f"{name}_images": images[: len(rows)], f"{name}_labels": folder.labels[part[rows]]}
+    folder.parts()
+    folder.note(f"decoded {count:,} images in {time.monotonic() - start:.1f} s.")
+    return {**arrays, "remarks": np.array(folder.remarks() + remarks, np.str_)}
 
 
-def _close_gaps(images: Images, kept: Sequence[int]) -> Images:
-    """The rows that were decoded, moved up in place: a copy would double the memory."""
-    for new, old in enumerate(kept):
-        if new != old:
-            images[new] = images[old]
-    return images[: len(kept)]
+def _fill(
+    images: Images, paths: Sequence[str], size: int | None, advance: Callable[[int], None]
+) -> Results[decode.Unreadable | None]:
+    """Decodes each image into its row of `images` [N, H, W, C]; gives None, or why a row is left as it was, in order.
+
+    To be closed by the caller (contextlib.closing): that ends the threads.
+    """
+    seen = None if size is None else crops.Pass(size, size)
+
+    def work(i: int) -> decode.Unreadable | None:
+        try:
+            (image,) = decode.look(paths[i], seen, channels=images.shape[3])
+        except decode.Unreadable as reason:
+            return reason
+        if image.shape != images.shape[1:]:
+            return decode.Unreadable(f"it is {image.shape[1]}x{image.shape[0]} pixels, which its header does not say")
+        images[i] = image
+        return None
+
+    return in_order(work, len(paths), advance)
+
+
+def _stored_size(folder: _Folder, heads: Headers) -> tuple[int, int]:
+    """Height and width of all images, which must be of one size."""
+    kept = [i for i in range(len(folder.files)) if i not in folder.left_out]
+    first = kept[0]
+    for i in kept:
+        if (heads.sizes[i] != heads.sizes[first]).any():
+            one, other = heads.sizes[first].tolist(), heads.sizes[i].tolist()
+            raise UserError(
+                f"images differ in size: {shown(folder.files[first].path)} is {one[0]}x{one[1]} pixels and "
+                f"{shown(folder.files[i].path)} is {other[0]}x{other[1]}; have all resized to one size, "
+                f"such as --data.image-size={min(*one, *other, IMAGENET_SIZE)}."
+            )
+    width, height = heads.sizes[first].tolist()
+    return height, width

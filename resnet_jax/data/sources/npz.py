@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
-import warnings
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import memory
+from resnet_jax.data import arrays, memory
+from resnet_jax.data.arrays import Array, Damaged
 from resnet_jax.data.dataset import ArraySource, Dataset, Images, Labels, require_names
 from resnet_jax.data.known import name_of
 from resnet_jax.errors import UserError
@@ -22,10 +18,7 @@ from resnet_jax.text import Note, reason, some
 
 KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 KERAS_KEYS = ("x_train", "y_train", "x_test", "y_test")  # as keras.datasets names and stores them
-HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 CHANNELS = (1, 3, 4)
-
-Array = npt.NDArray[Any]
 
 
 def load(config: DataConfig, note: Note) -> Dataset:
@@ -51,62 +44,30 @@ def read(path: str) -> Dataset:
     if not place.is_file():
         problem = "it is a folder" if place.is_dir() else "there is no such file"
         raise UserError(f"data.path: got {path!r}, but {problem}; give an .npz file.")
-    arrays = _arrays(place)
-    splits = [
-        _split(place, keys, arrays[keys[0]], arrays[keys[1]])
-        for keys in _pairs(KEYS if KEYS[0] in arrays else KERAS_KEYS)
-    ]
+    found = _arrays(place)
+    keys = KEYS if KEYS[0] in found else KERAS_KEYS
+    splits = [_split(place, pair, found[pair[0]], found[pair[1]]) for pair in (keys[:2], keys[2:])]
     return Dataset(
         name_of(splits[0]) or f"{place.stem} (npz)",
         splits[0],
         splits[1],
-        _class_names(place, arrays.get("class_names"), splits),
+        _class_names(place, found.get("class_names"), splits),
     )
 
 
-def _pairs(keys: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [(keys[0], keys[1]), (keys[2], keys[3])]
-
-
 def _arrays(path: Path) -> dict[str, Array]:
-    key = ""
     try:
-        # NumPy warns where a damaged header looks like an old one; the sentence below says more.
-        with path.open("rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if not zipfile.is_zipfile(stream):
-                raise UserError(
-                    f"data.path: {path} is not an .npz file, or it is truncated; write it with np.savez and the arrays "
-                    f"{', '.join(KEYS)}."
-                )
-            with zipfile.ZipFile(stream) as file:
-                for name in file.namelist():  # compares its name in the two places where the file has it
-                    file.open(name).close()
-                members = {name.removesuffix(".npy"): name for name in file.namelist()}
-                keys = [*_legal(path, members), *({"class_names"} & set(members))]
-                size = 0
-                for key in keys:
-                    size += _size(file, members[key])
-                memory.require(size, f"data.path: the arrays in {path}", "use fewer images, or smaller ones")
-                arrays = {}
-                for key in keys:
-                    with file.open(members[key]) as member:
-                        arrays[key] = np.lib.format.read_array(member, allow_pickle=False)
-                return arrays
-    except UserError:
-        raise
-    except _Pickled:
+        with arrays.opened(path) as file:
+            names = [*_legal(path, file.names), *({"class_names"} & set(file.names))]
+            size = sum(map(file.size, names))
+            memory.require(size, f"data.path: the arrays in {path}", "use fewer images, or smaller ones")
+            return {name: file.read(name) for name in names}
+    except (Damaged, OSError) as error:
+        what = f"{error.name} in {path}" if isinstance(error, Damaged) and error.name else str(path)
         raise UserError(
-            f"data.path: {key} in {path} holds pickled Python objects, which are not read, for they could run any "
-            "program; store an array of numbers, or of strings for class_names (dtype=str)."
+            f"data.path: {what} cannot be read ({reason(error)}); write it with np.savez and the arrays "
+            f"{', '.join(KEYS)}, and class_names (dtype=str) if you like."
         ) from None
-    except Exception as error:  # zipfile, zlib and NumPy raise whatever a damaged file leads them to
-        what = f"{key} in {path}" if key else str(path)
-        raise UserError(f"data.path: {what} cannot be read ({reason(error)}); write the file again.") from None
-
-
-class _Pickled(Exception):
-    pass
 
 
 def _legal(path: Path, there: Iterable[str]) -> tuple[str, ...]:
@@ -121,31 +82,7 @@ def _legal(path: Path, there: Iterable[str]) -> tuple[str, ...]:
     return legal
 
 
-def _size(file: zipfile.ZipFile, name: str) -> int:
-    """Bytes of an array by its header, which are those that the file holds: no more is ever asked for.
-
-    Raises:
-      ValueError: the member is no array of NumPy's, or its header asks for another number of bytes.
-      _Pickled: it is an array of objects.
-    """
-    with file.open(name) as member:
-        try:
-            version = np.lib.format.read_magic(member)
-        except ValueError:
-            raise ValueError("it is not in NumPy's .npy form") from None
-        if version not in HEADERS:  # the third is for the fields of structured arrays
-            raise ValueError(f"its .npy form has the version {version[0]}.{version[1]}")
-        shape, _, dtype = HEADERS[version](member)
-        if dtype.hasobject:
-            raise _Pickled
-        size = math.prod(map(int, shape)) * dtype.itemsize
-        held = file.getinfo(name).file_size - member.tell()
-    if size != held or min(shape, default=0) < 0:
-        raise ValueError(f"its header asks for an array of shape {shape} and dtype {dtype}, which its data are not")
-    return size
-
-
-def _split(path: Path, keys: tuple[str, str], images: Array, labels: Array) -> ArraySource:
+def _split(path: Path, keys: tuple[str, ...], images: Array, labels: Array) -> ArraySource:
     checked = _images(f"data.path: {keys[0]} in {path}", images), _labels(f"data.path: {keys[1]} in {path}", labels)
     if len(images) != len(labels):
         raise UserError(

@@ -8,7 +8,6 @@ JPEG's may differ by a few grey levels from what TensorFlow makes of it.
 from __future__ import annotations
 
 import io
-import os
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,9 @@ import tensorflow_datasets
 from PIL import Image
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import headers, listing, memory, progress, tfds_files
+from resnet_jax.data import cache, crops, decode, headers, listing, memory, progress, tfds_files
 from resnet_jax.data.dataset import ArraySource, Dataset, Images
-from resnet_jax.data.stream import Decoders, StreamSource
+from resnet_jax.data.stream import sources
 from resnet_jax.data.tfds_files import FEATURES, MODES, NAMES, SUPPORTED
 from resnet_jax.data.tfds_records import TfdsRecords
 from resnet_jax.errors import UserError
@@ -72,8 +71,7 @@ def read(name: str, *, data_dir: str | None, note: Note) -> Dataset:
         no images with labels, images of different sizes or not of 8 bits, no split to test on.
     """
     prepared = _open(name, data_dir, note)
-    title, count = f"reading {prepared.display}", sum(prepared.counts)
-    with progress.progress([title], count, f"{title}: {count:,} images.", note) as advance:
+    with progress.progress(f"reading {prepared.display}", sum(prepared.counts), note) as advance:
         train, test = (_read(prepared, split, advance) for split in prepared.splits)
     dataset = Dataset(name=prepared.display, train=train, test=test, class_names=prepared.class_names)
     return _told(prepared, dataset, note)
@@ -144,14 +142,14 @@ def _streamed(prepared: _Prepared, config: DataConfig, note: Note) -> Dataset:
         )
     records = TfdsRecords(prepared.builder, prepared.splits)
     records.allow_open_files()
-    stats = [os.stat(file) for file in records.files()]
-    facts = [f"{file} {s.st_size} {s.st_mtime_ns} {s.st_ino}" for file, s in zip(records.files(), stats, strict=True)]
-    key = headers.digest("tfds", *facts)
-    found = headers.read(records.entry, len(records), name=prepared.display, key=key, note=note)
-    for position, why in found.unreadable.items():
+
+    def refuse(position: int, why: decode.Unreadable) -> None:
         raise UserError(f"{records.name(position)} cannot be read as an image: {why}; {prepared.remedy}.")
-    records.checksums = found.checksums
-    low, high = int(found.labels.min()), int(found.labels.max())
+
+    key = cache.key("tfds", records.state)
+    heads = headers.read(records.entry, len(records), name=prepared.display, key=key, note=note, refuse=refuse)
+    records.checksums = heads.checksums
+    low, high = int(heads.labels.min()), int(heads.labels.max())
     if low < 0 or high >= len(prepared.class_names):
         raise UserError(
             f"{prepared.display}: it has labels from {low} to {high}; legal: 0 to {len(prepared.class_names) - 1}, for "
@@ -161,22 +159,12 @@ def _streamed(prepared: _Prepared, config: DataConfig, note: Note) -> Dataset:
     ordered = [name for name in prepared.class_names if name in names]
     numbers = np.full(len(prepared.class_names), -1, np.int32)
     numbers[[prepared.class_names.index(name) for name in ordered]] = np.arange(len(ordered))
-    labels, decoders = numbers[found.labels], Decoders.of(config)
-    sources = []
-    for part in np.split(np.arange(len(records)), [prepared.counts[0]]):
-        chosen = part[labels[part] >= 0]
-        sources.append(
-            StreamSource(
-                records,
-                chosen,
-                labels[chosen],
-                found.sizes[chosen],
-                config=config,
-                channels=channels,
-                decoders=decoders,
-            )
-        )
-    return Dataset(name=prepared.display, train=sources[0], test=sources[1], class_names=tuple(ordered))
+    labels = numbers[heads.labels]
+    parts = [part[labels[part] >= 0] for part in np.split(np.arange(len(records)), [prepared.counts[0]])]
+    for position, why in crops.too_long(config, heads.sizes[parts[1]]).items():
+        raise UserError(f"{records.name(int(parts[1][position]))} cannot be shown to a net: {why}.")
+    train, test = sources(records, parts, labels, heads, config, channels)
+    return Dataset(name=prepared.display, train=train, test=test, class_names=tuple(ordered))
 
 
 def _read(prepared: _Prepared, split: str, advance: Callable[[int], None]) -> ArraySource:

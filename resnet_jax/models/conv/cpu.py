@@ -1,16 +1,19 @@
-"""How a CPU computes a convolution and its two gradients, chosen by shape.
+"""A convolution and its two gradients on a CPU, computed in a way that depends on the shape.
 
-XLA:CPU's own convolution is fast for most shapes, if its axes are in the order of a plain convolution. It is not for
+XLA:CPU's convolution is fast for most shapes, if its axes are in the order of a plain convolution. For these it is
+slow:
 
-- tiny images, 2x2 above all: at 64 channels it reaches a tenth of the core's speed, at 512 a hundredth. These are one
-  dense matrix product (dense.py);
-- the input gradient at stride 2 of images as small, computed the same way;
-- few output channels: neighbouring outputs are computed as one with more channels, at stride 1 (packed.py) and in the
-  input gradient at other strides (strided.py);
-- the kernel gradient of large batches: a loop of matrix products over taps (taps.py), and of 1x1 kernels one product.
+| case                                                    | computed instead as                                  |
+|---------------------------------------------------------|------------------------------------------------------|
+| tiny images, such as 2x2                                | one dense matrix product (dense.py)                  |
+| the input gradient at stride 2 of tiny images           | the same                                             |
+| few output channels                                     | neighbouring outputs as one with more (packed.py)    |
+| the input gradient at a stride, to few channels         | one convolution for each remainder (strided.py)      |
+| the kernel gradient of large batches                    | a loop of matrix products over taps (taps.py)        |
+| the kernel gradient of 1x1 convolutions                 | one matrix product                                   |
 
-docs/performance.md has the measurements behind each rule. Each function takes one convolution: a mapped axis is added
-around it.
+docs/performance.md has the measurements behind these rules. Each function computes one convolution; mapped axes are
+added around it.
 """
 
 from __future__ import annotations
@@ -26,10 +29,10 @@ from resnet_jax.models.conv.packed import NHWC
 # A dense product takes images of up to TINY positions; an input gradient, outputs of up to TINY and inputs of up to
 # SMALL positions.
 TINY, SMALL = 4, 16
-# Output channels that XLA needs to be fast, and to which neighbouring outputs are packed. Twice as many where the input
-# has fewer channels than FEW.
+# Number of output channels that XLA needs to be fast, and to which neighbouring outputs are packed. Twice as many if
+# the input has fewer channels than FEW.
 WIDE, FEW = 32, 8
-# Numbers in a batch of images from which on its kernel gradient is worth a loop of its own.
+# Smallest batch, in numbers (N H W C), whose kernel gradient is computed by taps.py.
 LARGE_BATCH = 1 << 16
 
 
@@ -63,7 +66,7 @@ def _at_stride_1(x: Array, kernel: Array, pad: int) -> Array:
 
 
 def outputs_packed(kernel_shape: tuple[int, ...], width_out: int) -> int:
-    """How many neighbouring outputs to compute as one, as far as was measured: 1, 2 or 4."""
+    """The number of neighbouring outputs to compute as one, from measurements: 1, 2 or 4."""
     size, _, c, f = kernel_shape
     wide = WIDE if c >= FEW else 2 * WIDE
     fitting = [pack for pack in (4, 2) if pack * f <= wide and width_out % pack == 0 and width_out > pack]
@@ -79,7 +82,7 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
     """[N, H, W, C] and [N, H', W', F] to [size, size, C, F].
 
     Args:
-      groups: a divisor of N. The batch may be split over devices into as many parts, which stay where they are.
+      groups: a divisor of N: the number of parts into which the batch may be divided over devices.
     """
     if size == 1 and pad == 0:
         return pointwise_kernel_gradient(x, dy, stride=stride)
@@ -91,17 +94,17 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
 
 
 def loop_pays(x_shape: tuple[int, ...]) -> bool:
-    """Whether taps.py beats XLA's own kernel gradient, as far as was measured.
+    """Whether taps.py was measured to be faster than XLA's kernel gradient.
 
-    It does for all convolutions of CIFAR's and ImageNet's nets, but for the smallest batches of small images: there is
-    little to gain there, and a loop takes longer to compile.
+    It is for all convolutions of the CIFAR and ImageNet nets, except with the smallest batches of small images. There
+    the gain is small, and a loop takes longer to compile.
     """
     n, height, width, c = x_shape
     return n * height * width * c >= LARGE_BATCH
 
 
 def pointwise_kernel_gradient(x: Array, dy: Array, *, stride: int) -> Array:
-    """The kernel gradient of a 1x1 convolution without padding, one matrix product: [1, 1, C, F]."""
+    """The kernel gradient [1, 1, C, F] of a 1x1 convolution without padding, as one matrix product."""
     product = jax.lax.dot_general(
         x[:, ::stride, ::stride],
         dy,
@@ -111,16 +114,16 @@ def pointwise_kernel_gradient(x: Array, dy: Array, *, stride: int) -> Array:
     return product[None, None].astype(x.dtype)
 
 
-# XLA:CPU has fast code for the order of axes of a plain convolution only. It rearranges other orders, such as those of
-# JAX's gradients, but in a program's outermost computation alone: in a loop it does not, and they take up to thirty
-# times as long there. Hence the two gradients in that order.
+# XLA:CPU has fast code only for the order of axes of a plain convolution. It rearranges other orders, such as those of
+# JAX's gradients, only in the outermost computation of a program. In a loop these take up to thirty times as long. So
+# the two functions below use the fast order.
 
 
 def ordered_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
     """As `input_gradient`, by XLA's own convolution."""
     size = kernel.shape[0]
     before = size - 1 - pad
-    # dy is spread out by the stride; as many zeros follow it as give the input's size.
+    # dy is spread out by the stride, and zeros are added after it to reach the input's size.
     padding = [
         (before, out - stride * (side - 1) - 1 + size - 1 - before)
         for out, side in ((height, dy.shape[1]), (width, dy.shape[2]))

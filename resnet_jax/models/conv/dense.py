@@ -5,9 +5,9 @@ for each output position and channel:
 
     y[n, (q, f)] = sum_(p, c) x[n, (p, c)] D[(p, c), (q, f)],    D[(p, c), (q, f)] = kernel[i, j, c, f],
 
-where (i, j) is the tap by which the output at position q reads the input at position p; where there is none, D is zero.
-With few positions most pairs have a tap: in 3x3 convolutions of 2x2 images all 16 do. The convolution of the padded
-image has 36 products of a pair of channels there, 20 of them with the zeros of the padding.
+where (i, j) is the tap by which the output at position q reads the input at position p. D is zero for pairs of
+positions without a tap. With few positions most pairs have one: in 3x3 convolutions of 2x2 images all 16 pairs do. The
+convolution of the padded image has 36 products for each pair of channels, 20 of them with zeros of the padding.
 
 The input gradient is the product with the transpose of D. The kernel gradient sums the gradient of D, x^T dy, over the
 pairs that share a tap.

@@ -1,12 +1,12 @@
 """Convolution to few channels, with several neighbouring outputs computed as one with more channels.
 
-XLA:CPU's convolution needs 32 output channels to be fast; with 16 it reaches half of that speed, with 8 a fifth. The
-images stay as they are. The kernel is written out `pack` times side by side, each copy one column further to the right:
+XLA:CPU's convolution needs 32 output channels to be fast; with 16 it has half of that speed, with 8 a fifth. The images
+are not changed. The kernel is copied `pack` times, side by side, each copy one column further to the right:
 
     wide[i, j, c, (t, f)] = kernel[i, j - t, c, f], or 0,    [K, K, C, F] -> [K, K + pack - 1, C, pack F].
 
-At every `pack`-th column it gives the values of that column and of the next pack - 1, which is the order that the
-output has in memory anyway. With K = 3 a pack of two has 4/3 of the products, a pack of four twice as many.
+At every `pack`-th column this gives the values of that column and of the next pack - 1 columns, in the order of the
+output in memory. With K = 3, a pack of two has 4/3 of the products, and a pack of four twice as many.
 """
 
 from __future__ import annotations

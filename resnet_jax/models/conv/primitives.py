@@ -1,7 +1,7 @@
-"""`conv2d` and its two gradients as primitives of JAX, each linear in both operands.
+"""`conv2d` and its two gradients as JAX primitives, each linear in both operands.
 
-Under jit, grad, jvp, vmap, checkpoint, shard_map and pmap, in any order and to any order of derivative, they behave as
-jax.lax's convolution does. On CPUs cpu.py computes them, elsewhere XLA's own convolution does.
+They behave like the convolution of jax.lax under jit, grad, jvp, vmap, checkpoint, shard_map and pmap, in any
+combination, with derivatives of any order. On CPUs they are computed by cpu.py, elsewhere by XLA's convolution.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def conv2d(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
       [N, (H + 2 pad - K) // stride + 1, (W + 2 pad - K) // stride + 1, F]
 
     Raises:
-      ValueError: shapes or dtypes that do not go together.
+      ValueError: shapes or dtypes do not match.
     """
     _check(x, kernel, pad)
     x, kernel = _equally_varying(x, kernel)
@@ -50,7 +50,7 @@ def _check(x: Array, kernel: Array, pad: int) -> None:
         raise ValueError(f"conv2d: got x {x.shape}, padded by {pad}, and kernel {kernel.shape}; legal: one that fits.")
 
 
-# Three primitives, the three sides of one trilinear form sum(y * conv(x, kernel)), each linear in both its operands:
+# Three primitives. They are the partial derivatives of one trilinear form, sum(y * conv(x, kernel)):
 #   conv(x, kernel) -> y, input_gradient(y, kernel) -> x, kernel_gradient(x, y) -> kernel.
 # The transposes of each are the other two. A custom_vjp would forbid forward mode; with primitives all of JAX's
 # transformations compose, to any order.
@@ -64,7 +64,7 @@ def _plain_conv(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
 
 
 def _plain_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
-    # Zeros like dy: only their type is used, but under shard_map it says that they vary over devices as dy does.
+    # Only the type of these zeros is used. Under shard_map it must say that they vary over devices, as dy does.
     x = jnp.zeros_like(dy, shape=(dy.shape[0], height, width, kernel.shape[2]))
     transpose = jax.linear_transpose(lambda x: _plain_conv(x, kernel, stride=stride, pad=pad), x)
     (dx,) = transpose(dy)
@@ -80,20 +80,20 @@ def _plain_kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: 
 
 
 def _groups(n: int) -> int:
-    """Into how many parts the batch may be split over devices without this code seeing it."""
+    """The number of parts into which the batch may be divided over devices outside this code."""
     if any(kind == AxisType.Manual for kind in jax.sharding.get_abstract_mesh().axis_types):
-        return 1  # shard_map and pmap: what is seen is one device's.
+        return 1  # under shard_map and pmap, the batch is that of one device
     count = jax.device_count()
     return count if n % count == 0 else 1
 
 
 def _equally_varying(x: Array, kernel: Array) -> tuple[Array, Array]:
-    # Under shard_map, an operand that is the same on all devices is marked as one that may differ, as lax does.
+    # Under shard_map, an operand that is equal on all devices is marked as one that may differ, as lax does.
     return _vary(x, _over(kernel) - _over(x)), _vary(kernel, _over(x) - _over(kernel))
 
 
 def _over(a: Array) -> frozenset[str]:
-    """The axes of a shard_map over which `a` is known to vary; none where it does not keep account (check_vma)."""
+    """The axes of a shard_map over which `a` varies; none without check_vma, which keeps account of them."""
     return frozenset(getattr(getattr(jax.typeof(a), "manual_axis_type", None), "varying", ()))
 
 
@@ -160,7 +160,7 @@ def _primitive(
     name: str, function: Callable[..., Array], on_cpu: Callable[..., Array], shape: Callable[..., Any]
 ) -> Primitive:
     primitive = Primitive(name)
-    # Outside jit: compiled once for each way. Under disable_jit it would come back here for ever.
+    # Outside jit: compiled once for each set of parameters. Under disable_jit this would call itself without end.
     compiled = jax.jit(lambda operands, how: primitive.bind(*operands, **dict(how)), static_argnums=1)
 
     def alone(*operands: Array, **how: Any) -> Array:
@@ -183,8 +183,8 @@ _input_gradient_p = _primitive(
 _kernel_gradient_p = _primitive(
     "conv2d_kernel_gradient", _plain_kernel_gradient, cpu.kernel_gradient, _kernel_gradient_shape
 )
-# Each with its transposes in its first and its second operand: functions of the cotangent and of both operands, of
-# which the one sought is known by its shape only.
+# Each primitive with its transposes in the first and in the second operand. These are functions of the cotangent and of
+# both operands; of the operand that is sought, only the shape is known.
 ad.defbilinear(_conv_p, _to_x, _to_kernel)
 ad.defbilinear(_input_gradient_p, _to_y, lambda x, dy, kernel, **how: _to_kernel(dy, x, kernel, **how))
 ad.defbilinear(

@@ -1,13 +1,13 @@
 """The input gradient of a strided convolution, one residue of the rows at a time.
 
-XLA spreads the gradient of the output out by the stride, with zeros between. To few channels, its CPU code for that
-reaches a sixth of a core's speed. Here, row r = s q + a of the input, with the stride s, is read by the taps i with
-i = a + pad (mod s) alone:
+XLA inserts zeros between the rows and columns of the output's gradient. With few channels, its CPU code for that
+reaches a sixth of a core's speed. Here, s is the stride. Row r = s q + a of the input is only read by the taps i with i
+= a + pad (mod s):
 
     dx[s q + a] = sum_m dy[q + t - m] kernel[i + s m],    i = (a + pad) mod s,    t = (a + pad - i) / s.
 
 So for each residue a of the rows, a convolution of dy at stride 1 gives every s-th row. The residues of the columns are
-packed into its channels, [N, H', W', (s, C)], which is the order that a row has in memory anyway (see packed.py).
+packed into its channels, [N, H', W', (s, C)], which is the order of a row in memory (see packed.py).
 """
 
 from __future__ import annotations

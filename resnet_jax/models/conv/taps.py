@@ -1,18 +1,17 @@
 """The kernel gradient as matrix products over taps of rows and of columns.
 
-XLA takes the kernel gradient for a convolution with a window as large as the image, after two transposes, and its CPU
-code is not made for such windows. Here it is a matrix product, over every position p of the images,
+XLA computes the kernel gradient as a convolution with a window as large as the image, for which its CPU code is slow.
+Here it is a matrix product over the positions p of the images,
 
     dkernel[i, j, c, f] = sum_p x[p + (i, j), c] dy[p, f] = sum_p x[p + (0, j), c] dy[p - (i, 0), f],
 
-of the K column taps of x with the K row taps of dy: [p, (j, c)] and [p, (i, f)]. Writing the taps out on both sides
-copies x and dy K times each, where im2col would copy x K^2 times. It makes the product K C x K F (48 x 48 for 16
-channels), square enough to run near the speed of a large one, where im2col's is K^2 C x F (144 x 16). With a stride,
-rows are taken by their remainder, each with the taps that read it, so that no product with zeros is computed.
+of the K column taps of x with the K row taps of dy: [p, (j, c)] and [p, (i, f)]. This copies x and dy K times each,
+where im2col would copy x K^2 times. The product has the shape K C x K F (48 x 48 for 16 channels), nearly square and so
+fast; im2col's is K^2 C x F (144 x 16). With a stride, the rows of each remainder are taken together with the taps that
+read them, so that no product with zeros is computed.
 
-The sum goes over the batch in chunks of a few images, in a loop, so that the taps of a chunk stay in the cache.
-
-How much that gains depends on the processor (docs/performance.md). In a loop XLA's own takes 20 to 150 times as long.
+The sum runs over the batch in a loop, in chunks of a few images, so that the taps of a chunk stay in the cache.
+docs/performance.md has the speeds.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from jax import Array
 
 from resnet_jax.models.conv.dense import sum_dtype
 
-# Size limit of one chunk's taps, unless its product would become too short: they should stay in a core's cache.
+# Size limit of the taps of a chunk, which should stay in a core's cache, unless the product would become too short.
 SCRATCH_BYTES = 1 << 19
 # Positions (image, row, column) that a chunk's matrix product should sum over at least.
 LONG_PRODUCT = 1024
-# Chunks up to which they are written out: a loop costs more than they gain.
+# Up to this number of chunks there is no loop, because a loop would cost more than it gains.
 WRITTEN_OUT = 4
 
 
@@ -37,15 +36,15 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
     Args:
       x: [N, H, W, C].
       dy: [N, H', W', F].
-      groups: parts of consecutive images, each summed apart until the end; a divisor of N.
+      groups: number of parts of consecutive images, each summed by itself until the end; a divisor of N.
 
     Returns:
       [size, size, C, F] in the dtype of x; sums are float32 at least.
     """
     (n, height, _, c), (_, _, dy_width, f) = x.shape, dy.shape
     dtype = sum_dtype(x)
-    # Tap i reads row stride * r + i - pad of x for row r of dy: row `stride * (r + shift) + phase`, of which the rows
-    # of one phase are taken together. [(i, shift)] by phase:
+    # For row r of dy, tap i reads row stride * r + i - pad of x, which is row stride * (r + shift) + phase. The rows of
+    # a phase are taken together. [(i, shift)] by phase:
     phases: dict[int, list[tuple[int, int]]] = {}
     for i in range(size):
         shift, phase = divmod(i - pad, stride)
@@ -65,9 +64,9 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
             products[phase] = _product(jnp.concatenate(columns, -1), jnp.concatenate(shifted, -1))
         return products
 
-    # Without the barrier, XLA may compute what made x and dy anew for each copy of a tap.
+    # Without the barrier, XLA may compute x and dy again for each copy of a tap.
     x, dy = jax.lax.optimization_barrier((x, dy))
-    # [N, ...] -> [groups, steps, chunk, ...]. A batch that is split over devices stays so, along `groups`.
+    # [N, ...] -> [groups, steps, chunk, ...]. A batch that is divided over devices is divided along `groups`.
     split_x, split_dy = (images.reshape(groups, -1, chunk, *images.shape[1:]) for images in (x, dy))
     steps = n // groups // chunk
     if steps <= WRITTEN_OUT:
@@ -90,7 +89,7 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
 
 
 def _window(a: Array, axis: int, start: int, count: int, stride: int) -> Array:
-    """`count` entries of an axis, every `stride`-th from `start` on; zeros where they lie outside."""
+    """`count` entries of an axis, every `stride`-th from `start` on; zeros outside the array."""
     last = start + stride * (count - 1)
     before, after = max(0, -start), max(0, last + 1 - a.shape[axis])
     padding = [(0, 0)] * a.ndim
@@ -99,7 +98,7 @@ def _window(a: Array, axis: int, start: int, count: int, stride: int) -> Array:
 
 
 def _product(columns: Array, shifted: Array) -> Array:
-    # [G, n, h, w, A] x [G, n, h, w, B] -> [G, A, B]. One group: without a batch axis, which would go another way.
+    # [G, n, h, w, A] x [G, n, h, w, B] -> [G, A, B]. One group has no batch axis: XLA:CPU has faster code for that.
     (groups, *_, a), b = columns.shape, shifted.shape[-1]
     columns, shifted = columns.reshape(groups, -1, a), shifted.reshape(groups, -1, b)
     if groups == 1:
@@ -108,7 +107,7 @@ def _product(columns: Array, shifted: Array) -> Array:
 
 
 def _chunk(n: int, *, positions: int, width: int, itemsize: int) -> int:
-    """Images per chunk, a divisor of n: as many as fit the scratch, but as many as a long product needs."""
+    """Images per chunk, a divisor of n: as many as fit the size limit, but enough for a long product."""
     divisors = [d for d in range(1, n + 1) if n % d == 0]
     fit = max((d for d in divisors if d * positions * width * itemsize <= SCRATCH_BYTES), default=1)
     long = next((d for d in divisors if d * positions >= LONG_PRODUCT), n)

@@ -198,6 +198,8 @@ def error_by_row(comparison: Comparison) -> Figure:
         left.set_xlim(left=min(0.0, left.get_xlim()[0]))
         right.set_xlabel("difference from the baseline (points)")
         right.grid(visible=True, axis="x")
+        right.grid(visible=False, axis="y")
+        right.tick_params(axis="y", length=0.0)
         left.set_title("Error", loc="left")
         right.set_title("Variant minus baseline, paired by seed", loc="left")
         _row_legend(figure)

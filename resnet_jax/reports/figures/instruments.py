@@ -74,21 +74,32 @@ def logarithmic(axes: Axes) -> None:
 
 
 def layer_responses(measured: Measured) -> Figure:
-    """As He et al. 2015, Fig. 7: standard deviations of layers in order, and sorted from the largest."""
+    """As He et al. 2015, Fig. 7: standard deviations of layers in order, and sorted from the largest.
+
+    Seeds of one net are one line: their mean, with a band from the lowest to the highest.
+    """
+    by_net: dict[str, list[Measured]] = {}
+    for net in measured["nets"]:
+        by_net.setdefault(_SEED.sub("", net["name"]), []).append(net)
+    nets = [{**seeds[0], "name": name} for name, seeds in by_net.items()]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.3), layout="constrained")
         panels = figure.subplots(1, 2, sharex=True, sharey=True)
-        for net, look in zip(measured["nets"], looks(measured["nets"]), strict=True):
-            x = np.arange(1, len(net["std"]) + 1)
-            panels[0].plot(x, net["std"], **look)
-            panels[1].plot(x, sorted(net["std"], reverse=True), **look)
+        for seeds, look in zip(by_net.values(), looks(nets), strict=True):
+            stds = np.asarray([net["std"] for net in seeds])
+            x = np.arange(1, stds.shape[1] + 1)
+            for axes, values in zip(panels, (stds, -np.sort(-stds, axis=1)), strict=True):
+                axes.plot(x, values.mean(0), **look)
+                if len(seeds) > 1:
+                    band = {"color": look["color"], "alpha": _BAND, "linewidth": 0.0}
+                    axes.fill_between(x, values.min(0), values.max(0), **band)
         panels[0].set_xlabel("layer, in order of computation")
         panels[1].set_xlabel("layer, sorted by magnitude")
         for axes in panels:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[0].set_ylabel("standard deviation of the response")
-        stds = [std for net in measured["nets"] for std in net["std"]]
-        if max(stds) > _WIDE * min(stds):
+        everything = [std for net in measured["nets"] for std in net["std"]]
+        if max(everything) > _WIDE * min(everything):
             logarithmic(panels[0])
         else:
             panels[0].set_ylim(bottom=0.0)

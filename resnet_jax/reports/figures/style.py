@@ -96,7 +96,7 @@ def variant_colours(cells: Sequence[Variant]) -> list[str]:
 def sequence(number: int) -> list[str]:
     """Colours for so many values of a numeric field, from low to high: dark to light, and clear of yellow."""
     scale = mpl.colormaps["viridis"]
-    return [to_hex(scale(0.85 * (i / max(1, number - 1)))) for i in range(number)]
+    return [to_hex(scale(0.78 * (i / max(1, number - 1)))) for i in range(number)]
 
 
 def spread(summary: Summary) -> float:

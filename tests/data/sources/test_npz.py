@@ -160,7 +160,7 @@ def test_a_flipped_byte(save: Callable[..., str]) -> None:
     content = bytearray(path.read_bytes())
     content[content.find(COLOUR.tobytes()) + 10] ^= 1
     path.write_bytes(content)
-    refused(path, "train_images in .* cannot be read .*CRC.*; write the file again")
+    refused(path, "train_images in .* cannot be read .*CRC.*; write it with np.savez")
 
 
 def members(path: Path, **changes: bytes) -> Path:
@@ -186,7 +186,7 @@ HEADER = npy((12, 5, 4, 3))
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"some text", "train_images in .* cannot be read .it is not in NumPy's .npy form.; write the file again"),
+        (b"some text", "train_images in .* cannot be read .it is not in NumPy's .npy form.; write it with np.savez"),
         (b"", "it is not in NumPy's .npy form"),
         (b"\x93NUMPY\x03\x00" + HEADER[8:], "its .npy form has the version 3.0"),
         (npy((10**15, 5, 4, 3)), r"its header asks for an array of shape \(1000000000000000, 5, 4, 3\)"),

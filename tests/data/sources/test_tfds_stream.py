@@ -12,13 +12,14 @@ import pytest
 import tensorflow_datasets
 
 from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig, OptimConfig, TrainConfig
-from resnet_jax.data import Draws, load
+from resnet_jax.data import Draws, decode, load
 from resnet_jax.data.crops import Pass
 from resnet_jax.data.stream import StreamSource
+from resnet_jax.data.tfds_records import TfdsRecords
 from resnet_jax.errors import UserError
 from resnet_jax.training.run import run
 from tests.data.pictures import streamed, write as write_folder
-from tests.data.sources.test_tfds import labelled, write
+from tests.data.prepared import encode, labelled, write
 
 SETTINGS: dict[str, Any] = {"image_size": 20, "eval_resize": 24, "crop": "scale", "scales": (24, 40)}
 Content = dict[str, list[tuple[bytes, int]]]
@@ -130,6 +131,42 @@ def test_the_fingerprint_is_that_of_the_files(tmp_path: Path, content: Content) 
     shutil.rmtree(directory)
     prepared(tmp_path, content)
     assert load(config(tmp_path)).fingerprint != first
+
+
+def test_equal_files_elsewhere_have_statistics_of_their_own(tmp_path: Path, content: Content) -> None:
+    prepared(tmp_path, content)
+    shutil.copytree(tmp_path / "tfds", tmp_path / "copy")
+    states = []
+    for path in (tmp_path / "tfds", tmp_path / "copy", tmp_path / "tfds"):
+        source = load(config(tmp_path, path=str(path))).train
+        assert isinstance(source, StreamSource)
+        states.append(source.state)
+    assert states[0] == states[2] != states[1]
+
+
+def test_an_image_too_long_for_several_scales(tmp_path: Path, content: Content) -> None:
+    content["validation"][1] = (encode(np.zeros((1, 9000, 3), np.uint8)), 0)
+    prepared(tmp_path, content)
+    with pytest.raises(UserError, match=r"^image 1 of validation in .* cannot be shown to a net: it is so narrow"):
+        load(config(tmp_path, protocol="multi_scale"))
+
+
+def test_a_read_error_that_passes_is_not_kept(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(tmp_path, content)
+    real = TfdsRecords._example
+
+    def fail(self: TfdsRecords, position: int) -> Any:
+        if position == 5:
+            raise decode.Unreadable("its example cannot be read (Input/output error)", passing=True)
+        return real(self, position)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TfdsRecords, "_example", fail)
+        with pytest.raises(UserError, match=r"^image 5 of train in "):
+            load(config(tmp_path))
+    assert len(load(config(tmp_path)).train) == 12
 
 
 def test_images_of_one_channel(tmp_path: Path, content: Content) -> None:

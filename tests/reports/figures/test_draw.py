@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 
 from resnet_jax.errors import UserError
 from resnet_jax.reports.figures.draw import figures
-from resnet_jax.reports.figures.instruments import looks
+from resnet_jax.reports.figures.instruments import layer_responses, looks
 from tests.reports.figures.test_errors import data, line
 
 
@@ -96,3 +96,15 @@ def test_what_is_no_measurement_is_said() -> None:
         figures({"instrument": "lesion"})
     with pytest.raises(UserError, match="not a whole measurement of lesions"):
         figures({"instrument": "lesions", "nets": [{}], "options": {}})
+
+
+def test_seeds_of_a_net_are_one_line_of_layer_responses_with_a_band() -> None:
+    nets = [
+        {"name": f"{net}-20-seed{seed}", "net": net, "depth": 20, "std": [1.0 + seed, 2.0, 3.0]}
+        for net in ("plain", "resnet")
+        for seed in (0, 1, 2)
+    ]
+    panel = layer_responses({"nets": nets}).axes[0]
+    assert [line.get_label() for line in panel.get_lines()] == ["plain-20", "resnet-20"]
+    assert list(panel.get_lines()[0].get_ydata()) == [2.0, 2.0, 3.0]
+    assert len(panel.collections) == 2

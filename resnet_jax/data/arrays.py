@@ -1,0 +1,99 @@
+"""Arrays in NumPy's .npz files, read without trusting the file.
+
+Pickled objects are never read: they could run any program. An array takes no more memory than the file holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from resnet_jax.text import reason
+
+Array = npt.NDArray[Any]
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class Damaged(Exception):
+    """Why a file, or the array `name` in it, cannot be read; the message is a clause."""
+
+    def __init__(self, why: str, name: str = "") -> None:
+        super().__init__(why)
+        self.name = name
+
+
+class Archive:
+    """An .npz file that is open for reading. Its methods raise Damaged."""
+
+    def __init__(self, file: zipfile.ZipFile) -> None:
+        self._file = file
+        self._members = {name.removesuffix(".npy"): name for name in file.namelist()}
+        for name in self._members.values():  # compares its name in the two places where the file has it
+            file.open(name).close()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the arrays."""
+        return list(self._members)
+
+    def size(self, name: str) -> int:
+        """Bytes of an array by its header, which are those that the file holds."""
+        with _reasons(name), self._file.open(self._members[name]) as member:
+            try:
+                version = np.lib.format.read_magic(member)
+            except ValueError:
+                raise ValueError("it is not in NumPy's .npy form") from None
+            if version not in HEADERS:  # the third is for the fields of structured arrays
+                raise ValueError(f"its .npy form has the version {version[0]}.{version[1]}")
+            shape, _, dtype = HEADERS[version](member)
+            if dtype.hasobject:
+                raise ValueError("it holds pickled Python objects, which could run any program and are not read")
+            size = math.prod(map(int, shape)) * dtype.itemsize
+            if size != self._file.getinfo(member.name).file_size - member.tell() or min(shape, default=0) < 0:
+                raise ValueError(
+                    f"its header asks for an array of shape {shape} and dtype {dtype}, which its data are not"
+                )
+            return size
+
+    def read(self, name: str) -> Array:
+        """An array."""
+        self.size(name)
+        with _reasons(name), self._file.open(self._members[name]) as member:
+            array: Array = np.lib.format.read_array(member, allow_pickle=False)
+            return array
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Archive]:
+    """The arrays of an .npz file.
+
+    Raises:
+      OSError: the file is not there, or cannot be opened.
+      Damaged: it is no .npz file, or it is truncated.
+    """
+    with path.open("rb") as stream:
+        with _reasons(""):
+            if not zipfile.is_zipfile(stream):
+                raise ValueError("it is not an .npz file, or it is truncated")
+            archive = Archive(zipfile.ZipFile(stream))
+        yield archive
+
+
+@contextlib.contextmanager
+def _reasons(name: str) -> Iterator[None]:
+    """Whatever zipfile, zlib and NumPy raise at a damaged file, as Damaged."""
+    try:
+        # NumPy warns where a damaged header looks like an old one; the error says more.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        raise Damaged(reason(error), name) from None
