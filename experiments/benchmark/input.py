@@ -108,7 +108,7 @@ def loader_row(name: str, images: Iterator[int], batches: int, device_rate: floa
 
 def array_record_row(config: DataConfig, paths: list[str], batches: int, device_rate: float, note: Note) -> Row:
     """The images that are taken, from a data set of TFDS, which is written for this and removed."""
-    from experiments.benchmark import array_record
+    from experiments.benchmark.peers import array_record
 
     with tempfile.TemporaryDirectory() as folder:
         chosen = np.linspace(0, len(paths) - 1, min(len(paths), batches * BATCH)).round().astype(int)
