@@ -71,11 +71,11 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
     console = Console(highlight=False)
     if report.apart:
         console.print(Text(f"\n{report.apart}"))
-    for headline, table, found in zip(report.headlines, report.tables, report.findings, strict=True):
-        console.print(Text(f"\n{headline}\n"))
-        console.print(_fitting(table, console))
-        if found is not None and len(found.rows) <= MOST_ROWS:
-            console.print(_fitting(found, console))
+    for view in report.views:
+        console.print(Text(f"\n{view.headline}\n"))
+        console.print(_fitting(view.table, console))
+        if view.findings is not None and len(view.findings.rows) <= MOST_ROWS:
+            console.print(_fitting(view.findings, console))
     if runs.unfinished:
         names = ", ".join(run.name for run in runs.unfinished)
         console.print(Text(f"{len(runs.unfinished)} unfinished, not in these numbers: {names}"))

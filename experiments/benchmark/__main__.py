@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.console import Console
 
 from experiments import cli, jobs
-from experiments.benchmark import input as input_speed, limits, processes as over_processes, race, table
+from experiments.benchmark import input as input_speed, limits, processes as over_processes, race, results, table
 from experiments.benchmark.options import GRID, WHOLE, Benchmark, What, check, competing, option, peer_of, runnable
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import (
@@ -84,7 +84,7 @@ class Cases:
     def __init__(self, chosen: Benchmark, command: str) -> None:
         self.chosen = chosen
         options = json.loads(json.dumps(dataclasses.asdict(chosen), default=str))
-        self.record = table.new_record(command, options=options)
+        self.record = results.new_record(command, options=options)
 
     def measure(self) -> None:
         """All cases, one after another; the record is written after each."""
@@ -143,8 +143,8 @@ class Cases:
             specs = limits.specs(library, chosen.dtypes, steps=steps, warmup=chosen.warmup, platform=platform)
             outcomes = race.race(specs, chosen.repeats, cli.warn)
             self._note(outcomes)
-            self.record["limits"] += table.limits(specs, outcomes)
-            platform = table.platform(self.record)
+            self.record["limits"] += results.limits(specs, outcomes)
+            platform = results.platform(self.record)
         return platform
 
     def _compiling(self) -> None:
@@ -170,7 +170,7 @@ class Cases:
         config = step_config("resnet-20", GRID.cifar_batch_size, "float32")
         answer = race.answer(Spec("convolutions", OURS, config, steps=self.chosen.repeats, warmup=self.chosen.warmup))
         self.record["environment"] = self.record["environment"] or answer["environment"]
-        self.record["results"] += table.convolutions(answer["found"])
+        self.record["results"] += results.convolutions(answer["found"])
         self._write()
 
     def _input(self) -> None:
@@ -187,20 +187,20 @@ class Cases:
     def _processes(self) -> None:
         for config, images in itertools.product(self._configs(self.chosen.nets), self.chosen.images or (None,)):
             repeats, warmup = self.chosen.repeats, self.chosen.warmup
-            cli.warn(f"processes: {table.net_name(config)}, batch {config.train.batch_size}, {config.model.dtype}")
+            cli.warn(f"processes: {results.net_name(config)}, batch {config.train.batch_size}, {config.model.dtype}")
             rows, self.record["environment"] = over_processes.measure(config, images, repeats=repeats, warmup=warmup)
             self.record["results"] += rows
             self._write()
 
     def _case(self, what: What, specs: list[Spec], peer: str) -> None:
-        case, net = specs[0].config, table.net_name(specs[0].config)
-        images = table.images_name(specs[0])
+        case, net = specs[0].config, results.net_name(specs[0].config)
+        images = results.images_name(specs[0])
         cli.warn(f"{what}: {net}, {images}, batch {case.train.batch_size}, {case.model.dtype}, {specs[0].phase}")
         repeats = self.chosen.compile_repeats if what == "compile" else self.chosen.repeats
         outcomes = race.race(specs, repeats, cli.warn, processes=self.chosen.processes if what == "step" else 1)
         self._note(outcomes)
         compared = next((outcome for outcome in outcomes if outcome.contestant == peer), None)
-        self.record["results"] += table.results(what, specs, outcomes, compared, self.record["limits"])
+        self.record["results"] += results.results(what, specs, outcomes, compared, self.record["limits"])
         self._write()
 
     def _write(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from experiments.passages.records import RECORDS, errors, finals, records
 from resnet_jax.record import METRICS_FILE, read_metrics
 from resnet_jax.reports.stats import Difference, Summary, paired_difference
-from resnet_jax.reports.text import MINUS, listed, sided
+from resnet_jax.reports.text import MINUS, listed
 
 
 def error(run: str, split: str = "train", decimals: str = "2") -> str:
@@ -28,7 +28,7 @@ def mean_error(run: str, split: str = "train", decimals: str = "2") -> str:
 
 def apart(left: str, right: str, split: str = "train", decimals: str = "2") -> str:
     """Difference of two nets, paired by seed: the mean, or with two seeds both values, "61.90 and 60.40"."""
-    found, _ = sided(_difference(left, right, split))
+    found = _upward(left, right, split)
     return listed([_percent(value, decimals) for value in (found.values if found.too_few_pairs else (found.mean,))])
 
 
@@ -44,7 +44,7 @@ def least_apart(left: str, right: str, split: str = "train", decimals: str = "1"
 
 def interval(left: str, right: str, split: str = "train", decimals: str = "1") -> str:
     """The 95 % t-interval of the difference of two nets: "45.6 to 63.7"."""
-    found, _ = sided(_difference(left, right, split))
+    found = _upward(left, right, split)
     if found.interval is None:
         raise ValueError("too few seeds for an interval")
     return f"{_percent(found.interval.low, decimals)} to {_percent(found.interval.high, decimals)}"
@@ -164,6 +164,13 @@ def _difference(left: str, right: str, split: str = "train") -> Difference:
     if found is None:
         raise ValueError("no seed in common")
     return found
+
+
+def _upward(left: str, right: str, split: str) -> Difference:
+    """The difference, or the opposite one where its mean is below zero; two seeds on both sides keep their signs."""
+    found = _difference(left, right, split)
+    keeps = found.mean >= 0.0 or (found.too_few_pairs and found.on_both_sides)
+    return found if keeps else found.negated()
 
 
 def _json(name: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ VERSION = 2
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 if features.check("avif"):  # Pillow 11.3 and later, where it was built with it
     FORMATS += ("AVIF",)
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by channels
 GREY_MODES = frozenset(["1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N", "I"])
 NO_RANGE = "its pixels are 32-bit numbers of unknown range; save it with 8 or 16 bits for each channel"
 
@@ -78,7 +79,7 @@ def upright(file: str | bytes, *, channels: int) -> Image.Image:
 
     Args:
       file: the image's path, or its content.
-      channels: 3 for colour; 1 for grey.
+      channels: 3 for colour; 1 for grey; 4 for colour with an alpha channel.
 
     Raises:
       Unreadable: see `header`; or it is truncated.
@@ -87,7 +88,7 @@ def upright(file: str | bytes, *, channels: int) -> Image.Image:
     with _reasons(), _stream(file) as stream, Image.open(io.BytesIO(stream.read()), formats=FORMATS) as stored:
         _require_range(stored)
         _turn(stored)
-        return _eight_bits(stored, "L" if channels == 1 else "RGB")
+        return _eight_bits(stored, MODES[channels])
 
 
 def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int) -> Images:
@@ -205,8 +206,8 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
         values: npt.NDArray[np.uint32] = np.asarray(image).astype(np.uint32)
         # v / 257, rounded; 257 is odd, so there are no ties.
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    # Pillow would carry a transparent colour over, and warn where it cannot.
-    image.info.pop("transparency", None)
+    if mode != "RGBA":  # Pillow would carry a transparent colour over, and warn where it cannot
+        image.info.pop("transparency", None)
     return image if image.mode == mode else image.convert(mode)
 
 

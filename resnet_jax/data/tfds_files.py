@@ -21,12 +21,12 @@ import tensorflow_datasets
 from tensorflow_datasets.core import constants, file_adapters, naming
 
 from resnet_jax.data.dataset import require_names
+from resnet_jax.data.decode import MODES
 from resnet_jax.errors import UserError
 from resnet_jax.text import reason
 
 INSTALL = "pip install -e '.[prepare]'"
 INFO, FEATURES, NAMES = "dataset_info.json", "features.json", "label.labels.txt"
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's, by channels
 SUPPORTED = "supported: uint8 images of one size under 'image' and a class under 'label'"
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 LEGAL = re.compile(r"[\w./:*=,-]+")  # TFDS reads what it can of a name and drops the rest, as in "cifar 10"

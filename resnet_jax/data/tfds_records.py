@@ -83,8 +83,7 @@ class TfdsRecords:
 
     def content(self, position: int) -> bytes:
         """See stream.Records."""
-        found: bytes = self._example(position)["image"]
-        return found
+        return self.example(position)[0]
 
     def entry(self, position: int) -> Entry:
         """The header of an image, its label and its checksum.
@@ -92,9 +91,8 @@ class TfdsRecords:
         Raises:
           decode.Unreadable: the file is damaged there, or the image is.
         """
-        example = self._example(position)
-        image: bytes = example["image"]
-        return Entry(decode.header(image), int(example["label"]), zlib.crc32(image))
+        image, label = self.example(position)
+        return Entry(decode.header(image), label, zlib.crc32(image))
 
     def name(self, position: int) -> str:
         """See stream.Records."""
@@ -117,9 +115,15 @@ class TfdsRecords:
         part = bisect_right(self._ends, position)
         return part, position - (self._ends[part - 1] if part else 0)
 
-    def _example(self, position: int) -> Any:
+    def example(self, position: int) -> tuple[bytes, int]:
+        """The encoded image and its label.
+
+        Raises:
+          decode.Unreadable: the file is damaged there, or gone.
+        """
         part, i = self._place(position)
         try:
-            return self._sources[part][i]
+            found = self._sources[part][i]
+            return found["image"], int(found["label"])
         except Exception as error:  # a checksum that is wrong, a file that is gone, or an example of other features
             raise decode.Unreadable(f"its example cannot be read ({reason(error)})", passing=True) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,29 +11,20 @@ from resnet_jax.reports import fields
 from resnet_jax.reports.runs import Run
 from resnet_jax.reports.stats import Summary
 
-Measure = Callable[[Run], float | None]
+Measure = Literal["train_error", "running_error", "test_error"]
+"""A property of a run."""
+MEASURES: dict[Measure, str] = {
+    "train_error": "training error",
+    "running_error": "running training error",
+    "test_error": "test error",
+}
+"""What a reader calls each."""
+FINAL_MEASURES: tuple[Measure, ...] = ("train_error", "test_error")
+"""Those of the net of the last step."""
 
 # "Degradation" is about layers added to a net that already works (He et al. 2015, Sec. 1); the paper's own CIFAR
 # curves start at 20 layers, and a net of 8 may be too small for its task. Depth is counted from there.
 BASE_DEPTH = 20
-
-
-def train_error(run: Run) -> float | None:
-    """Training error in eval mode over all training examples, a fraction."""
-    return run.train_error
-
-
-def test_error(run: Run) -> float | None:
-    """Test error of the last step, a fraction."""
-    return run.test_error
-
-
-test_error.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest thinks of the name
-
-
-def running_error(run: Run) -> float | None:
-    """Training error while the net changed, a fraction."""
-    return run.running_error
 
 
 @dataclass(frozen=True)
@@ -96,7 +86,7 @@ class Variant:
 
     def by_seed(self, measure: Measure) -> dict[int, float]:
         """A measure of each run that finished and has it."""
-        measured = {run.seed: measure(run) for run in self.finished}
+        measured = {run.seed: getattr(run, measure) for run in self.finished}
         return {seed: value for seed, value in measured.items() if value is not None}
 
     def summary(self, measure: Measure) -> Summary | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from resnet_jax.reports.comparison import Comparison, Variant, test_error, train_error
+from resnet_jax.reports.comparison import FINAL_MEASURES, Comparison, Variant
 from resnet_jax.reports.document import Table
 from resnet_jax.reports.stats import MIN_PAIRS, Difference, difference
 from resnet_jax.reports.tables import measured
@@ -112,7 +112,7 @@ def find_control(comparison: Comparison) -> Control | None:
     if residual is not None and shallow_residual is residual:
         shallow_residual = None
     most = max(point.iterations for point in points)
-    candidates = [(s.mean, p) for p in points if p.iterations == most and (s := p.summary(train_error)) is not None]
+    candidates = [(s.mean, p) for p in points if p.iterations == most and (s := p.summary("train_error")) is not None]
     best = min(candidates, key=lambda pair: pair[0])[1] if candidates else None
     # Of the main comparison only what is compared, in its own budget too; of the others, all that is no point.
     names = {(v.net, v.depth) for v in compared if v is not None}
@@ -131,8 +131,8 @@ def control_findings(control: Control) -> Table:
     if best is not None:
         pairs += [("went with the best of the largest budget", control.base, best), ("left", best, control.shallow)]
         for other in (control.shallow, control.residual):
-            if other is not None:
-                pairs += [("left, with equal budgets", best, same) for same in as_long(control, other)]
+            if other is not None and other.iterations != longest:
+                pairs.append(("left, with equal budgets", best, as_long(control, other)))
         pairs.append(("left, beside the residual twin", best, control.residual))
     rows = []
     for label, left, right in pairs:
@@ -181,7 +181,7 @@ def control_table(control: Control) -> Table:
     for variant in (*control.points, *rest):
         times = f"{variant.iterations / control.base.iterations:.3g}{TIMES}"
         row = (variant.net, str(variant.depth), f"{count(variant.iterations)} ({times})", variant.schedule)
-        rows.append((*row, str(len(variant.runs)), measured(variant, train_error), measured(variant, test_error)))
+        rows.append((*row, str(len(variant.runs)), *(measured(variant, m) for m in FINAL_MEASURES)))
     headers = ("net", "depth", "iterations", "rate", "seeds", "training error, %", "test error, %")
     caption = (
         f"{control.base.name} in other budgets and at other rates, then the nets it is compared with. Training error "
@@ -194,12 +194,14 @@ def gap_table(control: Control) -> Table | None:
     """By budget, what the deep nets' training error is above the shallow ones'; None where there is but one budget."""
     pairs = [(control.base, control.shallow), (control.residual, control.shallow_residual)]
     named = [(deep, shallow) for deep, shallow in pairs if deep is not None and shallow is not None]
-    same = [_every_budget(control, deep) for deep, _ in named], [_every_budget(control, s) for _, s in named]
-    budgets = sorted({iterations for deep in same[0] for iterations in deep})
+    rate = control.base.schedule
+    by_budget = [
+        [{v.iterations: v for v in _trainings(control, net) if v.schedule == rate} for net in pair] for pair in named
+    ]
     rows = []
-    for iterations in budgets:
+    for iterations in sorted({budget for deep, _ in by_budget for budget in deep}):
         cells: list[str] = []
-        for deep, shallow in zip(*same, strict=True):
+        for deep, shallow in by_budget:
             apart = errors_apart(deep.get(iterations), shallow.get(iterations))
             cells += [difference_text(apart), interval_cell(apart)]
         if set(cells) != {NOTHING}:
@@ -210,54 +212,33 @@ def gap_table(control: Control) -> Table | None:
     titles = [f"{deep.name} {MINUS} {shallow.name}" for deep, shallow in named]
     headers = ("iterations", *(cell for title in titles for cell in (title, "95 % interval")))
     caption = (
-        f"Deep minus shallow in training error, percentage points, by budget at rate {control.base.schedule}; mean ± "
+        f"Deep minus shallow in training error, percentage points, by budget at rate {rate}; mean ± "
         "sample standard deviation of the differences by seed, or both differences where there are two."
     )
     return Table(caption, headers, tuple(rows), text_columns=1)
 
 
-def _every_budget(control: Control, variant: Variant) -> dict[int, Variant]:
-    """A net in each budget that it had at the base's rate."""
-    found = (*control.points, control.shallow, control.residual, control.shallow_residual, *control.references)
-    return {
-        v.iterations: v
-        for v in found
-        if v is not None and (v.net, v.depth, v.schedule) == (variant.net, variant.depth, control.base.schedule)
-    }
+def _trainings(control: Control, variant: Variant) -> list[Variant]:
+    """A net in each budget and at each rate with which a run of it finished."""
+    compared = (control.shallow, control.residual, control.shallow_residual)
+    everything = (*control.points, *compared, *control.references)
+    return [v for v in everything if v and (v.net, v.depth) == (variant.net, variant.depth) and v.finished]
 
 
-def longer(control: Control, variant: Variant) -> tuple[Variant, ...]:
-    """The same net in other budgets, one for each: at the best point's rate if it is there, else its own best."""
-    rate = None if control.best is None else control.best.schedule
+def as_long(control: Control, variant: Variant) -> Variant | None:
+    """A net in the largest budget: at the rate of the plain net's best there, or else at its own best."""
 
-    def preference(candidate: Variant) -> tuple[bool, float]:
-        return candidate.schedule != rate, mean_train_error(candidate)
+    def preference(v: Variant) -> tuple[bool, float]:
+        summary = v.summary("train_error")
+        assert summary is not None  # a run finished
+        return control.best is None or v.schedule != control.best.schedule, summary.mean
 
-    chosen: dict[int, Variant] = {}
-    for other in control.references:
-        same_net = (other.net, other.depth) == (variant.net, variant.depth)
-        if same_net and other.iterations != variant.iterations and other.finished:
-            rival = chosen.get(other.iterations)
-            if rival is None or preference(other) < preference(rival):
-                chosen[other.iterations] = other
-    return tuple(chosen[iterations] for iterations in sorted(chosen))
-
-
-def as_long(control: Control, variant: Variant) -> tuple[Variant, ...]:
-    """The same net in the largest budget of the plain net, if it is there."""
-    most = control.largest[0].iterations
-    return tuple(other for other in longer(control, variant) if other.iterations == most)
+    longest = [v for v in _trainings(control, variant) if v.iterations == control.largest[0].iterations]
+    return min(longest, key=preference, default=None)
 
 
 def errors_apart(left: Variant | None, right: Variant | None) -> Difference | None:
     """Training error of one net minus that of another; None where there is nothing to compare."""
     if left is None or right is None:
         return None
-    return difference(left.by_seed(train_error), right.by_seed(train_error))
-
-
-def mean_train_error(variant: Variant) -> float:
-    """Over the seeds of a net of which one finished, a fraction."""
-    summary = variant.summary(train_error)
-    assert summary is not None
-    return summary.mean
+    return difference(left.by_seed("train_error"), right.by_seed("train_error"))

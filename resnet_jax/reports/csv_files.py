@@ -9,7 +9,7 @@ from typing import Any
 
 from resnet_jax.config import flatten, to_dict
 from resnet_jax.reports import fields
-from resnet_jax.reports.comparison import Comparison, running_error, test_error, train_error
+from resnet_jax.reports.comparison import MEASURES, Comparison
 from resnet_jax.reports.runs import Run
 
 
@@ -65,9 +65,8 @@ def table_csv(comparisons: Sequence[Comparison]) -> str:
                 "parameters": variant.runs[0].record.parameters,
                 "multiply_adds": variant.runs[0].record.multiply_adds,
             }
-            measures = (("train_error", train_error), ("running_error", running_error), ("test_error", test_error))
-            for name, measure in measures:
-                summary = variant.summary(measure)
+            for name in MEASURES:
+                summary = variant.summary(name)
                 row[f"{name}_mean"] = None if summary is None else summary.mean
                 row[f"{name}_std"] = None if summary is None else summary.std
             rows.append(row)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from resnet_jax.reports import fields
-from resnet_jax.reports.comparison import Comparison, Measure, Variant, test_error, train_error
+from resnet_jax.reports.comparison import FINAL_MEASURES, MEASURES, Comparison, Variant
 from resnet_jax.reports.document import Table
 from resnet_jax.reports.stats import Difference, paired_difference
 from resnet_jax.reports.text import (
@@ -26,7 +26,6 @@ from resnet_jax.reports.text import (
 
 Verdict = Literal["worse", "better", "equal", "not established", "too few seeds", "no pair"]
 
-_MEASURES: tuple[tuple[str, Measure], ...] = (("training error", train_error), ("test error", test_error))
 MOST_ALL_PAIRS = 4
 """Variants up to which every pair is compared, and not only each with the baseline."""
 MOST_NAMED = 6
@@ -63,37 +62,54 @@ def verdict(difference: Difference | None) -> Verdict:
     return "worse" if difference.mean > 0.0 else "better"
 
 
+Pair = tuple[str, Variant, Variant]
+"""A label, a variant, and the one that it is compared with."""
+
+
 def find(comparison: Comparison) -> tuple[Finding, ...]:
     """The differences that answer the comparison's question, each in both errors."""
-    return tuple(_found(_pairs(comparison)))
+    deepest, _ = _depth_pairs(comparison)
+    return differences(deepest if comparison.question == "depth" else _pairs(comparison))
 
 
-def find_among(comparison: Comparison) -> tuple[Finding, ...]:
-    """The differences between the variants beside a baseline, where they are few enough to compare each with each."""
-    if comparison.question == "depth" or comparison.axis is not None or len(comparison.cells) > MOST_ALL_PAIRS:
+def find_more(comparison: Comparison) -> tuple[Finding, ...]:
+    """The differences at other depths; or between the variants beside a baseline, where they are few enough."""
+    if comparison.question == "depth":
+        return differences(_depth_pairs(comparison)[1])
+    if comparison.axis is not None or len(comparison.cells) > MOST_ALL_PAIRS:
         return ()
     pairs = itertools.combinations(comparison.cells[1:], 2)
-    return tuple(_found((f"{right.label} {MINUS} {left.label}", right, left) for left, right in pairs))
+    return differences((f"{right.label} {MINUS} {left.label}", right, left) for left, right in pairs)
 
 
-def _found(pairs: Iterable[tuple[str, Variant, Variant]]) -> Iterator[Finding]:
-    for label, left, right in pairs:
-        for name, measure in _MEASURES:
-            yield Finding(label, name, paired_difference(left.by_seed(measure), right.by_seed(measure)))
+def differences(pairs: Iterable[Pair]) -> tuple[Finding, ...]:
+    """The differences of some pairs, each in both errors."""
+    return tuple(
+        Finding(label, MEASURES[measure], paired_difference(left.by_seed(measure), right.by_seed(measure)))
+        for label, left, right in pairs
+        for measure in FINAL_MEASURES
+    )
 
 
-def _pairs(comparison: Comparison) -> Iterator[tuple[str, Variant, Variant]]:
-    """A label, a variant, and the one that it is compared with."""
-    if comparison.question == "depth":
-        for net in comparison.nets:
-            base, deeper = comparison.base_cell(net), comparison.deeper_cells(net)
-            if deeper:
-                yield f"{nets(net)}, {deeper[-1].depth} {MINUS} {base.depth} layers", deeper[-1], base
-        twins = comparison.twins()
-        if twins:
-            plain, other = twins[-1]
-            yield f"{plain.depth} layers, {other.net} {MINUS} {plain.net}", other, plain
-    elif comparison.axis is not None:
+def _depth_pairs(comparison: Comparison) -> tuple[list[Pair], list[Pair]]:
+    """Each deeper net with the base of its kind and each residual net with its plain twin: the deepest, and the others.
+
+    The base is the shallowest of at least 20 layers: degradation is about layers added to a net that already works.
+    """
+    kinds: list[list[Pair]] = [
+        [
+            (f"{nets(net)}, {cell.depth} {MINUS} {base.depth} layers", cell, base)
+            for cell in comparison.deeper_cells(net)
+        ]
+        for net in comparison.nets
+        for base in (comparison.base_cell(net),)
+    ]
+    kinds.append([(f"{a.depth} layers, {b.net} {MINUS} {a.net}", b, a) for a, b in comparison.twins()])
+    return [pairs[-1] for pairs in kinds if pairs], [pair for pairs in kinds for pair in pairs[:-1]]
+
+
+def _pairs(comparison: Comparison) -> Iterator[Pair]:
+    if comparison.axis is not None:
         field = comparison.axis.field
         for label, line in comparison.axis.lines:
             start, reference = f"{label}, " if label else "", comparison.axis.reference(line)
@@ -195,7 +211,7 @@ def _row_clauses(found: Sequence[tuple[str, Finding]]) -> Iterator[str]:
 def _axis_clause(comparison: Comparison, label: str, line: Sequence[Variant]) -> str:
     assert comparison.axis is not None
     field = comparison.axis.field
-    measured = [(summary.mean, v) for v in line if (summary := v.summary(test_error)) is not None]
+    measured = [(summary.mean, v) for v in line if (summary := v.summary("test_error")) is not None]
     start = f"with {label}, " if label else ""
     if not measured:
         return f"{start}every run diverged"
@@ -208,7 +224,7 @@ def _axis_clause(comparison: Comparison, label: str, line: Sequence[Variant]) ->
     if len(comparison.axis.lines) > 1:
         return told  # the differences of several lines are rows of the findings
     first, last = line[0], line[-1]
-    apart = paired_difference(last.by_seed(test_error), first.by_seed(test_error))
+    apart = paired_difference(last.by_seed("test_error"), first.by_seed("test_error"))
     change = "" if apart is None else f"; from {place(first)} to {place(last)}: {points(apart, signed=True)}"
     change += "" if apart is None else f" {interval_words(apart)}"
     return f"{told}{change}"
@@ -216,11 +232,11 @@ def _axis_clause(comparison: Comparison, label: str, line: Sequence[Variant]) ->
 
 def _alone(cell: Variant) -> str:
     who = f"{nets(cell.net).removesuffix('s')} of {cell.depth} layers"
-    if cell.summary(test_error) is None:
+    if cell.summary("test_error") is None:
         return f"every run of the {who} diverged"
     return f"one {who} and nothing to compare it with: test error {_error(cell)}"
 
 
 def _error(cell: Variant) -> str:
-    summary = cell.summary(test_error)
+    summary = cell.summary("test_error")
     return "every run diverged" if summary is None else f"{summary_text(summary)} %"

@@ -10,10 +10,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from resnet_jax.reports.comparison import Comparison, Variant, test_error, train_error
+from resnet_jax.reports.comparison import FINAL_MEASURES, Comparison, Variant
 from resnet_jax.reports.document import Table
+from resnet_jax.reports.findings import Pair
 from resnet_jax.reports.papers.published import FAILS, TABLES, PaperRow, PaperTable
-from resnet_jax.reports.tables import DIFFERENCE_HEADERS, PaperColumns, difference_cells, measured
+from resnet_jax.reports.tables import PaperColumns, measured
 from resnet_jax.reports.text import MINUS
 
 # Fewer lines of a table are no comparison of lines: a plain and a residual net alone belong to Table 1, too.
@@ -31,7 +32,7 @@ class Line:
     @property
     def error(self) -> float:
         """Mean test error, a fraction; infinite where every run diverged."""
-        summary = self.variant.summary(test_error)
+        summary = self.variant.summary("test_error")
         return math.inf if summary is None else summary.mean
 
     @property
@@ -100,7 +101,7 @@ def lines_table(found: PaperLines) -> Table:
     for line in found.lines:
         variant = line.variant
         row = (line.row.case, str(variant.depth), str(len(variant.runs)))
-        errors = tuple(measured(variant, m) for m in (train_error, test_error))
+        errors = tuple(measured(variant, m) for m in FINAL_MEASURES)
         rows.append((*row, *errors, *places[id(line)], *papers.cells(variant)))
     caption = (
         f"The lines of {table.source}, in its order. Errors: the net of the last step, in eval mode; mean ± sample "
@@ -111,20 +112,15 @@ def lines_table(found: PaperLines) -> Table:
     return Table(caption + papers.caption, (*headers, *papers.headers), tuple(rows))
 
 
-def against_the_first(found: PaperLines) -> Table | None:
-    """Each line minus the paper's first, the original net, paired by seed; None where that is missing."""
-    first = found.table.rows[0]
-    rows = []
+def against_the_first(found: PaperLines) -> list[Pair]:
+    """Each line with the paper's first, the original net; none at a depth at which that is missing."""
+    first, pairs = found.table.rows[0], []
     for depth, lines in found.by_depth.items():
-        original = next((line for line in lines if line.row is first), None)
-        if original is not None:
-            rows += [
-                (line.row.case, str(depth), *difference_cells(line.variant, original.variant))
-                for line in lines
-                if line is not original
-            ]
-    caption = f"Each line {MINUS} {first.case}, paired by seed. Positive: worse than {first.case}."
-    return Table(caption, ("case", "depth", *DIFFERENCE_HEADERS), tuple(rows), text_columns=1) if rows else None
+        at = f", {depth} layers" * (len(found.by_depth) > 1)
+        for original in (line for line in lines if line.row is first):
+            others = (line for line in lines if line is not original)
+            pairs += [(f"{o.row.case} {MINUS} {first.case}{at}", o.variant, original.variant) for o in others]
+    return pairs
 
 
 def lines_headline(found: PaperLines) -> str:

@@ -13,7 +13,8 @@ QUESTIONS = {
     "Degradation versus depth": (
         "Does adding layers make a net worse at fitting its own training data, and do shortcuts prevent it? If a "
         "deeper net has a higher training error than a shallower one, the cause is not overfitting: He et al. (2015) "
-        "call this degradation."
+        "call this degradation. Depth is counted from the shallowest net of at least 20 layers, because degradation is "
+        "about layers added to a net that already works."
     ),
     "Shortcuts": (
         "Must the shortcuts of a deep net be identities? He et al. (2016, Sec. 3) argue that what scales, gates, "

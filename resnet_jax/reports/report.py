@@ -36,11 +36,7 @@ from resnet_jax.reports.grouping import comparisons
 from resnet_jax.reports.page import page
 from resnet_jax.reports.prose import METHOD, QUESTIONS, data_words, title
 from resnet_jax.reports.runs import Run, Runs
-from resnet_jax.reports.tables import (
-    cost_table,
-    runs_table,
-    twin_sentences,
-)
+from resnet_jax.reports.tables import cost_table, runs_table, twins_table
 from resnet_jax.reports.text import NOTHING, count, plural
 from resnet_jax.reports.views import View, curve_data
 
@@ -53,12 +49,8 @@ Repeat = Callable[[Run], str | None]
 class Report:
     """What was written."""
 
-    tables: tuple[Table, ...]
-    """The main table of each comparison."""
-    findings: tuple[Table | None, ...]
-    """The differences of each comparison, as rows; None where there are none."""
-    headlines: tuple[str, ...]
-    """The answer of each comparison, in one sentence."""
+    views: tuple[View, ...]
+    """How each comparison is shown."""
     apart: str
     """Why there are several comparisons; empty where there is one."""
     files: tuple[Path, ...]
@@ -117,11 +109,10 @@ class _Writer:
             suffix = f"-{number + 1}" if number else ""
             blocks += self._comparison(view, number if len(views) > 1 else None, suffix, stems)
         blocks += self._closing()
-        tables = tuple(view.table for view in views)
         texts = {
             "report.html": page(heading, blocks, self.folder),
             "report.md": markdown(blocks),
-            "table.md": "\n\n".join(map(markdown_table, tables)) + "\n",
+            "table.md": "\n\n".join(markdown_table(view.table) for view in views) + "\n",
             "table.csv": table_csv(self.compared),
             "runs.csv": runs_csv(self.runs.complete),
         }
@@ -129,8 +120,7 @@ class _Writer:
             write_atomically(self.folder / name, text)
         figures = [f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")]
         files = tuple(self.folder / name for name in (*texts, *figures))
-        findings, headlines = (tuple(getattr(view, name) for view in views) for name in ("findings", "headline"))
-        return Report(tables, findings, headlines, apart, files)
+        return Report(views, apart, files)
 
     def _comparison(self, view: View, number: int | None, suffix: str, stems: list[str]) -> list[Element]:
         """The sections of one comparison; its figures are saved on the way, their names added to `stems`."""
@@ -160,19 +150,11 @@ class _Writer:
             curve_data(comparison, view.lines),
         )
         blocks += [Heading("Training curves"), picture(curves, training_curves(comparison, view.lines))]
-        differences = [table for table in view.differences if table is not None]
-        if differences:
-            blocks += [Heading("Differences"), *differences]
-        twins = twin_sentences(comparison) if comparison.question == "depth" else ()
-        if twins:
-            blocks += [
-                Heading("Twins"),
-                Paragraph(
-                    "A plain net and its residual twin with option A should have the same parameters and, for one "
-                    "seed, the same initial values. What the records say:"
-                ),
-                Bullets(twins),
-            ]
+        if view.differences is not None:
+            blocks += [Heading("Differences"), view.differences]
+        twins = twins_table(comparison) if comparison.question == "depth" else None
+        if twins is not None:
+            blocks += [Heading("Twins"), twins]
         control = find_control(comparison)
         if control is not None:
             blocks.append(Heading("Control: degradation, or too little training?"))

@@ -6,22 +6,17 @@ from collections.abc import Callable, Sequence
 
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
 from resnet_jax.reports import fields
-from resnet_jax.reports.comparison import Comparison, Measure, Variant, running_error, test_error, train_error
+from resnet_jax.reports.comparison import MEASURES, Comparison, Measure, Variant
 from resnet_jax.reports.document import Cell, Table
 from resnet_jax.reports.papers.published import TABLES, PaperResult, PaperTable
 from resnet_jax.reports.papers.recipe import paper_result
 from resnet_jax.reports.runs import Run
-from resnet_jax.reports.stats import Summary, paired_difference
+from resnet_jax.reports.stats import Summary
 from resnet_jax.reports.text import (
-    MINUS,
     NOTHING,
     count,
-    difference_text,
     diverged_text,
-    interval_cell,
-    listed,
     percent,
-    plural,
     seconds,
     summary_text,
 )
@@ -59,7 +54,7 @@ def error_table(comparison: Comparison) -> Table:
     rows = []
     for cell in comparison.cells:
         row = [str(cell.depth), cell.net, str(len(cell.runs))]
-        row += [measured(cell, m) for m in (train_error, running_error, test_error)]
+        row += [measured(cell, m) for m in MEASURES]
         rows.append((*row, *papers.cells(cell)))
     return Table(caption + papers.caption, (*headers, *papers.headers), tuple(rows), text_columns=2)
 
@@ -75,7 +70,7 @@ def variant_table(comparison: Comparison) -> Table:
     for cell in comparison.cells:
         flat, record = fields.values(cell.config), cell.runs[0].record
         row = [cell.label] if by_row else [fields.value_words(name, flat[name]) for name in names]
-        row += [str(len(cell.runs)), *(measured(cell, m) for m in (train_error, running_error, test_error))]
+        row += [str(len(cell.runs)), *(measured(cell, m) for m in MEASURES)]
         rows.append((*row, count(record.parameters), f"{record.multiply_adds / 1e6:.2f}"))
     baseline = comparison.baseline
     common = fields.words(baseline.config, names) if by_row and names else ""
@@ -108,61 +103,13 @@ class PaperColumns:
         """Cells of one variant's line: the paper's error, and the difference from it; no cells without headers."""
         if not self.headers:
             return ()
-        paper, ours = self._results[id(variant)], variant.summary(test_error)
+        paper, ours = self._results[id(variant)], variant.summary("test_error")
         if paper is None:
             return (NOTHING, NOTHING)
         if paper.test_error is None:
             return ("fails", NOTHING)
         value = percent(paper.test_error) + (f" ± {percent(paper.std)}" if paper.std is not None else "")
         return (value, NOTHING if ours is None else percent(ours.mean - paper.test_error, signed=True))
-
-
-DIFFERENCE_HEADERS = (
-    "pairs",
-    "training error, points",
-    "95 % interval",
-    "test error, points",
-    "95 % interval",
-)
-
-
-def depth_table(comparison: Comparison) -> Table | None:
-    """What added layers do to each kind of net: every deeper net minus the base; None where nothing is deeper."""
-    rows = tuple(
-        (net, f"{cell.depth} {MINUS} {base.depth} layers", *difference_cells(cell, base))
-        for net, base in ((net, comparison.base_cell(net)) for net in comparison.nets)
-        for cell in comparison.deeper_cells(net)
-    )
-    caption = (
-        "The effect of depth: the deeper net minus the base net of the same kind, paired by seed. The base is the "
-        "shallowest of at least 20 layers, since degradation is about layers added to a net that already works; where "
-        "there is none, the shallowest. Positive: the deeper net is worse."
-    )
-    return Table(caption, ("net", "difference", *DIFFERENCE_HEADERS), rows, text_columns=2) if rows else None
-
-
-def residual_table(comparison: Comparison) -> Table | None:
-    """What shortcuts do at each depth: residual minus plain; None where no plain net has a residual twin."""
-    rows = tuple(
-        (str(plain.depth), f"{other.net} {MINUS} {plain.net}", *difference_cells(other, plain))
-        for plain, other in comparison.twins()
-    )
-    caption = (
-        "The effect of shortcuts: residual minus plain at the same depth, paired by seed. Negative: residual wins."
-    )
-    return Table(caption, ("depth", "difference", *DIFFERENCE_HEADERS), rows, text_columns=2) if rows else None
-
-
-def difference_cells(left: Variant, right: Variant) -> list[str]:
-    """Under `DIFFERENCE_HEADERS`: left minus right, paired by seed."""
-    cells: list[str] = []
-    pairs = 0
-    for measure in (train_error, test_error):
-        difference = paired_difference(left.by_seed(measure), right.by_seed(measure))
-        pairs = difference.n if difference else 0
-        cells += [difference_text(difference), interval_cell(difference)]
-    diverged = left.diverged + right.diverged
-    return [f"{pairs}; {diverged} diverged" if diverged else str(pairs), *cells]
 
 
 def cost_table(comparison: Comparison) -> Table:
@@ -189,32 +136,33 @@ def cost_table(comparison: Comparison) -> Table:
     return Table(caption, headers, tuple(rows))
 
 
-def twin_sentences(comparison: Comparison) -> tuple[str, ...]:
-    """For each depth, whether plain and residual have the same parameters and, seed by seed, the same start."""
-    sentences = []
+def twins_table(comparison: Comparison) -> Table | None:
+    """Whether plain nets and their residual twins have the same parameters and initial values; None without twins."""
+    rows = []
     for plain, other in comparison.twins():
-        mine, theirs = ({run.seed: run.record for run in variant.runs} for variant in (plain, other))
-        seeds = sorted(mine.keys() & theirs.keys())
-        who = f"{plain.depth} layers, {plain.net} and {other.net}: "
-        sizes = (plain.runs[0].record.parameters, other.runs[0].record.parameters)
-        if sizes[0] == sizes[1]:
-            size = f"the same {count(sizes[0])} parameters"
-        else:
-            size = f"{count(sizes[0])} and {count(sizes[1])} parameters"
-        apart = [s for s in seeds if mine[s].initial_fingerprint != theirs[s].initial_fingerprint]
-        if not seeds:
-            start = "no seed in common, so initial values cannot be compared"
-        elif not apart:
-            start = f"the same initial values ({plural(len(seeds), 'seed')} compared)"
-        else:
-            start = f"other initial values for {listed([f'seed {s}' for s in apart])}"
-        # Projections have parameters of their own (options B and C): that these nets differ is no fault.
+        mine, theirs = ({run.seed: run.record.initial_fingerprint for run in v.runs} for v in (plain, other))
+        seeds = mine.keys() & theirs.keys()
+        equal = sum(mine[seed] == theirs[seed] for seed in seeds)
+        sizes = [count(variant.runs[0].record.parameters) for variant in (plain, other)]
         model = other.config.model
-        same = model.shortcut == "A" or (model.shortcut == "identity" and model.block_kind == "basic")
-        fault = same and (sizes[0] != sizes[1] or apart)
-        note = " They should be equal: these two are not twins." if fault else ""
-        sentences.append(f"{who}{size}; {start}.{note}")
-    return tuple(sentences)
+        twins = model.shortcut == "A" or (model.shortcut == "identity" and model.block_kind == "basic")
+        same = sizes[0] == sizes[1] and equal == len(seeds)
+        said = "equal" if same else "not equal, but should be" if twins else NOTHING
+        rows.append(
+            (
+                str(plain.depth),
+                f"{plain.net}, {other.net}",
+                *sizes,
+                f"{equal} of {len(seeds)}",
+                said if seeds else "no common seed",
+            )
+        )
+    caption = (
+        "A plain net and its residual twin with option A should have the same parameters and, for one seed, the same "
+        "initial values; projections (B and C) have parameters of their own."
+    )
+    headers = ("depth", "nets", "parameters", "of the second", "seeds with equal initial values", "twins")
+    return Table(caption, headers, tuple(rows), text_columns=2) if rows else None
 
 
 def runs_table(runs: Sequence[Run], links: Callable[[Run], tuple[Cell, ...]] | None = None) -> Table:

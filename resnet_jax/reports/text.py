@@ -45,17 +45,6 @@ def points(difference: Difference, signed: bool = False) -> str:
     return f"{percent(difference.mean, signed)} points"
 
 
-def sided(difference: Difference) -> tuple[Difference, str]:
-    """A difference with its mean above zero, and on which side it lies: "above", "below".
-
-    "2 points below" has the interval of two points, not of minus two. Pairs that are too few for an interval and lie on
-    both sides keep their signs: "+1.00 and \N{MINUS SIGN}2.00 points from".
-    """
-    if difference.too_few_pairs and difference.on_both_sides:
-        return difference, "from"
-    return (difference, "above") if difference.mean >= 0.0 else (difference.negated(), "below")
-
-
 def interval_text(interval: Interval) -> str:
     """ "+1.20 to +3.40" in percentage points."""
     return f"{percent(interval.low, signed=True)} to {percent(interval.high, signed=True)}"

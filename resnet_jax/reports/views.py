@@ -15,7 +15,7 @@ from resnet_jax.reports.figures.curves import curve_panels, mean_curve, watched
 from resnet_jax.reports.figures.errors import error_against_depth, error_against_field, error_by_line, error_by_row
 from resnet_jax.reports.paper_table import PaperLines, against_the_first, find_lines, lines_headline, lines_table
 from resnet_jax.reports.prose import data_words
-from resnet_jax.reports.tables import depth_table, error_table, residual_table, variant_table
+from resnet_jax.reports.tables import error_table, variant_table
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class View:
     table: Table
     figure: Picture | None
     draw: Callable[[], Figure]
-    differences: tuple[Table | None, ...]
+    differences: Table | None
 
     @classmethod
     def of(cls, comparison: Comparison) -> View:
@@ -44,12 +44,14 @@ class View:
                 "square brackets. Mean over seeds, bars: sample standard deviation. Dashed: above it a net fails.",
                 "Training error and test error of each line of the paper's table",
             )
-            table, differences = lines_table(lines), (against_the_first(lines),)
+            more, table = findings.differences(against_the_first(lines)), lines_table(lines)
+            differences = findings.findings_table(more, data) if more else None
             subject, answer = lines.table.subject, lines_headline(lines)
             return cls(
                 comparison, lines, subject, answer, None, table, picture, lambda: error_by_line(lines), differences
             )
-        headline = findings.headline(comparison, found)
+        headline, more = findings.headline(comparison, found), findings.find_more(comparison)
+        differences = findings.findings_table(more, data) if more else None
         if comparison.question == "depth":
             picture = Picture(
                 "error-against-depth",
@@ -59,10 +61,9 @@ class View:
                 "Training error and test error against depth, a line for each kind of net",
             )
             table = error_table(comparison)
-            tables = (depth_table(comparison), residual_table(comparison))
             return cls(
                 comparison, None, "Degradation versus depth", headline, rows, table, picture,
-                lambda: error_against_depth(comparison), tables,
+                lambda: error_against_depth(comparison), differences,
             )  # fmt: skip
         subject = " and ".join(fields.word(name) for name in comparison.varied).capitalize()
         subject = subject if 1 <= len(comparison.varied) <= 2 else "Ablation" if comparison.varied else "One net"
@@ -86,9 +87,7 @@ class View:
             )
             draw = error_by_row
         shown = picture if len(comparison.cells) > 1 else None
-        among = findings.find_among(comparison)
-        pairs = (findings.findings_table(among, data),) if among else ()
-        return cls(comparison, None, subject, headline, rows, table, shown, lambda: draw(comparison), pairs)
+        return cls(comparison, None, subject, headline, rows, table, shown, lambda: draw(comparison), differences)
 
 
 def curve_data(comparison: Comparison, lines: PaperLines | None) -> dict[str, Any]:

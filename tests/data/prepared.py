@@ -16,8 +16,11 @@ import tensorflow_datasets
 from PIL import Image
 from tensorflow_datasets.core import file_adapters
 
+from resnet_jax.config import DataConfig
+from resnet_jax.data import Dataset
 from resnet_jax.data.sources import tfds
 from resnet_jax.errors import UserError
+from resnet_jax.text import Note
 
 VERSION = "3.0.2"
 Examples = Sequence[tuple[bytes, int]]
@@ -98,9 +101,14 @@ def write(
     return directory
 
 
+def read(name: str = "cifar10", *, data_dir: Path | str | None, note: Note = silent) -> Dataset:
+    path = None if data_dir is None else str(data_dir)
+    return tfds.load(DataConfig(source="tfds", name=name, path=path), note)
+
+
 def refused(data_dir: Path | str, sentence: str, name: str = "cifar10") -> None:
     with pytest.raises(UserError) as caught:
-        tfds.read(name, data_dir=str(data_dir), note=silent)
+        read(name, data_dir=data_dir)
     message = str(caught.value)
     assert re.search(sentence, message), message
     assert "\n" not in message

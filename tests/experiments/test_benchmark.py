@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from experiments import cli
-from experiments.benchmark import convolutions, input as input_speed, limits, race, table
+from experiments.benchmark import convolutions, input as input_speed, limits, race, results, table
 from experiments.benchmark.__main__ import main
 from experiments.benchmark.contestants import Flax, Ours, flax_parts
 from experiments.benchmark.race import Outcome
@@ -204,7 +204,7 @@ def test_medians_ratios_and_shares_by_hand() -> None:
         {"limit": "matrix product", "dtype": "bfloat16", "per_second": 9e9},
         {"limit": "memory", "dtype": "bfloat16", "per_second": 1e10},
     ]
-    row = table.result("step", Spec("step", "resnet_jax", CONFIG), own, peer, rows)
+    row = results.result("step", Spec("step", "resnet_jax", CONFIG), own, peer, rows)
     assert (row["median"], row["quartiles"]) == (3.0, [2.0, 3.5])
     # Round by round 2, 1, 3; of the medians it would be 4 / 3.
     assert (row["ratio"], row["ratio_quartiles"]) == (2.0, [1.5, 2.5])
@@ -226,10 +226,10 @@ def test_tables_of_a_record(tmp_path: Path) -> None:
     deep = Spec("compile", "flax", override(CONFIG, {"model.depth": 56}))
     slow = Outcome("flax", [5.0], {"trace": [1.0], "lower": [1.0], "compile": [3.0]})
     flax = Outcome("flax", [2.0], parts)
-    results = [table.result("compile", spec, outcome, flax, []) for outcome in (flax, failed)]
-    results.append(table.result("compile", deep, slow, slow, []))
+    found = [results.result("compile", spec, outcome, flax, []) for outcome in (flax, failed)]
+    found.append(results.result("compile", deep, slow, slow, []))
     environment = {"versions": {"jax": "1"}, "device": "A", "processor": "B", "cpu_cores": 2, "code": "c"}
-    record = {"schema": 1, "command": "python", "started": "now", "limits": [], "results": results}
+    record = {"schema": 1, "command": "python", "started": "now", "limits": [], "results": found}
     file = tmp_path / "record.json"
     file.write_text(json.dumps({**record, "environment": environment}))
     text = table.render(file)
@@ -248,7 +248,7 @@ def test_tables_of_a_record(tmp_path: Path) -> None:
 def test_a_table_of_convolutions() -> None:
     times = {"resnet_jax": [1.0, 2.0, 4.0], "jax": [3.0, 2.0, 20.0]}
     slower = {"resnet_jax": [0.002], "jax": [0.001]}
-    rows = table.convolutions({"3x3, A; value; alone": times, "3x3, A; value; in a loop": slower})
+    rows = results.convolutions({"3x3, A; value; alone": times, "3x3, A; value; in a loop": slower})
     assert rows[0]["median"] == {"resnet_jax": 2.0, "jax": 3.0}
     assert rows[0]["ratio"] == 3.0  # of 3, 1 and 5, round by round
     (printed,) = table.printed({"limits": [], "results": rows})
@@ -260,13 +260,13 @@ def test_single_convolutions_are_those_of_the_nets(monkeypatch: pytest.MonkeyPat
     """Both sides, in both ways, compute what they are timed on; the gradients of one are those of the other."""
     shape = convolutions.Shape(batch=2, size=5, channels=3, features=4, kernel=3, stride=2)
     monkeypatch.setattr(convolutions, "CASES", convolutions.Cases((shape,), loop=2))
-    results: dict[str, list[np.ndarray]] = {}
+    by_part: dict[str, list[np.ndarray]] = {}
     for part in get_args(convolutions.Part):
         for way, side in itertools.product(convolutions.WAYS, CONVOLVERS):
             compiled, operands = convolutions.operation(shape, part, way, side)
-            results.setdefault(part, []).append(np.stack(compiled(operands)))
-    assert [found[0].shape for found in results.values()] == [(2, 2, 3, 3, 4), (2, 2, 5, 5, 3), (2, 3, 3, 3, 4)]
-    for found in results.values():
+            by_part.setdefault(part, []).append(np.stack(compiled(operands)))
+    assert [found[0].shape for found in by_part.values()] == [(2, 2, 3, 3, 4), (2, 2, 5, 5, 3), (2, 3, 3, 3, 4)]
+    for found in by_part.values():
         for other in found[1:]:
             np.testing.assert_allclose(other, found[0], rtol=1e-5, atol=1e-5)
 

@@ -24,9 +24,8 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.download.util import DownloadError
 
 from experiments import cli, prepare
-from resnet_jax.data.sources import tfds
 from resnet_jax.errors import UserError
-from tests.data.prepared import examples, labelled, random_images, silent, write
+from tests.data.prepared import examples, labelled, random_images, read, write
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 600.0
@@ -311,7 +310,7 @@ def test_a_home_of_nobodys_is_a_folder_here(
     write(tmp_path / "~nobodyhere", {"train": examples(random_images(3)), "test": examples(random_images(3))})
     assert prepare.main(["cifar10", "--data-dir", "~nobodyhere"]) == cli.OK
     assert capsys.readouterr().out == f"cifar10: already prepared in {tmp_path}/~nobodyhere/cifar10/3.0.2\n"
-    assert len(tfds.read("cifar10", data_dir="~nobodyhere", note=silent).train) == 3
+    assert len(read("cifar10", data_dir="~nobodyhere").train) == 3
 
 
 def test_the_last_line_can_be_pasted(

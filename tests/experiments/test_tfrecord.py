@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from experiments import cli, prepare
-from resnet_jax.data.sources import tfds
 from resnet_jax.errors import UserError
-from tests.data.prepared import examples, random_images, silent, write
+from tests.data.prepared import examples, random_images, read, write
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +34,7 @@ def test_tfrecord_becomes_array_record(tmp_path: Path, capsys: pytest.CaptureFix
     before = {file: file.read_bytes() for file in directory.glob("*.tfrecord-*")}
     assert prepare.main(["cifar10", "--data-dir", str(tmp_path)]) == cli.OK
     assert "converting cifar10-train.tfrecord-00001-of-00002" in capsys.readouterr().out
-    data = tfds.read("cifar10", data_dir=str(tmp_path), note=silent)
+    data = read(data_dir=tmp_path)
     np.testing.assert_array_equal(data.train.images, train)
     np.testing.assert_array_equal(data.test.images, test)
     assert {file: file.read_bytes() for file in directory.glob("*.tfrecord-*")} == before
@@ -55,4 +54,4 @@ def test_a_truncated_tfrecord(tmp_path: Path, size: int) -> None:
     assert refused(tmp_path).startswith(f"{shard}: missing; delete {directory}")
     assert not list(directory.glob("incomplete.*"))
     with pytest.raises(UserError, match="prepared as tfrecord"):  # still what it was
-        tfds.read("cifar10", data_dir=str(tmp_path), note=silent)
+        read(data_dir=tmp_path)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from resnet_jax.reports.findings import find, find_among, headline
+from resnet_jax.reports.findings import find, find_more, findings_table, headline
+from resnet_jax.reports.text import MINUS
 from tests.reports.factory import only, write_run, write_study
 
 
@@ -81,7 +82,7 @@ def test_an_ablation_groups_its_variants_by_what_can_be_said(tmp_path: Path) -> 
     assert "higher with skips cut: stage2 (+10.10 points)" in text
     assert "the same for every seed with survival probability: 0.5" in text
     assert "no difference established with SkipInit: 0" in text
-    assert len(find_among(only(tmp_path))) == 3 * 2  # pairs of the three variants, in both errors
+    assert len(find_more(only(tmp_path))) == 3 * 2  # pairs of the three variants, in both errors
 
 
 def test_of_many_variants_the_answer_names_the_best_and_the_worst(tmp_path: Path) -> None:
@@ -120,3 +121,40 @@ def test_a_seed_that_diverged_is_in_the_answer(tmp_path: Path) -> None:
         write_run(tmp_path, "plain", 20, seed, 0.01, 0.02)
         write_run(tmp_path, "plain", 56, seed, None if seed == 2 else 0.5, 0.6)
     assert said(tmp_path).endswith("1 of 6 runs diverged and is in no mean.")
+
+
+def test_depth_is_counted_from_the_shallowest_of_at_least_20_layers(tmp_path: Path) -> None:
+    errors = {8: (0.3, 0.3, 0.3), 20: (0.01, 0.02, 0.03), 56: (0.51, 0.54, 0.57)}
+    for depth, values in errors.items():
+        for seed, train in enumerate(values):
+            write_run(tmp_path, "plain", depth, seed, train, train + 0.1)
+    # Pairs 50, 52 and 54: mean 52, std 2; t(0.975, 2) = 4.302653, times 2 over the root of 3, is 4.97.
+    found = find(only(tmp_path))
+    rows = findings_table(found, "digits").rows
+    plain = f"plain nets, 56 {MINUS} 20 layers"
+    assert rows[0] == (plain, "training error", "3", "+52.00 ± 2.00", "+47.03 to +56.97", "worse")
+    assert find_more(only(tmp_path)) == ()
+
+
+def test_without_a_net_of_20_layers_depth_is_counted_from_the_shallowest(tmp_path: Path) -> None:
+    for depth in (8, 14, 20):
+        write_run(tmp_path, "plain", depth, 0, depth / 100)
+    comparison = only(tmp_path)
+    assert {finding.label for finding in find(comparison)} == {f"plain nets, 20 {MINUS} 8 layers"}
+    assert {finding.label for finding in find_more(comparison)} == {f"plain nets, 14 {MINUS} 8 layers"}
+    assert {finding.verdict for finding in find_more(comparison)} == {"too few seeds"}
+
+
+def test_residual_minus_plain_pairs_seeds(tmp_path: Path) -> None:
+    for seed, (plain, residual) in enumerate([(0.5, 0.01), (0.6, 0.01), (None, 0.5)]):
+        for depth in (20, 56):
+            write_run(tmp_path, "plain", depth, seed, plain, 0.6)
+            write_run(tmp_path, "resnet", depth, seed, residual, 0.02)
+    comparison = only(tmp_path)
+    for found, depth in ((find(comparison), 56), (find_more(comparison), 20)):
+        rows = [row[1:] for row in findings_table(found[-2:], "digits").rows]
+        assert found[-1].label == f"{depth} layers, resnet {MINUS} plain"
+        assert rows == [
+            ("training error", "2", f"{MINUS}49.00 and {MINUS}59.00", "too few seeds", "too few seeds"),
+            ("test error", "2", f"{MINUS}58.00 and {MINUS}58.00", "too few seeds", "too few seeds"),
+        ]

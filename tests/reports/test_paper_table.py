@@ -10,6 +10,7 @@ import pytest
 
 from experiments.studies import studies
 from resnet_jax.reports.comparison import Comparison
+from resnet_jax.reports.findings import differences
 from resnet_jax.reports.paper_table import against_the_first, find_lines, in_order, lines_headline, lines_table, ranks
 from resnet_jax.reports.papers.published import TABLE_1, TABLE_2, TABLE_3_CIFAR100
 from resnet_jax.reports.papers.recipe import paper_result
@@ -125,12 +126,13 @@ def test_a_net_fails_above_20_per_cent_and_not_at_it() -> None:
 def test_differences_are_against_the_papers_first_line(tmp_path: Path) -> None:
     lines = find_lines(write_lines(tmp_path))
     assert lines is not None
-    table = against_the_first(lines)
-    assert table is not None
-    rows = {row[0]: row for row in table.rows}
-    assert len(rows) == 10
-    assert rows["shortcut-only gating (b = \N{MINUS SIGN}6)"][5] == "+1.00 and +1.00"
-    assert rows["dropout shortcut"][2] == "0; 2 diverged"
+    found = differences(against_the_first(lines))
+    by_label = {finding.label: finding.difference for finding in found if finding.measure == "test error"}
+    assert len(by_label) == 10
+    gating = by_label["shortcut-only gating (b = \N{MINUS SIGN}6) \N{MINUS SIGN} original"]
+    assert gating is not None
+    assert gating.values == pytest.approx((0.01, 0.01))
+    assert by_label["dropout shortcut \N{MINUS SIGN} original"] is None
 
 
 def test_the_papers_errors_stand_beside_its_own_recipe_alone(tmp_path: Path) -> None:
@@ -178,4 +180,4 @@ def test_the_report_of_lines(tmp_path: Path) -> None:
     assert "error-against-depth" not in text
     assert (tmp_path / "out" / "error-by-line.svg").exists()
     assert (tmp_path / "out" / "table.md").read_text().startswith("| case | depth | seeds |")
-    assert report.headlines[0].startswith("On digits, 4 of 11 nets")
+    assert report.views[0].headline.startswith("On digits, 4 of 11 nets")

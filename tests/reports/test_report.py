@@ -100,7 +100,7 @@ def test_the_page_says_answer_control_twins_method_and_environment(study: Path, 
         "plain nets degrade from 20 to 56 layers",
         "57.00 ± 5.00; diverged (1 of 4)",
         "Part of the gap was slow optimisation",
-        "plain and resnet: the same 754,992 parameters; the same initial values (3 seeds compared)",
+        "3 of 3",  # seeds with equal initial values
         "never of the best epoch on the test set",
         DIGITS.fingerprint,
         "0.1.0 (abc1234)",
@@ -138,7 +138,7 @@ def test_two_data_sets_make_two_comparisons_with_figures_of_their_own(tmp_path: 
     other = dataclasses.replace(DIGITS, name="letters", fingerprint="f" * 16)
     write_run(tmp_path / "runs", "plain", 20, study="letters", data=other)
     report = write_report(read_runs([tmp_path / "runs"]), tmp_path / "out")
-    assert len(report.tables) == 2
+    assert len(report.views) == 2
     assert {"training-curves.png", "training-curves-2.png"} <= {path.name for path in report.files}
     assert "Comparison 2" in Page((tmp_path / "out" / "report.html").read_text()).text
     assert "on 2 data sets (digits, letters)" in report.apart

@@ -13,12 +13,11 @@ from resnet_jax.reports.csv_files import runs_csv, table_csv
 from resnet_jax.reports.document import Table, markdown_table
 from resnet_jax.reports.tables import (
     cost_table,
-    depth_table,
     error_table,
-    residual_table,
     runs_table,
-    twin_sentences,
+    twins_table,
 )
+from resnet_jax.reports.text import EN_DASH
 from tests.reports.factory import only, read, write_run, write_study
 
 
@@ -71,53 +70,22 @@ def test_runs_that_diverged_are_said_in_the_cell(tmp_path: Path) -> None:
     assert table["110", "plain"]["test error, %"] == "diverged (2 of 2)"
 
 
-def test_depth_is_counted_from_the_shallowest_of_at_least_20_layers(tmp_path: Path) -> None:
-    errors = {8: (0.3, 0.3, 0.3), 20: (0.01, 0.02, 0.03), 56: (0.51, 0.54, 0.57)}
-    for depth, values in errors.items():
-        for seed, train in enumerate(values):
-            write_run(tmp_path, "plain", depth, seed, train, train + 0.1)
-    table = rows(depth_table(only(tmp_path)))
-    # Pairs 50, 52 and 54: mean 52, std 2; t(0.975, 2) = 4.302653, times 2 over the root of 3, is 4.97.
-    assert list(table) == [("plain", "56 − 20 layers")]  # noqa: RUF001
-    row = table["plain", "56 − 20 layers"]  # noqa: RUF001
-    assert row["training error, points"] == "+52.00 ± 2.00"
-    assert row["95 % interval"] == "+47.03 to +56.97"
-    assert row["pairs"] == "3"
-
-
-def test_without_a_net_of_20_layers_depth_is_counted_from_the_shallowest(tmp_path: Path) -> None:
-    for depth in (8, 14, 20):
-        write_run(tmp_path, "plain", depth, 0, depth / 100)
-    assert [key[1] for key in rows(depth_table(only(tmp_path)))] == ["14 − 8 layers", "20 − 8 layers"]  # noqa: RUF001
-    assert rows(depth_table(only(tmp_path)))["plain", "20 − 8 layers"]["95 % interval"] == "too few seeds"  # noqa: RUF001
-
-
-def test_residual_minus_plain_pairs_seeds_and_counts_those_lost_to_divergence(tmp_path: Path) -> None:
-    for seed, (plain, residual) in enumerate([(0.5, 0.01), (0.6, 0.01), (None, 0.5)]):
-        write_run(tmp_path, "plain", 56, seed, plain, 0.6)
-        write_run(tmp_path, "resnet", 56, seed, residual, 0.02)
-    row = rows(residual_table(only(tmp_path)))["56", "resnet − plain"]  # noqa: RUF001
-    assert row["training error, points"] == "−49.00 and −59.00"  # noqa: RUF001
-    assert row["95 % interval"] == "too few seeds"
-    assert row["test error, points"] == "−58.00 and −58.00"  # noqa: RUF001
-    assert row["pairs"] == "2; 1 diverged"
-
-
 def test_twins_are_checked_seed_by_seed(tmp_path: Path) -> None:
     for seed in (0, 1):
         for net in ("plain", "resnet"):
             write_run(tmp_path, net, 20, seed)
             write_run(tmp_path, net, 32, seed, fingerprint=f"{net}{seed}" if seed else None)
             write_run(tmp_path, net, 44, seed, parameters=1000 if net == "plain" else 1001)
+            write_run(tmp_path, net, 56, seed + (5 if net == "plain" else 0))
     write_run(tmp_path, "resnet-B", 20, 0, parameters=270_000, fingerprint="projections")
-    found = twin_sentences(only(tmp_path))
-    assert found == (
-        "20 layers, plain and resnet: the same 269,640 parameters; the same initial values (2 seeds compared).",
-        "20 layers, plain and resnet-B: 269,640 and 270,000 parameters; other initial values for seed 0.",
-        "32 layers, plain and resnet: the same 431,424 parameters; other initial values for seed 1. "
-        "They should be equal: these two are not twins.",
-        "44 layers, plain and resnet: 1,000 and 1,001 parameters; the same initial values (2 seeds compared). "
-        "They should be equal: these two are not twins.",
+    table = twins_table(only(tmp_path))
+    assert table is not None
+    assert table.rows == (
+        ("20", "plain, resnet", "269,640", "269,640", "2 of 2", "equal"),
+        ("20", "plain, resnet-B", "269,640", "270,000", "0 of 1", EN_DASH),
+        ("32", "plain, resnet", "431,424", "431,424", "1 of 2", "not equal, but should be"),
+        ("44", "plain, resnet", "1,000", "1,001", "2 of 2", "not equal, but should be"),
+        ("56", "plain, resnet", "754,992", "754,992", "0 of 0", "no common seed"),
     )
 
 

@@ -7,26 +7,21 @@ JPEG's may differ by a few grey levels from what TensorFlow makes of it.
 
 from __future__ import annotations
 
-import io
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+import contextlib
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
-import tensorflow_datasets
-from PIL import Image
 
 from resnet_jax.config import DataConfig
-from resnet_jax.data import cache, crops, decode, headers, listing, memory, progress, tfds_files
+from resnet_jax.data import cache, crops, decode, headers, listing, memory, progress, tfds_files, threads
 from resnet_jax.data.dataset import ArraySource, Dataset, Images
 from resnet_jax.data.stream import sources
-from resnet_jax.data.tfds_files import FEATURES, MODES, NAMES, SUPPORTED
+from resnet_jax.data.tfds_files import FEATURES, NAMES, SUPPORTED
 from resnet_jax.data.tfds_records import TfdsRecords
 from resnet_jax.errors import UserError
-from resnet_jax.text import Note, reason
+from resnet_jax.text import Note
 
 DISPLAY = {
     "cifar10": "CIFAR-10",
@@ -35,49 +30,29 @@ DISPLAY = {
     "mnist": "MNIST",
     "svhn_cropped": "SVHN (cropped)",
 }
-FORMATS = ("PNG", "JPEG", "GIF", "BMP")  # those of TFDS's images
-CHUNK = 1000
 
 
 def load(config: DataConfig, note: Note) -> Dataset:
-    """The data set that `config` names, in memory or, with `config.streamed`, decoded when it is asked for.
-
-    For streaming every example is read once before the first step, for its label and the size of its image; these are
-    kept for the next start. An orientation in an image's EXIF data is applied, which TensorFlow does not do.
-
-    Raises:
-      UserError: as `read`, where images may differ in size if they are streamed.
-    """
-    assert config.name is not None, "checked by DataConfig"
-    if not config.streamed:
-        return read(config.name, data_dir=config.path, note=note)
-    prepared = _open(config.name, config.path, note)
-    return _told(prepared, _streamed(prepared, config, note), note)
-
-
-def read(name: str, *, data_dir: str | None, note: Note) -> Dataset:
     """The splits "train" and "test" of a prepared data set; "validation" stands in where there is no "test".
 
-    Images are [N, H, W, C] uint8 in TFDS's order, C as TFDS declares it. Memory: the arrays themselves and little
-    more.
+    Images are uint8 in TFDS's order, in memory or, with `config.streamed`, decoded when they are asked for. For
+    streaming every example is read once before the first step, for its label and the size of its image; these are kept
+    for the next start. An orientation in an image's EXIF data is applied, which TensorFlow does not do.
 
     Args:
-      name: as TFDS has it, such as "cifar10"; without a version, the highest that is prepared.
-      data_dir: where TFDS keeps prepared data; None: TFDS's usual place.
+      config: `name` as TFDS has it, such as "cifar10"; without a version, the highest that is prepared. `path` is where
+        TFDS keeps prepared data; None: TFDS's usual place.
       note: is told, a line at a time, what is read from where.
 
     Raises:
       UserError: no such data set, not prepared or not as array_record, a damaged directory, or data of another kind:
-        no images with labels, images of different sizes or not of 8 bits, no split to test on.
+        no images with labels, images not of 8 bits or, in memory, of different sizes, no split to test on.
     """
-    prepared = _open(name, data_dir, note)
-    with progress.progress(f"reading {prepared.display}", sum(prepared.counts), note) as advance:
-        train, test = (_read(prepared, split, advance) for split in prepared.splits)
-    dataset = Dataset(name=prepared.display, train=train, test=test, class_names=prepared.class_names)
-    return _told(prepared, dataset, note)
-
-
-def _told(prepared: _Prepared, dataset: Dataset, note: Note) -> Dataset:
+    assert config.name is not None, "checked by DataConfig"
+    prepared = _open(config.name, config.path, note)
+    records = TfdsRecords(prepared.builder, prepared.splits)
+    records.allow_open_files()
+    dataset = (_streamed if config.streamed else _in_memory)(prepared, records, config, note)
     shape = "x".join(map(str, dataset.image_shape))
     note(
         f"{prepared.display} {prepared.builder.version}: {len(dataset.train):,} training and {len(dataset.test):,} "
@@ -100,6 +75,10 @@ class _Prepared:
     class_names: tuple[str, ...]
     remedy: str
     """What to do where it is damaged, as the end of a sentence."""
+
+    def refuse(self, image: str, why: decode.Unreadable) -> NoReturn:
+        """Ends the run at an image."""
+        raise UserError(f"{image} cannot be read as an image: {why}; {self.remedy}.") from why
 
 
 def _open(name: str, data_dir: str | None, note: Note) -> _Prepared:
@@ -132,7 +111,7 @@ def _open(name: str, data_dir: str | None, note: Note) -> _Prepared:
     return _Prepared(builder, directory, display, ("train", test), (train, tested), channels, class_names, remedy)
 
 
-def _streamed(prepared: _Prepared, config: DataConfig, note: Note) -> Dataset:
+def _streamed(prepared: _Prepared, records: TfdsRecords, config: DataConfig, note: Note) -> Dataset:
     """The images of the chosen classes, decoded on demand; a class keeps its place among the chosen ones."""
     channels = prepared.channels if config.channels == "auto" else config.channels
     if channels not in (1, 3):
@@ -140,11 +119,9 @@ def _streamed(prepared: _Prepared, config: DataConfig, note: Note) -> Dataset:
             f"{prepared.directory}: its images have {channels} channels, and images that are decoded on demand have 1 "
             "or 3; --data.channels=3 reads them in colour."
         )
-    records = TfdsRecords(prepared.builder, prepared.splits)
-    records.allow_open_files()
 
     def refuse(position: int, why: decode.Unreadable) -> None:
-        raise UserError(f"{records.name(position)} cannot be read as an image: {why}; {prepared.remedy}.")
+        prepared.refuse(records.name(position), why)
 
     key = cache.key("tfds", records.state)
     heads = headers.read(records.entry, len(records), name=prepared.display, key=key, note=note, refuse=refuse)
@@ -167,56 +144,47 @@ def _streamed(prepared: _Prepared, config: DataConfig, note: Note) -> Dataset:
     return Dataset(name=prepared.display, train=train, test=test, class_names=tuple(ordered))
 
 
-def _read(prepared: _Prepared, split: str, advance: Callable[[int], None]) -> ArraySource:
-    """The images [N, H, W, channels] and labels [N] of one split."""
-    builder, channels, directory, remedy = prepared.builder, prepared.channels, prepared.directory, prepared.remedy
-    # Undecoded: TFDS would take OpenCV where it is installed.
-    skip = {"image": tensorflow_datasets.decode.SkipDecoding()}
-    source = builder.as_data_source(split=split, decoders=skip)
-    count = len(source)
-    images: Images = np.empty((0, 0, 0, channels), np.uint8)  # made when the first image tells the size
-    labels = np.empty((count,), np.int32)
-    for start in range(0, count, CHUNK):
-        chunk = range(start, min(start + CHUNK, count))
+def _in_memory(prepared: _Prepared, records: TfdsRecords, config: DataConfig, note: Note) -> Dataset:
+    """All images [N, H, W, channels] and labels [N], training images first."""
+    count, labels = len(records), np.empty(len(records), np.int32)
+
+    def pixels(i: int) -> Images:
         try:
-            examples = source.__getitems__(chunk)
-        except Exception as error:  # a checksum that is wrong, or an example that is not what features.json says
-            place = _shards(builder.info.splits[split], chunk)
-            raise UserError(f"{place}: damaged, its examples cannot be read ({reason(error)}); {remedy}.") from error
-        for i, example in zip(chunk, examples, strict=True):
-            try:
-                pixels = _decode(example["image"], channels)
-            except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises at a broken image
-                place = _shards(builder.info.splits[split], [i])
-                raise UserError(f"{place}: image {i:,} of {split} cannot be decoded ({error}); {remedy}.") from error
-            if i == 0:
-                memory.require(
-                    count * pixels.size,
-                    f"{directory}: {count:,} images of {'x'.join(map(str, pixels.shape))}",
-                    "--data.stream=True with --data.image-size decodes them when they are asked for",
-                )
-                images = np.empty((count, *pixels.shape), np.uint8)
-            if pixels.shape != images.shape[1:]:
-                sizes = [f"{shape[1]}x{shape[0]}" for shape in (images.shape[1:], pixels.shape)]
-                raise UserError(
-                    f"{directory}: images differ in size, image 0 of {split} is {sizes[0]} pixels and image {i:,} is "
-                    f"{sizes[1]}; {SUPPORTED} (others: --data.stream=True with --data.image-size "
-                    "crops them to one size)."
-                )
-            images[i], labels[i] = pixels, example["label"]
-        advance(len(chunk))
-    return ArraySource(images, labels)
+            content, labels[i] = records.example(i)
+            found: Images = decode.look(content, None, channels=prepared.channels)[0]
+        except decode.Unreadable as why:
+            prepared.refuse(records.name(i), why)
+        return found
 
+    first = pixels(0)
+    memory.require(
+        count * first.size,
+        f"{prepared.directory}: {count:,} images of {'x'.join(map(str, first.shape))}",
+        "--data.stream=True with --data.image-size decodes them when they are asked for",
+    )
+    images = np.empty((count, *first.shape), np.uint8)
 
-def _decode(encoded: bytes, channels: int) -> Images:
-    """The pixels [H, W, channels] of a PNG or JPEG; an image with other channels is converted, as TensorFlow does."""
-    with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-        pixels = np.asarray(image if image.mode == MODES[channels] else image.convert(MODES[channels]))
-    return pixels.reshape(*pixels.shape[:2], channels)
+    def work(i: int) -> None:
+        image = pixels(i)
+        if image.shape != first.shape:
+            sizes = [f"{shape[1]}x{shape[0]} pixels" for shape in (first.shape, image.shape)]
+            raise UserError(
+                f"{prepared.directory}: images differ in size, the first is {sizes[0]} and {records.name(i)} is "
+                f"{sizes[1]}; {SUPPORTED} (others: --data.stream=True with --data.image-size crops them to one size)."
+            )
+        images[i] = image
 
-
-def _shards(split: Any, examples: Sequence[int]) -> str:
-    """The file, or files, that hold these examples of a split."""
-    ends = list(accumulate(split.shard_lengths))
-    files = [str(split.filepaths[bisect_right(ends, i)]) for i in (examples[0], examples[-1])]
-    return " or ".join(dict.fromkeys(files))
+    with (
+        decode.quiet(),
+        progress.progress(f"reading {prepared.display}", count, note) as advance,
+        contextlib.closing(threads.in_order(work, count, advance)) as done,
+    ):
+        for _ in done:
+            pass
+    train = prepared.counts[0]
+    return Dataset(
+        name=prepared.display,
+        train=ArraySource(images[:train], labels[:train]),
+        test=ArraySource(images[train:], labels[train:]),
+        class_names=prepared.class_names,
+    )

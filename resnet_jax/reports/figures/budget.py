@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from resnet_jax.reports.comparison import Variant, train_error
+from resnet_jax.reports.comparison import Variant
 from resnet_jax.reports.control import Control
 from resnet_jax.reports.figures.style import MARKERS, STYLE, from_zero, kind_colours, shade, spread
 from resnet_jax.reports.text import TIMES, count
@@ -44,7 +44,7 @@ def error_against_budget(control: Control) -> Figure:
         for number, (net, schedule) in enumerate(columns):
             shift = (number - (len(columns) - 1) / 2.0) * step
             points = _by_budget([v for v in drawn[net.name] if v.schedule == schedule])
-            shown = [(budgets.index(p.iterations) + shift, s) for p in points if (s := p.summary(train_error))]
+            shown = [(budgets.index(p.iterations) + shift, s) for p in points if (s := p.summary("train_error"))]
             base = schedule == control.base.schedule
             mark = _BASE_MARKERS[net.is_plain] if base else _OTHER_MARKERS[others.index(schedule) % len(_OTHER_MARKERS)]
             axes.errorbar(

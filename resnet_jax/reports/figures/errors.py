@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from resnet_jax.reports import fields
-from resnet_jax.reports.comparison import Comparison, Measure, Variant, test_error, train_error
+from resnet_jax.reports.comparison import FINAL_MEASURES, MEASURES, Comparison, Measure, Variant
 from resnet_jax.reports.figures.style import (
     BLUE,
     DASHED,
@@ -34,7 +34,6 @@ from resnet_jax.reports.text import nets
 
 _LABELLED = 3
 """Lines up to which each has its name at its end, in the place of a legend."""
-_MEASURES = ((train_error, "Training error"), (test_error, "Test error"))
 Line = tuple[str, Sequence[tuple[float, Variant]], str, str]
 """Label, place and variant of each point, colour, marker."""
 
@@ -78,11 +77,11 @@ def _error_lines(lines: Sequence[Line], label: str, ticks: Sequence[tuple[float,
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.4, 3.2), layout="constrained")
         panels = figure.subplots(1, 2, sharex=True, sharey=True)
-        for axes, (measure, title) in zip(panels, _MEASURES, strict=True):
+        for axes, measure in zip(panels, FINAL_MEASURES, strict=True):
             for number, line in enumerate(lines):
                 side = 0.0 if len(lines) == 1 else -1.0 if number == 0 else 1.0
                 _draw_line(axes, line, measure, side, logarithmic)
-            axes.set_title(title, loc="left")
+            axes.set_title(MEASURES[measure].capitalize(), loc="left")
             axes.set_xlabel(label)
             if logarithmic:
                 axes.set_xscale("log")
@@ -106,7 +105,7 @@ def _name_ends(axes: Axes, lines: Sequence[Line], logarithmic: bool) -> None:
     room = (high / low) ** 0.055 if logarithmic else 0.055 * (high - low)
     ends = []
     for label, points, colour, _ in lines:
-        shown = [(x, s.mean) for x, v in points if (s := v.summary(test_error)) is not None]
+        shown = [(x, s.mean) for x, v in points if (s := v.summary("test_error")) is not None]
         if shown:
             x, mean = shown[-1]
             ends.append((x * room if logarithmic else x + room, 100.0 * mean, label, colour))
@@ -234,8 +233,8 @@ def error_by_line(found: PaperLines) -> Figure:
 def _row_looks(colour: str) -> tuple[tuple[Measure, float, dict[str, Any]], ...]:
     """Training error open and above, test error filled and below, in the colour of the net."""
     return (
-        (train_error, -0.14, {"color": colour, "marker": "s", "markerfacecolor": "white", "linestyle": "none"}),
-        (test_error, 0.14, {"color": colour, "marker": "o", "linestyle": "none"}),
+        ("train_error", -0.14, {"color": colour, "marker": "s", "markerfacecolor": "white", "linestyle": "none"}),
+        ("test_error", 0.14, {"color": colour, "marker": "o", "linestyle": "none"}),
     )
 
 

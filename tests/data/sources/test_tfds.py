@@ -19,15 +19,14 @@ import tensorflow_datasets
 from PIL import Image
 
 from resnet_jax.data import memory
-from resnet_jax.data.sources import tfds
 from tests.data.prepared import (
     Examples,
     encode,
     examples,
     labelled,
     random_images,
+    read,
     refused,
-    silent,
     write,
 )
 
@@ -40,7 +39,7 @@ def test_pixels_labels_and_order_are_those_written(tmp_path: Path, shards: int) 
     train, test = random_images(10), random_images(4, seed=1)
     directory = write(tmp_path, {"train": examples(train), "test": examples(test)}, shards=shards)
     told: list[str] = []
-    data = tfds.read("cifar10", data_dir=str(tmp_path), note=told.append)
+    data = read(data_dir=tmp_path, note=told.append)
     np.testing.assert_array_equal(data.train.images, train)
     np.testing.assert_array_equal(data.test.images, test)
     assert data.train.labels.tolist() == [i % 3 for i in range(10)]
@@ -56,7 +55,7 @@ def test_pixels_labels_and_order_are_those_written(tmp_path: Path, shards: int) 
 def test_images_have_the_declared_channels(tmp_path: Path, channels: int, shape: tuple[int, ...]) -> None:
     images = random_images(3, shape)
     write(tmp_path, {"train": examples(images), "test": examples(images)}, features=labelled((8, 8, channels)))
-    data = tfds.read("cifar10", data_dir=str(tmp_path), note=silent)
+    data = read(data_dir=tmp_path)
     assert data.image_shape == (8, 8, channels)
     np.testing.assert_array_equal(data.train.images, images.reshape(3, 8, 8, channels))
 
@@ -65,23 +64,16 @@ def test_jpegs_are_pillow_s_and_grey_becomes_colour(tmp_path: Path) -> None:
     grey, colour = encode(random_images(1, (8, 8))[0], "JPEG"), encode(random_images(1)[0], "JPEG")
     content = [(grey, 0), (colour, 1), (grey, 2)]
     write(tmp_path, {"train": content, "test": content}, features=labelled((None, None, 3)))
-    data = tfds.read("cifar10", data_dir=str(tmp_path), note=silent)
+    data = read(data_dir=tmp_path)
     expected = [np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB")) for encoded, _ in content]
     np.testing.assert_array_equal(data.train.images, np.stack(expected))
-
-
-def test_more_images_than_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tfds, "CHUNK", 3)
-    images = random_images(8)
-    write(tmp_path, {"train": examples(images), "test": examples(images)}, shards=2)
-    np.testing.assert_array_equal(tfds.read("cifar10", data_dir=str(tmp_path), note=silent).train.images, images)
 
 
 def test_validation_where_there_is_no_test(tmp_path: Path) -> None:
     train, validation = random_images(3), random_images(4, seed=1)
     write(tmp_path, {"train": examples(train), "validation": examples(validation)})
     told: list[str] = []
-    data = tfds.read("cifar10", data_dir=str(tmp_path), note=told.append)
+    data = read(data_dir=tmp_path, note=told.append)
     np.testing.assert_array_equal(data.test.images, validation)
     assert told[0].startswith("CIFAR-10: ")
     assert "the split validation" in told[0]
@@ -116,7 +108,7 @@ def test_versions_and_configurations(tmp_path: Path, name: str, count: int) -> N
     write(tmp_path, content(6), name="imagenette", config="160px", version="1.0.0")
     write(tmp_path, content(7), name="imagenette", config="full-size-v2", version="1.0.0")
     write(tmp_path, content(8), name="my_own", version="1.0.0")
-    assert len(tfds.read(name, data_dir=str(tmp_path), note=silent).train) == count
+    assert len(read(name, data_dir=str(tmp_path)).train) == count
 
 
 @pytest.mark.parametrize(
@@ -131,19 +123,19 @@ def test_versions_and_configurations(tmp_path: Path, name: str, count: int) -> N
 )
 def test_names_as_in_a_table(tmp_path: Path, name: str, display: str) -> None:
     write(tmp_path, {"train": examples(random_images(3)), "test": examples(random_images(3))}, name=name)
-    assert tfds.read(name, data_dir=str(tmp_path), note=silent).name == display
+    assert read(name, data_dir=str(tmp_path)).name == display
 
 
 def test_the_usual_place(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(small.parents[1]))
-    assert len(tfds.read("cifar10", data_dir=None, note=silent).train) == 7
+    assert len(read("cifar10", data_dir=None).train) == 7
 
 
 def test_classes_without_names_are_numbered_and_told(tmp_path: Path) -> None:
     directory = write(tmp_path, {"train": examples(random_images(3)), "test": examples(random_images(3))})
     (directory / "label.labels.txt").unlink()
     told: list[str] = []
-    assert tfds.read("cifar10", data_dir=str(tmp_path), note=told.append).class_names == ("0", "1", "2")
+    assert read(data_dir=tmp_path, note=told.append).class_names == ("0", "1", "2")
     assert told[0] == (
         f"CIFAR-10: no names of the classes are stored (there is no {directory}/label.labels.txt); their numbers serve."
     )
@@ -174,7 +166,7 @@ def test_a_bar_on_a_terminal_and_no_line(small: Path, monkeypatch: pytest.Monkey
     screen = io.StringIO()
     monkeypatch.setattr(rich, "get_console", lambda: rich.console.Console(file=screen, force_terminal=True, width=120))
     told: list[str] = []
-    tfds.read("cifar10", data_dir=str(small.parents[1]), note=told.append)
+    read(data_dir=small.parents[1], note=told.append)
     assert "reading CIFAR-10" in screen.getvalue()
     assert "11/11" in screen.getvalue()
     assert len(told) == 1
@@ -185,11 +177,12 @@ def test_tensorflow_is_not_imported_even_where_it_is_installed(small: Path, tmp_
     trap.mkdir(parents=True)
     (trap / "__init__.py").write_text("raise SystemExit('TensorFlow was imported')")
     program = f"""
-from resnet_jax.data.sources import tfds
+from resnet_jax.config import DataConfig
+from resnet_jax.data import load
 from resnet_jax.errors import UserError
-print(len(tfds.read("cifar10", data_dir={str(small.parents[1])!r}, note=print).train))
+print(len(load(DataConfig(source="tfds", name="cifar10", path={str(small.parents[1])!r}), print).train))
 try:
-    tfds.read("mnist", data_dir={str(tmp_path)!r}, note=print)
+    load(DataConfig(source="tfds", name="mnist", path={str(tmp_path)!r}), print)
 except UserError as error:
     print(error)
 """
@@ -208,14 +201,14 @@ def test_images_of_different_sizes(tmp_path: Path) -> None:
     content = [*examples(random_images(2)), (encode(random_images(1, (8, 9, 3))[0]), 0)]
     write(tmp_path, {"train": content, "test": content}, features=labelled((None, None, 3)))
     refused(
-        tmp_path, "images differ in size, image 0 of train is 8x8 pixels and image 2 is 9x8; supported: .* of one size"
+        tmp_path, "images differ in size, the first is 8x8 pixels and image 2 of train in .* is 9x8 pixels; supported: "
     )
 
 
 def test_training_and_test_images_of_different_sizes(tmp_path: Path) -> None:
     content = {"train": examples(random_images(3)), "test": examples(random_images(3, (9, 9, 3)))}
     write(tmp_path, content, features=labelled((None, None, 3)))
-    refused(tmp_path, r"training images are \(8, 8, 3\), test images \(9, 9, 3\)")
+    refused(tmp_path, "images differ in size, the first is 8x8 pixels and image 0 of test in .* is 9x9 pixels")
 
 
 def test_no_images_with_classes(tmp_path: Path) -> None:
@@ -251,5 +244,5 @@ def test_labels_that_are_no_classes(tmp_path: Path) -> None:
 def test_more_images_than_memory(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 1000)
     refused(
-        small.parents[1], "7 images of 8x8x3 need 1,344 bytes of memory and 1,000 bytes are available; --data.stream"
+        small.parents[1], "11 images of 8x8x3 need 2,112 bytes of memory and 1,000 bytes are available; --data.stream"
     )

@@ -155,7 +155,7 @@ def test_a_read_error_that_passes_is_not_kept(
     tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared(tmp_path, content)
-    real = TfdsRecords._example
+    real = TfdsRecords.example
 
     def fail(self: TfdsRecords, position: int) -> Any:
         if position == 5:
@@ -163,7 +163,7 @@ def test_a_read_error_that_passes_is_not_kept(
         return real(self, position)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TfdsRecords, "_example", fail)
+        patch.setattr(TfdsRecords, "example", fail)
         with pytest.raises(UserError, match=r"^image 5 of train in "):
             load(config(tmp_path))
     assert len(load(config(tmp_path)).train) == 12
