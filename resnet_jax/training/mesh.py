@@ -188,8 +188,8 @@ class Devices:
             return mapped.lower(state, batch, *fixed).compile(options)  # type: ignore[no-any-return]
         if self.mode == "shard_map":
             specs = (REPLICATED, STACKED if stacked else SHARDED, *(REPLICATED for _ in fixed))
-            # With check_vma=True, gradients of replicated parameters would already be summed over devices, and the pmean in
-            # the step, which pmap needs, would be wrong.
+            # With check_vma=True, gradients of replicated parameters would already be summed over devices, and the
+            # step's pmean, which pmap needs, would be wrong.
             step = jax.shard_map(step, mesh=self.mesh, in_specs=specs, out_specs=REPLICATED, check_vma=False)
         jitted = jax.jit(step, donate_argnums=donate, out_shardings=NamedSharding(self.mesh, REPLICATED))
         return jitted.lower(state, batch, *fixed).compile(options)

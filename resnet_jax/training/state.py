@@ -52,8 +52,8 @@ def create(
 def initial_variables(model: ResNet, key: Array, image_shape: tuple[int, int, int]) -> dict[str, Tree]:
     """A net's variables before the first step, {"params": ..., "batch_stats": ...}; arguments as for `create`."""
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.dtype(model.config.dtype))
-    # Not compiled as one program, because random draws are slow to compile; op by op, each is compiled once in a process.
-    # Lazily, so that the forward pass is not computed.
+    # Not compiled as one program, because random draws are slow to compile; op by op, each is compiled once in a
+    # process. Lazily, so that the forward pass is not computed.
     variables: Any = model.lazy_init(key, images, train=False)
     found: dict[str, Tree] = variables
     return found
