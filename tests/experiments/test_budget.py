@@ -82,7 +82,7 @@ def test_no_run_is_begun_that_would_not_end_in_time(
     text = capsys.readouterr().out
     assert "1 of 3 runs finished." in text
     assert f"Not started, because the time is up: {NAMES[1]}, {NAMES[2]}." in text
-    assert "The same command goes on from here." in text
+    assert "The same command resumes the sweep." in text
 
 
 def test_where_nothing_is_known_yet_a_run_is_begun_and_cut(
