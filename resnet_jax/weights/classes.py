@@ -109,7 +109,7 @@ def _matched(names: Sequence[str], classes: Sequence[str], what: str, net: str) 
             return Matched(found, "number")
     unknown = [name for name in wanted if not any(name in numbers for numbers in rules.values())] or wanted
     raise Unmatched(
-        f"{what}: its folder {unknown[0]} is not a class of {net} ({some(own)}); use --labels FILE with a line "
+        f"{what}: {unknown[0]} is not a class of {net} ({some(own)}); use --labels FILE with a line "
         f"'folder = class' for each folder, or --labels order, which takes folders and classes in order.",
         names,
         classes,

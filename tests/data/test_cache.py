@@ -125,9 +125,7 @@ def test_a_changed_folder_is_read_again(root: Path, cache_home: Path, alter: Cal
     alter(root)
     told: list[str] = []
     data = load(root, told)
-    assert re.search(
-        r"is removed, because the images, or the way to read them, have changed", told[0]
-    )
+    assert re.search(r"is removed, because the images, or the way to read them, have changed", told[0])
     np.testing.assert_array_equal(data.train.images[1], pillow(root / "train/cat/1.png", "RGB"))
     the_cache(cache_home)  # one file: the old one is replaced
     assert same(load(root), data)
