@@ -258,7 +258,7 @@ def test_a_disk_that_is_full_is_told_once_and_costs_nothing_kept(tmp_path: Path,
     checkpoints = filled(tmp_path)
     with no_file_larger_than(room):
         checkpoints.save(state(30), Totals(), "data")  # returns at once: the writer has not failed yet
-        with pytest.raises(UserError, match=r"30: the checkpoint could not be written \(.+\); those before it are as"):
+        with pytest.raises(UserError, match=r"30: the checkpoint could not be written \(.+\); earlier ones are"):
             checkpoints.wait()
     assert checkpoints.steps() == [10, 20]
     restored = checkpoints.restore(state(0), "data")

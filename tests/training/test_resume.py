@@ -235,7 +235,7 @@ def test_a_full_disk_ends_a_run_in_a_sentence_and_room_lets_it_go_on(whole: Path
 
     with pytest.raises(Interrupted):
         run(SMALL, place, study="test", stop=stop)
-    with pytest.raises(UserError, match=r"20: the checkpoint could not be written \(.+\); those before it are as they"):
+    with pytest.raises(UserError, match=r"20: the checkpoint could not be written \(.+\); earlier ones are unchanged"):
         interrupt_and_finish_with_no_room()
     assert not (place / "record.json").exists()
     run(SMALL, place, study="test")
