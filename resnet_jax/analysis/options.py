@@ -24,9 +24,6 @@ class Options(Section):
     """Seed of every random choice that the instrument makes."""
 
     def _check(self) -> None:
-        for name in self._counts():
-            self._require(getattr(self, name) >= 1, name, "a whole number above 0")
+        for name, value in vars(self).items():
+            self._require(name == "seed" or not isinstance(value, int) or value >= 1, name, "a whole number above 0")
         self._require(0 <= self.seed < 2**32, "seed", "a whole number from 0 to 2**32 - 1")
-
-    def _counts(self) -> tuple[str, ...]:
-        return ("images",)

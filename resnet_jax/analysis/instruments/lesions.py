@@ -27,9 +27,6 @@ class Lesions(Options):
     repeats: int = 10
     """Random choices for each number of deleted blocks, and for each number of swaps."""
 
-    def _counts(self) -> tuple[str, ...]:
-        return ("images", "repeats")
-
 
 OPTIONS = Lesions
 

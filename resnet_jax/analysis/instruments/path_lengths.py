@@ -32,9 +32,6 @@ class PathLengths(Options):
     repeats: int = 10
     """Random paths of each length."""
 
-    def _counts(self) -> tuple[str, ...]:
-        return ("images", "repeats")
-
 
 OPTIONS = PathLengths
 

@@ -42,9 +42,6 @@ class SignalPropagation(Options):
     lags: int = 16
     """Lags of the autocorrelation, in points."""
 
-    def _counts(self) -> tuple[str, ...]:
-        return ("images", "jacobians", "steps", "lines", "points", "lags")
-
     def _check(self) -> None:
         super()._check()
         self._require(self.lags < self.points, "lags", f"a whole number below points={self.points}")
