@@ -35,7 +35,7 @@ from experiments.options import parse
 from experiments.studies import experiments
 from experiments.study import variant_name
 from resnet_jax.analysis.instruments import instrument, instruments
-from resnet_jax.analysis.options import Options
+from resnet_jax.analysis.options import Options, Workspace
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
@@ -111,7 +111,6 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
 
     from resnet_jax import __version__
     from resnet_jax.analysis.net import Loader
-    from resnet_jax.analysis.workspace import Workspace
     from resnet_jax.training.environment import code_version, processor
 
     loader = Loader(print)
