@@ -123,7 +123,7 @@ def test_the_flax_contestant_takes_our_steps() -> None:
 def test_single_convolutions_are_those_of_the_nets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both sides, in both ways, compute what they are timed on; the gradients of one are those of the other."""
     shape = convolutions.Shape(batch=2, size=5, channels=3, features=4, kernel=3, stride=2)
-    monkeypatch.setattr(convolutions, "CASES", convolutions.Cases((shape,), loop=2))
+    monkeypatch.setattr(convolutions, "SHAPES", (shape,))
     by_part: dict[str, list[np.ndarray]] = {}
     for part in get_args(convolutions.Part):
         for way, side in itertools.product(convolutions.WAYS, CONVOLVERS):
