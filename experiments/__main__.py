@@ -38,25 +38,20 @@ def main() -> None:
     if words:
         hint = f"run python -m experiments.{words[0]}" if words[0] in COMMANDS else nearest(words[0], list(COMMANDS))
         raise UserError(f"python -m experiments takes no arguments, got {words[0]!r}; {hint}")
+    named = {
+        name: f"{c.model.net} on {c.data.name or c.data.source}, {c.train.iterations:,} steps"
+        for name, c in experiments().items()
+    }
+    _list("Commands (each has --help):", {f"experiments.{command}": line for command, line in COMMANDS.items()})
+    _list("\nExperiments, for train:", named)
+    _list("\nStudies, for sweep:", {name: line for name, (_, line) in studies().items()})
+
+
+def _list(heading: str, lines: dict[str, str]) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for command, line in COMMANDS.items():
-        table.add_row(f"[bold]experiments.{command}", line)
-    console = Console()
-    console.print("Commands (each has --help):", highlight=False)
-    console.print(table, highlight=False)
-    console.print("\nExperiments, for train:", highlight=False)
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, config in experiments().items():
-        table.add_row(
-            f"[bold]{name}",
-            f"{config.model.net} on {config.data.name or config.data.source}, {config.train.iterations:,} steps",
-        )
-    console.print(table, highlight=False)
-    console.print("\nStudies, for sweep:", highlight=False)
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, (_, line) in studies().items():
+    for name, line in lines.items():
         table.add_row(f"[bold]{name}", line)
-    console.print(table, highlight=False)
+    Console().print(heading, table, sep="\n", highlight=False)
 
 
 if __name__ == "__main__":

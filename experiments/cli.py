@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import rich
 
 from resnet_jax.errors import UserError
-from resnet_jax.text import nearest, reason
+from resnet_jax.text import nearest, sentence
 
 if TYPE_CHECKING:
     from resnet_jax.training.observers.base import Observer
@@ -57,8 +57,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(OK)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _say(f"error: {where}{reason(error)}.")
+        _say(f"error: {sentence(error)}.")
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt as stopped:
         _leave(str(stopped) or "interrupted.")
@@ -125,8 +124,14 @@ def _end_all(error: BaseException) -> None:
     if isinstance(error, Interrupted):
         processes.leave()
     else:
-        kinds = {UserError: BAD_INPUT, OSError: BAD_INPUT, KeyboardInterrupt: INTERRUPTED}
-        processes.fail(error, next((status for kind, status in kinds.items() if isinstance(error, kind)), FAILED))
+        processes.fail(error, status_of(error))
+
+
+def status_of(error: BaseException) -> int:
+    """The status of a command that ends with this error."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    return BAD_INPUT if isinstance(error, UserError | OSError) else FAILED
 
 
 def first_word(
@@ -165,17 +170,6 @@ def first_word(
     if argv[0] in elsewhere[1]:
         raise UserError(f"{kind}: got {argv[0]!r}, which is for python -m experiments.{elsewhere[0]} {argv[0]}.")
     raise UserError(f"{kind}: got {argv[0]!r}; {nearest(argv[0], legal)}")
-
-
-def prepare_folder(folder: Path, option: str) -> None:
-    """Makes the folder that a command writes into, so that a mistake is found before the work.
-
-    Raises:
-      UserError: there is a file of that name, or where a folder above it should be.
-      OSError: the folder cannot be made.
-    """
-    check_folder(folder, option)
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def check_folder(folder: Path, option: str) -> None:

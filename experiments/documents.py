@@ -22,11 +22,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from experiments import machine, passages
-from experiments.cli import OK, run_main
+from experiments.cli import FAILED, OK, run_main
 from experiments.options import parse
 from resnet_jax.files import short_digest
 
-STALE = 1
 RENEW = "python -m experiments.documents"
 RECORDS = Path("experiments/records")
 FIGURES = Path("docs/figures")
@@ -64,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.check:
         stale = [*stale_passages(), *map(str, stale_pictures())]
         print("\n".join(stale) or "everything is as the records have it.")
-        return STALE if stale else OK
+        return FAILED if stale else OK
     for page in filter(passages.renew, pages()):
         print(page)
     for file in draw_pictures():

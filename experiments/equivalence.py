@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from experiments import cli, machine
 from experiments.options import parse
+from experiments.printed import Printed
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.files import write_json
@@ -109,13 +109,13 @@ def largest_difference(a: Any, b: Any) -> float:
 
 
 def _show(rows: list[dict[str, Any]], chosen: Equivalence) -> None:
-    table = Table(title="Largest relative difference of parameters to one device under jit")
-    for heading in ("net", "dtype", "BN scope", "devices", "mode", *(f"step {s}" for s in chosen.steps)):
-        table.add_column(heading, justify="right" if heading.startswith("step") else "left")
+    headings = ("net", "dtype", "BN scope", "devices", "mode", *(f"step {step}" for step in chosen.steps))
+    cells = []
     for row in rows:
         where = (row["net"], row["dtype"], row["scope"], str(row["devices"]), row["mode"])
-        table.add_row(*where, *(f"{d:.0e}" for d in row["drift"]))
-    Console().print(table)
+        cells.append((*where, *(f"{drift:.0e}" for drift in row["drift"])))
+    title = "Largest relative difference of parameters to one device under jit"
+    Console().print(Printed(title, headings, cells, words=5).rich())
 
 
 if __name__ == "__main__":

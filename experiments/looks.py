@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +95,10 @@ def predict(
         predictor = Predictor(where, model, weights.preprocessing.normalization, weights.model.precision)
         interpolation = weights.preprocessing.interpolation
         probabilities = by_protocol(
-            predictor,
-            where.replicate_state(weights.variables()),
+            functools.partial(predictor, where.replicate_state(weights.variables())),
             source,
             [dataclasses.replace(each, interpolation=interpolation) for each in passes(config)],
+            devices=where,
             classes=len(weights.class_names),
             batch_size=AT_ONCE,
         )

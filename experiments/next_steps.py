@@ -9,14 +9,13 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from experiments.studies import experiments, studies
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
-from resnet_jax.record import CHECKPOINTS, PLACES, differences
+from resnet_jax.record import CHECKPOINTS, differences
 from resnet_jax.reports.runs import Run, Runs
 
 MOST_CHANGES = 2
@@ -89,10 +88,12 @@ def _ablate(runs: Runs) -> Suggestion | None:
         return None
     run = max(residual, key=lambda run: (run.record.config.model.depth, -run.seed))
     model = run.record.config.model
-    named = _experiment(run.record.config)
-    if named is None or model.cut:
+    name, changed = _nearest_experiment(run.record.config)
+    values = flatten(to_dict(run.record.config))
+    changed = [field for field in changed if field not in run.record.config.operational]
+    if model.cut or len(changed) > MOST_CHANGES or any(isinstance(values[field], list | None) for field in changed):
         return None
-    name, changes = named
+    changes = [f"--{field.replace('_', '-')}={values[field]}" for field in changed]
     folder = run.directory.parent.parent
     where = () if folder == Path("runs") else (f"--runs={folder}",)
     middle = f"stage2_block{(model.stage_blocks[1] + 1) // 2}"
@@ -126,37 +127,24 @@ def _twins(plain: Run, other: Run) -> bool:
     return plain.record.study == other.record.study and [text.split(":")[0] for text in apart] == ["model.shortcut"]
 
 
-def repeat(run: Run) -> str | None:
+def repeat(run: Run) -> str:
     """The command that trains a run again: the named experiment nearest to its configuration, and what differs."""
     config = run.record.config
+    (name, changed), values = _nearest_experiment(config), flatten(to_dict(config))
+    options = []
+    for field in changed:
+        value = values[field]
+        options += [f"--{field.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
+    return shlex.join(["python", "-m", "experiments.train", name, *options])
+
+
+def _nearest_experiment(config: ExperimentConfig) -> tuple[str, list[str]]:
+    """The named experiment nearest to a configuration, and the fields in which they differ with an effect."""
     asked, idle = flatten(to_dict(config)), config.without_effect()
-    found: list[tuple[int, str]] = []
+    found = []
     for name, base in experiments().items():
         mine = flatten(to_dict(base))
         changed = [field for field in asked if field not in idle and asked[field] != mine[field]]
-        # The source of the data decides what other fields mean, so the nearest experiment has the same one.
-        if base.data.source == config.data.source:
-            words = ["python", "-m", "experiments.train", name, *_options(changed, asked)]
-            found.append((len(changed), shlex.join(words)))
-    return min(found)[1] if found else None
-
-
-def _options(names: Sequence[str], values: Mapping[str, Any]) -> Iterator[str]:
-    for name in names:
-        yield f"--{name.replace('_', '-')}"
-        value = values[name]
-        yield from map(str, value) if isinstance(value, list) else (str(value),)
-
-
-def _experiment(config: ExperimentConfig) -> tuple[str, tuple[str, ...]] | None:
-    """The named experiment nearest to a configuration, and the options that lead to it; None where they are many."""
-    asked, idle = flatten(to_dict(config)), config.without_effect()
-    best: tuple[str, tuple[str, ...]] | None = None
-    for name, base in experiments().items():
-        changed = [text.split(":")[0] for text in differences(base, config)]
-        changed += [field for field in PLACES if flatten(to_dict(base))[field] != asked[field]]
-        changed = [field for field in changed if field not in idle]  # a field without effect is settled by the others
-        simple = all(isinstance(asked[field], int | float | str) for field in changed)
-        if simple and len(changed) <= MOST_CHANGES and (best is None or len(changed) < len(best[1])):
-            best = name, tuple(f"--{field.replace('_', '-')}={asked[field]}" for field in changed)
-    return best
+        # The source of the data decides what other fields mean, so one with the same source comes first.
+        found.append((base.data.source != config.data.source, len(changed), name, changed))
+    return min(found)[2:]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
 from experiments import cli, sketch
+from experiments.printed import Printed
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models import cost
@@ -47,25 +47,21 @@ def print_summary(config: ExperimentConfig) -> None:
         dataset = _stand_in(config.data.name, config.train.batch_size)
         print(f"The data are not here ({error.args[0].partition(';')[0]}): this is for their published shape.")
     model = resolve(config.model, dataset)
-    table = Table(title=f"{model.net}-{model.depth} on {dataset.name}, one image")
-    for heading, justify in (
-        ("stage", "left"),
-        ("output", "right"),
-        ("parameters", "right"),
-        ("multiply-adds", "right"),
-    ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    shape = " x ".join(map(str, dataset.image_shape))
-    table.add_row("images", shape, "", "")
-    rows = cost.stages(model, dataset.image_shape)
-    for row in [*rows, cost.total(model, dataset.image_shape)]:
-        if row.name == "total":
-            table.add_section()
-        shape = " x ".join(map(str, row.output))
-        table.add_row(row.name, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
-    Console().print(table)
+    shape = dataset.image_shape
+    rows = [
+        (c.name, c.output, c.parameters, c.multiply_adds)
+        for c in (*cost.stages(model, shape), cost.total(model, shape))
+    ]
+    cells = [("images", _by(shape), "", ""), *((name, _by(out), f"{p:,}", f"{m:,}") for name, out, p, m in rows)]
+    headings = ("stage", "output", "parameters", "multiply-adds")
+    title = f"{model.net}-{model.depth} on {dataset.name}, one image"
+    Console().print(Printed(title, headings, cells, words=1).rich(sections=(len(cells) - 2,)))
     _print_schedule(config)
     _print_memory(dataclasses.replace(config, model=model), dataset)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _stand_in(name: str, images: int) -> Dataset:
@@ -102,9 +98,7 @@ def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:
     except UserError as error:  # such as devices that are not here: the rest of the summary stands
         remark = f"No figures of the compiler: {error}"
     estimate = cost.memory(config, dataset.image_shape)
-    table = Table(title=f"training, on each device, {estimate.images} image{'s' * (estimate.images > 1)} at once")
-    table.add_column("memory")
-    table.add_column("MB", justify="right")
+    title = f"training, on each device, {estimate.images} image{'s' * (estimate.images > 1)} at once"
     kept = "activations kept for the backward pass" + ", with remat" * config.model.remat
     rows = [
         ("parameters", estimate.parameters),
@@ -118,9 +112,8 @@ def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:
             ("compiler: arguments (state, images on the device)", figures[0]),
             ("compiler: temporaries (gradients, activations, scratch)", figures[1]),
         ]
-    for i, (what, size) in enumerate(rows):
-        table.add_row(what, f"{size / 1e6:,.1f}", end_section=i in (3, 4))
-    Console().print(table)
+    cells = [(what, f"{size / 1e6:,.1f}") for what, size in rows]
+    Console().print(Printed(title, ("memory", "MB"), cells, words=1).rich(sections=(3, 4)))
     if figures is None:
         Console().print(remark, highlight=False, soft_wrap=True)
 
@@ -188,7 +181,7 @@ def write_trace(config: ExperimentConfig, directory: Path) -> None:
     from resnet_jax.training.run import table
 
     # Before minutes are spent on compiling.
-    cli.prepare_folder(directory, "profile")
+    cli.check_folder(directory, "profile")
     traces = directory / "plugins" / "profile"  # as the profiler names it
     traces.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=traces).close()

@@ -14,10 +14,10 @@ from typing import Any
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from experiments import cli, machine
 from experiments.options import parse
+from experiments.printed import Printed
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_json
 from resnet_jax.record import RECORD_FILE
@@ -42,7 +42,6 @@ def main(argv: list[str] | None = None) -> int:
     if not runs:
         raise UserError("directories: none given; usage: python -m experiments.recompute RUN [MORE ...]")
     machine.use_compilation_cache(chosen.compiled)
-    console = Console()
     rows, failed = [], 0
     for run in runs:
         try:
@@ -52,13 +51,13 @@ def main(argv: list[str] | None = None) -> int:
             failed += 1
     if not rows:
         return cli.BAD_INPUT
-    table = Table(title="Error in eval mode, %, with running statistics and with averages over the training set")
-    for heading in ("run", "training", "recomputed", "test", "recomputed"):
-        table.add_column(heading, justify="left" if heading == "run" else "right")
+    title = "Error in eval mode, %, with running statistics and with averages over the training set"
+    cells = []
     for row in rows:
         errors = (row[split][kind] for split in ("train_error", "test_error") for kind in ("running", "recomputed"))
-        table.add_row(row["run"], *(f"{100 * error:.2f}" for error in errors))
-    console.print(table)
+        cells.append((row["run"], *(f"{100 * error:.2f}" for error in errors)))
+    headings = ("run", "training", "recomputed", "test", "recomputed")
+    Console().print(Printed(title, headings, cells, words=1).rich())
     if chosen.out is not None:
         write_json(chosen.out, {"rows": rows})
     return cli.BAD_INPUT if failed else cli.OK

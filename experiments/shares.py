@@ -15,8 +15,9 @@ from typing import Any, Literal, TypeVar
 from experiments import cli
 from resnet_jax.config import ParallelConfig
 from resnet_jax.errors import UserError
+from resnet_jax.text import sentence
 from resnet_jax.training.launchers import detect, launch
-from resnet_jax.training.link import FAILED, Link
+from resnet_jax.training.link import Link
 
 T = TypeVar("T")
 
@@ -68,12 +69,10 @@ def divided(
             yield Share(link)
             link.leave()
         except BaseException as error:
-            from resnet_jax.training.processes import sentence
-
-            kinds = {UserError: cli.BAD_INPUT, OSError: cli.BAD_INPUT, KeyboardInterrupt: cli.INTERRUPTED}
-            if not isinstance(error, tuple(kinds)):
+            status = cli.status_of(error)
+            if status == cli.FAILED:
                 sys.excepthook(type(error), error, error.__traceback__)
-            link.fail(sentence(error), next((s for kind, s in kinds.items() if isinstance(error, kind)), FAILED))
+            link.fail(sentence(error), status)
 
 
 def _connected(

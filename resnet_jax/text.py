@@ -7,6 +7,8 @@ import os
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
+from resnet_jax.errors import UserError
+
 Note = Callable[[str], None]
 """A function that shows a sentence to the user."""
 LONGEST = 200
@@ -23,6 +25,14 @@ def reason(error: BaseException) -> str:
     system = error.strerror if isinstance(error, OSError) else None
     lines = (system or str(error)).strip().splitlines() or [type(error).__name__]
     return " ".join(lines[0].split())[:LONGEST].rstrip(" .:")
+
+
+def sentence(error: BaseException) -> str:
+    """An error in a line for people: a mistake as it is, any other error with its file or the name of its type."""
+    if isinstance(error, UserError | KeyboardInterrupt):
+        return str(error).strip().split("\n")[0] or "interrupted"
+    where = error.filename if isinstance(error, OSError) else type(error).__name__
+    return f"{where}: {reason(error)}" if where else reason(error)
 
 
 def nearest(name: str, legal: Iterable[str]) -> str:

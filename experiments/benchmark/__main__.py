@@ -31,8 +31,19 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.console import Console
 
 from experiments import cli, jobs
-from experiments.benchmark import input as input_speed, limits, processes as over_processes, race, table
-from experiments.benchmark.options import GRID, WHOLE, Benchmark, What, check, competing, option, peer_of, runnable
+from experiments.benchmark import input as input_speed, limits, processes as over_processes, race, results, table
+from experiments.benchmark.options import (
+    BATCH_SIZES,
+    STEPS,
+    WHOLE,
+    Benchmark,
+    What,
+    check,
+    competing,
+    option,
+    peer_of,
+    runnable,
+)
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import (
     OURS,
@@ -65,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
         for name in WHOLE:
             if getattr(chosen, name) != getattr(Benchmark, name):
                 raise UserError(f"all: got {option(name)} too, which it sets itself; legal: one of the two.")
-        chosen = dataclasses.replace(chosen, **{name: getattr(GRID, name) for name in WHOLE})
+        chosen = dataclasses.replace(chosen, **WHOLE)
     if "input" in chosen.what and (chosen.what != ("input",) or chosen.data_path is None):
         raise UserError("what: got input; legal: that alone, with --data-path.")
     cases = Cases(check(chosen), f"{program} {shlex.join(words)}".strip())
@@ -84,7 +95,7 @@ class Cases:
     def __init__(self, chosen: Benchmark, command: str) -> None:
         self.chosen = chosen
         options = json.loads(json.dumps(dataclasses.asdict(chosen), default=str))
-        self.record = table.new_record(command, options=options)
+        self.record = results.new_record(command, options=options)
 
     def measure(self) -> None:
         """All cases, one after another; the record is written after each."""
@@ -123,16 +134,11 @@ class Cases:
 
     def _steps_together(self, platform: str) -> int:
         """How many are timed together on a platform; "": not known yet, and so a GPU's where there is one."""
-        platform = platform or ("gpu" if jobs.gpus() else "cpu")
-        return self.chosen.steps or (GRID.cpu_steps if platform == "cpu" else GRID.gpu_steps)
+        return self.chosen.steps or STEPS[platform or ("gpu" if jobs.gpus() else "cpu")]
 
     def _batch_sizes(self, net: NetName) -> tuple[int, ...]:
-        imagenet = step_config(net, 1, "float32").model.family == "imagenet"
-        if self.chosen.batch_sizes:
-            return self.chosen.batch_sizes
-        if self.chosen.all:
-            return GRID.imagenet_batch_sizes if imagenet else GRID.cifar_batch_sizes
-        return (GRID.imagenet_batch_size if imagenet else GRID.cifar_batch_size,)
+        usual, whole = BATCH_SIZES[step_config(net, 1, "float32").model.family]
+        return self.chosen.batch_sizes or (whole if self.chosen.all else (usual,))
 
     def _limits(self) -> str:
         """Measures the device's limits; returns JAX's platform, "cpu" or "gpu"."""
@@ -143,8 +149,8 @@ class Cases:
             specs = limits.specs(library, chosen.dtypes, steps=steps, warmup=chosen.warmup, platform=platform)
             outcomes = race.race(specs, chosen.repeats, cli.warn)
             self._note(outcomes)
-            self.record["limits"] += table.limits(specs, outcomes)
-            platform = table.platform(self.record)
+            self.record["limits"] += results.limits(specs, outcomes)
+            platform = results.platform(self.record)
         return platform
 
     def _compiling(self) -> None:
@@ -167,10 +173,10 @@ class Cases:
 
     def _convolutions(self) -> None:
         cli.warn("convolutions, beside JAX's own")
-        config = step_config("resnet-20", GRID.cifar_batch_size, "float32")
+        config = step_config("resnet-20", 1, "float32")
         answer = race.answer(Spec("convolutions", OURS, config, steps=self.chosen.repeats, warmup=self.chosen.warmup))
         self.record["environment"] = self.record["environment"] or answer["environment"]
-        self.record["results"] += table.convolutions(answer["found"])
+        self.record["results"] += results.convolutions(answer["found"])
         self._write()
 
     def _input(self) -> None:
@@ -187,20 +193,20 @@ class Cases:
     def _processes(self) -> None:
         for config, images in itertools.product(self._configs(self.chosen.nets), self.chosen.images or (None,)):
             repeats, warmup = self.chosen.repeats, self.chosen.warmup
-            cli.warn(f"processes: {table.net_name(config)}, batch {config.train.batch_size}, {config.model.dtype}")
+            cli.warn(f"processes: {results.net_name(config)}, batch {config.train.batch_size}, {config.model.dtype}")
             rows, self.record["environment"] = over_processes.measure(config, images, repeats=repeats, warmup=warmup)
             self.record["results"] += rows
             self._write()
 
     def _case(self, what: What, specs: list[Spec], peer: str) -> None:
-        case, net = specs[0].config, table.net_name(specs[0].config)
-        images = table.images_name(specs[0])
+        case, net = specs[0].config, results.net_name(specs[0].config)
+        images = results.images_name(specs[0])
         cli.warn(f"{what}: {net}, {images}, batch {case.train.batch_size}, {case.model.dtype}, {specs[0].phase}")
         repeats = self.chosen.compile_repeats if what == "compile" else self.chosen.repeats
         outcomes = race.race(specs, repeats, cli.warn, processes=self.chosen.processes if what == "step" else 1)
         self._note(outcomes)
         compared = next((outcome for outcome in outcomes if outcome.contestant == peer), None)
-        self.record["results"] += table.results(what, specs, outcomes, compared, self.record["limits"])
+        self.record["results"] += results.results(what, specs, outcomes, compared, self.record["limits"])
         self._write()
 
     def _write(self) -> None:

@@ -16,7 +16,6 @@ import importlib.metadata
 import importlib.util
 import itertools
 import multiprocessing
-import os
 import resource
 import sys
 import tempfile
@@ -29,8 +28,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from experiments.benchmark.input_table import FEED, LOADER, STAGE, Row
+from experiments.benchmark import worker
 from experiments.benchmark.peers.loaders import PEERS
+from experiments.benchmark.results import FEED, LOADER, STAGE, Row
 from resnet_jax.config import DataConfig, ParallelConfig
 from resnet_jax.data import Draws, crops, decode, load, threads
 from resnet_jax.data.order import announced, training_batches
@@ -127,12 +127,11 @@ def feed_row(config: DataConfig, batches: int, batch_size: int, rate: float) -> 
     """
     import jax
 
-    from resnet_jax.training.environment import describe, processor
     from resnet_jax.training.feed import feed
     from resnet_jax.training.mesh import devices
 
     where, dataset = devices(ParallelConfig()), load(config)
-    environment = {**dataclasses.asdict(describe(where)), "processor": processor()}
+    environment = worker.environment(ParallelConfig())
     environment["versions"]["pillow"] = importlib.metadata.version("pillow")
     made, source = feed(config, dataset, where, 0), dataset.train
     assert isinstance(source, StreamSource)
@@ -146,7 +145,7 @@ def feed_row(config: DataConfig, batches: int, batch_size: int, rate: float) -> 
         jax.block_until_ready(where.shard(made.train(batch)))
         time.sleep(batch_size / rate)
         if i % max(1, batches // SAMPLES) == 0:
-            resident.append(_resident())
+            resident.append(worker.memory("VmRSS") or most_resident())
     row = {
         "what": FEED,
         "batches": batches,
@@ -155,7 +154,7 @@ def feed_row(config: DataConfig, batches: int, batch_size: int, rate: float) -> 
         "consumer_share": CONSUMER_SHARE,
         "waited": (source.waited_s - waited) / (time.monotonic() - began),
         "resident_bytes": resident,
-        "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
+        "peak_resident_bytes": most_resident(),
     }
     return row, environment
 
@@ -191,13 +190,6 @@ def _core_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def _resident() -> int:
-    """Bytes of memory that this process holds now; where the system does not say, the most that it has held."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+def most_resident() -> int:
+    """Bytes of the most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

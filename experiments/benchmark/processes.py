@@ -12,10 +12,9 @@ import socket
 from contextlib import ExitStack, closing
 from typing import Any
 
-from experiments.benchmark.processes_table import CALL, STEP, Row
 from experiments.benchmark.race import Worker
+from experiments.benchmark.results import CALL, LAYOUT, Row, images_name, net_name, quartiles
 from experiments.benchmark.spec import Images, Spec
-from experiments.benchmark.table import images_name, net_name, quartiles
 from resnet_jax.config import ExperimentConfig, override
 
 DEVICES, MODE = 2, "shard_map"
@@ -60,7 +59,7 @@ def measure(config: ExperimentConfig, images: Images | None, *, repeats: int, wa
     for name, times in seconds.items():
         low, median, high = quartiles(times)
         ratio = quartiles([a / b for a, b in zip(one, times, strict=True)])
-        row = {"what": STEP, **case, "layout": name, "seconds": times, "median": median, "quartiles": [low, high]}
+        row = {"what": LAYOUT, **case, "layout": name, "seconds": times, "median": median, "quartiles": [low, high]}
         rows.append(row | {"ratio": ratio[1], "ratio_quartiles": [ratio[0], ratio[2]]})
     for call in ("agree", "any_of"):
         worst = max(found[call] for found in facts[second])

@@ -1,220 +1,86 @@
-"""From times to medians, ratios and shares; from records to tables. Nothing here imports JAX."""
+"""From records to tables, for a terminal and in Markdown. Nothing here imports JAX."""
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import json
 import re
-import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from experiments.benchmark import input_table, processes_table
-from experiments.benchmark.limits import MATMUL, asked
-from experiments.benchmark.printed import Printed
-from experiments.benchmark.race import Outcome
-from experiments.benchmark.spec import CONVOLVERS, OURS, Spec
-from resnet_jax.config import ExperimentConfig
+from experiments.benchmark.limits import MATMUL
+from experiments.benchmark.results import CALL, FEED, LAYOUT, LOADER, SCHEMA, STAGE, Row
+from experiments.benchmark.spec import OURS
+from experiments.printed import Printed
 from resnet_jax.errors import UserError
 
-SCHEMA = 1
 NARROWEST = 130  # columns that the widest table takes
-Row = dict[str, Any]
-
-
-def new_record(command: str, **more: Any) -> dict[str, Any]:
-    """The record of a command that begins to measure, to which results are added."""
-    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    head = {"schema": SCHEMA, "command": command, **more, "started": started}
-    return {**head, "environment": {}, "limits": [], "results": []}
-
-
-def platform(record: Mapping[str, Any]) -> str:
-    """Where JAX computed, "cpu" or "gpu" (any accelerator); "cpu" where it did not."""
-    return "cpu" if record["environment"].get("platform", "cpu") == "cpu" else "gpu"
-
-
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """Lower quartile, median and upper quartile, by linear interpolation between the values."""
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, middle, high
-
-
-def net_name(config: ExperimentConfig) -> str:
-    """The net as the benchmark's options name it: "plain-56", "resnet-20"."""
-    return f"{'plain' if config.model.is_plain else 'resnet'}-{config.model.depth}"
-
-
-def images_name(spec: Spec) -> str:
-    """Height, width and channels of the images, as in 8x8x1."""
-    return "x".join(map(str, spec.image_shape))
-
-
-def limits(specs: list[Spec], outcomes: list[Outcome]) -> list[Row]:
-    """What libraries reached: multiply-adds or bytes per second, by their median times."""
-    rows = []
-    for spec, outcome in zip(specs, outcomes, strict=True):
-        what, library = outcome.contestant.rsplit(", ", 1)
-        dtype = spec.config.model.dtype
-        row: Row = {"limit": what, "library": library, "dtype": dtype, "failed": outcome.failed}
-        if not outcome.failed:
-            _, median, _ = quartiles(outcome.seconds)
-            row |= {"seconds": outcome.seconds, "per_second": outcome.facts["amount"] / median}
-        rows.append(row)
-    return rows
-
-
-def ceiling(rows: list[Row], what: str, dtype: str) -> float | None:
-    """The fastest that some library reached; None where it was not measured."""
-    # For memory the measurement of any dtype will do: bytes are bytes.
-    same = [row for row in rows if row["limit"] == what and (what != MATMUL or row["dtype"] == dtype)]
-    return max((row["per_second"] for row in same if "per_second" in row), default=None)
-
-
-def results(
-    what: str, specs: list[Spec], outcomes: list[Outcome], peer: Outcome | None, measured: list[Row]
-) -> list[Row]:
-    """The rows of all contestants; arguments as for `result`."""
-    pairs = zip(specs, outcomes, strict=True)
-    return [result(what, spec, outcome, peer, measured) for spec, outcome in pairs]
-
-
-def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measured: list[Row]) -> Row:
-    """One contestant's row of a record.
-
-    Args:
-      what: "step", "compile" or "epoch".
-      spec: of the contestant.
-      outcome: of the contestant.
-      peer: to which ratios are taken, round by round; None: nobody ran whom they could be taken to.
-      measured: the limits.
-    """
-    model, train = spec.config.model, spec.config.train
-    row: Row = {
-        "what": what,
-        "net": net_name(spec.config),
-        "contestant": outcome.contestant,
-        "dtype": model.dtype,
-        "batch_size": train.batch_size,
-        "images": images_name(spec),
-        "phase": spec.phase,
-        "failed": outcome.failed,
-    }
-    if outcome.failed:
-        return row
-    low, median, high = quartiles(outcome.seconds)
-    row |= {"seconds": outcome.seconds, "median": median, "quartiles": [low, high], **outcome.facts}
-    if outcome.parts:
-        row["parts"] = {part: {"seconds": s, "median": quartiles(s)[1]} for part, s in outcome.parts.items()}
-    else:
-        row |= {"images_per_second": train.batch_size / median, "loss": outcome.loss}
-    if peer is not None and not peer.failed:
-        low, middle, high = quartiles([a / b for a, b in zip(peer.seconds, outcome.seconds, strict=True)])
-        row |= {"peer": peer.contestant, "ratio": middle, "ratio_quartiles": [low, high]}
-    if what == "step":
-        wants = asked(spec.config, spec.phase, spec.image_shape)
-        for share, amount, limit in (
-            ("share_of_products", wants.multiply_adds, ceiling(measured, MATMUL, model.dtype)),
-            ("share_of_memory", wants.bytes, ceiling(measured, "memory", model.dtype)),
-        ):
-            if limit is not None:
-                row[share] = amount / median / limit
-    return row
-
-
-def convolutions(found: Mapping[str, Mapping[str, list[float]]]) -> list[Row]:
-    """The rows of a record for the times of single convolutions, with ratios taken round by round."""
-    return [
-        {
-            "what": "convolution",
-            "case": case,
-            "seconds": times,
-            "median": {side: statistics.median(values) for side, values in times.items()},
-            "ratio": statistics.median(b / a for a, b in zip(*(times[side] for side in CONVOLVERS), strict=True)),
-        }
-        for case, times in found.items()
-    ]
+CASE = ("net", "images", "batch_size", "dtype", "phase")
 
 
 def printed(record: Mapping[str, Any]) -> list[Printed]:
     """All tables of a record."""
     tables = [_limits(record["limits"])] if record["limits"] else []
     steps = [row for row in record["results"] if row["what"] == "step"]
-    for _, case in itertools.groupby(
-        steps, lambda row: [row.get(k) for k in ("net", "images", "batch_size", "dtype", "phase")]
-    ):
+    for _, case in itertools.groupby(steps, lambda row: [row.get(name) for name in CASE]):
         tables.append(_steps(list(case)))
-    for what, make in (("compile", _compiling), ("epoch", _epochs), ("convolution", _convolutions)):
-        rows = [row for row in record["results"] if row["what"] == what]
-        if rows:
+    for what, make in MAKERS.items():
+        if rows := [row for row in record["results"] if row["what"] == what]:
             tables.append(make(rows))
-    return tables + input_table.printed(record["results"]) + processes_table.printed(record["results"])
+    return tables
 
 
 def _limits(rows: list[Row]) -> Printed:
-    cells: list[tuple[str, ...]] = [
-        (
-            row["limit"],
-            row["dtype"] if row["limit"] == MATMUL else "",
-            row["library"],
-            row["failed"] or f"{row['per_second'] / 1e9:,.1f}",
-        )
-        for row in rows
-    ]
+    cells = []
+    for row in rows:
+        measured = row["failed"] or f"{row['per_second'] / 1e9:,.1f}"
+        cells.append((row["limit"], row["dtype"] if row["limit"] == MATMUL else "", row["library"], measured))
     title = "Limits of the device, 10^9 multiply-adds or bytes per second"
     return Printed(title, ("limit", "dtype", "library", "measured"), cells, words=3)
 
 
 def _steps(rows: list[Row]) -> Printed:
     """The table of one case."""
-    first = rows[0]
+    first, cells = rows[0], []
     images = f"{first['images']}, " if "images" in first else ""
     case = f"{first['net']}, {images}batch {first['batch_size']}, {first['dtype']}, {first['phase']} step"
-    headings = ("contestant", "ms (quartiles)", "images/s", f"x {_peer(rows)}", "of products", "of memory")
-    cells: list[tuple[str, ...]] = []
     for row in rows:
-        if row["failed"]:
-            cells.append((row["contestant"], "failed", *[""] * 6))
-            continue
-        ratio = f"{row['ratio']:.2f}" if "ratio" in row else ""
-        shares = (_percent(row.get("share_of_products")), _percent(row.get("share_of_memory")))
-        peak = row.get("device_peak_bytes", row.get("peak_resident_bytes"))
-        compiler = row.get("compiler_temporary_bytes")
-        if compiler is not None:
-            compiler += row["compiler_argument_bytes"]
-        numbers = (_spread(row, 1e3), f"{row['images_per_second']:,.0f}", ratio, *shares)
-        cells.append((row["contestant"], *numbers, _megabytes(peak), _megabytes(compiler)))
+        numbers = ["failed", *[""] * 6]
+        if not row["failed"]:
+            numbers = [_spread(row, 1e3), f"{row['images_per_second']:,.0f}"]
+            numbers += [f"{row['ratio']:.2f}" if "ratio" in row else ""]
+            numbers += [_percent(row.get("share_of_products")), _percent(row.get("share_of_memory"))]
+            numbers += [_megabytes(row.get("device_peak_bytes", row.get("peak_resident_bytes")))]
+            temporary = row.get("compiler_temporary_bytes")
+            numbers += ["" if temporary is None else _megabytes(temporary + row["compiler_argument_bytes"])]
+        cells.append((row["contestant"], *numbers))
+    headings = ("contestant", "ms (quartiles)", "images/s", f"x {_peer(rows)}", "of products", "of memory")
     return Printed(f"{case}; shares are of the limits", (*headings, "peak MB", "compiler MB"), cells, words=1)
 
 
 def _compiling(rows: list[Row]) -> Printed:
-    headings = ("net", "contestant", "trace s", "lower s", "compile s", "total s (quartiles)", f"x {_peer(rows)}")
     shallowest: dict[str, Row] = {}
-    cells: list[tuple[str, ...]] = []
+    cells = []
     for row in rows:
-        if row["failed"]:
-            cells.append((row["net"], row["contestant"], "failed", *[""] * 5))
-            continue
-        first = shallowest.setdefault(row["contestant"], row)
-        parts = [f"{row['parts'][part]['median']:.2f}" for part in ("trace", "lower", "compile")]
-        growth = f"{row['median'] / first['median']:.2f} x {first['net']}"
-        cells.append((row["net"], row["contestant"], *parts, _spread(row, 1.0), _ratio(row), growth))
+        numbers = ["failed", *[""] * 5]
+        if not row["failed"]:
+            first = shallowest.setdefault(row["contestant"], row)
+            numbers = [f"{row['parts'][part]['median']:.2f}" for part in ("trace", "lower", "compile")]
+            growth = f"{row['median'] / first['median']:.2f} x {first['net']}"
+            numbers += [_spread(row, 1.0), _ratio(row), growth]
+        cells.append((row["net"], row["contestant"], *numbers))
+    headings = ("net", "contestant", "trace s", "lower s", "compile s", "total s (quartiles)", f"x {_peer(rows)}")
     return Printed("Time until a train step can run", (*headings, "growth"), cells, words=2)
 
 
 def _epochs(rows: list[Row]) -> Printed:
-    cells: list[tuple[str, ...]] = []
+    cells = []
     for row in rows:
-        case = (str(row.get("data", row["net"])), row["contestant"])
-        cells.append(
-            (*case, "failed", "") if row["failed"] else (*case, f"{row['images_per_second']:,.0f}", _ratio(row))
-        )
+        numbers = ("failed", "") if row["failed"] else (f"{row['images_per_second']:,.0f}", _ratio(row))
+        cells.append((str(row.get("data", row["net"])), row["contestant"], *numbers))
     return Printed("An epoch with its data", ("data", "loop", "images/s", f"x {_peer(rows)}"), cells, words=2)
 
 
@@ -228,6 +94,57 @@ def _convolutions(rows: list[Row]) -> Printed:
     cells = [(shape, *(found[case] for case in cases)) for shape, found in shapes.items()]
     title = "Convolutions: ms, and in brackets how many times as long JAX's own takes"
     return Printed(title, ("convolution", *(case.replace("; ", ", ") for case in cases)), cells, words=1)
+
+
+def _stages(rows: list[Row]) -> Printed:
+    whole = sum(row["core_s"] for row in rows)
+    cells = [(row["stage"], f"{1e3 * row['core_s']:.2f}", _percent(row["core_s"] / whole)) for row in rows]
+    return Printed("One image, in one thread", ("stage", "ms", "share"), cells, words=1)
+
+
+def _loaders(rows: list[Row]) -> Printed:
+    rate, cells = rows[0]["device_rate"], []
+    for row in rows:
+        by_core, rates = row["images"] / row["core_s"], row["images"] / row["wall_s"]
+        cells.append((row["loader"], f"{by_core:,.0f}", f"{rates:,.0f}", f"{rate / by_core:.1f}"))
+    headings = ("loader", "images / core s", "images/s", f"cores for {rate:,.0f} images/s")
+    return Printed(f"Random 224x224 crops, {rows[0]['cores']} cores", headings, cells, words=1)
+
+
+def _feed(rows: list[Row]) -> Printed:
+    cells = []
+    for row in rows:
+        memory = (row["resident_bytes"][0], row["resident_bytes"][-1], row["peak_resident_bytes"])
+        taken = f"{row['consumer_rate']:,.0f} ({_percent(row['consumer_share'])})"
+        what = (f"{row['batches']} of {row['batch_size']}", taken, f"{100 * row['waited']:.1f} %")
+        cells.append((*what, *map(_megabytes, memory)))
+    headings = ("batches", "images/s taken", "time waiting", "MB after a tenth", "MB at the end", "largest MB")
+    return Printed("The feed alone, with a consumer that takes so many images/s", headings, cells, words=1)
+
+
+def _layouts(rows: list[Row]) -> Printed:
+    cells = []
+    for row in rows:
+        case = f"{row['net']}, {row['images']}, batch {row['batch_size']}, {row['dtype']}"
+        rate = f"{row['batch_size'] / row['median']:,.0f}"
+        cells.append((case, row["layout"], _spread(row, 1e3), rate, _ratio(row)))
+    headings = ("case", "layout", "ms a step (quartiles)", "images/s", f"x {rows[0]['layout']}")
+    return Printed("Train steps on two devices, under shard_map", headings, cells, words=2)
+
+
+def _calls(rows: list[Row]) -> Printed:
+    cells = []
+    for row in rows:
+        share = f"{100 * row['seconds'] / row['step']:.1g} %"
+        cells.append((row["call"], f"{row['net']}, {row['images']}", f"{1e6 * row['seconds']:,.1f}", share))
+    return Printed("How two processes agree", ("call", "beside a step of", "µs", "of that step"), cells, words=2)
+
+
+MAKERS: dict[str, Callable[[list[Row]], Printed]] = {
+    **{"compile": _compiling, "epoch": _epochs, "convolution": _convolutions},
+    **{STAGE: _stages, LOADER: _loaders, FEED: _feed, LAYOUT: _layouts, CALL: _calls},
+}
+"""What makes a table of rows, by what they are about."""
 
 
 def _peer(rows: list[Row]) -> str:

@@ -7,9 +7,10 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from experiments.derivation.gradients import growth_per_layer
+from experiments.printed import markdown
 from resnet_jax.config import IMAGENET_STAGES, ModelConfig
 from resnet_jax.models import cost
 from resnet_jax.record import read_json
@@ -20,63 +21,37 @@ RESNET_152 = ModelConfig(family="imagenet", depth=152, shortcut="B", num_classes
 # He et al. 2015, Table 1, "FLOPs": 10^9 multiply-adds.
 PAPER = {18: 1.8, 34: 3.6, 50: 3.8, 101: 7.6, 152: 11.3}
 
+_BOTH = {
+    "layers": ("layers", "层"),
+    "output": ("output", "输出"),
+    "parameters": ("parameters", "参数"),
+    "multiply-adds": ("multiply-adds", "乘加次数"),
+    "images": ("image", "图像"),
+    "pool": ("3×3 max-pool, stride 2", "3×3 最大池化，步长 2"),
+    "conv": ("{k}×{k} conv, {c}", "{k}×{k} 卷积，{c}"),
+    "stride": ("stride 2", "步长 2"),
+    "stage": ("stage {i}: {n} blocks of {convs}", "第 {i} 阶段：{n} 个块，每个为 {convs}"),
+    "average": ("average over all pixels", "对所有像素取平均"),
+    "linear": ("linear layer", "线性层"),
+    "total": ("total", "合计"),
+    "name": ("name", "名称"),
+    "depth": ("depth", "深度"),
+    "units": ("blocks per stage", "各阶段的块数"),
+    "unit": ("block", "残差块"),
+    "basic": ("basic", "基本"),
+    "bottleneck": ("bottleneck", "瓶颈"),
+    "table1": ("2015, Table 1", "2015，表 1"),
+    "weights": ("weights", "权重"),
+    "times": ("of the bottleneck", "与瓶颈之比"),
+    "net": ("net", "网络"),
+    "first": ("first conv of stage 1", "第 1 阶段的首个卷积"),
+    "last": ("last conv", "最后一个卷积"),
+    "ratio": ("ratio", "比值"),
+    "growth": ("per layer of stage 1", "第 1 阶段每层"),
+}
+"""Words by key, in English and in Chinese."""
 WORDS: dict[Language, dict[str, str]] = {
-    "en": {
-        "layers": "layers",
-        "output": "output",
-        "parameters": "parameters",
-        "multiply-adds": "multiply-adds",
-        "images": "image",
-        "pool": "3×3 max-pool, stride 2",
-        "conv": "{k}×{k} conv, {c}",
-        "stride": "stride 2",
-        "stage": "stage {i}: {n} blocks of {convs}",
-        "average": "average over all pixels",
-        "linear": "linear layer",
-        "total": "total",
-        "name": "name",
-        "depth": "depth",
-        "units": "blocks per stage",
-        "unit": "block",
-        "basic": "basic",
-        "bottleneck": "bottleneck",
-        "table1": "2015, Table 1",
-        "weights": "weights",
-        "times": "of the bottleneck",
-        "net": "net",
-        "first": "first conv of stage 1",
-        "last": "last conv",
-        "ratio": "ratio",
-        "growth": "per layer of stage 1",
-    },
-    "zh": {
-        "layers": "层",
-        "output": "输出",
-        "parameters": "参数",
-        "multiply-adds": "乘加次数",
-        "images": "图像",
-        "pool": "3×3 最大池化，步长 2",
-        "conv": "{k}×{k} 卷积，{c}",
-        "stride": "步长 2",
-        "stage": "第 {i} 阶段：{n} 个块，每个为 {convs}",
-        "average": "对所有像素取平均",
-        "linear": "线性层",
-        "total": "合计",
-        "name": "名称",
-        "depth": "深度",
-        "units": "各阶段的块数",
-        "unit": "残差块",
-        "basic": "基本",
-        "bottleneck": "瓶颈",
-        "table1": "2015，表 1",
-        "weights": "权重",
-        "times": "与瓶颈之比",
-        "net": "网络",
-        "first": "第 1 阶段的首个卷积",
-        "last": "最后一个卷积",
-        "ratio": "比值",
-        "growth": "第 1 阶段每层",
-    },
+    language: {key: words[i] for key, words in _BOTH.items()} for i, language in enumerate(get_args(Language))
 }
 
 
@@ -112,7 +87,7 @@ def stage_table(words: dict[str, str]) -> str:
         [words["linear"], str(c.num_classes), *_cost(head)],
         [words["total"], "", *_cost(cost.total(c, IMAGE))],
     ]
-    return _table([words[key] for key in ("layers", "output", "parameters", "multiply-adds")], rows, numbers=2)
+    return markdown([words[key] for key in ("layers", "output", "parameters", "multiply-adds")], rows, numbers=2)
 
 
 def unit_table(words: dict[str, str]) -> str:
@@ -123,7 +98,7 @@ def unit_table(words: dict[str, str]) -> str:
         for row in cost.layers(RESNET_152, IMAGE)
         if row.name.split("/")[0] in blocks
     ]
-    return _table([words[key] for key in ("name", "output", "parameters", "multiply-adds")], rows, numbers=2)
+    return markdown([words[key] for key in ("name", "output", "parameters", "multiply-adds")], rows, numbers=2)
 
 
 def depth_table(words: dict[str, str]) -> str:
@@ -135,7 +110,7 @@ def depth_table(words: dict[str, str]) -> str:
         numbers = _cost(cost.total(config, IMAGE))
         rows.append([str(depth), units, words[config.block_kind], *numbers, f"{PAPER[depth]} × 10⁹"])
     keys = ("depth", "units", "unit", "parameters", "multiply-adds", "table1")
-    return _table([words[key] for key in keys], rows, numbers=3)
+    return markdown([words[key] for key in keys], rows, numbers=3)
 
 
 def cost_table(words: dict[str, str]) -> str:
@@ -152,7 +127,7 @@ def cost_table(words: dict[str, str]) -> str:
         what = "; ".join(f"{k}×{k}, {c} → {f}" for k, c, f in convs)
         rows.append([what, f"{weights:,}", f"{products:,}", f"{products / unit[1]:.2f}"])
     keys = ("layers", "weights", "multiply-adds", "times")
-    return _table([words[key] for key in keys], rows, numbers=3)
+    return markdown([words[key] for key in keys], rows, numbers=3)
 
 
 def gradient_table(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> str:
@@ -166,7 +141,7 @@ def gradient_table(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> str
         ratio = f"{_figures(statistics.median(ratios))} ({_figures(ratios[0])} – {_figures(ratios[-1])})"
         cells.append([net, str(depth), _figures(first), _figures(last), ratio, f"{growth:.3f}"])
     keys = ("net", "depth", "first", "last", "ratio", "growth")
-    return _table([words[key] for key in keys], cells, numbers=4)
+    return markdown([words[key] for key in keys], cells, numbers=4)
 
 
 def _convs(config: ModelConfig, image_shape: cost.Shape, block: str) -> tuple[int, int]:
@@ -186,10 +161,3 @@ def _shape(shape: Sequence[int]) -> str:
 def _figures(value: float) -> str:
     """Two significant figures, without an exponent."""
     return f"{value:#.2g}" if value < 10 else f"{float(f'{value:.2g}'):,.0f}"
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:
-    """Markdown, the last `numbers` columns to the right."""
-    left = len(headings) - numbers
-    lines = [headings, ["-"] * left + ["-:"] * numbers, *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from experiments import jobs
-from experiments.benchmark import race, table
+from experiments.benchmark import race, results
 from experiments.gpu_check import parts
 from experiments.gpu_check.parts import Part, Race
 from experiments.gpu_check.plan import FULL, SMALL
@@ -27,7 +27,7 @@ class Check:
     def __init__(self, command: str, out: Path, seconds: float = math.inf, only: tuple[str, ...] = ()) -> None:
         self.out, self.seconds, self.only = out, seconds, only
         self.start = time.monotonic()
-        self.record = table.new_record(command, seconds=None if seconds == math.inf else seconds)
+        self.record = results.new_record(command, seconds=None if seconds == math.inf else seconds)
         self.record |= {"device": {}, "parts": [], "tests": [], "breakdown": []}
 
     def go(self, plan: tuple[Part, ...] | None, note: Note) -> None:
@@ -41,7 +41,7 @@ class Check:
         self._part(first, note)
         if plan is None:
             # Where JAX did not start there is no platform, but perhaps a GPU.
-            on_cpu = table.platform(self.record) == "cpu" and not (self.record["environment"] == {} and jobs.gpus())
+            on_cpu = results.platform(self.record) == "cpu" and not (self.record["environment"] == {} and jobs.gpus())
             rest = list(SMALL[1:] if on_cpu else FULL[1:])
             if on_cpu:
                 os.environ.setdefault("XLA_FLAGS", QUICK_COMPILATION)

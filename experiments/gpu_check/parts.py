@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from experiments.benchmark import limits, race, table
+from experiments.benchmark import limits, race, results
 from experiments.benchmark.options import runnable
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import FLAX, OURS, TORCH, Dtype, NetName, Spec, configure, step_config
@@ -58,7 +58,7 @@ class Device(Part):
         answer = race.answer(Spec("device", "device", step_config("resnet-20", 1, "float32")), deadline)
         record["environment"], record["device"] = answer["environment"], answer["found"]
         found, versions = answer["found"], answer["environment"]["versions"]
-        if found["nvidia_smi"] and table.platform(record) == "cpu":
+        if found["nvidia_smi"] and results.platform(record) == "cpu":
             raise PartFailed(
                 f"this machine has {found['nvidia_smi'].get('name', 'a GPU')}, and jax {versions['jax']} computes on "
                 f"the CPU: install JAX for the GPU, as with JAX='jax[cuda13]', or set JAX_PLATFORMS=cpu to check it"
@@ -84,16 +84,16 @@ class DeviceTests(Part):
     def run(self, record: Record, deadline: float, note: Note) -> str:
         if why := tests.missing(tests.FOLDER):
             raise PartFailed(why)
-        results = tests.run(self.select, self.processes, table.platform(record), tests.FOLDER, deadline)
-        record["tests"] += [asdict(test) for test in results.tests]
-        counts = Counter(test.status for test in results.tests)
+        found = tests.run(self.select, self.processes, results.platform(record), tests.FOLDER, deadline)
+        record["tests"] += [asdict(test) for test in found.tests]
+        counts = Counter(test.status for test in found.tests)
         said = ", ".join(f"{number} {status}" for status, number in counts.items()) or "none came to its end"
-        bad = [f"{test.name.rpartition('::')[2]}: {test.message or test.status}" for test in results.tests if test.bad]
+        bad = [f"{test.name.rpartition('::')[2]}: {test.message or test.status}" for test in found.tests if test.bad]
         sentence = f"{said}{'; ' * bool(bad)}{'; '.join(bad)}"
-        if results.cut:
+        if found.cut:
             raise Cut(f"the time was up; {sentence}")
-        if bad or not results.tests or results.exit_status:
-            lines = [line for line in results.output.splitlines() if line.strip()]
+        if bad or not found.tests or found.exit_status:
+            lines = [line for line in found.output.splitlines() if line.strip()]
             raise PartFailed(sentence if bad else f"{said}: {lines[-1] if lines else 'pytest said nothing'}")
         return sentence
 
@@ -133,19 +133,20 @@ class Limits(Part):
     repeats: int
 
     def run(self, record: Record, deadline: float, note: Note) -> str:
-        where = table.platform(record)
+        where = results.platform(record)
         specs = [
             spec
             for library in limits.libraries()
             for spec in limits.specs(library, self.dtypes, steps=self.steps, warmup=WARMUP, platform=where)
         ]
         outcomes = race.race(specs, self.repeats, note, deadline=deadline, start_together=deadline < math.inf)
-        record["limits"] += table.limits(specs, outcomes)
+        record["limits"] += results.limits(specs, outcomes)
         _require_some(outcomes)
         best = [
-            (f"{limits.MATMUL} {dtype}", table.ceiling(record["limits"], limits.MATMUL, dtype)) for dtype in self.dtypes
+            (f"{limits.MATMUL} {dtype}", results.ceiling(record["limits"], limits.MATMUL, dtype))
+            for dtype in self.dtypes
         ]
-        best.append((limits.COPY, table.ceiling(record["limits"], limits.COPY, self.dtypes[0])))
+        best.append((limits.COPY, results.ceiling(record["limits"], limits.COPY, self.dtypes[0])))
         reached = ", ".join(f"{what} {rate / 1e9:,.0f}" for what, rate in best if rate is not None)
         return f"10^9 multiply-adds or bytes a second: {reached}{_left_out(outcomes)}"
 
@@ -172,14 +173,14 @@ class Race(Part):
         here = runnable(self.contestants)
         if not here:
             raise Absent("PyTorch is not installed")
-        where = table.platform(record)
+        where = results.platform(record)
         specs = [Spec("step", name, configure(name, config), "train", self.steps, WARMUP, where) for name in here]
         outcomes = race.race(
             specs, self.repeats, note, deadline=deadline, alive=self.alive, start_together=deadline < math.inf
         )
         timed = {outcome.contestant: outcome for outcome in outcomes if not outcome.failed}
         compared = next((timed[name] for name in self.peers if name in timed), None)
-        record["results"] += table.results("step", specs, outcomes, compared, record["limits"])
+        record["results"] += results.results("step", specs, outcomes, compared, record["limits"])
         for outcome in outcomes:
             record["environment"] = record["environment"] or outcome.environment
         rows = record["results"][-len(specs) :]

@@ -14,14 +14,14 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from experiments.passages import instruments, mistakes, numbers, tables
+from experiments.passages import instruments, mistakes, numbers, processes, tables
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
 from resnet_jax.text import nearest
 
 KINDS: dict[str, Callable[..., str]] = {
     function.__name__.replace("_", "-"): function
-    for module in (tables, numbers, instruments, mistakes)
+    for module in (tables, numbers, instruments, processes, mistakes)
     for function in module.KINDS
 }
 PASSAGE = re.compile(r"<!-- begin: (?P<what>[^>]*?)\s*-->(?P<text>.*?)<!-- end -->", re.DOTALL)

@@ -7,6 +7,8 @@ import inspect
 import textwrap
 from dataclasses import dataclass
 
+from experiments.printed import markdown
+
 
 @dataclass(frozen=True)
 class Field:
@@ -32,9 +34,8 @@ def fields_of(cls: type) -> list[Field]:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["-"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    """A Markdown table of words."""
+    return markdown(header, [[cell.replace("|", "\\|") for cell in row] for row in rows])
 
 
 def one_line(text: str | None) -> str:

@@ -7,6 +7,8 @@ import inspect
 import os
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,26 +18,9 @@ from experiments.site.fields import fields_of, one_line, table
 from experiments.studies import experiments, studies
 from resnet_jax import record
 from resnet_jax.analysis.instruments import instruments
-from resnet_jax.config import (
-    BatchNormConfig,
-    DataConfig,
-    ExperimentConfig,
-    FinetuneConfig,
-    ModelConfig,
-    OptimConfig,
-    ParallelConfig,
-    TrainConfig,
-)
+from resnet_jax.config import ExperimentConfig, Section
+from resnet_jax.record import schema
 
-SECTIONS: dict[str, type] = {
-    "model": ModelConfig,
-    "model.norm": BatchNormConfig,
-    "data": DataConfig,
-    "finetune": FinetuneConfig,
-    "optim": OptimConfig,
-    "train": TrainConfig,
-    "parallel": ParallelConfig,
-}
 KINDS = {
     "net": "the function that the net computes",
     "data": "the images, and what the net is given of them",
@@ -43,17 +28,7 @@ KINDS = {
     "recipe": "how the net is trained and evaluated",
     "operational": "how a run is carried out; no result changes beyond rounding",
 }
-RECORD_PARTS = (
-    record.RunRecord,
-    record.Final,
-    record.DataFacts,
-    record.Environment,
-    record.Cost,
-    record.Session,
-    record.Start,
-    record.MetricsLine,
-    record.GradientLine,
-)
+RECORD_PARTS = [cls for cls in vars(schema).values() if getattr(cls, "__module__", "") == schema.__name__]
 WIDTH = 100
 """Columns of the help texts."""
 GROUPS = {
@@ -109,7 +84,7 @@ def configuration() -> str:
         "column *describes* says what a field is about:",
         table(["describes", "meaning"], [[kind, text] for kind, text in KINDS.items()]),
     ]
-    for name, cls in SECTIONS.items():
+    for name, cls in sections(ExperimentConfig):
         parts += [f"## {name}", one_line(cls.__doc__), _section(name, cls)]
     parts += ["## Top level", _section("", ExperimentConfig)]
     return "\n\n".join(parts) + "\n"
@@ -125,7 +100,7 @@ def records() -> str:
         "`read_record`, `read_metrics` and `read_gradients` of `resnet_jax.record` read these files as the dataclasses "
         "below. JSON has the same names, with an object for each nested class and `null` for `None`.",
     ]
-    for cls in RECORD_PARTS:
+    for cls in reversed(RECORD_PARTS):  # the whole before its parts
         rows = [[f"`{f.name}`", f"`{f.type}`", f.text] for f in fields_of(cls)]
         parts += [f"## {cls.__name__}", one_line(cls.__doc__), table(["field", "type", "meaning"], rows)]
     return "\n\n".join(parts) + "\n"
@@ -158,6 +133,14 @@ def _names() -> str:
     """The table in the package's docstring."""
     lines = (resnet_jax.__doc__ or "").splitlines()
     return "\n".join(line for line in lines if line.startswith("|"))
+
+
+def sections(cls: type[Section], prefix: str = "") -> Iterator[tuple[str, type[Section]]]:
+    """The sections of a configuration at any depth, each by its name, and before those inside it."""
+    for name, hint in typing.get_type_hints(cls).items():
+        if isinstance(hint, type) and issubclass(hint, Section):
+            yield f"{prefix}{name}", hint
+            yield from sections(hint, f"{prefix}{name}.")
 
 
 def _section(name: str, cls: Any) -> str:

@@ -217,6 +217,18 @@ class ModelConfig(Section):
         """Output channels of a block, divided by its width (He et al. 2015, Fig. 5)."""
         return 1 if self.block_kind == "basic" else 4
 
+    def convs(self, width: int, stride: int) -> tuple[tuple[int, int, int], ...]:
+        """Output channels, kernel size and stride of each convolution of a unit (He et al. 2015, Fig. 5).
+
+        Args:
+          width: channels of the 3x3 convolutions.
+          stride: of the unit.
+        """
+        if self.block_kind == "basic":
+            return (width, 3, stride), (width, 3, 1)
+        first, second = (stride, 1) if self.bottleneck_stride == "1x1" else (1, stride)
+        return (width, 1, first), (width, 3, second), (self.expansion * width, 1, 1)
+
     @property
     def is_plain(self) -> bool:
         """Whether the net has no shortcuts."""

@@ -6,13 +6,12 @@ is then made while the devices compute; a bounded number of batches lies ahead, 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import time
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -60,20 +59,18 @@ class Decoders:
         self.waited_s = 0.0
 
 
-@dataclass(frozen=True)
-class _Request:
+class _Request(NamedTuple):
     """What is asked for: equal requests give equal images."""
 
-    index: bytes
-    draws: tuple[int, bytes] | None
+    indices: tuple[int, ...]
+    draws: tuple[int, tuple[int, ...]] | None
+    """The run's seed and the epoch of each image; None: the images as they are evaluated."""
     look: Pass
 
 
-@dataclass(frozen=True)
-class _Slot:
+class _Slot(NamedTuple):
     """A batch under way: its images are complete when its tasks are done."""
 
-    request: _Request
     images: Images
     tasks: list[Future[None]]
 
@@ -83,7 +80,7 @@ class _Slot:
 
 
 class StreamSource:
-    """A source whose images lie on a disk, encoded. See `dataset.Source`."""
+    """A source whose images lie on a disk, encoded. See `dataset.Source`; `sources` makes them."""
 
     def __init__(
         self,
@@ -96,23 +93,12 @@ class StreamSource:
         channels: int,
         decoders: Decoders,
     ) -> None:
-        """Takes some of the images of `records`.
-
-        Args:
-          records: the encoded images.
-          positions: [N], those of this source, in its order.
-          labels: [N] int32.
-          sizes: [N, 2], width and height of each image in pixels, upright.
-          config: which crops are taken; `image_size` is set.
-          channels: 1 where the images of the data set are grey, else 3.
-          decoders: shared by the sources of a data set.
-        """
         assert config.image_size is not None
         assert len(positions) == len(labels) == len(sizes)
         self._records, self._positions, self._sizes = records, np.asarray(positions), sizes
         self._labels, self._config, self._channels, self._decoders = labels, config, channels, decoders
         self._centre = Pass(config.eval_resize, config.image_size)
-        self._slots: deque[_Slot] = deque()
+        self._slots: dict[_Request, _Slot] = {}
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -148,7 +134,7 @@ class StreamSource:
         Raises:
           UserError: an image cannot be read, or has changed since it was listed; the message has its path.
         """
-        return self._finish(self._request(index, draws, None), index, draws)[:, 0]
+        return self._finish(self._request(index, draws, None))[:, 0]
 
     def views(self, index: Positions, look: Pass) -> Images:
         """What a pass of an evaluation protocol sees of some images: [B, V, H, W, C] uint8.
@@ -158,7 +144,7 @@ class StreamSource:
         Raises:
           UserError: as `take`.
         """
-        return self._finish(self._request(index, None, look), index, None)
+        return self._finish(self._request(index, None, look))
 
     def begin(self, index: Positions, draws: Draws | None = None, look: Pass | None = None) -> None:
         """Starts to make images that `take`, or `views` where a pass is given, will ask for with the same arguments.
@@ -166,10 +152,10 @@ class StreamSource:
         At most SLOTS calls are under way; the oldest is dropped for a new one.
         """
         request = self._request(index, draws, look)
-        if all(slot.request != request for slot in self._slots):
+        if request not in self._slots:
             if len(self._slots) == SLOTS:
-                self._slots.popleft().cancel()
-            self._slots.append(self._start(request, index, draws))
+                self._slots.pop(next(iter(self._slots))).cancel()
+            self._slots[request] = self._start(request)
 
     def view_shapes(self, look: Pass) -> npt.NDArray[np.int32]:
         """Width and height of every image as a pass without a crop shows it: [N, 2]."""
@@ -179,15 +165,10 @@ class StreamSource:
 
     def part(self, index: Positions) -> StreamSource:
         """See Source."""
-        return StreamSource(
-            self._records,
-            self._positions[index],
-            self._labels[index],
-            self._sizes[index],
-            config=self._config,
-            channels=self._channels,
-            decoders=self._decoders,
-        )
+        some = copy.copy(self)
+        some._positions, some._labels, some._sizes = self._positions[index], self._labels[index], self._sizes[index]
+        some._slots = {}
+        return some
 
     @property
     def state(self) -> str:
@@ -209,44 +190,34 @@ class StreamSource:
         digest.update(np.ascontiguousarray(self._labels.astype("<i4")).data)
 
     def _request(self, index: Positions, draws: Draws | None, look: Pass | None) -> _Request:
-        drawn = draws is not None and self._config.crop != "center"
-        return _Request(
-            np.asarray(index, np.int64).tobytes(),
-            (draws.seed, np.asarray(draws.epoch, np.int64).tobytes()) if drawn and draws is not None else None,
-            look or self._centre,
-        )
+        drawn = None
+        if draws is not None and self._config.crop != "center":
+            drawn = draws.seed, tuple(np.asarray(draws.epoch).tolist())
+        return _Request(tuple(np.asarray(index).tolist()), drawn, look or self._centre)
 
-    def _finish(self, request: _Request, index: Positions, draws: Draws | None) -> Images:
-        found = next((slot for slot in self._slots if slot.request == request), None)
-        if found is None:
-            found = self._start(request, index, draws)
-        else:
-            while (slot := self._slots.popleft()) is not found:
-                slot.cancel()  # begun for a batch that was never asked for
+    def _finish(self, request: _Request) -> Images:
+        while request in self._slots and next(iter(self._slots)) != request:
+            self._slots.pop(next(iter(self._slots))).cancel()  # begun for a batch that was never asked for
+        slot = self._slots.pop(request, None) or self._start(request)
         began = time.monotonic()
         try:
-            for task in found.tasks:
+            for task in slot.tasks:
                 task.result()
         finally:
-            found.cancel()
+            slot.cancel()
             self._decoders.waited_s += time.monotonic() - began
-        return found.images
+        return slot.images
 
-    def _start(self, request: _Request, index: Positions, draws: Draws | None) -> _Slot:
-        rows: list[int] = np.asarray(index).tolist()
-        epochs: Sequence[int] = [] if draws is None or request.draws is None else np.asarray(draws.epoch).tolist()
+    def _start(self, request: _Request) -> _Slot:
+        rows = request.indices
         # A new array each time: a step may still read the last one, which JAX need not have copied.
         images = np.empty((len(rows), *self._view_shape(rows[0], request.look)), np.uint8)
 
         def work(start: int) -> None:
             for row in range(start, min(start + TASK, len(rows))):
-                if draws is not None and request.draws is not None:
-                    images[row, 0] = self._cropped(rows[row], draws.seed, epochs[row])
-                else:
-                    images[row] = self._seen(rows[row], request.look)
+                images[row] = self._made(request, row, images.shape[1:])
 
-        tasks = [self._decoders.pool.submit(work, start) for start in range(0, len(rows), TASK)]
-        return _Slot(request, images, tasks)
+        return _Slot(images, [self._decoders.pool.submit(work, start) for start in range(0, len(rows), TASK)])
 
     def _view_shape(self, index: int, look: Pass) -> tuple[int, int, int, int]:
         if look.crop is not None:
@@ -255,39 +226,32 @@ class StreamSource:
         width, height = crops.whole(stored[0], stored[1], look, self._config.eval_multiple)
         return 1, height, width, self._channels
 
-    def _cropped(self, index: int, seed: int, epoch: int) -> Images:
+    def _made(self, request: _Request, row: int, shape: tuple[int, ...]) -> Images:
+        """One image of a batch, of the shape [V, height, width, channels]."""
+        index, config = request.indices[row], self._config
+        position, listed = int(self._positions[index]), tuple(self._sizes[index].tolist())
+
         def choose(width: int, height: int) -> crops.Crop:
-            self._require_size(index, width, height)
-            return crops.training_crop(self._config, seed, epoch, index, width, height)
+            if (width, height) != listed:
+                raise decode.Unreadable(f"it is {width}x{height} pixels, and was {listed[0]}x{listed[1]} when listed")
+            assert request.draws is not None
+            seed, epochs = request.draws
+            return crops.training_crop(config, seed, epochs[row], index, width, height)
 
-        position = int(self._positions[index])
-        try:
-            return decode.crop(self._records.content(position), choose, channels=self._channels)
-        except decode.Unreadable as reason:
-            raise self._stopped(position, reason) from None
-
-    def _seen(self, index: int, look: Pass) -> Images:
-        position = int(self._positions[index])
         try:
             content = self._records.content(position)
-            seen = decode.look(content, look, channels=self._channels, multiple=self._config.eval_multiple)
-            if seen.shape != self._view_shape(index, look):
+            if request.draws is not None:
+                return decode.crop(content, choose, channels=self._channels)[None]
+            seen = decode.look(content, request.look, channels=self._channels, multiple=config.eval_multiple)
+            if seen.shape != shape:
                 raise decode.Unreadable("its size has changed since it was listed")
             return seen
         except decode.Unreadable as reason:
-            raise self._stopped(position, reason) from None
-
-    def _require_size(self, index: int, width: int, height: int) -> None:
-        listed = tuple(self._sizes[index].tolist())
-        if (width, height) != listed:
-            raise decode.Unreadable(f"it is {width}x{height} pixels, and was {listed[0]}x{listed[1]} when listed")
-
-    def _stopped(self, position: int, reason: decode.Unreadable) -> UserError:
-        return UserError(
-            f"{self._records.name(position)} cannot be read as an image: {reason}; the run stops, because leaving the "
-            "image out would change its data. Put the image back as it was, and the same command goes on; if it was "
-            "damaged from the start, remove it and begin a new run."
-        )
+            raise UserError(
+                f"{self._records.name(position)} cannot be read as an image: {reason}; the run stops, because leaving "
+                "the image out would change its data. Put the image back as it was, and the same command goes on; if "
+                "it was damaged from the start, remove it and begin a new run."
+            ) from None
 
 
 def sources(
@@ -300,7 +264,8 @@ def sources(
       parts: the positions of each source's images, in its order.
       labels: [N] int32.
       heads: what is known of the images.
-      config, channels: see StreamSource.
+      config: which crops are taken; `image_size` is set.
+      channels: 1 where the images of the data set are grey, else 3.
     """
     decoders = Decoders(config)
     return [

@@ -37,12 +37,8 @@ class Block(nn.Module):
     """
 
     config: ModelConfig
-    kernels: tuple[int, ...]
-    """Kernel size of each convolution: (3, 3) basic, (1, 3, 1) bottleneck."""
-    features: tuple[int, ...]
-    """Output channels of each convolution."""
-    strides: tuple[int, ...]
-    """Stride of each convolution."""
+    convs: tuple[tuple[int, int, int], ...]
+    """Output channels, kernel size and stride of each convolution; see ModelConfig.convs."""
     shortcut: str
     """The name of the shortcut; "none" if this block is cut."""
     conv: Any
@@ -56,8 +52,8 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, chance: Chance | None = None, *, train: bool) -> Array:
-        """x: [N, H, W, C] -> [N, ceil(H / s), ceil(W / s), features[-1]] for the unit's stride s."""
-        order, y, source, last = ORDERS[self.config.activation_order], x, x, len(self.kernels)
+        """x: [N, H, W, C] -> [N, ceil(H / s), ceil(W / s), C'] for the unit's stride s."""
+        order, y, source, last = ORDERS[self.config.activation_order], x, x, len(self.convs)
         for i in range(1, last + 1):
             if i > 1 or self.preactivate:
                 y = self._steps(order.before, i, y, train=train)
@@ -72,17 +68,20 @@ class Block(nn.Module):
     @property
     def stride(self) -> int:
         """The unit's stride."""
-        return max(self.strides)
+        return max(stride for _, _, stride in self.convs)
+
+    @property
+    def features(self) -> int:
+        """The unit's output channels."""
+        return self.convs[-1][0]
 
     def _conv(self, i: int) -> nn.Module:
-        k = i - 1
-        module: nn.Module = self.conv(
-            features=self.features[k], kernel=self.kernels[k], stride=self.strides[k], name=f"conv{i}"
-        )
+        features, kernel, stride = self.convs[i - 1]
+        module: nn.Module = self.conv(features=features, kernel=kernel, stride=stride, name=f"conv{i}")
         return module
 
     def _steps(self, steps: tuple[Step, ...], i: int, y: Array, *, train: bool) -> Array:
-        zero = self.config.zero_gamma and i == ORDERS[self.config.activation_order].last_norm(len(self.kernels))
+        zero = self.config.zero_gamma and i == ORDERS[self.config.activation_order].last_norm(len(self.convs))
         for step in steps:
             y = relu(y) if step == "relu" else self.norm(name=f"norm{i}", zero_scale=zero)(y, train=train)
         return y
@@ -100,7 +99,7 @@ class Block(nn.Module):
         return residual
 
     def _projects(self, x: Array) -> bool:
-        changes = self.stride > 1 or x.shape[-1] != self.features[-1]
+        changes = self.stride > 1 or x.shape[-1] != self.features
         return projects(self.shortcut, self.config.block_kind, shape_changes=changes)
 
 
@@ -119,7 +118,7 @@ class _Paths:
         return self.block.config
 
     def skip(self) -> Array:
-        block, features = self.block, self.block.features[-1]
+        block, features = self.block, self.block.features
         if not block._projects(self.x):
             return strided_identity(
                 self.x, stride=block.stride, features=features, padding=self.config.shortcut_padding
@@ -133,27 +132,9 @@ class _Paths:
 
     def gate(self) -> Array:
         block, dtype = self.block, jnp.dtype(self.config.dtype)
-        gate = Gate(block.features[-1], block.stride, self.config.gate_bias, dtype, name="shortcut_gate")
+        gate = Gate(block.features, block.stride, self.config.gate_bias, dtype, name="shortcut_gate")
         g: Array = gate(self.x)
         return g
 
     def dropout(self, x: Array) -> Array:
         return dropout(x, self.config.shortcut_dropout, self.noise)
-
-
-def block_shape(
-    kind: str, width: int, expansion: int, stride: int, bottleneck_stride: str
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Kernels, features and strides of a unit's convolutions (He et al. 2015, Fig. 5).
-
-    Args:
-      kind: "basic" or "bottleneck".
-      width: channels of the 3x3 convolutions.
-      expansion: output channels divided by width.
-      stride: of the unit; a basic unit has it on its first convolution.
-      bottleneck_stride: "1x1" (first convolution, the paper) or "3x3" (second convolution, "v1.5").
-    """
-    if kind == "basic":
-        return (3, 3), (width, width), (stride, 1)
-    strides = (stride, 1, 1) if bottleneck_stride == "1x1" else (1, stride, 1)
-    return (1, 3, 1), (width, width, expansion * width), strides

@@ -67,12 +67,7 @@ class Memory:
 
 
 def layers(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
-    """Every layer with parameters, in order of computation.
-
-    Args:
-      config: with `num_classes` set.
-      image_shape: height, width, channels.
-    """
+    """Every layer with parameters, in order of computation; `config` has its number of classes."""
     return list(_layers(config, image_shape))
 
 
@@ -80,7 +75,8 @@ def stages(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
     """The sums over the layers of each stage: stem, stage1, ..., head. The name has the number of blocks."""
     groups: dict[str, list[LayerCost]] = {}
     for row in layers(config, image_shape):
-        groups.setdefault(_stage(row.name), []).append(row)
+        part = row.name.split("/")[0].split("_")[0]
+        groups.setdefault("head" if part == "final" else part, []).append(row)
     rows = []
     for name, members in groups.items():
         blocks = len({row.name.split("/")[0] for row in members}) if name.startswith("stage") else 0
@@ -96,12 +92,7 @@ def total(config: ModelConfig, image_shape: Shape) -> LayerCost:
 
 
 def memory(config: ExperimentConfig, image_shape: Shape) -> Memory:
-    """The memory that training needs on each device.
-
-    Args:
-      config: with `model.num_classes` set.
-      image_shape: height, width, channels.
-    """
+    """The memory that training needs on each device; `config.model` has its number of classes."""
     train = config.train
     rows = layers(config.model, image_shape)
     images = train.batch_size // (config.parallel.devices * train.accumulation)
@@ -135,11 +126,6 @@ def _kept_with_remat(rows: list[LayerCost]) -> int:
 
 def _sums(rows: list[LayerCost]) -> tuple[int, int, int]:
     return sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows), sum(row.kept for row in rows)
-
-
-def _stage(name: str) -> str:
-    first = name.split("/")[0].split("_")[0]
-    return "head" if first in ("final", "head") else first
 
 
 def _conv(name: str, shape: Shape, features: int, kernel: int, stride: int) -> LayerCost:
@@ -184,11 +170,7 @@ def _block(
     """The rows of one block; the last has the block's output."""
     name, order, shortcut = f"stage{at[0]}_block{at[1]}", ORDERS[c.activation_order], c.shortcut_of(at)
     source, out = shape, c.expansion * width
-    if c.block_kind == "basic":
-        convs = [(width, 3, stride), (width, 3, 1)]
-    else:
-        first, second = (stride, 1) if c.bottleneck_stride == "1x1" else (1, stride)
-        convs = [(width, 1, first), (width, 3, second), (out, 1, 1)]
+    convs = c.convs(width, stride)
     if projects(shortcut, c.block_kind, shape_changes=stride > 1 or shape[2] != out):
         projection = _conv(f"{name}/shortcut_conv", shape, out, 1, stride)
         yield dataclasses.replace(projection, kept=0)  # its input is the block's, or conv1's

@@ -22,7 +22,7 @@ from jax import Array
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
-from resnet_jax.models.blocks import Block, Chance, block_shape
+from resnet_jax.models.blocks import Block, Chance
 from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv, Linear, param_dtype, relu
 from resnet_jax.models.noise import Noise
 from resnet_jax.models.orders import ORDERS
@@ -125,12 +125,9 @@ class ResNet(nn.Module):
                     continue  # computed together with the first of the rest
                 first_unit = (i, j) == (1, 1)
                 stride = 2 if i > 1 and j == 1 else 1
-                kernels, features, strides = block_shape(c.block_kind, width, c.expansion, stride, c.bottleneck_stride)
                 block = Block(
                     config=c,
-                    kernels=kernels,
-                    features=features,
-                    strides=strides,
+                    convs=c.convs(width, stride),
                     shortcut=c.shortcut_of((i, j)),
                     conv=conv,
                     norm=norm,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -12,7 +12,8 @@ import numpy.typing as npt
 from resnet_jax.data import Normalization
 from resnet_jax.data.crops import Pass
 from resnet_jax.data.dataset import Images, Labels
-from resnet_jax.data.protocols import Floats, Looked, probabilities
+from resnet_jax.data.order import announced
+from resnet_jax.data.protocols import Looked, batches
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.training import processes
@@ -20,6 +21,10 @@ from resnet_jax.training.mesh import Devices
 from resnet_jax.training.metrics import Tally, Totals
 from resnet_jax.training.step import predict_step
 from resnet_jax.types import Variables
+
+Floats: TypeAlias = npt.NDArray[np.floating]
+# Batches made ahead of the one that is asked for: below stream.SLOTS.
+AHEAD = 1
 
 
 class Predictor:
@@ -62,51 +67,47 @@ class Predictor:
 
 
 def by_protocol(
-    predictor: Predictor,
-    variables: Variables,
+    predict: Callable[[Images], Floats],
     source: StreamSource,
     looks: Sequence[Pass],
     *,
+    devices: Devices,
     classes: int,
     batch_size: int,
 ) -> npt.NDArray[np.float64]:
     """The mean probabilities of every image of a source by a protocol, [N, K]; each image counts once in each look.
 
     Args:
-      predictor: the net.
-      variables: its variables, from `Devices.replicate_state`.
+      predict: takes this process's `Devices.rows` of images of equal shape [n, H, W, C], and gives the probabilities of
+        the images of all processes: a Predictor with its variables. It is called with few shapes, and with one number
+        of images for each.
       source: the images.
       looks: those that the protocol consists of, see crops.passes.
+      devices: which share every call's images.
       classes: K.
-      batch_size: images of the source's size in one call, on all devices together.
+      batch_size: images of the source's size in one call, on all devices together; fewer of a larger size.
 
     Raises:
       Miscounted: an image was not seen once by each look of the protocol.
       UserError: an image cannot be read.
     """
     tallies = {look: Tally("test", len(source)) for look in looks}
+    total = np.zeros((len(source), classes), np.float64)
 
-    def predict(images: Images) -> Floats:
+    def own(batch: Looked) -> npt.NDArray[np.int64]:
+        return batch.index[devices.rows(len(batch.index))]
+
+    todo = batches(source, looks, batch_size, devices.count)
+    for batch in announced(todo, lambda batch: source.begin(own(batch), None, batch.look), AHEAD):
         processes.report("the evaluation on test")
-        return predictor(variables, images)
-
-    def count(batch: Looked) -> None:
+        seen = source.views(own(batch), batch.look)  # [B, V, H, W, C], or this process's part of B
+        found = predict(seen.reshape(-1, *seen.shape[2:])).reshape(len(batch.index), seen.shape[1], classes)
+        total[batch.index[: batch.count]] += found[: batch.count].mean(axis=1) / len(looks)
         weight = np.arange(len(batch.index)) < batch.count
         tallies[batch.look].add(batch.index.astype(np.int32), weight.astype(np.float32))
-
-    found = probabilities(
-        source,
-        looks,
-        predict,
-        classes=classes,
-        batch_size=batch_size,
-        multiple_of=predictor.devices.count,
-        rows=predictor.devices.rows,
-        count=count,
-    )
     for tally in tallies.values():
         tally.check(Totals(examples=len(source)))
-    return found
+    return total
 
 
 def score(found: Floats, labels: Labels) -> Totals:

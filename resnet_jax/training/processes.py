@@ -22,6 +22,7 @@ import jax
 import resnet_jax
 from resnet_jax.config import ExperimentConfig, ParallelConfig, flatten, to_dict
 from resnet_jax.errors import UserError
+from resnet_jax.text import sentence
 from resnet_jax.training.launchers import launch
 from resnet_jax.training.link import FAILED, Link, first_difference
 
@@ -222,13 +223,3 @@ def fail(error: BaseException, status: int = FAILED) -> NoReturn:
         traceback.print_exception(error)
     _link.fail(sentence(error), status)
     os._exit(status)
-
-
-def sentence(error: BaseException) -> str:
-    """An error in a line, for people."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, KeyboardInterrupt):
-        return str(error) or "interrupted"
-    text = str(error).strip().split("\n")[0]
-    return text if isinstance(error, UserError) and text else f"{type(error).__name__}: {text}"

@@ -6,6 +6,7 @@ Steps are dispatched without waiting for the devices. A dispatch is one step, or
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections import deque
@@ -160,8 +161,15 @@ class Program:
         assert isinstance(data.test, StreamSource), "checked by DataConfig"
         net = evaluated(state, c.optim)
         variables = {"params": net.params, "batch_stats": net.batch_stats}
-        sizes = {"classes": data.num_classes, "batch_size": c.train.eval_batch_size}
-        return score(by_protocol(self._predictor, variables, data.test, passes(c.data), **sizes), data.test.labels)
+        found = by_protocol(
+            functools.partial(self._predictor, variables),
+            data.test,
+            passes(c.data),
+            devices=self.devices,
+            classes=data.num_classes,
+            batch_size=c.train.eval_batch_size,
+        )
+        return score(found, data.test.labels)
 
     def memory(self) -> tuple[int, int] | None:
         """The compiler's own figures for a train step on each device: bytes of its arguments, and of temporaries.

@@ -72,6 +72,11 @@ def shapes(model: ModelConfig, channels: int) -> dict[str, Shape]:
     }
 
 
+def shapes_of(arrays: Arrays) -> dict[str, Shape]:
+    """The shapes of arrays, by name."""
+    return {name: array.shape for name, array in arrays.items()}
+
+
 def counts(names: Mapping[str, Shape]) -> dict[str, Shape]:
     """The counts of batches that a net's batch norms may have beside their statistics."""
     return {f"{name.rpartition('/')[0]}/{COUNT}": () for name in names if name.rpartition("/")[2] == STATISTICS[0]}

@@ -58,16 +58,14 @@ class Classifier:
           UserError: it has no such block, or no last layer.
         """
         require_head(weights)
-        blocks = [block_name(i, j) for i, n in enumerate(weights.model.stage_blocks, start=1) for j in range(1, n + 1)]
+        blocks = [block_name(*block) for block in weights.model.blocks]
         if features is not None and features not in blocks:
             raise UserError(f"features: got {features!r}; {nearest(features, blocks)}")
         self.weights, self._features = weights, features
         self._variables = jax.device_put(weights.variables())
         model = build(dataclasses.replace(weights.model, dtype="float32"))
-        mean, std = (
-            jnp.asarray(statistics, jnp.float32)
-            for statistics in (weights.preprocessing.normalization.mean, weights.preprocessing.normalization.std)
-        )
+        statistics = weights.preprocessing.normalization
+        mean, std = (jnp.asarray(statistic, jnp.float32) for statistic in (statistics.mean, statistics.std))
 
         @jax.jit
         def apply(variables: dict[str, Any], images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
@@ -130,14 +128,13 @@ class Classifier:
                     if not isinstance(image, Skipped):
                         images[row] = image
                 if all(isinstance(image, Skipped) for image in found):
-                    logits, features = None, None  # nothing to look at
-                else:
-                    logits, features = self.logits(images)
+                    yield from (image for image in found if isinstance(image, Skipped))
+                    continue
+                logits, features = self.logits(images)
                 for row, (path, image) in enumerate(zip(part, found, strict=True)):
                     if isinstance(image, Skipped):
                         yield image
                     else:
-                        assert logits is not None
                         yield Prediction(path, _softmax(logits[row]), None if features is None else features[row])
 
 

@@ -52,8 +52,9 @@ def arrays_of(
     Raises:
       UserError: it is neither safetensors nor a pickled state dict, it is damaged, or reading it would run code.
     """
-    arrays = pickled.read(content, file, from_key=from_key, note=note) if pickled.is_pickled(content) else None
-    if arrays is None:
+    if pickled.is_pickled(content):
+        arrays = pickled.read(content, file, from_key=from_key, note=note)
+    else:
         arrays = _safetensors(content, file)
     for name, array in arrays.items():
         if not np.isfinite(array).all():

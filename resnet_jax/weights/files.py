@@ -22,7 +22,7 @@ from resnet_jax.files import short_digest, write_atomically
 from resnet_jax.record import RECORD_FILE, WEIGHTS, read_json
 from resnet_jax.text import Note, some
 from resnet_jax.weights import pickled
-from resnet_jax.weights.arrays import Arrays, Mismatch, counts, require_arrays, shapes
+from resnet_jax.weights.arrays import Arrays, Mismatch, counts, require_arrays, shapes, shapes_of
 from resnet_jax.weights.bundle import Origin, Weights, describe, usual_preprocessing
 from resnet_jax.weights.classes import usual_classes
 from resnet_jax.weights.content import arrays_of, content_of
@@ -63,37 +63,36 @@ def load(
     place = Path(place).expanduser()
     if place.is_dir():
         folder = _folder(place)
-        if (folder / MODEL_FILE).exists() and _is_ours(folder / NET_FILE):
-            return _portable(folder)
+        values = _json(folder / NET_FILE)
+        if (folder / MODEL_FILE).exists() and _is_ours(values):
+            return _portable(folder, values)
         file = next(folder / name for name in (MODEL_FILE, *HUB_PICKLES) if (folder / name).exists())
-        if not _is_hub(folder / NET_FILE):
-            got = _json(folder / NET_FILE).get("format", "")
+        if not _is_hubs(values):
+            got = values.get("format", "")
             raise UserError(
                 f"{folder / NET_FILE}: got the format {got!r}; legal: {FORMAT!r}, or a config of timm's or "
                 f"transformers' nets; a state dict beside it is read where the file itself is named."
             )
     else:
         file = place
+        beside = file.with_name(NET_FILE)
         # Other projects too call the two files so.
-        if file.name == MODEL_FILE and _is_ours(file.with_name(NET_FILE)):
-            return _portable(file.parent)
+        if file.name == MODEL_FILE and beside.exists() and _is_ours(values := _json(beside)):
+            return _portable(file.parent, values)
     content = content_of(file)
     arrays = arrays_of(content, str(file), from_key=from_key, note=note)
     if pickled.is_pickled(content) and not any(name.startswith(f"{from_key}.") for name in arrays):
         from_key = None  # it was the key of a dictionary, and not the prefix of names
     state = _unwrapped(arrays, str(file), from_key, note)
     config, preprocessor = _beside(file, note)
-    there = {name: array.shape for name, array in state.items()}
-    found = Found(there, str(file), unsaid, config, preprocessor)
-    form, told = recognise(found)
+    form, told = recognise(Found(shapes_of(state), str(file), unsaid, config, preprocessor))
     ours = shapes(told.model, told.channels)
     needed, optional = form.shapes(ours), form.shapes({**ours, **counts(ours)})
     extra = [name for name in state if name not in needed and name not in optional]
     if extra and ignore_extra:
         note(f"{file}: {len(extra)} arrays left out, which the net does not have: {some(extra)}.")
         state = {name: array for name, array in state.items() if name not in extra}
-    there = {name: array.shape for name, array in state.items()}
-    require_arrays(needed, optional, there, str(file), describe(told.model))
+    require_arrays(needed, optional, shapes_of(state), str(file), describe(told.model))
     origin = Origin(file.name if file == place else f"{place.absolute().name}/{file.name}", short_digest(content))
     try:
         return Weights(
@@ -169,8 +168,7 @@ def _unwrapped(arrays: Arrays, file: str, from_key: str | None, note: Note) -> A
     return inside | {name if name not in inside else f"{name} (outside {prefix})": a for name, a in outside.items()}
 
 
-def _portable(folder: Path) -> Weights:
-    values = _json(folder / NET_FILE)
+def _portable(folder: Path, values: dict[str, Any]) -> Weights:
     if values.get("format") != FORMAT:
         raise UserError(f"{folder / NET_FILE}: got the format {values.get('format')!r}; legal: {FORMAT!r}.")
     content = content_of(folder / MODEL_FILE)
@@ -188,8 +186,7 @@ def _portable(folder: Path) -> Weights:
         if sum(model.stage_blocks) > len(arrays):  # which would take long to find out for a depth of millions
             raise UserError(f"model.depth: got {model.depth}; legal: that of the net, which has {len(arrays)} arrays.")
         ours = shapes(model, preprocessing.channels)
-        there = {name: array.shape for name, array in arrays.items()}
-        require_arrays(ours, counts(ours), there, str(folder / MODEL_FILE), describe(model))
+        require_arrays(ours, counts(ours), shapes_of(arrays), str(folder / MODEL_FILE), describe(model))
         here = Origin(f"{folder.absolute().name}/{MODEL_FILE}", values["digest"])
         return Weights(model, arrays, preprocessing, tuple(map(str, values["class_names"])), origin, here)
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -207,9 +204,14 @@ def _json(file: Path) -> dict[str, Any]:
         raise UserError(f"{file}: damaged (too deeply nested); convert or train anew.") from None
 
 
-def _is_ours(file: Path) -> bool:
+def _is_ours(values: dict[str, Any]) -> bool:
     """Whether a config.json is of our own form, in whatever version."""
-    return file.exists() and str(_json(file).get("format", "")).startswith(FAMILY)
+    return str(values.get("format", "")).startswith(FAMILY)
+
+
+def _is_hubs(values: dict[str, Any]) -> bool:
+    """Whether a config.json is timm's or that of transformers' ResNet."""
+    return "pretrained_cfg" in values or values.get("model_type") == "resnet"
 
 
 def _beside(file: Path, note: Note) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
@@ -228,12 +230,3 @@ def _undamaged(file: Path, note: Note) -> dict[str, Any] | None:
     except UserError as error:
         note(f"{error} The net is read without it.")
         return None
-
-
-def _is_hub(file: Path) -> bool:
-    """Whether a config.json is timm's or that of transformers' ResNet."""
-    return file.exists() and _is_hubs(_json(file))
-
-
-def _is_hubs(values: dict[str, Any]) -> bool:
-    return "pretrained_cfg" in values or values.get("model_type") == "resnet"

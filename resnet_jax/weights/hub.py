@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -41,41 +41,33 @@ class Fields:
         if given is not None and (type(given) is not type(legal) or given != legal):
             self.refuse(name, f"{legal!r}, {why}")
 
-    def whole(self, name: str, default: int | None, most: int = LARGEST) -> int | None:
-        """A whole number from 1 to `most`."""
+    def _checked(self, name: str, default: Any, fits: Callable[[Any], bool], legal: str) -> Any:
         value = self.get(name)
         if value is None:
             return default
-        if type(value) is not int or not 1 <= value <= most:
-            self.refuse(name, f"a whole number from 1 to {most}")
+        if not fits(value):
+            self.refuse(name, legal)
         return value
+
+    def whole(self, name: str, default: int | None) -> int | None:
+        """A whole number of pixels."""
+        legal = f"a whole number from 1 to {LARGEST}"
+        found: int | None = self._checked(name, default, lambda v: type(v) is int and 1 <= v <= LARGEST, legal)
+        return found
 
     def number(self, name: str, default: float, least: float, most: float) -> float:
         """A number from `least` to `most`."""
-        value = self.get(name)
-        if value is None:
-            return default
-        if not _is_number(value) or not least <= value <= most:
-            self.refuse(name, f"a number from {least:g} to {most:g}")
-        return float(value)
+        legal = f"a number from {least:g} to {most:g}"
+        return float(self._checked(name, default, lambda v: _is_number(v) and least <= v <= most, legal))
 
     def flag(self, name: str, default: bool) -> bool:
         """True or False."""
-        value = self.get(name)
-        if value is None:
-            return default
-        if type(value) is not bool:
-            self.refuse(name, "true, false")
-        return value
+        return bool(self._checked(name, default, lambda v: type(v) is bool, "true, false"))
 
     def text(self, name: str, default: str, legal: Sequence[str]) -> str:
         """One of the legal texts."""
-        value = self.get(name)
-        if value is None:
-            return default
-        if value not in legal or not isinstance(value, str):
-            self.refuse(name, ", ".join(map(repr, legal)))
-        return value
+        fits = lambda v: isinstance(v, str) and v in legal  # noqa: E731
+        return str(self._checked(name, default, fits, ", ".join(map(repr, legal))))
 
     def numbers(self, name: str, default: Sequence[float], count: int, *, positive: bool = False) -> tuple[float, ...]:
         """A list of `count` numbers."""

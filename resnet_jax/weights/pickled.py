@@ -8,7 +8,7 @@ nothing and runs nothing. For any other name the file is refused before anything
 
 torch.load(weights_only=True) is restricted in the same way, with other tables: it reads sets of its own choice, and
 refuses argparse.Namespace and NumPy's values until its caller allows them. It needs PyTorch. Libraries that do without
-PyTorch read zip files alone, and published weights of 2018 are older than those.
+PyTorch read zip files alone; weights published in 2018 are older.
 
 Two formats (torch/serialization.py): a zip file of `<name>/data.pkl` and `<name>/data/<key>` for each storage; and, up
 to PyTorch 1.5, a stream: a magic number, a version and the machine's sizes, each pickled, the object, the keys of its
@@ -60,6 +60,12 @@ UNREAD = {
     "QUInt4x2Storage": "|u1",
     "QUInt2x4Storage": "|u1",
     "UntypedStorage": "|u1",
+}
+UNREAD_TENSORS = {
+    "_rebuild_sparse_tensor": "sparse",
+    "_rebuild_qtensor": "quantized",
+    "_rebuild_nested_tensor": "nested",
+    "_rebuild_meta_tensor_no_storage": "meta",
 }
 # Values that stand beside state dicts in checkpoints: schedules, options, dates, counts. None of them is needed.
 INERT = {
@@ -114,7 +120,7 @@ class _Tensor:
 
 
 class _Unreadable(Exception):
-    """Numbers of a type, which is the message, that are not read."""
+    """There are numbers of a type that is not read; the message is a clause."""
 
 
 class _Refused(Exception):
@@ -148,9 +154,7 @@ def read(content: bytes, file: str, *, from_key: str | None = None, note: Note =
         chosen = nested.choose(found, file, _Tensor, from_key, note)
         for name, tensor in chosen.items():
             if tensor.unread is not None:
-                raise UserError(
-                    f"{file}: {name} has numbers of type {tensor.unread}, which is not read here; save it in float32."
-                )
+                raise _Unreadable(f"{name} has numbers of type {tensor.unread}")
         return {name: _array(tensor, storages) for name, tensor in chosen.items()}
     except UserError:
         raise
@@ -159,8 +163,8 @@ def read(content: bytes, file: str, *, from_key: str | None = None, note: Note =
             f"{file}: a pickle that asks for {name}, which no state dict needs and which is not known to be harmless; "
             f"nothing of it was run; {nested.ADVICE}."
         ) from None
-    except _Unreadable as kind:
-        raise UserError(f"{file}: has numbers of type {kind}, which is not read here; save it in float32.") from None
+    except _Unreadable as numbers:
+        raise UserError(f"{file}: {numbers}, which is not read here; save it in float32.") from None
     # pickle and zipfile raise whatever a damaged file leads them to, such as sizes beyond any memory.
     except (Exception, MemoryError, RecursionError) as error:
         raise UserError(f"{file}: damaged or truncated ({reason(error)}).") from None
@@ -197,17 +201,9 @@ class _Unpickler(pickle._Unpickler):
 
             def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
-            def __setstate__(self, state: Any) -> None: ...
+            def ignore(self, *args: Any) -> None: ...
 
-            def __setitem__(self, key: Any, value: Any) -> None: ...
-
-            def append(self, item: Any) -> None: ...
-
-            def extend(self, items: Any) -> None: ...
-
-            def add(self, item: Any) -> None: ...
-
-            def update(self, items: Any) -> None: ...
+            __setstate__ = __setitem__ = append = extend = add = update = ignore
 
         def tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
             kind = f"{storage.name}Storage"
@@ -216,29 +212,15 @@ class _Unpickler(pickle._Unpickler):
         def unread(kind: str) -> _Tensor:
             return _Tensor(_Storage("", "|u1", 0, kind), 0, (), (), kind)
 
-        def by_dtype(
-            storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
-        ) -> _Tensor:
-            return unread(dtype.__name__)
-
-        def typed(function: Callable[..., Any], kind: Any, arguments: Any, state: Any) -> Any:
-            return function(*arguments)
-
-        def parameter(data: Any, *_: Any) -> Any:
-            return data
-
         self._known: dict[tuple[str, str], Any] = {
             ("collections", "OrderedDict"): Dictionary,
             ("torch._utils", "_rebuild_tensor"): tensor,
             ("torch._utils", "_rebuild_tensor_v2"): tensor,
-            ("torch._utils", "_rebuild_parameter"): parameter,
-            ("torch._utils", "_rebuild_parameter_with_state"): parameter,
-            ("torch._tensor", "_rebuild_from_type_v2"): typed,
-            ("torch._utils", "_rebuild_tensor_v3"): by_dtype,
-            ("torch._utils", "_rebuild_sparse_tensor"): lambda *_: unread("sparse"),
-            ("torch._utils", "_rebuild_qtensor"): lambda *_: unread("quantized"),
-            ("torch._utils", "_rebuild_nested_tensor"): lambda *_: unread("nested"),
-            ("torch._utils", "_rebuild_meta_tensor_no_storage"): lambda *_: unread("meta"),
+            ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
+            ("torch._utils", "_rebuild_parameter_with_state"): lambda data, *_: data,
+            ("torch._tensor", "_rebuild_from_type_v2"): lambda function, kind, arguments, state: function(*arguments),
+            ("torch._utils", "_rebuild_tensor_v3"): lambda *arguments: unread(arguments[6].__name__),  # its dtype
+            **{("torch._utils", name): lambda *_, kind=kind: unread(kind) for name, kind in UNREAD_TENSORS.items()},
             ("torch.storage", "UntypedStorage"): "UntypedStorage",
             ("torch", "Size"): lambda sizes: tuple(sizes),
             **{("torch", name): name for name in (*DTYPES, *UNREAD)},
@@ -252,7 +234,7 @@ class _Unpickler(pickle._Unpickler):
             if module == "torch" and TORCH_DTYPES.fullmatch(name):
                 return type(name, (self._inert,), {})
             if module == "torch" and name.endswith("Storage"):
-                raise _Unreadable(name.removesuffix("Storage"))
+                raise _Unreadable(f"has numbers of type {name.removesuffix('Storage')}")
             raise _Refused(f"{module}.{name}")
         return self._known[module, name]
 

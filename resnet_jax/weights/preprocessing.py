@@ -17,6 +17,7 @@ from resnet_jax.weights.arrays import Array, Arrays, Shape
 Interpolation = Literal["bilinear", "bicubic"]
 
 MEAN, STD = "mean", "std"
+FIELDS = ("resize", "interpolation", "height", "width", "channels")
 # In a file of weights, where the mean is an image.
 ARRAYS = {name: f"preprocessing/{name}" for name in (MEAN, STD)}
 # Mean and standard deviation of ImageNet's training set in [0, 1]: most published nets are normalised by them.
@@ -80,11 +81,12 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """As config.json has it; a mean that is an image lies with the weights instead, see `arrays`."""
-        names = ("resize", "interpolation", "height", "width", "channels")
-        values: dict[str, Any] = {name: getattr(self, name) for name in names}
+        values: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
         if not self.arrays():
             for name in (MEAN, STD):
-                values[name] = _per_channel(getattr(self.normalization, name), self.channels).tolist()
+                values[name] = (
+                    np.broadcast_to(getattr(self.normalization, name), (1, 1, 1, self.channels)).ravel().tolist()
+                )
         return values
 
     def arrays(self) -> Arrays:
@@ -108,10 +110,9 @@ def from_json(values: Mapping[str, Any], arrays: Mapping[str, Array]) -> Preproc
         if value is None and ARRAYS[name] not in arrays:
             raise UserError(f"preprocessing.{name}: missing; legal: a number for each channel.")
         found.append(arrays[ARRAYS[name]] if value is None else _numbers(name, value))
-    legal = {"resize", "interpolation", "height", "width", "channels"}
-    if values.keys() != legal:
-        wrong = sorted(values.keys() ^ legal)[0]
-        raise UserError(f"preprocessing.{wrong}: {'missing' if wrong in legal else 'no such field'}.")
+    if values.keys() != set(FIELDS):
+        wrong = sorted(values.keys() ^ set(FIELDS))[0]
+        raise UserError(f"preprocessing.{wrong}: {'missing' if wrong in FIELDS else 'no such field'}.")
     return Preprocessing(**values, normalization=Normalization(*found))
 
 
@@ -138,15 +139,8 @@ def _numbers(name: str, value: Any) -> Array:
     return numbers.reshape(1, 1, 1, -1)
 
 
-def _per_channel(statistics: Array, channels: int) -> Array:
-    return np.broadcast_to(statistics, (1, 1, 1, channels)).reshape(-1)
-
-
 def _require_statistics(name: str, statistics: Array, shape: Shape) -> None:
-    fits = len(statistics.shape) == len(shape) and all(
-        a in (1, b) for a, b in zip(statistics.shape, shape, strict=True)
-    )
-    if not fits:
+    if statistics.ndim != len(shape) or any(a not in (1, b) for a, b in zip(statistics.shape, shape, strict=True)):
         raise UserError(
             f"preprocessing.{name}: got the shape {statistics.shape}; legal: one that fits images of {shape[1:]}."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -15,7 +16,6 @@ from PIL import Image
 from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from resnet_jax.data import Normalization, load
 from resnet_jax.data.crops import Pass, offsets, passes, resized, whole
-from resnet_jax.data.protocols import probabilities
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.resnet import build
 from resnet_jax.record import read_metrics
@@ -47,6 +47,11 @@ def test_source(config: DataConfig) -> StreamSource:
     return source
 
 
+def shared(count: int = 1, rows: Any = slice) -> Any:
+    """So many devices, of which this process makes some rows."""
+    return SimpleNamespace(count=count, rows=rows)
+
+
 test_source.__test__ = False  # type: ignore[attr-defined]
 
 
@@ -63,7 +68,7 @@ def test_ten_crops_are_the_centre_the_corners_and_their_mirrors(root: Path) -> N
         seen.append(images)
         return np.ones((len(images), 3))
 
-    probabilities(source, passes(config), predict, classes=3, batch_size=5)  # one image, five crops of it
+    by_protocol(predict, source, passes(config), devices=shared(), classes=3, batch_size=5)  # one image, its five crops
     assert len(seen) == len(source)
     for position in (0, 5, 20):
         image = stored(root, source, position)
@@ -119,7 +124,7 @@ def test_each_image_counts_once_and_few_shapes_are_seen(
         mean = images.reshape(len(images), -1).mean(axis=1)
         return np.stack([np.ones(len(images)), mean], axis=1)
 
-    found = probabilities(source, passes(config), predict, classes=2, batch_size=batch_size, multiple_of=devices)
+    found = by_protocol(predict, source, passes(config), devices=shared(devices), classes=2, batch_size=batch_size)
     np.testing.assert_allclose(found[:, 0], 1.0, rtol=1e-12)
     assert all(len(counts) == 1 for counts in sizes.values()), "one number of images for each shape"
     looks = [Pass(16, None), Pass(24, None)] if protocol is SCALES else [Pass(24, 20, corners=True)]
@@ -142,7 +147,7 @@ def test_each_of_two_processes_makes_its_half_of_every_batch(root: Path, protoco
             found.append(images)
             return np.zeros((len(images) * (1 if rows is whole_batch else 2), 3))
 
-        probabilities(source, passes(config), predict, classes=3, batch_size=8, multiple_of=2, rows=rows)
+        by_protocol(predict, source, passes(config), devices=shared(2, rows), classes=3, batch_size=8)
         return found
 
     def whole_batch(size: int) -> slice:
@@ -173,7 +178,8 @@ def predicted(config: DataConfig, variables: dict[str, Any], mode: Any = "jit", 
     where = devices(ParallelConfig(mode=mode, devices=count))
     predictor = Predictor(where, build(MODEL), STATISTICS, "highest")
     state = where.replicate_state(variables)
-    return by_protocol(predictor, state, test_source(config), passes(config), classes=3, batch_size=8)
+    predict = functools.partial(predictor, state)
+    return by_protocol(predict, test_source(config), passes(config), devices=where, classes=3, batch_size=8)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -253,7 +259,8 @@ def test_a_run_s_last_evaluation_of_the_test_set_is_by_the_protocol(root: Path, 
     kept, source = files.load(tmp_path / "ten"), test_source(config.data)
     assert (kept.preprocessing.resize, kept.preprocessing.height) == (24, 20)  # other pictures are seen as the run's
     predictor = Predictor(devices(ParallelConfig()), build(kept.model), kept.preprocessing.normalization, "highest")
-    found = by_protocol(predictor, kept.variables(), source, passes(config.data), classes=3, batch_size=21)
+    predict = functools.partial(predictor, kept.variables())
+    found = by_protocol(predict, source, passes(config.data), devices=predictor.devices, classes=3, batch_size=21)
     expected = score(found, source.labels)
     np.testing.assert_allclose(record.final.test_loss, expected.mean_loss, rtol=1e-5)
     assert record.final.test_loss == last[-1].test_loss != early[-1].test_loss
@@ -296,7 +303,8 @@ def test_ten_thousand_and_seven_images_are_counted_once(tmp_path: Path) -> None:
             else:
                 predictor = Predictor(where, build(net), program.assembly.normalization, "highest")
                 variables = {"params": state.params, "batch_stats": state.batch_stats}
-                rows = by_protocol(predictor, variables, source, passes(config), classes=3, batch_size=256)
+                predict = functools.partial(predictor, variables)
+                rows = by_protocol(predict, source, passes(config), devices=where, classes=3, batch_size=256)
                 np.testing.assert_allclose(rows.sum(axis=1), 1.0, rtol=1e-5)
                 # Hard links of one picture have one inode.
                 pictures = [os.stat(source.name(position)).st_ino for position in range(len(source))]

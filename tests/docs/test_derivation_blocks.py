@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.config import ModelConfig
-from resnet_jax.models.blocks import Block, block_shape
+from resnet_jax.models.blocks import Block
 from resnet_jax.models.layers import BatchNorm, BatchStatsScope, Conv
 from tests.docs import reference
 from tests.docs.reference import EPSILON, Array
@@ -30,8 +30,9 @@ def make(
     shortcut: str, order: str = "original", *, kind: str = "basic", width: int = 2, expansion: int = 1, stride: int = 1
 ) -> Block:
     """As the net builds it, for float64."""
-    kernels, features, strides = block_shape(kind, width, expansion, stride, "1x1")
-    return of_convs(kernels, features, strides, shortcut, order)
+    if kind == "basic":
+        return of_convs((3, 3), (width, width), (stride, 1), shortcut, order)
+    return of_convs((1, 3, 1), (width, width, expansion * width), (stride, 1, 1), shortcut, order)
 
 
 def of_convs(
@@ -40,9 +41,7 @@ def of_convs(
     kind = "bottleneck" if len(kernels) == 3 else "basic"
     return Block(
         config=ModelConfig(depth=11 if kind == "bottleneck" else 8, block=kind, activation_order=order),
-        kernels=kernels,
-        features=features,
-        strides=strides,
+        convs=tuple(zip(features, kernels, strides, strict=True)),
         shortcut=shortcut,
         conv=partial(Conv, dtype=F64),
         norm=partial(BatchNorm, 0.9, EPSILON, BatchStatsScope(), F64),

@@ -268,7 +268,7 @@ def test_bfloat16_is_kept_to_the_bit(ending: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "_orig_mod.", "model.", "module._orig_mod.", "net.", "backbone."])
 def test_wrapped_nets_are_read(prefix: str, net: Weights, tmp_path: Path) -> None:
-    state = {prefix + akamaster.FORMAT.theirs(name): layout(array) for name, array in net.arrays.items()}
+    state = {prefix + akamaster.FORMAT.names([name])[name]: layout(array) for name, array in net.arrays.items()}
     (tmp_path / "net.pth").write_bytes(saved({**state, "n_averaged": np.array(5, np.int64)}))
     notes: list[str] = []
     assert same(files.load(tmp_path / "net.pth", note=notes.append).arrays, net.arrays)
@@ -277,7 +277,7 @@ def test_wrapped_nets_are_read(prefix: str, net: Weights, tmp_path: Path) -> Non
 
 def test_extra_arrays_are_left_out_by_option_and_listed(net: Weights, tmp_path: Path) -> None:
     extra = {"total_ops": np.zeros(1), "layer1.0.total_ops": np.zeros(1), "layer1.0.conv1.total_params": np.zeros(1)}
-    state = {akamaster.FORMAT.theirs(name): layout(array) for name, array in net.arrays.items()}
+    state = {akamaster.FORMAT.names([name])[name]: layout(array) for name, array in net.arrays.items()}
     (tmp_path / "net.pth").write_bytes(saved({**state, **extra}))
     with pytest.raises(UserError, match=r"3 unexpected: .*--ignore-extra"):
         files.load(tmp_path / "net.pth")

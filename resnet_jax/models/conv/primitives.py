@@ -71,7 +71,8 @@ def _plain_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, he
     return dx  # type: ignore[no-any-return]
 
 
-def _plain_kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int) -> Array:
+def _plain_kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, groups: int) -> Array:
+    del groups  # which only a CPU's own way looks at
     kernel = jnp.zeros_like(x, shape=(size, size, x.shape[-1], dy.shape[-1]))
     transpose = jax.linear_transpose(lambda kernel: _plain_conv(x, kernel, stride=stride, pad=pad), kernel)
     (dkernel,) = transpose(dy)
@@ -100,37 +101,16 @@ def _vary(a: Array, over: frozenset[str]) -> Array:
     return jax.lax.pcast(a, tuple(sorted(over)), to="varying") if over else a
 
 
-def _times(function: Callable[..., Array], mapped: int) -> Callable[..., Array]:
-    for _ in range(mapped):
-        function = jax.vmap(function)
-    return function
+def _over_axes(function: Callable[..., Array]) -> Callable[..., Array]:
+    """A function of one convolution with `mapped` axes around it."""
 
+    def over(a: Array, b: Array, *, mapped: int, **how: Any) -> Array:
+        found: Callable[..., Array] = partial(function, **how)
+        for _ in range(mapped):
+            found = jax.vmap(found)
+        return found(a, b)
 
-# The functions of each primitive. `mapped` axes are added around the function of one convolution.
-
-
-def _conv(x: Array, kernel: Array, *, mapped: int, **how: Any) -> Array:
-    return _times(partial(_plain_conv, **how), mapped)(x, kernel)
-
-
-def _conv_on_cpu(x: Array, kernel: Array, *, mapped: int, **how: Any) -> Array:
-    return _times(partial(cpu.value, **how), mapped)(x, kernel)
-
-
-def _input_gradient(dy: Array, kernel: Array, *, mapped: int, **how: Any) -> Array:
-    return _times(partial(_plain_input_gradient, **how), mapped)(dy, kernel)
-
-
-def _input_gradient_on_cpu(dy: Array, kernel: Array, *, mapped: int, **how: Any) -> Array:
-    return _times(partial(cpu.input_gradient, **how), mapped)(dy, kernel)
-
-
-def _kernel_gradient(x: Array, dy: Array, *, mapped: int, groups: int, **how: Any) -> Array:
-    return _times(partial(_plain_kernel_gradient, **how), mapped)(x, dy)
-
-
-def _kernel_gradient_on_cpu(x: Array, dy: Array, *, mapped: int, **how: Any) -> Array:
-    return _times(partial(cpu.kernel_gradient, **how), mapped)(x, dy)
+    return over
 
 
 def _conv_shape(x: Any, kernel: Any, *, stride: int, pad: int, mapped: int) -> Any:
@@ -190,25 +170,23 @@ def _primitive(
 
     primitive.def_impl(alone)
     primitive.def_abstract_eval(shape)
-    mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(on_cpu, multiple_results=False), "cpu")
+    mlir.register_lowering(primitive, mlir.lower_fun(_over_axes(function), multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(_over_axes(on_cpu), multiple_results=False), "cpu")
     batching.primitive_batchers[primitive] = partial(_map, primitive)
     return primitive
 
 
-_conv_p = _primitive("conv2d", _conv, _conv_on_cpu, _conv_shape)
-_input_gradient_p = _primitive("conv2d_input_gradient", _input_gradient, _input_gradient_on_cpu, _input_gradient_shape)
+_conv_p = _primitive("conv2d", _plain_conv, cpu.value, _conv_shape)
+_input_gradient_p = _primitive(
+    "conv2d_input_gradient", _plain_input_gradient, cpu.input_gradient, _input_gradient_shape
+)
 _kernel_gradient_p = _primitive(
-    "conv2d_kernel_gradient", _kernel_gradient, _kernel_gradient_on_cpu, _kernel_gradient_shape
+    "conv2d_kernel_gradient", _plain_kernel_gradient, cpu.kernel_gradient, _kernel_gradient_shape
 )
 # Each primitive with its transposes in the first and in the second operand. These are functions of the cotangent and of
 # both operands; of the operand that is sought, only the shape is known.
 ad.defbilinear(_conv_p, _to_x, _to_kernel)
-ad.defbilinear(
-    _input_gradient_p,
-    lambda x, dy, kernel, **how: _to_y(x, dy, kernel, **how),
-    lambda x, dy, kernel, **how: _to_kernel(dy, x, kernel, **how),
-)
+ad.defbilinear(_input_gradient_p, _to_y, lambda x, dy, kernel, **how: _to_kernel(dy, x, kernel, **how))
 ad.defbilinear(
     _kernel_gradient_p,
     lambda kernel, x, dy, **how: _to_x(dy, x, kernel, **how),

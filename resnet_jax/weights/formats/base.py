@@ -92,8 +92,10 @@ class Found:
         self, stages: tuple[int, ...], block: Literal["basic", "bottleneck"], **fields: Any
     ) -> ModelConfig:
         """The ImageNet net with these blocks; see `model`."""
-        depths = (depth for depth, blocks in IMAGENET_STAGES.items() if blocks == stages and kind_of(depth) == block)
-        return self.model(stages, block, next(depths, None), usual_width=64, family="imagenet", shortcut="B", **fields)
+        basic = block == "basic"
+        depths = [d for d, n in IMAGENET_STAGES.items() if n == stages and (d in IMAGENET_BASIC_DEPTHS) == basic]
+        depth = depths[0] if depths else None
+        return self.model(stages, block, depth, usual_width=64, family="imagenet", shortcut="B", **fields)
 
     def model(
         self,
@@ -194,18 +196,17 @@ class Format(abc.ABC):
         first = self.first
         return {name.removesuffix(first) for name in names if name == first or name.endswith(f".{first}")}
 
-    def theirs(self, name: str) -> str:
-        """PyTorch's name of one of our arrays, without `usual_prefix`."""
-        *modules, leaf = name.split("/")
-        return ".".join([*map(self.module, modules), LEAVES.get(leaf, leaf)])
-
     def names(self, ours: Iterable[str]) -> dict[str, str]:
         """PyTorch's names, without `usual_prefix`, of all arrays of a net."""
-        return {name: self.theirs(name) for name in ours}
+        found = {}
+        for name in ours:
+            *modules, leaf = name.split("/")
+            found[name] = ".".join([*map(self.module, modules), LEAVES.get(leaf, leaf)])
+        return found
 
     def shapes(self, ours: Mapping[str, Shape]) -> dict[str, Shape]:
         """Shapes of all arrays of a net under PyTorch's names and in its layouts."""
-        return {theirs: layout_shape(ours[name]) for name, theirs in self.names(ours).items()}
+        return {theirs: layout(np.empty(ours[name], np.bool_)).shape for name, theirs in self.names(ours).items()}
 
     def to_pytorch(self, arrays: Mapping[str, Array]) -> Arrays:
         """All arrays of a net under PyTorch's names, with `usual_prefix`, and in its layouts."""
@@ -254,13 +255,3 @@ def layout_back(array: Array) -> Array:
     """The inverse of `layout`."""
     axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim)
     return array if axes is None else np.ascontiguousarray(array.transpose(axes))
-
-
-def layout_shape(shape: Shape) -> Shape:
-    """The shape of what `layout` gives."""
-    return layout(np.empty(shape, np.bool_)).shape
-
-
-def kind_of(depth: int) -> Literal["basic", "bottleneck"]:
-    """The kind of block that an ImageNet net of this depth has (He et al. 2015, Table 1)."""
-    return "basic" if depth in IMAGENET_BASIC_DEPTHS else "bottleneck"

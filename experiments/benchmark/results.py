@@ -1,0 +1,136 @@
+"""From times to medians, ratios and shares of the limits: the rows of a record. Nothing here imports JAX."""
+
+from __future__ import annotations
+
+import datetime
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.benchmark.limits import MATMUL, asked
+from experiments.benchmark.race import Outcome
+from experiments.benchmark.spec import CONVOLVERS, Spec
+from resnet_jax.config import ExperimentConfig
+
+SCHEMA = 1
+Row = dict[str, Any]
+STAGE, LOADER, FEED = "input stage", "input loader", "input feed"
+"""What the rows of --what input are about."""
+LAYOUT, CALL = "processes step", "processes call"
+"""What the rows of --what processes are about."""
+
+
+def new_record(command: str, **more: Any) -> dict[str, Any]:
+    """The record of a command that begins to measure, to which results are added."""
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    head = {"schema": SCHEMA, "command": command, **more, "started": started}
+    return {**head, "environment": {}, "limits": [], "results": []}
+
+
+def platform(record: Mapping[str, Any]) -> str:
+    """Where JAX computed, "cpu" or "gpu" (any accelerator); "cpu" where it did not."""
+    return "cpu" if record["environment"].get("platform", "cpu") == "cpu" else "gpu"
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile, by linear interpolation between the values."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def net_name(config: ExperimentConfig) -> str:
+    """The net as the benchmark's options name it: "plain-56", "resnet-20"."""
+    return f"{'plain' if config.model.is_plain else 'resnet'}-{config.model.depth}"
+
+
+def images_name(spec: Spec) -> str:
+    """Height, width and channels of the images, as in 8x8x1."""
+    return "x".join(map(str, spec.image_shape))
+
+
+def limits(specs: list[Spec], outcomes: list[Outcome]) -> list[Row]:
+    """What libraries reached: multiply-adds or bytes per second, by their median times."""
+    rows = []
+    for spec, outcome in zip(specs, outcomes, strict=True):
+        what, library = outcome.contestant.rsplit(", ", 1)
+        dtype = spec.config.model.dtype
+        row: Row = {"limit": what, "library": library, "dtype": dtype, "failed": outcome.failed}
+        if not outcome.failed:
+            _, median, _ = quartiles(outcome.seconds)
+            row |= {"seconds": outcome.seconds, "per_second": outcome.facts["amount"] / median}
+        rows.append(row)
+    return rows
+
+
+def ceiling(rows: list[Row], what: str, dtype: str) -> float | None:
+    """The fastest that some library reached; None where it was not measured."""
+    # For memory the measurement of any dtype will do: bytes are bytes.
+    same = [row for row in rows if row["limit"] == what and (what != MATMUL or row["dtype"] == dtype)]
+    return max((row["per_second"] for row in same if "per_second" in row), default=None)
+
+
+def results(
+    what: str, specs: list[Spec], outcomes: list[Outcome], peer: Outcome | None, measured: list[Row]
+) -> list[Row]:
+    """The rows of all contestants; arguments as for `result`."""
+    pairs = zip(specs, outcomes, strict=True)
+    return [result(what, spec, outcome, peer, measured) for spec, outcome in pairs]
+
+
+def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measured: list[Row]) -> Row:
+    """One contestant's row of a record.
+
+    Args:
+      what: "step", "compile" or "epoch".
+      spec: of the contestant.
+      outcome: of the contestant.
+      peer: to which ratios are taken, round by round; None: nobody ran whom they could be taken to.
+      measured: the limits.
+    """
+    model, train = spec.config.model, spec.config.train
+    row: Row = {
+        "what": what,
+        "net": net_name(spec.config),
+        "contestant": outcome.contestant,
+        "dtype": model.dtype,
+        "batch_size": train.batch_size,
+        "images": images_name(spec),
+        "phase": spec.phase,
+        "failed": outcome.failed,
+    }
+    if outcome.failed:
+        return row
+    low, median, high = quartiles(outcome.seconds)
+    row |= {"seconds": outcome.seconds, "median": median, "quartiles": [low, high], **outcome.facts}
+    if outcome.parts:
+        row["parts"] = {part: {"seconds": s, "median": quartiles(s)[1]} for part, s in outcome.parts.items()}
+    else:
+        row |= {"images_per_second": train.batch_size / median, "loss": outcome.loss}
+    if peer is not None and not peer.failed:
+        low, middle, high = quartiles([a / b for a, b in zip(peer.seconds, outcome.seconds, strict=True)])
+        row |= {"peer": peer.contestant, "ratio": middle, "ratio_quartiles": [low, high]}
+    if what == "step":
+        wants = asked(spec.config, spec.phase, spec.image_shape)
+        for share, amount, limit in (
+            ("share_of_products", wants.multiply_adds, ceiling(measured, MATMUL, model.dtype)),
+            ("share_of_memory", wants.bytes, ceiling(measured, "memory", model.dtype)),
+        ):
+            if limit is not None:
+                row[share] = amount / median / limit
+    return row
+
+
+def convolutions(found: Mapping[str, Mapping[str, list[float]]]) -> list[Row]:
+    """The rows of a record for the times of single convolutions, with ratios taken round by round."""
+    return [
+        {
+            "what": "convolution",
+            "case": case,
+            "seconds": times,
+            "median": {side: statistics.median(values) for side, values in times.items()},
+            "ratio": statistics.median(b / a for a, b in zip(*(times[side] for side in CONVOLVERS), strict=True)),
+        }
+        for case, times in found.items()
+    ]

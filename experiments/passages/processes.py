@@ -1,0 +1,45 @@
+"""Tables on runs over several processes: what they compute beside one process, and what comes of faults."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from experiments.passages.records import RECORDS
+from resnet_jax.reports.document import Table, markdown_table
+
+
+def processes() -> str:
+    """The largest differences of runs over 1, 2 and 4 processes from one process."""
+    by_count: dict[int, list[dict[str, Any]]] = {}
+    for run in _json("processes")["runs"]:
+        by_count.setdefault(run["processes"], []).append(run)
+    rows = [
+        (str(count), *(f"{max(run[what] for run in runs):.1e}" for what in ("parameters", "losses")))
+        for count, runs in sorted(by_count.items())
+    ]
+    headers = ("processes", "largest difference of a parameter", "largest relative difference of a loss")
+    return markdown_table(Table("", headers, tuple(rows), text_columns=0))
+
+
+def faults() -> str:
+    """How many faults of each kind were done to runs over 2 and 4 processes."""
+    counts = Counter((fault["fault"], fault["of"]) for fault in _json("faults")["faults"])
+    rows = [(kind, *(str(counts[kind, of]) for of in (2, 4))) for kind in sorted({kind for kind, _ in counts})]
+    return markdown_table(Table("", ("fault", "2 processes", "4 processes"), tuple(rows), text_columns=1))
+
+
+def fault_runs(what: str) -> str:
+    """`what` is "faults" or "runs" (counts), or "difference" (the largest from an undisturbed run) or "tolerance"."""
+    record = _json("faults")
+    if what in ("faults", "runs"):
+        return str(len(record[what]))
+    return f"{record[what] if what == 'tolerance' else max(run['difference'] for run in record['runs']):.1e}"
+
+
+def _json(name: str) -> Any:
+    return json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+KINDS = (processes, faults, fault_runs)
