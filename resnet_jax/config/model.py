@@ -87,11 +87,7 @@ class ModelConfig(Section):
     """Blocks without a shortcut in a net with shortcuts: names of stages ("stage2") and of blocks
     ("stage2_block3"), and "every-3" for every third block of the net (3, 6, 9 and so on, counted from the stem)."""
     activation_order: Literal[
-        "original",
-        "bn_after_addition",
-        "relu_before_addition",
-        "relu_only_preactivation",
-        "full_preactivation",
+        "original", "bn_after_addition", "relu_before_addition", "relu_only_preactivation", "full_preactivation"
     ] = field("original", NET, named=True)
     """The order of convolution, BN and ReLU in a block: 2016, Fig. 4, a to e; see models/orders.py."""
     survival: float = field(1.0, SHORTCUT, words="survival probability")
