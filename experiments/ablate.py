@@ -80,6 +80,8 @@ def variants(base: ExperimentConfig, words: Sequence[str]) -> list[dict[str, Any
     found = []
     for word in words:
         found.append(parse_variant(base, word))
+        if "seed" in found[-1]:
+            raise UserError(f"{word}: the seed is no variant; use --seeds.")
         config = override(base, found[-1])
         for other, name in seen:
             if values(config) == values(other):
@@ -93,16 +95,19 @@ def parse_variant(base: ExperimentConfig, word: str) -> dict[str, Any]:
     """The fields and values of "cut=stage2_block3" or "shortcut=scale,shortcut_scale=0.5", by dotted name.
 
     Raises:
-      UserError: there is no such field, or several fields end in this word.
+      UserError: a part without a value, no such field, or several with this last word.
     """
     fields = flatten(to_dict(base))
     changes: dict[str, Any] = {}
     for part in re.split(r",(?=[A-Za-z_][\w.]*=)", word):
-        name, _, text = part.partition("=")
+        name, equals, text = part.partition("=")
+        if not equals:
+            raise UserError(f"{word}: got {part!r}; legal: field=value, such as model.depth=110.")
         field = _field(name, fields)
-        if field == "seed":
-            raise UserError(f"{word}: the seed cannot be a variant; use --seeds.")
-        changes[field] = _value(text, fields[field])
+        if isinstance(fields[field], list):
+            changes[field] = [_scalar(one) for one in text.strip("[]()").split(",") if one]
+        else:
+            changes[field] = _scalar(text)
     return changes
 
 
@@ -117,13 +122,6 @@ def _field(name: str, fields: Mapping[str, Any]) -> str:
         short = {field.rsplit(".", 1)[-1]: field for field in fields}
         raise UserError(f"{name}: no such field; {nearest(name, [*short] if '.' not in name else [*fields])}")
     return found[0]
-
-
-def _value(text: str, default: Any) -> Any:
-    """The value of a text, for a field whose value is now `default`."""
-    if isinstance(default, list):
-        return [_scalar(part) for part in text.strip("[]()").split(",") if part]
-    return _scalar(text)
 
 
 def _scalar(text: str) -> Any:

@@ -5,9 +5,9 @@
     python -m experiments.analyze gradient-flow digits-plain:model.depth=110 digits-resnet:model.depth=110
     python -m experiments.analyze figures runs/analysis/lesions.json  # draw again, without JAX
 
-A net is a run directory. For an instrument that measures initial values it may also be an experiment with changes:
-NAME:field=value,field=value. Quote it if a value is a list: 'digits-resnet:model.cut=["stage1","stage2"]'. The numbers
-are written to <out>/<instrument>.json, and the figures are drawn from that file into the same folder.
+A net is a run directory, or, for an instrument that looks at initial values, also an experiment with changes:
+NAME:field=value,field=value, such as digits-resnet:depth=56,cut=stage1,stage2. The numbers go to
+<out>/<instrument>.json and the figures, drawn from it, lie beside it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import tyro
 
 from experiments import cli, machine
+from experiments.ablate import parse_variant
 from experiments.options import parse
 from experiments.studies import experiments
 from experiments.study import variant_name
 from resnet_jax.analysis.instruments import instrument, instruments
-from resnet_jax.analysis.options import Options
+from resnet_jax.analysis.options import Options, Workspace
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
@@ -109,7 +110,6 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
 
     from resnet_jax import __version__
     from resnet_jax.analysis.net import Loader
-    from resnet_jax.analysis.workspace import Workspace
     from resnet_jax.training.environment import code_version, processor
 
     loader = Loader(print)
@@ -213,7 +213,7 @@ def _source(word: str, *, looks_at: str) -> Source:
     experiment, _, text = word.partition(":")
     named = experiments()
     if takes_configurations and experiment in named:
-        changes = _changes(word, text)
+        changes = parse_variant(named[experiment], text) if text else {}
         config = override(named[experiment], changes)
         return Source(variant_name(config, changes), lambda loader, name: loader.untrained(config, name))
     if experiment in named:
@@ -226,19 +226,6 @@ def _config(directory: Path) -> ExperimentConfig:
     if (directory / CONFIG_FILE).exists():
         return read_config(directory / CONFIG_FILE)
     return read_record(directory / RECORD_FILE).config
-
-
-def _changes(word: str, text: str) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    for part in filter(None, re.split(r",(?![^\[]*\])", text)):  # not at the commas of a list
-        field, equals, value = part.partition("=")
-        if not equals:
-            raise UserError(f"nets: got {word!r}; legal after the colon: field=value, such as model.depth=110.")
-        try:
-            changes[field] = json.loads(value)
-        except ValueError:
-            changes[field] = None if value == "None" else value
-    return changes
 
 
 def _same_data(nets: Sequence[Net]) -> None:

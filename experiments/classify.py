@@ -61,10 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"top: got {chosen.top}; legal: a whole number above 0.")
     if not chosen.images:
         raise UserError("images: none given; usage: python -m experiments.classify --weights NET IMAGE [MORE ...]")
-    found = listing.pictures([str(path) for path in chosen.images])
-    for note in found.notes:
-        cli.warn(note)
-    paths = found.paths
+    paths = listing.pictures([str(path) for path in chosen.images], cli.warn)
     if chosen.features and chosen.out.suffix != ".npz":
         raise UserError(f"out: got {str(chosen.out)!r}; legal: a file that ends in .npz.")
     if chosen.features:

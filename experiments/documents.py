@@ -133,11 +133,10 @@ def draw_pictures(root: Path = Path()) -> Iterator[Path]:
             info.add_text("Records", _digest(sources(picture, root)))
             (root / picture).parent.mkdir(parents=True, exist_ok=True)
             with Image.open(drawn / picture.relative_to(FIGURES)) as image:
+                # Study, runs, commit and command, as the report wrote them.
                 for key, value in image.info.items():
-                    if isinstance(key, str) and isinstance(
-                        value, str
-                    ):  # study, runs, commit and command, as the report wrote them
-                        info.add_text(key, value)
+                    if isinstance(value, str):
+                        info.add_text(str(key), value)
                 image.save(root / picture, pnginfo=info, optimize=True)
             yield picture
     for picture in sorted((root / FIGURES).glob("*/*")):

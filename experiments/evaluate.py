@@ -104,9 +104,7 @@ class Evaluate:
 def main(argv: list[str] | None = None) -> int:
     """Evaluates and prints the errors; returns the exit status."""
     chosen = parse(Evaluate, argv, program="python -m experiments.evaluate", description=__doc__)
-    found = listing.class_folders(str(chosen.folder))
-    for note in found.notes:
-        cli.warn(note)
+    classes = listing.class_folders(str(chosen.folder), cli.warn)
     require_effect(chosen)
     if chosen.out is not None:
         cli.prepare_output(chosen.out, "out")
@@ -116,13 +114,13 @@ def main(argv: list[str] | None = None) -> int:
     from resnet_jax.weights.classifier import Prediction
 
     weights = files.load(chosen.weights, note=cli.warn)
-    names = list(found.classes)
+    names = list(classes)
     try:
         matched = match(names, weights.class_names, str(chosen.folder), str(chosen.weights), chosen.labels)
     except Unmatched as error:
         show(error)
         raise
-    images = zip(found.classes.values(), matched.numbers, strict=True)
+    images = zip(classes.values(), matched.numbers, strict=True)
     labelled = [(file, number) for files_of_class, number in images for file in files_of_class]
     machine.use_compilation_cache(chosen.compiled)
     source = weights.read_from or weights.origin

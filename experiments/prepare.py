@@ -140,11 +140,8 @@ def _existing(place: Path) -> Path:
 
 def _require_place(folder: Path) -> None:
     """Makes sure that `folder` is one, or can be made."""
+    cli.check_folder(folder, "data-dir")
     existing = _existing(folder)
-    if not existing.is_dir():
-        raise UserError(
-            f"data-dir: {existing} is a file, so {folder} cannot be prepared; give a folder, or a new path."
-        )
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"data-dir: {existing} cannot be written to, which {folder} needs; give another folder.")
 

@@ -32,16 +32,20 @@ from rich.console import Console
 
 from experiments import cli, jobs
 from experiments.benchmark import input as input_speed, limits, processes as over_processes, race, results, table
-from experiments.benchmark.options import GRID, WHOLE, Benchmark, What, check, competing, option, peer_of, runnable
-from experiments.benchmark.race import Outcome
-from experiments.benchmark.spec import (
-    OURS,
-    STEP_ALONE,
-    NetName,
-    Spec,
-    configure,
-    step_config,
+from experiments.benchmark.options import (
+    BATCH_SIZES,
+    STEPS,
+    WHOLE,
+    Benchmark,
+    What,
+    check,
+    competing,
+    option,
+    peer_of,
+    runnable,
 )
+from experiments.benchmark.race import Outcome
+from experiments.benchmark.spec import OURS, STEP_ALONE, NetName, Spec, configure, step_config
 from experiments.options import parse
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
@@ -65,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         for name in WHOLE:
             if getattr(chosen, name) != getattr(Benchmark, name):
                 raise UserError(f"all: got {option(name)} too, which it sets itself; legal: one of the two.")
-        chosen = dataclasses.replace(chosen, **{name: getattr(GRID, name) for name in WHOLE})
+        chosen = dataclasses.replace(chosen, **WHOLE)
     if "input" in chosen.what and (chosen.what != ("input",) or chosen.data_path is None):
         raise UserError("what: got input; legal: that alone, with --data-path.")
     cases = Cases(check(chosen), f"{program} {shlex.join(words)}".strip())
@@ -123,16 +127,11 @@ class Cases:
 
     def _steps_together(self, platform: str) -> int:
         """How many are timed together on a platform; "": not known yet, and so a GPU's where there is one."""
-        platform = platform or ("gpu" if jobs.gpus() else "cpu")
-        return self.chosen.steps or (GRID.cpu_steps if platform == "cpu" else GRID.gpu_steps)
+        return self.chosen.steps or STEPS[platform or ("gpu" if jobs.gpus() else "cpu")]
 
     def _batch_sizes(self, net: NetName) -> tuple[int, ...]:
-        imagenet = step_config(net, 1, "float32").model.family == "imagenet"
-        if self.chosen.batch_sizes:
-            return self.chosen.batch_sizes
-        if self.chosen.all:
-            return GRID.imagenet_batch_sizes if imagenet else GRID.cifar_batch_sizes
-        return (GRID.imagenet_batch_size if imagenet else GRID.cifar_batch_size,)
+        usual, whole = BATCH_SIZES[step_config(net, 1, "float32").model.family]
+        return self.chosen.batch_sizes or (whole if self.chosen.all else (usual,))
 
     def _limits(self) -> str:
         """Measures the device's limits; returns JAX's platform, "cpu" or "gpu"."""
@@ -167,7 +166,7 @@ class Cases:
 
     def _convolutions(self) -> None:
         cli.warn("convolutions, beside JAX's own")
-        config = step_config("resnet-20", GRID.cifar_batch_size, "float32")
+        config = step_config("resnet-20", 1, "float32")
         answer = race.answer(Spec("convolutions", OURS, config, steps=self.chosen.repeats, warmup=self.chosen.warmup))
         self.record["environment"] = self.record["environment"] or answer["environment"]
         self.record["results"] += results.convolutions(answer["found"])

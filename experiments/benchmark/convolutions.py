@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from experiments.benchmark.spec import CONVOLVERS, INPUTS, Spec
+from experiments.benchmark.spec import CONVOLVERS, SEED, Spec
 from resnet_jax.models.conv import conv2d
 
 Part = Literal["value", "input gradient", "kernel gradient"]
@@ -39,44 +39,38 @@ class Shape:
         return f"{self.kernel}x{self.kernel}, {images} to {self.features}{stride}"
 
 
-@dataclass(frozen=True)
-class Cases:
-    """What is timed: the digits' nets and CIFAR's, of 16 and 8 channels, at batch 128, and ImageNet's at batch 8."""
-
-    shapes: tuple[Shape, ...] = (
-        Shape(128, 8, 1, 16, 3),
-        Shape(128, 8, 16, 16, 3),
-        Shape(128, 8, 16, 32, 3, stride=2),
-        Shape(128, 4, 32, 32, 3),
-        Shape(128, 4, 32, 64, 3, stride=2),
-        Shape(128, 2, 64, 64, 3),
-        Shape(128, 2, 64, 128, 3, stride=2),
-        Shape(128, 1, 64, 64, 3),
-        Shape(128, 8, 8, 8, 3),
-        Shape(128, 4, 16, 16, 3),
-        Shape(128, 2, 32, 32, 3),
-        Shape(128, 8, 16, 32, 1, stride=2),
-        Shape(128, 4, 32, 64, 1, stride=2),
-        Shape(128, 4, 16, 16, 1),
-        Shape(128, 16, 3, 16, 3),
-        Shape(128, 16, 16, 16, 3),
-        Shape(128, 4, 64, 64, 3),
-        Shape(128, 32, 3, 16, 3),
-        Shape(128, 32, 16, 16, 3),
-        Shape(128, 32, 16, 32, 3, stride=2),
-        Shape(128, 16, 32, 32, 3),
-        Shape(128, 16, 32, 64, 3, stride=2),
-        Shape(128, 8, 64, 64, 3),
-        Shape(8, 224, 3, 64, 7, stride=2),
-        Shape(8, 56, 64, 64, 3),
-        Shape(8, 56, 256, 64, 1),
-        Shape(8, 14, 256, 256, 3),
-    )
-    loop: int = 2
-    """Convolutions of a loop, each of its own images and kernel."""
-
-
-CASES = Cases()
+# The digits' nets and CIFAR's, of 16 and 8 channels, at batch 128, and ImageNet's at batch 8.
+SHAPES = (
+    Shape(128, 8, 1, 16, 3),
+    Shape(128, 8, 16, 16, 3),
+    Shape(128, 8, 16, 32, 3, stride=2),
+    Shape(128, 4, 32, 32, 3),
+    Shape(128, 4, 32, 64, 3, stride=2),
+    Shape(128, 2, 64, 64, 3),
+    Shape(128, 2, 64, 128, 3, stride=2),
+    Shape(128, 1, 64, 64, 3),
+    Shape(128, 8, 8, 8, 3),
+    Shape(128, 4, 16, 16, 3),
+    Shape(128, 2, 32, 32, 3),
+    Shape(128, 8, 16, 32, 1, stride=2),
+    Shape(128, 4, 32, 64, 1, stride=2),
+    Shape(128, 4, 16, 16, 1),
+    Shape(128, 16, 3, 16, 3),
+    Shape(128, 16, 16, 16, 3),
+    Shape(128, 4, 64, 64, 3),
+    Shape(128, 32, 3, 16, 3),
+    Shape(128, 32, 16, 16, 3),
+    Shape(128, 32, 16, 32, 3, stride=2),
+    Shape(128, 16, 32, 32, 3),
+    Shape(128, 16, 32, 64, 3, stride=2),
+    Shape(128, 8, 64, 64, 3),
+    Shape(8, 224, 3, 64, 7, stride=2),
+    Shape(8, 56, 64, 64, 3),
+    Shape(8, 56, 256, 64, 1),
+    Shape(8, 14, 256, 256, 3),
+)
+LOOP = 2
+"""Convolutions of a loop, each of its own images and kernel."""
 
 
 def measure(spec: Spec) -> dict[str, dict[str, list[float]]]:
@@ -85,7 +79,7 @@ def measure(spec: Spec) -> dict[str, dict[str, list[float]]]:
     In each round both sides go once, and the other one begins.
     """
     found: dict[str, dict[str, list[float]]] = {}
-    for shape in CASES.shapes:
+    for shape in SHAPES:
         for part in get_args(Part):
             for way in WAYS:
                 operations = {side: operation(shape, part, way, side) for side in CONVOLVERS}
@@ -95,7 +89,7 @@ def measure(spec: Spec) -> dict[str, dict[str, list[float]]]:
                 times: dict[str, list[float]] = {side: [] for side in CONVOLVERS}
                 for turn in range(spec.steps):
                     for side in CONVOLVERS if turn % 2 else reversed(CONVOLVERS):
-                        times[side].append(_time(*operations[side]) / CASES.loop)
+                        times[side].append(_time(*operations[side]) / LOOP)
                 found[f"{shape}; {part}; {way}"] = times
     return found
 
@@ -107,7 +101,7 @@ def _time(compiled: Callable[[Any], Any], operands: Any) -> float:
 
 
 def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[Any], Any], Any]:
-    """What is timed, jitted, and its operand: images, kernels and gradients of the value, `CASES.loop` of each."""
+    """What is timed, jitted, and its operand: images, kernels and gradients of the value, `LOOP` of each."""
     pad = shape.kernel // 2
 
     def straightforward(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -127,15 +121,15 @@ def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[
 
     def all_of_them(operands: tuple[jax.Array, ...]) -> Any:
         if way == "alone":
-            return [one(*(operand[i] for operand in operands)) for i in range(CASES.loop)]
+            return [one(*(operand[i] for operand in operands)) for i in range(LOOP)]
         return jax.lax.map(lambda each: one(*each), operands)
 
     out = (shape.size + 2 * pad - shape.kernel) // shape.stride + 1
-    keys = jax.random.split(jax.random.key(INPUTS.seed), 3)
+    keys = jax.random.split(jax.random.key(SEED), 3)
     shapes = (
         (shape.batch, shape.size, shape.size, shape.channels),
         (shape.kernel, shape.kernel, shape.channels, shape.features),
         (shape.batch, out, out, shape.features),
     )
-    operands = tuple(jax.random.normal(key, (CASES.loop, *s), jnp.float32) for key, s in zip(keys, shapes, strict=True))
+    operands = tuple(jax.random.normal(key, (LOOP, *s), jnp.float32) for key, s in zip(keys, shapes, strict=True))
     return jax.jit(all_of_them), operands

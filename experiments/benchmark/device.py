@@ -6,7 +6,6 @@ mantissa. Whether they do is read from the error of a product and of a convoluti
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import re
 import subprocess
@@ -16,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmark.spec import INPUTS, Spec
+from experiments.benchmark.spec import SEED, Spec
 
 LIBRARIES = re.compile(r"jax[-_]cuda.*|jax[-_]rocm.*|nvidia[-_](cudnn|cublas|cuda[-_]runtime|nccl).*|torch|triton")
 """Distributions, beside those in every record, whose versions matter on a GPU."""
@@ -27,27 +26,14 @@ PRECISIONS = ("default", "high", "highest")
 """What JAX can be asked for, by a product."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Probe:
-    """The operations whose error is measured; sums over `size` and 9 `channels` products."""
+# The operations whose error is measured: a product of square matrices of so many rows, and a 3x3 convolution.
+SIZE, IMAGES = 512, (4, 16, 16, 32)
+ARITHMETICS = {"float32": 1e-5, "TF32": 1e-3, "bfloat16": 1e-2}
+"""Relative errors, ||out - float64|| / ||float64||, that an arithmetic stays below.
 
-    size: int = 512
-    """Rows of the square matrices."""
-    images: int = 4
-    side: int = 16
-    channels: int = 32
-
-
-@dataclasses.dataclass(frozen=True)
-class Errors:
-    """Relative errors, ||out - float64|| / ||float64||, that tell arithmetics apart.
-
-    Rounding inputs to m bits of mantissa costs about 2^-(m+1) each: 3e-4 for TF32 and float16 (m = 10), 3e-3 for
-    bfloat16 (m = 7), 4e-8 for float32 (m = 23), to which the accumulation adds.
-    """
-
-    float32: float = 1e-5
-    tf32: float = 1e-3
+Rounding inputs to m bits of mantissa costs about 2^-(m+1) each: 3e-4 for TF32 and float16 (m = 10), 3e-3 for bfloat16
+(m = 7), 4e-8 for float32 (m = 23), to which the accumulation adds.
+"""
 
 
 def measure(spec: Spec) -> dict[str, Any]:
@@ -91,11 +77,11 @@ def libraries() -> dict[str, str]:
     return {name: version for name, version in sorted(found.items()) if name and LIBRARIES.fullmatch(name.lower())}
 
 
-def float32_arithmetic(probe: Probe = Probe()) -> list[dict[str, Any]]:
+def float32_arithmetic() -> list[dict[str, Any]]:
     """Error and arithmetic of a matrix product and a 3x3 convolution of float32 arrays, by precision asked for."""
-    rng = np.random.default_rng(INPUTS.seed)
-    square, images = (probe.size,) * 2, (probe.images, probe.side, probe.side, probe.channels)
-    shapes = (square, square, images, (3, 3, probe.channels, probe.channels))
+    rng = np.random.default_rng(SEED)
+    square, channels = (SIZE, SIZE), IMAGES[-1]
+    shapes = (square, square, IMAGES, (3, 3, channels, channels))
     a, b, x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
     windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.float64), (3, 3), axis=(1, 2))
     expected = {
@@ -123,9 +109,6 @@ def float32_arithmetic(probe: Probe = Probe()) -> list[dict[str, Any]]:
     return rows
 
 
-def arithmetic(error: float, errors: Errors = Errors()) -> str:
+def arithmetic(error: float) -> str:
     """The arithmetic that a relative error speaks for; "wrong" where it is none's."""
-    for name, limit in (("float32", errors.float32), ("TF32", errors.tf32), ("bfloat16", 10 * errors.tf32)):
-        if error < limit:
-            return name
-    return "wrong"
+    return next((name for name, limit in ARITHMETICS.items() if error < limit), "wrong")

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.benchmark.spec import INPUTS, Dtype, Spec, has_torch, step_config
+from experiments.benchmark.spec import SEED, Dtype, Spec, has_torch, step_config
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.models import cost
 
@@ -33,14 +33,11 @@ MATMUL, COPY = "matrix product", "memory"
 JAX, TORCH = "jax", "torch"
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Sizes of what is measured: so large that a larger one is no faster."""
-
-    matrix: tuple[tuple[str, int], ...] = (("cpu", 2048), ("gpu", 8192))
-    """Rows of the square matrices, by platform."""
-    array_bytes: int = 2**28
-    """Size of the array that is read and written: 256 MiB, in float32."""
+# Sizes of what is measured, so large that a larger one is no faster.
+MATRIX = {"cpu": 2048, "gpu": 8192}
+"""Rows of the square matrices, by platform."""
+ARRAY_BYTES = 2**28
+"""Size of the array that is read and written: 256 MiB, in float32."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +73,12 @@ def specs(library: str, dtypes: Sequence[Dtype], *, steps: int, warmup: int, pla
 class Limit:
     """A contestant whose step is a matrix product or a pass over memory."""
 
-    def __init__(self, spec: Spec, sizes: Sizes = Sizes()) -> None:
+    def __init__(self, spec: Spec) -> None:
         what, library = spec.contestant.rsplit(", ", 1)
         self.steps, dtype = spec.steps, spec.config.model.dtype
         operation = _of_jax if library == JAX else _of_torch
-        self._run, platform = operation(what, dtype, sizes, spec)
-        n = dict(sizes.matrix)[platform]
-        self.amount = n**3 if what == MATMUL else 2 * sizes.array_bytes
+        self._run, platform = operation(what, dtype, spec)
+        self.amount = MATRIX[platform] ** 3 if what == MATMUL else 2 * ARRAY_BYTES
 
     def run(self) -> float:
         """See Contestant."""
@@ -94,14 +90,14 @@ class Limit:
         return {"amount": self.amount}
 
 
-def _of_jax(what: str, dtype: str, sizes: Sizes, spec: Spec) -> tuple[Callable[[], None], str]:
+def _of_jax(what: str, dtype: str, spec: Spec) -> tuple[Callable[[], None], str]:
     import jax
     import jax.numpy as jnp
 
     platform = "cpu" if jax.default_backend() == "cpu" else "gpu"
     if what == MATMUL:
-        n = dict(sizes.matrix)[platform]
-        a = jax.random.normal(jax.random.key(INPUTS.seed), (n, n), jnp.float32).astype(jnp.dtype(dtype))
+        n = MATRIX[platform]
+        a = jax.random.normal(jax.random.key(SEED), (n, n), jnp.float32).astype(jnp.dtype(dtype))
         product = jax.jit(jnp.dot)
 
         def multiply() -> None:
@@ -112,7 +108,7 @@ def _of_jax(what: str, dtype: str, sizes: Sizes, spec: Spec) -> tuple[Callable[[
         return multiply, platform
     # Donated: a new array would cost a CPU the faults of its fresh pages, which is another limit.
     add = jax.jit(lambda x: x + 1, donate_argnums=0)
-    held = [jnp.zeros(sizes.array_bytes // 4, jnp.float32)]
+    held = [jnp.zeros(ARRAY_BYTES // 4, jnp.float32)]
 
     def touch() -> None:
         for _ in range(spec.steps):
@@ -122,15 +118,15 @@ def _of_jax(what: str, dtype: str, sizes: Sizes, spec: Spec) -> tuple[Callable[[
     return touch, platform
 
 
-def _of_torch(what: str, dtype: str, sizes: Sizes, spec: Spec) -> tuple[Callable[[], None], str]:
+def _of_torch(what: str, dtype: str, spec: Spec) -> tuple[Callable[[], None], str]:
     torch: Any = importlib.import_module("torch")
     torch.backends.cuda.matmul.allow_tf32 = True
     platform = spec.platform or "cpu"
     device = torch.device("cuda" if platform == "gpu" else "cpu")
-    n = dict(sizes.matrix)[platform]
-    torch.manual_seed(INPUTS.seed)
+    n = MATRIX[platform]
+    torch.manual_seed(SEED)
     a = torch.randn((n, n), device=device).to(getattr(torch, dtype))
-    x = torch.zeros(sizes.array_bytes // 4, device=device)
+    x = torch.zeros(ARRAY_BYTES // 4, device=device)
 
     def run() -> None:
         for _ in range(spec.steps):

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmark.spec import INPUTS
+from experiments.benchmark.spec import SEED
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.data import ArraySource, Source, normalization
 
 
 def synthetic(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> Source:
     """One batch of noise: images [B, H, W, C] uint8, labels [B] int32."""
-    rng = np.random.default_rng(INPUTS.seed)
+    rng = np.random.default_rng(SEED)
     assert config.model.num_classes is not None
     images = rng.integers(0, 256, (config.train.batch_size, *image_shape), np.uint8)
     return ArraySource(images, rng.integers(0, config.model.num_classes, len(images), np.int32))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from experiments import cli
 from experiments.benchmark.spec import (
@@ -26,27 +26,18 @@ from resnet_jax.errors import UserError
 What = Literal["step", "compile", "epoch", "convolutions", "input", "processes"]
 
 
-@dataclass(frozen=True)
-class Grid:
-    """What `--all` measures, and what options mean that are left out."""
-
-    what: tuple[What, ...] = ("step", "compile", "epoch", "convolutions")
-    nets: tuple[NetName, ...] = ("resnet-20", "resnet-56", "resnet-110", "resnet-50")
-    depth_nets: tuple[NetName, ...] = ("resnet-20", "resnet-56", "resnet-110", "resnet-302", "resnet-1202")
-    dtypes: tuple[Dtype, ...] = ("float32", "bfloat16")
-    phases: tuple[Phase, ...] = ("train", "eval")
-    cifar_batch_sizes: tuple[int, ...] = (32, 128, 512)
-    imagenet_batch_sizes: tuple[int, ...] = (32, 128)
-    cifar_batch_size: int = 128
-    imagenet_batch_size: int = 32
-    cpu_steps: int = 1
-    gpu_steps: int = 20
-    """Enough that the host's part at their end does not show."""
-
-
-GRID = Grid()
-WHOLE = ("what", "nets", "depth_nets", "dtypes", "phases")
+WHOLE: dict[str, Any] = {
+    "what": ("step", "compile", "epoch", "convolutions"),
+    "nets": ("resnet-20", "resnet-56", "resnet-110", "resnet-50"),
+    "depth_nets": ("resnet-20", "resnet-56", "resnet-110", "resnet-302", "resnet-1202"),
+    "dtypes": ("float32", "bfloat16"),
+    "phases": ("train", "eval"),
+}
 """Options that `--all` sets."""
+BATCH_SIZES: dict[str, tuple[int, tuple[int, ...]]] = {"cifar": (128, (32, 128, 512)), "imagenet": (32, (32, 128))}
+"""By family of nets: the usual batch size, and those of `--all`."""
+STEPS = {"cpu": 1, "gpu": 20}
+"""Steps that are timed together, by platform; on a GPU so many that the host's part at their end does not show."""
 SERVES: dict[str, tuple[What, ...]] = {
     "nets": ("step", "processes"),
     "phases": ("step",),
@@ -144,11 +135,10 @@ def check(chosen: Benchmark) -> Benchmark:
         values = getattr(chosen, name)
         if not values or len(set(values)) < len(values):
             raise UserError(f"{option(name)}: got {' '.join(values) or 'nothing'}; legal: one or more, each once.")
-    for contestant in chosen.contestants:
-        for batch_size in chosen.batch_sizes or (GRID.cifar_batch_size, GRID.imagenet_batch_size):
-            configure(contestant, step_config("resnet-20", batch_size, "float32"))
-    for batch_size in chosen.batch_sizes:
-        step_config("resnet-20", batch_size, "float32")
+    for batch_size in chosen.batch_sizes or [usual for usual, _ in BATCH_SIZES.values()]:
+        config = step_config("resnet-20", batch_size, "float32")
+        for contestant in chosen.contestants:
+            configure(contestant, config)
     for name, served in SERVES.items():
         if getattr(chosen, name) != getattr(Benchmark, name) and not set(served) & set(chosen.what):
             raise UserError(

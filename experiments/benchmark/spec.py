@@ -23,15 +23,7 @@ from resnet_jax.errors import UserError
 from resnet_jax.text import nearest
 
 NetName = Literal[
-    "resnet-8",
-    "resnet-20",
-    "resnet-56",
-    "resnet-110",
-    "resnet-302",
-    "resnet-1202",
-    "resnet-50",
-    "plain-20",
-    "plain-56",
+    "resnet-8", "resnet-20", "resnet-56", "resnet-110", "resnet-302", "resnet-1202", "resnet-50", "plain-20", "plain-56"
 ]
 Images = Literal["digits", "cifar-16", "cifar", "imagenet"]
 Phase = Literal["train", "eval"]
@@ -46,28 +38,17 @@ STEP_ALONE = "step alone"
 """The contestant of an epoch's loop that leaves out its data."""
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Synthetic batches that steps are timed on. Only shapes matter to a time."""
-
-    shapes: tuple[tuple[Images, tuple[int, int, int]], ...] = (
-        ("digits", (8, 8, 1)),
-        ("cifar-16", (16, 16, 3)),
-        ("cifar", (32, 32, 3)),
-        ("imagenet", (224, 224, 3)),
-    )
-    """Height, width and channels by name. A family of nets has images of its own name, unless others are asked for."""
-    classes: tuple[tuple[str, int], ...] = (("cifar", 10), ("imagenet", 1000))
-    seed: int = 0
-    learning_rate: float = 0.01
-    """Low: a net that diverges on one batch of noise would be timed on numbers that are none."""
-
-    def image_shape(self, name: str) -> tuple[int, int, int]:
-        """Height, width, channels of the images of this name, or of a family's own."""
-        return dict[str, tuple[int, int, int]](self.shapes)[name]
-
-
-INPUTS = Inputs()
+IMAGES: dict[str, tuple[int, int, int]] = {
+    "digits": (8, 8, 1),
+    "cifar-16": (16, 16, 3),
+    "cifar": (32, 32, 3),
+    "imagenet": (224, 224, 3),
+}
+"""Height, width and channels by name. A family of nets has images of its own name, unless others are asked for."""
+CLASSES = {"cifar": 10, "imagenet": 1000}
+SEED = 0
+LEARNING_RATE = 0.01
+"""Low: a net that diverges on one batch of noise would be timed on numbers that are none."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +79,7 @@ class Spec:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width, channels."""
-        return INPUTS.image_shape(self.images or self.config.model.family)
+        return IMAGES[self.images or self.config.model.family]
 
     @property
     def tuned(self) -> bool:
@@ -132,11 +113,11 @@ def step_config(net: NetName, batch_size: int, dtype: Dtype) -> ExperimentConfig
             family=family,
             depth=int(depth),
             shortcut="none" if kind == "plain" else "B" if family == "imagenet" else "A",
-            num_classes=dict(INPUTS.classes)[family],
+            num_classes=CLASSES[family],
             dtype=dtype,
         ),
         data=DataConfig(placement="device"),
-        optim=OptimConfig(learning_rate=INPUTS.learning_rate),
+        optim=OptimConfig(learning_rate=LEARNING_RATE),
         train=TrainConfig(batch_size=batch_size, eval_batch_size=batch_size),
     )
 

@@ -123,7 +123,7 @@ class Section:
         for f in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
             name = f"{self._section}.{f.name}" if self._section else f.name
             # The dataclass is frozen. An int for a float field is stored as a float.
-            object.__setattr__(self, f.name, _typed(name, hints[f.name], getattr(self, f.name)))
+            object.__setattr__(self, f.name, typed(name, hints[f.name], getattr(self, f.name)))
         self._check()
 
     @classmethod
@@ -188,13 +188,14 @@ class Section:
     def _check(self) -> None:
         """Raises UserError for illegal values and combinations."""
 
-    def _require(self, condition: bool, name: str, legal: str) -> None:
+    def _require(self, condition: bool, name: str, legal: str, got: str | None = None) -> None:
+        """Raises UserError where a condition on a field does not hold; `got` says more than the field's value."""
         if not condition:
             full = f"{self._section}.{name}" if self._section else name
-            raise UserError(f"{full}: got {getattr(self, name)!r}; legal: {legal}.")
+            raise UserError(f"{full}: got {got or repr(getattr(self, name))}; legal: {legal}.")
 
 
-def _typed(name: str, hint: Any, value: Any) -> Any:
+def typed(name: str, hint: Any, value: Any) -> Any:
     """`value` as the type `hint`; raises UserError if that is not possible."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
@@ -207,14 +208,16 @@ def _typed(name: str, hint: Any, value: Any) -> Any:
         words = [a for a in args if typing.get_origin(a) is Literal]
         if set(args) == {int, float}:
             # Whole numbers stay ints: an iteration and a share of the run mean different things.
-            return _typed(name, int if type(value) is int else float, value)
+            return typed(name, int if type(value) is int else float, value)
         (inner,) = (a for a in args if a is not type(None) and a not in words)
         # A word, such as "auto", may replace a number.
-        return _typed(name, words[0] if words and isinstance(value, str) else inner, value)
+        return typed(name, words[0] if words and isinstance(value, str) else inner, value)
+    if origin is dict and isinstance(value, dict):
+        return {key: typed(f"{name}[{key!r}]", args[1], item) for key, item in value.items()}
     if origin is tuple:
         if not isinstance(value, tuple | list):
             raise UserError(f"{name}: got {value!r}; legal: a list of {getattr(args[0], '__name__', 'numbers')}.")
-        return tuple(_typed(f"{name}[{i}]", args[0], v) for i, v in enumerate(value))
+        return tuple(typed(f"{name}[{i}]", args[0], v) for i, v in enumerate(value))
     if hint is float and type(value) is int:
         value = float(value) if abs(value) < 2**1023 else math.inf
     # In Python bool is an int; here it is not.

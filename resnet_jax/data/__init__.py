@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 from types import ModuleType
 
@@ -34,6 +35,21 @@ def load(config: DataConfig, note: Note = lambda text: None) -> Dataset:
         split_seed=config.split_seed,
     )
     return dataclasses.replace(dataset, validation=validation)
+
+
+def fingerprint(config: DataConfig) -> str:
+    """`Dataset.fingerprint` of the data that a run of `config` would see here; they are read once in a process.
+
+    Raises:
+      UserError: the data are missing or damaged.
+    """
+    # What is done to the images afterwards is no part of the data.
+    return _fingerprint(dataclasses.replace(config, placement="auto", normalize="pixel_mean", pad=0, flip=False))
+
+
+@functools.cache
+def _fingerprint(config: DataConfig) -> str:
+    return load(config).fingerprint
 
 
 def import_source(name: str) -> ModuleType:

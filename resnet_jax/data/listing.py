@@ -1,8 +1,9 @@
 """Lists the images of folders, with their order and classes. No image is opened.
 
-There is a function for each use: `scan` for training, `class_folders` for evaluation, `pictures` for classification.
-All three follow symbolic links, and skip hidden entries and files whose names are not those of images. `notes` says
-what was skipped and why. The validation images of ImageNet may be in val without class folders, see ground_truth.py.
+Every command that reads pictures from folders lists them here: `scan` for training, `class_folders` for evaluation,
+`pictures` for classification. In all three, symbolic links are followed. Hidden entries and files that are not images
+by their names are passed over, and `note` is told how many and why. ImageNet's validation images may also lie in val as
+they are in their archive, see ground_truth.py.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from resnet_jax.data.walk import (
     may_be_image,
 )
 from resnet_jax.errors import UserError
-from resnet_jax.text import LONGEST, nearest, shown, some
+from resnet_jax.text import LONGEST, Note, nearest, shown, some
 
 TEST_FOLDERS = ("test", "val")
 
@@ -41,28 +42,9 @@ class Listing:
     class_names: tuple[str, ...]
     train: tuple[ImageFile, ...]
     test: tuple[ImageFile, ...]
-    notes: tuple[str, ...]
-    """Sentences on what was skipped."""
 
 
-@dataclass(frozen=True)
-class ClassFolders:
-    """The images of a folder of class folders."""
-
-    classes: dict[str, tuple[ImageFile, ...]]
-    """The images by class name (composed Unicode), in the order of the names. A label is a position in that order."""
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Pictures to classify."""
-
-    paths: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-def scan(path: str, classes: Sequence[str] = ()) -> Listing:
+def scan(path: str, classes: Sequence[str] = (), note: Note = lambda text: None) -> Listing:
     """Lists the images of a data set: <root>/train/<class>/<image> and <root>/test/<class>/<image>.
 
     Without a folder test, val is used (ImageNet's layout).
@@ -70,20 +52,23 @@ def scan(path: str, classes: Sequence[str] = ()) -> Listing:
     Args:
       path: the folder.
       classes: as `data.classes`; see `choose`.
+      note: receives remarks, a line at a time.
 
     Raises:
       UserError: the folder, its training or its test part is missing, a class is empty, there is only one class,
         the classes of training and test differ, or `classes` has an unknown name.
     """
     try:
-        return _scan(path, classes)
+        return _scan(path, classes, note)
     except UserError as error:
         where = "" if str(error).startswith("data.") else "data.path: "
         raise UserError(f"{where}{error}") from error.__cause__
 
 
-def class_folders(folder: str) -> ClassFolders:
+def class_folders(folder: str, note: Note = lambda text: None) -> dict[str, tuple[ImageFile, ...]]:
     """Lists the images of a folder that holds <class>/<image>.
+
+    They are by the class's name in composed Unicode, in the order of the names. Labels are positions in that order.
 
     Raises:
       UserError: there is no such folder, it has no class folders, or a class has no images.
@@ -93,33 +78,31 @@ def class_folders(folder: str) -> ClassFolders:
     aside = PassedOver()
     folders = folders_of(folder, "", aside)
     classes = images_of(folders, list(folders), "", aside)
-    names = sorted(classes)
-    labelled = {name: _labelled(classes[name], label) for label, name in enumerate(names)}
-    return ClassFolders(labelled, aside.notes(folder))
+    aside.tell(folder, note)
+    return {name: _labelled(classes[name], label) for label, name in enumerate(sorted(classes))}
 
 
-def pictures(places: Sequence[str]) -> Pictures:
-    """Lists the given files, with any names, and the images in the given folders, at any depth.
+def pictures(places: Sequence[str], note: Note = lambda text: None) -> list[str]:
+    """Lists the files that are named, whatever their names, and the images of folders that are named, at any depth.
 
     Raises:
       UserError: a folder has no images.
     """
     paths: list[str] = []
-    notes: list[str] = []
     for place in places:
         if not os.path.isdir(place):
             paths.append(place)
             continue
         aside = PassedOver()
         found = _album(place, "", aside, frozenset())
-        notes += aside.notes(place)
+        aside.tell(place, note)
         if not found:
             raise UserError(f"{shown(place)}: a folder without images ({', '.join(sorted(EXTENSIONS))}).")
         paths += found
-    return Pictures(tuple(paths), tuple(notes))
+    return paths
 
 
-def _scan(path: str, chosen: Sequence[str]) -> Listing:
+def _scan(path: str, chosen: Sequence[str], note: Note) -> Listing:
     root = os.path.expanduser(path)
     if not os.path.isdir(root):
         problem = "it is not a folder" if os.path.exists(root) else "it does not exist"
@@ -130,12 +113,11 @@ def _scan(path: str, chosen: Sequence[str]) -> Listing:
     tests = [name for name in TEST_FOLDERS if name in present]
     if not tests:
         raise UserError(f"{shown(root)} has neither a folder test nor a folder val; {_found(present)}")
-    notes = []
     if len(tests) > 1:
         # The test images of ImageNet have no labels, and so no class folders.
         labelled = [name for name in tests if has_classes(os.path.join(root, name))]
         tests = labelled or (["val"] if ground_truth.find(root) else tests)
-        notes.append(f"{shown(root)} has both test and val: {tests[0]} is used as the test set.")
+        note(f"{shown(root)} has both test and val: {tests[0]} serves as the test set.")
     aside = PassedOver()
     folders = folders_of(root, "train", aside)
     train = images_of(folders, choose(list(folders), chosen), "train", aside)
@@ -144,8 +126,12 @@ def _scan(path: str, chosen: Sequence[str]) -> Listing:
     names = sorted(train)
     if len(names) < 2:
         raise UserError(f"{shown(root)} has only one class, {names[0]!r}; a classifier needs at least two.")
-    notes += aside.notes(root)
-    return Listing(root, tuple(names), _files(train, names), _files(test, names), tuple(notes))
+    aside.tell(root, note)
+    train_files, test_files = (
+        tuple(file for label, name in enumerate(names) for file in _labelled(classes[name], label))
+        for classes in (train, test)
+    )
+    return Listing(root, tuple(names), train_files, test_files)
 
 
 def _found(present: set[str]) -> str:
@@ -233,7 +219,3 @@ def _agree(root: str, test: str, train_names: set[str], test_names: set[str]) ->
 
 def _labelled(files: Sequence[ImageFile], label: int) -> tuple[ImageFile, ...]:
     return tuple(replace(file, label=label) for file in files)
-
-
-def _files(classes: dict[str, list[ImageFile]], names: list[str]) -> tuple[ImageFile, ...]:
-    return tuple(file for label, name in enumerate(names) for file in _labelled(classes[name], label))

@@ -80,7 +80,7 @@ class _Slot(NamedTuple):
 
 
 class StreamSource:
-    """A source whose images lie on a disk, encoded. See `dataset.Source`."""
+    """A source whose images lie on a disk, encoded. See `dataset.Source`; `sources` makes them."""
 
     def __init__(
         self,
@@ -93,17 +93,6 @@ class StreamSource:
         channels: int,
         decoders: Decoders,
     ) -> None:
-        """Takes some of the images of `records`.
-
-        Args:
-          records: the encoded images.
-          positions: [N], those of this source, in its order.
-          labels: [N] int32.
-          sizes: [N, 2], width and height of each image in pixels, upright.
-          config: which crops are taken; `image_size` is set.
-          channels: 1 where the images of the data set are grey, else 3.
-          decoders: shared by the sources of a data set.
-        """
         assert config.image_size is not None
         assert len(positions) == len(labels) == len(sizes)
         self._records, self._positions, self._sizes = records, np.asarray(positions), sizes
@@ -275,7 +264,8 @@ def sources(
       parts: the positions of each source's images, in its order.
       labels: [N] int32.
       heads: what is known of the images.
-      config, channels: see StreamSource.
+      config: which crops are taken; `image_size` is set.
+      channels: 1 where the images of the data set are grey, else 3.
     """
     decoders = Decoders(config)
     return [

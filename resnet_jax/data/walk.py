@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resnet_jax.errors import UserError
-from resnet_jax.text import composed, shown, some
+from resnet_jax.text import Note, composed, shown, some
 
 # Those of decode.FORMATS.
 EXTENSIONS = frozenset(
@@ -45,12 +45,11 @@ class PassedOver:
     def add(self, reason: str, name: str) -> None:
         self._names.setdefault(reason, []).append(shown(name))
 
-    def notes(self, root: str) -> tuple[str, ...]:
-        """A sentence with the number of entries for each reason, and the first of them."""
-        if not self._names:
-            return ()
-        counts = (f"{len(names):,} {reason} ({some(names, 1)})" for reason, names in sorted(self._names.items()))
-        return (f"passed over in {shown(root)}: {', '.join(counts)}.",)
+    def tell(self, root: str, note: Note) -> None:
+        """Gives `note` a sentence with the number of entries for each reason, and the first of them."""
+        counts = [f"{len(names):,} {reason} ({some(names, 1)})" for reason, names in sorted(self._names.items())]
+        if counts:
+            note(f"passed over in {shown(root)}: {', '.join(counts)}.")
 
 
 def entries(folder: str) -> list[os.DirEntry[str]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from resnet_jax.config import ExperimentConfig, flatten, from_dict, to_dict
+from resnet_jax.config.section import typed
 from resnet_jax.errors import UserError
 from resnet_jax.record.schema import (
     SCHEMA,
@@ -24,8 +27,7 @@ from resnet_jax.record.schema import (
 
 T = TypeVar("T")
 
-_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "str": (str,), "None": (type(None),)}
-
+_hints = functools.cache(typing.get_type_hints)
 OTHER_VERSION = "read it with the version that wrote it"
 PLACES = frozenset(ExperimentConfig.fields_where(lambda role: role.of == "place"))
 """Fields that say where the images lie. They tell no run from another: a run's data are known by their fingerprint."""
@@ -164,25 +166,15 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value
 
 
-def _kinds(declared: str) -> tuple[type, ...]:
-    """The Python types of a number's or a text's declared type, such as "float | None"; none for anything else."""
-    names = declared.split(" | ")
-    return tuple(kind for name in names for kind in _KINDS[name]) if _KINDS.keys() >= set(names) else ()
-
-
 def _part(cls: type[T], values: Any) -> T:
-    """An instance of a record's part, its numbers and texts checked for their types."""
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # every part is a dataclass
-        if field.name not in _mapping(values) and field.default is not dataclasses.MISSING:
-            continue  # written by a version that did not have it yet
-        value = values[field.name]
-        declared = str(field.type)
-        if declared.startswith("dict[str, "):
-            kinds, found = _kinds(declared[len("dict[str, ") : -1]), list(_mapping(value).values())
-        else:
-            kinds, found = _kinds(declared), [value]
-        if kinds and not all(isinstance(item, kinds) and not isinstance(item, bool) for item in found):
-            raise TypeError(f"{field.name} is {value!r}")
+    """An instance of a record's part, its values checked for their types."""
+    for name, hint in _hints(cls).items():  # type: ignore[arg-type]  # a class is hashable
+        if name not in _mapping(values) and hasattr(cls, name):
+            continue  # written by a version that did not have it yet; the default holds
+        try:
+            typed(name, hint, values[name])
+        except UserError as error:
+            raise TypeError(str(error).rstrip(".")) from None
     return cls(**values)
 
 

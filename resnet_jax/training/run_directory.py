@@ -219,7 +219,7 @@ def other_inputs(record: RunRecord, config: ExperimentConfig) -> str:
 
 
 def _other_data(record: RunRecord, config: ExperimentConfig) -> str:
-    from resnet_jax.data.at_hand import fingerprint
+    from resnet_jax.data import fingerprint
 
     try:
         found = fingerprint(config.data)

@@ -12,7 +12,7 @@ from resnet_jax.data import Normalization, decode
 from resnet_jax.data.crops import Pass
 from resnet_jax.data.dataset import Images
 from resnet_jax.errors import UserError
-from resnet_jax.weights.arrays import Array, Arrays, Shape
+from resnet_jax.weights.arrays import Array, Arrays
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -44,19 +44,18 @@ class Preprocessing:
     def __post_init__(self) -> None:
         for name in ("height", "width", "channels") + ("resize",) * (self.resize is not None):
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise UserError(f"preprocessing.{name}: got {value!r}; legal: a whole number above 0.")
-        if self.resize is not None and (self.height != self.width or self.resize < self.height):
-            raise UserError(
-                f"preprocessing.resize: got {self.resize}; legal: None, or at least the side of a square, here of "
-                f"{self.height}x{self.width}."
-            )
-        if self.interpolation not in ("bilinear", "bicubic"):
-            raise UserError(f"preprocessing.interpolation: got {self.interpolation!r}; legal: 'bilinear', 'bicubic'.")
+            _require(type(value) is int and value >= 1, name, repr(value), "a whole number above 0")
+        fits = self.resize is None or self.height == self.width <= self.resize
+        square = f"None, or at least the side of a square, here of {self.height}x{self.width}"
+        _require(fits, "resize", str(self.resize), square)
+        known = self.interpolation in ("bilinear", "bicubic")
+        _require(known, "interpolation", repr(self.interpolation), "'bilinear', 'bicubic'")
         for name in (MEAN, STD):
-            _require_statistics(name, getattr(self.normalization, name), (1, *self.shape))
-        if not (self.normalization.std > 0.0).all():
-            raise UserError(f"preprocessing.std: got {self.normalization.std.min()}; legal: numbers above 0.")
+            there, here = getattr(self.normalization, name).shape, (1, *self.shape)
+            fits = len(there) == 4 and all(a in (1, b) for a, b in zip(there, here, strict=True))
+            _require(fits, name, f"the shape {there}", f"one that fits images of {self.shape}")
+        lowest = self.normalization.std.min()
+        _require(lowest > 0.0, STD, str(lowest), "numbers above 0")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -136,13 +135,11 @@ def _numbers(name: str, value: Any) -> Array:
         numbers = np.asarray(value, np.float64)
     except (TypeError, ValueError):
         numbers = np.full((), np.nan)
-    if numbers.ndim != 1 or not np.isfinite(numbers).all():
-        raise UserError(f"preprocessing.{name}: got {value!r}; legal: a finite number for each channel.")
+    finite = numbers.ndim == 1 and bool(np.isfinite(numbers).all())
+    _require(finite, name, repr(value), "a finite number for each channel")
     return numbers.reshape(1, 1, 1, -1)
 
 
-def _require_statistics(name: str, statistics: Array, shape: Shape) -> None:
-    if statistics.ndim != len(shape) or any(a not in (1, b) for a, b in zip(statistics.shape, shape, strict=True)):
-        raise UserError(
-            f"preprocessing.{name}: got the shape {statistics.shape}; legal: one that fits images of {shape[1:]}."
-        )
+def _require(condition: bool, name: str, got: str, legal: str) -> None:
+    if not condition:
+        raise UserError(f"preprocessing.{name}: got {got}; legal: {legal}.")

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnet_jax.data import known
+from resnet_jax.config import DataConfig
+from resnet_jax.data import known, load
 from resnet_jax.data.dataset import ArraySource
-from resnet_jax.data.sources import npz
 
 
 @pytest.fixture
@@ -33,9 +33,10 @@ def test_an_npz_file_has_the_name_of_a_known_training_set_and_else_its_own(
     train: ArraySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrays = {"train_images": train.images, "train_labels": train.labels}
+    config = DataConfig(source="npz", path=str(tmp_path / "mine.npz"))
     np.savez(tmp_path / "mine.npz", **arrays, test_images=train.images[:3], test_labels=train.labels[:3])
-    assert npz.read(str(tmp_path / "mine.npz")).name == "mine (npz)"
+    assert load(config).name == "mine (npz)"
     monkeypatch.setattr(known, "KNOWN", {(12, (4, 4, 3)): {known.digest(train): "Twelve"}})
-    assert npz.read(str(tmp_path / "mine.npz")).name == "Twelve"
+    assert load(config).name == "Twelve"
     monkeypatch.setattr(known, "KNOWN", {(12, (4, 4, 3)): {"0123456789abcdef": "Twelve"}})
-    assert npz.read(str(tmp_path / "mine.npz")).name == "mine (npz)"
+    assert load(config).name == "mine (npz)"

@@ -31,8 +31,8 @@ def root(tmp_path: Path) -> Path:
 
 def test_all_commands_see_the_same_pictures(root: Path) -> None:
     trained = [file.path for file in listing.scan(str(root)).test]
-    evaluated = [file.path for files in listing.class_folders(str(root / "test")).classes.values() for file in files]
-    classified = list(listing.pictures([str(root / "test")]).paths)
+    evaluated = [file.path for files in listing.class_folders(str(root / "test")).values() for file in files]
+    classified = listing.pictures([str(root / "test")])
     assert trained == evaluated == classified
     assert len(trained) == 6
 
@@ -40,24 +40,27 @@ def test_all_commands_see_the_same_pictures(root: Path) -> None:
 def test_what_is_passed_over_is_said_with_the_reason(root: Path) -> None:
     said = "3 hidden (cat/._000.png and 2 more), 1 not images by their names (cat/notes.txt)."
     folder = str(root / "test")
-    assert listing.class_folders(folder).notes == (f"passed over in {folder}: {said}",)
-    assert listing.pictures([folder]).notes == (f"passed over in {folder}: {said}",)
-    (note,) = listing.scan(str(root)).notes
-    assert note.startswith(f"passed over in {root}: 6 hidden (train/cat/._000.png and 5 more), 2 not images")
+    told: list[str] = []
+    listing.class_folders(folder, told.append)
+    listing.pictures([folder], told.append)
+    listing.scan(str(root), note=told.append)
+    assert told[:2] == [f"passed over in {folder}: {said}"] * 2
+    assert told[2].startswith(f"passed over in {root}: 6 hidden (train/cat/._000.png and 5 more), 2 not images")
 
 
 def test_a_link_to_nothing_is_a_picture_that_cannot_be_read(root: Path) -> None:
     (root / "test" / "dog" / "gone.png").symlink_to(root / "nowhere.png")
     assert str(root / "test" / "dog" / "gone.png") in [file.path for file in listing.scan(str(root)).test]
-    assert len(listing.class_folders(str(root / "test")).classes["dog"]) == 4
-    assert str(root / "test" / "dog" / "gone.png") in listing.pictures([str(root / "test")]).paths
+    assert len(listing.class_folders(str(root / "test"))["dog"]) == 4
+    assert str(root / "test" / "dog" / "gone.png") in listing.pictures([str(root / "test")])
 
 
 def test_every_ending_of_a_format_that_is_read_is_an_image(tmp_path: Path) -> None:
     for ending in ENDINGS:
         (tmp_path / f"a.{ending}").write_bytes(b"x")
-    assert len(listing.pictures([str(tmp_path)]).paths) == len(ENDINGS)
-    assert listing.pictures([str(tmp_path)]).notes == ()
+    told: list[str] = []
+    assert len(listing.pictures([str(tmp_path)], told.append)) == len(ENDINGS)
+    assert told == []
 
 
 def test_an_album_is_entered_at_any_depth_and_through_links(tmp_path: Path) -> None:
@@ -67,9 +70,10 @@ def test_an_album_is_entered_at_any_depth_and_through_links(tmp_path: Path) -> N
         (folder / "0.png").write_bytes(b"x")
     (album / "a").symlink_to(elsewhere)
     (album / "b" / "deep" / "up").symlink_to(album)
-    found = listing.pictures([str(album), "named.whatever"])
-    assert found.paths == (str(album / "a" / "0.png"), str(album / "b" / "deep" / "0.png"), "named.whatever")
-    (note,) = found.notes
+    told: list[str] = []
+    found = listing.pictures([str(album), "named.whatever"], told.append)
+    assert found == [str(album / "a" / "0.png"), str(album / "b" / "deep" / "0.png"), "named.whatever"]
+    (note,) = told
     assert note.startswith(f"passed over in {album}: 1 ")
     assert "(b/deep/up)" in note
 
@@ -79,8 +83,8 @@ def test_labels_are_positions_of_names_in_composed_unicode(tmp_path: Path) -> No
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.png").write_bytes(b"x")
     found = listing.class_folders(str(tmp_path))
-    assert list(found.classes) == ["zebra", "\u00e9lan"]
-    assert [files[0].label for files in found.classes.values()] == [0, 1]
+    assert list(found) == ["zebra", "\u00e9lan"]
+    assert [files[0].label for files in found.values()] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_no_passage_is_stale() -> None:
-    stale = documents.stale_passages(ROOT)
+    # Those of mistakes.md, which takes long to make, are looked at in tests/experiments/test_mistakes.py.
+    pages = [page for page in documents.pages(ROOT) if page.name != "mistakes.md"]
+    stale = [line for page in pages for line in passages.stale(page.read_text(encoding="utf-8"), page.name)]
     assert not stale, "\n".join([*stale, f"to renew them: {documents.RENEW}"])
 
 

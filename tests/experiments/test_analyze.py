@@ -111,7 +111,7 @@ def test_what_a_user_gets_wrong_is_a_sentence(runs: Path, tmp_path: Path) -> Non
         (["lesions", "digits-plain", out], "takes finished runs alone"),
         (["lesions", good, "--repeats=0", out], "repeats: got 0"),
         (["gradient-flow", "digits-plane", out], "did you mean 'digits-plain'"),
-        (["gradient-flow", "digits-plain:model.depth", out], "legal after the colon: field=value"),
+        (["gradient-flow", "digits-plain:model.depth", out], "legal: field=value, such as model.depth=110"),
         (["gradient-flow", "digits-plain:model.depth=57", out], "model.depth: got 57"),
         (["gradient-flow", 'digits-resnet:model.cut=["stage1","stage4"],seed=1', out], "model.cut: got 'stage4'"),
         (["gradient-flow", "digits-plain:model.depht=56", out], "model.depht: no such field"),

@@ -1,7 +1,4 @@
-"""Each mistake of docs/mistakes.md: one sentence on standard error, with a way on, and status 2.
-
-That the page has these sentences is tested with all passages (tests/docs/test_passages.py).
-"""
+"""Each mistake of docs/mistakes.md: one sentence on standard error, with a way on, and status 2."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cli
+from experiments import cli, documents, passages
 from experiments.passages.mistakes import MISTAKES, answers, statuses
 
 COMMANDS = [command for commands in MISTAKES.values() for command in commands]
@@ -34,6 +31,12 @@ def test_a_mistake_is_one_sentence_with_a_way_on(command: str) -> None:
     assert re.fullmatch(r"error: [^\n]+\n", answer.stderr), answer.stderr
     assert not re.search(r"Traceback|Error parsing|--{2,}|[│─]|\w+Error\b", answer.stderr)
     assert any(way in answer.stderr for way in WAYS_ON), answer.stderr
+
+
+def test_the_page_has_these_sentences() -> None:
+    page = Path(__file__).parents[2] / "docs" / "mistakes.md"
+    stale = list(passages.stale(page.read_text(encoding="utf-8"), page.name))
+    assert not stale, "\n".join([*stale, f"to renew them: {documents.RENEW}"])
 
 
 def test_every_status_is_listed() -> None:

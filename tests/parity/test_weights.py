@@ -120,7 +120,7 @@ def test_the_published_net_predicts_as_in_pytorch_image_by_image(published: Path
     state = torch.load(published, map_location="cpu", weights_only=True)["state_dict"]
     net = CifarNet(20).eval()
     net.load_state_dict({name.removeprefix("module."): value for name, value in state.items()}, strict=True)
-    paths = pictures([str(folder)]).paths
+    paths = pictures([str(folder)])
     images = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
     assert images.shape == (10_000, 32, 32, 3)
     x = torch.from_numpy(((images / 255.0 - MEAN) / STD).astype(np.float32).transpose(0, 3, 1, 2).copy())

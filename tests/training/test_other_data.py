@@ -14,8 +14,8 @@ from experiments import sweep
 from experiments.states import state
 from experiments.studies import experiments
 from experiments.study import Study
+from resnet_jax import data
 from resnet_jax.config import ExperimentConfig, override
-from resnet_jax.data import at_hand
 from resnet_jax.errors import UserError
 from resnet_jax.record import read_record, record_to_json
 from resnet_jax.training.run import run
@@ -53,9 +53,9 @@ def config_of(path: Path | str) -> ExperimentConfig:
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
     """Files change under this process's hands here, which they do not within one command."""
-    at_hand._fingerprint.cache_clear()
+    data._fingerprint.cache_clear()
     yield
-    at_hand._fingerprint.cache_clear()
+    data._fingerprint.cache_clear()
 
 
 @pytest.fixture
@@ -137,6 +137,6 @@ def test_the_digits_of_a_record_are_compared_too(made: Path) -> None:
     record = read_record(made / "record.json")
     (made / "record.json").write_text(record_to_json(dataclasses.replace(record, config=config)))
     assert "a run on other data, of fingerprint" in state(made, config)
-    right = dataclasses.replace(record.data, fingerprint=at_hand.fingerprint(config.data))
+    right = dataclasses.replace(record.data, fingerprint=data.fingerprint(config.data))
     (made / "record.json").write_text(record_to_json(dataclasses.replace(record, config=config, data=right)))
     assert state(made, config) == "finished"

@@ -42,9 +42,7 @@ def load(config: DataConfig, note: Note) -> Dataset:
         image. For images in memory also: sizes differ and no image_size is given, or they need more than there is.
     """
     assert config.path is not None, "checked by DataConfig"
-    listing = scan(config.path, config.classes)
-    for remark in listing.notes:
-        note(remark)
+    listing = scan(config.path, config.classes, note)
     name = f"{shown(os.path.basename(os.path.abspath(listing.root)))} (folder)"
     train, test = (_streamed if config.streamed else _in_memory)(_Folder(listing, config, name, note))
     dataset = Dataset(name=name, train=train, test=test, class_names=listing.class_names)

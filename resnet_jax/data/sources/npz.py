@@ -22,28 +22,22 @@ CHANNELS = (1, 3, 4)
 
 
 def load(config: DataConfig, note: Note) -> Dataset:
-    """The data set that `config` names: see `read`."""
-    assert config.path is not None, "checked by DataConfig"
-    return read(config.path)
-
-
-def read(path: str) -> Dataset:
     """Reads train_images, train_labels, test_images and test_labels, or Keras's x_train, y_train, x_test, y_test.
 
     Images are uint8 [N, H, W] or [N, H, W, C] with C = 1, 3 or 4; labels are whole numbers [N] or [N, 1] from 0.
     Names of the classes are in class_names, an array of strings [K]; without it the classes are "0", "1", ... up to
-    the highest label.
-    Pickled objects are never read: they could run any program. The data set has the file's name, or its own where its
-    training set is known by its content (known.py).
+    the highest label. The data set has the name of the file, `config.path`, or its own where its training set is known
+    by its content (known.py).
 
     Raises:
       UserError: the file is missing or damaged, an array is missing or not as described here, the classes of training
         and test differ, or the arrays need more memory than there is.
     """
-    place = Path(os.path.expanduser(path))
+    assert config.path is not None, "checked by DataConfig"
+    place = Path(os.path.expanduser(config.path))
     if not place.is_file():
         problem = "it is a folder" if place.is_dir() else "there is no such file"
-        raise UserError(f"data.path: got {path!r}, but {problem}; give an .npz file.")
+        raise UserError(f"data.path: got {config.path!r}, but {problem}; give an .npz file.")
     found = _arrays(place)
     keys = KEYS if KEYS[0] in found else KERAS_KEYS
     splits = [_split(place, pair, found[pair[0]], found[pair[1]]) for pair in (keys[:2], keys[2:])]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from resnet_jax.data import memory
-from resnet_jax.data.sources import npz
+from resnet_jax.config import DataConfig
+from resnet_jax.data import load, memory
 from resnet_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -43,9 +43,13 @@ def save(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
+def read(path: str | Path) -> Any:
+    return load(DataConfig(source="npz", path=str(path)))
+
+
 def refused(path: str | Path, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence) as caught:
-        npz.read(str(path))
+        read(path)
     message = str(caught.value).replace(str(path), "PATH")
     assert message.startswith("data.path: ")
     assert re.findall(r"\.(?:\s|$)", message) == ["."]  # one sentence
@@ -53,7 +57,7 @@ def refused(path: str | Path, sentence: str) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.int64, np.uint64, ">i2"])
 def test_images_and_labels_are_those_saved(save: Callable[..., str], dtype: Any) -> None:
-    data = npz.read(save(train_labels=LABELS.astype(dtype)))
+    data = read(save(train_labels=LABELS.astype(dtype)))
     assert data.name == "toys (npz)"
     np.testing.assert_array_equal(data.train.images, COLOUR)
     np.testing.assert_array_equal(data.test.images, COLOUR[:3])
@@ -64,7 +68,7 @@ def test_images_and_labels_are_those_saved(save: Callable[..., str], dtype: Any)
 
 def test_grey_images_get_a_channel_and_compressed_files_are_read(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "grey.npz", **arrays(train_images=GREY, test_images=GREY[:3, ..., None]))
-    data = npz.read(str(tmp_path / "grey.npz"))
+    data = read(tmp_path / "grey.npz")
     assert data.image_shape == (5, 4, 1)
     np.testing.assert_array_equal(data.train.images[..., 0], GREY)
 
@@ -73,7 +77,7 @@ def test_kerass_keys_and_shapes(tmp_path: Path) -> None:
     np.savez(
         tmp_path / "cifar.npz", x_train=COLOUR, y_train=LABELS[:, None], x_test=COLOUR[:3], y_test=LABELS[:3, None]
     )
-    data = npz.read(str(tmp_path / "cifar.npz"))
+    data = read(tmp_path / "cifar.npz")
     np.testing.assert_array_equal(data.train.images, COLOUR)
     np.testing.assert_array_equal(data.train.labels, LABELS)
 
@@ -81,7 +85,7 @@ def test_kerass_keys_and_shapes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("names", [["cat", "dog", "frog", "hörse"], [b"cat", b"dog", b"frog", "hörse".encode()]])
 def test_class_names(save: Callable[..., str], names: list[Any]) -> None:
     # One class more than there are labels: a class may be missing from a small set.
-    assert npz.read(save(class_names=np.array(names))).class_names == ("cat", "dog", "frog", "hörse")
+    assert read(save(class_names=np.array(names))).class_names == ("cat", "dog", "frog", "hörse")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def test_arrays_that_cannot_be_used(save: Callable[..., str], changes: dict[str,
 
 def test_sizes_that_differ_between_training_and_test(save: Callable[..., str]) -> None:
     with pytest.raises(UserError, match="must agree"):
-        npz.read(save(test_images=GREY[:3]))
+        read(save(test_images=GREY[:3]))
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
@@ -207,7 +211,7 @@ def test_more_than_memory_is_not_asked_for(save: Callable[..., str], monkeypatch
     path = save()
     size = 15 * (5 * 4 * 3 + 8)
     monkeypatch.setattr(memory, "available", lambda: size)
-    npz.read(path)
+    read(path)
     monkeypatch.setattr(memory, "available", lambda: size - 1)
     refused(path, "the arrays in .* need 1,020 bytes of memory and 1,019 bytes are available; use fewer images")
     monkeypatch.setattr(memory, "available", lambda: None)
@@ -245,7 +249,7 @@ def test_whichever_byte_is_changed_it_is_read_or_refused(tmp_path: Path, compres
         damaged[at] ^= int(rng.integers(1, 256))
         path.write_bytes(damaged)
         try:
-            data = npz.read(str(path))
+            data = read(path)
         except UserError as error:
             messages.append(str(error))
         else:  # a byte that nothing depends on; or one that hides the last member, class_names, which need not be there

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from resnet_jax.models.conv import conv2d, cpu
-from tests.models.conv.test_primitives import function
+from tests.models.conv.reference import function
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The convolution against jax.lax's: values, gradients and all that JAX makes of them."""
+"""The convolution against jax.lax's: values and gradients."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.models.conv import conv2d, cpu, primitives
 from resnet_jax.models.resnet import build
-
-Array = jax.Array
-Conv = Callable[..., Array]
+from tests.models.conv.reference import Array, Conv, close, draw, function, lax_conv
 
 # N, H, W, C, F, kernel, stride: of every kind of conv in the nets.
 CIFAR = [
@@ -32,11 +29,13 @@ CIFAR = [
     (8, 32, 32, 16, 32, 1, 2),
     (8, 16, 16, 128, 32, 1, 1),
 ]
+
 DIGITS = [
     (64, 8, 8, 1, 16, 3, 1),
     (64, 4, 4, 32, 64, 3, 2),
     (64, 2, 2, 64, 64, 3, 1),
 ]
+
 IMAGENET = [
     (1, 56, 56, 3, 64, 7, 2),
     (1, 56, 56, 64, 64, 3, 1),
@@ -45,6 +44,7 @@ IMAGENET = [
     (4, 7, 7, 256, 256, 3, 1),
     (2, 28, 28, 64, 256, 1, 1),
 ]
+
 # Dense products: images of one to four positions, at stride 1 and 2, and input gradients that have no other.
 TINY = [
     (8, 2, 2, 5, 6, 3, 1),
@@ -58,6 +58,7 @@ TINY = [
     (8, 2, 2, 5, 6, 1, 1),
     (8, 2, 2, 5, 6, 1, 2),
 ]
+
 # Few channels: four or two neighbouring outputs as one, at stride 1 and, in the input gradient, at stride 2 and 3.
 PACKED = [
     (8, 8, 8, 8, 8, 3, 1),
@@ -69,6 +70,7 @@ PACKED = [
     (8, 8, 10, 4, 5, 5, 3),
     (8, 9, 9, 4, 5, 3, 4),
 ]
+
 # Odd sizes, windows larger than the image, a prime number of images, a stride as large as the kernel.
 ODD = [
     (7, 15, 13, 4, 5, 3, 2),
@@ -77,40 +79,6 @@ ODD = [
     (8, 3, 1, 3, 4, 5, 1),
     (8, 8, 7, 3, 4, 3, 3),
 ]
-
-
-def lax_conv(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
-    numbers = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(x, kernel, (stride,) * 2, ((pad, pad),) * 2, dimension_numbers=numbers)
-
-
-def draw(shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
-    n, height, width, c, f, size, _ = shape
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(n, height, width, c)) + 0.5
-    return jnp.asarray(x, dtype), jnp.asarray(rng.normal(size=(size, size, c, f)), dtype)
-
-
-def function(conv: Conv, stride: int, pad: int) -> Callable[[Array, Array], Array]:
-    """A number that depends on every output, each with a weight of its own."""
-
-    def f(x: Array, kernel: Array) -> Array:
-        y = conv(x, kernel, stride=stride, pad=pad)
-        weights = jnp.cos(jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape)).astype(y.dtype)
-        return (weights * (y + jnp.asarray(0.01, y.dtype) * y * y)).sum()
-
-    return f
-
-
-def close(got: Any, expected: Any, tolerance: float = 1e-12) -> None:
-    """Every array within `tolerance` of the largest number expected in it, and of its dtype."""
-
-    def check(a: Array, b: Array) -> None:
-        assert a.dtype == b.dtype
-        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(np.abs(b).max(), 1e-30))
-
-    jax.tree.map(check, got, expected)
 
 
 @pytest.fixture(autouse=True)
@@ -236,113 +204,6 @@ def test_in_a_loop_every_convolution_is_in_the_order_that_is_fast(monkeypatch: p
 
     assert {order.rstrip(",") for order in orders(conv2d)} == {"dim_labels=b01f_01io->b01f"}
     assert len(orders(lax_conv)) > 1, "XLA:CPU reorders in loops now: the functions for it can go"
-
-
-# Each way that a CPU computes them: taps and the strided input gradient, packed outputs, dense products.
-WAYS = [(8, 8, 8, 4, 5, 3, 2), (4, 4, 8, 4, 5, 3, 1), (8, 2, 2, 4, 5, 3, 1), (8, 4, 4, 4, 5, 3, 2)]
-TRANSFORMED = {
-    "jvp": lambda f: lambda x, k: jax.jvp(f, (x, k), (x + 1, k - 1)),
-    "jvp of grad": lambda f: lambda x, k: jax.jvp(jax.grad(f, (0, 1)), (x, k), (x + 1, k - 1)),
-    "grad of grad": lambda f: jax.grad(lambda x, k: sum((g**2).sum() for g in jax.grad(f, (0, 1))(x, k)), (0, 1)),
-    "hessian": lambda f: lambda x, k: jax.hessian(f, 1)(x[:2], k[..., :2]),
-    "checkpoint": lambda f: jax.grad(jax.checkpoint(f), (0, 1)),
-}
-
-
-@pytest.mark.parametrize("shape", WAYS, ids=str)
-@pytest.mark.parametrize("name", TRANSFORMED)
-@pytest.mark.usefixtures("x64")
-def test_derivatives_of_both_modes_and_orders(name: str, shape: tuple[int, ...]) -> None:
-    x, kernel = draw(shape, jnp.float64)
-    ours, theirs = (jax.jit(TRANSFORMED[name](function(conv, shape[-1], 1)))(x, kernel) for conv in (conv2d, lax_conv))
-    close(ours, theirs)
-
-
-@pytest.mark.parametrize("shape", [WAYS[1], WAYS[2]], ids=str)
-@pytest.mark.usefixtures("x64")
-def test_in_a_loop(shape: tuple[int, ...]) -> None:
-    """A scan over kernels, whose backward pass is a loop too."""
-    n, height, width, c, _, size, _ = shape
-    x, kernels = draw((n, height, width, c, c, size, 1), jnp.float64)
-    kernels = jnp.stack([kernels, 0.5 * kernels, -kernels])
-
-    def loss_of(conv: Conv) -> Callable[[Array, Array], Array]:
-        def one(x: Array, kernel: Array) -> tuple[Array, None]:
-            return conv(x, kernel, stride=1, pad=1), None
-
-        return lambda x, kernels: jnp.sin(jax.lax.scan(one, x, kernels)[0]).sum()
-
-    ours, theirs = (jax.jit(jax.value_and_grad(loss_of(conv), (0, 1)))(x, kernels) for conv in (conv2d, lax_conv))
-    close(ours, theirs)
-
-
-@pytest.mark.parametrize("shape", WAYS, ids=str)
-@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)], ids=str)
-@pytest.mark.usefixtures("x64")
-def test_vmap(axes: tuple[int | None, int | None], shape: tuple[int, ...]) -> None:
-    x, kernel = draw(shape, jnp.float64)
-    x, kernel = (jnp.stack([a, a * 2, a + 1]) if axis == 0 else a for a, axis in zip((x, kernel), axes, strict=True))
-
-    def results(conv: Conv) -> Any:
-        f = function(conv, shape[-1], 1)
-        of_each = jax.vmap(jax.value_and_grad(f, (0, 1)), axes)(x, kernel)
-        of_sum = jax.grad(lambda x, kernel: jax.vmap(f, axes)(x, kernel).sum(), (0, 1))(x, kernel)
-        twice = jax.vmap(jax.vmap(jax.grad(f, 1), axes), (None, 0))(x, jnp.stack([kernel, kernel - 1]))
-        return of_each, of_sum, twice
-
-    close(results(conv2d), results(lax_conv))
-
-
-def on_devices(count: int, side: int = 8) -> tuple[Mesh, Array, Array]:
-    mesh = Mesh(np.asarray(jax.devices()[:count]), ("batch",), axis_types=(AxisType.Auto,))
-    x, kernel = draw((16, side, side, 4, 5, 3, 1), jnp.float64)
-    x = jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
-    return mesh, x, jax.device_put(kernel, NamedSharding(mesh, PartitionSpec()))
-
-
-@pytest.mark.parametrize(("count", "side"), [(2, 8), (8, 8), (8, 2)])
-@pytest.mark.usefixtures("x64")
-def test_a_sharded_batch_stays_where_it_is(count: int, side: int) -> None:
-    mesh, x, kernel = on_devices(count, side)
-    gradient = jax.grad(function(conv2d, 1, 1), 1)
-    compiled = jax.jit(gradient, out_shardings=NamedSharding(mesh, PartitionSpec())).lower(x, kernel).compile()
-    text = compiled.as_text()
-    assert text is not None
-    # The sum over devices, once, and nothing else.
-    moved = {op: text.count(f" {op}(") for op in ("all-gather", "all-to-all", "collective-permute", "all-reduce")}
-    assert moved == {"all-gather": 0, "all-to-all": 0, "collective-permute": 0, "all-reduce": 1}
-    close(compiled(x, kernel), jax.grad(function(lax_conv, 1, 1), 1)(x, kernel))
-
-
-@pytest.mark.parametrize(("fast", "side"), [(False, 8), (True, 8), (False, 2)])
-@pytest.mark.parametrize("check_vma", [False, True])
-@pytest.mark.usefixtures("x64")
-def test_shard_map(monkeypatch: pytest.MonkeyPatch, check_vma: bool, fast: bool, side: int) -> None:
-    monkeypatch.setattr(cpu, "loop_pays", lambda *_: fast)
-    jax.clear_caches()  # of the traces that asked the other way
-    mesh, x, kernel = on_devices(4, side)
-    back = jnp.ones((3, 3, 5, 2))
-
-    def step(x: Array, kernel: Array) -> Array:
-        gradient = jax.grad(lambda kernel: conv2d(conv2d(x, kernel, stride=1, pad=1), back, stride=1, pad=1).sum())(
-            kernel
-        )
-        # With check_vma, the gradient of a kernel that all devices share comes summed over them.
-        return gradient if check_vma else jax.lax.psum(gradient, "batch")
-
-    specs = (PartitionSpec("batch"), PartitionSpec())
-    mapped = jax.shard_map(step, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=check_vma)
-    expected = jax.grad(lambda k: lax_conv(lax_conv(x, k, stride=1, pad=1), back, stride=1, pad=1).sum())(kernel)
-    close(jax.jit(mapped)(x, kernel), expected)
-
-
-@pytest.mark.usefixtures("x64")
-def test_pmap() -> None:
-    x, kernel = draw((16, 8, 8, 4, 5, 3, 1), jnp.float64)
-    gradient = jax.grad(lambda kernel, x: conv2d(x, kernel, stride=1, pad=1).sum())
-    mapped = jax.pmap(lambda x, kernel: jax.lax.psum(gradient(kernel, x), "batch"), "batch", in_axes=(0, None))
-    expected = jax.grad(lambda kernel: lax_conv(x, kernel, stride=1, pad=1).sum())(kernel)
-    close(mapped(x.reshape(8, 2, *x.shape[1:]), kernel)[0], expected)
 
 
 def test_bfloat16_sums_in_float32() -> None:
