@@ -29,10 +29,7 @@ class Budget:
     def of(cls, seconds: float | None, clock: Clock, *, inherited: bool) -> Budget:
         """The budget of a sweep that begins now, or that this process carries on.
 
-        Args:
-          seconds: from now; None: no limit.
-          clock: knows how long runs take.
-          inherited: take the deadline from the environment, where it is, and leave it there.
+        `inherited`: take the deadline from the environment, where it is, and leave it there.
 
         Raises:
           UserError: `seconds` is not a number above 0.
