@@ -21,6 +21,7 @@ from resnet_jax.reports.text import (
     nets,
     plural,
     points,
+    shortened,
     summary_text,
 )
 
@@ -205,7 +206,7 @@ def _row_clauses(found: Sequence[tuple[str, Finding]]) -> Iterator[str]:
     if len(found) > MOST_NAMED and differences:
         for what, choose in (("lowest", min), ("highest", max)):
             label, apart = choose(differences.items(), key=lambda pair: pair[1].mean)
-            yield f"{what} with {label} ({points(apart, signed=True)})"
+            yield f"{what} with {shortened(label)} ({points(apart, signed=True)})"
 
 
 def _axis_clause(comparison: Comparison, label: str, line: Sequence[Variant]) -> str:
