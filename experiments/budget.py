@@ -29,10 +29,7 @@ class Budget:
     def of(cls, seconds: float | None, clock: Clock, *, inherited: bool) -> Budget:
         """The budget of a sweep that begins now, or of one that another process began.
 
-        Args:
-          seconds: from now; None: no limit.
-          clock: estimates how long runs take.
-          inherited: use the deadline in the environment, if there is one.
+        `inherited`: take the deadline from the environment, where it is, and leave it there.
 
         Raises:
           UserError: `seconds` is not a number above 0.

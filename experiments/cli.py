@@ -46,28 +46,36 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         asked = True
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    with handling(interrupt):
+        try:
+            sys.exit(_among_processes(main))
+        except UserError as error:
+            _say(f"error: {error}")
+            sys.exit(BAD_INPUT)
+        except BrokenPipeError:
+            # The reader of our output (`| head`) has left; nothing is wrong. Python would complain at exit otherwise.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(OK)
+        except OSError as error:
+            _say(f"error: {sentence(error)}.")
+            sys.exit(BAD_INPUT)
+        except KeyboardInterrupt as stopped:
+            _leave(str(stopped) or "interrupted.")
+        except Exception:
+            if asked:  # a module that was being imported made another exception of it
+                _leave("interrupted.")
+            raise
+
+
+@contextlib.contextmanager
+def handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Has Ctrl-C and SIGTERM handled by a function, and afterwards as before."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        sys.exit(_among_processes(main))
-    except UserError as error:
-        _say(f"error: {error}")
-        sys.exit(BAD_INPUT)
-    except BrokenPipeError:
-        # The reader of the output (`| head`) has ended, which is no error. Otherwise Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(OK)
-    except OSError as error:
-        _say(f"error: {sentence(error)}.")
-        sys.exit(BAD_INPUT)
-    except KeyboardInterrupt as stopped:
-        _leave(str(stopped) or "interrupted.")
-    except Exception:
-        if asked:  # a module that was being imported replaced the exception
-            _leave("interrupted.")
-        raise
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def decide(question: Callable[[], T]) -> T:
@@ -235,12 +243,8 @@ def stop_request() -> Iterator[Callable[[], bool]]:
         stepping = True
         return asked
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling(ask):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _leave(sentence: str) -> NoReturn:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from experiments.cli import handling
+
 CORES = "RESNET_JAX_CORES"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
@@ -112,8 +114,7 @@ def run(words: Sequence[str], shares: Sequence[Share], told: Mapping[str, str] |
         for process in processes:
             process.send_signal(signal.SIGTERM)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling(pass_on):
         for number, share in enumerate(shares, start=1):
             if interrupted:
                 break
@@ -135,9 +136,6 @@ def run(words: Sequence[str], shares: Sequence[Share], told: Mapping[str, str] |
             process.wait()
         for reader in readers:
             reader.join()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if interrupted:
         raise KeyboardInterrupt("interrupted; the same command runs what is missing.")
     return [process.returncode for process in processes]

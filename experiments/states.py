@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from experiments.estimate import Clock
 from experiments.study import about
@@ -39,11 +39,9 @@ def finished(runs: Mapping[str, ExperimentConfig], folder: Path) -> int:
 
 
 def show(runs: Mapping[str, ExperimentConfig], folder: Path, title: str, console: Console, clock: Clock) -> None:
-    """Prints a table of the runs, with the state and the time of each; for unfinished runs, an estimate of the time
-    left."""
-    table = Table(title=title, caption="~: by estimate")
-    for heading in ("run", "depth", "steps", "seed", "time", "state"):
-        table.add_column(heading, justify="right" if heading in ("depth", "steps", "seed", "time") else "left")
+    """The runs as a table: what each is, its state, and the time that it took or, by estimate, takes yet."""
+    numbers = (Column(heading, justify="right") for heading in ("depth", "steps", "seed", "time"))
+    table = Table("run", *numbers, "state", title=title, caption="~: by estimate")
     estimate, took = clock.estimate(runs), clock.took(runs)
     for name, config in runs.items():
         model, steps, time = config.model, f"{config.train.iterations:,}", ""
