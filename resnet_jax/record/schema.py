@@ -48,8 +48,8 @@ class GradientLine:
     step: int
     """Number of iterations completed before the step: 0 is at the initial values."""
     norms: dict[str, float]
-    """Euclidean norm of the gradient of the mean loss (nats), without weight decay, with respect to each layer's kernel,
-    by the layer's name ("stage1_block1/conv1"), in the order of computation."""
+    """Euclidean norm of the gradient of the mean loss (nats), without weight decay, with respect to each kernel, by
+    layer name ("stage1_block1/conv1"), in the order of computation."""
 
 
 @dataclass(frozen=True)
