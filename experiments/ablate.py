@@ -2,9 +2,9 @@
 
 python -m experiments.ablate digits-resnet --model.depth=56 cut=stage2_block3 shortcut=B survival=0.5 --seeds 0 1 2
 
-A variant is FIELD=VALUE, or several joined by commas; a field's last word is enough where it names one field. The
-options change the baseline and with it every variant. The same command goes on after an interruption, and with one
-more variant it trains that one alone.
+A variant is FIELD=VALUE, or several joined by commas. The last part of a field's name is enough if only one field has
+it. The options change the baseline, and so every variant. After an interruption the same command resumes. With one more
+variant it trains only that variant.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _USAGE = "python -m experiments.ablate EXPERIMENT [OPTIONS] FIELD=VALUE [FIELD=V
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, trains what is missing, shows the comparison and writes its page; returns the exit status."""
+    """Trains the missing runs, shows the comparison and writes its page; returns the exit status."""
     named = experiments()
     name, rest = cli.first_word(sys.argv[1:] if argv is None else argv, "ablate", "experiment", list(named))
     words = [word for word in rest if _VARIANT.fullmatch(word)]
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"variants: none given; legal: one or more, such as cut=stage2_block1; usage: {_USAGE}")
     changed = changed_fields(named[name], chosen.config)
     if "seed" in changed:
-        raise UserError(f"seed: got {changed['seed']}; an ablation has several: use --seeds.")
+        raise UserError(f"seed: got {changed['seed']}; an ablation takes --seeds.")
     typed = typed_fields(options, chosen.config)
     chosen = dataclasses.replace(
         chosen, config=settle(unbind(chosen.config, changed, typed=typed), chosen={*changed, *typed})
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def variants(base: ExperimentConfig, words: Sequence[str]) -> list[dict[str, Any]]:
-    """The changes that each word stands for, by dotted name.
+    """The changes of each variant, by dotted name.
 
     Raises:
       UserError: an unknown or ambiguous field, an illegal value, a variant that changes nothing, or one given twice.
@@ -80,11 +80,13 @@ def variants(base: ExperimentConfig, words: Sequence[str]) -> list[dict[str, Any
     found = []
     for word in words:
         found.append(parse_variant(base, word))
+        if "seed" in found[-1]:
+            raise UserError(f"{word}: the seed is no variant; use --seeds.")
         config = override(base, found[-1])
         for other, name in seen:
             if values(config) == values(other):
                 what = f"is the same as {name}" if name else "changes nothing"
-                raise UserError(f"{word}: {what}; legal: a value that no other net of the ablation has.")
+                raise UserError(f"{word}: {what}; legal: a value that differs from all other nets of the ablation.")
         seen.append((config, word))
     return found
 
@@ -93,16 +95,19 @@ def parse_variant(base: ExperimentConfig, word: str) -> dict[str, Any]:
     """The fields and values of "cut=stage2_block3" or "shortcut=scale,shortcut_scale=0.5", by dotted name.
 
     Raises:
-      UserError: no such field, or several with this last word.
+      UserError: a part without a value, no such field, or several with this last word.
     """
     fields = flatten(to_dict(base))
     changes: dict[str, Any] = {}
     for part in re.split(r",(?=[A-Za-z_][\w.]*=)", word):
-        name, _, text = part.partition("=")
+        name, equals, text = part.partition("=")
+        if not equals:
+            raise UserError(f"{word}: got {part!r}; legal: field=value, such as model.depth=110.")
         field = _field(name, fields)
-        if field == "seed":
-            raise UserError(f"{word}: the seed is no variant; use --seeds.")
-        changes[field] = _value(text, fields[field])
+        if isinstance(fields[field], list):
+            changes[field] = [_scalar(one) for one in text.strip("[]()").split(",") if one]
+        else:
+            changes[field] = _scalar(text)
     return changes
 
 
@@ -117,13 +122,6 @@ def _field(name: str, fields: Mapping[str, Any]) -> str:
         short = {field.rsplit(".", 1)[-1]: field for field in fields}
         raise UserError(f"{name}: no such field; {nearest(name, [*short] if '.' not in name else [*fields])}")
     return found[0]
-
-
-def _value(text: str, default: Any) -> Any:
-    """The value that a text stands for, where the field's present one is `default`."""
-    if isinstance(default, list):
-        return [_scalar(part) for part in text.strip("[]()").split(",") if part]
-    return _scalar(text)
 
 
 def _scalar(text: str) -> Any:

@@ -45,14 +45,7 @@ from experiments.benchmark.options import (
     runnable,
 )
 from experiments.benchmark.race import Outcome
-from experiments.benchmark.spec import (
-    OURS,
-    STEP_ALONE,
-    NetName,
-    Spec,
-    configure,
-    step_config,
-)
+from experiments.benchmark.spec import OURS, STEP_ALONE, NetName, Spec, configure, step_config
 from experiments.options import parse
 from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override

@@ -176,11 +176,7 @@ def race(
 
 
 def _race_group(
-    group: list[tuple[Spec, Outcome]],
-    repeats: int,
-    note: Note,
-    deadline: float,
-    start_together: bool,
+    group: list[tuple[Spec, Outcome]], repeats: int, note: Note, deadline: float, start_together: bool
 ) -> None:
     with contextlib.ExitStack() as stack:
         workers = (stack.enter_context(closing(Worker(spec))) for spec, _ in group)

@@ -23,15 +23,7 @@ from resnet_jax.errors import UserError
 from resnet_jax.text import nearest
 
 NetName = Literal[
-    "resnet-8",
-    "resnet-20",
-    "resnet-56",
-    "resnet-110",
-    "resnet-302",
-    "resnet-1202",
-    "resnet-50",
-    "plain-20",
-    "plain-56",
+    "resnet-8", "resnet-20", "resnet-56", "resnet-110", "resnet-302", "resnet-1202", "resnet-50", "plain-20", "plain-56"
 ]
 Images = Literal["digits", "cifar-16", "cifar", "imagenet"]
 Phase = Literal["train", "eval"]

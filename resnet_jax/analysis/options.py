@@ -1,10 +1,15 @@
-"""What the options of all instruments have in common. Nothing here imports JAX."""
+"""What instruments are given besides the net: options, a display of progress, and a file for what they have so far.
+
+Nothing here imports JAX.
+"""
 
 from __future__ import annotations
 
-import typing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import ClassVar, Literal
 
 from resnet_jax.config import Section
 
@@ -13,9 +18,9 @@ from resnet_jax.config import Section
 class Options(Section):
     """What all instruments have."""
 
-    looks_at: typing.ClassVar[Literal["trained", "initial", "either"]] = "trained"
+    looks_at: ClassVar[Literal["trained", "initial", "either"]] = "trained"
     """Finished nets, initial values (so that a configuration will do), or what it is given: the one or the other."""
-    double: typing.ClassVar[bool] = False
+    double: ClassVar[bool] = False
     """Whether it computes in float64."""
 
     images: int = 512
@@ -24,9 +29,24 @@ class Options(Section):
     """Seed of every random choice that the instrument makes."""
 
     def _check(self) -> None:
-        for name in self._counts():
-            self._require(getattr(self, name) >= 1, name, "a whole number above 0")
+        for name, value in vars(self).items():
+            self._require(name == "seed" or not isinstance(value, int) or value >= 1, name, "a whole number above 0")
         self._require(0 <= self.seed < 2**32, "seed", "a whole number from 0 to 2**32 - 1")
 
-    def _counts(self) -> tuple[str, ...]:
-        return ("images",)
+
+Advance = Callable[[], None]
+
+
+@contextmanager
+def _silent(total: int, what: str) -> Iterator[Advance]:
+    yield lambda: None
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The display and the file of one measurement."""
+
+    progress: Callable[[int, str], AbstractContextManager[Advance]] = _silent
+    """Takes the number of parts and what is measured; gives a function to call after each part."""
+    scratch: Path | None = None
+    """File for what is worth keeping of an interrupted measurement; None: nothing is kept."""

@@ -49,17 +49,9 @@ class DataConfig(Section):
     """Path of the images. For "tfds": its data directory; None: the usual one."""
     stream: bool = field(False, DATA, needs=only_with("data.source", *STREAMED), open_in_papers=True)
     """For "folder" and "tfds": decode images when they are needed, instead of keeping all of them in memory."""
-    classes: tuple[str, ...] = field(
-        (),
-        DATA,
-        needs=_FILES,
-    )
+    classes: tuple[str, ...] = field((), DATA, needs=_FILES)
     """Classes to use, by name; or one number: that many classes, the first by name. (): all."""
-    image_size: int | None = field(
-        None,
-        DATA,
-        needs=_FILES,
-    )
+    image_size: int | None = field(None, DATA, needs=_FILES)
     """Height and width, in pixels, of the net's input. For images in memory: the shorter side is resized to this, and
     the centre is cut out; None: the images are used as they are, and must have equal sizes. The paper, for ImageNet:
     224."""

@@ -117,49 +117,26 @@ class ExperimentConfig(Section):
     def _check(self) -> None:
         self._require(0 <= self.seed < 2**32, "seed", "a whole number from 0 to 2**32 - 1")
         size, parts = self.train.batch_size, self.parallel.devices * self.train.accumulation
-        if size % parts:
-            near = max(1, round(size / parts)) * parts
-            shares = f"parallel.devices={self.parallel.devices}"
-            if self.train.accumulation > 1:
-                shares += f" times train.accumulation={self.train.accumulation}"
-            raise UserError(
-                f"train.batch_size: got {size}, which {shares} does not divide; legal: a multiple of {parts}, "
-                f"such as {near}."
-            )
-        if self.data.mixes and size // parts % 2:
-            raise UserError(
-                f"train.batch_size: got {size}, so each device gets {size // parts} images at once; legal: a multiple "
-                f"of {2 * parts}, because data.mixup and data.cutmix mix images in pairs."
-            )
-        norm, part = self.model.norm, size // parts
-        if norm.scope == "ghost" and part % norm.ghost_size:
-            raise UserError(
-                f"model.norm.ghost_size: got {norm.ghost_size}, which does not divide the {part} images "
-                f"that each device gets at once (train.batch_size={size}); legal: a divisor of {part}."
-            )
+        near = max(1, round(size / parts)) * parts
+        shares = f"parallel.devices={self.parallel.devices}"
+        if self.train.accumulation > 1:
+            shares += f" times train.accumulation={self.train.accumulation}"
+        legal = f"a multiple of {parts}, such as {near}"
+        self.train._require(size % parts == 0, "batch_size", legal, f"{size}, which {shares} does not divide")
+        part, norm = size // parts, self.model.norm
+        legal = f"a multiple of {2 * parts}, because data.mixup and data.cutmix mix images in pairs"
+        got = f"{size}, so each device gets {part} images at once"
+        self.train._require(not self.data.mixes or part % 2 == 0, "batch_size", legal, got)
+        divided = norm.scope != "ghost" or part % norm.ghost_size == 0
+        at_once = f"the {part} images that each device gets at once (train.batch_size={size})"
+        got = f"{norm.ghost_size}, which does not divide {at_once}"
+        norm._require(divided, "ghost_size", f"a divisor of {part}", got)
         if self.data.normalize == "weights" and self.finetune.weights is None:
             raise UserError(
                 "data.normalize: got 'weights', which needs finetune.weights, the file that says how to normalise."
             )
         if self.finetune.weights is not None:
-            self._check_stages()
-
-    def _check_stages(self) -> None:
-        stages, rates = len(self.model.stage_blocks), self.finetune.stage_rates
-        if self.finetune.frozen_stages > stages:
-            raise UserError(
-                f"finetune.frozen_stages: got {self.finetune.frozen_stages}; legal: 0 to {stages}, the net's stages."
-            )
-        if rates and len(rates) != stages:
-            raise UserError(
-                f"finetune.stage_rates: got {len(rates)} numbers; legal: {stages}, one for each stage of the net."
-            )
-        frozen = self.finetune.frozen_stages
-        if any(rate != 1.0 for rate in rates[:frozen]):
-            raise UserError(
-                f"finetune.stage_rates: got {', '.join(map(str, rates))}; legal: 1 for the first "
-                f"{frozen} of them, because finetune.frozen_stages={frozen} keeps these stages as they are."
-            )
+            self.finetune.check_stages(len(self.model.stage_blocks))
 
     def in_iterations(self) -> ExperimentConfig:
         """The same run, with milestones and warm-up as iterations instead of shares of the run."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from resnet_jax.config.section import NET, OPERATIONAL, RECIPE, SHORTCUT, Condition, Role, Section, field, only_with
-from resnet_jax.errors import UserError
 from resnet_jax.models.shortcuts import SHORTCUTS
 
 if TYPE_CHECKING:
@@ -87,11 +86,7 @@ class ModelConfig(Section):
     """Blocks without a shortcut in a net with shortcuts: names of stages ("stage2") and of blocks
     ("stage2_block3"), and "every-3" for every third block of the net (3, 6, 9 and so on, counted from the stem)."""
     activation_order: Literal[
-        "original",
-        "bn_after_addition",
-        "relu_before_addition",
-        "relu_only_preactivation",
-        "full_preactivation",
+        "original", "bn_after_addition", "relu_before_addition", "relu_only_preactivation", "full_preactivation"
     ] = field("original", NET, named=True)
     """The order of convolution, BN and ReLU in a block: 2016, Fig. 4, a to e; see models/orders.py."""
     survival: float = field(1.0, SHORTCUT, words="survival probability")
@@ -177,13 +172,12 @@ class ModelConfig(Section):
             self._require(not self.zero_gamma, "zero_gamma", f"False {without}")
             self._require(self.skip_init != 0.0, "skip_init", f"None, or another number than 0, {without}")
         for name in self.cut:
-            if not self._selected(name):
-                blocks = ", ".join(map(str, self.stage_blocks))
-                raise UserError(
-                    f"model.cut: got {name!r}; legal: 'stage1' to 'stage{len(self.stage_blocks)}', a block such as "
-                    f"'stage2_block1' (the stages have {blocks} blocks), 'every-K' for a K of at most "
-                    f"{sum(self.stage_blocks)}."
-                )
+            blocks = ", ".join(map(str, self.stage_blocks))
+            legal = (
+                f"'stage1' to 'stage{len(self.stage_blocks)}', a block such as 'stage2_block1' (the stages have "
+                f"{blocks} blocks), 'every-K' for a K of at most {sum(self.stage_blocks)}"
+            )
+            self._require(bool(self._selected(name)), "cut", legal, repr(name))
 
     @property
     def block_kind(self) -> Literal["basic", "bottleneck"]:

@@ -36,6 +36,18 @@ class FinetuneConfig(Section):
         self._require(self.frozen_stages >= 0, "frozen_stages", "a whole number of at least 0")
         self._require(all(rate > 0.0 for rate in self.stage_rates), "stage_rates", "numbers above 0")
 
+    def check_stages(self, stages: int) -> None:
+        """Checks the fields against the number of the net's stages; raises UserError as the class does."""
+        rates, frozen = self.stage_rates, self.frozen_stages
+        self._require(frozen <= stages, "frozen_stages", f"0 to {stages}, the net's stages")
+        legal = f"{stages}, one for each stage of the net"
+        self._require(not rates or len(rates) == stages, "stage_rates", legal, f"{len(rates)} numbers")
+        legal = (
+            f"1 for the first {frozen} of them, because finetune.frozen_stages={frozen} keeps these stages as they are"
+        )
+        own = all(rate == 1.0 for rate in rates[:frozen])
+        self._require(own, "stage_rates", legal, ", ".join(map(str, rates)))
+
 
 @dataclass(frozen=True)
 class OptimConfig(Section):

@@ -188,10 +188,11 @@ class Section:
     def _check(self) -> None:
         """Raises UserError for illegal values and combinations."""
 
-    def _require(self, condition: bool, name: str, legal: str) -> None:
+    def _require(self, condition: bool, name: str, legal: str, got: str | None = None) -> None:
+        """Raises UserError where a condition on a field does not hold; `got` says more than the field's value."""
         if not condition:
             full = f"{self._section}.{name}" if self._section else name
-            raise UserError(f"{full}: got {getattr(self, name)!r}; legal: {legal}.")
+            raise UserError(f"{full}: got {got or repr(getattr(self, name))}; legal: {legal}.")
 
 
 def typed(name: str, hint: Any, value: Any) -> Any:

@@ -109,10 +109,7 @@ class ResNet(nn.Module):
 
         def scan(block: Block, x: Array, positions: _Position | None, length: int) -> Array:
             over_blocks = nn.scan(
-                body,
-                variable_axes={"params": 0, "batch_stats": 0},
-                split_rngs={"params": False},
-                length=length,
+                body, variable_axes={"params": 0, "batch_stats": 0}, split_rngs={"params": False}, length=length
             )
             y: Array = over_blocks(block, x, positions)[0]
             return y

@@ -127,18 +127,10 @@ def lines_headline(found: PaperLines) -> str:
     """The answer in one sentence: which nets fail here and in the paper, and how far the orders agree."""
     clauses = []
     for depth, lines in found.by_depth.items():
-        ours, papers = (sum(error(line) > FAILS for line in lines) for error in (_ours, _papers))
+        ours, papers = sum(line.fails for line in lines), sum(line.papers_error > FAILS for line in lines)
         pairs, agree = in_order(lines)
         clauses.append(
             f"{ours} of {len(lines)} nets of {depth} layers fail ({papers} in the paper), and {agree} of the {pairs} "
             "pairs that the paper orders have its order"
         )
     return f"On {found.lines[0].variant.runs[0].record.data.name}, {'; '.join(clauses)}."
-
-
-def _ours(line: Line) -> float:
-    return line.error
-
-
-def _papers(line: Line) -> float:
-    return line.papers_error

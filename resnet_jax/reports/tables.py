@@ -42,45 +42,36 @@ def paper_of(variant: Variant, tables: tuple[PaperTable, ...] = TABLES) -> Paper
 
 
 def error_table(comparison: Comparison) -> Table:
-    """Depth and net against the three errors; the paper's number only beside runs that are the paper's."""
-    headers = ["depth", "net", "seeds", "training error, %", "running training error, %", "test error, %"]
+    """A row for each variant: what it is, its errors, and the paper's number beside runs that are the paper's.
+
+    A comparison of depths names depth and net. Another one names the fields that differ, and shows parameters and
+    multiply-adds.
+    """
+    by_depth, by_row, names = comparison.question == "depth", comparison.axis is None, comparison.varied
     papers = PaperColumns(comparison.cells)
-    caption = (
-        "Training error: the net of the last step in eval mode, over all training examples. Running training error: "
-        "as the net changed, in train mode, over the last epoch or the part of one that ended the run. Test error: "
-        "the net of the last step, over all test examples. Mean ± sample standard deviation over the seeds that "
-        "finished."
-    )
-    rows = []
-    for cell in comparison.cells:
-        row = [str(cell.depth), cell.net, str(len(cell.runs))]
-        row += [measured(cell, m) for m in MEASURES]
-        rows.append((*row, *papers.cells(cell)))
-    return Table(caption + papers.caption, (*headers, *papers.headers), tuple(rows), text_columns=2)
-
-
-def variant_table(comparison: Comparison) -> Table:
-    """A row for each variant: the values of the fields that differ, errors, parameters and multiply-adds."""
-    names = comparison.varied
-    by_row = comparison.axis is None
-    headers = ["variant"] if by_row else [fields.word(name) for name in names]
-    headers += ["seeds", "training error, %", "running training error, %", "test error, %"]
-    headers += ["parameters", "multiply-adds, M"]
+    first = ["depth", "net"] if by_depth else ["variant"] if by_row else [fields.word(name) for name in names]
+    sizes = () if by_depth else ("parameters", "multiply-adds, M")
     rows = []
     for cell in comparison.cells:
         flat, record = fields.values(cell.config), cell.runs[0].record
-        row = [cell.label] if by_row else [fields.value_words(name, flat[name]) for name in names]
-        row += [str(len(cell.runs)), *(measured(cell, m) for m in MEASURES)]
-        rows.append((*row, count(record.parameters), f"{record.multiply_adds / 1e6:.2f}"))
+        who = [fields.value_words(name, flat[name]) for name in names]
+        who = [str(cell.depth), cell.net] if by_depth else [cell.label] if by_row else who
+        size = () if by_depth else (count(record.parameters), f"{record.multiply_adds / 1e6:.2f}")
+        errors = (measured(cell, m) for m in MEASURES)
+        rows.append((*who, str(len(cell.runs)), *errors, *size, *papers.cells(cell)))
     baseline = comparison.baseline
-    common = fields.words(baseline.config, names) if by_row and names else ""
+    common = fields.words(baseline.config, names) if by_row and not by_depth and names else ""
     caption = (
         f"{f'The baseline is {baseline.name} with {common}. ' if common else ''}Training error: the net of the last "
-        "step in eval mode, over all training examples. Running training error: as the net changed, in train mode. "
-        "Test error: the net of the last step, over all test examples. Mean ± sample standard deviation over the seeds "
-        "that finished. Multiply-adds of one image's forward pass, in millions."
+        "step in eval mode, over all training examples. Running training error: as the net changed, in train mode, "
+        "over the last epoch or the part of one that ended the run. Test error: the net of the last step, over all "
+        "test examples. Mean ± sample standard deviation over the seeds that finished."
+        + " Multiply-adds of one image's forward pass, in millions."
+        * (not by_depth)
     )
-    return Table(caption, tuple(headers), tuple(rows), text_columns=1 if by_row else len(names))
+    errors_of = (f"{words}, %" for words in MEASURES.values())
+    headers = (*first, "seeds", *errors_of, *sizes, *papers.headers)
+    return Table(caption + papers.caption, headers, tuple(rows), text_columns=len(first))
 
 
 class PaperColumns:

@@ -15,7 +15,7 @@ from resnet_jax.reports.figures.curves import curve_panels, mean_curve, watched
 from resnet_jax.reports.figures.errors import error_against_depth, error_against_field, error_by_line, error_by_row
 from resnet_jax.reports.paper_table import PaperLines, against_the_first, find_lines, lines_headline, lines_table
 from resnet_jax.reports.prose import data_words
-from resnet_jax.reports.tables import error_table, variant_table
+from resnet_jax.reports.tables import error_table
 
 
 @dataclass(frozen=True)
@@ -34,60 +34,59 @@ class View:
 
     @classmethod
     def of(cls, comparison: Comparison) -> View:
+        """The view of a comparison."""
         lines, found = find_lines(comparison), findings.find(comparison)
-        data = data_words(comparison.cells[0].runs[0])
-        rows = findings.findings_table(found, data) if found else None
+        more = findings.find_more(comparison)
+        subject, answer, table = _subject(comparison), findings.headline(comparison, found), error_table(comparison)
         if lines is not None:
-            picture = Picture(
-                "error-by-line",
-                f"Error of the net of the last step, a row for each line of {lines.table.source}, the paper's place in "
-                "square brackets. Mean over seeds, bars: sample standard deviation. Dashed: above it a net fails.",
-                "Training error and test error of each line of the paper's table",
-            )
-            more, table = findings.differences(against_the_first(lines)), lines_table(lines)
-            differences = findings.findings_table(more, data) if more else None
-            subject, answer = lines.table.subject, lines_headline(lines)
-            return cls(
-                comparison, lines, subject, answer, None, table, picture, lambda: error_by_line(lines), differences
-            )
-        headline, more = findings.headline(comparison, found), findings.find_more(comparison)
-        differences = findings.findings_table(more, data) if more else None
-        if comparison.question == "depth":
-            picture = Picture(
-                "error-against-depth",
-                "Error of the net of the last step against depth; training error in eval mode over all training "
-                "examples. Mean over seeds, bars: sample standard deviation, small open marks: single seeds. Runs that "
-                "diverged are in no mean.",
-                "Training error and test error against depth, a line for each kind of net",
-            )
-            table = error_table(comparison)
-            return cls(
-                comparison, None, "Degradation versus depth", headline, rows, table, picture,
-                lambda: error_against_depth(comparison), differences,
-            )  # fmt: skip
-        subject = " and ".join(fields.word(name) for name in comparison.varied).capitalize()
-        subject = subject if 1 <= len(comparison.varied) <= 2 else "Ablation" if comparison.varied else "One net"
-        table = variant_table(comparison)
-        if comparison.axis is not None:
-            what = fields.word(comparison.axis.field)
-            picture = Picture(
-                f"error-against-{what.replace(' ', '-').lower()}",
-                f"Error of the net of the last step against {what}. Mean over seeds, bars: sample standard deviation, "
-                "small open marks: single seeds. Runs that diverged are in no mean.",
-                f"Training error and test error against {what}",
-            )
-            draw = error_against_field
-        else:
-            picture = Picture(
-                "error-by-variant",
-                "Left: error of the net of the last step, mean over seeds, bars: sample standard deviation, small "
-                "strokes: single seeds. Right: variant minus baseline by seed, with the 95 % t-interval of the mean "
-                "where there are three pairs or more; right of zero the variant is worse.",
-                "Errors of each variant, and their differences from the baseline",
-            )
-            draw = error_by_row
+            found, more = (), findings.differences(against_the_first(lines))
+            subject, answer, table = lines.table.subject, lines_headline(lines), lines_table(lines)
+        picture, draw = _figure(comparison, lines)
+        data = data_words(comparison.cells[0].runs[0])
+        rows, others = (findings.findings_table(each, data) if each else None for each in (found, more))
         shown = picture if len(comparison.cells) > 1 else None
-        return cls(comparison, None, subject, headline, rows, table, shown, lambda: draw(comparison), differences)
+        return cls(comparison, lines, subject, answer, rows, table, shown, draw, others)
+
+
+def _subject(comparison: Comparison) -> str:
+    if comparison.question == "depth":
+        return "Degradation versus depth"
+    if 1 <= len(comparison.varied) <= 2:
+        return " and ".join(fields.word(name) for name in comparison.varied).capitalize()
+    return "Ablation" if comparison.varied else "One net"
+
+
+def _figure(comparison: Comparison, lines: PaperLines | None) -> tuple[Picture, Callable[[], Figure]]:
+    """The main figure, and what draws it."""
+    last, bars = "Error of the net of the last step", "Mean over seeds, bars: sample standard deviation"
+    single = f"{bars}, small open marks: single seeds. Runs that diverged are in no mean."
+    if lines is not None:
+        picture = Picture(
+            "error-by-line",
+            f"{last}, a row for each line of {lines.table.source}, the paper's place in square brackets. {bars}. "
+            "Dashed: above it a net fails.",
+            "Training error and test error of each line of the paper's table",
+        )
+        return picture, lambda: error_by_line(lines)
+    if comparison.question == "depth":
+        picture = Picture(
+            "error-against-depth",
+            f"{last} against depth; training error in eval mode over all training examples. {single}",
+            "Training error and test error against depth, a line for each kind of net",
+        )
+        return picture, lambda: error_against_depth(comparison)
+    if comparison.axis is not None:
+        what = fields.word(comparison.axis.field)
+        stem, shown = f"error-against-{what.replace(' ', '-').lower()}", f"Training error and test error against {what}"
+        return Picture(stem, f"{last} against {what}. {single}", shown), lambda: error_against_field(comparison)
+    picture = Picture(
+        "error-by-variant",
+        "Left: error of the net of the last step, mean over seeds, bars: sample standard deviation, small strokes: "
+        "single seeds. Right: variant minus baseline by seed, with the 95 % t-interval of the mean where there are "
+        "three pairs or more; right of zero the variant is worse.",
+        "Errors of each variant, and their differences from the baseline",
+    )
+    return picture, lambda: error_by_row(comparison)
 
 
 def curve_data(comparison: Comparison, lines: PaperLines | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""From an image file to what a net was trained on: size, channels and normalisation, kept beside its weights."""
+"""The preprocessing of a net, stored with its weights: size, channels and normalisation of pictures."""
 
 from __future__ import annotations
 
@@ -12,51 +12,50 @@ from resnet_jax.data import Normalization, decode
 from resnet_jax.data.crops import Pass
 from resnet_jax.data.dataset import Images
 from resnet_jax.errors import UserError
-from resnet_jax.weights.arrays import Array, Arrays, Shape
+from resnet_jax.weights.arrays import Array, Arrays
 
 Interpolation = Literal["bilinear", "bicubic"]
 
 MEAN, STD = "mean", "std"
 FIELDS = ("resize", "interpolation", "height", "width", "channels")
-# In a file of weights, where the mean is an image.
+# Names in a file of weights, if the mean is an image.
 ARRAYS = {name: f"preprocessing/{name}" for name in (MEAN, STD)}
-# Mean and standard deviation of ImageNet's training set in [0, 1]: most published nets are normalised by them.
+# Mean and standard deviation of ImageNet's training set, for pixels in [0, 1]; most published nets use them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures become a net's input: resized, cropped to the middle, and (pixels / 255 - mean) / std.
+    """How a picture becomes the input of a net: resized, cropped to the centre, and (pixels / 255 - mean) / std.
 
     Raises:
-      UserError: sizes, channels or statistics that no picture can have.
+      UserError: sizes, channels or statistics are not possible.
     """
 
     resize: int | None
-    """Pixels of the shorter side before the crop; None: pictures must have the net's size."""
+    """Pixels of the shorter side before the crop; None: pictures must have the size of the net."""
     height: int
     width: int
     channels: int
     normalization: Normalization
     interpolation: Interpolation = "bilinear"
-    """How pictures are resized, with antialiasing; "bicubic" is usual for timm's and Hugging Face's nets."""
+    """How pictures are resized, with antialiasing; timm and Hugging Face mostly use "bicubic"."""
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "channels") + ("resize",) * (self.resize is not None):
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise UserError(f"preprocessing.{name}: got {value!r}; legal: a whole number above 0.")
-        if self.resize is not None and (self.height != self.width or self.resize < self.height):
-            raise UserError(
-                f"preprocessing.resize: got {self.resize}; legal: None, or at least the side of a square, here of "
-                f"{self.height}x{self.width}."
-            )
-        if self.interpolation not in ("bilinear", "bicubic"):
-            raise UserError(f"preprocessing.interpolation: got {self.interpolation!r}; legal: 'bilinear', 'bicubic'.")
+            _require(type(value) is int and value >= 1, name, repr(value), "a whole number above 0")
+        fits = self.resize is None or self.height == self.width <= self.resize
+        square = f"None, or at least the side of a square, here of {self.height}x{self.width}"
+        _require(fits, "resize", str(self.resize), square)
+        known = self.interpolation in ("bilinear", "bicubic")
+        _require(known, "interpolation", repr(self.interpolation), "'bilinear', 'bicubic'")
         for name in (MEAN, STD):
-            _require_statistics(name, getattr(self.normalization, name), (1, *self.shape))
-        if not (self.normalization.std > 0.0).all():
-            raise UserError(f"preprocessing.std: got {self.normalization.std.min()}; legal: numbers above 0.")
+            there, here = getattr(self.normalization, name).shape, (1, *self.shape)
+            fits = len(there) == 4 and all(a in (1, b) for a, b in zip(there, here, strict=True))
+            _require(fits, name, f"the shape {there}", f"one that fits images of {self.shape}")
+        lowest = self.normalization.std.min()
+        _require(lowest > 0.0, STD, str(lowest), "numbers above 0")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -64,23 +63,25 @@ class Preprocessing:
         return self.height, self.width, self.channels
 
     def read(self, path: str) -> Images:
-        """The image at `path`, resized and cropped, not yet normalised: [height, width, channels] uint8.
+        """Reads, resizes and crops the image at `path`, without normalisation: [height, width, channels] uint8.
 
         Raises:
-          decode.Unreadable: it cannot be had; the reason is a clause.
+          decode.Unreadable: it cannot be read; the message is the reason, as a clause.
         """
         if self.channels not in (1, 3):
-            raise decode.Unreadable(f"this net takes images of {self.channels} channels, as which no picture is read")
+            raise decode.Unreadable(
+                f"this net takes images of {self.channels} channels, and pictures are read with 1 or 3"
+            )
         seen = None if self.resize is None else Pass(self.resize, self.height, interpolation=self.interpolation)
         image: Images = decode.look(path, seen, channels=self.channels)[0]
         if image.shape != self.shape:
             raise decode.Unreadable(
-                f"it is {image.shape[1]}x{image.shape[0]} pixels, and this net takes {self.width}x{self.height} alone"
+                f"it is {image.shape[1]}x{image.shape[0]} pixels, and this net takes only {self.width}x{self.height}"
             )
         return image
 
     def to_json(self) -> dict[str, Any]:
-        """As config.json has it; a mean that is an image lies with the weights instead, see `arrays`."""
+        """The values for config.json, without a mean that is an image; see `arrays`."""
         values: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
         if not self.arrays():
             for name in (MEAN, STD):
@@ -90,7 +91,7 @@ class Preprocessing:
         return values
 
     def arrays(self) -> Arrays:
-        """Mean and standard deviation where they are more than a number for each channel."""
+        """Mean and standard deviation, if they are not one number for each channel."""
         n = self.normalization
         if n.mean.shape[1:3] == n.std.shape[1:3] == (1, 1):
             return {}
@@ -103,7 +104,7 @@ def from_json(values: Mapping[str, Any], arrays: Mapping[str, Array]) -> Preproc
     Raises:
       UserError: a field is missing, or has a value that is not legal.
     """
-    values = {"interpolation": "bilinear", **values}  # files of earlier versions do not have it
+    values = {"interpolation": "bilinear", **values}  # missing in files of earlier versions
     found = []
     for name in (MEAN, STD):
         value = values.pop(name, None)
@@ -123,7 +124,7 @@ def per_channel(
     std: Sequence[float] = IMAGENET_STD,
     interpolation: Interpolation = "bilinear",
 ) -> Preprocessing:
-    """The shorter side to `resize` pixels, the square of `crop` in the middle, each channel standardised."""
+    """Resizes the shorter side to `resize` pixels, crops the centre to `crop`, and standardises each channel."""
     normalization = Normalization(_numbers(MEAN, mean), _numbers(STD, std))
     channels = normalization.mean.shape[-1]
     return Preprocessing(resize, crop, crop, channels, normalization, interpolation)
@@ -134,13 +135,11 @@ def _numbers(name: str, value: Any) -> Array:
         numbers = np.asarray(value, np.float64)
     except (TypeError, ValueError):
         numbers = np.full((), np.nan)
-    if numbers.ndim != 1 or not np.isfinite(numbers).all():
-        raise UserError(f"preprocessing.{name}: got {value!r}; legal: a finite number for each channel.")
+    finite = numbers.ndim == 1 and bool(np.isfinite(numbers).all())
+    _require(finite, name, repr(value), "a finite number for each channel")
     return numbers.reshape(1, 1, 1, -1)
 
 
-def _require_statistics(name: str, statistics: Array, shape: Shape) -> None:
-    if statistics.ndim != len(shape) or any(a not in (1, b) for a, b in zip(statistics.shape, shape, strict=True)):
-        raise UserError(
-            f"preprocessing.{name}: got the shape {statistics.shape}; legal: one that fits images of {shape[1:]}."
-        )
+def _require(condition: bool, name: str, got: str, legal: str) -> None:
+    if not condition:
+        raise UserError(f"preprocessing.{name}: got {got}; legal: {legal}.")

@@ -11,7 +11,7 @@ import pytest
 from resnet_jax.analysis.gradient_identity import identity_terms
 from resnet_jax.analysis.instruments.gradient_identity import GradientIdentity, measure
 from resnet_jax.analysis.net import Examples
-from resnet_jax.analysis.workspace import Workspace
+from resnet_jax.analysis.options import Workspace
 from resnet_jax.errors import UserError
 from tests.analysis.reference import examples, small
 

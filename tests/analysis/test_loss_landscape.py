@@ -13,7 +13,7 @@ from resnet_jax.analysis import loss_landscape
 from resnet_jax.analysis.instruments.loss_landscape import LossLandscape, measure
 from resnet_jax.analysis.loss_landscape import Landscape, filter_normalised, random_directions
 from resnet_jax.analysis.net import Loader
-from resnet_jax.analysis.workspace import Workspace
+from resnet_jax.analysis.options import Workspace
 from resnet_jax.config import override
 from tests.analysis.reference import NumPyNet, cross_entropy, examples, small
 from tests.training.test_loop import SMALL

@@ -13,8 +13,8 @@ import pytest
 import resnet_jax
 from experiments.site import linked, reference
 from experiments.site.fields import Field, fields_of, table
-from experiments.site.formulas import Formulas
-from resnet_jax.config import ExperimentConfig, display
+from experiments.site.formulas import Formulas, display
+from resnet_jax.config import ExperimentConfig
 from tests.docs.test_documents import ROOT
 
 

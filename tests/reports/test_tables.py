@@ -37,6 +37,7 @@ def test_error_table_gives_mean_and_sample_std_over_seeds(tmp_path: Path) -> Non
     for seed, (train, test) in enumerate([(0.50, 0.60), (0.52, 0.60), (0.54, 0.63)]):
         write_run(tmp_path, "plain", 56, seed, train, test)
     write_run(tmp_path, "resnet", 56, 0, 0.001, 0.0125)
+    write_run(tmp_path, "resnet", 20)
     table = rows(error_table(only(tmp_path)))
     assert table["56", "plain"] == {
         "depth": "56",
@@ -56,7 +57,7 @@ def test_the_test_error_is_that_of_the_last_step_and_not_the_best(tmp_path: Path
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     lines[2]["test_error"] = 0.01
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert rows(error_table(only(tmp_path)))["20", "plain"]["test error, %"] == "40.00"
+    assert rows(error_table(only(tmp_path)))["plain-20", "1"]["test error, %"] == "40.00"
 
 
 def test_runs_that_diverged_are_said_in_the_cell(tmp_path: Path) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from resnet_jax.analysis.options import Options
+from resnet_jax.analysis.options import Options, Workspace
 from resnet_jax.record import GRADIENTS_FILE, read_gradients
 
 if TYPE_CHECKING:
     from resnet_jax.analysis.net import Net
-    from resnet_jax.analysis.workspace import Workspace
 
 
 @dataclass(frozen=True)

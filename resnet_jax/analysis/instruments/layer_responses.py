@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from resnet_jax.analysis.options import Options
+from resnet_jax.analysis.options import Options, Workspace
 
 if TYPE_CHECKING:
     from resnet_jax.analysis.net import Net
-    from resnet_jax.analysis.workspace import Workspace
 
 
 @dataclass(frozen=True)

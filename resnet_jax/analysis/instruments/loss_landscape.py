@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from resnet_jax.analysis.options import Options
+from resnet_jax.analysis.options import Options, Workspace
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
 from resnet_jax.record import read_json
 
 if TYPE_CHECKING:
     from resnet_jax.analysis.net import Net
-    from resnet_jax.analysis.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from resnet_jax.analysis.options import Options
+from resnet_jax.analysis.options import Options, Workspace
 
 if TYPE_CHECKING:
     from jax import Array
 
     from resnet_jax.analysis.net import Net
-    from resnet_jax.analysis.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,6 @@ class PathLengths(Options):
     """Which images."""
     repeats: int = 10
     """Random paths of each length."""
-
-    def _counts(self) -> tuple[str, ...]:
-        return ("images", "repeats")
 
 
 OPTIONS = PathLengths

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from resnet_jax.analysis.options import Options
+from resnet_jax.analysis.options import Options, Workspace
 
 if TYPE_CHECKING:
     from resnet_jax.analysis.net import Net
-    from resnet_jax.analysis.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,6 @@ class SignalPropagation(Options):
     """Points on each line."""
     lags: int = 16
     """Lags of the autocorrelation, in points."""
-
-    def _counts(self) -> tuple[str, ...]:
-        return ("images", "jacobians", "steps", "lines", "points", "lags")
 
     def _check(self) -> None:
         super()._check()

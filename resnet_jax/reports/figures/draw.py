@@ -12,7 +12,7 @@ from resnet_jax.analysis.instruments import instruments
 from resnet_jax.errors import UserError
 from resnet_jax.record import read_json
 from resnet_jax.reports.figures import instruments as plots
-from resnet_jax.reports.figures.landscape import landscape_line, landscape_plane
+from resnet_jax.reports.figures.landscape import landscape
 from resnet_jax.reports.figures.paths import path_lengths
 from resnet_jax.reports.figures.style import save
 
@@ -31,7 +31,8 @@ def figures(measured: Measured) -> dict[str, Figure]:
             return {}
         raise UserError(f"instrument: got {name!r}; legal: {', '.join(instruments())}.")
     try:
-        return FIGURES[name](measured)
+        drawn = {suffix: draw_one(measured) for suffix, draw_one in FIGURES[name].items()}
+        return {suffix: figure for suffix, figure in drawn.items() if figure is not None}
     except (KeyError, TypeError, IndexError) as error:
         raise UserError(f"not a whole measurement of {name} ({error!r}).") from error
 
@@ -69,26 +70,13 @@ def about(measured: Measured) -> dict[str, str]:
     return {name: text for name, text in facts.items() if text}
 
 
-def _gradient_flow(measured: Measured) -> dict[str, Figure]:
-    found = {"": plots.gradient_flow(measured)}
-    if any(net["steps"] for net in measured["nets"]):
-        found["-training"] = plots.gradient_flow_in_training(measured)
-    return found
-
-
-def _loss_landscape(measured: Measured) -> dict[str, Figure]:
-    if measured["options"]["dimensions"] == 1:
-        return {"": landscape_line(measured)}
-    return {"": landscape_plane(measured)}
-
-
-FIGURES: Mapping[str, Callable[[Measured], dict[str, Figure]]] = {
-    "layer-responses": lambda m: {"": plots.layer_responses(m)},
-    "gradient-flow": _gradient_flow,
-    "gradient-identity": lambda m: {"": plots.gradient_identity(m)},
-    "signal-propagation": lambda m: {"": plots.signal_propagation(m)},
-    "lesions": lambda m: {"": plots.lesions(m)},
-    "loss-landscape": _loss_landscape,
-    "path-lengths": lambda m: {"": path_lengths(m)},
+FIGURES: Mapping[str, Mapping[str, Callable[[Measured], Figure | None]]] = {
+    "layer-responses": {"": plots.layer_responses},
+    "gradient-flow": {"": plots.gradient_flow, "-training": plots.gradient_flow_in_training},
+    "gradient-identity": {"": plots.gradient_identity},
+    "signal-propagation": {"": plots.signal_propagation},
+    "lesions": {"": plots.lesions},
+    "loss-landscape": {"": landscape},
+    "path-lengths": {"": path_lengths},
 }
-"""The figures of the instruments that have some."""
+"""The figures of the instruments that have some; None where a measurement has nothing for one."""

@@ -30,7 +30,7 @@ from resnet_jax.reports.figures.style import (
 from resnet_jax.reports.paper_table import PaperLines, ranks
 from resnet_jax.reports.papers.published import FAILS
 from resnet_jax.reports.stats import paired_difference
-from resnet_jax.reports.text import nets
+from resnet_jax.reports.text import nets, shortened
 
 _LABELLED = 3
 """Lines up to which each has its name at its end, in the place of a legend."""
@@ -127,46 +127,21 @@ def _draw_line(axes: Axes, line: Line, measure: Measure, side: float, logarithmi
         if s.n > 1
         for value in by_seed.values()
     ]
-    axes.plot(
-        [x for x, _ in seeds],
-        [value for _, value in seeds],
-        linestyle="none",
-        marker=mark,
-        markersize=3.0,
-        markerfacecolor="none",
-        markeredgecolor=colour,
-        markeredgewidth=0.6,
-        alpha=0.8,
-        label="_seeds",
-    )
-    axes.errorbar(
-        [beside(x, side) for x, _, _ in shown],
-        [100.0 * s.mean for _, _, s in shown],
-        yerr=[spread(s) for _, _, s in shown],
-        elinewidth=1.0,
-        capsize=2.5,
-        color=colour,
-        marker=mark,
-        markersize=4.5,
-        linewidth=1.6,
-        label=label,
-    )
+    xs, values = zip(*seeds, strict=True) if seeds else ((), ())
+    small: dict[str, Any] = {"linestyle": "none", "markersize": 3.0, "markerfacecolor": "none", "markeredgewidth": 0.6}
+    axes.plot(xs, values, marker=mark, markeredgecolor=colour, alpha=0.8, label="_seeds", **small)
+    look: dict[str, Any] = {"color": colour, "marker": mark, "markersize": 4.5, "linewidth": 1.6, "label": label}
+    places, means = [beside(x, side) for x, _, _ in shown], [100.0 * s.mean for _, _, s in shown]
+    axes.errorbar(places, means, yerr=[spread(s) for _, _, s in shown], elinewidth=1.0, capsize=2.5, **look)
     for x, variant in points:
         if variant.diverged:
             s = variant.summary(measure)
             # Above what is drawn; where no run finished nothing is, and the words stand at the top.
             top = 0.9 if s is None else 100.0 * max(*s.values, s.mean + (s.std or 0.0))
-            axes.annotate(
-                f"{variant.diverged} of {len(variant.runs)} diverged",
-                (beside(x, side), top),
-                xycoords="data" if s is not None else axes.get_xaxis_transform(),
-                xytext=(8, 6),
-                textcoords="offset points",
-                ha="right",
-                va="bottom",
-                fontsize=7.5,
-                color=colour,
-            )
+            where: dict[str, Any] = {"xycoords": "data" if s is not None else axes.get_xaxis_transform()}
+            where |= {"xytext": (8, 6), "textcoords": "offset points", "ha": "right", "va": "bottom"}
+            said = f"{variant.diverged} of {len(variant.runs)} diverged"
+            axes.annotate(said, (beside(x, side), top), fontsize=7.5, color=colour, **where)
 
 
 def error_by_row(comparison: Comparison) -> Figure:
@@ -265,6 +240,7 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
 
 def _wrapped(name: str, width: int = 34) -> str:
     """A label on two lines where it is long and has several parts."""
+    name = shortened(name)
     parts = name.split("; ")
     if len(name) <= width or len(parts) == 1:
         return name

@@ -121,9 +121,11 @@ def gradient_flow(measured: Measured) -> Figure:
         return figure
 
 
-def gradient_flow_in_training(measured: Measured) -> Figure:
+def gradient_flow_in_training(measured: Measured) -> Figure | None:
     """Norms of the gradient by layer and iteration, a panel for each net that recorded them, on one scale."""
     nets = [net for net in measured["nets"] if net["steps"]]
+    if not nets:
+        return None
     with mpl.rc_context(STYLE | {"axes.grid": False}):
         columns = min(len(nets), 3)
         rows = -(-len(nets) // columns)

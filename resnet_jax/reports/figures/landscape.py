@@ -19,7 +19,12 @@ _LEVELS = 25
 _COLOURS = "viridis"
 
 
-def landscape_line(measured: Measured) -> Figure:
+def landscape(measured: Measured) -> Figure:
+    """Along a line, or over a plane."""
+    return _line(measured) if measured["options"]["dimensions"] == 1 else _plane(measured)
+
+
+def _line(measured: Measured) -> Figure:
     """Loss (logarithmic) and error along one direction, nets together."""
     nets = measured["nets"]
     with mpl.rc_context(STYLE):
@@ -38,7 +43,7 @@ def landscape_line(measured: Measured) -> Figure:
         return figure
 
 
-def landscape_plane(measured: Measured) -> Figure:
+def _plane(measured: Measured) -> Figure:
     """Contours above, surfaces below, a column for each net: levels, heights and colours are the same for all."""
     nets = measured["nets"]
     grids = [_numbers(net["loss"]) for net in nets]

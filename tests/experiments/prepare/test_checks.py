@@ -100,9 +100,7 @@ def test_a_file_in_the_way_comes_before_the_network(
     urls = asked_for(monkeypatch, nobody)
     for file, place in ((tmp_path / "file", tmp_path / "file" / "below"), (tmp_path / "cifar10", tmp_path)):
         file.touch()
-        assert refused(place) == (
-            f"data-dir: {file} is a file, so {place}/cifar10 cannot be prepared; give a folder, or a new path."
-        )
+        assert refused(place) == f"data-dir: {file} is a file; legal: a folder."
     monkeypatch.setattr(prepare.os, "access", lambda path, mode: False)
     assert refused(tmp_path / "new").startswith(
         f"data-dir: {tmp_path} cannot be written to, which {tmp_path}/new/cifar"
