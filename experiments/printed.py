@@ -10,7 +10,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Printed:
-    """A table in words."""
+    """A table as text cells."""
 
     title: str
     headings: tuple[str, ...]

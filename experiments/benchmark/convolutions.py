@@ -74,9 +74,9 @@ LOOP = 2
 
 
 def measure(spec: Spec) -> dict[str, dict[str, list[float]]]:
-    """Seconds of one convolution, a number for each of `spec.steps` rounds, by case ("SHAPE; PART; WAY") and side.
+    """Seconds of one convolution in each of `spec.steps` rounds, by case ("SHAPE; PART; WAY") and side.
 
-    In each round both sides go once, and the other one begins.
+    Each round measures both sides once; the sides take turns in going first.
     """
     found: dict[str, dict[str, list[float]]] = {}
     for shape in SHAPES:

@@ -120,10 +120,11 @@ def array_record_row(config: DataConfig, paths: list[str], batches: int, device_
 
 
 def feed_row(config: DataConfig, batches: int, batch_size: int, rate: float) -> tuple[Row, dict[str, Any]]:
-    """Feeds a consumer that takes `rate` images a second: memory after each tenth, and the share of time it waited.
+    """Feeds a consumer that takes `rate` images per second; measures the memory after each tenth, and the share of
+    waiting.
 
     Returns:
-      The row, and the record's environment.
+      The row of the record, and the environment of the process.
     """
     import jax
 

@@ -49,7 +49,7 @@ class Asked:
 
 
 def asked(config: ExperimentConfig, phase: str, shape: tuple[int, int, int]) -> Asked:
-    """What a step asks of its device by the formulas above; shape: height, width and channels of an image."""
+    """The work of a step by the formulas above. `shape` is the height, width and channels of an image."""
     products = cost.total(config.model, shape).multiply_adds * config.train.batch_size
     memory = cost.memory(config, shape)
     if phase == "eval":

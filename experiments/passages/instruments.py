@@ -20,8 +20,8 @@ from resnet_jax.types import Floats
 def measured(file: str, net: str, what: str, form: str = ".3g") -> str:
     """A number of a net: `what` is a name in its file, then indices, slices, and perhaps min, max or mean.
 
-    "single.1:.max" is the largest of `single` but the first; "left/gradient.max" is that of the quotients. `form` is
-    Python's; in per cent (".1%") the sign is the page's.
+    "single.1:.max" is the largest value of `single` after the first; "left/gradient.max" is the largest quotient.
+    `form` is a format of Python; with ".1%" the text has no per cent sign, because the page has one.
     """
     return _text(value(file, net, what), form)
 

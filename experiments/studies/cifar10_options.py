@@ -4,12 +4,12 @@
     python -m experiments.sweep cifar10-options
     python -m experiments.report runs/cifar10-options
 
-The paper compares them on ImageNet, with 34 layers (Sec. 4.1, Table 3: 25.03, 24.52 and 24.19 %), and uses A on
-CIFAR-10; of C, He et al. 2016, Table 1, has 12.22 % with 110 layers, with another warm-up. So only option A has the
-paper's numbers beside it here. The recipe is that of 2015 (cifar.py).
+The paper compares them on ImageNet, with 34 layers (Sec. 4.1, Table 3: 25.03, 24.52 and 24.19 %). On CIFAR-10 it uses
+option A. For option C, He et al. 2016 (Table 1) have 12.22 % with 110 layers and another warm-up. So only option A is
+compared with the paper's numbers. The recipe is that of 2015 (cifar.py).
 
-Cost: as cifar10-depth's nets of the same depth, C a tenth more; all 27 runs, 26 h of a GPU at 1e12
-multiply-adds/s.
+Cost: as in cifar10-depth for the same depth, and a tenth more for C. All 27 runs take 26 h of a GPU at 1e12
+  multiply-adds/s.
 """
 
 from experiments.studies.cifar import RESNET, WARMUP

@@ -5,10 +5,10 @@ follows the addition. Then
 
     dL/dx_l = dL/dx_L + dL/dx_L d/dx_l sum_i F(x_i):
 
-the first term comes through the shortcuts, untouched by any weight. Here L is the end of a stage. dL/dx_l and dL/dx_L
-are one backward pass of the whole net; the second term is the gradient of <dL/dx_L, sum_i F(x_i)>, where F(x_i) is
-what the last layer of the residual branch of block i puts out, times the factors that a variant sets on it. What the
-two terms leave of dL/dx_l is zero where the identity holds, and nothing here assumes that it does.
+the first term comes through the shortcuts, without passing any weight. Here L is the end of a stage. One backward pass
+of the whole net gives dL/dx_l and dL/dx_L. The second term is the gradient of <dL/dx_L, sum_i F(x_i)>, where F(x_i) is
+the output of the residual branch of block i, times the factors of a variant. The remainder, dL/dx_l minus both terms,
+is zero where the identity holds. The measurement does not assume that it holds.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
             return mean_loss(model, variables, images, labels)
 
     def through_residuals(at_inputs: Any, carried: Any, variables: Any) -> Array:
-        """sum_i <dL/dx_L, F(x_i)>, each stage cut off from the one before."""
+        """sum_i <dL/dx_L, F(x_i)>, without gradients between stages."""
         branches: dict[str, Array] = {}
         firsts = {members[0] for members in stages}
 
@@ -77,7 +77,7 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
             if name in at_inputs:
                 return call((jax.lax.stop_gradient(x) if name in firsts else x) + at_inputs[name])
             y, (block, _, layer) = call(x), name.partition("/")
-            # A conv, or what takes the output of the one before as it is; the last stays. Not a BN of the sum.
+            # A convolution, or the layer directly after one; the last one counts. Not a BN of the sum.
             follows = isinstance(module, Conv) or x is branches.get(block)
             if block in at_inputs and follows and not layer.startswith("shortcut"):
                 branches[block] = y
@@ -102,14 +102,14 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
 
 
 def residual_factors(config: ModelConfig) -> dict[str, float]:
-    """What each block, by name, multiplies its residual by: `residual_scale`, and stochastic depth's expectation."""
+    """The factor of each block's residual, by name: `residual_scale`, and the expectation of stochastic depth."""
     numbered = enumerate(config.blocks, start=1)
     # The net has probabilities in float32.
     return {block_name(*at): config.residual_scale * float(np.float32(config.survival_of(i))) for i, at in numbered}
 
 
 def by_stage(blocks: list[str]) -> list[list[str]]:
-    """Names of blocks, in order, apart by stage."""
+    """Names of blocks, in order, grouped by stage."""
     stages: dict[str, list[str]] = {}
     for name in blocks:
         stages.setdefault(name.partition("_")[0], []).append(name)

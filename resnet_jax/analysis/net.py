@@ -1,4 +1,4 @@
-"""What an instrument looks at: a net with values, and the data it was made for."""
+"""The input of an instrument: a net with values, and its data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True)
 class Net:
-    """A net with the values of its parameters, written out block by block, whatever way it was trained."""
+    """A net with the values of its parameters, block by block (not scanned)."""
 
     name: str
     config: ExperimentConfig
@@ -46,7 +46,7 @@ class Net:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a figure needs to know of the net, with its run, configuration and commit; for JSON."""
+        """Facts about the net for figures, with its run, configuration and commit; for JSON."""
         model = self.config.model
         facts = {"name": self.name, "net": model.net, "depth": model.depth, "plain": model.is_plain}
         facts |= {"config": to_dict(self.config), "run": None, "code": None}
@@ -73,7 +73,7 @@ class Net:
 
 
 class Loader:
-    """Brings nets back, and each data set once."""
+    """Loads nets, and each data set once."""
 
     def __init__(self, note: Note = lambda text: None) -> None:
         self._note = note
@@ -83,13 +83,13 @@ class Loader:
         """The net of a finished run's last step.
 
         Raises:
-          UserError: the run has not finished, its checkpoint is not there or damaged, or its data are not those it had.
+          UserError: the run has not finished, its checkpoint is missing or damaged, or its data have changed.
         """
         assembly, state = restore(directory, self._note, self._load)
         return _net(name, assembly, state, directory)
 
     def untrained(self, config: ExperimentConfig, name: str, directory: Path | None = None) -> Net:
-        """The net that a run of `config` begins with; that of `finetune.weights` where there is one.
+        """The net at the start of a run of `config`: initial values, or those of `finetune.weights`.
 
         Raises:
           UserError: the data or the weights are missing or damaged, or not what the configuration says.

@@ -16,17 +16,17 @@ from resnet_jax.config import Section
 
 @dataclass(frozen=True)
 class Options(Section):
-    """What all instruments have."""
+    """The common options of all instruments."""
 
     looks_at: ClassVar[Literal["trained", "initial", "either"]] = "trained"
-    """Finished nets, initial values (so that a configuration will do), or what it is given: the one or the other."""
+    """The nets that the instrument measures: finished nets, initial values (so configurations are legal), or either."""
     double: ClassVar[bool] = False
     """Whether it computes in float64."""
 
     images: int = 512
-    """Images to look at, drawn by `seed`; all of the split, where it has no more."""
+    """Number of images, drawn by `seed`, or all of the split if it has fewer."""
     seed: int = 0
-    """Seed of every random choice that the instrument makes."""
+    """Seed of all random choices of the instrument."""
 
     def _check(self) -> None:
         for name, value in vars(self).items():

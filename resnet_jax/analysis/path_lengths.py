@@ -1,12 +1,12 @@
-"""The paths through a residual net, and the gradient that those of each length carry (Veit et al. 2016, Fig. 6).
+"""The paths through a residual net, and the gradient of the paths of each length (Veit et al. 2016, Fig. 6).
 
 With every block x + F(x), a net of n blocks is a sum over 2^n paths: each block is passed either by its shortcut or by
 its residual branch. The number of branches on a path is its length, so lengths are binomial. The gradient with respect
-to the first block's input is a sum over the same paths. The part of one path is a backward pass in which each block
-lets the gradient through one of its two ways; the forward pass stays whole. The paper's estimate for one length is the
+to the first block's input is a sum over the same paths. The gradient of one path is computed by a backward pass that
+uses only one of the two ways in each block; the forward pass is not changed. The paper's estimate for one length is the
 mean norm of random paths of that length, times the number of such paths.
 
-Departs from the paper: BN is in eval mode, so that each image has a gradient of its own.
+Departs from the paper: BN is in eval mode, so that each image has its own gradient.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ ORDER = "original"
 
 
 def path_gradient(model: ResNet, variables: Any, images: Array, labels: Array, through: Array | None) -> Array:
-    """The gradient of each image's loss with respect to the first block's input, [N, H, W, C]: one path's part.
+    """The gradient of each image's loss with respect to the first block's input along one path, [N, H, W, C].
 
     Args:
       model: written out, with a shortcut on every block, and in the original order.
       variables: of the model.
       images: [N, H, W, C], normalised.
       labels: [N] int32.
-      through: [blocks] of 0 and 1 in the order of computation: 1 where the path takes the residual branch, 0 where it
-        takes the shortcut; None: all paths together, the whole gradient.
+      through: [blocks] of 0 and 1 in the order of computation: 1 if the path takes the residual branch, 0 if it takes
+        the shortcut; None: all paths together, the whole gradient.
     """
     places = {block_name(*block): place for place, block in enumerate(model.config.blocks)}
 
@@ -58,7 +58,7 @@ def path_gradient(model: ResNet, variables: Any, images: Array, labels: Array, t
                 if through is None:
                     return call(x)
                 way = through[places[name]].astype(x.dtype)
-                # Equal values; the gradient passes one of them alone.
+                # The values are equal, but the gradient passes only one of them.
                 outer = _let_through(x, 1.0 - way)
                 inputs[name] = (outer, _let_through(x, way))
                 return call(outer)
@@ -76,17 +76,17 @@ def path_gradient(model: ResNet, variables: Any, images: Array, labels: Array, t
 
 
 def _let_through(x: Array, share: Array) -> Array:
-    """x, whose gradient is multiplied by `share`."""
+    """Returns x, and multiplies its gradient by `share`."""
     return share * x + (1.0 - share) * jax.lax.stop_gradient(x)
 
 
 def paths_of_length(blocks: int) -> list[int]:
-    """How many paths of a net of so many blocks have each length, from 0 to `blocks`."""
+    """The number of paths of each length, from 0 to `blocks`, in a net of `blocks` blocks."""
     return [math.comb(blocks, length) for length in range(blocks + 1)]
 
 
 def check(config: ModelConfig) -> None:
-    """Raises UserError where a net is no sum over paths, or its branches cannot be told from its shortcuts."""
+    """Raises UserError if a net is not a sum over paths, or its branches cannot be separated from its shortcuts."""
     if config.is_plain or config.cut:
         what = "model.shortcut='none'" if config.is_plain else f"model.cut={list(config.cut)}"
         raise UserError(f"nets: got {what}; legal here: nets with a shortcut on every block.")

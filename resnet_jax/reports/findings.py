@@ -51,7 +51,7 @@ class Finding:
 
 
 def verdict(difference: Difference | None) -> Verdict:
-    """ "worse" or "better" where the interval excludes zero, "equal" where every pair is."""
+    """ "worse" or "better" if the interval excludes zero, "equal" if all pairs are equal."""
     if difference is None:
         return "no pair"
     if difference.interval is None:

@@ -54,7 +54,7 @@ def _block(block: Element, folder: Path) -> str:
 
 
 def _image(picture: Picture, folder: Path) -> str:
-    """The figure as an image, not as markup: the ids inside two figures must not meet in one page."""
+    """The figure as an image and not as markup, because ids inside two figures could be equal."""
     data = base64.b64encode((folder / f"{picture.stem}.svg").read_bytes()).decode("ascii")
     return f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(picture.alternative)}">'
 

@@ -127,11 +127,11 @@ class FromHost:
         self.place = f"{where}, sent in batches"
 
     def begin_train(self, batch: Batch) -> None:
-        """Has the source make the images meanwhile."""
+        """Lets the source prepare the images."""
         self._sources["train"].begin(batch.index, Draws(self._seed, batch.epoch))
 
     def begin_evaluate(self, split: str, index: Index) -> None:
-        """Has the source make the images meanwhile."""
+        """Lets the source prepare the images."""
         self._sources[split].begin(index)
 
     def train(self, batch: Batch) -> Tree:

@@ -16,7 +16,7 @@ from resnet_jax.weights.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class Pretrained:
-    """The net in a file that a run is fine-tuned from."""
+    """The pretrained net of a fine-tuning run."""
 
     facts: Start
     variables: dict[str, Any]

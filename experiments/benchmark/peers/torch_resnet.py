@@ -86,12 +86,12 @@ class OriginalUnit(Unit):
 class PreactUnit(Unit):
     """2016, Fig. 4e and Appendix: BN and ReLU before every convolution, none after the addition.
 
-    `first` is what the net's first unit does with its input:
-      "own": the activation is the unit's own, and both paths start after it (CIFAR nets: "right after conv1 and before
-        splitting into two paths", Appendix);
-      "done": the stem has activated already (ImageNet nets, BN and ReLU between conv1 and the pool), so no BN here;
-      None: not the first unit. The identity takes the raw input, a projection takes the activated one (the authors'
-        code; a projection is used where the shape changes, "the activation after the addition" moved before it).
+    `first` says how the first unit of the net treats its input:
+      "own": the unit has the activation, and both paths start after it (CIFAR nets: "right after conv1 and before
+        splitting into two paths", Appendix); "done": the stem has the activation (ImageNet nets: BN and ReLU between
+        conv1 and the pool), so the unit has no BN;
+      None: not the first unit. An identity has the raw input; a projection has the activated input, as in the authors'
+        code.
     """
 
     def __init__(

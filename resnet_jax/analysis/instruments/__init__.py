@@ -1,9 +1,9 @@
-"""The instruments: each module here is one, by its name with hyphens. Nothing lists them.
+"""The instruments: each module is one, with hyphens in its name. There is no list of them.
 
-A module has `OPTIONS`, a class of options whose docstring says what the instrument measures, where it is from and what
-it costs (for digits nets on one CPU core), and `measure(net, options, workspace)`, which returns what goes into a JSON
-file. No module imports JAX before it measures, so that help and mistakes come at once; mathematics that need it stand
-in modules of resnet_jax/analysis. Figures of an instrument, where it has some, are in reports/figures/draw.py.
+A module has `OPTIONS`, a class of options whose docstring has the measured quantity, its source and the cost (for
+digits nets on one CPU core), and `measure(net, options, workspace)`, which returns the content of a JSON file. Modules
+import JAX only when they measure, so that --help is quick; the mathematics are in modules of resnet_jax/analysis.
+Figures are in reports/figures/draw.py.
 """
 
 from __future__ import annotations

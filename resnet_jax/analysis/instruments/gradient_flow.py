@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GradientFlow(Options):
-    """How large the gradient is in each layer: the norm of the loss's gradient with respect to each kernel, at
-    the initial values, on one batch in train mode; and along training, for runs with train.gradient-norms-every.
+    """The size of the gradient in each layer: the norm of the loss's gradient with respect to each kernel, at the
+    initial values, on one batch in train mode; and during training, for runs with train.gradient-norms-every.
 
-    Source: He et al. 2015, Sec. 4.1 ("backward propagated gradients exhibit healthy norms with BN"). At the initial
-    values it also takes configurations, such as digits-plain:model.depth=110. Cost: seconds a net, compilation.
+    Source: He et al. 2015, Sec. 4.1 ("backward propagated gradients exhibit healthy norms with BN"). For initial values
+      it also takes configurations, such as digits-plain:model.depth=110. Cost: compilation, and seconds for each net.
     """
 
     looks_at: ClassVar[Literal["trained", "initial", "either"]] = "initial"

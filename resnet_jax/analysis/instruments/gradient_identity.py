@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GradientIdentity(Options):
-    """What reaches a block's input: dL/dx_l = dL/dx_L (1 + d/dx_l sum F), the gradient at the end of the stage, carried
-    by the shortcuts as it is, and what the residual functions between add; each measured by itself, block by
-    block, with what the two leave of dL/dx_l. In float64, train mode.
+    """The gradient at a block's input as a sum of two terms: dL/dx_l = dL/dx_L (1 + d/dx_l sum F). The shortcuts carry
+    the first from the end of the stage; the residual functions add the second. Both are measured for each block, with
+    the remainder of dL/dx_l. In float64, train mode.
 
     Source: He et al. 2016, Eq. 5. It holds between blocks of one shape with identity shortcuts and nothing after the
-    addition (full pre-activation); of other nets it says how far it is from holding. It takes finished nets and, at
-    their initial values, configurations such as digits-resnet:model.depth=110. Cost: seconds a net, compilation.
+    addition (full pre-activation); for other nets the remainder is not zero. It takes finished nets and, for initial
+    values, configurations such as digits-resnet:model.depth=110. Cost: compilation, and seconds for each net.
     """
 
     looks_at: ClassVar[Literal["trained", "initial", "either"]] = "either"

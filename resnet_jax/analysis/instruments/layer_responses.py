@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerResponses(Options):
-    """How strongly each 3x3 layer responds: the standard deviation of its output after BN, before nonlinearity and
+    """The strength of each 3x3 layer's response: the standard deviation of its output after BN, before nonlinearity and
     addition, over images, pixels and channels, in eval mode. In the order of layers, and sorted by magnitude.
 
-    Source: He et al. 2015, Sec. 4.2, Fig. 7. Where no BN takes a conv's output by itself (pre-activation's last conv),
-    the response is the conv's output. Cost: seconds a net.
+    Source: He et al. 2015, Sec. 4.2, Fig. 7. If no BN follows a convolution directly (the last one with
+      pre-activation), the response is the output of the convolution.
+    Cost: seconds for each net.
     """
 
     split: Literal["train", "test"] = "test"
-    """Which images."""
+    """The split of the images."""
 
 
 OPTIONS = LayerResponses

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lesions(Options):
-    """What a net loses with its blocks: its error with each block that keeps its input's shape deleted in turn,
-    with k at random deleted, and with blocks swapped within their stages. A deleted block is the identity; the net is
-    not trained again, and its batch statistics stay as they were.
+    """The error of a net after lesions: each block that keeps the shape of its input is deleted in turn, k random
+    blocks are deleted, and blocks are swapped within their stages. A deleted block becomes the identity. The net is not
+    trained again, and its batch statistics do not change.
 
     Source: Veit et al. 2016 (arXiv 1605.06431), Sec. 4. Cost: a pass over the images for each lesion, a minute
     or two for ResNet-32 on 360 digits.
     """
 
     split: Literal["train", "test"] = "test"
-    """Which images."""
+    """The split of the images."""
     repeats: int = 10
-    """Random choices for each number of deleted blocks, and for each number of swaps."""
+    """Number of random choices for each number of deleted blocks, and for each number of swaps."""
 
 
 OPTIONS = Lesions

@@ -22,24 +22,25 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class LossLandscape(Options):
     """The loss around a trained net, along random directions that are normalised filter by filter: on a line or
-    on a plane. Directions move kernels alone: a filter's part has the filter's norm, and BN scales and biases stay.
+    on a plane. Directions change only kernels, and the change of a filter has the filter's norm; BN scales and biases
+    do not change.
 
     Source: Li et al. 2018 (arXiv 1712.09913), Sec. 4. Cost: a pass over the images for each point; 25 x 25 points of
-    ResNet-56 on 512 digits, about 5 minutes. Interrupted, the same command goes on from the last row.
+    ResNet-56 on 512 digits, about 5 minutes. After an interruption, the same command resumes from the last row.
     """
 
     split: Literal["train", "test"] = "train"
-    """Which images."""
+    """The split of the images."""
     dimensions: Literal[1, 2] = 2
     """A line or a plane."""
     points: int = 25
-    """Along each direction, from -span to span; odd, so that the net itself is one."""
+    """Number of points along each direction, from -span to span; odd, so that the net itself is a point."""
     span: float = 1.0
-    """How far, in units of the direction: at 1 every filter has moved by its own norm."""
+    """Largest distance, in units of the direction: at 1 every filter has changed by its own norm."""
     batch_stats: Literal["running", "recomputed"] = "recomputed"
-    """BN normalises at each point by the statistics of the images there ("recomputed": by batches as in training, the
-    loss that SGD descends, in which the size of a filter before BN plays no part), or by the trained net's running
-    statistics ("running": as Li et al.'s code has it; away from the net they are another net's)."""
+    """Statistics of BN at each point. "recomputed": those of the images at the point, by batches as in training; this
+    is the loss that SGD minimises. "running": the running statistics of the trained net, as in Li et al.'s code; they
+    do not fit the changed weights."""
 
     def _check(self) -> None:
         super()._check()

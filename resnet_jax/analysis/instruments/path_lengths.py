@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PathLengths(Options):
-    """How long the paths through a residual net are, and how much gradient paths of each length carry: the norm of the
-    gradient at the first block's input, of random paths of each length, and of all paths of a length together.
+    """The lengths of the paths through a residual net, and the gradient of paths of each length: the norm of the
+    gradient at the first block's input, for random paths of each length and for all paths of a length together.
 
     Source: Veit et al. 2016 (arXiv 1605.06431), Sec. 5, Fig. 6. Nets with a shortcut on every block, in the original
     order. Cost: a backward pass for each path; ResNet-56 with 10 paths of each length, about a minute.
     """
 
     images: int = 64
-    """Images to look at, drawn by `seed`."""
+    """Number of images, drawn by `seed`."""
     split: Literal["train", "test"] = "train"
-    """Which images."""
+    """The split of the images."""
     repeats: int = 10
-    """Random paths of each length."""
+    """Number of random paths of each length."""
 
 
 OPTIONS = PathLengths

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SignalPropagation(Options):
-    """What depth does to signals at the initial values, block by block: the forward variance, the largest and the
+    """Signals at the initial values after each block: the forward variance, the largest and the
     smallest singular value of the Jacobian of a block's output with respect to the image, and the autocorrelation of
     the derivative along a line between two images. BN's statistics are those of a batch, held fixed. In float64.
 
-    Singular values are Golub and Kahan's, with full reorthogonalisation, by a jvp and a vjp of the net a step. With as
-    many steps as an image has numbers they are all exact, the smallest too; with fewer the largest converges first, and
-    the smallest is an upper bound. Source: Balduzzi et al. 2017 (arXiv 1702.08591), Sec. 2, for the autocorrelation;
-    Saxe et al. 2014 (arXiv 1312.6120), Sec. 3, for singular values. It also takes configurations, such as
-    digits-plain:model.depth=110. Cost: a minute or two a net of 56 layers.
+    Singular values are Golub and Kahan's, with full reorthogonalisation, by a jvp and a vjp of the net in each step.
+    With as many steps as an image has numbers, all are exact. With fewer, the largest converges first, and the smallest
+    is an upper bound. Source: Balduzzi et al. 2017 (arXiv 1702.08591), Sec. 2, for the autocorrelation; Saxe et al.
+    2014 (arXiv 1312.6120), Sec. 3, for singular values. It also takes configurations, such as
+    digits-plain:model.depth=110. Cost: a minute or two for a net of 56 layers.
     """
 
     looks_at: ClassVar[Literal["trained", "initial", "either"]] = "initial"
@@ -31,11 +31,11 @@ class SignalPropagation(Options):
     images: int = 128
     """Images of the batch, drawn from the training set by `seed`."""
     jacobians: int = 2
-    """Images, of those, whose Jacobians are taken."""
+    """Number of images with Jacobians."""
     steps: int = 64
-    """Most steps of the bidiagonalisation; digits have 64 pixels."""
+    """Largest number of steps of the bidiagonalisation; digits have 64 pixels."""
     lines: int = 4
-    """Pairs of images, of those, between which derivatives are taken."""
+    """Number of pairs of images, between which derivatives are taken."""
     points: int = 256
     """Points on each line."""
     lags: int = 16

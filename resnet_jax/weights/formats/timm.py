@@ -1,8 +1,7 @@
 """timm's resnet18 to resnet152: github.com/huggingface/pytorch-image-models, timm/models/resnet.py.
 
-The names are torchvision's. What timm adds stands in config.json beside the weights, as the hub's client downloads
-them: architecture, sizes, interpolation, normalisation and names of classes. The size of pictures is `input_size`, as
-in timm.data.resolve_model_data_config, not `test_input_size`.
+The names are torchvision's. config.json, beside the weights, has the architecture, sizes, interpolation, normalisation
+and class names. The size of pictures is `input_size`, as in timm.data.resolve_model_data_config, not `test_input_size`.
 
 | timm's nets                                       | here                                                            |
 |---------------------------------------------------|-----------------------------------------------------------------|
@@ -32,7 +31,7 @@ CROP_PCT = 0.875  # timm's default
 
 
 class Timm(Torchvision):
-    """torchvision's names; claimed where config.json is timm's, or where the arrays are a variant's."""
+    """torchvision's names. Used if config.json is timm's, or if the arrays belong to a variant of timm."""
 
     name = "timm"
     family = None
@@ -70,7 +69,7 @@ class Timm(Torchvision):
         return Told(told.model, told.channels, names, _preprocessing(given, told.channels, found.file))
 
     def _variant(self, found: Found) -> str | None:
-        """What a net has that the paper's have not; None: nothing that names and shapes tell."""
+        """The part that distinguishes a variant from the paper's nets, by names and shapes; None: no such part."""
         names, shape = found.shapes.keys(), found.shapes.get
         attention = re.compile(r"layer1\.0\.(se|attn|attn_last|conv\d\.(attn|split|paths|conv))\.")
         if any(attention.match(name) for name in names):
@@ -94,7 +93,7 @@ class Timm(Torchvision):
 
 
 def _preprocessing(given: Fields, channels: int, file: str) -> Preprocessing:
-    """What timm's evaluation does to pictures (timm/data/transforms_factory.py, transforms_imagenet_eval)."""
+    """The preprocessing of timm's evaluation (timm/data/transforms_factory.py, transforms_imagenet_eval)."""
     size = given.get("input_size")
     size = [channels, 224, 224] if size is None else size
     whole = isinstance(size, list) and len(size) == 3 and all(type(n) is int and 1 <= n <= LARGEST for n in size)
