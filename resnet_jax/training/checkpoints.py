@@ -236,7 +236,7 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
         raise Damaged(reason(error)) from error
     for name, leaf in _named(state):
         if _describe(leaf) != facts["leaves"][name]:
-            raise Damaged(f"{name} is not what was written")
+            raise Damaged(f"{name} has changed")
     return state, facts
 
 

@@ -220,13 +220,13 @@ def test_a_finished_run_does_not_count_for_other_weights_at_the_same_place(
     [
         (
             {"model.depth": 14},
-            r"finetune\.weights: net/model\.safetensors holds resnet-8 .* it takes --model\.depth=8\.",
+            r"finetune\.weights: net/model\.safetensors holds resnet-8 .* use --model\.depth=8\.",
         ),
-        ({"model.width": None, "model.shortcut": "B"}, r"it takes --model\.shortcut=A .*--model\.width=4\."),
+        ({"model.width": None, "model.shortcut": "B"}, r"use --model\.shortcut=A .*--model\.width=4\."),
         ({"finetune.weights": "nowhere"}, "nowhere: there is no such file or folder"),
         # A field that is not set in the file's net, and one of several values, as the command line takes them.
-        ({"model.skip_init": 0.5}, r"it takes --model\.skip-init=None\."),
-        ({"model.cut": ("stage2", "stage3_block1")}, r"it takes --model\.cut\."),
+        ({"model.skip_init": 0.5}, r"use --model\.skip-init=None\."),
+        ({"model.cut": ("stage2", "stage3_block1")}, r"use --model\.cut\."),
     ],
 )
 def test_a_net_that_is_not_the_run_s(
@@ -252,7 +252,7 @@ def test_a_net_of_other_images(config: ExperimentConfig, tmp_path: Path) -> None
 def test_the_advice_for_several_values_can_be_pasted(config: ExperimentConfig, tmp_path: Path) -> None:
     cut = dataclasses.replace(NET, cut=("stage2", "stage3_block1"))
     files.save(dataclasses.replace(random_weights(cut, channels=1), preprocessing=NORMALIZED), tmp_path / "net")
-    with pytest.raises(UserError, match=r"it takes --model\.cut stage2 stage3_block1\.$"):
+    with pytest.raises(UserError, match=r"use --model\.cut stage2 stage3_block1\.$"):
         prepare(override(config, {"finetune.weights": str(tmp_path / "net")}))
 
 
