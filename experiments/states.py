@@ -1,4 +1,4 @@
-"""What there is of a study's runs: the state of each run directory, and the table that shows them."""
+"""The states of the runs of a study, and their table."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from resnet_jax.training.run_directory import other_inputs
 
 
 def state(directory: Path, config: ExperimentConfig) -> str:
-    """What a run directory holds: "finished", "unfinished", "missing", or what is wrong with it.
+    """The state of a run directory: "finished", "unfinished", "missing", or a problem.
 
-    A finished run counts where its data are those that `config` names here, wherever it was run.
+    A finished run counts if its data are those of `config`, even if it was run on another machine.
     """
     try:
         record = read_record(directory / RECORD_FILE) if (directory / RECORD_FILE).exists() else None
@@ -34,7 +34,7 @@ def state(directory: Path, config: ExperimentConfig) -> str:
 
 
 def finished(runs: Mapping[str, ExperimentConfig], folder: Path) -> int:
-    """How many of `runs` have finished, by what is on the disk, which is the same for all processes of a sweep."""
+    """The number of finished `runs` on the disk, which is equal for all processes of a sweep."""
     return sum(state(folder / name, config) == "finished" for name, config in runs.items())
 
 

@@ -36,7 +36,7 @@ def file(name: str, kind: str, digest: str) -> Path | None:
     """
     given = os.environ.get("XDG_CACHE_HOME", "")
     try:
-        # A relative path is not to be used, says the XDG Base Directory Specification.
+        # The XDG Base Directory Specification forbids relative paths.
         base = Path(given) if os.path.isabs(given) else Path.home() / ".cache"
     except RuntimeError:
         return None
@@ -71,24 +71,27 @@ def read(path: Path | None, key: str, note: Note) -> dict[str, Array] | None:
     except (Damaged, OSError) as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        note(f"the cache {shown(str(path))} is dropped, for {reason(error)}; the images are read again.")
+        note(f"the cache {shown(str(path))} is removed, because {reason(error)}; the images are read again.")
         return None
 
 
 def write(path: Path | None, key: str, kept: Mapping[str, Array], note: Note) -> bool:
-    """Keeps arrays for `read`, and says whether it did; where it did not, a sentence says why, and no file is left.
+    """Keeps arrays for `read`, and returns whether it did; where it cannot, a sentence says why, and no file is left.
 
-    A process that is killed leaves a part of a file, which the next one to write that file uses.
+    Where another process writes the same file, that one keeps it. A process that is killed leaves a part of a file,
+    which the next one to write that file uses.
     """
     size = sum(array.nbytes for array in kept.values())
     try:
         if path is None:
             raise OSError("there is no home folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Asked first: filling the disk, if only for a moment, would break other programs.
+        # Checked first, because a full disk would break other programs.
         if shutil.disk_usage(path.parent).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _write(path, {KEY: np.array(" ".join([key, *kept])), **kept})
+    except BlockingIOError:
+        return False
     except OSError as error:
         what = f"the cache {shown(str(path))}" if path else "a cache"
         note(f"{what} ({memory.gigabytes(size)}) cannot be written: {reason(error)}; the next start reads again.")
@@ -99,9 +102,9 @@ def write(path: Path | None, key: str, kept: Mapping[str, Array], note: Note) ->
 def _write(path: Path, kept: Mapping[str, Array]) -> None:
     part = path.with_name(f"{path.name}.part")
     with open(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # two processes may make the same; one keeps it
-        if os.fstat(stream.fileno()).st_ino != os.stat(part).st_ino:
-            raise OSError("another process has just kept it")
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not part.exists() or not os.path.samestat(os.fstat(stream.fileno()), part.stat()):
+            raise BlockingIOError  # the other process finished between the two calls above
         try:
             stream.truncate()
             np.savez(stream, **kept)  # type: ignore[arg-type]  # its stub takes no **

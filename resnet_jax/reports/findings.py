@@ -202,10 +202,10 @@ def _row_clauses(found: Sequence[tuple[str, Finding]]) -> Iterator[str]:
         ]
         if told:
             yield f"{start} {listed(told) if len(found) <= MOST_NAMED else plural(len(told), 'variant')}"
-    differences = {label: finding.difference for label, finding in found if finding.difference is not None}
-    if len(found) > MOST_NAMED and differences:
+    apart_of = {label: finding.difference for label, finding in found if finding.difference is not None}
+    if len(found) > MOST_NAMED and apart_of:
         for what, choose in (("lowest", min), ("highest", max)):
-            label, apart = choose(differences.items(), key=lambda pair: pair[1].mean)
+            label, apart = choose(apart_of.items(), key=lambda pair: pair[1].mean)
             yield f"{what} with {shortened(label)} ({points(apart, signed=True)})"
 
 

@@ -207,4 +207,4 @@ def test_two_processes_of_one_number_are_named() -> None:
         for link in (first, second, twin)
     ]
     for sentence in together(lambda link: link.connect({}), three):
-        assert "two processes were told that they are process 1" in sentence or "answered" in sentence
+        assert "two processes have the number 1" in sentence or "answered" in sentence
