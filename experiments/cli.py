@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import rich
 
+from resnet_jax.ending import end_at_once
 from resnet_jax.errors import UserError
 from resnet_jax.text import nearest, sentence
 
@@ -244,12 +245,11 @@ def stop_request() -> Iterator[Callable[[], bool]]:
 
 
 def _leave(sentence: str) -> NoReturn:
-    """Ends the process at once: what was to be kept has been, and XLA's threads do not survive Python's own end."""
+    """Ends the process at once: what was to be kept has been."""
     if rich.get_console().is_terminal:
         rich.get_console().show_cursor()  # which a live display hides
     _say(sentence)
-    sys.stdout.flush()
-    os._exit(INTERRUPTED)
+    end_at_once(INTERRUPTED)
 
 
 def warn(note: str) -> None:

@@ -54,8 +54,8 @@ def send(peer: socket.socket, message: Mapping[str, Any]) -> None:
 
 def _meet(launch: Launch, seconds: float, facts: Mapping[str, Any], peers: Peers) -> dict[str, Any]:
     host, _, port = launch.coordinator.rpartition(":")
-    if not host or not port.isdecimal():
-        raise UserError(f"parallel.coordinator: got {launch.coordinator!r}; legal: host:port.")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise UserError(f"parallel.coordinator: got {launch.coordinator!r}; legal: host:port, with a port up to 65535.")
     hello = {"hello": HELLO, "process": launch.process, "of": launch.processes, "facts": dict(facts)}
     hello["host"] = socket.gethostname()
     if launch.process != 0:
@@ -108,10 +108,13 @@ def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peer
                     send(peers[process], {"refused": sentence})
                 raise UserError(sentence + ".") from None
             hello = _first_line(peer)
-            if hello is None or hello.get("hello") != HELLO:
+            if hello is None or hello.get("hello") != HELLO or not isinstance(hello.get("process"), int):
                 peer.close()  # none of ours
                 continue
-            process, problem = int(hello["process"]), ""
+            process, problem = hello["process"], ""
+            if process in peers and _is_closed(peers[process]):  # it died meanwhile, and was started again
+                peers.pop(process).close()
+                del hellos[process]
             if hello.get("of") != launch.processes:
                 problem = f"process {process} was told of {hello.get('of')} processes, process 0 of {own['of']}"
             elif process in hellos:
@@ -175,6 +178,17 @@ def _first_line(peer: socket.socket, seconds: float = 5.0) -> dict[str, Any] | N
     except (OSError, ValueError):
         return None
     return message if isinstance(message, dict) else None
+
+
+def _is_closed(peer: socket.socket) -> bool:
+    """Whether the other side of a connection that has nothing to say is gone."""
+    peer.settimeout(0.0)
+    try:
+        return peer.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def difference(facts: Mapping[int, Mapping[str, Any]]) -> str:

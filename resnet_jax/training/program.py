@@ -218,12 +218,17 @@ def prepare(
     Raises:
       UserError: too few devices, data missing or damaged, or whatever else `assemble` finds wrong.
     """
+
+    def begin(part: str) -> None:
+        processes.set_up(part)
+        phase(part)
+
     devices = check_machine(config)
-    phase("loading the data")
+    begin("loading the data")
     assembly = assemble(config, note, dataset=dataset)
     pretrained = assembly.pretrained
     # The configuration again: of a sweep, the processes compared only what its runs have in common.
     processes.require_alike(
         {"the data": assembly.dataset.fingerprint, "finetune.weights": pretrained and pretrained.facts.digest}, config
     )
-    return Program(assembly, devices, phase)
+    return Program(assembly, devices, begin)

@@ -115,6 +115,8 @@ def _train(
         if directory is not None:
             directory.abandon()
         raise
+    if directory is not None:
+        directory.begin()
     note(headline(program))
     note(table(program))
     checkpoints = Checkpoints(
