@@ -1,6 +1,6 @@
-"""Commands and configurations: what is run, with what settings. The package `resnet_jax` knows nothing of them.
+"""The commands, and the configurations that they run. The package `resnet_jax` does not import them.
 
-A command that is interrupted while it still imports modules ends in one sentence, as it does later.
+A command that is interrupted while it imports modules ends with one sentence, as it does later.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 
 def _end(number: int, frame: Any) -> None:
-    """Ends the process at once: an exception raised in the middle of an import would be a traceback."""
+    """Ends the process at once; an exception during an import would print a traceback."""
     os.write(2, b"interrupted.\n")
     os._exit(130)
 
 
-if sys.argv[0] == "-m":  # as `python -m experiments.train` has it until the command's own module runs
+if sys.argv[0] == "-m":  # the value for `python -m experiments.train` until the module of the command runs
     signal.signal(signal.SIGINT, _end)
     signal.signal(signal.SIGTERM, _end)
     # A process that started itself anew, as machine.tune_malloc does, has kept them waiting.

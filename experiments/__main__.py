@@ -1,4 +1,4 @@
-"""`python -m experiments`: the commands, the experiments and the studies, a line each."""
+"""`python -m experiments` lists the commands, the experiments and the studies, one on each line."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from resnet_jax.text import nearest
 
 COMMANDS = {
     "train": "train one net: python -m experiments.train digits-resnet --model.depth=56",
-    "sweep": "run a study, or what is missing of it: python -m experiments.sweep digits-depth",
+    "sweep": "run the missing runs of a study: python -m experiments.sweep digits-depth",
     "ablate": "train a net and its variants, and compare: python -m experiments.ablate digits-resnet cut=stage2",
-    "prepare": "make a TFDS data set readable without TensorFlow: python -m experiments.prepare cifar10",
+    "prepare": "prepare a TFDS data set, to be read without TensorFlow: python -m experiments.prepare cifar10",
     "statistics": "mean and colours of training images: python -m experiments.statistics imagenet-depth",
-    "recompute": "a finished net with BN averages over the training set: python -m experiments.recompute RUN",
-    "convert": "a net from or to PyTorch's state dicts: python -m experiments.convert resnet50.pth resnet50",
+    "recompute": "evaluate a net with batch statistics of the whole training set: python -m experiments.recompute RUN",
+    "convert": "convert a net from or to a PyTorch state dict: python -m experiments.convert resnet50.pth resnet50",
     "classify": "the top five classes of pictures: python -m experiments.classify --weights resnet50 cat.jpg",
-    "evaluate": "a net's errors on a folder of classes: python -m experiments.evaluate --weights resnet50 val",
-    "equivalence": "how far parallel modes drift apart: python -m experiments.equivalence",
-    "benchmark": "how fast it is, beside Flax and PyTorch, and how far from the limit: python -m experiments.benchmark",
-    "gpu_check": "what to run first on a new GPU: python -m experiments.gpu_check --seconds 150",
-    "derivation": "the tables of docs/derivation.md, and gradients at the start: python -m experiments.derivation",
-    "documents": "renew what the pages of docs/ take from experiments/records: python -m experiments.documents",
+    "evaluate": "errors of a net on class folders: python -m experiments.evaluate --weights resnet50 val",
+    "equivalence": "compare the results of parallel modes: python -m experiments.equivalence",
+    "benchmark": "measure speed beside Flax, PyTorch and the machine's limits: python -m experiments.benchmark",
+    "gpu_check": "the first command for a new GPU: python -m experiments.gpu_check --seconds 150",
+    "derivation": "print the tables of docs/derivation.md: python -m experiments.derivation",
+    "documents": "renew the tables, numbers and pictures of the documents: python -m experiments.documents",
     "analyze": "look inside nets: python -m experiments.analyze layer-responses runs/digits-depth/resnet-56-seed0",
-    "report": "tables, figures and a page from run directories: python -m experiments.report runs/digits-depth",
+    "report": "make tables, figures and a page from run directories: python -m experiments.report runs/digits-depth",
 }
 
 
 def main() -> None:
-    """Prints the lists; a word after the command is a mistake that is answered with the nearest command."""
+    """Prints the lists. A word after the command is an error; the message names the nearest command."""
     words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
     if words:
         hint = f"run python -m experiments.{words[0]}" if words[0] in COMMANDS else nearest(words[0], list(COMMANDS))

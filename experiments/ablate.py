@@ -2,9 +2,9 @@
 
 python -m experiments.ablate digits-resnet --model.depth=56 cut=stage2_block3 shortcut=B survival=0.5 --seeds 0 1 2
 
-A variant is FIELD=VALUE, or several joined by commas; a field's last word is enough where it names one field. The
-options change the baseline and with it every variant. The same command goes on after an interruption, and with one
-more variant it trains that one alone.
+A variant is FIELD=VALUE, or several joined by commas. The last part of a field's name is enough if only one field has
+it. The options change the baseline, and so every variant. After an interruption the same command resumes. With one more
+variant it trains only that variant.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _USAGE = "python -m experiments.ablate EXPERIMENT [OPTIONS] FIELD=VALUE [FIELD=V
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, trains what is missing, shows the comparison and writes its page; returns the exit status."""
+    """Trains the missing runs, shows the comparison and writes its page; returns the exit status."""
     named = experiments()
     name, rest = cli.first_word(sys.argv[1:] if argv is None else argv, "ablate", "experiment", list(named))
     words = [word for word in rest if _VARIANT.fullmatch(word)]
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"variants: none given; legal: one or more, such as cut=stage2_block1; usage: {_USAGE}")
     changed = changed_fields(named[name], chosen.config)
     if "seed" in changed:
-        raise UserError(f"seed: got {changed['seed']}; an ablation has several: use --seeds.")
+        raise UserError(f"seed: got {changed['seed']}; an ablation takes --seeds.")
     typed = typed_fields(options, chosen.config)
     chosen = dataclasses.replace(
         chosen, config=settle(unbind(chosen.config, changed, typed=typed), chosen={*changed, *typed})
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def variants(base: ExperimentConfig, words: Sequence[str]) -> list[dict[str, Any]]:
-    """The changes that each word stands for, by dotted name.
+    """The changes of each variant, by dotted name.
 
     Raises:
       UserError: an unknown or ambiguous field, an illegal value, a variant that changes nothing, or one given twice.
@@ -86,7 +86,7 @@ def variants(base: ExperimentConfig, words: Sequence[str]) -> list[dict[str, Any
         for other, name in seen:
             if values(config) == values(other):
                 what = f"is the same as {name}" if name else "changes nothing"
-                raise UserError(f"{word}: {what}; legal: a value that no other net of the ablation has.")
+                raise UserError(f"{word}: {what}; legal: a value that differs from all other nets of the ablation.")
         seen.append((config, word))
     return found
 

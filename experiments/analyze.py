@@ -1,9 +1,9 @@
-"""Look inside nets: an instrument, applied to one finished run or to several that are compared.
+"""Look inside nets: apply an instrument to one finished run, or compare several.
 
     python -m experiments.analyze --help      # the instruments; each has --help too
     python -m experiments.analyze layer-responses runs/digits-depth/plain-20-seed0 runs/digits-depth/resnet-20-seed0
     python -m experiments.analyze gradient-flow digits-plain:model.depth=110 digits-resnet:model.depth=110
-    python -m experiments.analyze figures runs/analysis/lesions.json  # draws again, without JAX
+    python -m experiments.analyze figures runs/analysis/lesions.json  # draw again, without JAX
 
 A net is a run directory, or, for an instrument that looks at initial values, also an experiment with changes:
 NAME:field=value,field=value, such as digits-resnet:depth=56,cut=stage1,stage2. The numbers go to
@@ -51,30 +51,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Analyze(Generic[T]):
-    """An instrument, applied to nets."""
+    """Apply an instrument to nets."""
 
     nets: tyro.conf.Positional[tuple[str, ...]]
-    """Run directories; for an instrument of initial values also experiments, such as digits-plain:model.depth=110."""
+    """Run directories; for an instrument that measures initial values also experiments, such as
+    digits-plain:model.depth=110."""
     options: Annotated[T, tyro.conf.arg(name="")]
     out: Path = Path("runs/analysis")
     """Folder for the numbers (JSON) and the figures."""
     compiled: Path = Path("runs")
-    """Folder whose compiled programs to use, and to add to."""
+    """Folder of the cache of compiled programs."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Draws the figures of measurements again, beside them."""
+    """Draw the figures of measurements again, into the same folder."""
 
     files: tyro.conf.Positional[tuple[Path, ...]]
-    """JSON files that an instrument wrote."""
+    """JSON files of measurements."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, measures, writes numbers and figures; returns the exit status."""
     kinds = instruments()
     lines = {name: _first_sentence(options) for name, options in kinds.items()}
-    lines[FIGURES] = "Draws the figures of measurements again, from their JSON files."
+    lines[FIGURES] = "Draw the figures of measurements again, from their JSON files."
     words = sys.argv[1:] if argv is None else argv
     name, rest = cli.first_word(words, "analyze", "instrument", list(lines), lines)
     program = f"python -m experiments.analyze {name}"
@@ -90,14 +91,12 @@ def main(argv: list[str] | None = None) -> int:
     chosen: Analyze[Any] = parse(arguments, rest, program=program, description=inspect.cleandoc(kind.__doc__ or ""))
     sources = _sources(chosen.nets, program, looks_at=kind.looks_at)
     if kind.double:
-        os.environ["JAX_ENABLE_X64"] = "1"  # before JAX is imported: it reads it once
+        os.environ["JAX_ENABLE_X64"] = "1"  # JAX reads it only when it is imported
     machine.use_compilation_cache(chosen.compiled)
     try:
         chosen.out.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise UserError(
-            f"{chosen.out}: in the way, a file where the folder should be; choose another --out."
-        ) from error
+        raise UserError(f"{chosen.out}: is a file, but --out must be a folder; choose another.") from error
     file = chosen.out / f"{name}.json"
     measured = _without_nan(_measure(name, sources, chosen.options, chosen.out))
     measured["command"] = shlex.join(["python", "-m", "experiments.analyze", *words])
@@ -141,7 +140,7 @@ def _measure(name: str, sources: Sequence[Source], options: Options, out: Path) 
 
 
 def _without_nan(values: Any) -> Any:
-    """JSON has no NaN and no infinity: null stands for them."""
+    """Replaces NaN and infinity by None, because JSON lacks them."""
     if isinstance(values, dict):
         return {name: _without_nan(value) for name, value in values.items()}
     if isinstance(values, list | tuple):
@@ -150,7 +149,7 @@ def _without_nan(values: Any) -> Any:
 
 
 def _draw(file: Path) -> None:
-    # matplotlib takes a while too.
+    # matplotlib is slow to import.
     from resnet_jax.reports.figures.draw import draw
 
     for path in (file, *draw(file)):
@@ -162,19 +161,19 @@ def _draw(file: Path) -> None:
 
 @dataclass(frozen=True)
 class Source:
-    """A net that was asked for, and was found to be there."""
+    """A net of the command line that exists."""
 
     name: str
     load: Callable[[Loader, str], Net]
-    """By a loader, under a name."""
+    """Function of a loader and a name that gives the net."""
 
 
 def _sources(words: Sequence[str], program: str, *, looks_at: str) -> list[Source]:
-    """The nets that words stand for, under names that tell them apart.
+    """The nets that `words` name, with different names.
 
     Raises:
-      UserError: there are none, the same twice, or one that is neither a run that will do nor an experiment that
-        the instrument can take.
+      UserError: there are none, one is given twice, or one is neither a finished run nor an experiment that the
+        instrument can use.
     """
     if not words:
         raise UserError(f"nets: none given; usage: {program} RUN [MORE ...], where RUN is a run directory.")
@@ -191,7 +190,7 @@ def _sources(words: Sequence[str], program: str, *, looks_at: str) -> list[Sourc
 
 
 def _without_what_is_common(names: Sequence[str]) -> list[str]:
-    """Names without the changes, such as -iterations=1200, that all of several have; the net stays."""
+    """Names without the changes that all of them have, such as -iterations=1200."""
     if len(names) == 1:
         return list(names)
     parts = [re.split(r"-(?=\w+=)|-(?=seed\d+$)", name) for name in names]
@@ -204,12 +203,12 @@ def _source(word: str, *, looks_at: str) -> Source:
     if directory.is_dir():
         name = directory.resolve().name
         if not any((directory / file).exists() for file in (RECORD_FILE, CONFIG_FILE)):
-            raise UserError(f"{directory}: no run directory, it holds neither a {CONFIG_FILE} nor a {RECORD_FILE}.")
+            raise UserError(f"{directory}: not a run directory: it has neither {CONFIG_FILE} nor {RECORD_FILE}.")
         if looks_at == "initial":
             config = _config(directory)
             return Source(name, lambda loader, name: loader.untrained(config, name, directory))
         if not (directory / RECORD_FILE).exists():
-            raise UserError(f"{directory}: this run has not finished; the command that began it goes on with it.")
+            raise UserError(f"{directory}: this run has not finished; the command that began it resumes it.")
         return Source(name, lambda loader, name: loader.trained(directory, name))
     experiment, _, text = word.partition(":")
     named = experiments()
@@ -218,7 +217,7 @@ def _source(word: str, *, looks_at: str) -> Source:
         config = override(named[experiment], changes)
         return Source(variant_name(config, changes), lambda loader, name: loader.untrained(config, name))
     if experiment in named:
-        raise UserError(f"nets: got {word!r}; this instrument takes finished runs alone, and no configuration.")
+        raise UserError(f"nets: got {word!r}; this instrument takes only finished runs.")
     hint = f", nor an experiment; {nearest(experiment, list(named))}" if takes_configurations else "."
     raise UserError(f"{word}: no such run directory{hint}")
 
@@ -233,8 +232,8 @@ def _same_data(nets: Sequence[Net]) -> None:
     for net in nets[1:]:
         if net.dataset.fingerprint != nets[0].dataset.fingerprint:
             raise UserError(
-                f"nets: {nets[0].name} and {net.name} are of different data, {nets[0].dataset.name} and "
-                f"{net.dataset.name}; only nets of the same data are compared."
+                f"nets: {nets[0].name} and {net.name} have different data, {nets[0].dataset.name} and "
+                f"{net.dataset.name}; legal: nets with the same data."
             )
 
 

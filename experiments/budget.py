@@ -1,4 +1,4 @@
-"""A time limit for a sweep: which runs may still be started, and when the one that is running has to stop."""
+"""The time limit of a sweep: whether a run may be started, and when a running one must stop."""
 
 from __future__ import annotations
 
@@ -12,27 +12,24 @@ from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 
 DEADLINE = "RESNET_JAX_DEADLINE"
-"""Variable of the environment: when the budget ends, by the clock that all processes of a machine share. A sweep reads
-it where it begins anew for its malloc, and in the processes that it starts."""
+"""Environment variable with the end of the budget, by the monotonic clock of the machine. A sweep reads it after its
+restart for malloc, and in the processes that it starts."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What is left of a sweep's time."""
+    """The time that is left for a sweep."""
 
     deadline: float | None
-    """When the time is up, by `time.monotonic`; None: there is no limit."""
+    """The end of the time, by `time.monotonic`; None: no limit."""
     clock: Clock
-    """Knows how long runs take."""
+    """Estimates how long runs take."""
 
     @classmethod
     def of(cls, seconds: float | None, clock: Clock, *, inherited: bool) -> Budget:
-        """The budget of a sweep that begins now, or that this process carries on.
+        """The budget of a sweep that begins now, or of one that another process began.
 
-        Args:
-          seconds: from now; None: no limit.
-          clock: knows how long runs take.
-          inherited: take the deadline from the environment, where it is, and leave it there.
+        `inherited`: take the deadline from the environment, where it is, and leave it there.
 
         Raises:
           UserError: `seconds` is not a number above 0.
@@ -46,13 +43,13 @@ class Budget:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process that carries the sweep on is told."""
+        """The environment variables for processes of the same sweep."""
         return {} if self.deadline is None else {DEADLINE: repr(self.deadline)}
 
     def allows(self, name: str, config: ExperimentConfig) -> bool:
-        """Whether a run ends in time, by the speed seen so far.
+        """Whether a run is expected to end in time, by the speed of finished runs.
 
-        Where no run has finished no speed was seen: then a run is started as long as there is time.
+        If no run has finished, a run may be started as long as there is time.
         """
         if self.deadline is None:
             return True

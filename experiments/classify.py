@@ -1,12 +1,13 @@
-"""The most probable classes of pictures, by a net of one's own or a published one.
+"""The most probable classes of pictures, by a net trained here or a published one.
 
     python -m experiments.classify --weights resnet50 cat.jpg holiday/
     python -m experiments.classify --weights runs/digits-resnet/resnet-20-seed0 --json digit.png
     python -m experiments.classify --weights resnet50 holiday/ --features stage3_block2 --out features.npz
 
-A net is a folder written by experiments.convert, a finished run's directory, a PyTorch state dict, or a folder as the
-Hugging Face hub's client downloads it. How pictures are resized and normalised, and what classes are called, is kept
-with it. A picture that cannot be read gets a sentence, the others are done all the same, and the exit status is 2.
+A net is a folder written by experiments.convert, the directory of a finished run, a PyTorch state dict, or a folder
+that the client of the Hugging Face hub downloaded. It includes the resizing and normalisation of pictures and the class
+names. For a picture that cannot be read, a sentence is printed, the other pictures are classified, and the exit status
+is 2.
 """
 
 from __future__ import annotations
@@ -35,26 +36,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classify:
-    """Pictures, and the net that looks at them."""
+    """Classify pictures by a net."""
 
     images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE ...")]
     """Image files, and folders of them at any depth."""
     weights: Path
     """The net."""
     top: int = 5
-    """How many classes of each picture to give, the most probable first; all where the net has fewer."""
+    """Number of classes to print for each picture, the most probable first."""
     json: bool = False
-    """Print JSON, an object for each picture, in the place of a table."""
+    """Print JSON, one object for each picture, instead of a table."""
     features: str | None = None
-    """Keep what this block puts out too, such as stage3_block2."""
+    """Also save the output of this block, such as stage3_block2."""
     out: Path = Path("features.npz")
-    """Where features go: an array [N, H, W, C] by the block's name, and `paths` [N]."""
+    """File for the features: an array [N, H, W, C] with the name of the block, and `paths` [N]."""
     compiled: Path = Path("runs")
-    """Folder whose compiled programs to use."""
+    """Folder of the cache of compiled programs."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, looks, prints; returns the exit status: 2 where a picture could not be read."""
+    """Classifies and prints; returns the exit status, 2 if a picture could not be read."""
     chosen = parse(Classify, argv, program="python -m experiments.classify", description=__doc__)
     if chosen.top < 1:
         raise UserError(f"top: got {chosen.top}; legal: a whole number above 0.")
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"out: got {str(chosen.out)!r}; legal: a file that ends in .npz.")
     if chosen.features:
         cli.prepare_output(chosen.out, "out")
-    # Imported here: JAX takes a second, which --help and a typo should not.
+    # Imported here, because --help should not wait for JAX.
     from resnet_jax.weights import files
     from resnet_jax.weights.classifier import Classifier, Prediction
 
@@ -92,13 +93,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def top(prediction: Prediction, names: tuple[str, ...], count: int) -> list[dict[str, Any]]:
-    """The most probable classes, the first of equal ones by number."""
+    """The most probable classes; of equal ones, the lowest number first."""
     order = (-prediction.probabilities).argsort(kind="stable")[:count]
     return [{"class": names[i], "probability": float(prediction.probabilities[i])} for i in order]
 
 
 def show(answers: list[dict[str, Any]], net: str) -> None:
-    """A table, a line for each class."""
+    """Prints a table with a line for each class."""
     table = Table(title=Text(net), title_justify="left")
     for heading in ("image", "class", "%"):
         table.add_column(heading, justify="right" if heading == "%" else "left")
@@ -114,7 +115,7 @@ def show(answers: list[dict[str, Any]], net: str) -> None:
 
 
 def write_features(predictions: list[Prediction], block: str, out: Path) -> None:
-    """An .npz with the block's output for each picture that was read, whole or not at all."""
+    """Writes an .npz file with the output of the block for each picture that could be read."""
     import numpy as np
 
     stacked = np.stack([result.features for result in predictions if result.features is not None])

@@ -1,4 +1,4 @@
-"""What all commands share: parsing, the display, signals, and an end in one sentence and a status."""
+"""Functions of all commands: names on the command line, the display, signals, errors and exit statuses."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OK = 0
-"""The command did what it was asked to, or what it was asked to do had been done before."""
+"""The command succeeded, or its work was done before."""
 FAILED = 1
-"""A check failed, or what it looked at is stale: gpu_check, documents --check."""
+"""A check failed (gpu_check), or a document is out of date (documents --check)."""
 BAD_INPUT = 2
-"""A mistake of the user's, or a file system that refuses; of a sweep, a run that could not be started."""
+"""A mistake of the user, or an error of the file system. In a sweep: a run could not be started."""
 DIVERGED = 3
-"""`train`: the run ended because its loss is no longer a finite number. Of a sweep that is a result like another."""
+"""`train`: the run ended because its loss is not finite. In a sweep this is a result and not an error."""
 INTERRUPTED = 130
-"""By Ctrl-C or SIGTERM."""
+"""The command was ended by Ctrl-C or SIGTERM."""
 
 
 def run_main(main: Callable[[], int | None]) -> NoReturn:
-    """Runs a command's main function and exits with its status, or one of those above.
+    """Runs the main function of a command, and exits with its status or one of those above.
 
-    A mistake (UserError), a file system that refuses (OSError: read-only, full, missing) and an interruption are told
-    in one sentence on standard error. Any other exception is a defect of this project and keeps its traceback.
+    For a mistake (UserError), an error of the file system (OSError: read-only, full, missing) and an interruption, one
+    sentence is printed on standard error. Any other exception is a defect of this project and keeps its traceback.
     """
     asked = False
 
@@ -47,48 +47,56 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         asked = True
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    with handling(interrupt):
+        try:
+            sys.exit(_among_processes(main))
+        except UserError as error:
+            _say(f"error: {error}")
+            sys.exit(BAD_INPUT)
+        except BrokenPipeError:
+            # The reader of our output (`| head`) has left; nothing is wrong. Python would complain at exit otherwise.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(OK)
+        except OSError as error:
+            _say(f"error: {sentence(error)}.")
+            sys.exit(BAD_INPUT)
+        except KeyboardInterrupt as stopped:
+            _leave(str(stopped) or "interrupted.")
+        except Exception:
+            if asked:  # a module that was being imported made another exception of it
+                _leave("interrupted.")
+            raise
+
+
+@contextlib.contextmanager
+def handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Has Ctrl-C and SIGTERM handled by a function, and afterwards as before."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        sys.exit(_among_processes(main))
-    except UserError as error:
-        _say(f"error: {error}")
-        sys.exit(BAD_INPUT)
-    except BrokenPipeError:
-        # The reader of our output (`| head`) has left; nothing is wrong. Python would complain at exit otherwise.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(OK)
-    except OSError as error:
-        _say(f"error: {sentence(error)}.")
-        sys.exit(BAD_INPUT)
-    except KeyboardInterrupt as stopped:
-        _leave(str(stopped) or "interrupted.")
-    except Exception:
-        if asked:  # a module that was being imported made another exception of it
-            _leave("interrupted.")
-        raise
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def decide(question: Callable[[], T]) -> T:
-    """The answer to a question; with several processes that of process 0, whose files and clock count."""
+    """The answer to a question; with several processes, the answer of process 0."""
     processes = _joined()
     return question() if processes is None else processes.on_primary(question)
 
 
 def require_alike(facts: Mapping[str, Any]) -> None:
-    """Makes sure that all processes of a command have the same facts, by name, in JSON's types.
+    """Checks that all processes of a command have the same facts, by name, in JSON's types.
 
     Raises:
-      UserError: one differs from process 0; the sentence says in what.
+      UserError: a process differs from process 0; the message says in what.
     """
     if (processes := _joined()) is not None:
         processes.require_alike(facts)
 
 
 def is_first() -> bool:
-    """Whether this process is the first of those that share a run, or the only one."""
+    """Whether this is process 0, or the only process."""
     processes = _joined()
     return processes is None or bool(processes.primary())
 
@@ -99,13 +107,13 @@ def joined() -> bool:
 
 
 def _joined() -> Any:
-    """The module of processes, where this one has joined others; else None. Imports nothing."""
+    """The module `processes` if this process has joined others, else None. Does not import it."""
     module = sys.modules.get("resnet_jax.training.processes")
     return module if module is not None and module.count() > 1 else None
 
 
 def _among_processes(main: Callable[[], int | None]) -> int:
-    """Runs a command's main function; where it joined other processes, ends together with them."""
+    """Runs the main function of a command. If it joined other processes, all end together."""
     try:
         status = main() or OK
         if (processes := _joined()) is not None:
@@ -117,7 +125,7 @@ def _among_processes(main: Callable[[], int | None]) -> int:
 
 
 def _end_all(error: BaseException) -> None:
-    """With several processes, ends all of them; an interruption that they agreed on is a clean end."""
+    """With several processes, ends all of them. An interruption on which they agreed is not an error."""
     if (processes := _joined()) is None or (isinstance(error, SystemExit) and not error.code):
         return
     from resnet_jax.training.loop import Interrupted
@@ -143,18 +151,18 @@ def first_word(
     lines: Mapping[str, str] | None = None,
     elsewhere: tuple[str, Iterable[str]] = ("", ()),
 ) -> tuple[str, list[str]]:
-    """The name that a command line starts with, and the options after it.
+    """The name at the start of a command line, and the options after it.
 
     Args:
       argv: words after `python -m experiments.<command>`.
-      kind: what the name is of, for messages.
-      legal: the names there are.
-      lines: what each is, in a line, where that is worth a list of its own.
-      elsewhere: another command, and the names that it takes here, for a message where the two are mixed up.
+      kind: the kind of the name, for messages.
+      legal: the legal names.
+      lines: a description of each name, for the list of names.
+      elsewhere: another command and its names, for the message if a name belongs to that command.
 
     Raises:
       UserError: there is no name, or an unknown one; the message gives the nearest, or all.
-      SystemExit: `--help` came in its place; usage and names were printed.
+      SystemExit: `--help` was given instead; usage and names were printed.
     """
     if argv and argv[0] in legal:
         return argv[0], argv[1:]
@@ -174,10 +182,10 @@ def first_word(
 
 
 def check_folder(folder: Path, option: str) -> None:
-    """Makes sure that a folder is there or can be made.
+    """Checks that a folder exists or can be made.
 
     Raises:
-      UserError: there is a file of that name, or where a folder above it should be.
+      UserError: the folder, or a folder above it, is a file.
     """
     there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     if not there.is_dir() and there.exists():
@@ -185,11 +193,11 @@ def check_folder(folder: Path, option: str) -> None:
 
 
 def prepare_output(file: Path, option: str) -> None:
-    """Makes the folder of a file that a command writes at its end, so that a mistake is found before the work.
+    """Makes the folder of an output file, so that a mistake is found before the work.
 
     Raises:
-      UserError: there is a folder of that name.
-      OSError: the folder cannot be made, or not be written to.
+      UserError: `file` is a folder.
+      OSError: the folder cannot be made or written.
     """
     if file.is_dir():
         raise UserError(f"{option}: {file} is a folder; legal: a file.")
@@ -198,10 +206,10 @@ def prepare_output(file: Path, option: str) -> None:
 
 
 def display(total: int, title: str) -> Observer:
-    """The live display on a terminal, plain lines elsewhere; it has to be closed."""
+    """The live display on a terminal, plain lines elsewhere. The caller must close it."""
     from resnet_jax.training.observers.console import Lines, Live
 
-    console = rich.get_console()  # the one that loaders draw their bars on
+    console = rich.get_console()  # shared with the progress bars of data
     if not console.is_terminal:
         return Lines(console, total)
     live = Live(console, total, title)
@@ -211,11 +219,11 @@ def display(total: int, title: str) -> Observer:
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C or SIGTERM into a request that a run honours after its step; another Ctrl-C stops at once.
+    """Turns the first Ctrl-C or SIGTERM into a request to stop after the current step; another Ctrl-C stops at once.
 
-    Another SIGTERM does not: who stops a sweep in several processes may send it to all, and the first passes it on.
-    Before the first step there is nothing to keep, so then the first signal stops at once too. "At once" is the end of
-    the process: an exception could be raised in a function that XLA has called, and would crash it.
+    Another SIGTERM is ignored, because a sweep passes it on to its processes, which may get it from the user as well.
+    Before the first step, the first signal stops at once. Stopping at once ends the process without an exception, which
+    could be raised inside a function called by XLA and crash it.
     """
     asked = stepping = False
 
@@ -225,27 +233,23 @@ def stop_request() -> Iterator[Callable[[], bool]]:
             return
         if asked or not stepping:
             asked = True
-            if joined():  # the other processes are told first
+            if joined():  # the other processes are informed first
                 raise KeyboardInterrupt
             _leave("interrupted.")
         asked = True
-        _say("stopping after this step; Ctrl-C to stop at once.")
+        _say("stopping after this step; press Ctrl-C again to stop at once.")
 
     def stop() -> bool:
         nonlocal stepping
         stepping = True
         return asked
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling(ask):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _leave(sentence: str) -> NoReturn:
-    """Ends the process at once: what was to be kept has been."""
+    """Ends the process at once. Everything is saved."""
     if rich.get_console().is_terminal:
         rich.get_console().show_cursor()  # which a live display hides
     _say(sentence)
@@ -253,7 +257,7 @@ def _leave(sentence: str) -> NoReturn:
 
 
 def warn(note: str) -> None:
-    """Prints a remark on standard error, where it does not mix with results."""
+    """Prints a remark on standard error, apart from results."""
     _say(note)
 
 

@@ -1,13 +1,19 @@
-"""Nets from and to PyTorch's state dicts and this project's own form, a folder of model.safetensors and config.json.
+"""Convert nets between PyTorch state dicts and this project's form, a folder with model.safetensors and config.json.
 
     python -m experiments.convert resnet50.pth resnet50                       # a folder, for classify and fine-tuning
     python -m experiments.convert runs/digits-resnet/resnet-20-seed0 digits   # a finished run
     python -m experiments.convert resnet50 resnet50.safetensors               # a state dict, in PyTorch's names
 
-FROM is a state dict in the names of torchvision, timm, transformers (ResNet-18 to 152) or akamaster's
-pytorch_resnet_cifar10, in a file of any ending; a folder of timm's or transformers' nets as the Hugging Face hub's
-client downloads it; a folder written by this command; or the directory of a finished run. Nothing pickled is ever run.
-TO is a folder, or a state dict: a file that ends in .safetensors, or, with PyTorch installed, in .pt, .pth or .th.
+FROM is one of these:
+
+- a state dict with the names of torchvision, timm, transformers (ResNet-18 to 152) or akamaster's
+  pytorch_resnet_cifar10;
+- a folder with a net of timm or transformers, from the client of the Hugging Face hub;
+- a folder written by this command;
+- the directory of a finished run.
+
+No code in a pickle is executed. TO is a folder, or a state dict: a file that ends in .safetensors or, with PyTorch
+installed, in .pt, .pth or .th.
 """
 
 from __future__ import annotations
@@ -33,40 +39,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Convert:
-    """What is converted; the options say what a state dict does not."""
+    """Convert a net; the options add what a state dict lacks."""
 
     source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FROM")]
-    """A state dict, a folder of this project's own, or a finished run's directory."""
+    """A state dict, a folder written by this command, or the directory of a finished run."""
     target: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TO")]
-    """A folder, or a state dict by its ending."""
+    """A folder, or a file whose ending is that of a state dict."""
     class_names: Path | None = None
-    """Text file with the name of a class a line, in order; None: ImageNet's or CIFAR-10's, where there are as many."""
+    """Text file with the class names, one on each line; None: ImageNet's for 1000 classes, CIFAR-10's for 10."""
     bottleneck_stride: Literal["1x1", "3x3"] | None = None
-    """Where a state dict's bottlenecks have their stride: 3x3 is torchvision's ("v1.5"), 1x1 the paper's; None: 3x3."""
+    """The convolution with the stride in bottlenecks: 3x3 as in torchvision ("v1.5"), 1x1 as in the paper; None:
+    3x3."""
     epsilon: float | None = None
-    """Epsilon of a state dict's batch norms, added to the variance; None: PyTorch's 1e-5."""
+    """Epsilon of the batch norms, added to the variance; None: PyTorch's 1e-5."""
     from_key: str | None = None
-    """In a checkpoint with several nets: the key of the wanted one, such as model_ema, or the prefix of its
-    names; None: the usual one, and a remark says which."""
+    """In a checkpoint with several nets: the key of the net, such as model_ema, or the prefix of its names; None: the
+    usual key, which a remark names."""
     ignore_extra: bool = False
-    """Leave out arrays of a state dict that its net does not have, such as counts of operations, and list them."""
+    """Ignore arrays that do not belong to the net, such as counts of operations, and list them."""
     format: str | None = None
     """Names of the state dict TO: torchvision, timm, huggingface, akamaster; None: torchvision's or akamaster's."""
     resize: int | None = None
-    """Pixels of a picture's shorter side; None: 256 for ImageNet's nets, 32 for CIFAR's."""
+    """Pixels to which the shorter side of a picture is resized; None: 256 for ImageNet nets, 32 for CIFAR nets."""
     crop: int | None = None
-    """Pixels of the square in its middle; None: 224, or 32."""
+    """Pixels of the centre crop; None: 224 for ImageNet nets, 32 for CIFAR nets."""
     mean: tuple[float, ...] | None = None
-    """Mean of each channel, with pixels from 0 to 1; None: ImageNet's."""
+    """Mean of each channel, for pixels from 0 to 1; None: ImageNet's."""
     std: tuple[float, ...] | None = None
-    """Standard deviation of each channel; None: ImageNet's."""
+    """Standard deviation of each channel, for pixels from 0 to 1; None: ImageNet's."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, reads, writes, says what it was; returns the exit status."""
+    """Converts the net and prints what it is; returns the exit status."""
     chosen = parse(Convert, argv, program="python -m experiments.convert", description=__doc__)
     if chosen.target.exists() and chosen.target.is_dir() and chosen.target.samefile(chosen.source):
-        raise UserError(f"{chosen.target}: both FROM and TO; choose another place for TO.")
+        raise UserError(f"{chosen.target}: FROM and TO are equal; choose another TO.")
     names = read_names(chosen.class_names) if chosen.class_names else None
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.weights import export, files
@@ -94,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def read(chosen: Convert) -> Weights:
-    """The net to be converted; of a run without weights/, which needs its data at hand, from its last checkpoint."""
+    """Reads the net. For a run without weights/, it is read from the last checkpoint, which needs the run's data."""
     from resnet_jax.weights import files
     from resnet_jax.weights.formats.base import Unsaid
 
@@ -113,10 +120,10 @@ def read(chosen: Convert) -> Weights:
 
 
 def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) -> Weights:
-    """The net with what the options say of it.
+    """The net with the changes of the options.
 
     Raises:
-      UserError: it cannot be so.
+      UserError: a change is not legal.
     """
     from resnet_jax.weights.preprocessing import per_channel
 
@@ -135,9 +142,7 @@ def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) ->
     for name, value in (("mean", chosen.mean), ("std", chosen.std)):
         kept = getattr(before.normalization, name)
         if value is None and kept.shape[1:3] != (1, 1):
-            raise UserError(
-                f"{name}: none given; the net was trained with a mean image, so both are needed to change it."
-            )
+            raise UserError(f"{name}: none given; the net has a mean image, so its change needs both --mean and --std.")
         if value is not None and len(value) != before.channels:
             raise UserError(f"{name}: got {len(value)} numbers; legal: {before.channels}, one for each channel.")
         given[name] = (
@@ -148,7 +153,7 @@ def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) ->
 
 
 def read_names(file: Path) -> tuple[str, ...]:
-    """Names of classes, one a line; empty lines at the end do not count.
+    """Reads class names, one on each line; empty lines at the end are ignored.
 
     Raises:
       UserError: the file cannot be read as text.
@@ -156,11 +161,11 @@ def read_names(file: Path) -> tuple[str, ...]:
     try:
         return tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").rstrip().splitlines())
     except UnicodeDecodeError:
-        raise UserError(f"class-names: {file} is not text; legal: a text file with a name a line.") from None
+        raise UserError(f"class-names: {file} is not text; legal: a text file with one name on each line.") from None
 
 
 def _show(differences: Differences) -> None:
-    """All of them, one a line."""
+    """Prints all differences, one on each line."""
     for kind, names in dataclasses.asdict(differences).items():
         for name in names:
             print(f"{kind}: {name}", file=sys.stderr)

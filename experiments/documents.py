@@ -1,11 +1,10 @@
-"""Renew what README.md and docs/ take from the committed records.
+"""Renew the tables, numbers and pictures of README.md and docs/ from the committed records.
 
-python -m experiments.documents            # renew tables and numbers, redraw every picture that a page shows
-python -m experiments.documents --check    # only say what is stale; status 1 if anything is
+python -m experiments.documents            # renew tables and numbers, draw all pictures
+python -m experiments.documents --check    # only list what is out of date; status 1 if anything is
 
-Run it in the root of a checkout; it takes half a minute. A picture carries a digest of the records that it was drawn
-from, so whether it is stale can be seen without drawing it. Tables and numbers stand between markers; see
-experiments/passages.
+Run it in the root of a checkout; it takes half a minute. Tables and numbers stand between markers; see
+experiments/passages. A picture contains a digest of its records, which shows whether it is out of date.
 """
 
 from __future__ import annotations
@@ -51,18 +50,18 @@ class Documents:
     """Renew the tables, numbers and pictures of README.md and docs/ from experiments/records."""
 
     check: bool = False
-    """Change nothing; list what is stale."""
+    """Change nothing; list what is out of date."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, renews or checks; returns the exit status."""
+    """Renews or checks; returns the exit status."""
     chosen = parse(Documents, argv, program=RENEW, description=__doc__)
-    # docs/mistakes.md names the devices: those that the tests have too.
+    # docs/mistakes.md has a sentence about eight devices, as in the tests.
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     machine.virtual_devices(passages.mistakes.DEVICES)
     if chosen.check:
         stale = [*stale_passages(), *map(str, stale_pictures())]
-        print("\n".join(stale) or "everything is as the records have it.")
+        print("\n".join(stale) or "everything is up to date.")
         return FAILED if stale else OK
     for page in filter(passages.renew, pages()):
         print(page)
@@ -72,28 +71,28 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def pages(root: Path = Path()) -> list[Path]:
-    """The documents: README.md and those of docs/."""
+    """README.md and the pages of docs/."""
     return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
 def shown(root: Path = Path()) -> list[Path]:
-    """The pictures that the documents show, as paths from the root."""
+    """The pictures in the documents, as paths from the root."""
     links = (link for page in pages(root) for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text("utf-8")))
     return sorted({FIGURES / link.removeprefix("docs/").removeprefix("figures/") for link in links})
 
 
 def sources(picture: Path, root: Path = Path()) -> list[Path]:
-    """The files of records that a picture is drawn from."""
+    """The records from which a picture is drawn."""
     folder = picture.parent.name
     if folder == ANALYSIS:
-        # A picture's name is that of its measurement and perhaps a suffix: gradient-flow-training.
+        # The name of a picture is that of its measurement, with an optional suffix: gradient-flow-training.
         files = (root / RECORDS / ANALYSIS).glob("*.json")
         return [max((f for f in files if picture.stem.startswith(f.stem)), key=lambda file: len(file.stem))]
     return [file for study in REPORTS[folder] for file in sorted((root / RECORDS / study).glob("*/*.json*"))]
 
 
 def stale_pictures(root: Path = Path()) -> list[Path]:
-    """The pictures that are missing, or that were drawn from other records than those that are there."""
+    """The pictures that are missing or were drawn from other records."""
     found = []
     for picture in shown(root):
         if not (root / picture).exists():
@@ -106,13 +105,13 @@ def stale_pictures(root: Path = Path()) -> list[Path]:
 
 
 def stale_passages(root: Path = Path()) -> list[str]:
-    """A sentence for each table and number of the documents that is not what the code and the records say today."""
+    """A sentence for each table and number of the documents that is out of date."""
     return [line for page in pages(root) for line in passages.stale(page.read_text("utf-8"), page.name)]
 
 
 def draw_pictures(root: Path = Path()) -> Iterator[Path]:
-    """Draws the pictures that the documents show into docs/figures, and removes all others there."""
-    # matplotlib takes a while to import, and --help should not.
+    """Draws the pictures of the documents into docs/figures, and removes all others there."""
+    # Imported here, because --help should not wait for matplotlib.
     from resnet_jax.reports.figures.draw import draw
     from resnet_jax.reports.report import write_report
     from resnet_jax.reports.runs import read_runs

@@ -1,11 +1,11 @@
-"""How far do parallel modes drift apart? Parameters after a few steps, against one device under jit.
+"""Compare parallel modes: parameters after a few steps, against one device under jit.
 
 python -m experiments.equivalence
 
-Every mode, on any number of devices and with every scope of BN, computes the same mathematics as one device, in another
-order of additions: `device` on D devices is `ghost` with groups of 1/D of the batch. In float64 the difference stays at
-rounding; in float32 it grows from step to step, by the net and its depth: a sum that rounds to the other side of zero
-flips a ReLU, and each layer amplifies what that changes. Both are tabulated, so that nobody has to believe a tolerance.
+Every mode, number of devices and scope of BN computes the same function as one device, with another order of additions.
+(The scope `device` on D devices is `ghost` with groups of 1/D of the batch.) In float64 the difference stays at
+rounding. In float32 it grows from step to step: a sum that rounds to the other side of zero switches a ReLU, and each
+layer amplifies the change. The table has both.
 
 Cost: 108 short runs of 20 layers, most of it compilation; about half an hour on 2 CPU cores.
 """
@@ -33,7 +33,7 @@ SCOPES, MODES = ("global", "device", "ghost"), ("jit", "shard_map", "pmap")
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Trains each net in each mode, on each number of devices, with each scope of BN, and compares."""
+    """Train each net in each mode, on each number of devices, with each scope of BN, and compare."""
 
     devices: tuple[int, ...] = (1, 2, 8)
     """Numbers of devices of the compared modes; on a CPU they are virtual."""
@@ -48,7 +48,7 @@ class Equivalence:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, compares, prints the table; returns the exit status."""
+    """Compares and prints the table; returns the exit status."""
     chosen = parse(Equivalence, argv, program="python -m experiments.equivalence", description=__doc__)
     machine.virtual_devices(max(chosen.devices))
     os.environ["JAX_ENABLE_X64"] = "1"
@@ -72,7 +72,7 @@ def compare(net: str, dtype: str, scope: str, chosen: Equivalence) -> list[dict[
         for mode in MODES:
             several = {"parallel.mode": mode, "parallel.devices": devices}
             config = override(base, several)
-            # The same mathematics on one device, by groups of images.
+            # The same function on one device, by groups of images.
             groups = {"model.norm.scope": "ghost", "model.norm.ghost_size": config.norm_batch}
             key = f"groups of {config.norm_batch}"
             if key not in references:
@@ -86,7 +86,7 @@ def compare(net: str, dtype: str, scope: str, chosen: Equivalence) -> list[dict[
 
 
 def parameters_after(config: ExperimentConfig, steps: tuple[int, ...]) -> list[Any]:
-    """The net's parameters, on the host, after each of some numbers of steps (rising) of a run of `config`."""
+    """The parameters, on the host, after each number of steps in `steps` (rising)."""
     from resnet_jax.training.program import prepare
 
     program = prepare(config)

@@ -1,9 +1,12 @@
-"""How long the runs of a sweep take, by the seconds in the records on the disk. Nothing here imports JAX.
+"""Estimates how long the runs of a sweep take, from the records on the disk. Nothing here imports JAX.
 
-A run takes as long as the same net took with other seeds. Where none of these has finished, it takes what the finished
-run nearest in work took: set-up and compilation as they were, training and evaluation in proportion to the work, that
-is multiply-adds times images times iterations. Where nothing has finished, the study's stated cost is shared out in
-proportion to the work.
+| what has finished     | the estimate                                                                                 |
+|-----------------------|----------------------------------------------------------------------------------------------|
+| the net, another seed | the time of that run                                                                         |
+| other runs            | the time of the run with the nearest work; training and evaluation in proportion to the work |
+| nothing               | the study's stated cost, divided in proportion to the work                                   |
+
+The work is multiply-adds times images times iterations.
 """
 
 from __future__ import annotations
@@ -25,11 +28,11 @@ from resnet_jax.record import METRICS_FILE, RECORD_FILE, RunRecord, differences,
 from resnet_jax.training.run_directory import other_inputs
 
 TRAINING = 3
-"""A training step takes three forward passes: the forward pass and the two gradients of each product."""
+"""Cost of a training step in forward passes: the forward pass, and the two gradients of each product."""
 DECODED = 935
-"""Images of 0.18 megapixels that a core reads, decodes and crops to 224 pixels in a second, by
+"""Images of 0.18 megapixels that a core reads, decodes and crops to 224 pixels in a second; from
 experiments/records/benchmark-input.json."""
-_CLASSES = 10  # of a data set that no record tells of; the last layer is a small part of a net's work
+_CLASSES = 10  # for unknown data; the last layer is a small part of the work
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,13 @@ class Estimate:
     """The time that is left for some runs."""
 
     seconds: Mapping[str, float]
-    """Seconds of each run that has not finished, by name. For an interrupted run, or one under way: what is left."""
+    """Seconds that are left of each unfinished run, by name."""
     source: str
-    """Where it comes from, for a reader."""
+    """The origin of the estimate, for messages."""
 
     def left(self, processes: int) -> float:
-        """Seconds until all have finished, with so many processes that each take the longest run that is left."""
+        """Seconds until all have finished, with this number of processes, each of which takes the longest run that is
+        left."""
         busy = [0.0] * processes
         for seconds in sorted(self.seconds.values(), reverse=True):
             heapq.heapreplace(busy, busy[0] + seconds)
@@ -50,32 +54,32 @@ class Estimate:
 
 
 class Clock:
-    """Estimates for the runs of a study in a folder, from what the folder holds at the time of asking."""
+    """Estimates for the runs of a study in a folder, from the present content of the folder."""
 
     def __init__(self, study: Study, folder: Path, *, gpu: bool = False) -> None:
         """A clock of a study whose run directories are in `folder`.
 
         Args:
-          study: with the seeds, base and variants that its stated cost is for.
-          folder: may not exist yet.
-          gpu: whether this machine has one; a cost stated for a GPU says nothing of another.
+          study: the study with its stated cost, before the command line changed it.
+          folder: need not exist yet.
+          gpu: whether this machine has a GPU; a cost stated for a GPU is not used without one.
         """
         self._study, self._folder, self._gpu = study, folder, gpu
 
     def estimate(self, runs: Mapping[str, ExperimentConfig]) -> Estimate | None:
-        """The time left for those of `runs` that have no record; None where nothing is known of any."""
+        """The time left for those of `runs` that have no record; None if nothing is known."""
         records = self._records()
         left = {name: config for name, config in runs.items() if not _is_of(records.get(name), config)}
         seen = [record for record in records.values() if record.final is not None]
         if seen:
             found = {name: self._left_of(name, config, *of_records(config, seen)) for name, config in left.items()}
-            source = f"from the {len(seen)} run{'s' * (len(seen) > 1)} that finished"
+            source = f"from {len(seen)} finished run{'s' * (len(seen) > 1)}"
         elif self._study.cost is not None and (self._gpu or self._study.cost.on != GPU):
-            # The study's own configuration: the command line may have changed the base, and with it the work.
+            # The study's own configuration, because the command line may have changed the work.
             whole = sum(map(work, self._study.runs().values()))
             shares = {name: self._study.cost.seconds * work(config) / whole for name, config in left.items()}
             found = {name: self._left_of(name, left[name], share, share) for name, share in shares.items()}
-            source = f"by the stated cost, {self._study.cost.text} for the whole study"
+            source = f"from the stated cost, {self._study.cost.text} for the whole study"
         else:
             return None
         return Estimate(found, source)
@@ -86,7 +90,7 @@ class Clock:
         return {name: records[name].cost.total_s for name, config in runs.items() if _is_of(records.get(name), config)}
 
     def by_speed_seen(self, name: str, config: ExperimentConfig) -> float | None:
-        """Seconds that are left of a run, which has no record; None where no run has finished."""
+        """Seconds that are left of a run without a record; None if no run has finished."""
         seen = [record for record in self._records().values() if record.final is not None]
         return self._left_of(name, config, *of_records(config, seen)) if seen else None
 
@@ -94,15 +98,14 @@ class Clock:
         """The records of all runs in the folder. Other seeds and configurations too show this machine's speed."""
         records = {}
         for file in sorted(self._folder.glob(f"*/{RECORD_FILE}")):
-            with contextlib.suppress(UserError):  # a damaged one is reported where its run is started
+            with contextlib.suppress(UserError):  # a damaged record is reported when its run is started
                 records[file.parent.name] = read_record(file)
         return records
 
     def _left_of(self, name: str, config: ExperimentConfig, seconds: float, steps_s: float) -> float:
-        """What is left of a run's seconds without the steps that its lines of metrics show as done.
+        """The seconds of a run minus those of the steps in its metrics.jsonl.
 
-        Set-up and evaluation are counted whole: an interrupted run has them before it, and one that is being run ends
-        with an evaluation.
+        Setup and evaluation are counted fully, because a resumed run repeats the setup and ends with an evaluation.
         """
         file = self._folder / name / METRICS_FILE
         with contextlib.suppress(UserError):
@@ -113,18 +116,18 @@ class Clock:
 
 
 def _is_of(record: RunRecord | None, config: ExperimentConfig) -> bool:
-    """Whether a record is that of a run of `config`, on the data that it names here."""
+    """Whether a record belongs to a run of `config` on the same data."""
     return record is not None and not differences(record.config, config) and not other_inputs(record, config)
 
 
 def of_records(config: ExperimentConfig, records: Sequence[RunRecord]) -> tuple[float, float]:
-    """Seconds that a run takes, and those of them in training steps, by one finished run or more."""
+    """Expected seconds of a run, and its seconds in training steps, from one or more finished runs."""
     alike = [r for r in records if not differences(dataclasses.replace(r.config, seed=config.seed), config)]
     if alike:
         return fmean(r.cost.total_s for r in alike), fmean(r.cost.train_s for r in alike)
 
     def times(record: RunRecord) -> float:
-        """The work of the run in units of the record's."""
+        """The work of the run, divided by that of the record's run."""
         data = record.data
         return work(config, data.image_shape, data.num_classes) / work(
             record.config, data.image_shape, data.num_classes
@@ -139,10 +142,10 @@ def work(config: ExperimentConfig, image_shape: cost.Shape | None = None, num_cl
     """Multiply-adds of a run's training steps.
 
     Args:
-      config: of the run.
-      image_shape: height, width, channels; None: a usual one for the configuration. The ratio of two nets' work depends
-        little on it.
-      num_classes: where the configuration does not say.
+      config: the configuration of the run.
+      image_shape: height, width, channels; None: a usual one for the configuration. The ratio of the work of two nets
+        hardly depends on it.
+      num_classes: used if the configuration has none.
     """
     model = dataclasses.replace(config.model, num_classes=config.model.num_classes or num_classes)
     net = cost.total(model, image_shape or _usual_shape(config))
@@ -150,15 +153,15 @@ def work(config: ExperimentConfig, image_shape: cost.Shape | None = None, num_cl
 
 
 def decoding(runs: Mapping[str, ExperimentConfig]) -> str:
-    """How long the training images of streamed runs take to decode, in a sentence; empty where no run is streamed."""
+    """A sentence about the time to decode the training images of streamed runs; empty without streamed runs."""
     streamed = [config.train for config in runs.values() if config.data.streamed]
     if not streamed:
         return ""
     images = sum(train.iterations * train.batch_size for train in streamed)
     return (
         f"Decoding their {images:.2g} training images takes {about(images / DECODED)} of {CORE}, at {DECODED} images "
-        f"for each second of a core (python -m experiments.benchmark --what input measures yours): a device that takes "
-        f"N images/s needs N / {DECODED} cores."
+        f"per second and core (python -m experiments.benchmark --what input measures yours). A device that "
+        f"computes N images/s needs N / {DECODED} cores."
     )
 
 
@@ -176,12 +179,13 @@ def progress(
     processes: int,
     cost: StatedCost | None = None,
 ) -> str:
-    """How far a sweep is, in a sentence: "5 of 16 runs finished, 11 to go: about 4 min left (from the 5 runs ...)"."""
+    """The progress of a sweep in a sentence: "5 of 16 runs finished, 11 to go: about 4 min left (from 5 finished
+    runs)"."""
     if finished == len(runs):
         return f"All {len(runs)} runs finished."
     counts = f"{finished} of {len(runs)} runs finished, {len(runs) - finished} to go"
     if estimate is None:
         stated = f" (the whole study is stated to take {cost.text})" if cost else ""
-        return f"{counts}; how long they take here is not known yet{stated}."
+        return f"{counts}; the time that they take is not known yet{stated}."
     each = f" with {processes} processes" if processes > 1 else ""
     return f"{counts}: about {about(estimate.left(processes))} left{each} ({estimate.source})."

@@ -1,27 +1,27 @@
-"""The errors of a net, of one's own or a published one, on a folder of pictures in class folders.
+"""The errors of a net, trained here or published, on pictures in class folders.
 
     python -m experiments.evaluate --weights resnet20.th cifar10/test
 
-FOLDER holds <class>/<image>. The first rule that fits all class folders says which class of the net each is:
+FOLDER has pictures as <class>/<image>. The class of each folder follows from the first rule that fits all folders:
 
 1. its name is the name of a class, in composed Unicode;
-2. its name is the WordNet ID of one of ImageNet's classes (n01440764), where the net's classes are ImageNet's;
+2. its name is the WordNet ID of a class (n01440764), if the net has ImageNet's classes;
 3. its name is the number of a class, from 0.
 
-Where none fits, --labels says it. Pictures become what the net was trained on, as in classify. One that cannot be read
-gets a sentence, does not count, and the exit status is 2.
+If no rule fits, use --labels. Pictures are resized and normalised as in classify. A picture that cannot be read is
+named in a sentence and not counted, and the exit status is 2.
 
     python -m experiments.evaluate --weights resnet50 --protocol ten_crop ILSVRC2012/val
     python -m experiments.evaluate --weights resnet50 --protocol multi_scale ILSVRC2012/val
 
---protocol shows the net more than the centre of each picture: ten crops (He et al. 2015, Tables 2 and 3), or the whole
-picture and its mirror image at several scales (Table 4). Probabilities are averaged over what is shown. With these two
-a picture that is damaged behind its header stops the command.
+With --protocol, the net gets more than the centre of each picture: ten crops (He et al. 2015, Tables 2 and 3), or the
+whole picture and its mirror image at several scales (Table 4). Probabilities are averaged. With these two protocols, a
+picture that is damaged after its header stops the command.
 
     for i in 0 1; do python -m experiments.evaluate --weights resnet50 ILSVRC2012/val \\
       --processes=2 --coordinator=localhost:9000 --process=$i & done; wait
 
-Several processes, on one machine or more, divide the pictures; process 0 prints and writes the result.
+Several processes, on one or more machines, can divide the pictures; process 0 prints and writes the result.
 """
 
 from __future__ import annotations
@@ -68,40 +68,42 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class Evaluate:
-    """A net, and the pictures whose classes it is to find."""
+    """Evaluate a net on pictures in class folders."""
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
     """Pictures in class folders."""
     weights: Path
     """The net: a folder written by experiments.convert, a finished run's directory, or a PyTorch state dict."""
     labels: str | None = None
-    """Which class each folder is, where its name does not say: a text file with a line "folder = class" each, or
-    "order": the folders in the order of their names are the classes in theirs."""
+    """The class of each folder, if the names do not tell: a text file with lines "folder = class", or "order": folders
+    and classes correspond in the order of the folders' names."""
     protocol: Literal["center", "ten_crop", "multi_scale"] = "center"
-    """What the net is shown of each picture: the centre; the centre, the corners and their mirror images; or the whole
-    picture and its mirror image at each of `scales`."""
+    """Parts of each picture that are used. center: the centre; ten_crop: the centre, the corners and their mirror
+    images;
+    multi_scale: the whole picture and its mirror image at each of `scales`."""
     resize: int | None = None
-    """For ten_crop: pixels of the shorter side before the crops are taken; None: as the net was trained."""
+    """For ten_crop: pixels of the shorter side before the crops are taken; None: as in the training of the net."""
     scales: tuple[int, ...] = DataConfig.default("eval_scales")
     """For multi_scale: lengths of the shorter side in pixels. The paper's are the default."""
     multiple: int = DataConfig.default("eval_multiple")
-    """For multi_scale: the longer side is rounded to a multiple of so many pixels, so that few shapes are compiled."""
+    """For multi_scale: the longer side is rounded to a multiple of this many pixels, so that few shapes are
+    compiled."""
     devices: int = 1
     """For ten_crop and multi_scale: devices of each process that share the work."""
     processes: int | Literal["auto"] = 1
     """Processes, on one machine or several, that divide the pictures; "auto": as many as a launcher started."""
     coordinator: str | None = None
-    """HOST:PORT where process 0 listens for the others; None: as a launcher says."""
+    """HOST:PORT at which process 0 listens for the others; None: the launcher's value."""
     process: int | None = None
-    """The number of this process, from 0; None: as a launcher says."""
+    """The number of this process, from 0; None: the launcher's value."""
     out: Path | None = None
     """JSON file for the numbers."""
     compiled: Path = Path("runs")
-    """Folder whose compiled programs to use."""
+    """Folder of the cache of compiled programs."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, looks at every picture, prints the errors; returns the exit status."""
+    """Evaluates and prints the errors; returns the exit status."""
     chosen = parse(Evaluate, argv, program="python -m experiments.evaluate", description=__doc__)
     classes = listing.class_folders(str(chosen.folder), cli.warn)
     require_effect(chosen)
@@ -155,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def require_effect(chosen: Evaluate) -> None:
-    """Makes sure that options are of the protocol that was chosen, and that their values are legal.
+    """Checks that each option has an effect with the chosen protocol, and a legal value.
 
     Raises:
       UserError: one has no effect, or a value that no picture can have.
@@ -173,7 +175,7 @@ def require_effect(chosen: Evaluate) -> None:
 
 
 def predict(weights: Weights, chosen: Evaluate, images: list[ImageFile]) -> Iterator[Prediction | Skipped]:
-    """What the net says of each picture by the chosen protocol, in order."""
+    """Yields the prediction for each picture by the chosen protocol, in order."""
     if chosen.protocol == "center":
         from resnet_jax.weights.classifier import Classifier
 

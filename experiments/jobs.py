@@ -1,9 +1,9 @@
 """A sweep in several processes of this machine, each on its own share of the CPU cores and, where there are any, a GPU.
 
-Small nets leave most of a core idle when one process has them all: two runs side by side on one core each finish sooner
-than one after the other on both. The processes need no plan: each takes the next run that nobody has claimed.
+Small nets use several cores badly: two runs at the same time, with one core each, finish sooner than one after the
+other on both cores. Each process takes the next run that no other has claimed.
 
-Nothing here imports JAX: the process that deals out would take a GPU of its own.
+Nothing here imports JAX, because this process would then occupy a GPU.
 """
 
 from __future__ import annotations
@@ -18,26 +18,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from experiments.cli import handling
+
 CORES = "RESNET_JAX_CORES"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
-# The share of a GPU's memory that its processes may reserve together; JAX's own choice for one process is 0.75.
+# Share of a GPU's memory that its processes may reserve together; JAX's default for one process is 0.75.
 RESERVED = 0.9
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one process of a sweep has."""
+    """The cores and the GPU of one process of a sweep."""
 
     cores: tuple[int, ...]
-    """Numbers of the CPU cores; empty where the system does not say."""
+    """Numbers of the CPU cores; empty if unknown."""
     gpu: str | None = None
-    """As CUDA names it: a number or a UUID."""
+    """CUDA's name of the GPU: a number or a UUID."""
     sharers: int = 1
-    """Processes on that GPU, this one included."""
+    """Number of processes on that GPU, including this one."""
 
     def environment(self, before: Mapping[str, str]) -> dict[str, str]:
-        """The environment of the process: `before`, which says what else JAX is to know, with this share in it."""
+        """The environment of the process: `before` with the variables of this share."""
         told = {CORES: ",".join(map(str, self.cores))}
         if self.gpu is not None:
             told[VISIBLE] = self.gpu
@@ -47,9 +49,9 @@ class Share:
 
 
 def deal(jobs: int, cores: Sequence[int], gpus: Sequence[str] = ()) -> list[Share]:
-    """The cores and GPUs of a machine dealt out to `jobs` processes, in turn.
+    """Divides the cores and GPUs of a machine among `jobs` processes, in turn.
 
-    Where there are fewer cores than processes, each gets all of them; where there are fewer GPUs, processes share.
+    With fewer cores than processes, each process gets all cores. With fewer GPUs than processes, processes share GPUs.
     """
     seats = [gpus[i % len(gpus)] if gpus else None for i in range(jobs)]
     return [
@@ -58,7 +60,7 @@ def deal(jobs: int, cores: Sequence[int], gpus: Sequence[str] = ()) -> list[Shar
 
 
 def describe(shares: Sequence[Share]) -> str:
-    """What each process has, in a sentence."""
+    """A sentence about the shares."""
     used = {share.gpu for share in shares} - {None}
     if not used:
         return f"{len(shares)} processes, each on its share of the CPU cores."
@@ -68,18 +70,18 @@ def describe(shares: Sequence[Share]) -> str:
 
 
 def cores() -> list[int]:
-    """The CPU cores that this process may use; none where the system does not tell."""
+    """The CPU cores that this process may use; empty if unknown."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def gpus(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> list[str]:
     """The NVIDIA GPUs that JAX may use in this environment, as CUDA_VISIBLE_DEVICES names them.
 
-    A JAX installed for CPUs alone leaves them idle: JAX_PLATFORMS=cpu says so here too.
+    With a JAX for CPUs, set JAX_PLATFORMS=cpu to ignore them.
 
     Args:
-      environment: its JAX_PLATFORMS and CUDA_VISIBLE_DEVICES count, in which CUDA ignores what follows a -1.
-      devices: where the system keeps its device files, of which each GPU has one, nvidia0, nvidia1, ...
+      environment: its JAX_PLATFORMS and CUDA_VISIBLE_DEVICES are used; as in CUDA, entries after a -1 are ignored.
+      devices: the folder of device files, with nvidia0, nvidia1, ... for the GPUs.
     """
     platforms = environment.get("JAX_PLATFORMS", "").split(",")
     if platforms != [""] and not {"cuda", "gpu"} & set(platforms):
@@ -91,16 +93,16 @@ def gpus(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev
 
 
 def run(words: Sequence[str], shares: Sequence[Share], told: Mapping[str, str] | None = None) -> list[int]:
-    """Runs `python -m words` in a process for each share, prints their lines with their numbers; their statuses.
+    """Runs `python -m words` in a process for each share, prints their lines with their numbers, and returns their
+    statuses.
 
-    The environment of each is this process's, with its share and with what `told` adds.
+    The environment of each is that of this process, with its share and the variables of `told`.
 
-    Ctrl-C and SIGTERM, which may come to this process alone, are passed on as SIGTERM. A process that was already asked
-    to stop ignores it; each keeps its checkpoint and ends, and then this one does. After a signal no further process is
-    started, and one that was being started gets it too.
+    Ctrl-C and SIGTERM are passed on to the processes as SIGTERM. Each writes its checkpoint and ends, and then this
+    process ends. After a signal no further process is started.
 
     Raises:
-      KeyboardInterrupt: one of the two came; all processes have ended.
+      KeyboardInterrupt: there was a signal; all processes have ended.
     """
     processes: list[subprocess.Popen[str]] = []
     readers: list[threading.Thread] = []
@@ -112,8 +114,7 @@ def run(words: Sequence[str], shares: Sequence[Share], told: Mapping[str, str] |
         for process in processes:
             process.send_signal(signal.SIGTERM)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling(pass_on):
         for number, share in enumerate(shares, start=1):
             if interrupted:
                 break
@@ -129,22 +130,19 @@ def run(words: Sequence[str], shares: Sequence[Share], told: Mapping[str, str] |
             reader.start()
             processes.append(process)
             readers.append(reader)
-            if interrupted:  # while it was being started, and was not on the list
+            if interrupted:  # the signal came while the process was being started
                 process.send_signal(signal.SIGTERM)
         for process in processes:
             process.wait()
         for reader in readers:
             reader.join()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if interrupted:
-        raise KeyboardInterrupt("interrupted; the same command goes on with what is missing.")
+        raise KeyboardInterrupt("interrupted; the same command runs what is missing.")
     return [process.returncode for process in processes]
 
 
 def claim_cores() -> bool:
-    """In a process that `run` started: keeps to its cores. Tells whether this is one."""
+    """Restricts this process to its cores, if `run` started it; returns whether it did."""
     given = os.environ.get(CORES)
     if given and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in given.split(",")})

@@ -1,4 +1,4 @@
-"""A net's probabilities for pictures by one of the papers' protocols, for the commands that evaluate nets."""
+"""The probabilities of a net for pictures, by one of the papers' protocols."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 
 def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | None, **settings: Any) -> DataConfig:
-    """What a protocol shows of pictures to a net that reads its own size and statistics.
+    """The data configuration of a protocol for a net, with the net's size of pictures.
 
     Args:
       weights: the net.
       folder: where the pictures are.
       protocol: "ten_crop" or "multi_scale".
-      resize: pixels of the shorter side before ten crops are taken; None: as the net was trained.
+      resize: pixels of the shorter side before ten crops are taken; None: as in the training of the net.
       settings: `eval_scales` and `eval_multiple`, for several scales.
 
     Raises:
-      UserError: the net has no last layer; its pictures are not square, of other than 1 or 3 channels, or too small for
-        different crops.
+      UserError: the net has no last layer, or its pictures are not square, do not have 1 or 3 channels, or are too
+        small for different crops.
     """
     require_head(weights)
     p, file = weights.preprocessing, weights.origin.file
@@ -67,19 +67,19 @@ def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | N
 def predict(
     weights: Weights, config: DataConfig, files: Sequence[ImageFile], note: Note, count: int
 ) -> Iterator[Prediction | Skipped]:
-    """The mean probabilities of each picture over the looks of a protocol, in order.
+    """Yields the mean probabilities of each picture over the passes of a protocol, in order.
 
-    A picture whose header cannot be read does not stop the others.
+    A picture whose header cannot be read is skipped.
 
     Args:
-      weights: the net, which is evaluated in float32 whatever it was trained in.
+      weights: the net; it is evaluated in float32.
       config: from `data_config`.
       files: the pictures, below `config.path`.
       note: receives remarks, a line at a time.
       count: devices that share the work.
 
     Raises:
-      UserError: a picture whose header is whole cannot be decoded; or there are fewer devices.
+      UserError: a picture with a readable header cannot be decoded, or there are fewer devices.
     """
     assert config.path is not None
     records = FileRecords(config.path, files)

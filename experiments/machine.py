@@ -1,4 +1,4 @@
-"""What a command sets up before JAX starts: memory, devices, the other processes of its run, compiled programs."""
+"""The setup of a command before JAX starts: malloc, devices, other processes, the cache of compiled programs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from resnet_jax.config import ExperimentConfig, ParallelConfig
 from resnet_jax.training.launchers import launch
 
 VIRTUAL = "--xla_force_host_platform_device_count"
-# Its settings of glibc, such as those of malloc; a user's own stand.
+# The variable with settings of glibc; the user's own settings are kept.
 MALLOC = "GLIBC_TUNABLES"
-# Large blocks come from the heap too, whose end is never given back. Heaps that threads have of their own are too small
-# for large blocks and would map them, so that all share one.
+# Large blocks come from the heap, which never shrinks. Threads share one heap, because the heaps of threads are too
+# small for large blocks.
 KEEPS_MEMORY = {"hugetlb": 1, "arena_max": 1, "mmap_threshold": 1 << 32, "trim_threshold": 1 << 40}
 
 
 def tune_malloc() -> None:
-    """Starts this process anew with a malloc that keeps memory, in pages of 2 MiB; on Linux with glibc, and once.
+    """Restarts this process once with a malloc that keeps its memory, in pages of 2 MiB; only on Linux with glibc.
 
-    On a CPU, XLA takes the scratch of a step from malloc at every step and gives it back. By default malloc gives it
-    back to the system, and each page costs a fault when it is touched anew: 81,000 of 4 KiB in a step of ResNet-20, a
-    fifth of its time, and more on a virtual machine whose host takes idle pages back. With these settings there are
-    none. glibc reads the variable when a process starts. Results do not change.
+    On a CPU, XLA allocates temporary memory in every step and frees it. By default malloc returns it to the system, and
+    each page then costs a page fault: 81,000 faults in a step of ResNet-20, a fifth of its time. With these settings
+    there are none. The restart is needed because glibc reads the variable when a process starts. Results do not change.
     """
     if sys.platform == "linux" and MALLOC not in os.environ:
         os.environ[MALLOC] = ":".join(f"glibc.malloc.{name}={value}" for name, value in KEEPS_MEMORY.items())
@@ -36,19 +35,19 @@ def tune_malloc() -> None:
 
 
 def share_of_devices(parallel: ParallelConfig) -> int:
-    """The devices of this process, of those of a run.
+    """The number of devices of this process.
 
     Raises:
-      UserError: a run's processes are not told how many they are, or do not share the devices equally.
+      UserError: the number of processes is unknown, or does not divide the number of devices.
     """
     place = launch(parallel, os.environ)
     return parallel.devices // (place.processes if place else 1)
 
 
 def virtual_devices(count: int) -> None:
-    """Lets JAX see `count` devices in this machine's CPU, unless XLA_FLAGS says how many; accelerators stay.
+    """Gives JAX `count` virtual CPU devices, unless XLA_FLAGS sets a number; other devices are not changed.
 
-    It has to come before JAX's first use, when XLA reads the flag.
+    This must be called before the first use of JAX, when XLA reads the flag.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if count > 1 and VIRTUAL not in flags:
@@ -56,7 +55,7 @@ def virtual_devices(count: int) -> None:
 
 
 def join(config: ExperimentConfig) -> None:
-    """Makes this process one of those of a run, where it has several. Processes other than the first print nothing.
+    """Joins the processes of a run, if it has several. Processes other than the first print nothing.
 
     Raises:
       UserError: the processes cannot find each other, or differ.
@@ -73,9 +72,9 @@ def join(config: ExperimentConfig) -> None:
 
 
 def use_compilation_cache(runs: Path) -> None:
-    """Lets JAX keep compiled programs under `runs`, so that a net is compiled once for all its seeds and restarts.
+    """Keeps compiled programs in a cache under `runs`, so that a net is compiled once for all seeds and restarts.
 
-    Not with several processes: those that find a program there would not wait for those that do not.
+    With several processes there is no cache, because those that find a program would not wait for the others.
     """
     import jax
 
@@ -85,5 +84,5 @@ def use_compilation_cache(runs: Path) -> None:
         return
 
     jax.config.update("jax_compilation_cache_dir", str(runs.absolute() / ".compiled"))
-    # Many small programs draw the initial values; each is worth keeping.
+    # Also small programs, because many of them draw the initial values.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -1,7 +1,7 @@
-"""What to do after a report: commands that work as typed, for the runs that the report was made from.
+"""Suggestions after a report: commands for the runs of the report.
 
-A suggestion that these runs do not allow is left out: nothing to look inside where the checkpoints are elsewhere, no
-control where the study has none or its runs are here already.
+Only suggestions that these runs allow are made. Looking inside a net needs checkpoints, and a control needs a study
+that has one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from resnet_jax.record import CHECKPOINTS, differences
 from resnet_jax.reports.runs import Run, Runs
 
 MOST_CHANGES = 2
-"""Options of a suggested command that repeat a run's configuration: more of them would not be read."""
+"""Largest number of options in a suggested command."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A thing to do next."""
+    """A suggestion and its commands."""
 
     what: str
     commands: tuple[tuple[str, ...], ...]
@@ -32,13 +32,13 @@ class Suggestion:
 
 
 def suggestions(runs: Runs) -> list[Suggestion]:
-    """What can be done with these runs: their control, a skip taken away, a look inside."""
+    """The suggestions for some runs: their control, an ablation, a look inside."""
     found = (_control(runs), _ablate(runs), _look_inside(runs))
     return [suggestion for suggestion in found if suggestion is not None]
 
 
 def python() -> str:
-    """This Python as a user at this prompt types it: "python" where that is this one, else its path."""
+    """This Python as a command: "python" if that is this one, else its path."""
     here = Path(sys.executable)
     if shutil.which("python") == str(here):
         return "python"
@@ -46,7 +46,7 @@ def python() -> str:
 
 
 def typed(words: Sequence[str], width: int, indent: str = "    ") -> str:
-    """A command as it is typed, over several lines with backslashes where one line is too narrow."""
+    """A command as text, on several lines with backslashes if it is too long."""
     lines = [f"{indent}{python()} -m"]
     for word in map(shlex.quote, words):
         if len(lines[-1]) + 1 + len(word) + len(" \\") > width and lines[-1].strip():
@@ -58,7 +58,7 @@ def typed(words: Sequence[str], width: int, indent: str = "    ") -> str:
 
 
 def _control(runs: Runs) -> Suggestion | None:
-    """The study that gives the plain nets more training, where these runs are those of a study that has one."""
+    """The control of the study of these runs, which trains plain nets longer, if there is one."""
     here = {run.record.study for run in runs.complete}
     for name, (study, _) in studies().items():
         if name not in here or study.control is None or study.control in here:
@@ -82,7 +82,7 @@ def _control(runs: Runs) -> Suggestion | None:
 
 
 def _ablate(runs: Runs) -> Suggestion | None:
-    """The deepest residual net once more, without the skip of one block."""
+    """An ablation of the deepest residual net, without the shortcut of one block."""
     residual = [run for run in runs.complete if not run.record.config.model.is_plain and not run.diverged]
     if not residual:
         return None
@@ -98,13 +98,13 @@ def _ablate(runs: Runs) -> Suggestion | None:
     where = () if folder == Path("runs") else (f"--runs={folder}",)
     middle = f"stage2_block{(model.stage_blocks[1] + 1) // 2}"
     return Suggestion(
-        f"What does the net of {model.depth} layers lose without one of its skips?",
+        f"What happens to the net of {model.depth} layers without one of its shortcuts?",
         (("experiments.train", name, *changes, f"--model.cut={middle}", *where),),
     )
 
 
 def _look_inside(runs: Runs) -> Suggestion | None:
-    """The deepest pair of a plain and a residual net of one seed whose checkpoints are here."""
+    """An instrument for the deepest plain and residual net of one seed that have checkpoints."""
     whole = [run for run in runs.complete if not run.diverged and any((run.directory / CHECKPOINTS).glob("*"))]
     pairs = [
         (plain, other)
@@ -116,13 +116,13 @@ def _look_inside(runs: Runs) -> Suggestion | None:
         return None
     pair = max(pairs, key=lambda pair: (pair[0].record.config.model.depth, -pair[0].seed))
     return Suggestion(
-        "Look inside: what does each trained net lose when a block is deleted?",
+        "Look inside: how does the error of each trained net change when a block is deleted?",
         (("experiments.analyze", "lesions", *(str(run.directory) for run in pair)),),
     )
 
 
 def _twins(plain: Run, other: Run) -> bool:
-    """Whether two runs differ in the shortcut alone."""
+    """Whether two runs differ only in the shortcut."""
     apart = differences(plain.record.config, other.record.config)
     return plain.record.study == other.record.study and [text.split(":")[0] for text in apart] == ["model.shortcut"]
 

@@ -1,7 +1,7 @@
-"""Words of a command line to the dataclass of a command; a mistake is one sentence.
+"""Parses a command line into the dataclass of a command; a mistake gives one sentence.
 
-tyro reads the words. Before it, a switch may be written with its value, as in `--model.remat=True`. After it, "~" is
-expanded in paths, and tyro's account of a mistake becomes a UserError, with the option that was probably meant.
+tyro does the parsing. This module adds three things: switches may have a value, as in `--model.remat=True`; "~" is
+expanded in paths; and an error of tyro becomes a UserError that names the option that was probably meant.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from resnet_jax.errors import UserError
 
 T = TypeVar("T")
 
-# Usual names of other programs, and ours.
+# Usual names in other programs, and the names here.
 USUAL = {
     "lr": "optim.learning-rate",
     "rate": "optim.learning-rate",
@@ -48,30 +48,30 @@ USUAL = {
 WIDE = 10_000
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 FEW = 12
-"""So many options are all named where none is like the word that was typed."""
+"""Up to this number of options, all are listed if none is similar to the given word."""
 
 
 def parse(
     kind: Callable[..., T], words: Sequence[str] | None, *, program: str, description: str | None, default: Any = None
 ) -> T:
-    """The command's options.
+    """Parses the options of a command.
 
     Args:
-      kind: the command's dataclass.
+      kind: the dataclass of the command.
       words: after the command's name; None: those of this process.
       program: the command, for messages.
-      description: the text at the head of `--help`, in paragraphs.
-      default: an instance of `kind` with other defaults than its own; None: its own.
+      description: the text at the top of `--help`, in paragraphs.
+      default: an instance of `kind` with the default values; None: the defaults of the class.
 
     Raises:
-      UserError: an option that does not exist, a value that is missing, of another type or not legal.
+      UserError: an option does not exist, or its value is missing, has a wrong type or is not legal.
       SystemExit: `--help` was printed.
     """
     legal = options(kind, default)
     words = list(sys.argv[1:] if words is None else words)
     said = io.StringIO()
     given: dict[str, Any] = {} if default is None else {"default": default}
-    # tyro cuts words that are longer than the terminal is wide, and a sentence should have them whole.
+    # tyro cuts words that are wider than the terminal.
     wide = contextlib.nullcontext() if {"-h", "--help"} & set(words) else _columns(WIDE)
     with contextlib.redirect_stderr(said), wide:
         try:
@@ -86,9 +86,9 @@ def parse(
 
 
 def _expanded(chosen: T) -> T:
-    """A command's options with "~" expanded in every path: shells leave it as it is in `--out=~/errors.json`.
+    """The options with "~" expanded in every path, which shells do not expand in `--out=~/errors.json`.
 
-    Paths in a run's configuration are spelled in one way: see `one_spelling`.
+    Paths in a configuration are normalised by `one_spelling`.
     """
     assert dataclasses.is_dataclass(chosen)
     changed: dict[str, Any] = {}
@@ -105,7 +105,7 @@ def _expanded(chosen: T) -> T:
 
 @contextlib.contextmanager
 def _columns(number: int) -> Iterator[None]:
-    """A terminal of so many columns, for what asks the environment."""
+    """Sets the number of columns of the terminal in the environment."""
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = str(number)
     try:
@@ -118,23 +118,20 @@ def _columns(number: int) -> Iterator[None]:
 
 
 def typed_fields(words: Sequence[str], config: ExperimentConfig) -> dict[str, Any]:
-    """The fields of a configuration that the words of a command line name, by dotted name, with their values.
-
-    A field is typed even where its value is the one that it had before.
-    """
+    """The fields that a command line names, by dotted name, with their values, even if a value has not changed."""
     named = {word.removeprefix("--").partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
-    # A switch may be written as "--model.no-remat".
+    # A switch may be "--model.no-remat".
     named |= {name.replace(".no_", ".", 1) for name in named}
     return {name: value for name, value in flatten(to_dict(config)).items() if name in named}
 
 
 def _paragraphs(text: str | None) -> str | None:
-    """A docstring as tyro should print it, which joins the lines of a paragraph: each command is a paragraph."""
+    """A docstring for tyro, which joins the lines of a paragraph: each command becomes a paragraph."""
     return text and re.sub(r"\n\s*(?=python -m )", "\n\n", text)
 
 
 def options(kind: Any, default: Any = None) -> dict[str, bool]:
-    """The options of a dataclass, without the dashes in front; whether each is a switch, on or off."""
+    """The options of a dataclass, without leading dashes, and whether each is a switch."""
     return dict(_options(typing.get_origin(kind) or kind, default, ""))
 
 
@@ -176,7 +173,7 @@ def _switches(words: list[str], legal: dict[str, bool]) -> list[str]:
 
 
 def _sentence(said: str, legal: dict[str, bool], program: str) -> str:
-    """tyro's box of an error as one sentence; where the output is not UTF-8, the box is a line of hyphens."""
+    """The text of tyro's error box as one sentence; without UTF-8, the box is a line of hyphens."""
     lines = [" ".join(re.sub("[│╭╮╰╯─]|^ *-+ *$", " ", line).split()) for line in said.splitlines()[1:]]
     whole = " ".join(line for line in lines if line)
     help_at = re.search(r" ?(For full helptext|Argument helptext|Got errors)", whole)
@@ -185,7 +182,7 @@ def _sentence(said: str, legal: dict[str, bool], program: str) -> str:
         tokens = match[1].replace(",", " ").split()
         word = next((token for token in tokens if token.startswith("-")), tokens[0])
         if not word.startswith("-"):
-            return f"got {word!r}, which belongs to no option; all options: {program} --help."
+            return f"got {word!r}, which is not an option; all options: {program} --help."
         name = word.partition("=")[0]
         return f"{name}: no such option; {meant(name.lstrip('-'), list(legal), program)}"
     if match := re.search(r"invalid choice '(.*)' for argument '(.*?)'\. Expected one of \((.*?),?\)", text):
@@ -196,24 +193,24 @@ def _sentence(said: str, legal: dict[str, bool], program: str) -> str:
     if match := re.search(r"Error parsing (\S+): no type matching (.*) could be instantiated from \[(.*)\]", text):
         return f"{match[1]}: got {match[3]}; legal: {_in_words(match[2])}."
     if match := re.search(r"Missing value for argument '(.*?)'|Missing from .*?: (\S+)", text):
-        return f"{match[1] or match[2]}: its value is missing."
+        return f"{match[1] or match[2]}: the value is missing."
     if match := re.search(r"Error parsing (\S+): Could not find valid parse for arguments: (\[.*\])", text):
         given = " ".join(ast.literal_eval(match[2]))
         return f"{match[1]}: got {given!r}; legal: one or more numbers, with spaces between them."
-    if match := re.search(r"Error parsing \S+: (\S+: .*)", text):  # by the configuration's own check
+    if match := re.search(r"Error parsing \S+: (\S+: .*)", text):  # a check of the configuration
         return match[1]
     return f"{text.rstrip('. ')}; all options: {program} --help."
 
 
 def _in_words(metavar: str) -> str:
-    """What tyro writes as INT|{auto}: "a whole number or 'auto'"."""
+    """tyro's INT|{auto} in words: "a whole number or 'auto'"."""
     words = {"INT": "a whole number", "FLOAT": "a number", "STR": "text", "PATH": "a path", "None": "None"}
     kinds = re.sub(r"[\[\]{}]", "", metavar).replace(",", "|").split("|")
     return " or ".join(words.get(kind.split()[0], repr(kind)) for kind in kinds if kind.strip())
 
 
 def meant(name: str, legal: list[str], program: str) -> str:
-    """The end of a sentence about an option that does not exist: the ones that were probably meant."""
+    """The end of a message about an unknown option: the options that were probably meant."""
     name = name.replace("_", "-")
     last = {option: option.rsplit(".", 1)[-1] for option in legal}
     ways: tuple[Callable[[], list[str]], ...] = (

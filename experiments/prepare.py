@@ -1,10 +1,12 @@
-"""Download a data set of TensorFlow Datasets and prepare it as array_record, which is read without TensorFlow.
+"""Download a data set of TensorFlow Datasets and prepare it as array_record, which can be read without TensorFlow.
 
 python -m experiments.prepare cifar10
 
-Needs TensorFlow and a few hundred megabytes of it: pip install -e '.[prepare]', in a virtual environment of its own if
-you like. Data that TFDS has already prepared as tfrecord are converted where they are, without TensorFlow or network.
-Afterwards: python -m experiments.train EXPERIMENT --data.source=tfds --data.name=cifar10
+This needs TensorFlow, which is large: pip install -e '.[prepare]', perhaps in another virtual environment. Data that
+TFDS has already prepared as tfrecord are converted in place, without TensorFlow and without a network. To train on the
+data:
+
+python -m experiments.train EXPERIMENT --data.source=tfds --data.name=cifar10
 """
 
 from __future__ import annotations
@@ -43,24 +45,24 @@ URLS_TOLD = 3
 
 @dataclass(frozen=True)
 class Prepare:
-    """What is prepared, and where."""
+    """Prepare a data set of TFDS."""
 
     name: Annotated[str, tyro.conf.Positional]
-    """The data set as TFDS has it: cifar10, cifar100, fashion_mnist, mnist, svhn_cropped, name/config, ..."""
+    """TFDS's name of the data set: cifar10, cifar100, fashion_mnist, mnist, svhn_cropped, name/config, ..."""
     data_dir: str | None = None
-    """Where prepared data sets are kept; usual: $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    """Folder of prepared data sets; None: $TFDS_DATA_DIR or ~/tensorflow_datasets."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Checks all that can be checked, prepares, says where the data are; returns the exit status.
+    """Checks, prepares, and prints where the data are; returns the exit status.
 
     Raises:
       UserError: no such data set, or not one of images with classes; TensorFlow, the network or disk space is missing;
         the download failed; prepared already, but damaged.
-      KeyboardInterrupt: by Ctrl-C or SIGTERM; what was half done is deleted.
+      KeyboardInterrupt: by Ctrl-C or SIGTERM; partial files are deleted.
     """
     chosen = parse(Prepare, argv, program="python -m experiments.prepare", description=__doc__)
-    # Before TensorFlow is imported. It has nothing to say here, and a GPU is not for it.
+    # Before TensorFlow is imported: no log, and no use of a GPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     from resnet_jax.data import import_source
@@ -92,12 +94,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def download_and_prepare(name: Name, data_dir: str | None) -> Path:
-    """Has TFDS download and prepare a data set as array_record; returns its directory.
+    """Lets TFDS download and prepare a data set as array_record; returns its directory.
 
     TFDS works in a directory called incomplete.*, which it deletes when interrupted and renames when done.
 
     Raises:
-      UserError: it cannot be prepared, as far as can be known beforehand; or the download failed.
+      UserError: it cannot be prepared, or the download failed.
     """
     import requests
     import tensorflow_datasets
@@ -109,7 +111,7 @@ def download_and_prepare(name: Name, data_dir: str | None) -> Path:
     place = tfds_files.root(data_dir)
     try:
         builder = tensorflow_datasets.builder(str(name), data_dir=place, file_format="array_record")
-    except (AssertionError, ImportError) as error:  # a version that it cannot make; a library that its code wants
+    except (AssertionError, ImportError) as error:  # an unsupported version, or a missing library
         raise UserError(f"{name}: TFDS cannot prepare it: {_line(error)}.") from error
     tfds_files.features(name, builder.info)
     downloads = place / "downloads"
@@ -153,7 +155,7 @@ def _require_modules() -> None:
 
 
 def _require_tensorflow() -> None:
-    """Imports it: installed is not yet working. After the other checks, because it takes seconds."""
+    """Imports TensorFlow, which may be installed and still fail. After the other checks, because it takes seconds."""
     from resnet_jax.data.tfds_files import INSTALL
 
     try:
@@ -163,7 +165,7 @@ def _require_tensorflow() -> None:
 
 
 def _require_space(name: Name, info: Any, place: Path) -> None:
-    """Sizes are known to TFDS for most data sets, and 0 for the others."""
+    """Checks the disk space; TFDS knows the sizes of most data sets, and gives 0 for the others."""
     from resnet_jax.data.memory import gigabytes
 
     needed = int(info.download_size) + int(info.dataset_size)
@@ -192,7 +194,7 @@ def missing_urls(builder: Any, downloads: Path) -> list[str]:
 
 
 def _require_network(name: Name, urls: Sequence[str], by_hand: Path) -> None:
-    """TFDS retries for over three minutes where nobody answers; asking first takes seconds."""
+    """Checks the network first, because TFDS retries for over three minutes."""
     if not urls or answers(urls):
         return
     hosts = " and ".join(dict.fromkeys(str(urlsplit(url).hostname) for url in urls))
@@ -204,10 +206,10 @@ def _require_network(name: Name, urls: Sequence[str], by_hand: Path) -> None:
 
 
 def answers(urls: Sequence[str], seconds: float = PROBE_SECONDS) -> bool:
-    """Whether any host of `urls` answers a HEAD request, whatever it answers, within `seconds` altogether.
+    """Whether any host of `urls` answers a HEAD request, with any answer, within `seconds` in total.
 
-    One is enough: a list may hold hosts of other configurations, or dead ones. The request goes the way that the
-    download will: through the proxies of the environment. FTP, which has no such request, counts as an answer.
+    One answer is enough, because the list may have hosts of other configurations. The requests use the proxies of the
+    environment, like the download. FTP, which has no such request, counts as an answer.
     """
     import requests
 
@@ -225,7 +227,7 @@ def answers(urls: Sequence[str], seconds: float = PROBE_SECONDS) -> bool:
             results.put(True)
 
     for _, url in by_host.values():
-        # Nobody waits for these threads: looking a name up has no timeout, and may take longer than the request's.
+        # These threads are not joined, because looking up a name has no timeout.
         threading.Thread(target=ask, args=(url,), daemon=True).start()
     end = time.monotonic() + seconds
     with contextlib.suppress(queue.Empty):
@@ -238,12 +240,12 @@ def answers(urls: Sequence[str], seconds: float = PROBE_SECONDS) -> bool:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C, so that it cleans up as well; the message says that nothing is left."""
+    """Treats SIGTERM like Ctrl-C, so that partial files are deleted."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt("interrupted; nothing is left half-prepared.") from interrupt
+        raise KeyboardInterrupt("interrupted; partial files were deleted.") from interrupt
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -1,4 +1,4 @@
-"""What a run would be, before it trains: its net, schedule and memory, its first images, a trace of its first steps."""
+"""Previews of a run: its net, schedule and memory, its first images, and a trace of its first steps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHAPES = {
     "fashion_mnist": ((28, 28, 1), 10),
     "svhn_cropped": ((32, 32, 3), 10),
 }
-"""Images and classes of data sets that TFDS prepares: what a summary needs, where they are not prepared."""
+"""Image shapes and numbers of classes of TFDS data sets, for the summary of a run whose data are not prepared."""
 
 
 def print_summary(config: ExperimentConfig) -> None:
@@ -45,7 +45,7 @@ def print_summary(config: ExperimentConfig) -> None:
         if config.data.name not in SHAPES:
             raise
         dataset = _stand_in(config.data.name, config.train.batch_size)
-        print(f"The data are not here ({error.args[0].partition(';')[0]}): this is for their published shape.")
+        print(f"The data are not here ({error.args[0].partition(';')[0]}), so this summary uses their published shape.")
     model = resolve(config.model, dataset)
     shape = dataset.image_shape
     rows = [
@@ -77,7 +77,7 @@ def _stand_in(name: str, images: int) -> Dataset:
 
 
 def _print_schedule(config: ExperimentConfig) -> None:
-    """The rate over the run, in words and as a plot; where a warm-up ends by the training error, it is not drawn."""
+    """Prints the learning rate in words and as a plot; the warm-up "error" is not drawn."""
     from resnet_jax.training.schedules import rates, schedule_rows
 
     iterations = config.train.iterations
@@ -91,12 +91,12 @@ def _print_schedule(config: ExperimentConfig) -> None:
 def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:
     from resnet_jax.training.program import prepare
 
-    print("compiling the train step, for the compiler's figures ...", file=sys.stderr)
-    figures, remark = None, "The compiler gives no figures here."
+    print("compiling the train step, for the compiler's estimate of memory ...", file=sys.stderr)
+    figures, remark = None, "The compiler gives no estimate of memory here."
     try:
         figures = prepare(config, dataset=dataset).memory()
-    except UserError as error:  # such as devices that are not here: the rest of the summary stands
-        remark = f"No figures of the compiler: {error}"
+    except UserError as error:  # such as missing devices; the rest of the summary is still printed
+        remark = f"No estimate of the compiler: {error}"
     estimate = cost.memory(config, dataset.image_shape)
     title = f"training, on each device, {estimate.images} image{'s' * (estimate.images > 1)} at once"
     kept = "activations kept for the backward pass" + ", with remat" * config.model.remat
@@ -119,12 +119,12 @@ def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:
 
 
 def write_batch(config: ExperimentConfig, file: Path) -> None:
-    """Pictures the first images of a run, augmented by the code of its train step.
+    """Writes a picture of the first images of a run, augmented by the code of its train step.
 
     Raises:
-      UserError: the file's ending is none that a picture can have, or the run itself would be refused: data missing or
-        damaged, another number of classes than theirs.
-      OSError: the file cannot be written; an older one is as it was.
+      UserError: the ending of the file is not that of a picture, or the run itself is refused, for example because its
+        data are missing.
+      OSError: the file cannot be written; an older one is unchanged.
     """
     import jax.numpy as jnp
     import numpy as np
@@ -159,17 +159,17 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
         images = mixing.blend(images, mix)
         shares = [round(100 * float(share)) for share in mix.share]
         names = [f"{own} {share} %, {names[i ^ 1]}" for i, (own, share) in enumerate(zip(names, shares, strict=True))]
-    # Back to colours for the eye by channel: where the mean image was subtracted, a crop no longer lies on it.
+    # Converted back to colours by the mean of each channel, because a crop does not match the mean image.
     shown = np.asarray(images) * stats.std + stats.mean.mean(axis=(1, 2), keepdims=True)
-    heading = f"{dataset.name}: the first {size} training images of seed {config.seed}, as the net sees them"
+    heading = f"{dataset.name}: the first {size} training images of seed {config.seed}, as the input of the net"
     file.parent.mkdir(parents=True, exist_ok=True)
     if not save(image_grid(np.clip(shown, 0.0, 1.0), names, heading), file):
-        print("the picture's font lacks characters of the names, and has boxes for them.")
+        print("the font of the picture lacks some characters of the names, and shows boxes instead.")
     print(file)
 
 
 def write_trace(config: ExperimentConfig, directory: Path) -> None:
-    """Traces a few train steps and says how to look at them. What TensorBoard and Perfetto read lies in `directory`.
+    """Traces a few train steps for TensorBoard and Perfetto into `directory`, and prints how to open them.
 
     Raises:
       UserError: there is a file of that name.

@@ -1,9 +1,9 @@
-"""What BN's running statistics do to a finished net: its errors with them, and with averages over the training set.
+"""Compare the errors of a finished net with running batch statistics and with averages over the training set.
 
     python -m experiments.recompute runs/digits-depth/plain-56-seed0 runs/digits-depth/resnet-56-seed0
 
-The averages replace the running statistics as the authors did for their released models (training/batch_stats.py). The
-runs stay as they are; their data must be at hand. Cost: one forward pass over the training set a run, and compilation.
+The authors used such averages in the models that they published (training/batch_stats.py). The runs are not changed.
+Their data are needed. Cost: compilation, and one forward pass over the training set for each run.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from resnet_jax.record import RECORD_FILE
 
 @dataclass(frozen=True)
 class Recompute:
-    """Finished runs, evaluated with both kinds of batch statistics."""
+    """Evaluate finished runs with both kinds of batch statistics."""
 
     directories: tyro.conf.Positional[tuple[Path, ...]]
-    """Run directories with the checkpoint of their last step, or folders of such."""
+    """Run directories with the checkpoint of the last step, or folders of them."""
     out: Path | None = None
     """JSON file for the numbers."""
     compiled: Path = Path("runs")
-    """Folder whose compiled programs to use."""
+    """Folder of the cache of compiled programs."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,7 +67,7 @@ def both(directory: Path) -> dict[str, Any]:
     """The errors of a run's last net with its running statistics and with recomputed ones, fractions.
 
     Raises:
-      UserError: the run's last net is not there, or has recomputed statistics already.
+      UserError: the last net of the run is missing, or already has recomputed statistics.
     """
     from resnet_jax.training.batch_stats import recompute
     from resnet_jax.training.restore import load_finished

@@ -1,8 +1,8 @@
-"""Tables, figures and a page from run directories alone.
+"""Make tables, figures and a page from run directories.
 
     python -m experiments.report runs/digits-depth runs/digits-depth-long
 
-Nothing is trained and JAX is not imported: a copy of the run directories is enough.
+Nothing is trained and JAX is not imported, so a copy of the run directories is enough.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from resnet_jax.reports.document import Table
 
 SPARE = ("multiply-adds, M", "running training error, %", "parameters", "pairs")
-"""Columns that a narrow screen does without, the first of them first."""
+"""Columns that are left out on a narrow screen, in this order."""
 MOST_ROWS = 16
-"""Findings up to which a screen shows them; the page has them all."""
+"""Largest number of findings on the screen; the page has all."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(ReportArgs, argv, program="python -m experiments.report", description=ReportArgs.__doc__)
     if not arguments.directories:
         raise UserError("directories: none given; usage: python -m experiments.report runs/digits-depth [MORE ...]")
-    # matplotlib and SciPy take two seconds to import, which a mistake should not.
+    # Imported here, because --help should not wait for matplotlib and SciPy.
     from resnet_jax.reports.report import DEFAULT_FOLDER
 
     command = shlex.join(["python", "-m", "experiments.report", *map(str, arguments.directories)])
@@ -55,12 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
-    """Writes the report of some runs; shows the answer, the main tables, what to do next and where the page is.
+    """Writes the report of some runs; prints the findings, the main tables, next steps and the path of the page.
 
     Args:
       directories: as for `read_runs`.
       out: the report's folder.
-      command: what the user typed, for the figures' metadata.
+      command: the command line, for the metadata of the figures.
     """
     from experiments.next_steps import repeat, suggestions, typed
     from resnet_jax.reports.report import write_report
@@ -80,7 +80,7 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
         names = ", ".join(run.name for run in runs.unfinished)
         console.print(Text(f"{len(runs.unfinished)} unfinished, not in these numbers: {names}"))
     if runs.missing:
-        console.print(Text(f"{len(runs.missing)} of the study not begun: {', '.join(runs.missing)}"))
+        console.print(Text(f"{len(runs.missing)} runs of the study not begun: {', '.join(runs.missing)}"))
     for warning in runs.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
     steps = suggestions(runs)
@@ -91,11 +91,11 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
         for words in step.commands:
             console.print(Text(typed(words, console.width)), soft_wrap=True)
     page = next(path for path in report.files if path.suffix == ".html")
-    console.print(Text(f"\nThe whole report, with figures; tables and figures lie beside it:\n{page}"), soft_wrap=True)
+    console.print(Text(f"\nThe whole report; its tables and figures are in the same folder:\n{page}"), soft_wrap=True)
 
 
 def _fitting(table: Table, console: Console) -> RichTable:
-    """The table without the columns that a narrow screen has no room for; the page has them all."""
+    """The table without the columns that do not fit on the screen; the page has all."""
     left_out: list[str] = []
     for header in ("", *SPARE):
         left_out.append(header)

@@ -1,7 +1,7 @@
-"""Independent work that several processes divide among themselves: each does its share, and sums are added up.
+"""Divides independent work among several processes: each does its share, and sums are added up.
 
-Unlike the processes of a run, these compute nothing together: JAX does not know of the others. They find each other,
-and end at a fault of one of them, as those of a run do (docs/several-machines.md).
+Unlike the processes of a run, these do not compute together through JAX. They find each other, and end when one of them
+fails, like those of a run (docs/several-machines.md).
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class Share:
 def divided(
     processes: int | Literal["auto"], coordinator: str | None, process: int | None, alike: Mapping[str, Any]
 ) -> Iterator[Share]:
-    """Joins the processes that divide some work, and leaves them at the end; processes but the first print no results.
+    """Joins the processes that divide some work, and leaves them at the end. Only process 0 prints results.
 
     Args:
-      processes: how many there are; "auto": as many as a launcher started.
-      coordinator: host:port where process 0 listens; None: as a launcher says.
-      process: the number of this process; None: as a launcher says.
-      alike: what must be the same in all processes, by name, in JSON's types.
+      processes: number of processes; "auto": as many as a launcher started.
+      coordinator: host:port at which process 0 listens; None: the launcher's value.
+      process: the number of this process; None: the launcher's value.
+      alike: values that must be equal in all processes, by name, in JSON's types.
 
     Raises:
       UserError: the processes do not find each other, or differ.

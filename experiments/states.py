@@ -1,4 +1,4 @@
-"""What there is of a study's runs: the state of each run directory, and the table that shows them."""
+"""The states of the runs of a study, and their table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from experiments.estimate import Clock
 from experiments.study import about
@@ -17,9 +17,9 @@ from resnet_jax.training.run_directory import other_inputs
 
 
 def state(directory: Path, config: ExperimentConfig) -> str:
-    """What a run directory holds: "finished", "unfinished", "missing", or what is wrong with it.
+    """The state of a run directory: "finished", "unfinished", "missing", or a problem.
 
-    A finished run counts where its data are those that `config` names here, wherever it was run.
+    A finished run counts if its data are those of `config`, even if it was run on another machine.
     """
     try:
         record = read_record(directory / RECORD_FILE) if (directory / RECORD_FILE).exists() else None
@@ -34,15 +34,14 @@ def state(directory: Path, config: ExperimentConfig) -> str:
 
 
 def finished(runs: Mapping[str, ExperimentConfig], folder: Path) -> int:
-    """How many of `runs` have finished, by what is on the disk, which is the same for all processes of a sweep."""
+    """The number of finished `runs` on the disk, which is equal for all processes of a sweep."""
     return sum(state(folder / name, config) == "finished" for name, config in runs.items())
 
 
 def show(runs: Mapping[str, ExperimentConfig], folder: Path, title: str, console: Console, clock: Clock) -> None:
     """The runs as a table: what each is, its state, and the time that it took or, by estimate, takes yet."""
-    table = Table(title=title, caption="~: by estimate")
-    for heading in ("run", "depth", "steps", "seed", "time", "state"):
-        table.add_column(heading, justify="right" if heading in ("depth", "steps", "seed", "time") else "left")
+    numbers = (Column(heading, justify="right") for heading in ("depth", "steps", "seed", "time"))
+    table = Table("run", *numbers, "state", title=title, caption="~: by estimate")
     estimate, took = clock.estimate(runs), clock.took(runs)
     for name, config in runs.items():
         model, steps, time = config.model, f"{config.train.iterations:,}", ""

@@ -2,9 +2,9 @@
 
     python -m experiments.statistics imagenet-depth --data.path=IMAGENET --data.statistics-images=10000
 
-Of images in memory all are taken, of streamed images data.statistics_images, evenly spread. The sums over streamed
-images are kept under the fingerprint of the data, where every run of the same data, image size and number of images
-finds them: data.normalize and data.color_noise then use them without decoding anything. Numbers are of pixels / 255.
+All images in memory are used, or data.statistics_images evenly spaced streamed images. The sums over streamed images
+are kept under the fingerprint of the data. Runs with the same data, image size and number of images use them for
+data.normalize and data.color_noise, without decoding images again. The unit of all numbers is pixels / 255.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
 @dataclass(frozen=True)
 class Statistics:
-    """Statistics of an experiment's training images."""
+    """Measure the statistics of the training images of an experiment or a study."""
 
     config: Annotated[ExperimentConfig, tyro.conf.arg(name="")]
     out: Path | None = None

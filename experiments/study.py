@@ -17,11 +17,11 @@ Changes = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class StatedCost:
-    """What all runs of a study take, one after another, as the study's file states it."""
+    """The time of all runs of a study, one after another, as stated in the study's file."""
 
     seconds: float
     on: str
-    """What takes so long: `CORE` or `GPU`."""
+    """The device that takes this time: `CORE` or `GPU`."""
 
     @property
     def text(self) -> str:
@@ -29,7 +29,7 @@ class StatedCost:
         return f"{about(self.seconds)} of {self.on}"
 
 
-LONGEST_NAME = 200  # bytes of a run's name, to which seed and endings are added
+LONGEST_NAME = 200  # bytes of the name of a run, without seed and endings
 CORE = "one CPU core"
 GPU = "a GPU at 1e12 multiply-adds/s"
 """An assumption, not a measurement: 2e12 operations per second are 3 % of an NVIDIA H100's float32 peak."""
@@ -52,14 +52,14 @@ class Study:
     name: str
     base: ExperimentConfig
     variants: tuple[Changes, ...]
-    """Each a set of changes to `base` by dotted name."""
+    """Changes of `base`, by dotted name, for each variant."""
     seeds: tuple[int, ...] = (0, 1)
     cost: StatedCost | None = None
-    """What all variants take with these seeds; None where nobody has stated it."""
+    """The time of all runs; None if unknown."""
     purpose: str = ""
-    """What the study asks, in a sentence; empty: what the first line of its file says, which holds one study."""
+    """The question of the study in a sentence; empty: the first line of its file, if that has one study."""
     control: str | None = None
-    """Name of the study that asks whether it was only too little training."""
+    """Name of the control study, which trains plain nets longer."""
 
     def runs(self, seeds: Sequence[int] | None = None) -> dict[str, ExperimentConfig]:
         """Name and configuration of every run, variants in order, seeds inside; names are unique."""
@@ -73,29 +73,29 @@ class Study:
 
 
 def variant_name(config: ExperimentConfig, changes: Changes) -> str:
-    """A variant in a word: the net and its depth, then what else was changed, as in "plain-56-learning_rate=0.05"."""
+    """The name of a variant: the net, its depth, and other changes, as in "plain-56-learning_rate=0.05"."""
     named = config.fields_where(lambda role: role.named)
     parts = [f"{config.model.net}-{config.model.depth}"]
     parts += [f"{k.rsplit('.', 1)[-1]}={short(v)}" for k, v in changes.items() if k not in named]
     name = "-".join(parts)
     if len(name.encode()) <= LONGEST_NAME:
         return name
-    # File systems take 255 bytes. What is cut off is told by a digest of the whole.
+    # File systems allow 255 bytes. A name that was cut has a digest of the whole.
     return f"{name.encode()[: LONGEST_NAME - 10].decode(errors='ignore')}-{short_digest(name.encode())[:8]}"
 
 
 def grid(**axes: Sequence[Any]) -> tuple[dict[str, Any], ...]:
-    """Every combination of the axes' values; two underscores stand for a name's dot: `model__depth=(20, 56)`."""
+    """All combinations of the values of the axes; two underscores stand for a dot: `model__depth=(20, 56)`."""
     names = [name.replace("__", ".") for name in axes]
     return tuple(dict(zip(names, values, strict=True)) for values in itertools.product(*axes.values()))
 
 
 def short(value: Any) -> str:
-    """A value as a part of a run's name: a list with commas, of a path its last part."""
+    """A value as part of a run's name: a list with commas, a path by its last part."""
     if isinstance(value, tuple | list):
         return ",".join(map(short, value))
     text = str(value)
     if os.sep not in text:
         return text
-    # A path is no part of a name: its last part, and a few digits that tell it from its namesakes.
+    # A path becomes its last part with a few digits of a digest, so that different paths have different names.
     return f"{Path(text).name}-{short_digest(text.encode())[:6]}"

@@ -1,7 +1,7 @@
-"""Run a study: every variant for every seed, or what is missing of it.
+"""Run a study: the missing runs of every variant and seed.
 
 python -m experiments.sweep digits-depth --seeds 0 1 2
-python -m experiments.sweep digits-depth --only 'plain-56-*'  # some of it
+python -m experiments.sweep digits-depth --only 'plain-56-*'  # some of the runs
 python -m experiments.sweep digits-depth --shard 1/2          # on one machine, 2/2 on another
 """
 
@@ -38,32 +38,32 @@ from resnet_jax.training.observers import sink_classes
 
 @dataclass(frozen=True)
 class Sweep:
-    """All runs of a study. Fields of the configuration change the study's base; its variants change them further."""
+    """Run a study. Fields of the configuration change its base, to which the variants are then applied."""
 
     config: Annotated[ExperimentConfig, tyro.conf.arg(name="")]
     runs: Path = Path("runs")
-    """Folder of run directories; the study's are in <runs>/<study>."""
+    """Folder of run directories; those of the study are in <runs>/<study>."""
     seeds: tuple[int, ...] = (0, 1)
-    """Seeds, each of which runs every variant; they take the place of `--seed`."""
+    """Seeds; every variant runs with each of them."""
     only: tuple[str, ...] = ()
-    """Only the runs whose name one of these matches, such as 'plain-20-*' '*-seed0'; none: all."""
+    """Run only runs whose names match one of these patterns, such as 'plain-20-*' '*-seed0'; none: all."""
     shard: str = "1/1"
-    """i/n: the i-th of n parts of the runs, for n machines or processes."""
+    """i/n: run the i-th of n parts of the study, for n machines or processes."""
     jobs: int | Literal["auto"] = 1
-    """Processes, one run at a time each, the longest runs first; each has its share of the CPU cores and sees one GPU,
-    where there are any. "auto": one for each GPU, or for each core where there is none."""
+    """Number of processes; each takes one run at a time, the longest first. Each has its share of the CPU cores, and
+    one GPU if there are any. "auto": one for each GPU or, without a GPU, for each core."""
     budget: float | None = None
-    """Seconds for the sweep, of wall-clock time. A run that would not end in time, by the seconds of those that have
-    finished, is not started; one that is not done when the time is up stops after its step, with a checkpoint. The
-    sweep then says what it did not run, its status is 0, and the same command goes on. None: no limit."""
+    """Wall-clock seconds for the sweep; None: no limit. A run that is not expected to end in time is not started. A run
+    that has not ended when the time is up is stopped with a checkpoint. The sweep then lists the remaining runs and
+    ends with status 0; the same command resumes it."""
     log: tuple[str, ...] = ()
-    """Where numbers go besides the run directories: tensorboard, wandb, or both."""
+    """Additional logs of the numbers: tensorboard, wandb, or both."""
     dry_run: bool = False
-    """List the runs, what is missing, and how long it takes by estimate; run nothing."""
+    """List the runs, their states and the estimated time; run nothing."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, lists, runs what is missing; returns the exit status: 2 where a run could not be started."""
+    """Runs the missing runs; returns the exit status, 2 if a run could not be started."""
     listed = studies()
     known = {name: study for name, (study, _) in listed.items()}
     words = sys.argv[1:] if argv is None else argv
@@ -86,14 +86,14 @@ def main(argv: list[str] | None = None) -> int:
 def carry_out(
     study: Study, chosen: Sweep, words: Sequence[str], *, stated: Study, in_command: bool
 ) -> tuple[int, Path | None]:
-    """Lists the runs of a study, and runs what is missing.
+    """Lists the runs of a study, and runs the missing ones.
 
     Args:
       study: what to run.
       chosen: the options of the command line.
       words: the command, after "python -m"; `jobs.run` starts it again in each process.
-      stated: the study whose stated cost holds, before the command line changed it.
-      in_command: whether this process is the command itself, which may start anew, and not a call from Python.
+      stated: the study before the command line changed it, to which its stated cost belongs.
+      in_command: whether this process is the command, which may restart itself, and not a call from Python.
 
     Returns:
       The exit status, and the study's folder; None in a process that `jobs.run` started.
@@ -112,7 +112,7 @@ def carry_out(
     console = Console()
 
     def say(processes: int) -> None:
-        """How far the whole sweep is."""
+        """Prints the progress of the whole sweep."""
         text = progress(runs, finished(runs, folder), clock.estimate(runs), processes, stated.cost)
         console.print(text, highlight=False, soft_wrap=True)
 
@@ -124,7 +124,7 @@ def carry_out(
         cli.require_alike({f"run {number} of the sweep": name for number, name in enumerate(runs, start=1)})
     cli.decide(lambda: cli.check_folder(chosen.runs, "runs"))
     if jobs.claim_cores():
-        # Longest first, so that no process is left with a long run when the others are done.
+        # Longest first, so that no process works alone at the end.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
         failed, _ = _run_missing(runs, folder, chosen.runs, console, budget, chosen.log, lambda: say(len(shares)))
         return cli.BAD_INPUT if failed else cli.OK, None
@@ -143,7 +143,7 @@ def carry_out(
         failed, busy = _run_missing(runs, folder, chosen.runs, console, budget, chosen.log, lambda: say(1))
     else:
         console.print(jobs.describe(shares), highlight=False)
-        # The same command in each process, which finds itself told its cores.
+        # The same command in each process; the environment has its cores.
         statuses = jobs.run([*words, "--jobs", str(len(shares))], shares, budget.environment)
         failed, busy = sum(status != cli.OK for status in statuses), 0
     done = finished(runs, folder)
@@ -155,7 +155,7 @@ def carry_out(
 
 
 def _list_runs(folder: Path, runs: Iterable[str]) -> None:
-    """Writes the study's order of runs, for reports; runs that an earlier command listed stay, after these."""
+    """Writes the order of the study's runs, for reports. Runs of an earlier command follow these."""
     file = folder / STUDY_FILE
     before = read_json(file).get("runs", []) if file.exists() else []
     folder.mkdir(parents=True, exist_ok=True)
@@ -163,22 +163,22 @@ def _list_runs(folder: Path, runs: Iterable[str]) -> None:
 
 
 def _size(study: Study) -> str:
-    """How many runs a study has and what they cost, in a sentence."""
+    """A sentence with the number of runs of a study and their cost."""
     cost = f", which take {study.cost.text}" if study.cost else ""
     return f"{len(study.variants) * len(study.seeds)} runs{cost}."
 
 
 def _say_what_is_left(runs: Mapping[str, ExperimentConfig], folder: Path, console: Console) -> None:
-    """Where the time was limited: which runs are unfinished, and which not begun."""
+    """Prints which runs are unfinished and which were not started, if the time was limited."""
     states = {name: state(folder / name, config) for name, config in runs.items()}
     for found, what in (
-        ("unfinished", "Begun, and to go on from a checkpoint"),
-        ("missing", "Not started, for want of time"),
+        ("unfinished", "Unfinished, with a checkpoint"),
+        ("missing", "Not started, because the time is up"),
     ):
         names = [name for name in runs if states[name] == found]
         if names:
             console.print(f"\n{what}: {', '.join(names)}.", highlight=False, soft_wrap=True)
-    console.print("The same command goes on from here.", highlight=False)
+    console.print("The same command resumes the sweep.", highlight=False)
 
 
 def _next(folder: Path, console: Console) -> None:
@@ -186,7 +186,7 @@ def _next(folder: Path, console: Console) -> None:
 
 
 def _check(chosen: Sweep, study: Study, typed: Mapping[str, Any]) -> None:
-    # What the command line changes, and no run has, would be lost without a word.
+    # A change on the command line that no run uses would be ignored silently.
     varied = {"seed", *set.intersection(*map(set, study.variants))}
     runs = dataclasses.replace(study, base=chosen.config).runs((0,)).values()
     for name, value in {**changed_fields(study.base, chosen.config), **typed}.items():
@@ -203,7 +203,7 @@ def _check(chosen: Sweep, study: Study, typed: Mapping[str, Any]) -> None:
 
 
 def _wanted(runs: Mapping[str, ExperimentConfig], only: tuple[str, ...]) -> dict[str, ExperimentConfig]:
-    """The runs that `only` asks for."""
+    """The runs whose names match `only`."""
     for pattern in only:
         if not fnmatch.filter(runs, pattern):
             raise UserError(f"only: got {pattern!r}, which no run's name matches; {nearest(pattern, list(runs))}")
@@ -211,9 +211,10 @@ def _wanted(runs: Mapping[str, ExperimentConfig], only: tuple[str, ...]) -> dict
 
 
 def _shares(chosen: Sweep, runs: int) -> list[jobs.Share]:
-    """What each process of this sweep has of the machine.
+    """The share of the machine for each process of the sweep.
 
-    "auto" starts no more than there are runs, finished ones too: a study that goes on has the cores that it began with.
+    "auto" starts at most one process for each run of the study, finished or not, so that a resumed study has the same
+    cores.
     """
     cores, gpus = jobs.cores(), jobs.gpus()
     number = max(1, min(len(gpus or cores), runs)) if chosen.jobs == "auto" else chosen.jobs
@@ -221,7 +222,9 @@ def _shares(chosen: Sweep, runs: int) -> list[jobs.Share]:
         raise UserError(f"jobs: got {number}; legal: a whole number above 0, or 'auto'.")
     each = chosen.config.parallel.devices
     if gpus and number > 1 and each > 1:
-        raise UserError(f"jobs: got {chosen.jobs}; legal: 1 with parallel.devices={each}, for a job sees one GPU.")
+        raise UserError(
+            f"jobs: got {chosen.jobs}; legal: 1 with parallel.devices={each}, because each job has one GPU."
+        )
     return jobs.deal(number, cores, gpus)
 
 
@@ -234,7 +237,8 @@ def _run_missing(
     log: Sequence[str],
     say: Callable[[], None],
 ) -> tuple[int, int]:
-    """Runs what is missing; how many could not be started, and how many another process was at. `say`: after each."""
+    """Runs the missing runs, and calls `say` after each; returns the numbers of failed runs and of runs in other
+    processes."""
     from resnet_jax.training.run_directory import Busy
 
     failed = busy = 0
@@ -248,11 +252,11 @@ def _run_missing(
         except OutOfTime as late:
             console.print(f"The time is up: {late}", highlight=False, markup=False, soft_wrap=True)
         except Busy:
-            console.print(f"{name}: another process is at it; going on with the next.", highlight=False)
+            console.print(f"{name}: another process is running it; continuing with the next.", highlight=False)
             busy += 1
         except UserError as error:
             if cli.joined():
-                raise  # one process may be alone with it, so it ends all
+                raise  # with several processes, one may fail alone, so it ends all
             console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
             failed += 1
         else:

@@ -1,4 +1,4 @@
-"""From TFDS's tfrecord files to array_record files, without TensorFlow."""
+"""Converts TFDS's tfrecord files to array_record files, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def convert(prepared: Any, name: Name, data_dir: str | None) -> None:
-    """Writes array_record files beside the tfrecord files of a prepared data set, which stay as they are.
+    """Writes array_record files beside the tfrecord files of a prepared data set, which are not changed.
 
-    dataset_info.json names the new format last, so that an interruption leaves the data set as it was.
+    dataset_info.json is changed last, so an interruption leaves the data set as before.
 
     Args:
       prepared: TFDS's builder for it.

@@ -1,4 +1,4 @@
-"""Train one net: a named experiment, any field of its configuration changed on the command line.
+"""Train one net: a named experiment; options change any field of its configuration.
 
 python -m experiments.train digits-plain --model.depth=56 --optim.learning-rate=0.05
 """
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Train:
-    """One run of an experiment."""
+    """Run an experiment."""
 
     config: Annotated[ExperimentConfig, tyro.conf.arg(name="")]
     runs: Path = Path("runs")
-    """Folder of run directories; this run's is <runs>/<experiment>/<net, depth, what was changed, seed>."""
+    """Folder of run directories; that of this run is <runs>/<experiment>/<net, depth, changes, seed>."""
     directory: Path | None = None
-    """This run's directory, where the one made from its name will not do."""
+    """The directory of this run, instead of the one made from its name."""
     log: tuple[str, ...] = ()
-    """Where numbers go besides the run directory: names of sinks, such as tensorboard or wandb."""
+    """Additional logs of the numbers: tensorboard, wandb, or both."""
     summary: bool = False
-    """Print the net's stages, shapes, parameters and multiply-adds, and the memory that training takes, by formula and
-    by the compiler; train nothing."""
+    """Print the stages, shapes, parameters and multiply-adds of the net, and the memory of training by formula and by
+    the compiler; train nothing."""
     show_batch: Path | None = None
-    """Write a picture of the first training images as the net sees them, with their classes; train nothing."""
+    """Write a picture of the first training images, as the net gets them, with their classes; train nothing."""
     profile: Path | None = None
-    """Write a trace of 5 steps, after 3 warm ones, into this folder, for TensorBoard and Perfetto; train nothing else
-    and leave no run directory."""
+    """Write a trace of 5 steps (after 3 other steps) into this folder, for TensorBoard and Perfetto; make no run
+    directory."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,12 +78,12 @@ def main(argv: list[str] | None = None) -> int:
     record = train(config, directory, study=name, compiled=chosen.runs, log=chosen.log)
     print_record(record, directory)
     if finished:
-        print("This run had finished before; nothing was trained.")
+        print("This run was already finished; nothing was trained.")
     return cli.OK if record.diverged_at_step is None else cli.DIVERGED
 
 
 class OutOfTime(Exception):
-    """The deadline has come; what was run has its checkpoint. The message says how to go on."""
+    """The deadline has stopped a run, with a checkpoint. The message says how to resume it."""
 
 
 def train(
@@ -95,25 +95,25 @@ def train(
     deadline: float | None = None,
     log: Sequence[str] = (),
 ) -> RunRecord:
-    """One run with its display and signals; see resnet_jax.training.run.run.
+    """Runs one run with its display and signals; see resnet_jax.training.run.run.
 
     Args:
       config, directory, study: as for `run`.
-      compiled: folder of run directories, beside which compiled programs are kept.
-      deadline: by `time.monotonic`; a run that is not done by then is stopped after its step, with a checkpoint.
-      log: names of the sinks that receive its numbers.
+      compiled: folder of run directories, in which compiled programs are cached.
+      deadline: by `time.monotonic`; a run that has not ended by then is stopped after its step, with a checkpoint.
+      log: names of the additional logs.
 
     Raises:
       OutOfTime: the deadline stopped the run.
-      UserError: a name in `log` is no sink's, or its package is not installed; or what `run` raises.
+      UserError: a name in `log` is unknown, or its package is not installed; and as `run`.
     """
-    # Imported here: JAX takes a second, which --help and a typo should not.
+    # Imported here, because --help should not wait for JAX.
     from resnet_jax.training import processes
     from resnet_jax.training.loop import Interrupted
     from resnet_jax.training.observers import open_sinks, sink_classes
     from resnet_jax.training.run import run
 
-    sink_classes(log)  # a mistake is reported before anything is drawn
+    sink_classes(log)  # reported before the display starts
     machine.use_compilation_cache(compiled)
     with cli.stop_request() as stop:
         observers: tuple[Observer, ...] = ()
@@ -123,23 +123,23 @@ def train(
         try:
             record = run(config, directory, study=study, observers=observers, stop=_or_late(stop, deadline))
         except Interrupted as interrupt:
-            # An interruption that nobody asked for is the deadline's.
+            # Without a request to stop, the deadline caused the interruption.
             if processes.any_of(stop()):
                 raise
             raise OutOfTime(str(interrupt)) from interrupt
-    if processes.any_of(stop()):  # too late for this run, but not for a sweep's next
+    if processes.any_of(stop()):  # too late for this run, but not for the next of a sweep
         print_record(record, directory)
-        raise Interrupted("stopped; this run had just finished.")
+        raise Interrupted("stopped; this run has just finished.")
     return record
 
 
 def _or_late(stop: Callable[[], bool], deadline: float | None) -> Callable[[], bool]:
-    """Whether a run is to stop: it was asked to, or the deadline has come."""
+    """A function that says whether a run must stop: by request, or because the deadline has passed."""
     return lambda: stop() or (deadline is not None and monotonic() >= deadline)
 
 
 def print_record(record: RunRecord, directory: Path) -> None:
-    """The result of a run, and how long it waited for its images where they are decoded on demand."""
+    """Prints the result of a run and, for streamed images, how long it waited for them."""
     if record.final is None:
         outcome = f"diverged at step {record.diverged_at_step}"
     else:
@@ -154,15 +154,15 @@ def print_record(record: RunRecord, directory: Path) -> None:
     if waited is not None:
         share = waited / max(record.cost.train_s, 1e-9)
         console.print(
-            f"training waited {waited:,.1f} s for its images to be decoded, {share:.0%} of its time",
+            f"training waited {waited:,.1f} s for images to be decoded, {share:.0%} of its time",
             highlight=False,
             soft_wrap=True,
         )
-    console.print(f"record: {directory}, of {record.data.name}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"record: {directory} (data: {record.data.name})", highlight=False, markup=False, soft_wrap=True)
 
 
 def _run_name(config: ExperimentConfig, changes: Mapping[str, Any]) -> str:
-    """The name of the run's directory. A path counts as the place that it leads to, typed in full or not."""
+    """The name of the run's directory. Paths are compared after they are resolved."""
     others = {name: value for name, value in changes.items() if name != "seed"}
     for name in config.fields_where(lambda role: role.is_path):
         if others.get(name):

@@ -4,26 +4,32 @@ A passage stands between two markers, of which the first says what it is:
 
     <!-- begin: KIND WORD... -->text<!-- end -->
 
-A table has its markers on lines of their own. KIND is the name of a function in one of the modules beside this one,
-which makes the text from the words. `python -m experiments.documents` renews all passages; a test says which are stale.
+A table has its markers on lines of their own. KIND is the name of a function in one of the modules here, which makes
+the text from the words. `python -m experiments.documents` renews all passages; a test says which are stale.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from experiments.passages import instruments, mistakes, numbers, processes, tables
+from experiments.passages import ingredients, instruments, mistakes, numbers, processes, tables
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
 from resnet_jax.text import nearest
 
 KINDS: dict[str, Callable[..., str]] = {
-    function.__name__.replace("_", "-"): function
-    for module in (tables, numbers, instruments, processes, mistakes)
-    for function in module.KINDS
+    name.replace("_", "-"): function
+    for module in (tables, numbers, instruments, processes, mistakes, ingredients)
+    for name, function in vars(module).items()
+    if inspect.isfunction(function)
+    and function.__module__ == module.__name__
+    and not name.startswith("_")
+    and function.__annotations__["return"] == "str"
 }
+"""The public functions of these modules that return a text, by their names with hyphens."""
 PASSAGE = re.compile(r"<!-- begin: (?P<what>[^>]*?)\s*-->(?P<text>.*?)<!-- end -->", re.DOTALL)
 
 

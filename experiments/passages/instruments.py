@@ -87,9 +87,6 @@ def mean_lengths(file: str) -> str:
     return markdown_table(Table("", ("trained on digits, 240 iterations", *map(_name, nets)), rows))
 
 
-KINDS = (measured, gradients, responses, mean_responses, signals, mean_lengths)
-
-
 def value(file: str, net: str, what: str) -> float:
     """What `measured` names, as a number."""
     name, *steps = what.split(".")

@@ -185,6 +185,3 @@ def _scene(folder: Path) -> None:
 def _code(text: str) -> str:
     """Text in a cell of a table, as code; a bar would end the cell."""
     return f"`{text.replace('|', chr(92) + '|')}`"
-
-
-KINDS = (mistakes, statuses)

@@ -136,24 +136,6 @@ def peak_memory(record: str, row: str) -> str:
     return f"{_json(f'benchmark-{record}')['results'][int(row) - 1]['peak_resident_bytes'] / 1e9:.1f}"
 
 
-KINDS = (
-    *(
-        error,
-        mean_error,
-        apart,
-        mean_apart,
-        least_apart,
-        interval,
-        change_apart,
-        images_apart,
-        most_images,
-        loss,
-        learned,
-    ),
-    *(cost, recomputed, imported_error, compile_growth, speed, over_flax, loader, peak_memory),
-)
-
-
 def _percent(fraction: float, decimals: str = "2") -> str:
     text = f"{100.0 * fraction:.{int(decimals)}f}"
     return ("0." + "0" * int(decimals) if float(text) == 0.0 and "." in text else text).replace("-", MINUS)

@@ -40,6 +40,3 @@ def fault_runs(what: str) -> str:
 
 def _json(name: str) -> Any:
     return json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
-
-
-KINDS = (processes, faults, fault_runs)

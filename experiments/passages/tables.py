@@ -6,7 +6,6 @@ import json
 
 from experiments.benchmark.table import render
 from experiments.derivation.tables import Language, tables as derived
-from experiments.passages.ingredients import ingredients
 from experiments.passages.numbers import error
 from experiments.passages.records import RECORDS, records
 from resnet_jax.reports.comparison import Comparison
@@ -76,9 +75,6 @@ def benchmark(name: str) -> str:
 def derivation(number: str, language: Language) -> str:
     """A table of docs/derivation.md, counted from 1."""
     return derived(RECORDS / "gradients-at-start.json", language)[int(number) - 1].strip("\n")
-
-
-KINDS = (report, gaps, nets, ingredients, recomputed_statistics, equivalence, benchmark, derivation)
 
 
 def _compared(studies: tuple[str, ...]) -> Comparison:

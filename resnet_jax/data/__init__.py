@@ -1,4 +1,4 @@
-"""What a run sees: `load(config)` gives a Dataset, whatever the source."""
+"""Data of a run: `load(config)` gives a Dataset from any source."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["ArraySource", "Dataset", "Draws", "Normalization", "Source", "import
 
 
 def load(config: DataConfig, note: Note = lambda text: None) -> Dataset:
-    """The data set that `config` describes, reduced and with a validation set as it asks.
+    """The data set of `config`, with its subset and its validation set.
 
     Args:
-      config: source, place and splits.
-      note: is told what is worth knowing, a line at a time: classes, images left out, the cache.
+      config: source, path and splits.
+      note: receives remarks, a line at a time: on classes, images left out, the cache.
 
     Raises:
       UserError: the data are missing or damaged; the message says what to do.
@@ -53,7 +53,7 @@ def _fingerprint(config: DataConfig) -> str:
 
 
 def import_source(name: str) -> ModuleType:
-    """The module of a `data.source`, imported on use: each brings libraries that the others do not need.
+    """Imports the module of a `data.source`. Each source has libraries that the others do not need.
 
     Raises:
       UserError: such a library is not installed.
@@ -63,6 +63,6 @@ def import_source(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0].replace("_", "-")
         raise UserError(
-            f"data.source={name!r} needs {missing}, which is not installed here; run pip install -e '.[{name}]', "
+            f"data.source={name!r} needs {missing}, which is not installed; run pip install -e '.[{name}]', "
             "or give the images as NumPy arrays: --data.source=npz --data.path=FILE.npz."
         ) from error

@@ -1,7 +1,7 @@
-"""From stored pixels to what the net sees, inside the compiled step: colours, normalise, pad, crop, flip. Pure; key in.
+"""From stored pixels to the input of the net, inside the compiled step: colours, normalise, pad, crop, flip.
 
 He et al. 2015, Sec. 4.2: "4 pixels are padded on each side, and a 32x32 crop is randomly sampled from the padded
-image or its horizontal flip". Images are normalised first, so the padding's zeros are the mean colour.
+image or its horizontal flip". Images are normalised first, so the zeros of the padding are the mean colour.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from resnet_jax.data.statistics import Normalization
 def normalize(images: Array, mean: Array, std: Array) -> Array:
     """Pixels [N, H, W, C] uint8 to (pixels / 255 - mean) / std, in the dtype of `mean`.
 
-    `mean` and `std` are data.Normalization's, on the device: [1, H, W, C] or [1, 1, 1, C].
+    `mean` and `std` are those of data.Normalization, on the device: [1, H, W, C] or [1, 1, 1, C].
     """
     return (images.astype(mean.dtype) / 255.0 - mean) / std
 
 
 def example_key(key: Array, epoch: Array, index: Array) -> Array:
-    """The key of one example in one epoch, both scalars, from that of the run's augmentation."""
+    """The key of one example in one epoch (both scalars), derived from the run's augmentation key."""
     return jax.random.fold_in(jax.random.fold_in(key, epoch), index)
 
 
 def draw(key: Array, epoch: Array, index: Array, *, pad: int) -> tuple[Array, Array]:
-    """Each example's own random crop and flip, a function of (key, its epoch, its index) alone.
+    """The random crop and flip of each example, which depend only on (key, its epoch, its index).
 
-    So an example is augmented alike whatever batch, device or process it falls on.
+    So they do not depend on the batch, device or process.
 
     Args:
-      key: of the run's augmentation.
+      key: the run's augmentation key.
       epoch, index: [N] int32.
       pad: pixels of padding on each side.
 
@@ -52,7 +52,7 @@ def draw(key: Array, epoch: Array, index: Array, *, pad: int) -> tuple[Array, Ar
 
 
 def pad_crop_flip(images: Array, offsets: Array, flips: Array, *, pad: int) -> Array:
-    """The crop of each zero-padded image at its offset, mirrored left to right where its flip says so.
+    """Pads each image with zeros, crops it at its offset, and mirrors it left to right if its flip is True.
 
     Args:
       images: [N, H, W, C], normalised.
@@ -73,14 +73,14 @@ def pad_crop_flip(images: Array, offsets: Array, flips: Array, *, pad: int) -> A
 def training_inputs(
     images: Array, key: Array, epoch: Array, index: Array, *, stats: Normalization, data: DataConfig, dtype: Any
 ) -> Array:
-    """Training images as a run sees them.
+    """Training images as the input of the net: normalised and augmented.
 
     Args:
       images: [N, H, W, C] uint8.
-      key: of the run's augmentation.
+      key: the run's augmentation key.
       epoch: [N] int32.
       index: [N] int32, positions in the training set.
-      stats: the run's.
+      stats: the run's normalisation.
       data: padding, flips and changes of colour.
       dtype: of the result.
 
@@ -103,7 +103,7 @@ def training_inputs(
 
 
 def augment(images: Array, key: Array, epoch: Array, index: Array, *, pad: int, flip: bool) -> Array:
-    """Training images [N, H, W, C], normalised, as a run with these settings of DataConfig sees them."""
+    """Pads, crops and mirrors normalised training images [N, H, W, C], by settings of DataConfig."""
     if not pad and not flip:
         return images
     offsets, flips = draw(key, epoch, index, pad=pad)

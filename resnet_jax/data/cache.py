@@ -36,7 +36,7 @@ def file(name: str, kind: str, digest: str) -> Path | None:
     """
     given = os.environ.get("XDG_CACHE_HOME", "")
     try:
-        # A relative path is not to be used, says the XDG Base Directory Specification.
+        # The XDG Base Directory Specification forbids relative paths.
         base = Path(given) if os.path.isabs(given) else Path.home() / ".cache"
     except RuntimeError:
         return None
@@ -71,7 +71,7 @@ def read(path: Path | None, key: str, note: Note) -> dict[str, Array] | None:
     except (Damaged, OSError) as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        note(f"the cache {shown(str(path))} is dropped, for {reason(error)}; the images are read again.")
+        note(f"the cache {shown(str(path))} is removed, because {reason(error)}; the images are read again.")
         return None
 
 
@@ -85,7 +85,7 @@ def write(path: Path | None, key: str, kept: Mapping[str, Array], note: Note) ->
         if path is None:
             raise OSError("there is no home folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Asked first: filling the disk, if only for a moment, would break other programs.
+        # Checked first, because a full disk would break other programs.
         if shutil.disk_usage(path.parent).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _write(path, {KEY: np.array(" ".join([key, *kept])), **kept})

@@ -1,4 +1,4 @@
-"""Random changes of colour, inside the compiled step: principal components of colour, and jitter. Pure; keys in."""
+"""Random changes of colour inside the compiled step: noise along principal components, and jitter."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-# Number of the key of an example's colours: those of its crop and its flip are 0 and 1.
+# Number of the key of an example's colours. The keys of its crop and its flip have the numbers 0 and 1.
 COLORS = 2
-# What a grey is made of: red, green, blue (ITU-R BT.601, as in fb.resnet.torch and torchvision).
+# Weights of red, green and blue in a grey value (ITU-R BT.601, as in fb.resnet.torch and torchvision).
 GREY = (0.299, 0.587, 0.114)
 
 
 def recolor(images: Array, keys: Array, *, jitter: float, noise: float, components: Array | None) -> Array:
-    """Images with changed colours, each by its own draw; first the jitter, then the noise.
+    """Changes the colours of each image by its own random draw: first the jitter, then the noise.
 
     Args:
       images: [N, H, W, 3] in [0, 1]. The result may leave that range.
-      keys: [N], of the examples; see augment.example_key.
+      keys: [N], the keys of the examples; see augment.example_key.
       jitter: brightness, contrast and saturation are changed by factors uniform in [1 - jitter, 1 + jitter].
       noise: standard deviation of the multiples of `components`; 0: none.
       components: [3, 3], columns; see statistics.Normalization. None where `noise` is 0.
@@ -40,13 +40,13 @@ def recolor(images: Array, keys: Array, *, jitter: float, noise: float, componen
 def jittered(image: Array, order: Array, factors: Array) -> Array:
     """Brightness (0), contrast (1) and saturation (2) of an image, changed one after another.
 
-    Each mixes the image with another: factor * image + (1 - factor) * other, where the other is black, the mean grey of
-    the image, or the image in grey (fb.resnet.torch, datasets/transforms.lua).
+    Each change is factor * image + (1 - factor) * other, where `other` is black, the mean grey of the image, or the
+    image in grey (fb.resnet.torch, datasets/transforms.lua).
 
     Args:
       image: [H, W, 3].
-      order: [3], the permutation of 0, 1, 2 in which they come.
-      factors: [3], by number.
+      order: [3], the order of the changes, a permutation of 0, 1, 2.
+      factors: [3], the factor of each change.
     """
     weights = jnp.asarray(GREY, image.dtype).reshape(1, 1, 3)
     for place in range(3):

@@ -1,7 +1,7 @@
-"""Which part of an image a net is given, and at which size: geometry alone, in numbers; no pixel is touched here.
+"""The geometry of crops: which part of an image is used, and to which size it is resized.
 
-A training crop is a pure function of (seed, epoch, index, width, height). So any number of threads, devices and
-processes crops alike, and a run that goes on at a later step needs no state.
+A training crop is a pure function of (seed, epoch, index, width, height). So it does not depend on threads, devices and
+processes, and a resumed run needs no state.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ import numpy.typing as npt
 
 from resnet_jax.config import DataConfig
 
-# Keeps the stream of a crop's random numbers apart from that of an epoch's order, whose seed is (seed, epoch).
+# Separates the random numbers of crops from those of an epoch's order, whose seed is (seed, epoch).
 CROPS = 1
-# Attempts at a crop of random area before the middle is taken (torchvision's and fb.resnet.torch's number).
+# Attempts to draw a crop of random area before the centre is used, as in torchvision and fb.resnet.torch.
 ATTEMPTS = 10
 # Pixels of a whole image that a net is given; the first activations of a ResNet-50 fill 64 bytes for each.
 LARGEST = 1 << 25
 
 
 class Crop(NamedTuple):
-    """A part of an image and the size that it is resized to, in pixels."""
+    """A part of an image, and the size to which it is resized, in pixels."""
 
     box: tuple[float, float, float, float]
-    """Left, top, right, bottom in the stored image; may lie between pixels."""
+    """Left, top, right and bottom in the stored image; may be fractions of pixels."""
     width: int
     height: int
 
 
 Views: TypeAlias = tuple[int, int, int]
-"""The number of crops of an image, and their height and width: what a net is given of each image at once."""
+"""The number of crops of an image, and their height and width."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One look of an evaluation protocol at every image."""
+    """One pass of an evaluation protocol over all images."""
 
     resize: int
     """Pixels of the image's shorter side, before the crop."""
     crop: int | None
     """Pixels of the square that is cut out; None: the whole image."""
     corners: bool = False
-    """Whether the four corners are cut out beside the centre."""
+    """Whether the four corners are cut out in addition to the centre."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    """How the image is resized, with antialiasing; "bicubic" is usual for timm's and Hugging Face's nets."""
+    """How the image is resized, with antialiasing; timm and Hugging Face mostly use "bicubic"."""
 
 
 def passes(config: DataConfig) -> tuple[Pass, ...]:
-    """The looks at every image that `config.protocol` consists of."""
+    """The passes of `config.protocol` over all images."""
     assert config.image_size is not None
     if config.protocol == "multi_scale":
         return tuple(Pass(scale, None) for scale in config.eval_scales)
@@ -65,12 +65,12 @@ def resized(width: int, height: int, short: int) -> tuple[int, int]:
 
 
 def training_crop(config: DataConfig, seed: int, epoch: int, index: int, width: int, height: int) -> Crop:
-    """The crop of a training image of width x height pixels, `config.image_size` pixels wide and high.
+    """The crop of a training image of width x height pixels; it is resized to `config.image_size` pixels.
 
     Args:
       config: `crop` names the recipe, "scale" or "area"; see DataConfig.
-      seed: of the run.
-      epoch: in which the image is seen.
+      seed: the seed of the run.
+      epoch: the epoch of the image.
       index: the image's position in the training set.
     """
     size = config.image_size
@@ -80,7 +80,7 @@ def training_crop(config: DataConfig, seed: int, epoch: int, index: int, width: 
         low, high = config.scales
         wide, tall = resized(width, height, int(draw.integers(low, high + 1)))
         left, top = int(draw.integers(wide - size + 1)), int(draw.integers(tall - size + 1))
-        across, down = width / wide, height / tall  # stored pixels for one of the resized image
+        across, down = width / wide, height / tall  # stored pixels per pixel of the resized image
         return Crop((left * across, top * down, (left + size) * across, (top + size) * down), size, size)
     assert config.crop == "area"
     box = _area(config, draw, width, height)
@@ -90,8 +90,9 @@ def training_crop(config: DataConfig, seed: int, epoch: int, index: int, width: 
 def _area(config: DataConfig, draw: np.random.Generator, width: int, height: int) -> tuple[float, float, float, float]:
     """A rectangle of random area and shape: torchvision's RandomResizedCrop, with other random numbers.
 
-    The share of the area is uniform in `config.areas` and the logarithm of width / height in that of `config.aspects`.
-    Where ten attempts do not fit the image, the middle of it with the nearest legal shape is taken.
+    The share of the area is uniform in `config.areas`, and the logarithm of width / height is uniform between the
+    logarithms of `config.aspects`. If ten attempts do not fit into the image, its centre with the nearest legal shape
+    is used.
     """
     (least, most), (low, high) = config.areas, config.aspects
     for _ in range(ATTEMPTS):
@@ -111,7 +112,8 @@ def _area(config: DataConfig, draw: np.random.Generator, width: int, height: int
 
 
 def offsets(width: int, height: int, look: Pass) -> list[tuple[int, int]]:
-    """Left and top of each square that a look cuts out of an image resized to width x height: centre, then corners."""
+    """Left and top of each square that a pass cuts out of an image resized to width x height: the centre, then the
+    corners."""
     assert look.crop is not None
     right, bottom = width - look.crop, height - look.crop
     centre = (round(right / 2), round(bottom / 2))
@@ -119,10 +121,10 @@ def offsets(width: int, height: int, look: Pass) -> list[tuple[int, int]]:
 
 
 def whole(width: int, height: int, look: Pass, multiple: int) -> tuple[int, int]:
-    """Width and height at which a look without a crop gives the whole image to a net.
+    """Width and height of an image in a pass without crops.
 
-    The shorter side is `look.resize`. The longer side is rounded to a multiple, and is no less than the shorter one, so
-    that a data set has few shapes: for each shape a step is compiled.
+    The shorter side is `look.resize`. The longer side is rounded to a multiple, so that a data set has few shapes,
+    because a step is compiled for each shape. It is at least as long as the shorter side.
     """
     scale = look.resize / min(width, height)
 

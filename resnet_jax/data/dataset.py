@@ -1,4 +1,4 @@
-"""The one form in which every source of data ends."""
+"""Data sets: labelled images by position, from any source."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from resnet_jax.errors import UserError
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
 Positions = npt.NDArray[np.integer[Any]]
-# Images that are in memory beside a source's own while all of its images are looked at.
+# Images in a piece when all images of a source are read.
 PIECE = 1024
 
 
 class Digest(Protocol):
-    """What hashlib's objects can do."""
+    """The interface of hashlib's objects."""
 
     def update(self, data: Any, /) -> None:
         """Adds bytes, or an array's memory."""
 
 
 class Draws(NamedTuple):
-    """What decides the random crops of training images, beside the images themselves."""
+    """The seed and epochs that decide the random crops of training images."""
 
     seed: int
     """Random seed of the run."""
     epoch: Positions
-    """[B], the epoch in which each image is seen."""
+    """[B], the epoch of each image."""
 
 
 class Source(Protocol):
     """Labelled images by position: a training, a validation or a test set.
 
-    Pixels are asked for with `take` and nowhere else, so a source may hold them in memory or make them when they are
-    asked for. An image depends on its position alone, in training also on the run's seed and the image's epoch. It does
-    not depend on what else is asked for at the same time, nor on what was asked for before. So several processes may
-    each take their own rows of a batch, and a run that goes on at a later step takes what it would have taken.
+    Pixels are read only by `take`, so a source may keep them in memory or decode them when they are needed. An image
+    depends only on its position, and in training also on the run's seed and the image's epoch. It does not depend on
+    other or earlier requests. So several processes may each take their own rows of a batch, and a run that goes on at a
+    later step takes what it would have taken.
     """
 
     @property
@@ -58,28 +58,28 @@ class Source(Protocol):
         """The number of images, N."""
 
     def take(self, index: Positions, draws: Draws | None = None) -> Images:
-        """Some of the images, as a new array.
+        """Returns some of the images, as a new array.
 
         Args:
           index: [B] positions from 0 to N - 1.
-          draws: in training: a source that crops images while it decodes them needs it. None: the images as they are
-            evaluated. Images in memory are the same in every epoch, and augmented in the train step.
+          draws: for training, if the source crops images while it decodes them; None: the images for evaluation. Images
+            in memory are equal in every epoch, and are augmented in the train step.
 
         Returns:
           [B, H, W, C] uint8.
         """
 
     def begin(self, index: Positions, draws: Draws | None = None) -> None:
-        """Announces that `take` will be called with these arguments, so that a source can make the images meanwhile.
+        """Announces a call of `take` with these arguments, so that a source can prepare the images in the meantime.
 
-        It changes no result, and a source in memory has nothing to do.
+        This changes no result. A source in memory does nothing.
         """
 
     def part(self, index: Positions) -> Source:
-        """The source of some of the images, in the order of `index` [B]."""
+        """A source with some of the images, in the order of `index` [B]."""
 
     def fingerprint(self, digest: Digest) -> None:
-        """Adds to a digest what tells these images and labels from others."""
+        """Adds to a digest what identifies these images and labels."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ArraySource:
     """A source in memory: images [N, H, W, C] uint8 and labels [N] int32."""
 
     images: Images
-    """For the code that reads data sets; code that uses a source calls `take`."""
+    """For code that reads data sets; code that uses a source calls `take`."""
     labels: Labels
 
     def __post_init__(self) -> None:
@@ -125,7 +125,7 @@ class ArraySource:
 
 
 def all_images(source: Source) -> Iterator[Images]:
-    """Every image once, in order, a piece of at most PIECE images [n, H, W, C] at a time."""
+    """Yields every image once, in order, in pieces of at most PIECE images [n, H, W, C]."""
     for start in range(0, len(source), PIECE):
         yield source.take(np.arange(start, min(start + PIECE, len(source))))
 
@@ -139,12 +139,12 @@ class Dataset:
     """
 
     name: str
-    """As one would write it in a table: "digits", "CIFAR-10"."""
+    """The name for tables: "digits", "CIFAR-10"."""
     train: Source
     test: Source
     class_names: tuple[str, ...]
     validation: Source | None = None
-    """Held out of the training set, where the configuration asks for it."""
+    """Images held out of the training set; None if the configuration has no validation set."""
 
     def __post_init__(self) -> None:
         held_out = [("validation", self.validation)] if self.validation is not None else []
@@ -175,15 +175,15 @@ class Dataset:
 
     @property
     def sources(self) -> dict[str, Source]:
-        """By name: "train", then "validation" where there is one, then "test"."""
+        """The sources by name: "train", "validation" if there is one, "test"."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: source for name, source in named.items() if source is not None}
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over class names and what each source adds, shortened to 16 hexadecimal digits.
+        """SHA-256 over the class names and the fingerprints of the sources, shortened to 16 hexadecimal digits.
 
-        Of sources in memory that is all of them: shapes, pixels and labels.
+        A source in memory adds its shape, pixels and labels.
         """
         digest = hashlib.sha256("\0".join(self.class_names).encode())
         for source in (self.train, self.test, self.validation):
@@ -193,10 +193,10 @@ class Dataset:
 
 
 def require_names(names: Sequence[str], what: str) -> None:
-    """Makes sure that the names of classes can be printed and told apart, as names of folders can.
+    """Checks that the names of classes can be printed and are different.
 
     Raises:
-      UserError: one is empty or has control characters, or two are the same; its sentence starts with `what`.
+      UserError: a name is empty or has control characters, or two are equal; the message starts with `what`.
     """
     numbers: dict[str, int] = {}
     for i, name in enumerate(names):
@@ -207,4 +207,4 @@ def require_names(names: Sequence[str], what: str) -> None:
         # Composed: the same letter may be written as one character or as two.
         first = numbers.setdefault(unicodedata.normalize("NFC", name), i)
         if first != i:
-            raise UserError(f"{what} names both class {first} and class {i} {name!r}; each needs a name of its own.")
+            raise UserError(f"{what} names both class {first} and class {i} {name!r}; the names must differ.")

@@ -1,11 +1,14 @@
-"""From image files to uint8 arrays, through Pillow, in parallel.
+"""Image files to uint8 arrays, by Pillow, in parallel.
 
-What each mode becomes. In colour: Pillow's `convert("RGB")`, which drops an alpha channel and looks up a palette. In
-grey: `convert("L")`. A palette counts as colour, whatever its colours. 16-bit grey is scaled to 8 bits, v / 257
-rounded; Pillow's own conversion would clip it. (16-bit colour reaches us with 8 bits: Pillow keeps the upper byte.)
-Of several frames the first is taken. An orientation in the EXIF data is applied. Resizing is torchvision's Resize and
-CenterCrop: the shorter side to the size, bilinear with antialiasing, then the square in the middle; bicubic for
-published nets that ask for it.
+| case                     | what happens                                                                              |
+|--------------------------|-------------------------------------------------------------------------------------------|
+| in colour                | Pillow's `convert("RGB")`: an alpha channel is dropped, a palette is looked up            |
+| in grey                  | `convert("L")`; an image with a palette counts as colour                                  |
+| 16-bit grey              | scaled to 8 bits: v / 257, rounded (Pillow's own conversion would clip)                   |
+| 16-bit colour            | the upper byte, which is all that Pillow keeps                                            |
+| several frames           | the first                                                                                 |
+| an orientation in EXIF   | applied                                                                                   |
+| resizing                 | torchvision's Resize and CenterCrop: bilinear (or bicubic) with antialiasing              |
 """
 
 from __future__ import annotations
@@ -26,18 +29,18 @@ from resnet_jax.data.dataset import Images
 from resnet_jax.text import reason
 
 VERSION = 2
-"""Version of the rules above: a cache that was made by other rules is not used."""
-# By content, whatever the file's name says. No more than these: Pillow's EPS reader would start another program.
+"""Version of the rules above; a cache made by another version is not used."""
+# Recognised by content, not by name. Pillow has more readers, but that for EPS would start another program.
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 if features.check("avif"):  # Pillow 11.3 and later, where it was built with it
     FORMATS += ("AVIF",)
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by channels
 GREY_MODES = frozenset(["1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N", "I"])
-NO_RANGE = "its pixels are 32-bit numbers of no known range; save it with 8 or 16 bits a channel"
+NO_RANGE = "its pixels are 32-bit numbers of unknown range; save it with 8 or 16 bits for each channel"
 
 
 class Unreadable(Exception):
-    """An image that cannot be had; the message is the reason, as a clause."""
+    """An image cannot be read; the message is the reason, as a clause."""
 
     def __init__(self, reason: str, *, passing: bool = False) -> None:
         super().__init__(reason)
@@ -47,7 +50,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of its image before it is decoded; sizes in pixels, as seen upright."""
+    """The header of an image file; sizes in pixels, of the upright image."""
 
     height: int
     width: int
@@ -55,7 +58,7 @@ class Header:
 
 
 def header(file: str | bytes) -> Header:
-    """Reads the size and mode of an image; of a file on the disk no more than that takes.
+    """Reads the size and mode of an image, without decoding it.
 
     Args:
       file: its path, or its content.
@@ -67,7 +70,7 @@ def header(file: str | bytes) -> Header:
         grey = image.mode in GREY_MODES
         _require_range(image)
         if image.width != image.height and _orientation(image) >= 5:
-            _turn(image)  # rare, so by decoding; formats differ in whether the size is already swapped
+            _turn(image)  # rare, so it may decode; formats differ in whether the size is already swapped
         return Header(image.height, image.width, grey)
 
 
@@ -81,7 +84,7 @@ def upright(file: str | bytes, *, channels: int) -> Image.Image:
     Raises:
       Unreadable: see `header`; or it is truncated.
     """
-    # Read at once: Pillow would go back to the file in small steps.
+    # Read at once, because Pillow would read in small steps.
     with _reasons(), _stream(file) as stream, Image.open(io.BytesIO(stream.read()), formats=FORMATS) as stored:
         _require_range(stored)
         _turn(stored)
@@ -89,14 +92,14 @@ def upright(file: str | bytes, *, channels: int) -> Image.Image:
 
 
 def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int) -> Images:
-    """A part of an image, resized: [height, width, channels] uint8.
+    """Cuts out and resizes a part of an image: [height, width, channels] uint8.
 
-    Only the part is resized, and not the whole image before it is cropped. The filter looks beyond the part's borders,
-    so that both orders give the same pixels up to rounding.
+    Only the part is resized. The filter also reads pixels outside the part, so the result is that of resizing the whole
+    image first, up to rounding.
 
     Args:
       file: the image's path, or its content.
-      choose: takes the image's width and height, upright, and names the part.
+      choose: a function of the upright image's width and height that gives the part.
       channels: 3 or 1.
 
     Raises:
@@ -108,9 +111,9 @@ def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int
 
 
 def look(file: str | bytes, seen: Pass | None, *, channels: int, multiple: int = 1) -> Images:
-    """An image as a pass of an evaluation protocol sees it: crops [V, height, width, channels] uint8.
+    """The crops of an image in a pass of an evaluation protocol: [V, height, width, channels] uint8.
 
-    The whole image is resized, and cropped afterwards. Of an image so narrow that it would become absurdly long, only
+    The whole image is resized, then cropped. Of an image so narrow that it would become absurdly long, only
     the crops are resized.
 
     Args:
@@ -140,9 +143,9 @@ def look(file: str | bytes, seen: Pass | None, *, channels: int, multiple: int =
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Pillow's warnings off, in all threads: of damaged metadata, which are not used here.
+    """Turns off Pillow's warnings about damaged metadata, in all threads.
 
-    One stays, as an error: of an image so large that decoding it would take absurd memory.
+    The warning about images too large to decode becomes an error.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -152,7 +155,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _reasons() -> Iterator[None]:
-    """Any failure of Pillow's as Unreadable."""
+    """Turns all errors of Pillow into Unreadable."""
     try:
         yield
     except (Unreadable, MemoryError):
@@ -162,8 +165,8 @@ def _reasons() -> Iterator[None]:
             f"it has more than the {Image.MAX_IMAGE_PIXELS or 0:,} pixels that are safe to decode"
         ) from None
     except UnidentifiedImageError:
-        raise Unreadable(f"it is no image in a format that is read here ({', '.join(FORMATS)})") from None
-    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
+        raise Unreadable(f"it is not an image in one of the formats {', '.join(FORMATS)}") from None
+    except Exception as error:  # with damaged files, Pillow raises many kinds of errors
         # Errors of the file system have a number, Pillow's own have none.
         raise Unreadable(reason(error), passing=isinstance(error, OSError) and error.errno is not None) from None
 
@@ -186,22 +189,22 @@ def _require_range(image: Image.Image) -> None:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(0x0112, 1)
-    except Exception:  # damaged EXIF data; the pixels may well be whole, which decoding will show
+    except Exception:  # damaged EXIF data; the pixels may still be whole
         return 1
     return value if isinstance(value, int) else 1
 
 
 def _turn(image: Image.Image) -> None:
-    """Applies the EXIF orientation in place; an orientation that cannot be read is none, as in image viewers."""
-    image.load()  # outside the next block: what fails in there is metadata
+    """Applies the EXIF orientation in place. One that cannot be read is ignored, as in image viewers."""
+    image.load()  # before the next block, which ignores errors of metadata
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
 
 
 def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I"):  # "I" is in the range of 16 bits here, see _require_range
+    if image.mode.startswith("I"):  # "I" has 16-bit values here, see _require_range
         values: npt.NDArray[np.uint32] = np.asarray(image).astype(np.uint32)
-        # v / 257 rounded: 257 is odd, so there are no halves.
+        # v / 257, rounded; 257 is odd, so there are no ties.
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if mode != "RGBA":  # Pillow would carry a transparent colour over, and warn where it cannot
         image.info.pop("transparency", None)

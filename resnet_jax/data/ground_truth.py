@@ -1,4 +1,4 @@
-"""The classes of images that lie in no class folders: ImageNet's validation images, as their archive holds them.
+"""The classes of ImageNet's validation images, which their archive has without class folders.
 
 | file                                         | a line                       |
 |----------------------------------------------|------------------------------|
@@ -6,8 +6,8 @@
 | imagenet_2012_validation_synset_labels.txt   | a class folder's name        |
 | LOC_val_solution.csv                         | an image's name, then a class folder's name and boxes |
 
-In the first two the lines belong to the images in the order of their names. The numbers of the first are those of the
-development kit's meta.mat, which must lie beside it; they are not in the order of the classes' names.
+In the first two files, the lines are in the order of the images' names. The numbers in the first are those of the
+development kit's meta.mat, which must be in the same folder. They are not in the order of the class names.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ OFFICIAL, NAMES, TABLE = (
 FILES = (OFFICIAL, NAMES, TABLE)
 META = "meta.mat"
 FOLDERS = ("", "val", "data", os.path.join("ILSVRC2012_devkit_t12", "data"))
-LEAVES = 1000  # synsets without children come first in meta.mat: they are the classes
+LEAVES = 1000  # the first synsets in meta.mat have no children; these are the classes
 
 
 def find(root: str) -> str | None:
-    """The file with the classes of the validation images, in `root` or where the archives put it; None: none."""
+    """The file with the classes of the validation images, in `root` or where the archives put it, or None."""
     places = (os.path.join(root, folder, name) for folder in FOLDERS for name in FILES)
     return next((place for place in places if os.path.isfile(place)), None)
 
 
 def classes_of(file: str, images: Sequence[str]) -> list[str]:
-    """The name of the class folder that each image would lie in.
+    """The name of the class folder of each image.
 
     Args:
-      file: as `find` gives it.
+      file: the result of `find`.
       images: the names of the image files, in order.
 
     Raises:
-      UserError: the file cannot be read, does not fit the images, or needs a meta.mat that is not there.
+      UserError: the file cannot be read, does not fit the images, or needs a meta.mat that is missing.
     """
     try:
         with open(file, encoding="utf-8", newline="") as stream:
@@ -77,12 +77,12 @@ def _synsets(file: str) -> dict[str, str]:
     """The class folder's name by number, from the development kit's meta.mat."""
     if not os.path.isfile(file):
         raise UserError(
-            f"{file} is missing; the numbers in {OFFICIAL} mean nothing without it, and the development kit has both."
+            f"{file} is missing, which says what the numbers in {OFFICIAL} mean; the development kit has both files."
         )
-    from scipy.io import loadmat  # it comes with scikit-learn; only this file needs it
+    from scipy.io import loadmat  # installed with scikit-learn
 
     try:
         synsets = loadmat(file, squeeze_me=True, struct_as_record=True)["synsets"]
         return {str(int(s["ILSVRC2012_ID"])): str(s["WNID"]) for s in synsets.ravel()[:LEAVES]}
-    except Exception as error:  # whatever scipy and NumPy raise at a file that is not what it should be
+    except Exception as error:  # for damaged files, scipy and NumPy raise many kinds of errors
         raise UserError(f"{file} cannot be read ({error}); take it from the development kit again.") from None

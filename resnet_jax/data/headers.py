@@ -18,27 +18,27 @@ from resnet_jax.text import Note
 
 
 class Entry(NamedTuple):
-    """What is known of an image once its header has been read."""
+    """The header of an image."""
 
     header: decode.Header
     label: int = -1
-    """Its class, where that is stored with the image; -1: the listing has it."""
+    """The class, if it is stored with the image; -1: it is in the listing."""
     checksum: int = 0
-    """CRC-32 of the encoded image, where it was read whole; else 0."""
+    """CRC-32 of the encoded image, if it was read as a whole; otherwise 0."""
 
 
 @dataclass(frozen=True)
 class Headers:
-    """What the files say of their images, in the order of the listing."""
+    """The headers of all images, in the order of the listing."""
 
     sizes: npt.NDArray[np.int32]
-    """[N, 2]: width and height in pixels, upright; zeros where the image cannot be read."""
+    """[N, 2]: width and height of the upright image in pixels; zeros if it cannot be read."""
     grey: npt.NDArray[np.bool_]
-    """[N]: whether an image is grey; False where it cannot be read."""
+    """[N]: whether an image is grey; False if it cannot be read."""
     labels: npt.NDArray[np.int32]
-    """[N]: see Entry; -1 where the image cannot be read."""
+    """[N]: see Entry; -1 if the image cannot be read."""
     checksums: npt.NDArray[np.uint32]
-    """[N]: see Entry; 0 where the image cannot be read."""
+    """[N]: see Entry; 0 if the image cannot be read."""
     unreadable: dict[int, str]
     """The images that cannot be read, by position, with the reasons."""
 
@@ -61,9 +61,9 @@ def read(
     """The headers of `count` images; those that are kept from an earlier start are not read again.
 
     Args:
-      read_one: gives the entry of an image, by position, or raises decode.Unreadable.
+      read_one: returns the entry of an image, by position, or raises decode.Unreadable.
       count: number of images.
-      name: of the data, for the file's name and for people.
+      name: the name of the data, for the file name and for messages.
       key: from cache.key, of all that the headers depend on; None: they are not kept.
       note: receives remarks, a line at a time.
       refuse: is given the position of an image that cannot be read, and the reason; it may raise, which ends the work.

@@ -1,4 +1,4 @@
-"""Names of training sets that are known by their content, in whatever order and from whatever file they come."""
+"""Names of training sets that are recognised by their content, in any order and from any file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ KNOWN: dict[_Facts, dict[str, str]] = {
     # All 50,000 original training images with their labels, 0 (airplane) to 9 (truck).
     (50_000, (32, 32, 3)): {"530cf98e0732d890": "CIFAR-10"},
 }
-"""By number and shape of the images: the names by digest, as one would write them in a table."""
+"""{(number of images, shape): {digest: name for tables}}."""
 
 
 def name_of(train: Source) -> str | None:
-    """The name of a training set by its images and labels; None where it is not known."""
+    """The name of a training set, by its images and labels, or None."""
     names = KNOWN.get((len(train), train.shape))
     return None if names is None else names.get(digest(train))
 
@@ -26,7 +26,7 @@ def name_of(train: Source) -> str | None:
 def digest(source: Source) -> str:
     """SHA-256 over the sorted SHA-256 of each image with its label, shortened to 16 hexadecimal digits.
 
-    Two sources have the same digest where they hold the same examples, in any order.
+    Two sources have the same digest if they have the same examples, in any order.
     """
     images = itertools.chain.from_iterable(all_images(source))
     each = sorted(

@@ -1,4 +1,4 @@
-"""Which images a folder has, in what order, and of what classes; nothing is opened here.
+"""Lists the images of folders, with their order and classes. No image is opened.
 
 Every command that reads pictures from folders lists them here: `scan` for training, `class_folders` for evaluation,
 `pictures` for classification. In all three, symbolic links are followed. Hidden entries and files that are not images
@@ -33,10 +33,9 @@ TEST_FOLDERS = ("test", "val")
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder has. Classes, and the images of a class, are in the order of their names' code points.
+    """The images of a data set. Classes, and the images of a class, are ordered by the code points of their names.
 
-    Names of classes are in Unicode's composed form (NFC): some systems store "é" as two characters, and training and
-    test may come from two of them.
+    Class names are in Unicode's composed form (NFC), because some systems store "é" as two characters.
     """
 
     root: str
@@ -48,7 +47,7 @@ class Listing:
 def scan(path: str, classes: Sequence[str] = (), note: Note = lambda text: None) -> Listing:
     """Lists the images of a data set: <root>/train/<class>/<image> and <root>/test/<class>/<image>.
 
-    Where there is no folder test, val (ImageNet's layout) serves.
+    Without a folder test, val is used (ImageNet's layout).
 
     Args:
       path: the folder.
@@ -57,7 +56,7 @@ def scan(path: str, classes: Sequence[str] = (), note: Note = lambda text: None)
 
     Raises:
       UserError: the folder, its training or its test part is missing, a class is empty, there is only one class,
-        the classes of training and test differ, or `classes` names one that there is not.
+        the classes of training and test differ, or `classes` has an unknown name.
     """
     try:
         return _scan(path, classes, note)
@@ -115,7 +114,7 @@ def _scan(path: str, chosen: Sequence[str], note: Note) -> Listing:
     if not tests:
         raise UserError(f"{shown(root)} has neither a folder test nor a folder val; {_found(present)}")
     if len(tests) > 1:
-        # ImageNet's own test images have no labels, so they lie in no class folders.
+        # The test images of ImageNet have no labels, and so no class folders.
         labelled = [name for name in tests if has_classes(os.path.join(root, name))]
         tests = labelled or (["val"] if ground_truth.find(root) else tests)
         note(f"{shown(root)} has both test and val: {tests[0]} serves as the test set.")
@@ -141,7 +140,7 @@ def _found(present: set[str]) -> str:
 
 
 def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: PassedOver) -> dict[str, list[ImageFile]]:
-    """The test images of the chosen classes, by class; `known` are all classes of the training part."""
+    """The test images of the chosen classes, by class; `known` has all classes of the training part."""
     folder = os.path.join(root, part)
     loose = [entry.name for entry in entries(folder) if not is_folder(entry) and may_be_image(entry, "", PassedOver())]
     if not loose or has_classes(folder):
@@ -152,7 +151,7 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
                 f"{some([shown(name) for name in folders])}, which is no class of train; remove it, or sort the images "
                 f"into {part}/<class>/."
             )
-        # All of them where all are wanted, so that a class without training images is noticed.
+        # If all classes are wanted, all are listed, so that a class without training images is noticed.
         return images_of(folders, [name for name in folders if name in chosen or chosen == known], part, aside)
     labels = ground_truth.find(root)
     if labels is None:
@@ -165,17 +164,17 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
     names = [os.path.basename(file.path) for file in files]
     for file, name in zip(files, ground_truth.classes_of(labels, names), strict=True):
         if name not in known:
-            raise UserError(f"{shown(labels)} names the class {name!r}, which is no class folder of train.")
+            raise UserError(f"{shown(labels)} names the class {name!r}, which is not a class folder of train.")
         if name in chosen:
             classes.setdefault(name, []).append(file)
     return classes
 
 
 def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """The class names that `data.classes` wants, sorted: all, those that it names, or the first so many.
+    """The class names that `data.classes` selects, sorted: all, those that it names, or the first ones.
 
     Raises:
-      UserError: it names a class that there is not, or more classes than there are, or only one.
+      UserError: it has an unknown name, more classes than there are, or only one.
     """
     wanted = sorted(names)
     if len(classes) == 1:
@@ -188,12 +187,12 @@ def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
         hint = nearest(unknown[0], wanted)
         if len(hint) > LONGEST:
             hint = f"the names of the {len(wanted):,} classes go from {wanted[0]} to {wanted[-1]}."
-        raise UserError(f"data.classes: got {unknown[0]!r}, which the data have not; {hint}")
+        raise UserError(f"data.classes: got {unknown[0]!r}, which is not a class of the data; {hint}")
     return [name for name in wanted if name in classes] if classes else wanted
 
 
 def _album(folder: str, relative: str, aside: PassedOver, above: frozenset[str]) -> list[str]:
-    """The images of a folder and of the folders in it, by name; `above` has the real paths of those it lies in."""
+    """The images of a folder and of its folders, by name; `above` has the real paths of the folders above it."""
     above |= {os.path.realpath(folder)}
     paths = []
     for entry in entries(folder):
@@ -204,7 +203,7 @@ def _album(folder: str, relative: str, aside: PassedOver, above: frozenset[str])
             if may_be_image(entry, below, aside):
                 paths.append(entry.path)
         elif os.path.realpath(entry.path) in above:
-            aside.add("links to a folder that they lie in", below)
+            aside.add("links to a folder above them", below)
         else:
             paths += _album(entry.path, below, aside, above)
     return paths

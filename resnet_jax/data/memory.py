@@ -1,4 +1,5 @@
-"""How much memory there is, asked before it is taken: Linux kills a process that takes too much, without a word."""
+"""Checks the available memory before a large allocation. Linux kills a process that takes too much, without a
+message."""
 
 from __future__ import annotations
 
@@ -12,16 +13,16 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def available() -> int | None:
-    """Bytes that can be taken without swapping, no more than a container may have; None where nothing tells."""
+    """Bytes that can be allocated without swapping, within the limit of a container; None if unknown."""
     known = [size for size in (_free(), _limit()) if size is not None]
     return min(known, default=None)
 
 
 def require(size: int, what: str, remedy: str) -> None:
-    """Makes sure that `size` bytes are to be had.
+    """Checks that `size` bytes are available.
 
     Raises:
-      UserError: they are not; its sentence starts with `what`, such as "10 images of 2x2x3", and ends with `remedy`.
+      UserError: they are not; the message starts with `what`, such as "10 images of 2x2x3", and ends with `remedy`.
     """
     there = available()
     if there is not None and size > there:
@@ -29,7 +30,7 @@ def require(size: int, what: str, remedy: str) -> None:
 
 
 def gigabytes(size: int) -> str:
-    """A number of bytes as people write it: "184 MB", "1.2 GB"."""
+    """A number of bytes as text: "184 MB", "1.2 GB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size:,} bytes"
 
 
@@ -40,7 +41,7 @@ def _free() -> int | None:
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
-    try:  # not Linux: all memory is the best that is known
+    try:  # not Linux: only the whole memory is known
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None

@@ -1,12 +1,12 @@
-"""Training images mixed with one another, inside the compiled step: mixup and CutMix. Pure; key in.
+"""Mixup and CutMix of training images, inside the compiled step.
 
 Mixup (H. Zhang et al. 2018, arXiv 1710.09412, Eq. 1) blends two images. CutMix (Yun et al. 2019, arXiv 1905.04899,
 Eq. 1 and 2) pastes a box of one into the other; labels are mixed by the same shares.
 
-An image's partner is its neighbour in the batch, 0 with 1, 2 with 3 and so on: the batch is in random order, so the
-partner is a random image. How an image is mixed is drawn by itself, a function of the run's key, its epoch and its
-place in the training set. So neither the number of devices nor that of processes changes a mixture, as long as no pair
-is divided between two of them. Departs from both papers: there a batch has one weight or box for all its images.
+The partner of an image is its neighbour in the batch: 0 with 1, 2 with 3 and so on. The batch is in random order, so
+the partner is random. The mixture of an image depends only on the run's key, its epoch and its position in the training
+set. So the numbers of devices and processes do not change it, provided that both images of a pair are on the same
+device. Departs from both papers: there a batch has one weight or box for all images.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-# No epoch has this number, so the draws are none of those of crops and flips, nor of the net's own noise.
+# No epoch has this number, so these draws differ from those of crops, flips and the noise of the net.
 MIX = 2**32 - 2
 
 
 class Mix(NamedTuple):
-    """How each image of a batch is mixed with its partner."""
+    """The mixture of each image of a batch with its partner."""
 
     weight: Array
-    """[N], of the image's own pixels outside the box, the rest being the partner's; 1 with CutMix."""
+    """[N], weight of the image's own pixels outside the box; the partner has the rest. 1 with CutMix."""
     box: Array
-    """[N, 4] int32: the rows and columns, from and to, in which all pixels are the partner's; empty with mixup."""
+    """[N, 4] int32: first row, end row, first column and end column of the box with the partner's pixels; empty with
+    mixup."""
     share: Array
-    """[N], of the image's own label."""
+    """[N], share of the image's own label."""
 
 
 def draw(
     key: Array, epoch: Array, index: Array, *, size: tuple[int, int], mixup: float, cutmix: float, dtype: jnp.dtype
 ) -> Mix:
-    """How each image is mixed, a function of (key, its epoch, its index) alone.
+    """The mixture of each image, which depends only on (key, its epoch, its index).
 
     Args:
       key: of the run's augmentation.
       epoch, index: [N] int32.
       size: height and width of the images.
-      mixup, cutmix: the Beta distribution's parameter; 0: not this one.
+      mixup, cutmix: the parameter of the Beta distribution; 0: off.
       dtype: of weights and shares.
     """
     height, width = size
@@ -52,7 +53,7 @@ def draw(
         cuts = jax.random.bernoulli(kind_key) if mixup and cutmix else jnp.asarray(cutmix > 0.0)
         alpha = jnp.where(cuts, jnp.asarray(cutmix, dtype), jnp.asarray(mixup, dtype))
         weight = jax.random.beta(beta_key, alpha, alpha, dtype=dtype)
-        # The box that the authors' code cuts: its centre lies anywhere, and what is outside the image is left out.
+        # As in the authors' code, the centre may be anywhere, and the box ends at the border of the image.
         root = jnp.sqrt(jnp.ones((), dtype) - weight)
         ends = []
         for centre_key, length in ((row_key, height), (column_key, width)):
@@ -68,13 +69,13 @@ def draw(
 
 
 def partners(values: Array) -> Array:
-    """Each example's partner's value: [N, ...] -> [N, ...]; N is even."""
+    """The value of each example's partner: [N, ...] -> [N, ...]; N is even."""
     pairs = values.reshape(-1, 2, *values.shape[1:])
     return pairs[:, ::-1].reshape(values.shape)
 
 
 def blend(images: Array, mix: Mix) -> Array:
-    """Each image mixed with its partner: [N, H, W, C], normalised -> [N, H, W, C]."""
+    """Mixes each image with its partner: [N, H, W, C], normalised -> [N, H, W, C]."""
     rows, columns = (jnp.arange(length, dtype=jnp.int32) for length in images.shape[1:3])
 
     def one(image: Array, partner: Array, weight: Array, box: Array) -> Array:

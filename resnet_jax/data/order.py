@@ -1,8 +1,8 @@
-"""Which example comes when, in training and in evaluation; a function of (seed, step), on the host.
+"""The order of examples in training and evaluation, on the host: a function of (seed, step).
 
-Training is one endless sequence: the training set in a fresh order each epoch, the epochs joined end to end, cut
-into batches. A batch may span two epochs, so every batch is full, no example is ever dropped, and each is seen
-exactly once an epoch. The paper does not say what becomes of its last short batch.
+In each epoch the training set has a new random order. The epochs follow each other without a gap, and are cut into
+batches. So a batch may reach into the next epoch: every batch is full, and each example occurs exactly once in an
+epoch. The paper does not say what it does with the last, short batch.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Batch:
-    """Positions in a split, [B] int32, with what a step needs to know of each."""
+    """A batch of training examples."""
 
     index: Index
     epoch: Index
-    """Epoch of each example: the key of its augmentation is (seed, epoch, index)."""
+    """Epoch of each example, [B] int32; its augmentation depends on (seed, epoch, index)."""
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> Index:
@@ -34,7 +34,7 @@ def epoch_order(seed: int, epoch: int, examples: int) -> Index:
 
 
 def training_batches(*, seed: int, examples: int, batch_size: int, first_step: int) -> Iterator[Batch]:
-    """The batches of steps first_step, first_step + 1, ... without end; starting late skips and repeats nothing."""
+    """Yields the batches of the steps first_step, first_step + 1, ... without end. They do not depend on first_step."""
     position = first_step * batch_size
     epoch = position // examples
     order = epoch_order(seed, epoch, examples)
@@ -55,12 +55,12 @@ def training_batches(*, seed: int, examples: int, batch_size: int, first_step: i
 
 
 def epochs_done(step: int, *, examples: int, batch_size: int) -> int:
-    """Epochs of which every example has been trained on after `step` steps."""
+    """The number of complete epochs after `step` steps."""
     return step * batch_size // examples
 
 
 def epoch_ends(steps: int, *, examples: int, batch_size: int) -> list[int]:
-    """Those of the first `steps` steps that complete an epoch."""
+    """The steps, up to `steps`, that complete an epoch."""
     done = epochs_done(steps, examples=examples, batch_size=batch_size)
     return [-(-epoch * examples // batch_size) for epoch in range(1, done + 1)]
 
@@ -77,9 +77,9 @@ def eval_batches(
     """Every example once, in order: (index [B'] int32, weight [B'] float32); weight 0 marks padding.
 
     Args:
-      examples: of the split.
-      batch_size: examples in each batch but the last, which is padded with the split's last example.
-      multiple_of: the number of devices; every batch is padded to B', the next multiple of it, to be shared equally.
+      examples: number of examples of the split.
+      batch_size: examples in each batch; the last is padded with the last example of the split.
+      multiple_of: the number of devices; every batch is padded to B', the next multiple of it.
     """
     rows = np.arange(padded(batch_size, multiple_of))
     for start in range(0, examples, batch_size):
@@ -89,12 +89,12 @@ def eval_batches(
 
 
 def padded(batch_size: int, multiple_of: int) -> int:
-    """The next multiple, `batch_size` itself if it is one."""
+    """The smallest multiple of `multiple_of` that is at least `batch_size`."""
     return -(-batch_size // multiple_of) * multiple_of
 
 
 def announced(batches: Iterable[T], begin: Callable[[T], None], ahead: int) -> Iterator[T]:
-    """The same batches in order, each announced by `begin` once `ahead` batches before it are still to come."""
+    """Yields the same batches in order, and calls `begin` for each batch `ahead` batches before it is yielded."""
     waiting: deque[T] = deque()
     for batch in batches:
         begin(batch)

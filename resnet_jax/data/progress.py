@@ -1,4 +1,4 @@
-"""Bars of progress, and that of reading many images."""
+"""Progress bars."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from resnet_jax.text import Note
 
 
 def columns() -> Progress:
-    """Bars on rich's shared console, where what already shows something live is joined; none but on a terminal."""
+    """Progress bars on rich's shared console; hidden unless it is a terminal."""
     console = rich.get_console()
     return Progress(
         TextColumn("[bold]{task.description}"),

@@ -1,10 +1,10 @@
-"""Evaluation by several looks at each image: ten crops, or the whole image at several sizes (He et al. 2015, Sec. 3.4).
+"""Evaluation by ten crops, or by the whole image at several sizes (He et al. 2015, Sec. 3.4).
 
-What is averaged: the probabilities (softmax) of a look's crops and of their mirror images, over all looks, each alike.
-Of a whole image the net makes one vector of logits: its last average pooling covers the map of any size and its last
-layer is linear, so these are the mean of the logits at all positions of the map. That is the net in fully convolutional
-form. The paper does not say whether logits or probabilities are averaged, nor whether mirror images take part at
-several sizes; here they do, as in the works that it follows.
+The result is the mean of the probabilities (softmax) over all crops and their mirror images, and over all passes. For a
+whole image, the net gives one vector of logits. Its average pooling covers a map of any size, and its last layer is
+linear, so this is the mean of the logits at all positions of the map: the net in fully convolutional form. The paper
+does not say whether it averages logits or probabilities, and whether it uses mirror images at several sizes. Here
+probabilities are averaged, and mirror images are used, as in the works that the paper follows.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Index: TypeAlias = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Looked:
-    """Images that one call sees together, by position; the last ones repeat an image where there are too few."""
+    """The images of one call, by position; the last ones repeat an image if there are too few."""
 
     index: Index
     count: int
-    """How many of the first positions count; the others are padding."""
+    """The number of positions, from the first, that count; the others are padding."""
     look: Pass
 
 

@@ -1,4 +1,4 @@
-"""Image files of a folder as a streamed source reads them: by position, and noticed when they change."""
+"""The image files of a folder for a streamed source: read by position, with a check that they have not changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resnet_jax.text import reason, shown
 
 
 class FileRecords:
-    """The files of a listing, held in little memory: 130 bytes and the length of its name for each file."""
+    """The files of a listing, in 130 bytes plus the length of the name for each file."""
 
     def __init__(self, root: str, files: Sequence[ImageFile]) -> None:
         self._root = root
@@ -35,7 +35,7 @@ class FileRecords:
         return shown(self.path(position))
 
     def entry(self, position: int) -> Entry:
-        """Size and mode of the image; its label is the listing's.
+        """Size and mode of the image; the label is in the listing.
 
         Raises:
           decode.Unreadable: it is missing, empty, not an image, or damaged.
@@ -49,7 +49,7 @@ class FileRecords:
                 status = os.fstat(file.fileno())
                 content = file.read()
         except OSError as error:
-            raise decode.Unreadable(f"{reason(error)}, and it was there when the run began", passing=True) from None
+            raise decode.Unreadable(f"{reason(error)}, and it could be read before", passing=True) from None
         if (status.st_size, status.st_mtime_ns) != (self._sizes[position], self._times[position]):
             raise decode.Unreadable("the file has changed since the run began")
         return content

@@ -21,6 +21,7 @@ from resnet_jax.reports.text import (
     nets,
     plural,
     points,
+    shortened,
     summary_text,
 )
 
@@ -201,11 +202,11 @@ def _row_clauses(found: Sequence[tuple[str, Finding]]) -> Iterator[str]:
         ]
         if told:
             yield f"{start} {listed(told) if len(found) <= MOST_NAMED else plural(len(told), 'variant')}"
-    differences = {label: finding.difference for label, finding in found if finding.difference is not None}
-    if len(found) > MOST_NAMED and differences:
+    apart_of = {label: finding.difference for label, finding in found if finding.difference is not None}
+    if len(found) > MOST_NAMED and apart_of:
         for what, choose in (("lowest", min), ("highest", max)):
-            label, apart = choose(differences.items(), key=lambda pair: pair[1].mean)
-            yield f"{what} with {label} ({points(apart, signed=True)})"
+            label, apart = choose(apart_of.items(), key=lambda pair: pair[1].mean)
+            yield f"{what} with {shortened(label)} ({points(apart, signed=True)})"
 
 
 def _axis_clause(comparison: Comparison, label: str, line: Sequence[Variant]) -> str:

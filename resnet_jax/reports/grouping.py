@@ -99,7 +99,8 @@ def _by_fields(variants: list[list[Run]], varied: tuple[str, ...], order: Mappin
     cells = []
     for members, flat in zip(variants, flats, strict=True):
         config = members[0].record.config
-        changed = [name for name in varied if flat[name] != base[name]]
+        # What has no effect in a net, such as milestones under a cosine, is none of its differences.
+        changed = [name for name in varied if flat[name] != base[name] and name not in config.without_effect()]
         alone = f"{config.model.net}-{config.model.depth}" if len(variants) == 1 else "baseline"
         label = fields.words(config, changed) if changed else alone
         cells.append(Variant(tuple(sorted(members, key=lambda run: run.seed)), config.model.net, label))

@@ -37,7 +37,7 @@ from resnet_jax.reports.page import page
 from resnet_jax.reports.prose import METHOD, QUESTIONS, data_words, title
 from resnet_jax.reports.runs import Run, Runs
 from resnet_jax.reports.tables import cost_table, runs_table, twins_table
-from resnet_jax.reports.text import NOTHING, count, plural
+from resnet_jax.reports.text import NOTHING, TIMES, count, plural
 from resnet_jax.reports.views import View, curve_data
 
 DEFAULT_FOLDER = "report"
@@ -231,22 +231,25 @@ def _why_apart(compared: Sequence[Comparison]) -> str:
 
 def _environment(runs: Sequence[Run]) -> Table:
     """Every distinct value of what the runs ran on, and how many runs had it."""
-    names = dict.fromkeys(name for run in runs for name in run.record.environment.versions)
-    facts: dict[str, Callable[[Run], object]] = {
-        "data": data_words,
-        "data fingerprint": lambda run: run.record.data.fingerprint,
-        "code": lambda run: run.record.environment.code,
-        "device": lambda run: (
-            f"{run.record.environment.devices} \N{MULTIPLICATION SIGN} {run.record.environment.device}"
-        ),
-        "platform": lambda run: run.record.environment.platform,
-        "CPU cores": lambda run: run.record.environment.cpu_cores,
-        "Python": lambda run: run.record.environment.python,
-        **{name: lambda run, name=name: run.record.environment.versions.get(name, NOTHING) for name in names},  # type: ignore[misc]
-        "XLA flags": lambda run: run.record.environment.xla_flags or "none",
-    }
-    rows = []
-    for fact, value in facts.items():
-        counted = Counter(str(value(run)) for run in runs)
-        rows += [(fact if i == 0 else "", text, count(n)) for i, (text, n) in enumerate(sorted(counted.items()))]
-    return Table("Distinct values over all runs with a record.", ("what", "value", "runs"), tuple(rows), text_columns=2)
+    found: dict[str, Counter[str]] = {}
+    for run in runs:
+        environment = run.record.environment
+        facts = {
+            "data": data_words(run),
+            "data fingerprint": run.record.data.fingerprint,
+            "code": environment.code,
+            "device": f"{environment.devices} {TIMES} {environment.device}",
+            "platform": environment.platform,
+            "CPU cores": environment.cpu_cores,
+            "Python": environment.python,
+            **environment.versions,
+            "XLA flags": environment.xla_flags or "none",
+        }
+        for fact, value in facts.items():
+            found.setdefault(fact, Counter())[str(value)] += 1
+    rows = tuple(
+        (fact if i == 0 else "", value, count(number))
+        for fact, values in found.items()
+        for i, (value, number) in enumerate(sorted(values.items()))
+    )
+    return Table("Distinct values over all runs with a record.", ("what", "value", "runs"), rows, text_columns=2)

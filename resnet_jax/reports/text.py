@@ -98,6 +98,12 @@ def listed(items: list[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def shortened(label: str, most: int = 4) -> str:
+    """A label of fields and values, of which very many are counted: "mixup: 0.2; cutmix: 1; nesterov: yes; 7 more"."""
+    parts = label.split("; ")
+    return label if len(parts) <= most else "; ".join([*parts[: most - 1], f"{len(parts) - most + 1} more"])
+
+
 def nets(net: str) -> str:
     """A kind of net in the plural: "plain nets", "residual nets", "resnet-B nets"."""
     return {"plain": "plain nets", "resnet": "residual nets"}.get(net, f"{net} nets")

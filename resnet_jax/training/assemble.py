@@ -1,7 +1,7 @@
-"""`assemble(config)`: the data, normalisation, net, optimizer and starting values of a run, made in this one place.
+"""`assemble(config)`: the data, normalisation, net, optimizer and initial values of a run.
 
-Training, the tools that look at finished runs, the analysis and the pictures of a batch all start from an Assembly, so
-that each of them means the same run. Nothing here is compiled and nothing depends on the devices of the run.
+Training, the tools for finished runs, the analysis and the pictures of a batch all use an Assembly, so that they agree.
+Nothing here is compiled, and nothing depends on the devices.
 """
 
 from __future__ import annotations
@@ -31,18 +31,17 @@ HEAD = "head"
 
 @dataclass(frozen=True)
 class Assembly:
-    """Everything that a configuration makes before any step is compiled."""
+    """The parts of a run before any step is compiled."""
 
     config: ExperimentConfig
-    """The run's configuration, with the number of classes resolved and shares of the run in iterations."""
+    """The configuration, with the number of classes set and with iterations instead of shares of the run."""
     dataset: Dataset
     normalization: Normalization
     model: ResNet
-    """The net, written out block by block; it knows which stages are frozen."""
+    """The net, block by block (not scanned), with its frozen stages."""
     optimizer: optax.GradientTransformationExtraArgs
     pretrained: Pretrained | None
-    """The net that the starting values come from; None for random values, or where
-    `assemble` left it out."""
+    """The net that the initial values come from; None for random values, or if `assemble` did not read it."""
 
     @cached_property
     def initial(self) -> TrainState:
@@ -53,7 +52,7 @@ class Assembly:
         if self.pretrained is None:
             return state
         variables = self.pretrained.variables
-        # The last layer is new: the data have other classes.
+        # The last layer is new, because the classes differ.
         params = {**variables["params"], HEAD: state.params[HEAD]}
         return self._averaging(state.replace(params=params, batch_stats=variables["batch_stats"]))
 
@@ -65,11 +64,14 @@ class Assembly:
         return state
 
     def weights(self, state: TrainState, name: str) -> Weights:
-        """The run's net after some step, as files keep it: with what it takes to use it without the run's data.
+        """The net of a state as it is saved: with preprocessing and class names, so that it can be used without the
+        data.
 
-        Its preprocessing makes of a picture what the run's own images are in evaluation. Streamed images were resized
-        to `data.eval_resize` and cropped; images of a folder in memory were resized to a size, and other pictures fill
-        a square of that size; where the data's images are not square, a picture must have their size already.
+        The preprocessing treats a picture like the run's images in evaluation:
+
+        - streamed images are resized to `data.eval_resize` and cropped;
+        - images of a folder in memory are resized to the square of the run's size;
+        - if the run's images are not square, a picture must have their size.
 
         Args:
           state: on the host, block by block.
@@ -92,7 +94,7 @@ class Assembly:
         return self._averaging(state_lib.create(self.model, self.optimizer, key, self.dataset.image_shape))
 
     def _averaging(self, state: TrainState) -> TrainState:
-        """A state at the start of a run, with the start of its average where the run keeps one."""
+        """An initial state, with the initial average of the parameters if the run keeps one."""
         return state if self.config.optim.ema is None else ema.start(state)
 
 
@@ -103,20 +105,20 @@ def assemble(
     dataset: Dataset | None = None,
     starting: bool = True,
 ) -> Assembly:
-    """The parts of a run of `config`.
+    """Makes the parts of a run of `config`.
 
     Args:
       config: the run.
       note: receives remarks about the data, a line at a time.
-      dataset: the data set of `config.data`, where it is loaded already.
-      starting: whether the starting values are wanted. False for a finished run, whose values come from its checkpoint:
-        then `finetune.weights` is read only where the normalisation is taken from it.
+      dataset: the data set of `config.data`, if it is already loaded.
+      starting: whether initial values are needed. False for a finished run, whose values come from its checkpoint; then
+        `finetune.weights` is read only if the normalisation comes from it.
 
     Raises:
-      UserError: the data are missing or damaged, or have another number of classes than the config says; the file of
-        `finetune.weights` cannot be read, or holds another net, or one for other images.
+      UserError: the data are missing or damaged, or do not have `num_classes` classes; the file of `finetune.weights`
+        cannot be read, or does not fit the net or the images.
     """
-    # Before the data: a wrong file is reported before images are decoded.
+    # Read before the data, so that a wrong file is reported before images are decoded.
     net = pretrained(config) if starting or config.data.normalize == "weights" else None
     dataset = load(config.data, note) if dataset is None else dataset
     config = dataclasses.replace(config.in_iterations(), model=resolve(config.model, dataset))
@@ -133,16 +135,16 @@ def assemble(
 
 
 def run_keys(seed: int) -> tuple[Array, Array]:
-    """The keys of a run, by purpose: initial values, and augmentation."""
+    """The random keys of a run: for initial values, and for augmentation and noise."""
     initial, augmentation = jax.random.split(jax.random.key(seed))
     return initial, augmentation
 
 
 def resolve(config: ModelConfig, dataset: Dataset) -> ModelConfig:
-    """`config` with its number of classes, taken from the data where the config leaves it to them.
+    """`config` with `num_classes` from the data, if it is None.
 
     Raises:
-      UserError: the config names another number than the data have.
+      UserError: `num_classes` differs from the data.
     """
     if config.num_classes not in (None, dataset.num_classes):
         raise UserError(
@@ -158,18 +160,17 @@ def run_normalization(
     """The statistics by which a run's images are normalised.
 
     Raises:
-      UserError: the net takes images of other channels than the data's, or was trained with the mean image of another
-        size.
+      UserError: the net has another number of channels than the data, or a mean image of another size.
     """
     channels = dataset.image_shape[2]
     if net is not None and channels != net.preprocessing.channels:
-        # Pictures of files are read in grey or in colour, as one likes.
+        # Images in files can be read in grey or in colour.
         files = config.data.source == "folder" or config.data.streamed
         readable = files and net.preprocessing.channels in (1, 3)
-        remedy = f"; --data.channels={net.preprocessing.channels} reads them so" if readable else ""
+        remedy = f"; use --data.channels={net.preprocessing.channels}" if readable else ""
         raise UserError(
-            f"finetune.weights: {net.facts.file} takes images of {net.preprocessing.channels} channels, those of "
-            f"{dataset.name} have {channels}{remedy}."
+            f"finetune.weights: {net.facts.file} takes images of {net.preprocessing.channels} channels, but those "
+            f"of {dataset.name} have {channels}{remedy}."
         )
     if config.data.normalize != "weights":
         return normalization(dataset.train, config.data, note)
@@ -177,8 +178,8 @@ def run_normalization(
     found = net.preprocessing.normalization
     if any(size not in (1, whole) for size, whole in zip(found.mean.shape[1:], dataset.image_shape, strict=True)):
         raise UserError(
-            f"data.normalize: got 'weights', the mean image of {net.facts.file}, which is "
-            f"{found.mean.shape[2]}x{found.mean.shape[1]} pixels, and the data's are "
+            f"data.normalize: got 'weights', but the mean image of {net.facts.file} has "
+            f"{found.mean.shape[2]}x{found.mean.shape[1]} pixels and the images have "
             f"{dataset.image_shape[1]}x{dataset.image_shape[0]}; legal: images of that size, or 'channel_mean_std'."
         )
     return found

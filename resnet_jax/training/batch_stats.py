@@ -1,8 +1,8 @@
-"""BN's running statistics replaced by true averages over the training set, after training.
+"""Replaces BN's running statistics by averages over the training set, after training.
 
-The authors' released models have such averages, "not moving average", computed "on a sufficiently large training
-batch after the training procedure" (github.com/KaimingHe/deep-residual-networks). What training leaves behind lags
-behind the parameters and remembers the last few batches most.
+The authors' published models have such averages, "not moving average", computed "on a sufficiently large training batch
+after the training procedure" (github.com/KaimingHe/deep-residual-networks). Running statistics depend mostly on the
+last few batches, and on parameters that have changed since.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from resnet_jax.types import Tree
 
 
 def recompute(program: Program, state: TrainState) -> TrainState:
-    """`state` with batch statistics, of the net that is evaluated, averaged over the training set; no other changes.
+    """Returns `state` with the batch statistics of the evaluated net averaged over the training set.
 
-    The training images, as evaluation sees them (no augmentation), each once, in the order of the run's first epoch,
-    are normalised in groups of as many images as shared statistics in training (`ExperimentConfig.norm_batch`; the
-    last group has what is left). Each BN's new mean and variance are the averages over groups of group mean and
-    (biased) group variance, weighted by images: what the running statistics estimate. Stochastic depth and dropout are
-    in expectation, as they are when the net is evaluated. Runs on one device, in process 0.
+    The training images, without augmentation, are taken once each, in the order of the run's first epoch. They are
+    normalised in groups of `ExperimentConfig.norm_batch` images, as in training; the last group may be smaller. The new
+    mean and variance of each BN are the averages of the groups' means and (biased) variances, weighted by images.
+    Stochastic depth and dropout are replaced by their expectations, as in evaluation. This runs on one device, in
+    process 0.
 
     Args:
-      program: that of the run.
-      state: on the devices; it is left as it is.
+      program: the program of the run.
+      state: on the devices; it is not changed.
 
     Returns:
       A state on the devices.
@@ -49,10 +49,10 @@ def recompute(program: Program, state: TrainState) -> TrainState:
 
 
 def averages(program: Program, params: Tree, batch_stats: Tree) -> Tree:
-    """The averages that `recompute` puts in the place of `batch_stats`, in its dtypes; all on the host."""
+    """The averages that replace `batch_stats`, in the same dtypes; all on the host."""
     assembly = program.assembly
     config, dataset, stats = assembly.config, assembly.dataset, assembly.normalization
-    # Without memory, the new running statistics are the batch's.
+    # With momentum 0, the new running statistics are those of the batch.
     forgetful = dataclasses.replace(config.model, norm=dataclasses.replace(config.model.norm, momentum=0.0))
     model = build(forgetful).clone(scanned=program.model.scanned, frozen_stages=program.model.frozen_stages)
     dtype = jnp.float64 if config.model.dtype == "float64" else jnp.float32
@@ -76,8 +76,8 @@ def averages(program: Program, params: Tree, batch_stats: Tree) -> Tree:
 
 
 def _groups(dataset: Dataset, seed: int, size: int, at_once: int) -> Iterator[tuple[Index, int]]:
-    """All positions of the training set, in batches of whole groups; each with its number of groups."""
-    # Shuffled: the images of a folder lie class by class, and statistics of one class are not those of training.
+    """Yields all positions of the training set in batches of whole groups, each with its number of groups."""
+    # Shuffled, because a folder is in the order of classes, and a group should not be of one class.
     order, start = epoch_order(seed, 0, len(dataset.train)), 0
     while start < len(order):
         groups = max(1, min(at_once, len(order) - start) // size)

@@ -1,4 +1,4 @@
-"""Where an interrupted run goes on from: the state, and what the current epoch has summed so far.
+"""Checkpoints of a run: the state, and the sums of the current epoch.
 
 A checkpoint is a folder named after its step:
 
@@ -7,8 +7,8 @@ A checkpoint is a folder named after its step:
 | `arrays/`  | the state, written by orbax                                                            |
 | `manifest` | step, sums, fingerprint of the data; SHA-256 of each leaf, of each file, and of itself |
 
-It is written under another name, flushed to the disk and then renamed, so a folder named after a step is whole; the
-checksums find what went bad afterwards. Orbax by itself restores flipped bits without a word.
+It is written under another name, flushed to the disk and then renamed, so a folder named after a step is complete. The
+checksums reveal later damage; Orbax by itself restores changed bits without an error.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ ARRAYS, DAMAGED, UNFINISHED = "arrays", ".damaged", ".unfinished"
 
 
 def identity(config: ExperimentConfig) -> dict[str, Any]:
-    """The part of a configuration that makes a run another run, by dotted name.
+    """The fields that identify a run, by dotted name.
 
-    Left out are operational fields, which may change between sessions, the paths of images, and fields without effect.
-    Milestones and a warm-up that are shares of the run are in iterations.
+    These are all fields except operational ones, which may change between sessions, paths of images, and fields without
+    effect. Milestones and warm-up are in iterations.
     """
     values = flatten(to_dict(config.in_iterations()))
     left_out = {*config.operational, *PLACES, *config.without_effect()}
@@ -51,14 +51,14 @@ def identity(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def steps_in(directory: Path) -> list[int]:
-    """The steps of the checkpoints in a folder, which need not exist, rising."""
+    """The steps of the checkpoints in a folder, in rising order; the folder need not exist."""
     if not directory.is_dir():
         return []
     return sorted(int(entry.name) for entry in directory.iterdir() if entry.name.isdecimal())
 
 
 class Checkpoints:
-    """The checkpoints of one run, by step. They hold plain arrays: any mode on any devices can go on from them."""
+    """The checkpoints of a run, by step. They hold plain arrays, so a run can be resumed in any mode on any devices."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class Checkpoints:
         run: Mapping[str, Any] | None = None,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """Opens a folder of checkpoints, which need not exist yet; the caller has claimed it for itself.
+        """Opens a folder of checkpoints, which need not exist; the caller has locked it.
 
         Args:
           directory: the folder.
-          keep: newest checkpoints to keep.
-          keep_every: of the older ones, those to keep: whose step is a multiple of this; 0: none.
-          run: what sets this run apart from others, in JSON's types; a checkpoint that says otherwise is refused.
+          keep: number of newest checkpoints to keep.
+          keep_every: older checkpoints are kept if their step is a multiple of this; 0: none.
+          run: what identifies the run, in JSON's types; a checkpoint of another run is refused.
           note: receives a sentence for each checkpoint that cannot be used.
         """
         self._directory, self._keep, self._keep_every, self._note = directory, keep, keep_every, note
@@ -86,31 +86,31 @@ class Checkpoints:
         self._writing: Future[None] | None = None
 
     def save(self, state: Tree, totals: Totals, data: str) -> None:
-        """Takes a copy of a state and returns; the copy is written while training goes on.
+        """Copies a state and returns; the copy is written while training continues.
 
         Args:
           state: on the host.
-          totals: the sums so far of the epoch it stands in.
-          data: fingerprint of the data it was trained on.
+          totals: the sums of the current epoch so far.
+          data: fingerprint of the training data.
 
         Raises:
-          UserError: the checkpoint before this one could not be written.
+          UserError: the previous checkpoint could not be written.
         """
         self.wait()
         step = int(state.step)
         if step == self._newest:
-            return  # it is there: an interruption at a step that had its checkpoint
-        # A copy: the host's view of a CPU device's buffer is the buffer itself, which the next step overwrites.
+            return  # the step already has a checkpoint, and was interrupted there
+        # A copy, because on a CPU the host's array is the device's buffer, which the next step overwrites.
         copy = jax.tree.map(lambda x: np.array(x, copy=True), state)
         facts = {"step": step, "data": data, "run": self._run, "totals": dataclasses.asdict(totals)}
         self._writing = self._writer.submit(self._write, copy, facts)
         self._newest = step
 
     def wait(self) -> None:
-        """Returns when what was saved is on the disk.
+        """Waits until the last checkpoint is on the disk.
 
         Raises:
-          UserError: it could not be written; those before it are as they were.
+          UserError: it could not be written; earlier checkpoints are unchanged.
         """
         writing, self._writing = self._writing, None
         if writing is not None:
@@ -121,16 +121,16 @@ class Checkpoints:
                 raise
 
     def restore(self, like: Tree, data: str, *, put_aside: bool = True) -> tuple[Tree, Totals] | None:
-        """The newest checkpoint that is as it was written, or None where there is none at all.
+        """Reads the newest undamaged checkpoint; None if there is no checkpoint.
 
-        Each newer one is reported as damaged and, where `put_aside`, renamed to `<step>.damaged`.
+        Each newer, damaged one is reported and, with `put_aside`, renamed to `<step>.damaged`.
 
         Args:
           like: a state of the same structure, shapes and dtypes.
-          data: fingerprint of the data that training goes on with.
+          data: fingerprint of the training data.
 
         Raises:
-          UserError: there are checkpoints and none can be read; or the newest is of another model, run or data.
+          UserError: all checkpoints are damaged, or the newest is of another model, run or data.
         """
         self.wait()
         steps = self.steps()
@@ -150,16 +150,16 @@ class Checkpoints:
                     )
             if facts["data"] != data:
                 raise UserError(
-                    f"{place}: trained on data of fingerprint {facts['data']}, and the data are now {data}; bring "
-                    f"those back, or choose another directory."
+                    f"{place}: a checkpoint of a run on other data (fingerprint {facts['data']}, now {data}); "
+                    f"restore those data, or choose another directory."
                 )
             for bad, why in damaged:
                 aside = bad.with_name(bad.name + DAMAGED)
                 if put_aside:
                     shutil.rmtree(aside, ignore_errors=True)
                     bad.rename(aside)
-                done = f"put aside as {aside.name}, " * put_aside
-                self._note(f"{bad}: damaged ({why}); {done}going on from step {step} instead.")
+                done = f"renamed to {aside.name}; " * put_aside
+                self._note(f"{bad}: damaged ({why}); {done}the run continues from step {step}.")
             self._newest = step
             return state, Totals(**facts["totals"])
         if damaged:
@@ -171,21 +171,21 @@ class Checkpoints:
         return None
 
     def steps(self) -> list[int]:
-        """The steps of the checkpoints there are, rising."""
+        """The steps of the existing checkpoints, in rising order."""
         return steps_in(self._directory)
 
     def close(self) -> None:
-        """Ends the writer, once it has written."""
+        """Waits for the writer, and ends it."""
         self._writer.shutdown(wait=True)
 
     def _write(self, state: Tree, facts: dict[str, Any]) -> None:
         place = self._directory / str(facts["step"])
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            # What a killed process left half-written. It was never a checkpoint.
+            # The incomplete checkpoint of a killed process.
             for leftover in self._directory.glob(f"*{UNFINISHED}"):
                 shutil.rmtree(leftover)
-            # Before orbax finds out, which it does not do quietly.
+            # Checked here, because Orbax would print a traceback.
             if shutil.disk_usage(self._directory).free < sum(leaf.nbytes for leaf in jax.tree.leaves(state)):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             unfinished = place.with_name(place.name + UNFINISHED)
@@ -197,25 +197,25 @@ class Checkpoints:
             unfinished.rename(place)
             flush_entry(self._directory)
             self._prune()
-        except (OSError, ValueError) as error:  # orbax passes on what its own writer says as ValueError
+        except (OSError, ValueError) as error:  # Orbax reports errors of its writer as ValueError
             raise UserError(
-                f"{place}: the checkpoint could not be written ({reason(error)}); those before it are as they were."
+                f"{place}: the checkpoint could not be written ({reason(error)}); earlier ones are unchanged."
             ) from error
 
     def _prune(self) -> None:
         for step in self.steps()[: -self._keep]:
             if not (self._keep_every and step % self._keep_every == 0):
-                # Under a name that is no checkpoint's, so that a kill while it is deleted leaves no half of one.
+                # Renamed first, so that a kill during the deletion does not leave an incomplete checkpoint.
                 old = self._directory / f"{step}.old{UNFINISHED}"
                 (self._directory / str(step)).rename(old)
                 shutil.rmtree(old)
 
 
 def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
-    """A checkpoint's state and facts.
+    """Reads the state and the manifest of a checkpoint.
 
     Raises:
-      Damaged: it is not what was written.
+      Damaged: it has changed since it was written.
       UserError: it is of another model.
     """
     facts = unsealed(place / MANIFEST)
@@ -225,7 +225,7 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
         raise Damaged(reason(error)) from error
     for name, digest in facts["files"].items():
         if found.get(name) != digest:
-            raise Damaged(f"{name} is not what was written" if name in found else f"{name} is missing")
+            raise Damaged(f"{name} has changed" if name in found else f"{name} is missing")
     _check_alike(facts["leaves"], like, place)
     try:
         with _checkpointer() as checkpointer:
@@ -241,7 +241,7 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Orbax's writer and reader of one process: it does not wait for the others, which do not take part."""
+    """Orbax's writer and reader, for one process; it does not wait for the other processes."""
     if processes.count() == 1:
         return ocp.Checkpointer(ocp.StandardCheckpointHandler())
     own = ocp.options.MultiprocessingOptions(

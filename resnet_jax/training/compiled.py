@@ -25,24 +25,27 @@ class Steps:
 
     assembly: Assembly
     model: ResNet
-    """The net as it is evaluated; its blocks may be stacked for a scan."""
+    """The net for evaluation; its blocks may be stacked for a scan."""
     devices: Devices
     feed: Feed
 
     def train(self, state: TrainState, key: jax.Array, steps: int) -> jax.stages.Compiled:
-        """One train step, or several in a scan, as (state, where the batches lie, key, *feed.fixed) -> (state, report).
+        """Compiles one train step, or several in a scan: (state, batch, key, *feed.fixed) -> (state, report).
+
+        The batch is in the form of `Feed.train`.
 
         Args:
-          state: any state of the run, on the devices; it is only looked at.
-          key: of the augmentation, on the devices.
-          steps: how many steps the program takes; the reports of several come stacked, [K].
+          state: any state of the run, on the devices; only its shapes are used.
+          key: the augmentation key, on the devices.
+          steps: number K of steps in the program; the reports of several steps are stacked, [K].
         """
         assembly, devices = self.assembly, self.devices
         c = assembly.config
         at_once = c.train.batch_size // c.train.accumulation
         scoped = self.model.clone(stats_scope=devices.batch_stats_scope(c.model.norm, at_once))
 
-        # XLA:CPU rounds differently under another name of the compiled function: renaming it changes the last bits.
+        # Do not rename the compiled function: XLA:CPU rounds differently under another name, which changes the last
+        # bits.
         def train(state: TrainState, at: Any, key: jax.Array, *fixed: Any) -> tuple[TrainState, StepReport]:
             return train_step(
                 state,
@@ -72,7 +75,7 @@ class Steps:
         return devices.compile(program, state, at, key, *self.feed.fixed, donate_state=True, stacked=stacked)
 
     def evaluate(self, state: TrainState) -> jax.stages.Compiled:
-        """An eval step, as (state, where the batch lies, *feed.fixed) -> Sums; `state` is only looked at."""
+        """Compiles an eval step: (state, batch, *feed.fixed) -> Sums. Of `state`, only the shapes are used."""
 
         def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:
             batch, stats = self.feed.eval_batch(at, *fixed), self.assembly.normalization

@@ -1,14 +1,14 @@
-"""An average of the parameters over the steps of training, kept beside them.
+"""Exponential average of the parameters over the training steps.
 
-After t steps with parameters w_1, ..., w_t the average is the weighted mean in which a step's weight falls by the
-factor d with each later step:
+After t steps with parameters w_1, ..., w_t, the average is a weighted mean. The weight of a step falls by the factor d
+with each later step:
 
     a_t = sum_s d^(t - s) w_s / sum_s d^(t - s)      so that      a_t = a_(t-1) + (1 - d) / (1 - d^t) (w_t - a_(t-1))
 
-The weight of the newest step is that of a usual moving average, 1 - d, once d^t is small; before, the initial values
-have no part in the average (the correction of Kingma and Ba 2015, arXiv 1412.6980, Sec. 3). With d = 0 it is w_t.
+The initial values have no weight (the correction of Kingma and Ba 2015, arXiv 1412.6980, Sec. 3). When d^t is small,
+the newest step has the weight 1 - d, as in a usual moving average. With d = 0 the average is w_t.
 
-Running statistics of BN are averaged in the same way: those of the last steps belong to other parameters.
+The running statistics of BN are averaged in the same way, because those of the last steps belong to other parameters.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from resnet_jax.types import Tree
 
 
 def start(state: TrainState) -> AveragedState:
-    """The state of a run's start with its average: copies, which the first step replaces."""
+    """An initial state with its average, which is a copy of the parameters until the first step."""
     average = jax.tree.map(lambda leaf: leaf.copy(), {"params": state.params, "batch_stats": state.batch_stats})
     return AveragedState(state.step, state.params, state.batch_stats, state.opt_state, average)
 
@@ -35,19 +35,19 @@ def update(average: Tree, params: Tree, batch_stats: Tree, step: Array, decay: f
     """The average after a step.
 
     Args:
-      average: before it.
-      params, batch_stats: after it.
-      step: steps done, this one included, from 1; int32 scalar.
+      average: before the step.
+      params, batch_stats: after the step.
+      step: number of steps, including this one; int32 scalar.
       decay: d in the formula above.
     """
 
     log = math.log(decay) if decay > 0.0 else -math.inf
 
     def one(new: Array, old: Array) -> Array:
-        # 1 - d^t, without the digits that a difference of numbers near 1 would lose.
+        # 1 - d^t, computed without the loss of precision of a difference of numbers near 1.
         weight = jnp.asarray(1.0 - decay, new.dtype) / -jnp.expm1(step.astype(new.dtype) * log)
         mean: Array = optax.incremental_update(new, old, weight)
-        # What a run never changes, such as a frozen stage, would change by rounding.
+        # Otherwise, unchanged parameters, such as those of a frozen stage, would change by rounding.
         return jnp.where(new == old, old, mean)
 
     updated: Tree = jax.tree.map(one, {"params": params, "batch_stats": batch_stats}, average)
@@ -55,7 +55,8 @@ def update(average: Tree, params: Tree, batch_stats: Tree, step: Array, decay: f
 
 
 def evaluated(state: TrainState, config: OptimConfig) -> TrainState:
-    """`state` with the parameters and running statistics that `config` says are evaluated and kept as the run's net."""
+    """`state` with the parameters and running statistics that are evaluated and saved: the average, or those of the
+    step."""
     if not isinstance(state, AveragedState) or not config.ema_evaluated:
         return state
     averaged: TrainState = state.replace(**state.average)
@@ -63,7 +64,7 @@ def evaluated(state: TrainState, config: OptimConfig) -> TrainState:
 
 
 def with_batch_stats(state: TrainState, config: OptimConfig, batch_stats: Tree) -> TrainState:
-    """`state` with other running statistics in the net that is evaluated."""
+    """`state` with other running statistics in the evaluated net."""
     changed: TrainState
     if isinstance(state, AveragedState) and config.ema_evaluated:
         changed = state.replace(average={**state.average, "batch_stats": batch_stats})

@@ -1,4 +1,4 @@
-"""Where a run runs, for its record."""
+"""The environment of a run, for its record."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def code_version() -> str:
     version = resnet_jax.__version__
     root = Path(resnet_jax.__file__).parent.parent
     commit = _git(root, "rev-parse", "--short=12", "HEAD")
-    # Only where the checkout is this project's own: an installed copy may lie inside somebody else's repository.
+    # Only in a checkout of this project: an installed copy may be inside another repository.
     if not commit or _git(root, "ls-files", "resnet_jax/__init__.py") == "":
         return version
-    # Of the files that decide a result, not of notes and figures beside them.
+    # Only files that can change a result count, not documents and figures.
     changed = _git(root, "status", "--porcelain", "--", "resnet_jax", "experiments")
     return f"{version} {commit}{'+changes' if changed else ''}"
 

@@ -1,6 +1,6 @@
-"""How examples reach a compiled step: gathered on the device from all images, or on the host, batch by batch.
+"""The input of compiled steps: gathered on the device from all images, or sent from the host batch by batch.
 
-Both give the step the same arrays, and which of them runs changes no result. Steps are dispatched ahead of the device
+Both give the same arrays, so the choice changes no result. Steps are dispatched ahead of the device
 (program.STEPS_AHEAD), so a batch is gathered and sent while earlier steps compute.
 """
 
@@ -22,29 +22,29 @@ from resnet_jax.training.mesh import Devices
 from resnet_jax.training.step import EvalBatch, TrainBatch
 from resnet_jax.types import Tree
 
-# Of a device's memory, what images may take: the rest is for activations.
+# The share of a device's memory that images may take.
 DEVICE_SHARE = 0.5
 
 
 class Feed(Protocol):
-    """What a run's steps take their examples from."""
+    """The source of examples for compiled steps."""
 
     place: str
-    """For people: where the images are, and how much of it they fill."""
+    """The place and size of the images, for messages."""
     fixed: tuple[Tree, ...]
-    """Arguments of a compiled step that stay the same, on the devices."""
+    """Arguments of a compiled step that are equal in every call, on the devices."""
 
     def train(self, batch: Batch) -> Tree:
-        """A batch for `Devices.shard`; that of K steps where the batch's arrays are [K, B]."""
+        """A batch for `Devices.shard`; if the arrays of `batch` are [K, B], the batches of K steps."""
 
     def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
         """A batch of a split ("train", "validation", "test") for `Devices.shard`."""
 
     def begin_train(self, batch: Batch) -> None:
-        """Announces a batch that `train` will be asked for."""
+        """Announces a call of `train`, so that its images can be decoded in the meantime."""
 
     def begin_evaluate(self, split: str, index: Index) -> None:
-        """Announces a batch that `evaluate` will be asked for."""
+        """Announces a call of `evaluate`."""
 
     def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
         """Inside the compiled step: from its arguments to the batch."""
@@ -61,24 +61,21 @@ class Resident(NamedTuple):
 
 
 class _TrainIndex(NamedTuple):
-    """Which examples a train step takes: [B] int32 each."""
+    """The examples of a train step: [B] int32 each."""
 
     epoch: Any
     example: Any
 
 
 class _EvalIndex(NamedTuple):
-    """Which examples an evaluation step takes, and their weights: [B]."""
+    """The examples of an evaluation step, and their weights: [B]."""
 
     example: Any
     weight: Any
 
 
 class OnDevice:
-    """All images on every device; a step is sent indices.
-
-    They lie there as they are evaluated, so this is for sources whose images are the same in every epoch.
-    """
+    """All images are on every device; a step gets positions. For sources whose images are equal in every epoch."""
 
     def __init__(self, dataset: Dataset, devices: Devices) -> None:
         sources = dataset.sources
@@ -109,7 +106,7 @@ class OnDevice:
         """Nothing is to be made."""
 
     def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
-        """Gathers on the device. The training set comes first, so its positions are its own."""
+        """Gathers on the device. The training set comes first, so its positions need no offset."""
         (resident,) = fixed
         return TrainBatch(resident.images[at.example], resident.labels[at.example], at.epoch, at.example)
 
@@ -120,7 +117,7 @@ class OnDevice:
 
 
 class FromHost:
-    """Images stay on the host, or on its disk; a step is sent its own."""
+    """Images stay on the host, or on its disk; a step gets the images of its batch."""
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self._sources, self._seed = dataset.sources, seed
@@ -164,13 +161,13 @@ class FromHost:
 
 
 def feed(config: DataConfig, dataset: Dataset, devices: Devices, seed: int) -> Feed:
-    """The feed that `config.placement` names; "auto" keeps images on the device where they take half of it at most.
+    """The feed of `config.placement`; "auto" keeps images on the device if they need at most half of its memory.
 
     Args:
-      config: placement, and whether the images are streamed, which are never kept on the device.
-      dataset: the run's.
-      devices: the run's.
-      seed: of the run.
+      config: placement, and whether images are streamed; streamed images are never kept on the device.
+      dataset: the data set of the run.
+      devices: the devices of the run.
+      seed: the seed of the run.
     """
     if config.placement == "host" or config.streamed:
         return FromHost(dataset, seed)
@@ -181,12 +178,12 @@ def feed(config: DataConfig, dataset: Dataset, devices: Devices, seed: int) -> F
 
 
 def _size(source: Source) -> int:
-    """Bytes that all images of a source take."""
+    """Bytes of all images of a source."""
     return math.prod((len(source), *source.shape))
 
 
 def _memory(device: jax.Device) -> float:
-    """Bytes that a device has; of a CPU, which does not say, those that are free in the machine, if anyone says."""
+    """Memory of a device in bytes; for a CPU the free memory of the machine; infinite if unknown."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return float(stats["bytes_limit"])

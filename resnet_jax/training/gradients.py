@@ -1,4 +1,4 @@
-"""How large the gradient is in each layer: inside a train step, and by name for gradients.jsonl."""
+"""Norms of the gradient in each layer: inside a train step, and by name for gradients.jsonl."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ KERNEL = "kernel"
 
 
 def gradient_norms(grads: Tree, model: ResNet) -> Tree:
-    """The Euclidean norm of each leaf, in the same structure: scalars.
+    """The Euclidean norm of each leaf: scalars in the same structure.
 
     Args:
-      grads: by the names of parameters, as `model` has them.
-      model: the net. A leaf that stacks B blocks for a scan gets a norm for each, [B].
+      grads: in the structure of the net's parameters.
+      model: the net. A leaf with B stacked blocks gets a norm for each, [B].
     """
     stacked = {rest_name(stage) for stage in stacked_stages(model.config)} if model.scanned else set()
     return {name: jax.tree.map(jax.vmap(_norm) if name in stacked else _norm, part) for name, part in grads.items()}

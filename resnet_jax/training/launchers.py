@@ -1,11 +1,11 @@
-"""How the processes of a run find each other: what a launcher says in the environment, or the user by hand.
+"""How the processes of a run find each other: by environment variables of a launcher, or by options.
 
 | launcher      | what it sets                                                                     |
 |---------------|----------------------------------------------------------------------------------|
 | Slurm         | SLURM_STEP_NUM_TASKS, SLURM_PROCID, SLURM_STEP_NODELIST: in every task of `srun` |
 | Open MPI 4    | OMPI_COMM_WORLD_SIZE, OMPI_COMM_WORLD_RANK, OMPI_MCA_orte_hnp_uri                |
 | TPU pod       | TPU_WORKER_HOSTNAMES, TPU_WORKER_ID                                              |
-| Kubernetes    | JOB_COMPLETION_INDEX, in an indexed job; the rest is said by hand                |
+| Kubernetes    | JOB_COMPLETION_INDEX, in an indexed job; the rest is given by options            |
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from dataclasses import dataclass
 from resnet_jax.config import ParallelConfig
 from resnet_jax.errors import UserError
 
-# Above the ports that Linux gives to clients.
+# Above the ports that Linux uses for clients.
 FIRST_PORT, PORTS = 61_000, 4_000
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One process's place among those of a run."""
+    """The number of this process, and how to reach process 0."""
 
     coordinator: str
     """host:port where process 0 listens."""
     processes: int
     process: int
     by: str
-    """Who said so, for people."""
+    """The origin of these values, for messages."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class _Found:
 
 
 def detect(environment: Mapping[str, str]) -> _Found | None:
-    """What a launcher says of this process; None where no launcher of the table above does."""
+    """The values of a launcher for this process; None without one of the launchers above."""
     get = environment.get
     if "SLURM_STEP_NUM_TASKS" in environment and "SLURM_PROCID" in environment:
-        # Two steps of a job may run at once, so each has its own port.
+        # Two steps of a job may run at the same time, so each has its own port.
         number = 31 * int(get("SLURM_JOB_ID", "0")) + int(get("SLURM_STEP_ID", "0"))
         host = _first_host(get("SLURM_STEP_NODELIST", "localhost"))
         return _Found(
@@ -55,7 +55,7 @@ def detect(environment: Mapping[str, str]) -> _Found | None:
             f"{host}:{_port(number)}",
         )
     if "OMPI_MCA_orte_hnp_uri" in environment and "OMPI_COMM_WORLD_RANK" in environment:
-        # 1531576320.0;tcp://10.96.0.1,10.148.0.1:34911: the job's number, and the addresses of mpirun's machine.
+        # Such as 1531576320.0;tcp://10.96.0.1,10.148.0.1:34911: the job's number, and addresses of mpirun's machine.
         job, _, address = environment["OMPI_MCA_orte_hnp_uri"].partition(";tcp://")
         host = re.split(r"[,:]", address)[0]
         number = int(job.split(".")[0])
@@ -70,22 +70,21 @@ def detect(environment: Mapping[str, str]) -> _Found | None:
 
 
 def launch(config: ParallelConfig, environment: Mapping[str, str]) -> Launch | None:
-    """This process's place among those of a run, from the configuration and, where it leaves it open, a launcher.
+    """The number of this process and the address of process 0, from the configuration or from a launcher.
 
     Returns:
-      None where the run has one process.
+      None if the run has one process.
 
     Raises:
-      UserError: neither says how many processes there are, which one this is or where process 0 listens; they say
-        different numbers; or the devices cannot be shared equally.
+      UserError: a value is given by neither, the two differ, or the devices cannot be shared equally.
     """
     if config.processes == 1:
         return None
     found = detect(environment)
     count = found.processes if config.processes == "auto" and found else config.processes
-    by_hand = "; say it by hand: --parallel.processes=N --parallel.coordinator=HOST:PORT --parallel.process=I"
+    by_hand = "; give --parallel.processes=N --parallel.coordinator=HOST:PORT --parallel.process=I"
     if count in ("auto", None):
-        raise UserError(f"parallel.processes: got 'auto', but no launcher says how many there are{by_hand}.")
+        raise UserError(f"parallel.processes: got 'auto', but no launcher gives the number{by_hand}.")
     assert isinstance(count, int)
     if found and found.processes not in (None, count) and config.process is None:
         raise UserError(
@@ -96,7 +95,7 @@ def launch(config: ParallelConfig, environment: Mapping[str, str]) -> Launch | N
     coordinator = config.coordinator or (found.coordinator if found else None)
     if process is None or coordinator is None:
         missing = "process" if process is None else "coordinator"
-        raise UserError(f"parallel.{missing}: got None, and no launcher says it{by_hand}.")
+        raise UserError(f"parallel.{missing}: got None, and no launcher gives it{by_hand}.")
     if not 0 <= process < count:
         raise UserError(f"parallel.process: got {process}; legal: 0 to {count - 1}, for {count} processes.")
     if config.devices % count:
@@ -110,7 +109,7 @@ def launch(config: ParallelConfig, environment: Mapping[str, str]) -> Launch | N
 
 
 def hint(environment: Mapping[str, str]) -> str:
-    """The end of a sentence about a run directory in use, where a launcher started processes that each run alone."""
+    """The end of a message about a run directory in use, if a launcher started several independent processes."""
     found = detect(environment)
     if found is None or found.processes in (None, 1):
         return ""

@@ -1,9 +1,9 @@
-"""A line of text between process 0 and each other process of a run: how they agree, and how they learn of a fault.
+"""TCP connections between process 0 and the other processes of a run, for agreement and for faults.
 
-JAX moves arrays between processes, but a process that waits for the arrays of a dead one says nothing about it, and
-one that waits for a stuck one waits for ever. So process 0 keeps a TCP connection to every other process. Each message
-is one line of JSON. A closed connection, a message about a fault or a long silence ends all processes, with one
-sentence that names the process and the cause. Nothing here imports JAX.
+JAX moves arrays between processes. But when a process dies or is stuck, the others wait for its arrays without a
+message. So process 0 keeps a TCP connection to every other process. Each message is a line of JSON. A closed
+connection, a message about a fault or a long silence ends all processes, with one sentence that names the process and
+the cause. Nothing here imports JAX.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from resnet_jax.training.launchers import Launch
 from resnet_jax.training.meeting import difference, meet, send
 
 FAILED = 1
-# Seconds between two reports of a process, and how long a process waits until the others have heard of its fault.
+# Seconds between two reports of a process; and seconds that a process waits until the others know of its fault.
 BEAT, LAST_WORDS = 0.5, 2.0
-# A process that has not reported is named after this share of the time after which the run ends.
+# A silent process is named after this share of `stall_seconds`.
 NAMED_AFTER = 0.2
 # Before the first step a process may be behind the others for so many times as long: reading data and compiling take
 # different times on different machines.
@@ -34,18 +34,18 @@ SET_UP = 4.0
 
 
 class Link:
-    """The connections of this process: to all others in process 0, to process 0 in the others.
+    """The connections of a process: in process 0 to all others, in the others to process 0.
 
-    The main thread of every process calls `share`, `gather`, `barrier` and `agree` equally often and in one order.
+    The main threads of all processes must call `share`, `gather`, `barrier` and `agree` in the same order.
     """
 
     def __init__(self, launch: Launch, start_seconds: float, stall_seconds: float) -> None:
-        """Connects nothing yet.
+        """Does not connect yet.
 
         Args:
-          launch: this process's place.
+          launch: the number of this process, and the address of process 0.
           start_seconds: how long processes wait for each other at the start.
-          stall_seconds: how long a process may be silent, or stay behind the others, before it ends the run.
+          stall_seconds: how long a process may be silent, or behind the others, before the run ends.
         """
         self.launch, self.start_seconds, self.stall_seconds = launch, start_seconds, stall_seconds
         self.primary = launch.process == 0
@@ -53,7 +53,7 @@ class Link:
         self._inbox: dict[int, queue.Queue[Any]] = {}
         self._heard: dict[int, float] = {}
         self._progress: dict[int, tuple[int, str, bool]] = {}
-        """For each process: how often its main thread reported, where it was, and whether it had come to a step."""
+        """For each process: the number of reports of its main thread, its last position, and whether it takes steps."""
         self._moved: dict[int, float] = {}
         self._named: set[int] = set()
         self._gone: set[int] = set()
@@ -65,7 +65,7 @@ class Link:
         self.restart_agreement()
 
     def connect(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Meets the other processes; arguments, result and errors as `meet` describes them."""
+        """Meets the other processes; see `meet` for arguments, result and errors."""
         self._peers, welcome = meet(self.launch, self.start_seconds, facts)
         self._start_threads()
         return welcome
@@ -82,14 +82,14 @@ class Link:
     # Values
 
     def gather(self, value: Any) -> list[Any]:
-        """The values of all processes, in their order, in process 0; an empty list in the others."""
+        """In process 0, the values of all processes in order; in the others, an empty list."""
         if not self.primary:
             self._send(0, {"value": value})
             return []
         return [value, *(self._inbox[process].get() for process in sorted(self._peers))]
 
     def share(self, value: Any) -> Any:
-        """The value of process 0, in all."""
+        """The value of process 0, in all processes."""
         if not self.primary:
             return self._inbox[0].get()
         for process in self._peers:
@@ -97,10 +97,10 @@ class Link:
         return value
 
     def barrier(self, name: str, seconds: float) -> None:
-        """Waits until all processes are here.
+        """Waits until all processes have called this.
 
         Raises:
-          UserError: one is not here after so many seconds; process 0 says which.
+          UserError: a process has not after `seconds`; process 0 names it.
         """
         if not self.primary:
             self._send(0, {"value": name})
@@ -120,17 +120,18 @@ class Link:
     # Agreement
 
     def restart_agreement(self) -> None:
-        """Forgets what was agreed on, before a new run."""
+        """Resets `agree`, before a new run."""
         self._steps = False
         self._calls, self._asked, self._hold = 0, False, False
         self._last_call: int | None = None
         self._answers: dict[int, int] = {}
 
     def agree(self, flag: bool) -> bool:
-        """Whether all stop here: True in the same call of every process, soon after one of them said True.
+        """Whether all processes stop here: True in the same call of every process, soon after one of them passed True.
 
-        Every process calls this equally often, each at its own time. A process that is asked where it is stops there
-        until it knows the call at which all stop: the one after the call of the process that is farthest.
+        The calls of different processes happen at different times. When a process passes True, process 0 asks the
+        others for their numbers of calls. Each waits until it knows the call at which all stop: the next call of the
+        process that is farthest ahead.
         """
         with self._turn:
             self._calls += 1
@@ -151,10 +152,10 @@ class Link:
     # Reports and faults
 
     def report(self, where: str | None = None, *, steps: bool = False, counted: bool = True) -> None:
-        """Says that this process's main thread goes on.
+        """Reports that the main thread of this process makes progress.
 
         Args:
-          where: where it is, such as "step 812"; None: where it was.
+          where: its position, such as "step 812"; None: the one before.
           steps: whether the set-up is over.
           counted: whether all processes make this report, in the same order.
         """
@@ -166,12 +167,12 @@ class Link:
         if self.primary:
             self._end(f"process 0: {cause}", status)
         self._send(0, {"fault": cause, "status": status})
-        # The answer ends this process, with the sentence that the others print too.
+        # The answer ends this process, with the sentence that the others print.
         time.sleep(LAST_WORDS)
         self._end(f"process {self.launch.process}: {cause}", status)
 
     def leave(self) -> None:
-        """Ends the connections: from here on, a closed one is no fault."""
+        """Closes the connections; after this, a closed connection is not a fault."""
         self.barrier("the end", self.stall_seconds)
         for process, peer in self._peers.items():
             self._send(process, {"bye": True})
@@ -180,8 +181,8 @@ class Link:
         self._left.set()
 
     def _end(self, sentence: str, status: int) -> None:
-        """Prints the sentence, has the others print it too, and ends this process at once, whatever it does."""
-        self._ending.acquire()  # the first cause is the one that is said
+        """Prints the sentence in all processes, and ends this process at once."""
+        self._ending.acquire()  # only the first cause is printed
         if self.primary:
             for process in self._peers:
                 self._send(process, {"end": sentence, "status": status})
@@ -230,13 +231,12 @@ class Link:
                 self._asked = True
 
     def _watch(self) -> None:
-        """Reports, and judges the silence of others."""
+        """Sends reports, and watches for the silence of others."""
         before = time.monotonic()
         while not self._left.wait(BEAT):
             now = time.monotonic()
             if now - before > BEAT + self.stall_seconds * NAMED_AFTER / 2:
-                # It was this process that stood still, and perhaps all of them, as when a job or a machine is
-                # suspended: what the others said meanwhile has yet to be read.
+                # This process itself was suspended, and perhaps the whole job: reports of the others may be unread.
                 self._heard, self._moved = (dict.fromkeys(times, now) for times in (self._heard, self._moved))
                 self._reported = now
             before = now
@@ -248,7 +248,7 @@ class Link:
                 self._judge_progress(now)
 
     def _judge_progress(self, now: float) -> None:
-        """Finds processes that stay behind: the others wait for them, and all do the same work in the same order."""
+        """Finds processes that are behind. The others wait for them, because all do the same work in the same order."""
         farthest = max([self._reports, *(reports for reports, _, _ in self._progress.values())])
         for process, (reports, _, steps) in self._progress.items():
             if reports < farthest:
@@ -267,7 +267,7 @@ class Link:
             self._end(sentence, FAILED)
         if process not in self._named:
             self._named.add(process)
-            print(f"{sentence}; after {times * self.stall_seconds:g} s the run ends.", file=sys.stderr, flush=True)
+            print(f"{sentence}; the run ends after {times * self.stall_seconds:g} s.", file=sys.stderr, flush=True)
 
     def _send(self, process: int, message: dict[str, Any]) -> None:
         with self._lock:
@@ -275,7 +275,8 @@ class Link:
 
 
 def first_difference(link: Link, facts: Mapping[str, Any]) -> str:
-    """How a process differs from process 0 in what must be the same, in all processes; empty where none does."""
+    """A sentence about a process whose facts differ from those of process 0; empty if all agree. Equal in all
+    processes."""
     found = link.gather(dict(facts))
     answer: str = link.share(difference(dict(enumerate(found))) if link.primary else "")
     return answer

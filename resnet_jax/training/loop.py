@@ -1,8 +1,8 @@
 """The training loop: drives a program from boundary to boundary and reports what happened to observers.
 
-A boundary is a step after which the host has something to do: the end of an epoch, with its evaluation and its line; a
-checkpoint; the end of the run. Between boundaries steps are dispatched ahead of the devices, and their reports are read
-in order as they arrive.
+A boundary is a step after which the host has work: the end of an epoch (an evaluation, a line of metrics), a
+checkpoint, or the end of the run. Between boundaries, steps are dispatched ahead of the devices, and their reports are
+read in order.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from resnet_jax.training.state import TrainState
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was asked to stop; its checkpoint is on the disk. The message says how to go on.
+    """The run was stopped, with a checkpoint on the disk. The message says how to resume it.
 
     With several processes it is raised in all of them.
     """
 
 
 class _Diverged(Exception):
-    """The loss is not a finite number after the step that is the argument."""
+    """The loss is not finite after a step; the argument is the number of the step."""
 
 
 class Trainer:
-    """One session of a run, from its start or its newest checkpoint."""
+    """One session of a run, from the beginning or from the newest checkpoint."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Trainer:
         name: str,
         stop: Callable[[], bool],
     ) -> None:
-        """Args as for `run`; `name` is the run's, for people."""
+        """Arguments as for `run`; `name` is the name of the run, for messages."""
         self.program, self.recorder, self.checkpoints = program, recorder, checkpoints
         self.observers = (recorder, *observers)
         self.name, self.stop = name, stop
@@ -66,17 +66,17 @@ class Trainer:
         self.pace = Pace(lambda: program.waited_s)
 
     def go(self, started: float) -> RunRecord | None:
-        """Trains to the end, or to the first loss that is not a finite number.
+        """Trains to the end, or to the first loss that is not finite.
 
         Args:
-          started: the monotonic time at which the run began to be set up.
+          started: the monotonic time at which the setup of the run began.
 
         Returns:
           The record; None in a process that does not write it.
 
         Raises:
           Interrupted: `stop` returned True.
-          UserError: the checkpoints are damaged or another run's, or a checkpoint cannot be written.
+          UserError: the checkpoints are damaged or of another run, or a checkpoint cannot be written.
         """
         step, host = self._restore()
         setup_s = time.monotonic() - started - self.program.compile_s
@@ -89,12 +89,12 @@ class Trainer:
         except _Diverged as diverged:
             (step,) = diverged.args
             self.recorder.timing(step=step, **self.pace.timing())
-            self._note(f"{self.name}: the loss is not finite at step {step}; run ended.")
+            self._note(f"{self.name}: the loss is not finite at step {step}; the run has ended.")
             self.checkpoints.wait()
             return self.recorder.diverged(step)
 
     def _restore(self) -> tuple[int, TrainState]:
-        """The number of steps done before, and the state after them, on the host."""
+        """The number of completed steps, and the state after them, on the host."""
         initial = state = self.program.assembly.initial
 
         def restore() -> dict[str, Any] | None:
@@ -105,7 +105,7 @@ class Trainer:
             state, totals = restored
             return dataclasses.asdict(totals)
 
-        # Process 0 reads, so that no other process needs the folder.
+        # Only process 0 reads, so other processes do not need the folder.
         totals = processes.on_primary(restore)
         state = self.program.devices.broadcast(state)
         if totals is None:
@@ -115,7 +115,7 @@ class Trainer:
         return int(state.step), state
 
     def _train(self, step: int, state: TrainState) -> TrainState:
-        """The state after the last step, from that after `step` steps."""
+        """Trains from the state after `step` steps to the end."""
         c = self.config.train
         self.pace.begin(step)
         while step < c.iterations:
@@ -153,7 +153,7 @@ class Trainer:
         return state
 
     def _end_epoch(self, epoch: int, step: int, state: TrainState) -> None:
-        """Evaluates where it is due, and makes the line of the epoch."""
+        """Evaluates if it is due, and makes the line of the epoch."""
         self._read_reports(0)
         trained = self.pace.timing()
         c, last = self.config.train, step == self.config.train.iterations
@@ -187,11 +187,11 @@ class Trainer:
         for observer in self.observers:
             observer.evaluation(split, step, totals)
         if not math.isfinite(totals.loss):
-            raise _Diverged(step)  # by the last update, before the next step's loss would show it
+            raise _Diverged(step)  # the last update made the net diverge
 
     def _read_reports(self, leave: int) -> None:
-        """Reads the reports of dispatches that are done, in order; waits while more than `leave` steps are not."""
-        # All processes read a report after the same dispatch, so that they end after the same one where it has no loss.
+        """Reads the reports of finished dispatches, in order; waits while more than `leave` steps are unfinished."""
+        # All processes read a report after the same dispatch, so a diverged run ends at the same step in all of them.
         alone = processes.count() == 1
         unread = sum(len(steps) for steps, _ in self.pending)
         while self.pending and (unread > leave or (alone and self.pending[0][1].sums.loss.is_ready())):
@@ -208,7 +208,7 @@ class Trainer:
         return every > 0 and step % every == 0
 
     def _take(self, number: int, report: StepReport, with_gradient: bool) -> None:
-        """Adds a step's report, on the host, and passes it to the observers."""
+        """Adds the report of a step, on the host, to the sums, and passes it to the observers."""
         if not math.isfinite(float(report.sums.loss)):
             raise _Diverged(number)
         batch = Totals()
@@ -225,7 +225,7 @@ class Trainer:
             observer.step(step)
 
     def _save(self, state: TrainState) -> None:
-        """Begins to write a checkpoint."""
+        """Starts to write a checkpoint."""
         if processes.primary():
             self.checkpoints.save(self.program.fetch(state), self.totals, self.dataset.fingerprint)
 
@@ -236,11 +236,11 @@ class Trainer:
         self.recorder.timing(step=step, **self.pace.timing())
         raise Interrupted(
             f"interrupted at step {step} of {self.config.train.iterations}, checkpoint kept in {self.recorder.path}; "
-            f"the same command goes on from there."
+            f"the same command resumes the run."
         )
 
     def _finish(self, state: TrainState) -> RunRecord | None:
-        """Evaluates the last state on the splits that its line left out; writes the record."""
+        """Evaluates the last state on the splits that its line lacks, and writes the record."""
         start, step = time.monotonic(), self.config.train.iterations
         for split in ["train", "test"] + ["validation"] * (self.dataset.validation is not None):
             if split not in self.evaluated:

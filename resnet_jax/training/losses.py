@@ -15,10 +15,9 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
 
 
 def smoothed_cross_entropy(logits: Array, labels: Array, smoothing: float) -> Array:
-    """Cross-entropy with targets of 1 - smoothing for the label, and smoothing / K more for each of the K classes.
+    """Cross-entropy with the target 1 - smoothing for the label, plus smoothing / K for each of the K classes.
 
-    Szegedy et al. 2016 (arXiv 1512.00567), Sec. 7. Shapes are those of `cross_entropy`, which it is where smoothing
-    is 0.
+    Szegedy et al. 2016 (arXiv 1512.00567), Sec. 7. Shapes are those of `cross_entropy`, which has smoothing 0.
     """
     if smoothing == 0.0:
         return cross_entropy(logits, labels)
@@ -28,12 +27,12 @@ def smoothed_cross_entropy(logits: Array, labels: Array, smoothing: float) -> Ar
 
 
 def mixed_cross_entropy(logits: Array, labels: Array, others: Array, share: Array, smoothing: float) -> Array:
-    """The loss of mixed images: each label's loss, weighted by its share of the image.
+    """The loss of mixed images: the losses of both labels, weighted by their shares of the image.
 
     Args:
       logits: [N, K].
-      labels, others: [N] int32, of the two images that each is mixed of.
-      share: [N], of the first.
+      labels, others: [N] int32, the labels of the two images of a mixture.
+      share: [N], the share of the first.
       smoothing: as for `smoothed_cross_entropy`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The manifest of a checkpoint: what was written, with the checksums that find what went bad since."""
+"""The manifest of a checkpoint: its content, with checksums that reveal later damage."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MANIFEST = "manifest"
 
 
 class Damaged(Exception):
-    """A checkpoint is not what was written; the message says in what."""
+    """A checkpoint has changed since it was written; the message says what."""
 
 
 def sealed(facts: dict[str, Any]) -> bytes:
-    """The content of a manifest: a line with the SHA-256 of the rest, and the rest."""
+    """The text of a manifest: a line with the SHA-256 of the rest, and the rest."""
     text = json.dumps(facts, indent=1).encode() + b"\n"
     return _seal(text) + text
 
@@ -27,7 +27,7 @@ def unsealed(manifest: Path) -> dict[str, Any]:
     """The facts in a manifest.
 
     Raises:
-      Damaged: it is missing, or is not what was written.
+      Damaged: it is missing, or has changed since it was written.
     """
     try:
         content = manifest.read_bytes()
@@ -35,7 +35,7 @@ def unsealed(manifest: Path) -> dict[str, Any]:
         raise Damaged(f"{MANIFEST}: {reason(error)}") from error
     text = content[len(_seal(b"")) :]
     if content != _seal(text) + text:
-        raise Damaged(f"{MANIFEST} is not what was written")
+        raise Damaged(f"{MANIFEST} has changed")
     facts: dict[str, Any] = json.loads(text)
     return facts
 
@@ -47,7 +47,7 @@ def digests(checkpoint: Path) -> dict[str, str]:
 
 
 def flush(folder: Path) -> None:
-    """Flushes a folder and all in it to the disk, so that a power cut after the rename finds them."""
+    """Flushes a folder and its content to the disk, so that they survive a power cut after the rename."""
     for path in [*folder.rglob("*"), folder]:
         flush_entry(path)
 

@@ -18,24 +18,24 @@ from resnet_jax.training.launchers import Launch
 
 Peers = dict[int, socket.socket]
 HELLO = "resnet_jax"
-# Seconds after which a process that waits for others says so, and for how long one attempt to connect lasts.
+# Seconds after which a waiting process prints a message, and seconds of one attempt to connect.
 PATIENCE = 5.0
 
 
 def meet(launch: Launch, seconds: float, facts: Mapping[str, Any]) -> tuple[Peers, dict[str, Any]]:
-    """Waits until all processes are there and alike.
+    """Waits until all processes are connected, and compares them.
 
     Args:
-      launch: this process's place.
+      launch: the number of this process, and the address of process 0.
       seconds: how long processes wait for each other.
-      facts: what must be the same in all processes, by name, in JSON's types.
+      facts: values that must be equal in all processes, by name, in JSON's types.
 
-    Returns:
-      The connections, by process: to all others in process 0, to process 0 in the others. And a welcome: "jax" is the
-      port for JAX's own service; "local" are this process's number among those of its machine, and how many those are.
+    Returns: The connections by process: in process 0 to all others, in the others to process 0. And a dictionary: "jax"
+      is the port for JAX's service; "local" has this process's number on its machine, and the number of processes
+      there.
 
     Raises:
-      UserError: process 0 cannot be reached, its port is in use, a process does not come, or two differ.
+      UserError: process 0 cannot be reached, its port is in use, a process does not connect, or two differ.
     """
     peers: Peers = {}
     try:
@@ -47,7 +47,7 @@ def meet(launch: Launch, seconds: float, facts: Mapping[str, Any]) -> tuple[Peer
 
 
 def send(peer: socket.socket, message: Mapping[str, Any]) -> None:
-    """Sends a message as a line of JSON. A connection that is broken is noticed by whoever reads from it."""
+    """Sends a message as a line of JSON. A broken connection is noticed by the thread that reads from it."""
     with contextlib.suppress(OSError):
         peer.sendall(json.dumps(message).encode() + b"\n")
 
@@ -109,16 +109,16 @@ def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peer
                 raise UserError(sentence + ".") from None
             hello = _first_line(peer)
             if hello is None or hello.get("hello") != HELLO or not isinstance(hello.get("process"), int):
-                peer.close()  # none of ours
+                peer.close()  # not a process of this run
                 continue
             process, problem = hello["process"], ""
             if process in peers and _is_closed(peers[process]):  # it died meanwhile, and was started again
                 peers.pop(process).close()
                 del hellos[process]
             if hello.get("of") != launch.processes:
-                problem = f"process {process} was told of {hello.get('of')} processes, process 0 of {own['of']}"
+                problem = f"process {process} expects {hello.get('of')} processes, and process 0 expects {own['of']}"
             elif process in hellos:
-                problem = f"two processes were told that they are process {process}"
+                problem = f"two processes have the number {process}"
             if problem:
                 peers[-1] = peer
                 for other in peers:
@@ -145,15 +145,15 @@ def _join(launch: Launch, host: str, port: int, hello: dict[str, Any], seconds: 
                 ) from error
             if waited >= PATIENCE and not said:
                 said = True
-                _say(f"process {launch.process} cannot reach process 0 {problem}; it tries for {seconds:g} s.")
+                _say(f"process {launch.process} cannot reach process 0 {problem}; it will try for {seconds:g} s.")
             time.sleep(0.2)
     peers[0] = peer
     send(peer, hello)
-    # Process 0 waits for all as long again.
+    # Process 0 may wait for the others as long again.
     answer = _first_line(peer, 2 * seconds)
     if answer is None:
         raise UserError(
-            f"parallel.coordinator: {launch.coordinator} answered, but not as process 0 of a run does, or it ended."
+            f"parallel.coordinator: {launch.coordinator} did not answer like process 0 of a run, or it ended."
         )
     if "refused" in answer:
         raise UserError(f"{answer['refused']}.")
@@ -165,12 +165,12 @@ def _say(sentence: str) -> None:
 
 
 def _first_line(peer: socket.socket, seconds: float = 5.0) -> dict[str, Any] | None:
-    """The first message of a connection; None where none comes in time, or none that is ours."""
+    """The first message of a connection; None if there is none in time, or it is not from this project."""
     peer.settimeout(seconds)
     received = b""
     try:
         while not received.endswith(b"\n"):
-            byte = peer.recv(1)  # byte by byte: what follows the line is for the thread that reads the rest
+            byte = peer.recv(1)  # byte by byte, because another thread reads what follows the line
             if not byte or len(received) > 1 << 20:
                 return None
             received += byte
@@ -192,7 +192,7 @@ def _is_closed(peer: socket.socket) -> bool:
 
 
 def difference(facts: Mapping[int, Mapping[str, Any]]) -> str:
-    """How a process differs from process 0, in a sentence; empty where none does."""
+    """A sentence about a process whose facts differ from those of process 0; empty if all agree."""
     own = facts[0]
     for process, theirs in sorted(facts.items()):
         for name in sorted(own.keys() | theirs.keys()):

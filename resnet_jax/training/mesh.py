@@ -1,6 +1,6 @@
-"""On which devices a step runs: the only code that knows of meshes, shardings, mapped axes and donation.
+"""The devices of a run. Only this module has code for meshes, shardings, mapped axes and donation.
 
-| mode      | a step sees       | who communicates                                            |
+| mode      | input of the step | communication                                               |
 |-----------|-------------------|-------------------------------------------------------------|
 | jit       | the global batch  | the compiler, from the shardings of its arguments           |
 | shard_map | its shard         | the step, by pmean and psum over the axis                   |
@@ -29,15 +29,15 @@ from resnet_jax.types import Tree
 
 AXIS = "batch"
 REPLICATED, SHARDED, STACKED = PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(None, AXIS)
-# For a CPU, XLA drops optimization barriers early and then merges what they kept apart: what a rematerialised block
-# computes again with what it computed before, so that nothing is saved. Without the pass that drops them they hold.
-# An eval step has nothing to keep apart, and in a loop jaxlib 0.12 cannot compile a barrier there.
+# On a CPU, XLA removes optimization barriers early, and then merges the two computations of a rematerialised block, so
+# that no memory is saved. Without the pass that removes them, they work. An eval step needs no barriers, and jaxlib
+# 0.12 cannot compile one in a loop.
 _CPU_OPTIONS: dict[str, str | bool] = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a run and how they share a batch."""
+    """The devices of a run, and how they share a batch."""
 
     mode: str
     mesh: Mesh
@@ -55,11 +55,11 @@ class Devices:
 
     @property
     def idle(self) -> int:
-        """Devices that this process sees and the run does not use."""
+        """Number of devices of this process that the run does not use."""
         return len(jax.local_devices()) - len(self.mesh.local_devices)
 
     def rows(self, size: int) -> slice:
-        """The rows of a global batch of `size` examples that this process makes: those of its devices."""
+        """The rows of a global batch of `size` examples that this process prepares: those of its devices."""
         share = size // processes.count()
         return slice(processes.index() * share, (processes.index() + 1) * share)
 
@@ -69,28 +69,28 @@ class Devices:
         return None if self.mode == "jit" else AXIS
 
     def parts(self, accumulation: int) -> Parts:
-        """What `train.accumulation` means to a train step that runs under this mode."""
+        """The parts of a batch in a train step, for `train.accumulation` in this mode."""
         return Parts(accumulation, shards=self.count if self.mode == "jit" else 1)
 
     def batch_stats_scope(self, norm: BatchNormConfig, at_once: int) -> BatchStatsScope:
-        """What `norm.scope` means to a net that runs under this mode.
+        """The groups and axes of batch norm, for `norm.scope` in this mode.
 
         Args:
           norm: its scope and ghost size.
-          at_once: images that all devices together are given at once: a batch, or a part of one.
+          at_once: images on all devices at once: a batch, or a part of one.
         """
         per_call = at_once if self.mode == "jit" else at_once // self.count
         if norm.scope == "global":
             return BatchStatsScope(1, average_over=self.axis_name, running_over=None)
         if norm.scope == "device":
-            # Under jit the groups are consecutive images, and so are the shards of a batch: the two coincide.
+            # Under jit, groups and shards are both consecutive images, so they coincide.
             return BatchStatsScope(self.count if self.mode == "jit" else 1, running_over=self.axis_name)
         return BatchStatsScope(per_call // norm.ghost_size, running_over=self.axis_name)
 
     def replicate(self, tree: Tree) -> Tree:
         """The same value on every device, for the `fixed` arguments of a compiled step.
 
-        With several processes each brings its own copy, which must be the same in all.
+        With several processes each has its own copy, and all copies must be equal.
         """
         sharding = NamedSharding(self.mesh, REPLICATED)
         if processes.count() == 1:
@@ -100,7 +100,7 @@ class Devices:
             if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
                 key: jax.Array = jax.jit(jax.random.wrap_key_data, out_shardings=sharding)(put(jax.random.key_data(x)))
                 return key
-            # device_put would compare the copies of all processes, which takes longer than to send them.
+            # device_put would compare the copies of all processes, which is slow.
             copy: jax.Array = jax.make_array_from_process_local_data(sharding, np.asarray(x), np.shape(x))
             return copy
 
@@ -114,11 +114,11 @@ class Devices:
         return jax.device_put(stacked, NamedSharding(self.mesh, SHARDED))
 
     def shard(self, batch: Tree, *, stacked: bool = False) -> Tree:
-        """A host batch (arrays [B, ...]) split over the devices in consecutive shards.
+        """A batch on the host (arrays [B, ...]), divided over the devices in consecutive shards.
 
         Args:
-          batch: the arrays; with several processes this one's `rows` of them.
-          stacked: whether the arrays are those of K batches, [K, B, ...], for K steps in one dispatch.
+          batch: the arrays; with several processes, the `rows` of this process.
+          stacked: whether the arrays are K batches, [K, B, ...], for K steps in one dispatch.
         """
         if self.mode == "pmap":
             batch = jax.tree.map(self._by_device_stacked if stacked else self._by_device, batch)
@@ -131,7 +131,7 @@ class Devices:
     def fetch(self, tree: Tree) -> Tree:
         """A result of a compiled step, as NumPy arrays on the host; waits for it."""
         if self.mode == "pmap":
-            # The first device's copy; indexing the global array would dispatch a program.
+            # The copy of the first device, because indexing the global array would dispatch a program.
             tree = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
             return jax.tree.map(lambda x: x[0], jax.device_get(tree))
         return jax.device_get(tree)
@@ -140,12 +140,12 @@ class Devices:
         """The tree of process 0 on the host, in all processes, to the bit.
 
         Args:
-          tree: of the same structure, shapes and dtypes in all processes; its values count in process 0 alone.
+          tree: of equal structure, shapes and dtypes in all processes; only the values of process 0 are used.
         """
         if processes.count() == 1:
             return tree
         leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, tree))
-        # As bytes, because a sum of numbers would turn -0.0 into 0.0. One device of each process takes part.
+        # As bytes, because a sum of numbers would turn -0.0 into 0.0; by one device of each process.
         own = np.concatenate([np.frombuffer(np.ascontiguousarray(leaf).tobytes(), np.uint8) for leaf in leaves])
         if not processes.primary():
             own = np.zeros_like(own)
@@ -170,15 +170,15 @@ class Devices:
         donate_state: bool,
         stacked: bool = False,
     ) -> jax.stages.Compiled:
-        """`step(state, batch, *fixed)` compiled for these devices and for arguments like these, before the first call.
+        """Compiles `step(state, batch, *fixed)` for these devices, and for the shapes of these arguments.
 
         Args:
           step: returns replicated results: a state, sums over the global batch, or both.
           state: from `replicate_state`.
           batch: from `shard`.
           fixed: from `replicate`.
-          donate_state: the state's buffers are reused for the result and gone after the call.
-          stacked: whether `batch` is that of several steps; see `shard`.
+          donate_state: the buffers of the state are reused for the result, so the state is invalid after a call.
+          stacked: whether `batch` has the batches of several steps; see `shard`.
         """
         donate = (0,) if donate_state else ()
         options = _CPU_OPTIONS if donate_state and self.first.platform == "cpu" else None
@@ -188,8 +188,8 @@ class Devices:
             return mapped.lower(state, batch, *fixed).compile(options)  # type: ignore[no-any-return]
         if self.mode == "shard_map":
             specs = (REPLICATED, STACKED if stacked else SHARDED, *(REPLICATED for _ in fixed))
-            # check_vma=False: with it, gradients of replicated parameters come summed over devices already, and the
-            # step's own pmean, which pmap needs, would be one too many.
+            # With check_vma=True, gradients of replicated parameters would already be summed over devices, and the
+            # step's pmean, which pmap needs, would be wrong.
             step = jax.shard_map(step, mesh=self.mesh, in_specs=specs, out_specs=REPLICATED, check_vma=False)
         jitted = jax.jit(step, donate_argnums=donate, out_shardings=NamedSharding(self.mesh, REPLICATED))
         return jitted.lower(state, batch, *fixed).compile(options)
@@ -204,17 +204,19 @@ class Devices:
 
 
 def devices(config: ParallelConfig) -> Devices:
-    """The first `config.devices` devices: as many of each process, in the order of the processes.
+    """The first `config.devices` devices: equally many of each process, in the order of the processes.
 
     Raises:
-      UserError: more devices than there are, none at all, or other processes than those that `processes.join` joined.
+      UserError: there are fewer devices, or another number of processes has joined.
     """
     require_backend()
     count = processes.count()
     if config.processes not in ("auto", count):
-        raise UserError(f"parallel.processes: got {config.processes}; legal here: {count}, those that have joined.")
+        raise UserError(f"parallel.processes: got {config.processes}; legal here: {count}, which have joined.")
     if config.devices % count:
-        raise UserError(f"parallel.devices: got {config.devices}; legal: a multiple of {count}, the processes.")
+        raise UserError(
+            f"parallel.devices: got {config.devices}; legal: a multiple of {count}, the number of processes."
+        )
     each, available = config.devices // count, jax.local_devices()
     if each > len(available):
         kind = available[0].platform
@@ -228,16 +230,16 @@ def devices(config: ParallelConfig) -> Devices:
     for device in sorted(jax.devices(), key=lambda d: (d.process_index, d.id)):
         by_process.setdefault(device.process_index, []).append(device)
     chosen = [device for found in by_process.values() for device in found[:each]] if count > 1 else available[:each]
-    # Auto axes: the compiler chooses shardings inside the step. make_mesh's default, Explicit, would put them in types.
+    # With Auto axes the compiler chooses shardings inside the step. Explicit axes, the default, would be part of types.
     mesh = Mesh(np.asarray(chosen), (AXIS,), axis_types=(AxisType.Auto,))
     return Devices(config.mode, mesh)
 
 
 def require_backend() -> None:
-    """Makes sure that JAX has devices to compute on.
+    """Checks that JAX has devices.
 
     Raises:
-      UserError: it has none, as where JAX_PLATFORMS asks for a kind that is not here or not installed.
+      UserError: it has none, for example because JAX_PLATFORMS names a kind that is missing or not installed.
     """
     try:
         jax.devices()
@@ -251,7 +253,7 @@ def require_backend() -> None:
 
 
 def check_machine(config: ExperimentConfig) -> Devices:
-    """The devices of a run, once it is sure that this process can run it.
+    """Checks that this process can run `config`, and returns the devices.
 
     Raises:
       UserError: more devices than there are, or float64 without JAX's x64 mode.

@@ -1,13 +1,13 @@
-"""SGD with momentum as the papers use it: decay on all parameters; schedules.py has the rates.
+"""SGD with momentum as in the papers, with decay of all parameters; schedules.py has the learning rates.
 
     g <- g + weight_decay * w;   v <- momentum * v + g;   w <- w - rate * v
 
-With Nesterov's momentum the last is w <- w - rate * (g + momentum * v). Decay may be left off what is no kernel, and
-the gradient g clipped before the decay is added.
+With Nesterov's momentum the last is w <- w - rate * (g + momentum * v). Optionally, only kernels have decay, and the
+gradient g is clipped before the decay is added.
 
-The rate multiplies the velocity (PyTorch's convention, and optax's) rather than entering it (Caffe's); the two
-differ only in the iterations right after the rate changes. In fine-tuning a stage may have a factor of the rate, or be
-frozen: then its parameters stay as they are, to the bit.
+The rate multiplies the velocity, as in PyTorch and optax. In Caffe it is part of the velocity; the two differ only in
+the iterations after a change of the rate. In fine-tuning, a stage may have a factor of the rate, or be frozen: then its
+parameters do not change.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def sgd(
 
     Args:
       config: with milestones and warm-up in iterations.
-      finetune: which stages are frozen, and the others' factors of the rate.
-      stages: of the net; needed where `finetune` names any.
-      iterations: steps of the run; needed for the schedule "cosine" alone.
+      finetune: the frozen stages, and the factors of the rate of the others.
+      stages: number of stages of the net; needed if `finetune` has any.
+      iterations: steps of the run; needed only for the schedule "cosine".
     """
     frozen, rates = finetune.frozen_stages, (*finetune.stage_rates, 1.0)
 
@@ -57,10 +57,10 @@ def sgd(
 
 
 def _is_kernel(params: Any) -> Any:
-    """For each leaf whether it is a kernel: of a convolution, or of the last layer."""
+    """For each leaf, whether it is a kernel of a convolution or of the last layer."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
 def _by_stage(function: Callable[[int, Any], Any], tree: Any, stages: int) -> Any:
-    """The tree of a net's parameters, or of what belongs to them, with function(stage, leaf) in each leaf's place."""
+    """A tree with the structure of a net's parameters, with each leaf replaced by function(stage, leaf)."""
     return jax.tree_util.tree_map_with_path(lambda path, leaf: function(stage_of(path[0].key, stages), leaf), tree)

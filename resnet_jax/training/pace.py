@@ -1,4 +1,4 @@
-"""How fast a run trains, and how long it waits for its images."""
+"""The speed of a run, and the time that it waits for images."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Callable
 
 
 class Pace:
-    """Measures stretches of training with no evaluation between."""
+    """Measures intervals of training without an evaluation."""
 
     def __init__(self, waited_s: Callable[[], float | None]) -> None:
-        """`waited_s` gives the seconds that the run has waited for images so far; None where they lie in memory."""
+        """`waited_s` returns the seconds that the run has waited for images; None if they are in memory."""
         self._waited_s = waited_s
         self.begin(0)
 
     def begin(self, step: int) -> None:
-        """A stretch begins, after `step` steps."""
+        """Begins an interval after `step` steps."""
         self._start, self._step, self._waited_before = time.monotonic(), step, self._waited_s() or 0.0
 
     def seconds(self) -> float:
-        """Since the stretch began."""
+        """Seconds since the interval began."""
         return time.monotonic() - self._start
 
     def rate(self, step: int) -> float:
-        """Steps a second since the stretch began, where `step` are done in all."""
+        """Steps per second in the interval, which now ends after `step` steps."""
         return (step - self._step) / max(self.seconds(), 1e-9)
 
     def waiting(self) -> float | None:
-        """The share of the stretch spent waiting for images, 0 to 1; None where they lie in memory."""
+        """The share of the interval spent waiting for images, 0 to 1; None if they are in memory."""
         waited = self._waited()
         return None if waited is None else min(waited / max(self.seconds(), 1e-9), 1.0)
 
     def timing(self) -> dict[str, float]:
-        """Seconds of the stretch and, where images are decoded on demand, those of them spent waiting."""
+        """Seconds of the interval and, for streamed images, the seconds of waiting."""
         waited = self._waited()
         return {"train_s": self.seconds()} | ({} if waited is None else {"input_s": waited})
 

@@ -1,4 +1,4 @@
-"""The net in a file that a run is fine-tuned from, and whether the run can take it."""
+"""The pretrained net of a fine-tuning run, and the check that it fits the run."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Pretrained:
 
     facts: Start
     variables: dict[str, Any]
-    """{"params": ..., "batch_stats": ...} on the host, with the file's own last layer."""
+    """{"params": ..., "batch_stats": ...} on the host, with the last layer of the file."""
     preprocessing: Preprocessing
 
 
 def pretrained(config: ExperimentConfig) -> Pretrained | None:
-    """The net that `config.finetune` names; None where a run starts from random values.
+    """Reads the net of `config.finetune`; None if the run starts from random values.
 
     Raises:
-      UserError: the file cannot be read, or holds another net than `config.model`.
+      UserError: the file cannot be read, or its net is not that of `config.model`.
     """
     if config.finetune.weights is None:
         return None
@@ -47,12 +47,12 @@ def _require_same_net(here: ModelConfig, there: ModelConfig, file: str) -> None:
     if other:
         options = " ".join(f"--model.{name.replace('_', '-')}{_option(value)}" for name, value in other.items())
         raise UserError(
-            f"finetune.weights: {file} holds {describe(there)}, another net than the run's; it takes {options}."
+            f"finetune.weights: {file} holds {describe(there)}, which is not the net of the run; use {options}."
         )
 
 
 def _option(value: Any) -> str:
-    """A value as it stands after a field's name on a command line; of several values, each is a word."""
+    """A value as words of a command line."""
     if isinstance(value, tuple | list):
         return "".join(f" {item}" for item in value)
     return f"={value}"

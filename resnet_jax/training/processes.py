@@ -1,8 +1,8 @@
-"""The processes of a run: this module alone starts and ends JAX's distributed service.
+"""The processes of a run. Only this module starts and ends JAX's distributed service.
 
-With one process, which is the usual case, nothing here does anything, and every function gives the answer of one: a
-caller need not ask how many there are. With several, `join` comes before any device is touched and `leave` at the end.
-All processes run the same program, so that they call these functions in one order.
+With one process, which is the usual case, the functions do nothing and give the answers of one process, so a caller
+need not distinguish the cases. With several, `join` must be called before any device is used, and `leave` at the end.
+All processes must call these functions in the same order.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class OfPrimary(UserError):
     """An error of process 0, in another process."""
 
 
-# Fields whose values a process has for itself.
+# Fields that may differ between processes.
 _OWN = ("parallel.process", "parallel.coordinator", "parallel.processes")
-# Seconds in which the link notices that a process is gone, after JAX noticed that its arrays do not come.
+# Seconds within which the link notices that a process has ended, after JAX has noticed it.
 _NOTICE = 1.5
 _link: Link | None = None
 
@@ -47,17 +47,17 @@ def join(
     visible: int | None = None,
     also_alike: Mapping[str, Any] | None = None,
 ) -> None:
-    """Makes this process one of those of a run, as `config.parallel` or a launcher says; before JAX sees its devices.
+    """Joins the processes of a run, by `config.parallel` or a launcher. Must be called before JAX uses its devices.
 
     Args:
-      config: the same in all processes, but for the fields that say which one this is.
-      environment: where launchers say so.
-      visible: accelerators that this process could use; processes of one machine share them out where there are enough
-        for all. None where that is not known, or on a CPU.
-      also_alike: what else must be the same in all processes, by name, in JSON's types.
+      config: equal in all processes, except for the number of the process.
+      environment: the variables of a launcher.
+      visible: number of accelerators that this process can use. If there are enough, the processes of a machine divide
+        them. None if unknown, or on a CPU.
+      also_alike: other values that must be equal in all processes, by name, in JSON's types.
 
     Raises:
-      UserError: processes cannot find each other, or differ; the sentence says which and in what.
+      UserError: processes cannot find each other, or differ; the message says which and in what.
     """
     global _link
     place = launch(config.parallel, environment)
@@ -82,12 +82,12 @@ def _start_jax(link: Link, welcome: Mapping[str, Any], config: ParallelConfig, v
     place = link.launch
     each = config.devices // place.processes
     index, mates = welcome["local"]
-    # Where a launcher gave each process its own devices, it sees no more than those.
+    # If a launcher gave each process its own devices, only those are visible.
     shared = visible is not None and mates > 1 and visible >= each * mates
     _delay_aborts()
-    # A stop is agreed on over the link; JAX's handler would keep SIGTERM from this project's.
+    # Processes agree on a stop over the link; JAX's handler of SIGTERM would prevent that.
     jax.config.update("jax_enable_preemption_service", False)
-    # Programs that talk to other processes must run in the order in which they were dispatched.
+    # Programs that communicate must run in the order in which they were dispatched.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     jax.distributed.initialize(
         f"{place.coordinator.rpartition(':')[0]}:{welcome['jax']}",
@@ -96,18 +96,18 @@ def _start_jax(link: Link, welcome: Mapping[str, Any], config: ParallelConfig, v
         local_device_ids=list(range(index * each, (index + 1) * each)) if shared else None,
         cluster_detection_method="deactivate",
         initialization_timeout=math.ceil(config.start_seconds),
-        # The link's watchdog comes first.
+        # The link notices faults first.
         heartbeat_timeout_seconds=round(2 * config.stall_seconds + 60),
         shutdown_timeout_seconds=math.ceil(config.stall_seconds),
     )
 
 
 def _delay_aborts() -> None:
-    """Has a thread that aborts this process sleep for 6 s before.
+    """Delays an abort of this process by 6 s.
 
-    Gloo, which moves arrays between CPUs, may abort where another process dies in the middle of a sum: it takes what
-    comes next for a mismatch. In those seconds the link hears of that process, says so and ends this one. The handler
-    is the C function itself, called with the signal's number, 6: an aborting thread need not be one of Python's.
+    Gloo, which moves arrays between CPUs, may abort when another process dies during a sum. Within the delay the link
+    notices the dead process, prints the cause and ends this process. The handler of the signal is the C function sleep,
+    called with the number of the signal, 6, because the aborting thread need not be a thread of Python.
     """
     libc = ctypes.CDLL(None)
     libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
@@ -130,15 +130,15 @@ def primary() -> bool:
 
 
 def launched_by() -> str:
-    """Who said where this process belongs: "Slurm", "hand", ...; empty with one process."""
+    """What started the processes: "Slurm", "hand", ...; empty with one process."""
     return "" if _link is None else _link.launch.by
 
 
 def on_primary(work: Callable[[], T]) -> T:
-    """What `work` returns in process 0, where alone it is done; a value of JSON's types, with several processes.
+    """Calls `work` in process 0 and returns its result in all processes. With several, it must have JSON's types.
 
     Raises:
-      UserError: what `work` raised as a mistake of the user or as an OSError, in every process.
+      UserError: `work` raised UserError or OSError; raised in every process.
     """
     if _link is None:
         return work()
@@ -158,10 +158,10 @@ def on_primary(work: Callable[[], T]) -> T:
 
 
 def require_alike(facts: Mapping[str, Any], config: ExperimentConfig | None = None) -> None:
-    """Makes sure that all processes have the same facts, by name, in JSON's types, and the same configuration.
+    """Checks that all processes have the same facts, by name, in JSON's types, and the same configuration.
 
     Raises:
-      UserError: one differs from process 0; the sentence says in what.
+      UserError: a process differs from process 0; the message says in what.
     """
     if _link is None:
         return
@@ -181,43 +181,43 @@ def any_of(flag: bool) -> bool:
 
 
 def restart_agreement() -> None:
-    """Forgets what `agree` has led to, at the begin of a run; between two calls of `on_primary`."""
+    """Resets `agree` at the beginning of a run; must be called between two calls of `on_primary`."""
     if _link is not None:
         _link.restart_agreement()
 
 
 def agree(flag: bool) -> bool:
-    """Whether all processes stop here: True in the same call of each, once one of them has said True."""
+    """Whether all processes stop here: True in the same call of each, after one of them has passed True."""
     return flag if _link is None else _link.agree(flag)
 
 
 def report(where: str) -> None:
-    """Says that this process goes on, and where it is, with the first step or later.
+    """Reports the position of this process, from the first step on.
 
-    All processes report equally often, so that one that is behind is seen.
+    All processes report equally often, so that one that is behind is noticed.
     """
     if _link is not None:
         _link.report(where, steps=True)
 
 
 def set_up(what: str) -> None:
-    """Says with which part of the set-up this process begins, such as "compiling"."""
+    """Reports the part of the set-up that this process begins, such as "compiling"."""
     if _link is not None:
         _link.report(what, counted=False)
 
 
 def barrier(name: str, seconds: float) -> None:
-    """Waits until all processes have come here, for so long at most.
+    """Waits until all processes have called this, for at most `seconds`.
 
     Raises:
-      UserError: in process 0, naming those that have not.
+      UserError: in process 0, with the processes that have not.
     """
     if _link is not None:
         _link.barrier(name, seconds)
 
 
 def leave() -> None:
-    """Ends this process's part: waits for the others, then ends JAX's service."""
+    """Waits for the other processes, then ends JAX's service."""
     global _link
     if _link is not None:
         _link.leave()
@@ -226,12 +226,12 @@ def leave() -> None:
 
 
 def fail(error: BaseException, status: int = FAILED) -> NoReturn:
-    """Ends all processes with one sentence that names this one and the cause."""
+    """Ends all processes with one sentence that names this process and the cause."""
     assert _link is not None
     if isinstance(error, OfPrimary):
-        time.sleep(_NOTICE)  # process 0 ends all by it
+        time.sleep(_NOTICE)  # process 0 ends all processes
     elif not isinstance(error, UserError | OSError | KeyboardInterrupt):
-        time.sleep(_NOTICE)  # where another process is gone, that is the cause, and the link ends this process here
+        time.sleep(_NOTICE)  # if another process has ended, that is the cause, and the link ends this process
         traceback.print_exception(error)
     _link.fail(sentence(error), status)
     os._exit(status)

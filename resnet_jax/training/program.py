@@ -1,7 +1,7 @@
-"""A run's compiled steps, and where its state and images lie.
+"""The compiled steps of a run, with its state and images on the devices.
 
 Steps are dispatched without waiting for the devices. A dispatch is one step, or `steps_per_dispatch` steps in a
-`lax.scan` over batches of indices that lie on the devices; both are compiled ahead of the loop.
+`lax.scan` over batches of positions on the devices. Both are compiled before the loop.
 """
 
 from __future__ import annotations
@@ -33,37 +33,37 @@ from resnet_jax.training.mesh import Devices, check_machine
 from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals
 from resnet_jax.training.state import TrainState
 
-# Steps the host may dispatch before it waits for the oldest. Bounds the queue on the device; changes no result.
+# Steps that the host may dispatch before it waits for the oldest. Limits the queue of the device; changes no result.
 STEPS_AHEAD = 16
-# Batches that a streamed source makes ahead of the one that is asked for: below stream.SLOTS. Changes no result.
+# Batches that a streamed source prepares ahead; below stream.SLOTS. Changes no result.
 BATCHES_AHEAD = 2
-# Steps in one dispatch with "auto": on a CPU a dispatch costs little beside a step; accelerators were not measured.
+# Steps in one dispatch with "auto". On a CPU a dispatch is cheap compared with a step; accelerators were not measured.
 CPU_DISPATCH, ACCELERATOR_DISPATCH = 1, 20
 
 
 class Program:
     """The compiled steps of an assembled run on its devices.
 
-    States are the devices' own: `put` places one there, `fetch` brings one to the host.
+    States are on the devices: `put` sends a state there, `fetch` returns it to the host.
     """
 
     def __init__(self, assembly: Assembly, devices: Devices, phase: Note = lambda name: None) -> None:
         self.assembly, self.devices = assembly, devices
         c = assembly.config
         self.model = assembly.model.clone(scanned=scans(c.model))
-        """The net as it is evaluated; its blocks may be stacked for a scan."""
+        """The net for evaluation; its blocks may be stacked for a scan."""
         phase("placing the images")
         self._feed = feed(c.data, assembly.dataset, devices, c.seed)
         self.place = self._feed.place
-        """For people: where the images are."""
+        """The place of the images, for messages."""
         self.steps_per_dispatch = self._steps_per_dispatch()
         _, augmentation_key = run_keys(c.seed)
         self._key = devices.replicate(augmentation_key)
         self._order: Iterator[Batch] = iter(())
-        self._next_step = -1  # the step whose batch `_order` gives next
+        self._next_step = -1  # the step of the next batch of `_order`
         self._predictor = Predictor(devices, self.model, assembly.normalization, c.model.precision)
-        self._where = "the start"  # for the other processes
-        # Ahead of the loop, so that a run cannot compile its step twice: a later call of another shape is an error.
+        self._where = "the start"  # position, for the other processes
+        # Compiled before the loop, so that a later call with another shape is an error and not a second compilation.
         start = time.monotonic()
         state = self.put(assembly.blank)
         phase("compiling")
@@ -75,46 +75,47 @@ class Program:
 
     @property
     def waited_s(self) -> float | None:
-        """Seconds for which this process has waited for images to be decoded; None where they lie in memory."""
+        """Seconds that this process has waited for images to be decoded; None if they are in memory."""
         train = self.assembly.dataset.train
         return train.waited_s if isinstance(train, StreamSource) else None
 
     def put(self, state: TrainState) -> TrainState:
-        """A state on the host (block by block) on the devices."""
+        """Sends a state on the host (block by block) to the devices."""
         placed: TrainState = self.devices.replicate_state(self.to_layout(state))
         return placed
 
     def fetch(self, state: TrainState) -> TrainState:
-        """A state on the devices as NumPy arrays on the host, block by block; waits for it."""
+        """Returns a state on the devices as NumPy arrays on the host, block by block; waits for it."""
         host: TrainState = self.from_layout(self.devices.fetch(state))
         return host
 
     def to_layout(self, tree: Any) -> Any:
-        """A host's tree of variables, block by block, as `model` takes it."""
+        """Variables on the host, from block by block to the layout of `model`."""
         return stack(tree, self.model.config) if self.model.scanned else tree
 
     def from_layout(self, tree: Any) -> Any:
-        """A host's tree of variables as `model` has it, block by block."""
+        """Variables on the host, from the layout of `model` to block by block."""
         return unstack(tree, self.model.config) if self.model.scanned else tree
 
     def steps_at_once(self, steps: int) -> int:
-        """The steps of the next dispatch, where `steps` are left until the host has something else to do."""
+        """The number of steps in the next dispatch, if `steps` are left before the next boundary."""
         return self.steps_per_dispatch if steps >= self.steps_per_dispatch else 1
 
     def train(self, state: TrainState, steps: range) -> tuple[TrainState, StepReport]:
         """Dispatches the train steps with these numbers, counted from 0: one, or `steps_per_dispatch` of them.
 
         Args:
-          state: on the devices; it is gone after the call.
-          steps: the numbers of the steps, which choose the examples. A process makes its own part of each batch.
+          state: on the devices; it is invalid after the call.
+          steps: the numbers of the steps, which determine the examples. A process prepares its own part of each batch.
 
         Returns:
-          The state after the steps, and their report, on the devices; `reports` brings that to the host.
+          The state after the steps, and their report, on the devices; see `reports`.
         """
         return self.train_on(state, self._batches(steps))
 
     def train_on(self, state: TrainState, batches: Sequence[Batch]) -> tuple[TrainState, StepReport]:
-        """Dispatches a train step on each of these batches, of which it is given its rows; otherwise as `train`."""
+        """Dispatches a train step on each of these batches, which have the rows of this process; otherwise as
+        `train`."""
         stacked = len(batches) > 1
         batch = batches[0]
         if stacked:
@@ -125,7 +126,7 @@ class Program:
         return new, report
 
     def reports(self, report: StepReport, steps: int) -> list[StepReport]:
-        """The report of a dispatch of so many steps as one for each step, on the host; waits for it."""
+        """The report of a dispatch, divided into one report for each step, on the host; waits for it."""
         host: StepReport = self.devices.fetch(report)
         return [host] if steps == 1 else [jax.tree.map(lambda x, i=i: x[i], host) for i in range(steps)]
 
@@ -133,7 +134,8 @@ class Program:
         """Loss and error on a whole split ("train", "validation", "test"), in eval mode, each example once.
 
         Raises:
-          Miscounted: an example did not count once, by the positions sent or by the devices' own sum of weights.
+          Miscounted: an example did not count exactly once, by the positions sent or by the sum of weights on the
+            devices.
         """
         size = len(getattr(self.assembly.dataset, split))
         pending: deque[Sums] = deque()
@@ -156,7 +158,7 @@ class Program:
         return totals
 
     def evaluate_by_protocol(self, state: TrainState) -> Totals:
-        """Loss and error on the test set by `data.protocol`; see evaluate.by_protocol, also for what it raises."""
+        """Loss and error on the test set by `data.protocol`; see evaluate.by_protocol for its errors."""
         c, data = self.assembly.config, self.assembly.dataset
         assert isinstance(data.test, StreamSource), "checked by DataConfig"
         net = evaluated(state, c.optim)
@@ -172,9 +174,9 @@ class Program:
         return score(found, data.test.labels)
 
     def memory(self) -> tuple[int, int] | None:
-        """The compiler's own figures for a train step on each device: bytes of its arguments, and of temporaries.
+        """The compiler's figures for a train step on each device: bytes of its arguments, and of temporaries.
 
-        Arguments are the state, and the images where they lie on the device. None where the compiler gives none.
+        Arguments are the state, and the images if they are on the device. None if the compiler gives no figures.
         """
         found = self._train[1].memory_analysis()
         return None if found is None else (found.argument_size_in_bytes, found.temp_size_in_bytes)
@@ -193,9 +195,9 @@ class Program:
         return list(itertools.islice(self._order, len(steps)))
 
     def _steps_per_dispatch(self) -> int:
-        """As configured, but never more than always fit between two boundaries of the loop: more are seldom used."""
+        """The configured number, but at most the number that always fits between two boundaries of the loop."""
         c = self.assembly.config.train
-        # With images on the host, K steps would need K batches of images at once.
+        # With images on the host, K steps need K batches of images at once.
         one_by_one = self.devices.first.platform == "cpu" or not self._feed.fixed
         chosen = c.steps_per_dispatch
         if chosen == "auto":
@@ -211,12 +213,12 @@ def prepare(
     dataset: Dataset | None = None,
     phase: Note = lambda name: None,
 ) -> Program:
-    """The program of a run: `assemble` and then Program, which raise the same as here; arguments as for `assemble`.
+    """The program of a run: `assemble`, then Program. Arguments as for `assemble`.
 
-    `phase` is given the name of each part of the work when it begins.
+    `phase` receives the name of each part of the work when it begins.
 
     Raises:
-      UserError: too few devices, data missing or damaged, or whatever else `assemble` finds wrong.
+      UserError: there are too few devices, data are missing or damaged; and as `assemble`.
     """
 
     def begin(part: str) -> None:
@@ -227,7 +229,7 @@ def prepare(
     begin("loading the data")
     assembly = assemble(config, note, dataset=dataset)
     pretrained = assembly.pretrained
-    # The configuration again: of a sweep, the processes compared only what its runs have in common.
+    # Compared again, because in a sweep the processes compared only the common part of its configurations.
     processes.require_alike(
         {"the data": assembly.dataset.fingerprint, "finetune.weights": pretrained and pretrained.facts.digest}, config
     )

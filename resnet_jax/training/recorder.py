@@ -1,4 +1,4 @@
-"""What a run writes while it runs and when it ends: lines of gradients, metrics and timings, the net, the record."""
+"""Writes the files of a run: lines of gradients, metrics and timings, the net, the record."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from resnet_jax.weights import files
 
 
 class Spectator(Observer):
-    """In the place of a Recorder in a process that does not write."""
+    """The Recorder of a process that does not write."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,15 +45,15 @@ class Recorder(Observer):
 
     def __init__(self, directory: RunDirectory, study: str, assembly: Assembly, devices: Devices) -> None:
         self._directory, self._study, self._assembly, self._devices = directory, study, assembly, devices
-        self._config = directory.config  # as it was given
-        self._evaluated: dict[str, Totals] = {}  # by split, each the newest
+        self._config = directory.config  # as given by the user
+        self._evaluated: dict[str, Totals] = {}  # the newest, by split
         self.path = directory.path
 
     def begin(self, step: int) -> None:
-        """Begins a session after `step` iterations: drops the lines after them, which will be written again.
+        """Begins a session after `step` iterations: removes later lines, which will be written again.
 
         Raises:
-          UserError: a line up to there is missing, or is there twice.
+          UserError: an earlier line is missing, or exists twice.
         """
         c, examples = self._config.train, len(self._assembly.dataset.train)
         written = epoch_ends(step, examples=examples, batch_size=c.batch_size)
@@ -64,7 +64,7 @@ class Recorder(Observer):
             self._directory.rewind_gradients(step, range(0, step, c.gradient_norms_every))
 
     def session(self, step: int, *, setup_s: float, compile_s: float) -> None:
-        """Adds the session that begins after `step` iterations to the timings, with the seconds before its start."""
+        """Adds a session that begins after `step` iterations to the timings, with the seconds of its setup."""
         here, parallel = describe(self._devices), self._config.parallel
         session = Session(
             step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code, processes=processes.count()
@@ -82,11 +82,11 @@ class Recorder(Observer):
         self._directory.append_metrics(line)
 
     def timing(self, **values: Any) -> None:
-        """Adds a line of wall-clock seconds, which end in `_s`."""
+        """Adds a line of wall-clock seconds; their names end in `_s`."""
         self._directory.append_timing(**values)
 
     def finish(self, state: TrainState) -> RunRecord:
-        """Writes the net and the record of a run that has finished; its last state, on the host."""
+        """Writes the net and the record of a finished run, from its last state on the host."""
         files.save(self._assembly.weights(state, self.path.name), self.path / WEIGHTS)
         train, test, validation = (self._evaluated.get(split) for split in ("train", "test", "validation"))
         assert train is not None
@@ -106,7 +106,7 @@ class Recorder(Observer):
         return self._finish(final, state_lib.fingerprint(state.params), None)
 
     def diverged(self, step: int) -> RunRecord:
-        """Writes the record of a run whose loss stopped being a finite number at `step`."""
+        """Writes the record of a run whose loss was not finite at `step`."""
         return self._finish(None, None, step)
 
     def _finish(self, final: Final | None, final_fingerprint: str | None, diverged_at: int | None) -> RunRecord:
@@ -143,8 +143,8 @@ class Recorder(Observer):
 
     def _sessions(self) -> list[dict[str, Any]]:
         names = {field.name for field in fields(Session)}
-        needed = {field.name for field in fields(Session) if field.default is MISSING}  # the rest came later
-        # Earlier versions called them sittings; a run that one of them began may go on.
+        needed = {field.name for field in fields(Session) if field.default is MISSING}  # fields that all versions have
+        # Earlier versions called sessions sittings; a run of an earlier version can be resumed.
         found = [line.get("session", line.get("sitting")) for line in self._directory.timings()]
         return [each for each in found if isinstance(each, dict) and needed <= each.keys() <= names]
 

@@ -1,4 +1,4 @@
-"""A finished run brought back: its parts, its compiled steps where they are wanted, and the state of its last step."""
+"""Restores a finished run: its parts, the state of its last step and, if needed, its compiled steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load_finished(directory: Path, note: Note = lambda text: None) -> tuple[Prog
       note: receives remarks, a line at a time.
 
     Raises:
-      UserError: the run has not finished, its checkpoint is not there or damaged, or its data are not those it had.
+      UserError: the run has not finished, its checkpoint is missing or damaged, or its data have changed.
     """
     assembly, state = restore(directory, note)
     program = Program(assembly, check_machine(assembly.config))
@@ -42,7 +42,7 @@ def restore(
     Args:
       directory: as for `load_finished`, which raises the same.
       note: receives remarks, a line at a time.
-      load_data: what to call in the place of `data.load`, such as a function that keeps data sets.
+      load_data: replaces `data.load`, for example by a function that keeps data sets.
     """
     record = finished_record(directory)
     config = _on_one_device(record.config)
@@ -52,25 +52,25 @@ def restore(
 
 
 def _on_one_device(config: ExperimentConfig) -> ExperimentConfig:
-    """A run's config for one device; as it is where BN's statistics are each device's own."""
+    """The configuration for one device; unchanged if batch statistics depend on the devices."""
     if config.model.norm.scope == "device":
         return config
     return override(config, {"parallel.mode": "jit", "parallel.devices": 1})
 
 
 def finished_record(directory: Path) -> RunRecord:
-    """The record of a run that has finished, and has the checkpoint of its last step.
+    """The record of a finished run with the checkpoint of its last step.
 
     Raises:
-      UserError: it has not.
+      UserError: the run has not finished, or the checkpoint is missing.
     """
     record = read_record(directory / RECORD_FILE)
     if record.final is None:
-        raise UserError(f"{directory}: this run diverged at step {record.diverged_at_step}; it left no net.")
+        raise UserError(f"{directory}: this run diverged at step {record.diverged_at_step}, so it has no net.")
     if record.final.step not in steps_in(directory / CHECKPOINTS):
         raise UserError(
-            f"{directory}: holds no checkpoint of its last step, {record.final.step}; a record alone does not hold the "
-            f"net. Run it again: delete the directory first."
+            f"{directory}: has no checkpoint of its last step, {record.final.step}, and a record does not contain "
+            f"the net. To run it again, delete the directory first."
         )
     return record
 

@@ -1,4 +1,4 @@
-"""`run(config, directory)`: from a configuration to a record, through any number of interruptions."""
+"""`run(config, directory)`: from a configuration to a record, with any number of interruptions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from resnet_jax.training.run_directory import Busy, RunDirectory
 from resnet_jax.training.schedules import schedule_rows
 from resnet_jax.training.state import count_parameters
 
-COLUMNS = 80  # of a terminal
+COLUMNS = 80  # width of the table
 
 
 def run(
@@ -34,26 +34,27 @@ def run(
     observers: Sequence[Observer] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> RunRecord:
-    """Trains as `config` says and leaves a record in `directory`; goes on where an interrupted run stopped.
+    """Trains the net of `config` and writes a record to `directory`; resumes an interrupted run.
 
     Args:
       config: the run's configuration.
       directory: the run directory; its last part is the run's name. A finished run's record is returned as it is.
       study: the study that the run belongs to, for the record.
       observers: receive the run's progress. They are closed before this returns or raises.
-      stop: asked after every dispatch of steps; once True, a checkpoint is written and Interrupted raised.
+      stop: called after every dispatch of steps; when it returns True, a checkpoint is written and Interrupted is
+        raised.
 
     Raises:
-      UserError: a value in `config` that has no effect, a directory of another configuration or in use by another
-        process, missing data, too few devices.
+      UserError: a value in `config` has no effect, the directory has another configuration or is used by another
+        process, data are missing, or there are too few devices.
       OSError: the directory cannot be written.
       Interrupted: `stop` returned True.
     """
     try:
         config.require_effect()
-        config = config.in_iterations()  # a record says when the rate dropped, whatever the length of the run
+        config = config.in_iterations()  # so that the record has the iterations at which the rate drops
         if not processes.on_primary((directory / RECORD_FILE).exists):
-            check_machine(config)  # before the directory is made: a mistake leaves nothing behind
+            check_machine(config)  # before the directory is made, so that a mistake leaves no directory
         processes.restart_agreement()
         claimed, found = _claim(directory, config)
         if claimed is None:
@@ -66,7 +67,7 @@ def run(
 
 
 def _claim(path: Path, config: ExperimentConfig) -> tuple[RunDirectory | None, RunRecord | None]:
-    """The claimed directory, in the process that writes, and the record, in all, where the run has finished."""
+    """The locked directory (None in a process that does not write), and the record if the run has finished."""
     claimed: RunDirectory | None = None
 
     def claim() -> dict[str, Any]:
@@ -110,8 +111,8 @@ def _train(
     try:
         program = prepare(config, note, phase=phase)
         start = program.assembly.pretrained
-        _ = program.assembly.initial  # a mistake in it is reported here too
-    except BaseException:  # an interruption too: nothing has been trained
+        _ = program.assembly.initial  # computed here, so that its errors are reported here
+    except BaseException:  # also an interruption, because nothing has been trained
         if directory is not None:
             directory.abandon()
         raise
@@ -123,7 +124,7 @@ def _train(
         path / CHECKPOINTS,
         keep=config.train.keep_checkpoints,
         keep_every=config.train.keep_every,
-        # A file of the same name with other weights in it would make another run.
+        # The file of weights may have changed under the same name.
         run=identity(config) | ({"finetune.digest": start.facts.digest} if start else {}),
         note=note,
     )
@@ -143,7 +144,7 @@ def headline(program: Program) -> str:
     """The net and the data of a run, in one line."""
     model, dataset = program.assembly.config.model, program.assembly.dataset
     parameters = count_parameters(program.assembly.initial.params)
-    name = dataset.name.split(",")[0]  # the numbers of images, which a reduced set has in its name, come first here
+    name = dataset.name.split(",")[0]  # without the numbers of images, which this line has already
     return (
         f"{model.net}-{model.depth}, {parameters:,} parameters; {len(dataset.train):,} training and "
         f"{len(dataset.test):,} test images of {name} {program.place}"
@@ -151,7 +152,7 @@ def headline(program: Program) -> str:
 
 
 def table(program: Program) -> str:
-    """Where and how a run computes, for people: a few lines of at most 80 columns."""
+    """A table of the devices and settings of a run, in at most 80 columns."""
     c, where, start = program.assembly.config, program.devices, program.assembly.pretrained
     parts, share = c.train.accumulation, c.train.batch_size // where.count
     batch = f"{c.train.batch_size} images a step, {share} on each device"
@@ -181,7 +182,7 @@ def table(program: Program) -> str:
 
 
 def products(config: ModelConfig, platform: str) -> str:
-    """The precision of a net's products on a platform ("cpu", "gpu", "tpu"), for people."""
+    """The precision of products on a platform ("cpu", "gpu", "tpu"), in words."""
     chosen, dtype = config.precision, config.dtype
     if dtype != "float32" or platform == "cpu" or chosen == "highest":
         return f"{chosen}, products in {dtype}"

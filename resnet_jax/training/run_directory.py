@@ -1,4 +1,4 @@
-"""The run directory as a run writes it: claimed by one process, continued after an interruption, closed by a record."""
+"""The run directory: locked by one process while a run writes it, and complete when it has a record."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class Busy(UserError):
 
 
 class RunDirectory:
-    """A claimed run directory, as a context manager; the claim ends with the process, however that ends."""
+    """A locked run directory, as a context manager. The lock ends with the process in any case."""
 
     def __init__(self, path: Path, config: ExperimentConfig) -> None:
-        """Claims `path` for a run of `config`; makes it where it does not exist.
+        """Locks `path` for a run of `config`; makes it if it does not exist.
 
         Raises:
-          UserError: it holds a run of another configuration.
-          Busy: another process has claimed it.
+          UserError: it has a run of another configuration.
+          Busy: another process has locked it.
           OSError: it cannot be made or written.
         """
         self.path, self.config, self._fresh = path, config, False
@@ -70,12 +70,14 @@ class RunDirectory:
             raise
 
     def _check(self, config: ExperimentConfig) -> None:
-        # What a killed process left of a file that it was writing.
+        # The partial file of a killed process.
         for name in (CONFIG_FILE, METRICS_FILE, GRADIENTS_FILE, RECORD_FILE):
             for part in self.path.glob(f".{name}.*"):
                 part.unlink()
         if self.checkpoints.exists() and not self.checkpoints.is_dir():
-            raise UserError(f"{self.checkpoints}: in the way, a file where the folder of checkpoints should be.")
+            raise UserError(
+                f"{self.checkpoints}: is a file, but the folder of checkpoints must be there; move it away."
+            )
         config_file = self.path / CONFIG_FILE
         if config_file.exists():
             others = differences(read_config(config_file), config)
@@ -85,11 +87,11 @@ class RunDirectory:
                     f"there, asked for); choose another directory, or delete this one to run anew."
                 )
             return
-        # A record alone will do: it carries its configuration.
+        # A record alone is enough, because it has the configuration.
         strangers = sorted(p.name for p in self.path.iterdir() if p.name not in (LOCK_FILE, RECORD_FILE))
         if strangers:
             raise UserError(
-                f"{self.path}: not empty and no run directory (it holds {strangers[0]!r} but no {CONFIG_FILE}); "
+                f"{self.path}: not empty and not a run directory (it has {strangers[0]!r} but no {CONFIG_FILE}); "
                 f"choose another directory."
             )
         write_atomically(config_file, json.dumps(to_dict(config), indent=1) + "\n")
@@ -105,7 +107,7 @@ class RunDirectory:
         self.release()
 
     def release(self) -> None:
-        """Ends the claim; nothing may be written after it."""
+        """Ends the lock; nothing may be written after this."""
         TAKEN_BACK.pop(self, None)
         self._lock.close()
 
@@ -115,7 +117,7 @@ class RunDirectory:
         TAKEN_BACK.pop(self, None)
 
     def abandon(self) -> None:
-        """Takes back what claiming a new directory left in it; one that was there before stays as it was."""
+        """Removes what this object wrote into a new directory; an older directory is not changed."""
         TAKEN_BACK.pop(self, None)
         if self._fresh:
             for name in (CONFIG_FILE, LOCK_FILE):
@@ -126,14 +128,14 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints go."""
+        """The folder of checkpoints."""
         return self.path / CHECKPOINTS
 
     def record(self) -> RunRecord | None:
-        """The record, where the run has finished.
+        """The record, if the run has finished.
 
         Raises:
-          UserError: it cannot be read, or it is a record of another configuration or of other data.
+          UserError: it cannot be read, or is of another configuration or of other data.
         """
         file = self.path / RECORD_FILE
         record = read_record(file) if file.exists() else None
@@ -150,39 +152,40 @@ class RunDirectory:
         return record
 
     def finish(self, record: RunRecord) -> None:
-        """Writes the record: the run has finished."""
+        """Writes the record, which marks the run as finished."""
         write_atomically(self.path / RECORD_FILE, record_to_json(record))
 
     def rewind_metrics(self, step: int, epoch_ends: Sequence[int]) -> None:
-        """Drops the lines of metrics after `step`, which a run that goes on from there will write again.
+        """Removes the lines of metrics after `step`, which a resumed run writes again.
 
         Args:
-          step: the steps done.
-          epoch_ends: the steps up to there after which a line was written.
+          step: the number of completed steps.
+          epoch_ends: the steps, up to `step`, that must have a line.
 
         Raises:
-          UserError: the lines up to there are not those.
+          UserError: the lines up to `step` are not those of `epoch_ends`.
         """
         file = self.path / METRICS_FILE
         kept = [line for line in read_metrics(file) if line.step <= step] if file.exists() else []
         _rewind(file, kept, epoch_ends, step)
 
     def rewind_gradients(self, step: int, taken: Sequence[int]) -> None:
-        """Drops the lines of gradients that later steps than `step` took, as `rewind_metrics` does with its lines.
+        """Removes the lines of gradients after `step`, as `rewind_metrics` does for metrics.
 
         Args:
-          step: the steps done.
-          taken: the steps done before each gradient up to there that a line was written of.
+          step: the number of completed steps.
+          taken: the steps, before `step`, that must have a line.
 
         Raises:
-          UserError: the lines up to there are not those.
+          UserError: the lines before `step` are not those of `taken`.
         """
         file = self.path / GRADIENTS_FILE
         kept = [line for line in read_gradients(file) if line.step < step] if file.exists() else []
         _rewind(file, kept, taken, step)
 
     def append_metrics(self, line: MetricsLine) -> None:
-        """Adds a line to metrics.jsonl; returns when it is on the disk, which a checkpoint that follows counts on."""
+        """Adds a line to metrics.jsonl; returns when it is on the disk, so that a later checkpoint agrees with the
+        file."""
         self._append(METRICS_FILE, asdict(line))
 
     def append_gradients(self, line: GradientLine) -> None:
@@ -207,7 +210,7 @@ class RunDirectory:
 
     def _append(self, name: str, values: dict[str, Any]) -> None:
         with open(self.path / name, "a+b") as file:
-            # A line that a crash cut short is not to swallow the next one.
+            # After a line that a crash cut short, the next line must begin on its own.
             if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
                 file.write(b"\n")
             file.write(_json_line(values).encode())
@@ -216,11 +219,10 @@ class RunDirectory:
 
 
 def other_inputs(record: RunRecord, config: ExperimentConfig) -> str:
-    """How what a finished run read differs from what `config` names on this machine; empty where it does not.
+    """How the inputs of a finished run differ from those of `config` on this machine; empty if they agree.
 
-    The data are read and their fingerprints compared, and so is the file of a pretrained net: the same path may hold
-    something else on another machine, and another path the same. Where nothing can be read at the very place that the
-    record names, there is nothing to compare with, and the record counts.
+    The fingerprints of the data, and of the file of a pretrained net, are compared, because paths say nothing about
+    content. If `config` has the paths of the record and nothing can be read there, the record counts.
     """
     return _other_data(record, config) or _other_start(record, config)
 
@@ -262,7 +264,7 @@ def _digest(file: str) -> str:
 
 
 def _rewind(file: Path, kept: Sequence[MetricsLine | GradientLine], expected: Sequence[int], step: int) -> None:
-    """Writes a file anew with the lines that are kept, once it is sure that they are of the steps expected."""
+    """Checks that the kept lines are those of the expected steps, and rewrites the file with them."""
     missing = sorted((Counter(expected) - Counter(line.step for line in kept)).elements())
     twice = sorted((Counter(line.step for line in kept) - Counter(expected)).elements())
     if missing or twice:

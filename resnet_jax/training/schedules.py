@@ -1,6 +1,6 @@
-"""The learning rate over a run, a function of the step: drops at milestones or half a cosine, and warm-ups.
+"""The learning rate as a function of the step: drops at milestones or half a cosine, with warm-ups.
 
-The warm-up "error" ends by the training error of the steps before; all else is known before the first step.
+Only the end of the warm-up "error" is not known before the run: it depends on the training error.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class RateState(NamedTuple):
     rate: Array
     """The rate of the last step."""
     running_error: Array
-    """Running estimate of training error, a fraction; from 1."""
+    """Running estimate of the training error, a fraction; starts at 1."""
     warm: Array
-    """bool: the warm-up is over, for good."""
+    """bool: whether the warm-up has ended."""
 
 
 def rate_after_warm_up(config: OptimConfig, iterations: int | None) -> Callable[[Array, Any], Array]:
-    """The rate as a function of the number of steps done (int32) and a dtype, warm-up left out.
+    """The rate without warm-up, as a function of the number of steps (int32) and a dtype.
 
     - "steps": learning_rate * decay_factor ** (milestones passed). Milestones count from the first step.
     - "cosine": learning_rate * (1 + cos(pi t / T)) / 2, with t and T counted from the end of a warm-up of known length.
@@ -55,8 +55,8 @@ def rate_after_warm_up(config: OptimConfig, iterations: int | None) -> Callable[
 
 
 def rate_in_warm_up(config: OptimConfig) -> Callable[[Array, Any], Array]:
-    """The rate in the warm-up, as a function of the same: `warmup_rate`, or with "linear" a line from there up to
-    `learning_rate`, which the step after the warm-up has."""
+    """The rate in the warm-up, as a function of the same arguments: `warmup_rate`, or with "linear" a line from there
+    to `learning_rate`, which the first step after the warm-up has."""
     if config.warmup == "linear":
         line = optax.linear_schedule(config.warmup_rate, config.learning_rate, int(config.warmup_iterations))
         return lambda steps, dtype: jnp.asarray(line(steps.astype(dtype)), dtype)
@@ -64,7 +64,7 @@ def rate_in_warm_up(config: OptimConfig) -> Callable[[Array, Any], Array]:
 
 
 def rates(config: OptimConfig, iterations: int, steps: Sequence[int]) -> list[float]:
-    """The rate after each of these numbers of steps of a run; one whose warm-up ends by the error, as if it had none.
+    """The rate after each of these numbers of steps. The warm-up "error" is left out.
 
     Args:
       config: with milestones and warm-up in iterations.
@@ -80,9 +80,9 @@ def rates(config: OptimConfig, iterations: int, steps: Sequence[int]) -> list[fl
 
 
 def scheduled_rate(config: OptimConfig, iterations: int | None = None) -> optax.GradientTransformationExtraArgs:
-    """Multiplies updates by minus the rate.
+    """Multiplies updates by minus the rate: `rate_in_warm_up`, then `rate_after_warm_up`.
 
-    The rate is `rate_after_warm_up`'s, and in a warm-up `rate_in_warm_up`'s. The warm-up is over after
+    The warm-up ends after
     `warmup_iterations` ("iterations"; He et al. 2016, Appendix; and "linear"), or once the running estimate of
     training error, the current batch included, falls below `warmup_error` ("error"; 2015, Sec. 4.2).
 
@@ -120,9 +120,9 @@ def scheduled_rate(config: OptimConfig, iterations: int | None = None) -> optax.
 
 
 def schedule_rows(config: OptimConfig, iterations: int) -> dict[str, str]:
-    """The rate over a run of `iterations` steps, for people: rows for the rate and, where there is one, the warm-up.
+    """Rows about the rate and the warm-up of a run of `iterations` steps, for its table.
 
-    A milestone that the run never reaches is said to be one: a shortened run whose rate never drops is a usual mistake.
+    They name milestones that the run never reaches, because a shortened run whose rate never drops is a usual mistake.
     """
     config = config.in_iterations(iterations)
     if config.schedule == "cosine":

@@ -18,10 +18,10 @@ Tree = Any  # a pytree of arrays
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """The state between two steps. Nothing else persists: keys derive from the seed and `step`."""
+    """The state between two steps. There is no other state: random keys derive from the seed and `step`."""
 
     step: Array
-    """Steps done, int32 scalar."""
+    """Number of steps, int32 scalar."""
     params: Tree
     batch_stats: Tree
     """Running mean and variance of every BN."""
@@ -32,7 +32,7 @@ class AveragedState(TrainState):
     """The state of a run that keeps an average of its parameters."""
 
     average: Tree
-    """{"params": ..., "batch_stats": ...}, as training/ema.py makes it."""
+    """{"params": ..., "batch_stats": ...}; see training/ema.py."""
 
 
 def create(
@@ -52,8 +52,8 @@ def create(
 def initial_variables(model: ResNet, key: Array, image_shape: tuple[int, int, int]) -> dict[str, Tree]:
     """A net's variables before the first step, {"params": ..., "batch_stats": ...}; arguments as for `create`."""
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.dtype(model.config.dtype))
-    # Not compiled as one program: random draws are slow to compile, and op by op each is compiled once for all layers
-    # and nets of a process. Lazily: what does not lead to a parameter, the forward pass, is not computed.
+    # Not compiled as one program, because random draws are slow to compile; op by op, each is compiled once in a
+    # process. Lazily, so that the forward pass is not computed.
     variables: Any = model.lazy_init(key, images, train=False)
     found: dict[str, Tree] = variables
     return found

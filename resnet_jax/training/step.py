@@ -1,13 +1,12 @@
 """The train step and the eval step: pure functions, the same under jit, shard_map and pmap.
 
-A train step may cut its batch into parts and compute their gradients one after another, for a batch whose activations
-do not fit the memory. It is the step of the whole batch, beyond rounding, where batch statistics are those of "ghost"
-groups: a part is made of whole groups, so the groups are the same. With "global" and "device" BN sees a part at a time:
-gradients are then the mean of the parts' gradients, each normalised by its own statistics, which is another function
-of the batch (of smaller BN batches) than the whole one's.
+For a batch whose activations do not fit into memory, a train step can compute the gradients of parts of the batch, one
+after another. With "ghost" groups, a part consists of whole groups, so the result is that of the whole batch, up to
+rounding. With "global" and "device", BN normalises each part by its own statistics, so the result is another function
+of the batch.
 
-`axis_name` is the mapped axis of shard_map or pmap, over which gradients are averaged and sums summed. It is None
-under jit, where each function sees the global batch even if a mesh of devices holds it.
+`axis_name` is the mapped axis of shard_map or pmap, over which gradients are averaged and sums added. It is None under
+jit, where each function gets the global batch, even if it is divided over devices.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ from resnet_jax.training.metrics import StepReport, Sums, weighted_sums
 from resnet_jax.training.schedules import rate_state
 from resnet_jax.training.state import AveragedState, TrainState
 
-# No epoch has this number, so the key of the net's own noise is none that augmentation draws with.
+# No epoch has this number, so the key of the net's noise differs from all keys of augmentation.
 NOISE = 2**32 - 1
 
 
 class TrainBatch(NamedTuple):
     """Images [N, H, W, C] uint8, labels [N] int32, each example's epoch and position in the training set [N] int32.
 
-    On the devices, or on the host before they are sent; so are those of an EvalBatch.
+    The arrays are on the devices, or on the host before they are sent.
     """
 
     images: Any
@@ -59,11 +58,11 @@ class EvalBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Parts:
-    """How a train step cuts its batch, in terms of the code that runs: resolved from the config by mesh.py."""
+    """How a train step divides its batch; training/mesh.py derives it from the configuration."""
 
     count: int = 1
     shards: int = 1
-    """Equal shards of consecutive images, on a device each, within what this call of the step sees."""
+    """Number of equal shards of consecutive images in this call of the step, one for each device."""
 
 
 def train_step(
@@ -85,24 +84,25 @@ def train_step(
 
     Args:
       state: before the step.
-      batch: this device's examples (all of them under jit).
-      key: of the run's augmentation, the same at every step: an example's draw depends on its epoch and itself. The
-        noise of stochastic depth and dropout derives from it and the step.
-      model: with its BN scope set for how this function is mapped, and for the images of one part.
-      parts: of the batch, computed one after another. Each starts from the running statistics of `state`; the new
-        ones are the mean over parts, as they are the mean over groups within a part.
-      report_gradients: whether the report has the norms of the gradient, of the whole batch and without weight decay.
-      label_smoothing: of the loss that is minimised, and reported.
-      ema_decay: of the state's average; None where it has none.
+      batch: the examples of this device; under jit all examples.
+      key: the run's augmentation key, equal in every step: the draw of an example depends on its epoch and its
+        position. The noise of stochastic depth and dropout derives from it and the step.
+      model: with the BN scope for this mode, and for the images of one part.
+      parts: the parts of the batch, computed one after another. Each starts from the running statistics of `state`; the
+        new ones are the mean over parts, as over groups.
+      report_gradients: whether the report has the norms of the gradient of the whole batch, without weight decay.
+      label_smoothing: of the loss that is minimised and reported.
+      ema_decay: decay of the average in the state; None if it has none.
 
     Returns:
-      The state after the step, and the step's report: sums over the global batch, in train mode, before the update. A
-      mixed image (`data.mixup`, `data.cutmix`) is judged by the label that has the larger share of it.
+      The state after the step, and the step's report: sums over the global batch, in train mode, before the update. For
+      a mixed image (`data.mixup`, `data.cutmix`), the label with the larger share counts.
     """
 
     def part_of(batch: TrainBatch) -> tuple[Any, Any, Sums]:
         """Mean gradients, running statistics and sums of some examples."""
-        # Here and not before: augmented images are four times the size of stored ones, and so made for one part only.
+        # Augmented here, because augmented images are four times as large as stored ones, and are needed for one part
+        # only.
         epoch, example, dtype = batch.epoch, batch.example, _input_dtype(model)
         images = training_inputs(batch.images, key, epoch, example, stats=normalization, data=data, dtype=dtype)
         mix = None
@@ -140,7 +140,7 @@ def train_step(
 
     grads, batch_stats, sums = part_of(batch) if parts.count == 1 else _accumulate(part_of, batch, parts)
     if axis_name is not None:
-        # Every device holds equally many examples, so the mean of means is the mean.
+        # Every device has equally many examples, so the mean of means is the mean.
         grads = jax.lax.pmean(grads, axis_name)
         sums = jax.lax.psum(sums, axis_name)
 
@@ -197,10 +197,10 @@ def predict_step(
 def _accumulate(
     part_of: Callable[[TrainBatch], tuple[Any, Any, Sums]], batch: TrainBatch, parts: Parts
 ) -> tuple[Any, Any, Sums]:
-    """Gradients and running statistics averaged, and sums added, over the parts of a batch.
+    """Averages gradients and running statistics, and adds sums, over the parts of a batch.
 
-    Part a is made of each shard's a-th slice of consecutive images: no image leaves its device, and each device's
-    ghost groups are those of its whole shard.
+    Part a consists of the a-th slice of consecutive images of each shard. So no image leaves its device, and ghost
+    groups are those of the whole shard.
     """
 
     def cut(x: Array) -> Array:
@@ -214,13 +214,13 @@ def _accumulate(
     shapes = jax.eval_shape(part_of, jax.tree.map(lambda x: x[0], cuts))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     (grads, batch_stats, sums), _ = jax.lax.scan(add, zeros, cuts)
-    # Equal parts, so the mean of means is the mean; of the running statistics too, which are linear in the batch's.
+    # The parts are equal, so the mean of means is the mean; also for running statistics, which are linear.
     grads, batch_stats = jax.tree.map(lambda total: total / parts.count, (grads, batch_stats))
     return grads, batch_stats, sums
 
 
 def _input_dtype(model: ResNet) -> Any:
-    # In float32 even for a bfloat16 net, which casts them itself: eight bits of mantissa would blur the pixels.
+    # In float32 even for a bfloat16 net, because eight bits of mantissa are too few for pixels; the net casts them.
     return jnp.float64 if model.config.dtype == "float64" else jnp.float32
 
 

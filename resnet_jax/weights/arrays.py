@@ -1,8 +1,8 @@
-"""The arrays of a net by our names, and how those of a file differ from them.
+"""The arrays of a net by this project's names, and the comparison with those of a file.
 
-Our names are paths in the trees of variables, joined by slashes: "stage2_block1/conv1/kernel". Parameters and running
-statistics share them, because their leaves have different names. A batch norm of PyTorch may also count the batches
-that it has seen, which changes no result. The count is kept as `batches`, so that a file can be written as it was.
+A name is a path in the trees of variables, joined by slashes: "stage2_block1/conv1/kernel". Parameters and running
+statistics have different leaf names, so no name occurs twice. A batch norm of PyTorch may also count its batches, which
+changes no result. The count is kept as `batches`, so that a file can be written again without a change.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ HEAD = "head"
 
 @dataclass(frozen=True)
 class Differences:
-    """Between the arrays that a net has and those of a file, by the file's names."""
+    """Differences between the arrays of a net and those of a file, by the names of the file."""
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     misshapen: tuple[str, ...]
-    """Each with both shapes: "fc.weight (10, 64), needed (10, 32)"."""
+    """Arrays of a wrong shape, with both shapes: "fc.weight (10, 64), needed (10, 32)"."""
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.unexpected or self.misshapen)
@@ -48,16 +48,16 @@ class Differences:
 
 
 class Mismatch(UserError):
-    """Arrays that are not those of the net; `differences` has all of them, the message the first."""
+    """The arrays are not those of the net. `differences` has all differences, the message the first."""
 
     def __init__(self, file: str, net: str, differences: Differences) -> None:
-        extra = " (experiments.convert --ignore-extra leaves the unexpected out)" * bool(differences.unexpected)
+        extra = " (experiments.convert --ignore-extra ignores unexpected arrays)" * bool(differences.unexpected)
         super().__init__(f"{file}: not the arrays of {net}: {differences}{extra}.")
         self.differences = differences
 
 
 def shapes(model: ModelConfig, channels: int) -> dict[str, Shape]:
-    """Every array of a net, by our names: parameters and running statistics.
+    """The shapes of all parameters and running statistics of a net, by name.
 
     Without a number of classes the net has no last layer.
     """
@@ -78,14 +78,14 @@ def shapes_of(arrays: Arrays) -> dict[str, Shape]:
 
 
 def counts(names: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The counts of batches that a net's batch norms may have beside their statistics."""
+    """The names and shapes of the optional counts of batches."""
     return {f"{name.rpartition('/')[0]}/{COUNT}": () for name in names if name.rpartition("/")[2] == STATISTICS[0]}
 
 
 def require_arrays(
     needed: Mapping[str, Shape], optional: Mapping[str, Shape], found: Mapping[str, Shape], file: str, net: str
 ) -> None:
-    """Makes sure that a file has what a net needs, in its shapes, and nothing else.
+    """Checks that a file has exactly the arrays of a net, in their shapes.
 
     Raises:
       Mismatch: it has not.

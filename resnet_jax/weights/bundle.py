@@ -1,4 +1,4 @@
-"""A net as it lies in a file: its configuration, its arrays, how it takes pictures, and the names of its classes."""
+"""A net of a file: its configuration, arrays, preprocessing and class names."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from resnet_jax.weights.preprocessing import Preprocessing, per_channel
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a net came from."""
+    """The origin of a net."""
 
     file: str
-    """Name of the file or run, without the folders it lay in."""
+    """Name of the file or run, without its folder."""
     digest: str
     """SHA-256 of the file, or of a run's parameters, shortened to 16 hexadecimal digits."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A net.
+    """A net with everything that is needed to use it.
 
     Raises:
-      UserError: it has another number of class names than of classes, or a name that cannot be printed.
+      UserError: the number of class names is not that of the classes, or a name cannot be printed.
     """
 
     model: ModelConfig
-    """With its number of classes; None for a net without a last layer, such as transformers' ResNetModel."""
+    """Has the number of classes, which is None for a net without a last layer, such as transformers' ResNetModel."""
     arrays: Arrays
-    """By our names (weights/arrays.py)."""
+    """Arrays by this project's names (weights/arrays.py)."""
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     origin: Origin
-    """Where it came from first; it stays when the net is converted."""
+    """The first origin; it does not change when the net is converted."""
     read_from: Origin | None = None
-    """The file that it was read from now."""
+    """The file from which the net was read."""
 
     def __post_init__(self) -> None:
         classes = self.model.num_classes or 0
@@ -71,7 +71,7 @@ class Weights:
         return build(self.model)
 
     def variables(self) -> dict[str, Variables]:
-        """What the net is applied with, {"params": ..., "batch_stats": ...}, in float32."""
+        """The variables of the Flax net, {"params": ..., "batch_stats": ...}, in float32."""
         trees: dict[str, Arrays] = {"params": {}, "batch_stats": {}}
         for name, array in self.arrays.items():
             leaf = name.rpartition("/")[2]
@@ -81,15 +81,15 @@ class Weights:
 
 
 def flatten(params: Variables, batch_stats: Variables) -> Arrays:
-    """A net's trees of variables, on the host, as `Weights.arrays`."""
+    """Trees of variables, on the host, as `Weights.arrays`."""
     flat = traverse_util.flatten_dict(params, sep="/") | traverse_util.flatten_dict(batch_stats, sep="/")
     return {name: np.ascontiguousarray(array) for name, array in flat.items()}
 
 
 def usual_preprocessing(model: ModelConfig, channels: int) -> Preprocessing:
-    """What published nets of this family are evaluated with: torchvision's 256 and 224 pixels, CIFAR's 32.
+    """The usual preprocessing of published nets of this family: 256 and 224 pixels as in torchvision, 32 for CIFAR.
 
-    Both are normalised by ImageNet's statistics of colours; a net of grey images by the mean of those.
+    Both are normalised by ImageNet's statistics of colours; a net for grey images by their mean.
     """
     resize, crop = (256, 224) if model.family == "imagenet" else (32, 32)
     plain = per_channel(resize, crop)
@@ -101,7 +101,7 @@ def usual_preprocessing(model: ModelConfig, channels: int) -> Preprocessing:
 
 
 def describe(model: ModelConfig) -> str:
-    """A net in a few words, for messages: "resnet-20 (cifar, basic blocks, width 16, 10 classes)"."""
+    """A net in words, for messages: "resnet-20 (cifar, basic blocks, width 16, 10 classes)"."""
     return (
         f"{model.net}-{model.depth} ({model.family}, {model.block_kind} blocks, width {model.base_width}, "
         f"{'no last layer' if model.num_classes is None else f'{model.num_classes} classes'})"
@@ -109,9 +109,9 @@ def describe(model: ModelConfig) -> str:
 
 
 def essentials(model: ModelConfig) -> dict[str, Any]:
-    """What decides the values of a net in eval mode, by field of ModelConfig.
+    """The fields of ModelConfig that determine the values of a net in eval mode.
 
-    What a field leaves open is filled in, and a field without effect has its default.
+    Fields such as "auto" are resolved, and fields without effect have their defaults.
     """
     names, idle = ModelConfig.fields_where(lambda role: role.of == "net"), model.without_effect()
     values = {name: model.default(name) if name in idle else model.value(name) for name in names}
@@ -119,6 +119,6 @@ def essentials(model: ModelConfig) -> dict[str, Any]:
 
 
 def unlike(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]]:
-    """The essentials in which two nets differ, with both values."""
+    """The `essentials` in which two nets differ, with both values."""
     a, b = essentials(one), essentials(other)
     return {name: (a[name], b[name]) for name in sorted(a) if a[name] != b[name]}

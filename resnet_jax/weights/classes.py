@@ -1,4 +1,4 @@
-"""Names of classes: those of published nets, and which class of a net a folder's name stands for."""
+"""Class names of published nets, and the class of a net to which a folder belongs."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from resnet_jax.text import composed, some
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 ORDER = "order"
-# How many of a net's 1,000 names must be ImageNet's, each in its place, for WordNet IDs to stand for its classes.
-# Projects differ in few of them: torchvision and the original list in two.
+# Number of a net's 1,000 names that must be ImageNet's, at their positions, for WordNet IDs to be used.
+# Lists of names differ slightly: torchvision's and the original one in two.
 IMAGENET_AGREES = 900
 
 
 @dataclass(frozen=True)
 class Matched:
-    """Which class of a net each name stands for."""
+    """The class of a net for each name."""
 
     numbers: tuple[int, ...]
     """The class of each name, in the order of the names."""
     rule: str
-    """How they were matched: "name", "WordNet ID", "number", "order" or "file"."""
+    """The rule that matched them: "name", "WordNet ID", "number", "order" or "file"."""
 
 
 class Unmatched(UserError):
-    """Names that do not stand for classes of a net; `names` and `classes` are the two lists."""
+    """The names do not match the classes of a net; `names` and `classes` are the two lists."""
 
     def __init__(self, message: str, names: Sequence[str], classes: Sequence[str]) -> None:
         super().__init__(message)
@@ -47,9 +47,9 @@ def imagenet() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def usual_classes(model: ModelConfig) -> tuple[str, ...]:
-    """The classes that published nets of this family and number of classes have; else "0", "1", ...; () without a head.
+    """The class names of published nets of this family and number of classes; else "0", "1", ...; () without a head.
 
-    ImageNet's are in the order of their WordNet IDs, under the names that torchvision gives them.
+    ImageNet's classes are in the order of their WordNet IDs, with torchvision's names.
     """
     if model.family == "imagenet" and model.num_classes == len(imagenet()[0]):
         return imagenet()[1]
@@ -59,20 +59,20 @@ def usual_classes(model: ModelConfig) -> tuple[str, ...]:
 
 
 def match(names: Sequence[str], classes: Sequence[str], what: str, net: str, labels: str | None = None) -> Matched:
-    """Finds the class of a net that each name stands for.
+    """Finds the class of a net for each name.
 
-    The first rule that fits all names decides: the name of a class (in composed Unicode), the WordNet ID of one of
-    ImageNet's classes, where the net's classes are ImageNet's, and the whole number of a class, counted from 0.
+    The first rule that fits all names is used: the name of a class (in composed Unicode); the WordNet ID of a class, if
+    the net has ImageNet's classes; the number of a class, from 0.
 
     Args:
       names: of class folders, each once.
       classes: the net's names of its classes, in order.
       what, net: the folder and the net, for messages.
-      labels: overrides the rules. "order": the names stand for the classes in this order. Else a text file with a line
-        "name = class" for each name, where the class is a name or a number.
+      labels: overrides the rules. "order": names and classes correspond in their order. Otherwise a text file with a
+        line "name = class" for each name, where the class is a name or a number.
 
     Raises:
-      Unmatched: the names do not stand for classes of the net.
+      Unmatched: the names do not match the classes of the net.
       UserError: the file cannot be read, or lacks a name.
     """
     if labels == ORDER:
@@ -86,7 +86,7 @@ def match(names: Sequence[str], classes: Sequence[str], what: str, net: str, lab
         return Matched(tuple(range(len(classes))), ORDER)
     if labels is not None:
         given = _read(Path(labels).expanduser(), names)
-        # One by one: several folders may be one class, and names may stand beside numbers.
+        # One by one, because several folders may have one class, and the file may have names and numbers.
         found = (_matched([given[name]], classes, f"labels: {labels}", net).numbers[0] for name in names)
         return Matched(tuple(found), "file")
     return _matched(names, classes, what, net)
@@ -105,21 +105,21 @@ def _matched(names: Sequence[str], classes: Sequence[str], what: str, net: str) 
             return Matched(tuple(numbers[name] for name in wanted), rule)
     if all(name.isascii() and name.isdecimal() and int(name) < len(own) for name in wanted):
         found = tuple(map(int, wanted))
-        if len(set(found)) == len(found):  # "1" and "01" would be one class
+        if len(set(found)) == len(found):  # not both "1" and "01"
             return Matched(found, "number")
     unknown = [name for name in wanted if not any(name in numbers for numbers in rules.values())] or wanted
     raise Unmatched(
-        f"{what}: its class {unknown[0]} is none of {net}'s: {some(own)}; --labels FILE says which class each folder "
-        f"is, a line 'folder = class' for each; --labels order takes the classes in the order of the folders' names.",
+        f"{what}: {unknown[0]} is not a class of {net} ({some(own)}); use --labels FILE with a line "
+        f"'folder = class' for each folder, or --labels order, which takes folders and classes in order.",
         names,
         classes,
     )
 
 
 def _is_imagenet(classes: Sequence[str]) -> bool:
-    """Whether a net's classes are ImageNet's in their order, whatever project named them.
+    """Whether the classes of a net are ImageNet's, in order, with the names of any project.
 
-    Several lists give a class all its synonyms, such as "tench, Tinca tinca".
+    Some lists have synonyms, such as "tench, Tinca tinca".
     """
     ids, names = imagenet()
     if len(classes) != len(ids):
@@ -136,7 +136,7 @@ def _read(file: Path, names: Sequence[str]) -> dict[str, str]:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
-        raise UserError(f"labels: {file} is not text; legal: a text file with a line 'folder = class' each.") from None
+        raise UserError(f"labels: {file} is not text; legal: a text file with lines 'folder = class'.") from None
     given = {}
     for line in filter(None, lines):
         name, sign, value = (part.strip() for part in line.partition("="))
@@ -146,6 +146,6 @@ def _read(file: Path, names: Sequence[str]) -> dict[str, str]:
     missing = [name for name in names if composed(name) not in given]
     if missing:
         raise UserError(
-            f"labels: {file} says nothing of {some(missing)}; legal: a line 'folder = class' for each folder."
+            f"labels: {file} has no line for {some(missing)}; legal: a line 'folder = class' for each folder."
         )
     return {name: given[composed(name)] for name in names}

@@ -1,4 +1,4 @@
-"""What a net says of pictures: probabilities of its classes, and what any of its blocks puts out."""
+"""Applies a net to pictures: probabilities of the classes, and the output of any block."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from resnet_jax.text import nearest
 from resnet_jax.weights.arrays import Array
 from resnet_jax.weights.bundle import Weights
 
-AT_ONCE = 32  # pictures a step: enough to fill a device, and few enough to lie in memory at any size
+AT_ONCE = 32  # pictures in a step: enough for a device, and few enough for memory
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a net says of one picture."""
+    """The result of a net for one picture."""
 
     path: str
     probabilities: Array
     """[K] float32."""
     features: Array | None
-    """[H, W, C] float32 of the block asked for."""
+    """[H, W, C] float32, the output of the requested block."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,21 @@ class Skipped:
 
     path: str
     reason: str
-    """A clause."""
+    """The reason, as a clause."""
 
 
 class Classifier:
-    """A net in eval mode, in float32 whatever it was trained in, compiled for pictures of its size."""
+    """A net in eval mode and float32, compiled for pictures of its size."""
 
     def __init__(self, weights: Weights, features: str | None = None) -> None:
-        """Takes a net.
+        """Prepares a net.
 
         Args:
-          features: the block whose output is wanted too, such as "stage3_block2".
+          weights: the net, from `load_weights`.
+          features: a block whose output is returned too, such as "stage3_block2".
 
         Raises:
-          UserError: it has no such block, or no last layer.
+          UserError: the net has no such block, or no last layer.
         """
         require_head(weights)
         blocks = [block_name(*block) for block in weights.model.blocks]
@@ -95,7 +96,7 @@ class Classifier:
     def _require(self, images: Images) -> None:
         shape = tuple(np.shape(images))
         channels, squeezed = self.weights.preprocessing.channels, self.weights.preprocessing.normalization.mean.shape
-        # A net takes any size; a mean image only its own.
+        # A net accepts any size, but a mean image only its own.
         sides = self.weights.preprocessing.shape[:2] if squeezed[1:3] != (1, 1) else None
         if len(shape) == 4 and shape[3] == channels and min(shape) > 0 and sides in (None, shape[1:3]):
             if np.asarray(images).dtype == np.uint8:
@@ -110,7 +111,7 @@ class Classifier:
         )
 
     def predict(self, paths: Sequence[str]) -> Iterator[Prediction | Skipped]:
-        """The net's answer for each picture, in order; a picture that cannot be read does not stop the others."""
+        """Yields the result for each picture, in order; pictures that cannot be read give Skipped."""
         size = min(AT_ONCE, len(paths))
 
         def read(path: str) -> Images | Skipped:
@@ -139,15 +140,14 @@ class Classifier:
 
 
 def require_head(weights: Weights) -> None:
-    """Makes sure that a net has a last layer.
+    """Checks that a net has a last layer.
 
     Raises:
       UserError: it has none.
     """
     if not weights.has_head:
         raise UserError(
-            f"{weights.origin.file}: a net without a last layer, which says nothing of classes; fine-tune it with "
-            f"--finetune.weights."
+            f"{weights.origin.file}: a net without a last layer cannot classify; fine-tune it with --finetune.weights."
         )
 
 

@@ -1,4 +1,4 @@
-"""From the bytes of a file to arrays: safetensors and PyTorch's pickles, told by their content."""
+"""Arrays from the bytes of a file: safetensors or a pickle of PyTorch, recognised by content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def content_of(file: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-      UserError: there is none, it is empty, or larger than this machine's memory.
+      UserError: the file is missing, empty, or larger than the available memory.
     """
     if not file.exists():
         raise UserError(f"{file}: there is no such file or folder.")
@@ -42,10 +42,10 @@ def content_of(file: Path) -> bytes:
 def arrays_of(
     content: bytes, file: str, *, from_key: str | None = None, note: Callable[[str], None] = lambda text: None
 ) -> Arrays:
-    """The arrays of a file, by the names and in the dtypes and layouts that they have in it.
+    """The arrays of a file, with its names, dtypes and layouts.
 
     Args:
-      content: of the file, whole.
+      content: the whole content of the file.
       file: its name, for messages.
       from_key, note: see `pickled.read`.
 
@@ -58,15 +58,17 @@ def arrays_of(
         arrays = _safetensors(content, file)
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise UserError(f"{file}: {name} holds numbers that are not finite: damaged, or of a net that diverged.")
+            raise UserError(
+                f"{file}: {name} has numbers that are not finite; the file is damaged, or the net diverged."
+            )
     return arrays
 
 
 def _safetensors(content: bytes, file: str) -> Arrays:
     if content[8:9] != b"{":
-        raise UserError(f"{file}: neither safetensors nor a file that torch.save wrote.")
+        raise UserError(f"{file}: not safetensors, and not written by torch.save.")
     try:
-        # The library gives them in another order each time.
+        # Sorted, because the library's order changes.
         entries = sorted(safetensors.deserialize(content))  # type: ignore[no-untyped-call]
         return {
             name: np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
@@ -75,4 +77,4 @@ def _safetensors(content: bytes, file: str) -> Arrays:
     except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
         raise UserError(f"{file}: damaged or truncated ({str(error).rstrip('.')}).") from None
     except KeyError as error:
-        raise UserError(f"{file}: has numbers of type {error}, which is not read here; save it in float32.") from None
+        raise UserError(f"{file}: has numbers of type {error}, which is not supported; save it in float32.") from None

@@ -1,4 +1,4 @@
-"""A net as PyTorch's state dict, under another project's names."""
+"""Writes a net as a PyTorch state dict, with the names of another project."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ PICKLED = (".pt", ".pth", ".th")
 
 
 def state_dict(weights: Weights, format_name: str | None = None) -> tuple[Format, Arrays, tuple[str, ...]]:
-    """The net as a state dict of another project's net.
+    """The net as a state dict with the names of another project.
 
     Args:
       format_name: a format of weights/formats; None: torchvision's for ImageNet's nets, akamaster's for CIFAR's.
 
     Returns:
-      The format, the arrays by its names, and remarks on what the names do not say.
+      The format, the arrays by its names, and remarks about properties that a state dict does not contain.
 
     Raises:
-      UserError: whoever reads these names would compute another net from them.
+      UserError: a net with these names would compute another function.
     """
     form = format_for(weights.model, format_name)
     model, arrays, notes = form.writable(weights.model, weights.arrays)
@@ -46,28 +46,30 @@ def state_dict(weights: Weights, format_name: str | None = None) -> tuple[Format
         name = next(iter(legal))
         here = essentials(model)[name] if name != "family" else model.family
         raise UserError(
-            f"model.{name}: got {here!r}; legal for a state dict in {form.name}'s names: {legal[name]}; keep this "
-            f"net in a folder, which says what it is."
+            f"model.{name}: got {here!r}; legal for a state dict with {form.name}'s names: {legal[name]}; write this "
+            f"net to a folder instead."
         )
     if model.norm.epsilon != BatchNormConfig().epsilon:
-        notes += (f"its batch norms have epsilon={model.norm.epsilon:g}, which no state dict says",)
+        notes += (f"its batch norms have epsilon={model.norm.epsilon:g}, which a state dict does not contain",)
     if unsaid.bottleneck_stride == "1x1":
-        notes += ("its bottlenecks have their stride on the first 1x1 convolution, which no state dict says",)
+        notes += (
+            "its bottlenecks have their stride on the first 1x1 convolution, which a state dict does not contain",
+        )
     return form, state, notes
 
 
 def export(weights: Weights, file: Path, format_name: str | None = None) -> tuple[Format, tuple[str, ...]]:
-    """Writes a net as PyTorch's state dict, to be had by torch.load or safetensors.torch.load_file.
+    """Writes a net as a PyTorch state dict, for torch.load or safetensors.torch.load_file.
 
     Args:
-      file: ends in .safetensors, which needs no PyTorch, or in .pt, .pth or .th, which does.
+      file: its name ends in .safetensors or, with PyTorch installed, in .pt, .pth or .th.
       format_name: as for `state_dict`.
 
     Returns:
-      The format, and remarks on what the file does not say.
+      The format, and remarks about properties that the file does not contain.
 
     Raises:
-      UserError: `state_dict` cannot be made, PyTorch is needed and missing, or the ending is another.
+      UserError: as `state_dict`; PyTorch is needed and missing; or the ending is not legal.
       OSError: it cannot be written.
     """
     form, state, notes = state_dict(weights, format_name)
@@ -93,7 +95,7 @@ def _export_pickled(state: Arrays, file: Path) -> None:
     def tensor(array: Array) -> torch.Tensor:
         if array.dtype == ml_dtypes.bfloat16:
             return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
-        return torch.from_numpy(array.copy())  # PyTorch warns of arrays that cannot be written to
+        return torch.from_numpy(array.copy())  # a copy, because PyTorch warns about read-only arrays
 
     with replacing(file) as part:
         torch.save({name: tensor(array) for name, array in state.items()}, part)

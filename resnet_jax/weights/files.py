@@ -1,8 +1,8 @@
-"""A net from a file or folder, and into one.
+"""Reads a net from a file or folder, and writes a folder.
 
-The project's own form is a folder of two files: `model.safetensors`, all arrays under our names, and `config.json`,
-what the net is, how it takes pictures, what its classes are called and where it came from. PyTorch's state dicts, in
-torchvision's or akamaster's names, have none of that: it is recognised, or taken as their projects have it.
+This project's form is a folder of two files: `model.safetensors` has all arrays, and `config.json` has the
+configuration, preprocessing, class names and origin. A PyTorch state dict has only arrays: the rest follows from names
+and shapes, or is assumed as in the original project.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from resnet_jax.weights.preprocessing import ARRAYS, from_json
 MODEL_FILE, NET_FILE = "model.safetensors", "config.json"
 FAMILY = "resnet_jax net"
 FORMAT = f"{FAMILY} 1"
-# As the Hugging Face hub has them.
+# The names on the Hugging Face hub.
 HUB_PICKLES, PICTURES_FILE = ("pytorch_model.bin",), "preprocessor_config.json"
 
 
@@ -45,20 +45,22 @@ def load(
     ignore_extra: bool = False,
     note: Note = lambda text: None,
 ) -> Weights:
-    """The net in a folder of our own form, in a finished run's directory, in a state dict, or in a hub's folder.
+    """Reads a net from a folder of this project's form, the directory of a finished run, a state dict, or a folder of
+    the hub.
 
-    A hub's folder is as the Hugging Face hub's client downloads it: weights, config.json, preprocessor_config.json.
+    A folder of the hub is as the client of the Hugging Face hub downloads it: weights, config.json,
+    preprocessor_config.json.
 
     Args:
-      place: the folder, or the file; its ending does not matter, its content does.
-      unsaid: what a state dict does not tell of its net.
-      from_key: of a checkpoint with several nets, the key of the one that is wanted, or the prefix of its names.
-      ignore_extra: leave out arrays of a state dict that its net does not have; `note` says which.
+      place: the folder or the file; its content decides, not the ending of its name.
+      unsaid: properties that a state dict does not contain.
+      from_key: in a checkpoint with several nets, the key of the net, or the prefix of its names.
+      ignore_extra: ignore arrays of a state dict that do not belong to the net; `note` says which.
       note: receives remarks, a line at a time.
 
     Raises:
-      UserError: there is none, it is damaged, it would have to run code to be read, it is of no net known here, or its
-        arrays are not those of the net that it says it is.
+      UserError: the file is missing or damaged, reading it would run code, its net is unknown, or its arrays do not fit
+        the net.
     """
     place = Path(place).expanduser()
     if place.is_dir():
@@ -76,13 +78,13 @@ def load(
     else:
         file = place
         beside = file.with_name(NET_FILE)
-        # Other projects too call the two files so.
+        # Other projects use the same names for the two files.
         if file.name == MODEL_FILE and beside.exists() and _is_ours(values := _json(beside)):
             return _portable(file.parent, values)
     content = content_of(file)
     arrays = arrays_of(content, str(file), from_key=from_key, note=note)
     if pickled.is_pickled(content) and not any(name.startswith(f"{from_key}.") for name in arrays):
-        from_key = None  # it was the key of a dictionary, and not the prefix of names
+        from_key = None  # used as a key, so it is not a prefix
     state = _unwrapped(arrays, str(file), from_key, note)
     config, preprocessor = _beside(file, note)
     form, told = recognise(Found(shapes_of(state), str(file), unsaid, config, preprocessor))
@@ -90,7 +92,7 @@ def load(
     needed, optional = form.shapes(ours), form.shapes({**ours, **counts(ours)})
     extra = [name for name in state if name not in needed and name not in optional]
     if extra and ignore_extra:
-        note(f"{file}: {len(extra)} arrays left out, which the net does not have: {some(extra)}.")
+        note(f"{file}: {len(extra)} arrays do not belong to the net and are ignored: {some(extra)}.")
         state = {name: array for name, array in state.items() if name not in extra}
     require_arrays(needed, optional, shapes_of(state), str(file), describe(told.model))
     origin = Origin(file.name if file == place else f"{place.absolute().name}/{file.name}", short_digest(content))
@@ -108,14 +110,14 @@ def load(
 
 
 def save(weights: Weights, folder: Path) -> None:
-    """Writes a net in our own form, whole or not at all, in the place of one that was there.
+    """Writes a net in this project's form, completely or not at all; replaces an older net.
 
     Raises:
-      UserError: the folder is there and holds something else.
+      UserError: the folder exists and has other files.
       OSError: it cannot be written.
     """
     if folder.exists() and not (folder.is_dir() and {p.name for p in folder.iterdir()} <= {MODEL_FILE, NET_FILE}):
-        raise UserError(f"{folder}: in the way, and not (only) a net of ours; choose another place.")
+        raise UserError(f"{folder}: exists and has other files than a net; choose another folder.")
     content = safetensors.numpy.save({**weights.arrays, **weights.preprocessing.arrays()}, metadata={"format": FORMAT})
     values = {
         "format": FORMAT,
@@ -140,7 +142,7 @@ def save(weights: Weights, folder: Path) -> None:
 
 
 def _folder(place: Path) -> Path:
-    """The folder with weights that a folder is, or has as a finished run."""
+    """The folder with weights: `place`, or its folder weights/ if it is a finished run."""
     for folder in (place, place / WEIGHTS):
         if any((folder / name).exists() for name in (MODEL_FILE, *HUB_PICKLES)):
             return folder
@@ -153,14 +155,14 @@ def _folder(place: Path) -> Path:
 
 
 def _unwrapped(arrays: Arrays, file: str, from_key: str | None, note: Note) -> Arrays:
-    """A state dict without the prefix of its names; names outside the prefix stay as they are."""
+    """A state dict without the prefix of its names; names without the prefix do not change."""
     prefix = wrapper_prefix(arrays, file, from_key)
     if prefix is None:
         return arrays
     inside = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     outside = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
     for name in sorted(BOOKKEEPING & arrays.keys()):
-        note(f"{file}: {name} is left out; it counts the nets that were averaged.")
+        note(f"{file}: {name}, the number of averaged nets, is ignored.")
         inside.pop(name, None)
         outside.pop(name, None)
     if from_key is not None:
@@ -174,8 +176,7 @@ def _portable(folder: Path, values: dict[str, Any]) -> Weights:
     content = content_of(folder / MODEL_FILE)
     if short_digest(content) != values.get("digest"):
         raise UserError(
-            f"{folder / MODEL_FILE}: not the file that {NET_FILE} was written with: damaged, truncated, or of another "
-            f"net."
+            f"{folder / MODEL_FILE}: does not belong to {NET_FILE}: it is damaged, truncated, or of another net."
         )
     arrays = arrays_of(content, str(folder / MODEL_FILE))
     try:
@@ -183,14 +184,16 @@ def _portable(folder: Path, values: dict[str, Any]) -> Weights:
         statistics = {name: arrays.pop(name) for name in ARRAYS.values() if name in arrays}
         preprocessing = from_json(values["preprocessing"], statistics)
         origin = Origin(**values["origin"])
-        if sum(model.stage_blocks) > len(arrays):  # which would take long to find out for a depth of millions
-            raise UserError(f"model.depth: got {model.depth}; legal: that of the net, which has {len(arrays)} arrays.")
+        if sum(model.stage_blocks) > len(arrays):  # checked first, because a depth of millions would take long
+            raise UserError(
+                f"model.depth: got {model.depth}; legal: the depth of the net, which has {len(arrays)} arrays."
+            )
         ours = shapes(model, preprocessing.channels)
         require_arrays(ours, counts(ours), shapes_of(arrays), str(folder / MODEL_FILE), describe(model))
         here = Origin(f"{folder.absolute().name}/{MODEL_FILE}", values["digest"])
         return Weights(model, arrays, preprocessing, tuple(map(str, values["class_names"])), origin, here)
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise UserError(f"{folder / NET_FILE}: not as it is written here ({error!r}).") from None
+        raise UserError(f"{folder / NET_FILE}: not a file of this project ({error!r}).") from None
     except Mismatch:
         raise
     except UserError as error:
@@ -205,7 +208,7 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _is_ours(values: dict[str, Any]) -> bool:
-    """Whether a config.json is of our own form, in whatever version."""
+    """Whether a config.json has this project's form, in any version."""
     return str(values.get("format", "")).startswith(FAMILY)
 
 
@@ -215,8 +218,8 @@ def _is_hubs(values: dict[str, Any]) -> bool:
 
 
 def _beside(file: Path, note: Note) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """What timm or transformers say of a net in the files beside it: config.json, and preprocessor_config.json."""
-    # Each for itself: damage of one does not lose what the other says.
+    """The values of config.json and preprocessor_config.json of timm or transformers, beside a file."""
+    # Each by itself, so that one is used if the other is damaged.
     config, pictures = (_undamaged(file.with_name(name), note) for name in (NET_FILE, PICTURES_FILE))
     if config is not None and not _is_hubs(config):
         return None, None
@@ -224,7 +227,7 @@ def _beside(file: Path, note: Note) -> tuple[dict[str, Any] | None, dict[str, An
 
 
 def _undamaged(file: Path, note: Note) -> dict[str, Any] | None:
-    """The values of a JSON file; None where there is none, or, with a remark, where it is damaged."""
+    """The values of a JSON file; None if it is missing or, with a remark, damaged."""
     try:
         return _json(file) if file.exists() else None
     except UserError as error:

@@ -1,18 +1,19 @@
-"""PyTorch's own files (.pt, .pth, .th), read without PyTorch and without running what is in them.
+"""Reads PyTorch's files (.pt, .pth, .th) without PyTorch, and without running code in them.
 
-Such a file is a pickle, which may name any function of any module and have it called. Here the unpickler is Python's,
-restricted as its documentation describes: of all names that a pickle asks for it gets those of the tables below. For a
-tensor's names it gets functions of ours that only note what the tensor is. For the names of values that stand beside a
-state dict in training checkpoints, such as sets, dates and argparse.Namespace, it gets a class of ours that keeps
-nothing and runs nothing. For any other name the file is refused before anything is called.
+Such a file is a pickle, which can name any function and let it be called. This module uses Python's unpickler with a
+fixed list of names:
 
-torch.load(weights_only=True) is restricted in the same way, with other tables: it reads sets of its own choice, and
-refuses argparse.Namespace and NumPy's values until its caller allows them. It needs PyTorch. Libraries that do without
-PyTorch read zip files alone; weights published in 2018 are older.
+- for the names of a tensor, it returns functions that only note the tensor's type, shape and position;
+- for values that checkpoints often have beside a state dict, such as sets, dates and argparse.Namespace, it returns a
+  class that keeps nothing and runs nothing;
+- for any other name it refuses the file before anything is called.
 
-Two formats (torch/serialization.py): a zip file of `<name>/data.pkl` and `<name>/data/<key>` for each storage; and, up
-to PyTorch 1.5, a stream: a magic number, a version and the machine's sizes, each pickled, the object, the keys of its
-storages, and for each of them its length, 8 bytes, and its numbers.
+torch.load(weights_only=True) is restricted in the same way with other lists, and needs PyTorch. Other libraries without
+PyTorch only read zip files, and weights published in 2018 are older.
+
+There are two formats (torch/serialization.py). A zip file has `<name>/data.pkl`, and `<name>/data/<key>` for each
+storage. Up to PyTorch 1.5, a file is a stream: pickles of a magic number, a version and the sizes of the machine, the
+object, the keys of its storages, and for each storage its length in 8 bytes and its numbers.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ DTYPES = {
     "BoolStorage": "|b1",
     "BFloat16Storage": "bfloat16",
 }
-# Numbers that no net here has, by types of the same sizes. torch.load(weights_only=True) reads tensors of them, so they
-# may stand beside a state dict.
+# Types of numbers that no net here has, by types of equal size. torch.load(weights_only=True) reads such tensors, so a
+# checkpoint may have them beside a state dict.
 UNREAD = {
     "ComplexFloatStorage": "<c8",
     "ComplexDoubleStorage": "<c16",
@@ -67,7 +68,7 @@ UNREAD_TENSORS = {
     "_rebuild_nested_tensor": "nested",
     "_rebuild_meta_tensor_no_storage": "meta",
 }
-# Values that stand beside state dicts in checkpoints: schedules, options, dates, counts. None of them is needed.
+# Values that checkpoints have beside state dicts: schedules, options, dates, counts. None is needed.
 INERT = {
     "builtins": (
         *("set", "frozenset", "complex", "slice", "range", "bytearray", "bytes"),
@@ -102,7 +103,7 @@ class _Storage:
     key: str
     dtype: str
     offset: int
-    """Where a view begins, in numbers; old files may have views."""
+    """The start of a view, in numbers; old files may have views."""
     name: str
     """PyTorch's name of the type of its numbers, such as "Float"."""
 
@@ -116,11 +117,11 @@ class _Tensor:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     unread: str | None = None
-    """What numbers it has, where they are not read here; None: they are."""
+    """The type of its numbers if that is not supported; otherwise None."""
 
 
 class _Unreadable(Exception):
-    """There are numbers of a type that is not read; the message is a clause."""
+    """The type of the numbers is not supported; the message is a clause."""
 
 
 class _Refused(Exception):
@@ -128,11 +129,11 @@ class _Refused(Exception):
 
 
 class _Damaged(Exception):
-    """A file is not as PyTorch writes it; the message is a clause."""
+    """A file is not in PyTorch's format; the message is a clause."""
 
 
 def is_pickled(content: bytes) -> bool:
-    """Whether a file begins as PyTorch's own do: as a zip file, or as a pickle."""
+    """Whether a file begins like PyTorch's files: as a zip file, or as a pickle."""
     # Safetensors files begin with a length, whose first byte may be a pickle's; after it comes JSON.
     return content.startswith((b"PK\x03\x04", b"\x80")) and content[8:9] != b"{"
 
@@ -141,13 +142,13 @@ def read(content: bytes, file: str, *, from_key: str | None = None, note: Note =
     """The arrays of a state dict, by name, in the dtypes and shapes of the file.
 
     Args:
-      content: of the file, whole. The state dict is its object, or stands in it under a key.
+      content: the whole content of the file. The state dict is its object, or a value of it.
       file: its name, for messages.
       from_key: the key, such as "model_ema"; None: see nested.py.
-      note: receives a remark where the file has several state dicts.
+      note: receives a remark if the file has several state dicts.
 
     Raises:
-      UserError: it would have to run code, it is damaged or truncated, or there is no state dict in it.
+      UserError: reading the file would run code, it is damaged or truncated, or it has no state dict.
     """
     try:
         found, storages = _zipped(content) if content.startswith(b"PK") else _stream(content)
@@ -160,18 +161,18 @@ def read(content: bytes, file: str, *, from_key: str | None = None, note: Note =
         raise
     except _Refused as name:
         raise UserError(
-            f"{file}: a pickle that asks for {name}, which no state dict needs and which is not known to be harmless; "
-            f"nothing of it was run; {nested.ADVICE}."
+            f"{file}: a pickle that asks for {name}, which a state dict does not need and may be dangerous; no code "
+            f"was run; {nested.ADVICE}."
         ) from None
     except _Unreadable as numbers:
-        raise UserError(f"{file}: {numbers}, which is not read here; save it in float32.") from None
-    # pickle and zipfile raise whatever a damaged file leads them to, such as sizes beyond any memory.
+        raise UserError(f"{file}: {numbers}, which is not supported; save it in float32.") from None
+    # For damaged files, pickle and zipfile raise many kinds of errors.
     except (Exception, MemoryError, RecursionError) as error:
         raise UserError(f"{file}: damaged or truncated ({reason(error)}).") from None
 
 
 class _Bytes(io.BytesIO):
-    """A stream whose lines end with a newline: a name that the file's end cuts short is damage, not another name."""
+    """A stream that refuses a line without a newline, because a name that is cut short would be another name."""
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(size)
@@ -180,21 +181,21 @@ class _Bytes(io.BytesIO):
         return line
 
 
-# Python's own, not the one in C: that takes memory for the largest number of an object that a damaged pickle names.
+# The unpickler in Python, because the one in C can allocate too much memory for a damaged pickle.
 class _Unpickler(pickle._Unpickler):
-    """Builds dictionaries, lists, numbers, text, and notes on tensors; refuses every other name."""
+    """Builds dictionaries, lists, numbers, text, and descriptions of tensors; refuses every other name."""
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, encoding="utf-8")
         self.dtypes: dict[str, str] = {}
         """The dtype of each storage, by the storage's key."""
 
-        # Made anew for each file: a pickle may set attributes of what it is given.
+        # New classes for each file, because a pickle may set their attributes.
         class Dictionary(dict[Any, Any]):
-            """In the place of OrderedDict, whose order all dictionaries have now."""
+            """Replaces OrderedDict; all dictionaries are ordered now."""
 
         class Inert:
-            """In the place of a value that is not needed: takes whatever a pickle does with one, and keeps nothing."""
+            """Replaces a value that is not needed: accepts everything that a pickle does with it, and keeps nothing."""
 
             def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
                 return super().__new__(cls)
@@ -229,7 +230,7 @@ class _Unpickler(pickle._Unpickler):
         self._inert = Inert
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a pickle gets for a name."""
+        """The object for a name in a pickle."""
         if (module, name) not in self._known:
             if module == "torch" and TORCH_DTYPES.fullmatch(name):
                 return type(name, (self._inert,), {})
@@ -239,7 +240,7 @@ class _Unpickler(pickle._Unpickler):
         return self._known[module, name]
 
     def persistent_load(self, identity: Any) -> _Storage:
-        """What it gets for ("storage", dtype, key, device, length, None or (key, offset, length) of a view)."""
+        """The object for ("storage", dtype, key, device, length, None or (key, offset, length) of a view)."""
         if identity[0] != "storage":
             raise _Refused(f"{identity[0]} {identity[1]}")
         _, dtype, key, _, _, *view = identity
@@ -249,7 +250,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 def _zipped(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
-    """The object of a zip file, and where its storages are found."""
+    """The object of a zip file, and a function that reads its storages."""
     file = zipfile.ZipFile(io.BytesIO(content))
     try:
         (pickled,) = (name for name in file.namelist() if name.rpartition("/")[2] == "data.pkl")
@@ -266,7 +267,7 @@ def _zipped(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
 
 
 def _stream(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
-    """The same of a file of PyTorch 1.5 or earlier."""
+    """The same for a file of PyTorch 1.5 or earlier."""
     stream = _Bytes(content)
     if (_Unpickler(stream).load(), _Unpickler(stream).load()) != (MAGIC, PROTOCOL):
         raise _Damaged("a pickle, but not as torch.save writes it")
@@ -292,7 +293,7 @@ def _array(tensor: _Tensor, storages: Callable[[_Storage], Array]) -> Array:
     numbers = storages(tensor.storage)[tensor.storage.offset :]
     steps = [(size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True)]
     size = math.prod(tensor.shape)
-    # Checked, for NumPy would read beyond the array; and no larger than it, which repeated rows could be.
+    # Checked, because NumPy would read beyond the array, and repeated rows could be larger than it.
     inside = min((*tensor.shape, *tensor.strides, tensor.offset), default=0) >= 0 and size <= len(numbers)
     if not inside or (size and tensor.offset + sum(steps) >= len(numbers)):
         raise _Damaged("a tensor lies outside its numbers")

@@ -1,4 +1,4 @@
-"""From an image file to what a net was trained on: size, channels and normalisation, kept beside its weights."""
+"""The preprocessing of a net, stored with its weights: size, channels and normalisation of pictures."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 MEAN, STD = "mean", "std"
 FIELDS = ("resize", "interpolation", "height", "width", "channels")
-# In a file of weights, where the mean is an image.
+# Names in a file of weights, if the mean is an image.
 ARRAYS = {name: f"preprocessing/{name}" for name in (MEAN, STD)}
-# Mean and standard deviation of ImageNet's training set in [0, 1]: most published nets are normalised by them.
+# Mean and standard deviation of ImageNet's training set, for pixels in [0, 1]; most published nets use them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures become a net's input: resized, cropped to the middle, and (pixels / 255 - mean) / std.
+    """How a picture becomes the input of a net: resized, cropped to the centre, and (pixels / 255 - mean) / std.
 
     Raises:
-      UserError: sizes, channels or statistics that no picture can have.
+      UserError: sizes, channels or statistics are not possible.
     """
 
     resize: int | None
-    """Pixels of the shorter side before the crop; None: pictures must have the net's size."""
+    """Pixels of the shorter side before the crop; None: pictures must have the size of the net."""
     height: int
     width: int
     channels: int
     normalization: Normalization
     interpolation: Interpolation = "bilinear"
-    """How pictures are resized, with antialiasing; "bicubic" is usual for timm's and Hugging Face's nets."""
+    """How pictures are resized, with antialiasing; timm and Hugging Face mostly use "bicubic"."""
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "channels") + ("resize",) * (self.resize is not None):
@@ -63,23 +63,25 @@ class Preprocessing:
         return self.height, self.width, self.channels
 
     def read(self, path: str) -> Images:
-        """The image at `path`, resized and cropped, not yet normalised: [height, width, channels] uint8.
+        """Reads, resizes and crops the image at `path`, without normalisation: [height, width, channels] uint8.
 
         Raises:
-          decode.Unreadable: it cannot be had; the reason is a clause.
+          decode.Unreadable: it cannot be read; the message is the reason, as a clause.
         """
         if self.channels not in (1, 3):
-            raise decode.Unreadable(f"this net takes images of {self.channels} channels, as which no picture is read")
+            raise decode.Unreadable(
+                f"this net takes images of {self.channels} channels, and pictures are read with 1 or 3"
+            )
         seen = None if self.resize is None else Pass(self.resize, self.height, interpolation=self.interpolation)
         image: Images = decode.look(path, seen, channels=self.channels)[0]
         if image.shape != self.shape:
             raise decode.Unreadable(
-                f"it is {image.shape[1]}x{image.shape[0]} pixels, and this net takes {self.width}x{self.height} alone"
+                f"it is {image.shape[1]}x{image.shape[0]} pixels, and this net takes only {self.width}x{self.height}"
             )
         return image
 
     def to_json(self) -> dict[str, Any]:
-        """As config.json has it; a mean that is an image lies with the weights instead, see `arrays`."""
+        """The values for config.json, without a mean that is an image; see `arrays`."""
         values: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
         if not self.arrays():
             for name in (MEAN, STD):
@@ -89,7 +91,7 @@ class Preprocessing:
         return values
 
     def arrays(self) -> Arrays:
-        """Mean and standard deviation where they are more than a number for each channel."""
+        """Mean and standard deviation, if they are not one number for each channel."""
         n = self.normalization
         if n.mean.shape[1:3] == n.std.shape[1:3] == (1, 1):
             return {}
@@ -102,7 +104,7 @@ def from_json(values: Mapping[str, Any], arrays: Mapping[str, Array]) -> Preproc
     Raises:
       UserError: a field is missing, or has a value that is not legal.
     """
-    values = {"interpolation": "bilinear", **values}  # files of earlier versions do not have it
+    values = {"interpolation": "bilinear", **values}  # missing in files of earlier versions
     found = []
     for name in (MEAN, STD):
         value = values.pop(name, None)
@@ -122,7 +124,7 @@ def per_channel(
     std: Sequence[float] = IMAGENET_STD,
     interpolation: Interpolation = "bilinear",
 ) -> Preprocessing:
-    """The shorter side to `resize` pixels, the square of `crop` in the middle, each channel standardised."""
+    """Resizes the shorter side to `resize` pixels, crops the centre to `crop`, and standardises each channel."""
     normalization = Normalization(_numbers(MEAN, mean), _numbers(STD, std))
     channels = normalization.mean.shape[-1]
     return Preprocessing(resize, crop, crop, channels, normalization, interpolation)

@@ -125,7 +125,7 @@ def test_a_changed_folder_is_read_again(root: Path, cache_home: Path, alter: Cal
     alter(root)
     told: list[str] = []
     data = load(root, told)
-    assert re.search(r"is dropped, for the images, or the way to read them, have changed since; .* read again", told[0])
+    assert re.search(r"is removed, because the images, or the way to read them, have changed", told[0])
     np.testing.assert_array_equal(data.train.images[1], pillow(root / "train/cat/1.png", "RGB"))
     the_cache(cache_home)  # one file: the old one is replaced
     assert same(load(root), data)
@@ -152,7 +152,7 @@ def test_a_truncated_cache_is_dropped(root: Path, cache_home: Path, cut: int) ->
     path.write_bytes(path.read_bytes()[:-cut])
     told: list[str] = []
     assert same(load(root, told), data)
-    assert "is dropped, for it is not an .npz file, or it is truncated" in told[0]
+    assert "is removed, because it is not an .npz file, or it is truncated" in told[0]
 
 
 def test_what_is_no_cache_is_dropped(root: Path, cache_home: Path) -> None:
@@ -164,7 +164,7 @@ def test_what_is_no_cache_is_dropped(root: Path, cache_home: Path) -> None:
         the_cache(cache_home).write_bytes(damaged)
         told: list[str] = []
         assert same(load(root, told), data)
-        assert "is dropped" in told[0]
+        assert "is removed" in told[0]
 
 
 def test_a_flipped_bit_anywhere_in_the_cache_is_seen_or_harmless(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_what_can_be_wrong_with_it(root: Path) -> None:
     refused(root, r"meta\.mat is missing")
     (kit / "meta.mat").write_bytes(meta)
     shutil.rmtree(root / "train" / "n00000002")
-    refused(root, "names the class 'n00000002', which is no class folder of train")
+    refused(root, "names the class 'n00000002', which is not a class folder of train")
 
 
 def test_an_image_that_the_table_lacks(root: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_subset_of_classes(root: Path, tmp_path: Path, flat: bool) -> None:
         (("1",), r"data\.classes: got '1'; legal: 2 to 3, or names of classes"),
         (("4",), r"data\.classes: got '4'; legal: 2 to 3"),
         (("cat",), r"data\.classes: got 'cat'; legal: 2 to 3"),
-        (("n00000000", "n0000001"), r"data\.classes: got 'n0000001', which the data have not; did you mean"),
+        (("n00000000", "n0000001"), r"data\.classes: got 'n0000001', which is not a class of the data; did you mean"),
     ],
 )
 def test_classes_that_are_not_there(tmp_path: Path, classes: tuple[str, ...], sentence: str) -> None:

@@ -36,7 +36,7 @@ def test_cifar10_depth_runs_on_an_npz_file_without_it(tmp_path: Path) -> None:
 
 
 def test_the_source_that_needs_it_says_how_to_get_it_or_do_without(tmp_path: Path) -> None:
-    sentence = "error: data.source='tfds' needs tensorflow-datasets, which is not installed here; run pip install"
+    sentence = "error: data.source='tfds' needs tensorflow-datasets, which is not installed; run pip install"
     for module, words in (
         ("train", ["cifar10-resnet", f"--runs={tmp_path}"]),
         ("prepare", ["cifar10"]),

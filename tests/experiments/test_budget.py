@@ -81,8 +81,8 @@ def test_no_run_is_begun_that_would_not_end_in_time(
     assert begun == NAMES[:1]
     text = capsys.readouterr().out
     assert "1 of 3 runs finished." in text
-    assert f"Not started, for want of time: {NAMES[1]}, {NAMES[2]}." in text
-    assert "The same command goes on from here." in text
+    assert f"Not started, because the time is up: {NAMES[1]}, {NAMES[2]}." in text
+    assert "The same command resumes the sweep." in text
 
 
 def test_where_nothing_is_known_yet_a_run_is_begun_and_cut(
@@ -127,7 +127,7 @@ def test_a_run_that_is_cut_has_its_checkpoint_and_ends_as_one_never_stopped(
     assert sweep.main(["tiny", "--runs", str(tmp_path / "cut"), "--budget", "50", *only]) == 0
     text = capsys.readouterr().out
     assert "The time is up: interrupted at step 2 of 3, checkpoint kept in" in text
-    assert f"Begun, and to go on from a checkpoint: {NAMES[0]}." in text
+    assert f"Unfinished, with a checkpoint: {NAMES[0]}." in text
     assert [p.name for p in (tmp_path / "cut" / "tiny" / NAMES[0] / "checkpoints").iterdir()] == ["2"]
     assert sweep.main(["tiny", "--runs", str(tmp_path / "cut"), *only]) == 0
     assert sweep.main(["tiny", "--runs", str(tmp_path / "whole"), *only]) == 0
@@ -185,7 +185,6 @@ def test_two_processes_end_in_time_and_say_what_is_left(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (
-        "Not started, for want of time: plain-8-seed0, plain-8-seed1, plain-8-seed2, plain-8-seed3, plain-8-seed4."
-        in done.stdout
+        "Not started, because the time is up: plain-8-seed0, plain-8-seed1, plain-8-seed2, plain-8-seed3" in done.stdout
     )
     assert "0 of 5 runs finished." in done.stdout

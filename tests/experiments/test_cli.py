@@ -243,7 +243,7 @@ def test_an_interrupted_command_says_how_to_go_on_and_does(
     process.send_signal(number)
     stdout, stderr = process.communicate()
     assert process.returncode == cli.INTERRUPTED
-    assert b"the same command goes on from there" in stderr
+    assert b"the same command resumes the run" in stderr
     assert b"Traceback" not in stdout + stderr
     before = metrics.read_bytes()
     process = subprocess.Popen(

@@ -54,7 +54,7 @@ def test_a_run_takes_what_the_same_net_took_with_other_seeds(tmp_path: Path) -> 
     assert found is not None
     assert found.seconds["plain-8-seed1"] == pytest.approx(20.0)
     assert found.seconds.keys() == {"plain-8-seed1", "plain-56-seed0", "plain-56-seed1"}
-    assert found.source == "from the 3 runs that finished"
+    assert found.source == "from 3 finished runs"
     # A third seed: the mean of both.
     records = [read_record(tmp_path / "tiny" / f"plain-20-seed{seed}" / "record.json") for seed in (0, 1)]
     other = {"plain-20-seed7": dataclasses.replace(RUNS["plain-20-seed0"], seed=7)}
@@ -130,7 +130,7 @@ def test_records_without_a_whole_run_tell_nothing(tmp_path: Path) -> None:
     (tmp_path / "tiny" / "plain-20-seed1" / "record.json").write_text("{")
     found = Clock(STUDY, tmp_path / "tiny").estimate(RUNS)
     assert found is not None
-    assert found.source.startswith("by the stated cost")
+    assert found.source.startswith("from the stated cost")
     assert "plain-20-seed1" in found.seconds
     assert all(Clock(STUDY, tmp_path / "tiny").by_speed_seen(name, config) is None for name, config in RUNS.items())
 
@@ -143,14 +143,12 @@ def test_processes_take_the_longest_first() -> None:
 
 
 def test_progress_in_words() -> None:
-    known = Estimate({"plain-56-seed0": 300.0, "plain-56-seed1": 300.0}, "from the 4 runs that finished")
-    assert progress(RUNS, 4, known, 1) == (
-        "4 of 6 runs finished, 2 to go: about 10 min left (from the 4 runs that finished)."
-    )
+    known = Estimate({"plain-56-seed0": 300.0, "plain-56-seed1": 300.0}, "from 4 finished runs")
+    assert progress(RUNS, 4, known, 1) == ("4 of 6 runs finished, 2 to go: about 10 min left (from 4 finished runs).")
     assert progress(RUNS, 4, known, 2) == (
-        "4 of 6 runs finished, 2 to go: about 5 min left with 2 processes (from the 4 runs that finished)."
+        "4 of 6 runs finished, 2 to go: about 5 min left with 2 processes (from 4 finished runs)."
     )
-    unknown = "0 of 6 runs finished, 6 to go; how long they take here is not known yet"
+    unknown = "0 of 6 runs finished, 6 to go; the time that they take is not known yet"
     assert progress(RUNS, 0, None, 2) == f"{unknown}."
     assert progress(RUNS, 0, None, 2, StatedCost(4.9e5, GPU)) == (
         f"{unknown} (the whole study is stated to take 5.7 days of a GPU at 1e12 multiply-adds/s)."
@@ -183,7 +181,7 @@ def test_the_sweep_shows_estimates_without_jax(tmp_path: Path) -> None:
     assert rows["plain-8-seed1"][9:12] == ["~20", "s", "|"]
     number = len(studies()["digits-depth"][0].runs())
     assert f"1 of {number} runs finished, {number - 1} to go: about" in done.stdout
-    assert "with 2 processes (from the 1 run that finished)." in done.stdout
+    assert "with 2 processes (from 1 finished run)." in done.stdout
 
 
 SHAPES = {"fashion-depth": (28, 28, 1)}

@@ -111,6 +111,6 @@ def test_sigterm_to_the_one_process_ends_the_others_in_order(tmp_path: Path, mon
                 os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(jobs, "print", note, raising=False)
-    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+    with pytest.raises(KeyboardInterrupt, match="the same command runs what is missing"):
         jobs.run(["child"], deal(2, jobs.cores()))
     assert sorted(line for line in heard if "kept" in line) == ["[1] kept", "[2] kept"]

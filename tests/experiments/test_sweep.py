@@ -59,7 +59,7 @@ def test_a_sweep_runs_everything_and_the_second_time_nothing(
     assert said[0].startswith("0 of 4 runs finished, 4 to go;")
     for done, line in enumerate(said[1:4], start=1):
         assert re.fullmatch(
-            rf"{done} of 4 runs finished, {4 - done} to go: about [\d.]+ \w+ left \(from the {done} runs?.*", line
+            rf"{done} of 4 runs finished, {4 - done} to go: about [\d.]+ \w+ left \(from {done} finished runs?.*", line
         )
     assert said[4:] == ["All 4 runs finished."]
     assert all(read_record(tmp_path / "tiny" / name / "record.json").status == "finished" for name in ALL)
@@ -205,7 +205,7 @@ def test_ctrl_c_while_a_run_ends_stops_the_sweep(
         return original(self, *arguments)
 
     monkeypatch.setattr(loop.Trainer, "_finish", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="had just finished"):
+    with pytest.raises(KeyboardInterrupt, match="has just finished"):
         sweep.main(["tiny", "--runs", str(tmp_path)])
     assert ran == ALL[:1]
     assert read_record(tmp_path / "tiny" / ALL[0] / "record.json").status == "finished"
@@ -215,7 +215,7 @@ def test_an_impossible_number_of_jobs(study: Study, tmp_path: Path, monkeypatch:
     with pytest.raises(UserError, match="jobs: got 0; legal: a whole number above 0, or 'auto'"):
         sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", "0"])
     monkeypatch.setattr("experiments.jobs.gpus", lambda: ["0", "1"])
-    with pytest.raises(UserError, match=r"legal: 1 with parallel\.devices=2, for a job sees one GPU"):
+    with pytest.raises(UserError, match=r"legal: 1 with parallel\.devices=2, because each job has one GPU"):
         sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", "auto", "--parallel.devices=2"])
     assert list(tmp_path.iterdir()) == []
 

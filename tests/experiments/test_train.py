@@ -49,7 +49,7 @@ def test_the_help_of_profile_states_its_numbers(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         main(["digits-resnet", "--help"])
     words = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
-    assert f"Write a trace of {TRACED} steps, after {WARM} warm ones" in words
+    assert f"Write a trace of {TRACED} steps (after {WARM} other steps)" in words
 
 
 def test_a_file_where_the_trace_should_go_is_found_before_anything_is_compiled(
@@ -79,7 +79,7 @@ def test_a_summary_stands_without_the_devices_of_its_run(capsys: pytest.CaptureF
     assert main([*SMALL, "--parallel.devices=16", "--summary"]) == 0
     printed = capsys.readouterr().out
     assert "training, on each device, 1 image at once" in printed
-    assert "No figures of the compiler: parallel.devices: got 16; legal: 1 to 8" in printed
+    assert "No estimate of the compiler: parallel.devices: got 16; legal: 1 to 8" in printed
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_finished_run_says_that_nothing_was_trained(capsys: pytest.CaptureFixt
     assert main([*TINY, "--directory=there"]) == 0
     assert "nothing was trained" not in capsys.readouterr().out
     assert main([*TINY, "--directory=there"]) == 0
-    assert "This run had finished before; nothing was trained." in capsys.readouterr().out
+    assert "This run was already finished; nothing was trained." in capsys.readouterr().out
 
 
 def test_a_path_typed_in_full_or_not_is_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

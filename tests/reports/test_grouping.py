@@ -11,6 +11,7 @@ from resnet_jax.reports import fields
 from resnet_jax.reports.csv_files import table_csv
 from resnet_jax.reports.grouping import comparisons
 from resnet_jax.reports.runs import read_runs
+from resnet_jax.reports.text import shortened
 from tests.reports.factory import DIGITS, only, read, write_run, write_study
 
 
@@ -92,3 +93,18 @@ def test_fields_and_values_have_words() -> None:
     assert fields.value_words("model.cut", ["stage1", "stage2_block3"]) == "stage1 and stage2_block3"
     assert fields.value_words("optim.learning_rate", 0.05) == "0.05"
     assert fields.value_words("data.flip", True) == "yes"
+
+
+def test_a_field_without_effect_is_no_part_of_a_label(tmp_path: Path) -> None:
+    write_run(tmp_path, run="steps")
+    write_run(tmp_path, run="narrow", changes={"model.width": 8})
+    # A cosine has no milestones: its configuration has the default ones.
+    write_run(tmp_path, run="cosine", changes={"optim.schedule": "cosine", "optim.milestones": (32_000, 48_000)})
+    (comparison,) = read(tmp_path)[1]
+    assert [cell.label for cell in comparison.cells] == ["baseline", "schedule: cosine", "width: 8"]
+
+
+def test_of_very_many_fields_a_label_counts_the_last() -> None:
+    label = "; ".join(f"field: {number}" for number in range(10))
+    assert shortened(label) == "field: 0; field: 1; field: 2; 7 more"
+    assert shortened("width: 8; depth: 20") == "width: 8; depth: 20"

@@ -98,7 +98,7 @@ def test_every_single_flipped_bit_is_found(tmp_path: Path) -> None:
         assert equal(restored[0], state(10)), file
         (sentence,) = notes
         assert "20: damaged (" in sentence, file
-        assert "put aside as 20.damaged, going on from step 10 instead" in sentence, file
+        assert "renamed to 20.damaged; the run continues from step 10" in sentence, file
         shutil.rmtree(place)
 
 
@@ -142,7 +142,7 @@ def test_a_leaf_is_checked_after_it_is_read(tmp_path: Path, monkeypatch: pytest.
     restored = checkpoints.restore(state(0), "data")
     assert restored is not None
     assert equal(restored[0], state(10))
-    assert "(.params['kernel'] is not what was written)" in checkpoints.notes[0]  # type: ignore[attr-defined]
+    assert "(.params['kernel'] has changed)" in checkpoints.notes[0]  # type: ignore[attr-defined]
 
 
 def test_a_damaged_one_put_aside_makes_room_for_its_step(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_one_of_another_model_is_named_with_the_first_leaf_that_differs(
 
 
 def test_one_of_other_data_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="trained on data of fingerprint data, and the data are now others"):
+    with pytest.raises(UserError, match="a run on other data \\(fingerprint data, now others\\)"):
         filled(tmp_path).restore(state(0), "others")
 
 
@@ -258,7 +258,7 @@ def test_a_disk_that_is_full_is_told_once_and_costs_nothing_kept(tmp_path: Path,
     checkpoints = filled(tmp_path)
     with no_file_larger_than(room):
         checkpoints.save(state(30), Totals(), "data")  # returns at once: the writer has not failed yet
-        with pytest.raises(UserError, match=r"30: the checkpoint could not be written \(.+\); those before it are as"):
+        with pytest.raises(UserError, match=r"30: the checkpoint could not be written \(.+\); earlier ones are"):
             checkpoints.wait()
     assert checkpoints.steps() == [10, 20]
     restored = checkpoints.restore(state(0), "data")

@@ -239,13 +239,13 @@ def test_a_net_that_is_not_the_run_s(
 
 def test_a_net_of_other_images(config: ExperimentConfig, tmp_path: Path) -> None:
     files.save(random_weights(NET), tmp_path / "net")
-    with pytest.raises(UserError, match=r"takes images of 3 channels, those of digits have 1"):
+    with pytest.raises(UserError, match=r"takes images of 3 channels, but those of digits have 1"):
         prepare(override(config, {"finetune.weights": str(tmp_path / "net")}))
     rng = np.random.default_rng(0)
     image = normalization(ArraySource(rng.integers(0, 256, (3, 9, 9, 1), np.uint8), np.zeros(3, np.int32)), SMALL.data)
     mean_image = dataclasses.replace(NORMALIZED, resize=9, height=9, width=9, normalization=image)
     files.save(dataclasses.replace(random_weights(NET, channels=1), preprocessing=mean_image), tmp_path / "net")
-    with pytest.raises(UserError, match=r"the mean image of net/model\.safetensors, which is 9x9 pixels"):
+    with pytest.raises(UserError, match=r"the mean image of net/model\.safetensors has 9x9 pixels"):
         prepare(override(config, {"finetune.weights": str(tmp_path / "net")}))
 
 

@@ -207,7 +207,7 @@ def test_two_processes_of_one_number_are_named() -> None:
         for link in (first, second, twin)
     ]
     for sentence in together(lambda link: link.connect({}), three):
-        assert "two processes were told that they are process 1" in sentence or "answered" in sentence
+        assert "two processes have the number 1" in sentence or "answered" in sentence
 
 
 @pytest.mark.parametrize(("steps", "limit"), [(False, 240.0), (True, 60.0)])
@@ -223,7 +223,7 @@ def test_a_process_that_stays_behind_ends_the_run_later_in_the_set_up_than_in_tr
     assert capsys.readouterr().err == ""
     link._judge_progress(13.0)
     said = "process 1 has not moved on for 13 s at loading the data"
-    assert capsys.readouterr().err == f"{said}; after {limit:g} s the run ends.\n"
+    assert capsys.readouterr().err == f"{said}; the run ends after {limit:g} s.\n"
     link._judge_progress(limit - 1.0)
     assert ended == []
     link._judge_progress(limit + 1.0)

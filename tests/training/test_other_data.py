@@ -105,7 +105,7 @@ def test_an_unfinished_run_goes_on_with_the_same_data_elsewhere_and_with_no_othe
     there, directory = write(tmp_path / "there" / "data.npz", seed=1), tmp_path / NAME
     with pytest.raises(KeyboardInterrupt):
         run(config_of(there), directory, study="tiny", stop=lambda: True)
-    with pytest.raises(UserError, match="trained on data of fingerprint"):
+    with pytest.raises(UserError, match="a run on other data"):
         run(config_of(write(tmp_path / "other.npz", seed=2)), directory, study="tiny")
     moved = Path(shutil.move(there, tmp_path / "moved.npz"))
     record = run(config_of(moved), directory, study="tiny")

@@ -129,7 +129,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(whole: Path, 
     (manifest,) = (place / "checkpoints" / "25").glob("manifest")
     manifest.write_bytes(manifest.read_bytes()[:-7])
     record = run(SMALL, place, study="test", observers=(notes,))
-    assert any("25: damaged (manifest is not what was written); put aside" in note for note in notes.notes)
+    assert any("25: damaged (manifest has changed); renamed" in note for note in notes.notes)
     assert any("continues from the checkpoint of step 20" in note for note in notes.notes)
     assert [session.step for session in record.sessions] == [0, 20]
     as_the_whole(place, whole)
@@ -235,7 +235,7 @@ def test_a_full_disk_ends_a_run_in_a_sentence_and_room_lets_it_go_on(whole: Path
 
     with pytest.raises(Interrupted):
         run(SMALL, place, study="test", stop=stop)
-    with pytest.raises(UserError, match=r"20: the checkpoint could not be written \(.+\); those before it are as they"):
+    with pytest.raises(UserError, match=r"20: the checkpoint could not be written \(.+\); earlier ones are unchanged"):
         interrupt_and_finish_with_no_room()
     assert not (place / "record.json").exists()
     run(SMALL, place, study="test")

@@ -59,7 +59,7 @@ def test_wordnet_ids_of_some_classes() -> None:
     synonyms = [f"{name}, {name} of some kind" for name in imagenet()[1]]
     assert match(["n02123045"], synonyms, "val", "net").numbers == (281,)
     # A net of a thousand other classes has no such IDs.
-    with pytest.raises(Unmatched, match="its class n02123045 is none of net's"):
+    with pytest.raises(Unmatched, match="n02123045 is not a class of net"):
         match(["n02123045"], [f"kind {i}" for i in range(1000)], "val", "net")
 
 
@@ -75,13 +75,13 @@ def test_wordnet_ids_of_some_classes() -> None:
 )
 def test_what_fits_no_rule_is_not_guessed(folders: list[str], first: str) -> None:
     classes = ("cat", *TWELVE[1:])
-    with pytest.raises(Unmatched, match=rf"test: its class {first} is none of net's: .*--labels FILE") as caught:
+    with pytest.raises(Unmatched, match=rf"test: {first} is not a class of net .*--labels FILE") as caught:
         match(folders, classes, "test", "net")
     assert (caught.value.names, caught.value.classes) == (tuple(folders), classes)
 
 
 def test_a_name_that_two_classes_have_is_not_guessed() -> None:
-    with pytest.raises(Unmatched, match="its class crane"):
+    with pytest.raises(Unmatched, match="crane"):
         match(["crane", "dog"], ("crane", "dog", "crane"), "test", "net")
 
 
@@ -93,10 +93,10 @@ def test_the_option_maps_them(tmp_path: Path) -> None:
     assert match(["x", "y"], ("cat", "dog"), "test", "net", "order").numbers == (0, 1)
     with pytest.raises(Unmatched, match=r"got 'order' .*legal: .*2 classes"):
         match(["x"], ("cat", "dog"), "test", "net", "order")
-    with pytest.raises(UserError, match="says nothing of Maus"):
+    with pytest.raises(UserError, match="has no line for Maus"):
         match(["Maus"], ("cat", "dog"), "test", "net", str(file))
     for content, sentence in (
-        (b"Maus = wolf", "its class wolf is none of net's"),
+        (b"Maus = wolf", "wolf is not a class of net"),
         (b"Maus", "has the line 'Maus'; legal: 'folder = class'"),
         (b"\xff\xfe\x00", "is not text"),
     ):

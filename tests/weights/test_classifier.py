@@ -45,7 +45,7 @@ def predictions(folder: Path) -> list[Prediction | Skipped]:
 def test_a_picture_that_cannot_be_read_does_not_stop_the_others(predictions: list[Any], folder: Path) -> None:
     assert [result.path for result in predictions] == paths(folder)
     assert [isinstance(result, Prediction) for result in predictions] == [True, True, False, True, True]
-    assert predictions[2].reason.startswith("it is no image in a format that is read here")
+    assert predictions[2].reason.startswith("it is not an image in one of the formats")
 
 
 def test_probabilities_and_features_are_the_net_s(predictions: list[Any], folder: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_mean_image_and_other_sizes_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"shortcut": "none"}, "model.shortcut: got 'none'; legal for a state dict in akamaster's names: 'A'"),
+        ({"shortcut": "none"}, "model.shortcut: got 'none'; legal for a state dict with akamaster's names: 'A'"),
         ({"shortcut": "C"}, "model.shortcut: got 'C'"),
     ],
 )
@@ -148,7 +148,7 @@ def net(tmp_path: Path) -> Weights:
             r"preprocessing\.height: got -1; legal: a whole number above 0",
         ),
         (lambda v: v.update(format="other"), r"config\.json: got the format 'other'; legal: 'resnet_jax net 1'"),
-        (lambda v: v.pop("origin"), r"config\.json: not as it is written here \(KeyError\('origin'\)\)"),
+        (lambda v: v.pop("origin"), r"config\.json: not a file of this project \(KeyError\('origin'\)\)"),
     ],
 )
 def test_a_config_that_does_not_fit(net: Weights, change: Any, sentence: str, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_files_that_hold_no_net(net: Weights, tmp_path: Path) -> None:
     content = (tmp_path / "net.safetensors").read_bytes()
     cases = {
         "cut.safetensors": (content[:-10], "damaged or truncated"),
-        "text.pth": (b"These are no weights, but a text.", "neither safetensors nor a file that torch.save wrote"),
+        "text.pth": (b"These are no weights, but a text.", "not safetensors, and not written by torch.save"),
         "empty.pth": (b"", r"empty \(0 bytes\)"),
         "none.safetensors": (safetensors.numpy.save({}), "no net of .* it holds no array"),
         "half.safetensors": (
@@ -206,10 +206,10 @@ def test_nothing_else_is_overwritten(net: Weights, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter").write_text("dear")
     for place in (tmp_path / "mine", tmp_path / "mine" / "letter"):
-        with pytest.raises(UserError, match=r"in the way, and not \(only\) a net of ours"):
+        with pytest.raises(UserError, match=r"exists and has other files than a net"):
             files.save(net, place)
     (tmp_path / "net" / "letter").write_text("dear")
-    with pytest.raises(UserError, match="in the way"):
+    with pytest.raises(UserError, match="has other files"):
         files.save(net, tmp_path / "net")
     (tmp_path / "net" / "letter").unlink()
     other = random_weights(seed=1)
@@ -272,7 +272,7 @@ def test_wrapped_nets_are_read(prefix: str, net: Weights, tmp_path: Path) -> Non
     (tmp_path / "net.pth").write_bytes(saved({**state, "n_averaged": np.array(5, np.int64)}))
     notes: list[str] = []
     assert same(files.load(tmp_path / "net.pth", note=notes.append).arrays, net.arrays)
-    assert notes == [f"{tmp_path}/net.pth: n_averaged is left out; it counts the nets that were averaged."]
+    assert notes == [f"{tmp_path}/net.pth: n_averaged, the number of averaged nets, is ignored."]
 
 
 def test_extra_arrays_are_left_out_by_option_and_listed(net: Weights, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_extra_arrays_are_left_out_by_option_and_listed(net: Weights, tmp_path: 
         files.load(tmp_path / "net.pth")
     notes: list[str] = []
     assert same(files.load(tmp_path / "net.pth", ignore_extra=True, note=notes.append).arrays, net.arrays)
-    assert "3 arrays left out" in notes[0]
+    assert "3 arrays do not belong to the net" in notes[0]
 
 
 def test_another_epsilon_is_said_by_option_and_kept(net: Weights, tmp_path: Path) -> None:
@@ -311,5 +311,5 @@ def test_a_net_without_a_last_layer_comes_back_and_classifies_nothing(tmp_path: 
 
 def test_a_depth_of_millions_is_refused_at_once(net: Weights, tmp_path: Path) -> None:
     edited(tmp_path / "net", lambda values: values["model"].update(depth=6 * 10**8 + 2))
-    with pytest.raises(UserError, match=r"config\.json: model\.depth: got 600000002; legal: that of the net"):
+    with pytest.raises(UserError, match=r"config\.json: model\.depth: got 600000002; legal: the depth of the net"):
         files.load(tmp_path / "net")

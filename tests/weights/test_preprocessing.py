@@ -65,7 +65,7 @@ def test_without_resizing_only_the_net_s_size_will_do(tmp_path: Path) -> None:
     plain = Preprocessing(None, 16, 24, 3, COLOURS.normalization)
     assert plain.read(str(tmp_path / "a.png")).shape == (16, 24, 3)
     other = Preprocessing(None, 5, 4, 3, COLOURS.normalization)
-    with pytest.raises(Unreadable, match="it is 24x16 pixels, and this net takes 4x5 alone"):
+    with pytest.raises(Unreadable, match="it is 24x16 pixels, and this net takes only 4x5"):
         other.read(str(tmp_path / "a.png"))
     four = Preprocessing(8, 8, 8, 4, Normalization(np.zeros((1, 1, 1, 4)), np.ones((1, 1, 1, 4))))
     with pytest.raises(Unreadable, match="images of 4 channels"):

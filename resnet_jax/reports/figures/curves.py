@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -32,7 +33,7 @@ from resnet_jax.reports.figures.style import (
     variant_colours,
 )
 from resnet_jax.reports.paper_table import PaperLines
-from resnet_jax.reports.text import nets
+from resnet_jax.reports.text import nets, shortened
 
 MOST_PANELS = 6
 """Panels up to which each has axes of its own size; more are small multiples."""
@@ -123,7 +124,9 @@ def training_curves(comparison: Comparison, found: PaperLines | None = None) -> 
             for curve in curves:
                 _draw(axes, curve)
             _rate_drops(axes, [curve.variant for curve in curves])
-            axes.set_title(title[:1].upper() + title[1:], loc="left", fontsize=8.0 if many else 10.0)
+            axes.set_title(
+                fill(shortened(title[:1].upper() + title[1:]), 36), loc="left", fontsize=8.0 if many else 10.0
+            )
         for lowest in grid[max(0, len(panels) - columns) : len(panels)]:
             lowest.xaxis.set_tick_params(labelbottom=True)
             lowest.set_xlabel("iterations")

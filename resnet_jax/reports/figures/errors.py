@@ -30,7 +30,7 @@ from resnet_jax.reports.figures.style import (
 from resnet_jax.reports.paper_table import PaperLines, ranks
 from resnet_jax.reports.papers.published import FAILS
 from resnet_jax.reports.stats import paired_difference
-from resnet_jax.reports.text import nets
+from resnet_jax.reports.text import nets, shortened
 
 _LABELLED = 3
 """Lines up to which each has its name at its end, in the place of a legend."""
@@ -240,6 +240,7 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
 
 def _wrapped(name: str, width: int = 34) -> str:
     """A label on two lines where it is long and has several parts."""
+    name = shortened(name)
     parts = name.split("; ")
     if len(name) <= width or len(parts) == 1:
         return name

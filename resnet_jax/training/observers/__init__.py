@@ -1,7 +1,8 @@
-"""What watches a run. The modules beside `base` and `console` are sinks, which write its numbers elsewhere.
+"""Observers of a run. The modules except `base` and `console` are sinks, which write the numbers of a run to other
+places.
 
-A new sink is one file here: a subclass of `base.Sink` that the module names `SINK`. The name of the file is the name
-that `--log` takes. Nothing is imported before it is asked for, so a sink's package may be missing.
+A new sink is one file here with a subclass of `base.Sink`, called `SINK`. The name of the file is the name for `--log`.
+A module is imported only when it is used, so the package of a sink may be missing.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ _NO_SINKS = ("base", "console")
 
 
 def sink_names() -> list[str]:
-    """The sinks that there are, whether their packages are installed or not."""
+    """The names of all sinks, even if their packages are not installed."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _NO_SINKS)
 
 
 def sink_classes(names: Sequence[str]) -> dict[str, type[Sink]]:
-    """The classes of sinks, by name; a name that comes twice counts once.
+    """The classes of sinks, by name; repeated names count once.
 
     Raises:
-      UserError: a name is no sink's, or the package that it needs is not installed.
+      UserError: a name is unknown, or the package of a sink is not installed.
     """
     found = {}
     for name in names:
@@ -49,10 +50,10 @@ def sink_classes(names: Sequence[str]) -> dict[str, type[Sink]]:
 def open_sinks(
     names: Sequence[str], directory: Path, study: str, config: ExperimentConfig, note: Callable[[str], None]
 ) -> list[Observer]:
-    """The sinks of a run; one that fails says so once through `note`, and the run goes on without it.
+    """The sinks of a run. If one fails, `note` receives a sentence, and the run continues without it.
 
     Args:
-      names: what `--log` names.
+      names: the names given by `--log`.
       directory: the run directory.
       study: the study that the run belongs to.
       config: the run's configuration.

@@ -1,7 +1,4 @@
-"""What an observer of a run receives, and what all sinks of metrics share.
-
-A new sink is a subclass of Sink in a file of its own; see the package's docstring.
-"""
+"""The interface of observers, and the base class of sinks."""
 
 from __future__ import annotations
 
@@ -14,64 +11,65 @@ from resnet_jax.record import MetricsLine
 from resnet_jax.text import reason
 from resnet_jax.training.metrics import Totals
 
-# A sink keeps the loss of every tenth step: enough for a curve, and cheap beside steps of a few milliseconds.
+# A sink gets the loss of every tenth step, which is enough for a curve and cheap.
 STEPS_BETWEEN_POINTS = 10
 
 
 @dataclass(frozen=True)
 class Step:
-    """A train step that is done."""
+    """A completed train step."""
 
     number: int
-    """Iterations completed, this step included."""
+    """Number of iterations, including this step."""
     rate: float
     """Learning rate of the step."""
     batch: Totals
-    """Loss and error of the step's batch, in train mode, before the update."""
+    """Loss and error of the batch, in train mode, before the update."""
     images_per_second: float
-    """Training images per second since the last epoch's end."""
+    """Training images per second since the end of the last epoch."""
     gradient_norms: Mapping[str, float] | None = None
-    """Euclidean norm of the gradient by layer; None in the steps that do not record it."""
+    """Euclidean norm of the gradient by layer; None in steps that do not record it."""
     waited: float | None = None
-    """Share of the time since the last epoch's end for which the loop waited for images to be decoded. The devices may
-    have computed meanwhile, for steps are dispatched ahead of them. None where the images lie in memory."""
+    """Share of the time since the end of the last epoch that the loop waited for images to be decoded. The devices may
+    have computed in that time, because steps are dispatched ahead. None if the images are in memory."""
 
 
 class Observer:
-    """Watches a run and changes nothing of it: override the methods that are of use, the others do nothing.
+    """Receives the events of a run. Subclasses override the methods that they need; the others do nothing.
 
-    Calls come from one thread, in the order of the steps.
+    All calls come from one thread, in the order of the steps.
     """
 
     def note(self, text: str) -> None:
-        """Receives a remark for people, such as where the run starts from."""
+        """Receives a remark for the user, such as the step from which a run is resumed."""
 
     def phase(self, name: str) -> None:
-        """Receives what the run does before its steps: "loading the data", "placing the images", "compiling"."""
+        """Receives the name of the present phase before the steps: "loading the data", "placing the images",
+        "compiling"."""
 
     def begin(self, step: int) -> None:
-        """Receives the number of iterations that were done before: 0, or the step of a checkpoint. Comes before steps.
+        """Receives, before all steps, the number of earlier iterations: 0, or the step of a checkpoint.
 
-        What an earlier session gave of later steps will be given again.
+        Events of later steps that an earlier session has sent will be sent again.
         """
 
     def step(self, step: Step) -> None:
-        """Receives every train step, some steps after the devices have done it."""
+        """Receives every train step, with a delay of some steps."""
 
     def evaluation(self, split: str, step: int, totals: Totals) -> None:
         """Receives the result of a split ("train", "validation", "test") in eval mode, after `step` iterations."""
 
     def epoch(self, line: MetricsLine, images_per_second: float) -> None:
-        """Receives the line of an epoch, or of the run's end, after the evaluations that belong to it."""
+        """Receives the line of an epoch, or of the end of the run, after its evaluations."""
 
     def close(self) -> None:
-        """Ends the watch. Called once, when the run has ended, was interrupted or failed."""
+        """Called once, when the run has ended, was interrupted or failed."""
 
 
 class Sink(Observer):
-    """Writes a run's numbers elsewhere. A subclass says how, in `open`, `write` and `close`.
+    """Writes the numbers of a run to another place. Subclasses implement `open`, `write` and `close`.
 
-    | name of a number                         | after which steps                                  |
+    | name of a number                         | steps                                              |
     |------------------------------------------|----------------------------------------------------|
     | train/loss, train/error                  | every tenth: the step's batch, in train mode       |
     | train/learning_rate                      | every tenth                                        |
@@ -97,11 +95,11 @@ class Sink(Observer):
         self._begun = 0
 
     def open(self, step: int) -> None:
-        """Begins to write, after `step` iterations: drops what an earlier session wrote of later steps."""
+        """Starts to write after `step` iterations, and removes numbers of later steps from an earlier session."""
         raise NotImplementedError
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes numbers after `step` iterations, by name. The steps never fall."""
+        """Writes numbers by name, after `step` iterations. The steps never decrease."""
         raise NotImplementedError
 
     def begin(self, step: int) -> None:
@@ -125,7 +123,7 @@ class Sink(Observer):
             self.write(step.number, values)
 
     def evaluation(self, split: str, step: int, totals: Totals) -> None:
-        # A session that begins after the last step only evaluates anew what the session before it may have written.
+        # A session that begins after the last step only repeats evaluations that may already be written.
         if step > self._begun:
             name = "final" if split == "train" else split
             self.write(step, {f"{name}/loss": totals.mean_loss, f"{name}/error": totals.error})
@@ -135,10 +133,10 @@ class Sink(Observer):
 
 
 class Guarded(Observer):
-    """Passes a run's events on to an observer until it fails. The failure is noted once; the run never ends by it."""
+    """Passes events on to an observer until it fails. A failure gives one remark and does not end the run."""
 
     def __init__(self, name: str, observer: Observer, note: Callable[[str], None]) -> None:
-        """Passes events on to `observer`; `note` receives the sentence about its failure, which has `name` in it."""
+        """Passes events on to `observer`; `note` receives a sentence with `name` if it fails."""
         self._name, self._observer, self._note = name, observer, note
         self._failed = False
 
@@ -165,6 +163,6 @@ class Guarded(Observer):
             return
         try:
             event()
-        except Exception as error:  # whatever a library that we do not know raises
+        except Exception as error:  # a library of a sink may raise any exception
             self._failed = True
-            self._note(f"--log {self._name} failed ({reason(error)}); the run goes on without it.")
+            self._note(f"--log {self._name} failed ({reason(error)}); the run continues without it.")

@@ -16,7 +16,7 @@ FOLDER = "tensorboard"
 
 
 class TensorBoard(Sink):
-    """One event file for each session. Each says from which step on TensorBoard is to forget the files before it."""
+    """One event file for each session, with the step from which TensorBoard must ignore earlier files."""
 
     _writer: SummaryWriter | None = None
 

@@ -61,7 +61,7 @@ def test_of_test_and_val_test_is_used_and_told(root: Path) -> None:
         put(root, f"val/{name}/0.png")
     told: list[str] = []
     data = load(root, told)
-    assert told[0].endswith("has both test and val: test serves as the test set.")
+    assert told[0].endswith("has both test and val: test is used as the test set.")
     np.testing.assert_array_equal(data.test.images[0], pillow(root / "test/cat/0.png", "RGB"))
 
 
@@ -71,7 +71,7 @@ def test_a_test_folder_without_labels_leaves_val(root: Path) -> None:
     put(root, "test/0.png")
     told: list[str] = []
     load(root, told)
-    assert told[0].endswith("val serves as the test set.")
+    assert told[0].endswith("val is used as the test set.")
 
 
 def test_what_is_no_image_is_passed_over_and_counted(root: Path) -> None:
@@ -191,12 +191,15 @@ def unreadable_link(path: Path) -> None:
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truncated": (cut, "truncated|Truncated"),
     "empty": (lambda path: path.write_bytes(b""), r"it is empty \(0 bytes\)"),
-    "text": (lambda path: path.write_text("not an image"), r"it is no image in a format that is read here \(JPEG, PNG"),
-    "PostScript": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n"), "it is no image"),
+    "text": (lambda path: path.write_text("not an image"), r"it is not an image in one of the formats JPEG, PNG"),
+    "PostScript": (
+        lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n"),
+        "it is not an image",
+    ),
     "bomb": (bomb, "it has more than the 89,478,485 pixels that are safe to decode"),
     "dangling link": (unreadable_link, "No such file or directory"),
-    "float": (lambda path: Image.fromarray(np.ones((4, 6), np.float32)).save(path, "TIFF"), "no known range"),
-    "32 bits": (lambda path: Image.fromarray(np.ones((4, 6), np.int32)).save(path, "TIFF"), "no known range"),
+    "float": (lambda path: Image.fromarray(np.ones((4, 6), np.float32)).save(path, "TIFF"), "unknown range"),
+    "32 bits": (lambda path: Image.fromarray(np.ones((4, 6), np.int32)).save(path, "TIFF"), "unknown range"),
 }
 
 

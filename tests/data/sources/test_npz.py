@@ -117,7 +117,7 @@ def test_class_names(save: Callable[..., str], names: list[Any]) -> None:
         ({"class_names": np.array([1, 2, 3])}, "class_names .* legal: strings"),
         (
             {"class_names": np.array(["a", "b", "a"])},
-            "class_names in .* names both class 0 and class 2 'a'; each needs",
+            "class_names in .* names both class 0 and class 2 'a'; the names",
         ),
         ({"class_names": np.array(["caf\u00e9", "b", "cafe\u0301"])}, "names both class 0 and class 2"),
         ({"class_names": np.array(["a", "", "c"])}, "names class 1 ''; legal: a name that is not empty"),

@@ -144,7 +144,7 @@ def test_classes_without_names_are_numbered_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        ("a\nb\na\n", "names both class 0 and class 2 'a'; each needs a name of its own"),
+        ("a\nb\na\n", "names both class 0 and class 2 'a'; the names must differ"),
         ("caf\u00e9\nb\ncafe\u0301\n", "names both class 0 and class 2"),
         ("a\nb\nc\td\n", r"names class 2 'c\\td'; legal: .* no control characters"),
     ],

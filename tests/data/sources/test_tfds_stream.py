@@ -101,7 +101,7 @@ def test_chosen_classes(tmp_path: Path, content: Content) -> None:
     index = np.array([0, 1, 2, 3, 8, 9, 10, 11])
     np.testing.assert_array_equal(some.train.take(np.arange(8)), whole.train.take(index))
     assert some.fingerprint != whole.fingerprint
-    with pytest.raises(UserError, match=r"data\.classes: got 'cat', which the data have not"):
+    with pytest.raises(UserError, match=r"data\.classes: got 'cat', which is not a class of the data"):
         load(config(tmp_path, classes=("cat", "n00000000")))
 
 
