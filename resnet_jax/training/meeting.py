@@ -90,7 +90,7 @@ def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peer
                 f"another port."
             ) from error
         server.listen(launch.processes)
-        while len(hellos) < launch.processes:
+        while len(hellos) < launch.processes or _drop_closed(peers, hellos):
             limit = seconds if said else min(PATIENCE, seconds)
             server.settimeout(max(0.01, began + limit - time.monotonic()))
             try:
@@ -112,9 +112,7 @@ def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peer
                 peer.close()  # not a process of this run
                 continue
             process, problem = hello["process"], ""
-            if process in peers and _is_closed(peers[process]):  # it died meanwhile, and was started again
-                peers.pop(process).close()
-                del hellos[process]
+            _drop_closed(peers, hellos)  # it may have died, and have been started again
             if hello.get("of") != launch.processes:
                 problem = f"process {process} expects {hello.get('of')} processes, and process 0 expects {own['of']}"
             elif process in hellos:
@@ -180,15 +178,26 @@ def _first_line(peer: socket.socket, seconds: float = 5.0) -> dict[str, Any] | N
     return message if isinstance(message, dict) else None
 
 
+def _drop_closed(peers: Peers, hellos: dict[int, Any]) -> bool:
+    """Forgets processes whose connection is closed, because they died. Returns whether there were any."""
+    gone = [process for process, peer in peers.items() if _is_closed(peer)]
+    for process in gone:
+        peers.pop(process).close()
+        del hellos[process]
+    return bool(gone)
+
+
 def _is_closed(peer: socket.socket) -> bool:
-    """Whether the other side of a connection that has nothing to say is gone."""
-    peer.settimeout(0.0)
+    """Whether the other side of a connection, which has nothing to say now, is gone."""
+    peer.setblocking(False)
     try:
         return peer.recv(1, socket.MSG_PEEK) == b""
     except BlockingIOError:
         return False
     except OSError:
         return True
+    finally:
+        peer.setblocking(True)
 
 
 def difference(facts: Mapping[int, Mapping[str, Any]]) -> str:

@@ -144,7 +144,7 @@ def test_who_waits_for_others_says_so_before_the_time_is_up(
     said = capsys.readouterr().err
     address = first.launch.coordinator
     assert said.count(f"process 0 waits at {address} for process 1 and 2, 1 s at most.") == 1
-    assert said.count(f"process 2 cannot reach process 0 at {address} (Connection refused); it tries for 1 s.") == 1
+    assert said.count(f"process 2 cannot reach process 0 at {address} (Connection refused); it will try for 1 s.") == 1
 
 
 def test_a_coordinator_that_cannot_be_reached_is_named() -> None:
