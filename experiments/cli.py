@@ -25,7 +25,7 @@ T = TypeVar("T")
 OK = 0
 """The command succeeded, or its work was done before."""
 FAILED = 1
-"""A check failed (gpu_check), or a document is out of date (documents --check)."""
+"""A check failed (gpu_check), a document is out of date (documents --check), or another process of the run failed."""
 BAD_INPUT = 2
 """A mistake of the user, or an error of the file system. In a sweep: a run could not be started."""
 DIVERGED = 3
