@@ -19,7 +19,6 @@ installed, in .pt, .pth or .th.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -33,7 +32,6 @@ from resnet_jax.errors import UserError
 from resnet_jax.record import RECORD_FILE, WEIGHTS
 
 if TYPE_CHECKING:
-    from resnet_jax.weights.arrays import Differences
     from resnet_jax.weights.bundle import Weights
 
 
@@ -83,7 +81,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         weights = changed(read(chosen), chosen, names)
     except Mismatch as error:
-        _show(error.differences)
+        for kind, kept in dataclasses.asdict(error.differences).items():
+            for name in kept:
+                cli.warn(f"{kind}: {name}")
         raise
     if chosen.target.suffix in (export.SAFETENSORS, *export.PICKLED):
         form, notes = export.export(weights, chosen.target, chosen.format)
@@ -162,13 +162,6 @@ def read_names(file: Path) -> tuple[str, ...]:
         return tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").rstrip().splitlines())
     except UnicodeDecodeError:
         raise UserError(f"class-names: {file} is not text; legal: a text file with one name on each line.") from None
-
-
-def _show(differences: Differences) -> None:
-    """Prints all differences, one on each line."""
-    for kind, names in dataclasses.asdict(differences).items():
-        for name in names:
-            print(f"{kind}: {name}", file=sys.stderr)
 
 
 if __name__ == "__main__":

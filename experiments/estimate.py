@@ -148,7 +148,9 @@ def work(config: ExperimentConfig, image_shape: cost.Shape | None = None, num_cl
       num_classes: used if the configuration has none.
     """
     model = dataclasses.replace(config.model, num_classes=config.model.num_classes or num_classes)
-    net = cost.total(model, image_shape or _usual_shape(config))
+    side = config.data.image_size or (224 if config.model.family == "imagenet" else 32)
+    usual = (8, 8, 1) if config.data.source == "digits" else (side, side, 3)
+    net = cost.total(model, image_shape or usual)
     return float(TRAINING * net.multiply_adds * config.train.batch_size * config.train.iterations)
 
 
@@ -163,13 +165,6 @@ def decoding(runs: Mapping[str, ExperimentConfig]) -> str:
         f"per second and core (python -m experiments.benchmark --what input measures yours). A device that "
         f"computes N images/s needs N / {DECODED} cores."
     )
-
-
-def _usual_shape(config: ExperimentConfig) -> cost.Shape:
-    if config.data.source == "digits":
-        return 8, 8, 1
-    size = config.data.image_size or (224 if config.model.family == "imagenet" else 32)
-    return size, size, 3
 
 
 def progress(

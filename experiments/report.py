@@ -65,6 +65,7 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
     from experiments.next_steps import repeat, suggestions, typed
     from resnet_jax.reports.report import write_report
     from resnet_jax.reports.runs import read_runs
+    from resnet_jax.reports.text import plural
 
     runs = read_runs(directories)
     report = write_report(runs, out, repeat=repeat, command=command)
@@ -80,7 +81,7 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
         names = ", ".join(run.name for run in runs.unfinished)
         console.print(Text(f"{len(runs.unfinished)} unfinished, not in these numbers: {names}"))
     if runs.missing:
-        console.print(Text(f"{len(runs.missing)} runs of the study not begun: {', '.join(runs.missing)}"))
+        console.print(Text(f"{plural(len(runs.missing), 'run')} of the study not begun: {', '.join(runs.missing)}"))
     for warning in runs.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
     steps = suggestions(runs)

@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     words = ["experiments.sweep", name, *options]
     status, folder = carry_out(study, chosen, words, stated=known[name], in_command=argv is None)
     if folder is not None and not chosen.dry_run and any(folder.glob(f"*/{RECORD_FILE}")):
-        _next(folder, Console())
+        Console().print(f"{python()} -m experiments.report {folder}", highlight=False, soft_wrap=True)
     return status
 
 
@@ -179,10 +179,6 @@ def _say_what_is_left(runs: Mapping[str, ExperimentConfig], folder: Path, consol
         if names:
             console.print(f"\n{what}: {', '.join(names)}.", highlight=False, soft_wrap=True)
     console.print("The same command resumes the sweep.", highlight=False)
-
-
-def _next(folder: Path, console: Console) -> None:
-    console.print(f"{python()} -m experiments.report {folder}", highlight=False, soft_wrap=True)
 
 
 def _check(chosen: Sweep, study: Study, typed: Mapping[str, Any]) -> None:

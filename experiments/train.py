@@ -148,17 +148,13 @@ def print_record(record: RunRecord, directory: Path) -> None:
             f"training error {final.train_error:.2%} ({final.train_examples:,} images), "
             f"test error {final.test_error:.2%} ({final.test_examples:,} images) after step {final.step}"
         )
-    console = Console()
-    console.print(f"{record.run}: {outcome}", highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console.print(f"{record.run}: {outcome}")
     waited = record.cost.input_s
     if waited is not None:
         share = waited / max(record.cost.train_s, 1e-9)
-        console.print(
-            f"training waited {waited:,.1f} s for images to be decoded, {share:.0%} of its time",
-            highlight=False,
-            soft_wrap=True,
-        )
-    console.print(f"record: {directory} (data: {record.data.name})", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"training waited {waited:,.1f} s for images to be decoded, {share:.0%} of its time")
+    console.print(f"record: {directory} (data: {record.data.name})")
 
 
 def _run_name(config: ExperimentConfig, changes: Mapping[str, Any]) -> str:

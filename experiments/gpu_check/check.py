@@ -76,7 +76,7 @@ class Check:
         self.record["parts"].append(
             {"part": name, "status": status, "sentence": sentence, "seconds": round(seconds, 2)}
         )
-        self.write()
+        write_json(self.out, self.record)
 
     def _outcome(self, part: Part, note: Note) -> tuple[str, str]:
         try:
@@ -90,7 +90,3 @@ class Check:
         except Exception as defect:  # of ours: the parts after it are worth more than its traceback
             return FAILED, f"a defect of this check: {type(defect).__name__}: {defect}"
         return DONE, sentence
-
-    def write(self) -> None:
-        """The record, whole."""
-        write_json(self.out, self.record)

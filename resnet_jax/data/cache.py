@@ -76,9 +76,10 @@ def read(path: Path | None, key: str, note: Note) -> dict[str, Array] | None:
 
 
 def write(path: Path | None, key: str, kept: Mapping[str, Array], note: Note) -> bool:
-    """Keeps arrays for `read`, and says whether it did; where it did not, a sentence says why, and no file is left.
+    """Keeps arrays for `read`, and returns whether it did; where it cannot, a sentence says why, and no file is left.
 
-    A process that is killed leaves a part of a file, which the next one to write that file uses.
+    Where another process writes the same file, that one keeps it. A process that is killed leaves a part of a file,
+    which the next one to write that file uses.
     """
     size = sum(array.nbytes for array in kept.values())
     try:
@@ -89,6 +90,8 @@ def write(path: Path | None, key: str, kept: Mapping[str, Array], note: Note) ->
         if shutil.disk_usage(path.parent).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _write(path, {KEY: np.array(" ".join([key, *kept])), **kept})
+    except BlockingIOError:
+        return False
     except OSError as error:
         what = f"the cache {shown(str(path))}" if path else "a cache"
         note(f"{what} ({memory.gigabytes(size)}) cannot be written: {reason(error)}; the next start reads again.")
@@ -99,9 +102,9 @@ def write(path: Path | None, key: str, kept: Mapping[str, Array], note: Note) ->
 def _write(path: Path, kept: Mapping[str, Array]) -> None:
     part = path.with_name(f"{path.name}.part")
     with open(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # two processes may make the same; one keeps it
-        if os.fstat(stream.fileno()).st_ino != os.stat(part).st_ino:
-            raise OSError("another process has just kept it")
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not part.exists() or not os.path.samestat(os.fstat(stream.fileno()), part.stat()):
+            raise BlockingIOError  # the other process finished between the two calls above
         try:
             stream.truncate()
             np.savez(stream, **kept)  # type: ignore[arg-type]  # its stub takes no **

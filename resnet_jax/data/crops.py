@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +30,6 @@ class Crop(NamedTuple):
     """Left, top, right and bottom in the stored image; may be fractions of pixels."""
     width: int
     height: int
-
-
-Views: TypeAlias = tuple[int, int, int]
-"""The number of crops of an image, and their height and width."""
 
 
 @dataclass(frozen=True)

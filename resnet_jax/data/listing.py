@@ -117,7 +117,7 @@ def _scan(path: str, chosen: Sequence[str], note: Note) -> Listing:
         # The test images of ImageNet have no labels, and so no class folders.
         labelled = [name for name in tests if has_classes(os.path.join(root, name))]
         tests = labelled or (["val"] if ground_truth.find(root) else tests)
-        note(f"{shown(root)} has both test and val: {tests[0]} serves as the test set.")
+        note(f"{shown(root)} has both test and val: {tests[0]} is used as the test set.")
     aside = PassedOver()
     folders = folders_of(root, "train", aside)
     train = images_of(folders, choose(list(folders), chosen), "train", aside)
@@ -142,7 +142,8 @@ def _found(present: set[str]) -> str:
 def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: PassedOver) -> dict[str, list[ImageFile]]:
     """The test images of the chosen classes, by class; `known` has all classes of the training part."""
     folder = os.path.join(root, part)
-    loose = [entry.name for entry in entries(folder) if not is_folder(entry) and may_be_image(entry, "", PassedOver())]
+    files = [entry for entry in entries(folder) if not is_folder(entry) and not entry.name.startswith(".")]
+    loose = [entry.name for entry in files if may_be_image(entry, "", PassedOver())]
     if not loose or has_classes(folder):
         folders = folders_of(root, part, aside)
         if loose and not folders.keys() & known:
@@ -160,9 +161,9 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
             f"needed: {part}/<class>/<image>, or one of these files."
         )
     classes: dict[str, list[ImageFile]] = {}
-    files = class_files(folder, part, aside)
-    names = [os.path.basename(file.path) for file in files]
-    for file, name in zip(files, ground_truth.classes_of(labels, names), strict=True):
+    images = class_files(folder, part, aside)
+    names = [os.path.basename(image.path) for image in images]
+    for file, name in zip(images, ground_truth.classes_of(labels, names), strict=True):
         if name not in known:
             raise UserError(f"{shown(labels)} names the class {name!r}, which is not a class folder of train.")
         if name in chosen:

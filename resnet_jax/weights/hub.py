@@ -30,10 +30,10 @@ class Fields:
         """The value as it is in the file."""
         return self.values.get(name)
 
-    def refuse(self, name: str, legal: str) -> NoReturn:
-        """Says that a field has a value that is not legal."""
+    def refuse(self, name: str, legal: str, got: str | None = None) -> NoReturn:
+        """Says that a field has a value that is not legal; `got` is shorter than a long value."""
         advice = f"; {self.advice}" if self.advice else ""
-        raise UserError(f"{self.where}{name}: got {self.get(name)!r}; legal: {legal}{advice}.")
+        raise UserError(f"{self.where}{name}: got {got or repr(self.get(name))}; legal: {legal}{advice}.")
 
     def require(self, name: str, legal: Any, why: str) -> None:
         """Makes sure that a field, where it is given, has the one legal value; `why` says what the value is from."""
@@ -87,18 +87,15 @@ class Fields:
         legal = f"{count} names that can be printed, one for each class"
         if isinstance(value, Mapping):
             if value.keys() != {str(number) for number in range(count)}:
-                numbers = f"from '0' to '{count - 1}'"
-                raise UserError(
-                    f"{self.where}{name}: got {len(value)} names; legal: {count}, one for each number {numbers}."
-                )
+                self.refuse(name, f"{count}, one for each number from '0' to '{count - 1}'", f"{len(value)} names")
             value = [value[str(number)] for number in range(count)]
         if not isinstance(value, list):
             self.refuse(name, legal)
         if len(value) != count:
-            raise UserError(f"{self.where}{name}: got {len(value)} names; legal: {count}, one for each class.")
+            self.refuse(name, f"{count}, one for each class", f"{len(value)} names")
         for number, one in enumerate(value):
             if not isinstance(one, str) or not one.strip() or not one.isprintable():
-                raise UserError(f"{self.where}{name}: got {one!a} for class {number}; legal: {legal}.")
+                self.refuse(name, legal, f"{one!a} for class {number}")
         return tuple(value)
 
     def table(self, name: str) -> Fields:

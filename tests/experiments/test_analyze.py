@@ -108,7 +108,7 @@ def test_what_a_user_gets_wrong_is_a_sentence(runs: Path, tmp_path: Path) -> Non
         (["lesions", str(unfinished), out], "unfinished: this run has not finished"),
         (["lesions", str(bare), out], "has no checkpoint of its last step"),
         (["lesions", good, str(other), out], "have different data"),
-        (["lesions", "digits-plain", out], "takes finished runs alone"),
+        (["lesions", "digits-plain", out], "takes only finished runs"),
         (["lesions", good, "--repeats=0", out], "repeats: got 0"),
         (["gradient-flow", "digits-plane", out], "did you mean 'digits-plain'"),
         (["gradient-flow", "digits-plain:model.depth", out], "legal: field=value, such as model.depth=110"),

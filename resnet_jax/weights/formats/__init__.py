@@ -38,13 +38,12 @@ def wrapper_prefix(names: Iterable[str], file: str, wanted: str | None = None) -
     """
     names = list(names)
     found = sorted({prefix for form in formats().values() for prefix in form.prefixes(names)})
+    legal = ", ".join(repr(prefix.removesuffix(".")) for prefix in found if prefix) or "none"
     if wanted is not None:
         if f"{wanted}." not in found:
-            legal = ", ".join(repr(prefix.removesuffix(".")) for prefix in found if prefix) or "none"
             raise UserError(f"from_key: got {wanted!r}; legal for {file}: {legal}.")
         return f"{wanted}."
     if len(found) > 1:
-        legal = ", ".join(repr(prefix.removesuffix(".")) for prefix in found)
         raise UserError(f"{file}: holds several nets; experiments.convert --from-key chooses; legal: {legal}.")
     return found[0] if found else None
 
