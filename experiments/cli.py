@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import rich
 
+from resnet_jax.ending import end_at_once
 from resnet_jax.errors import UserError
 from resnet_jax.text import nearest, sentence
 
@@ -24,7 +25,7 @@ T = TypeVar("T")
 OK = 0
 """The command succeeded, or its work was done before."""
 FAILED = 1
-"""A check failed (gpu_check), or a document is out of date (documents --check)."""
+"""A check failed (gpu_check), a document is out of date (documents --check), or another process of the run failed."""
 BAD_INPUT = 2
 """A mistake of the user, or an error of the file system. In a sweep: a run could not be started."""
 DIVERGED = 3
@@ -248,12 +249,11 @@ def stop_request() -> Iterator[Callable[[], bool]]:
 
 
 def _leave(sentence: str) -> NoReturn:
-    """Ends the process at once. Everything is saved, and XLA's threads could crash in Python's own shutdown."""
+    """Ends the process at once. Everything is saved."""
     if rich.get_console().is_terminal:
         rich.get_console().show_cursor()  # which a live display hides
     _say(sentence)
-    sys.stdout.flush()
-    os._exit(INTERRUPTED)
+    end_at_once(INTERRUPTED)
 
 
 def warn(note: str) -> None:

@@ -29,6 +29,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ from experiments.options import parse
 from resnet_jax.config import DataConfig
 from resnet_jax.data import listing
 from resnet_jax.errors import UserError
-from resnet_jax.files import write_atomically
+from resnet_jax.files import short_digest, write_atomically
 from resnet_jax.text import shown
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ def main(argv: list[str] | None = None) -> int:
     machine.use_compilation_cache(chosen.compiled)
     source = weights.read_from or weights.origin
     alike = {"the net": source.digest, "the number of pictures": len(labelled), "protocol": chosen.protocol}
+    alike |= {"resize": chosen.resize, "scales": list(chosen.scales), "multiple": chosen.multiple}
+    facts = (os.fsencode(f"{file.relative}\n{file.size}\n{number}\n") for file, number in labelled)
+    alike["the pictures' names, sizes and classes"] = short_digest(*facts)
     with shares.divided(chosen.processes, chosen.coordinator, chosen.process, alike) as share:
         own = share.of(labelled)
         first = among = count = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def tune_malloc() -> None:
     if sys.platform == "linux" and MALLOC not in os.environ:
         os.environ[MALLOC] = ":".join(f"glibc.malloc.{name}={value}" for name, value in KEEPS_MEMORY.items())
         sys.stdout.flush()
+        # Until the new process has its handlers, see experiments/__init__.py, a signal waits.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

@@ -215,7 +215,7 @@ def meant(name: str, legal: list[str], program: str) -> str:
     last = {option: option.rsplit(".", 1)[-1] for option in legal}
     ways: tuple[Callable[[], list[str]], ...] = (
         lambda: [option for option in legal if last[option] == name.rsplit(".", 1)[-1]],
-        lambda: [option for option in legal if option == USUAL.get(name)],
+        lambda: [option for option in legal if option == USUAL.get(name.rsplit(".", 1)[-1])],
         lambda: [option for option in legal if name in last[option].split("-")],
         lambda: difflib.get_close_matches(name, legal, n=1, cutoff=0.75),
         lambda: [o for o in legal if last[o] in difflib.get_close_matches(name, list(last.values()), n=1)],

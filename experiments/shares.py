@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
+import resnet_jax
 from experiments import cli
 from resnet_jax.config import ParallelConfig
 from resnet_jax.errors import UserError
@@ -87,7 +88,7 @@ def _connected(
         if place is None:
             return None
         link = Link(place, config.start_seconds, config.stall_seconds)
-        link.connect(alike)
+        link.connect({"resnet_jax": resnet_jax.__version__, **alike})
     except UserError as error:
         raise UserError(str(error).replace("parallel.", "")) from error  # the options have shorter names here
     return link

@@ -17,6 +17,7 @@ import resnet_jax
 PACKAGE = Path(resnet_jax.__file__).parent
 # From the top of the house down; a room may import from itself and from earlier rows.
 ROOMS = (
+    "ending",
     "errors",
     "files",
     "text",

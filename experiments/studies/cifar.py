@@ -67,7 +67,7 @@ WARMUP_2016 = {
     # 0.01 at the beginning 400 iterations and go back to 0.1 after that". The rest of their recipe is that of 2015.
     "optim.warmup": "iterations",
     "optim.warmup_rate": 0.01,
-    "optim.warmup_iterations": 400,
+    "optim.warmup_iterations": 400 / 64_000,
 }
 # "all of our bottleneck ResNets": 9n+2 layers; with the shortcut "identity", they project where their shape changes.
 BOTTLENECK_164 = {"model.depth": 164, "model.block": "bottleneck"}

@@ -61,7 +61,7 @@ BASE = ExperimentConfig(
         momentum=0.9,
         weight_decay=1e-4,
         # 2016, Appendix: "divided by 10 at 30 and 60 epochs". The 2015 paper divides when the error plateaus.
-        milestones=(30 * EPOCH, 60 * EPOCH),
+        milestones=(30 / 90, 60 / 90),
         decay_factor=0.1,
     ),
     train=TrainConfig(

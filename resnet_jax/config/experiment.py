@@ -123,6 +123,12 @@ class ExperimentConfig(Section):
             shares += f" times train.accumulation={self.train.accumulation}"
         legal = f"a multiple of {parts}, such as {near}"
         self.train._require(size % parts == 0, "batch_size", legal, f"{size}, which {shares} does not divide")
+        length, iterations = self.optim.warmup_iterations, self.train.iterations
+        self.optim._require(
+            self.optim.warmup not in ("iterations", "linear") or length <= iterations,
+            "warmup_iterations",
+            f"at most train.iterations, which is {iterations:,}, or a share of it such as 0.05",
+        )
         part, norm = size // parts, self.model.norm
         legal = f"a multiple of {2 * parts}, because data.mixup and data.cutmix mix images in pairs"
         got = f"{size}, so each device gets {part} images at once"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import socket
 import sys
@@ -19,6 +18,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from resnet_jax.ending import end_at_once
 from resnet_jax.errors import UserError
 from resnet_jax.training.launchers import Launch
 from resnet_jax.training.meeting import difference, meet, send
@@ -28,6 +28,9 @@ FAILED = 1
 BEAT, LAST_WORDS = 0.5, 2.0
 # A silent process is named after this share of `stall_seconds`.
 NAMED_AFTER = 0.2
+# Before the first step a process may be behind the others for so many times as long: reading data and compiling take
+# different times on different machines.
+SET_UP = 4.0
 
 
 class Link:
@@ -49,8 +52,8 @@ class Link:
         self._peers: dict[int, socket.socket] = {}
         self._inbox: dict[int, queue.Queue[Any]] = {}
         self._heard: dict[int, float] = {}
-        self._progress: dict[int, tuple[int, str]] = {}
-        """For each process: the number of reports of its main thread, and its last position."""
+        self._progress: dict[int, tuple[int, str, bool]] = {}
+        """For each process: the number of reports of its main thread, its last position, and whether it takes steps."""
         self._moved: dict[int, float] = {}
         self._named: set[int] = set()
         self._gone: set[int] = set()
@@ -58,6 +61,7 @@ class Link:
         self._lock, self._ending = threading.RLock(), threading.Lock()
         self._turn = threading.Condition()
         self._reports, self._where, self._reported = 0, "the start", time.monotonic()
+        self._steps = False
         self.restart_agreement()
 
     def connect(self, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +121,7 @@ class Link:
 
     def restart_agreement(self) -> None:
         """Resets `agree`, before a new run."""
+        self._steps = False
         self._calls, self._asked, self._hold = 0, False, False
         self._last_call: int | None = None
         self._answers: dict[int, int] = {}
@@ -146,9 +151,16 @@ class Link:
 
     # Reports and faults
 
-    def report(self, where: str) -> None:
-        """Reports that the main thread of this process makes progress, and its position, such as "step 812"."""
-        self._reports, self._where, self._reported = self._reports + 1, where, time.monotonic()
+    def report(self, where: str | None = None, *, steps: bool = False, counted: bool = True) -> None:
+        """Reports that the main thread of this process makes progress.
+
+        Args:
+          where: its position, such as "step 812"; None: the one before.
+          steps: whether the set-up is over.
+          counted: whether all processes make this report, in the same order.
+        """
+        self._where, self._steps = where or self._where, self._steps or steps
+        self._reports, self._reported = self._reports + counted, time.monotonic()
 
     def fail(self, cause: str, status: int = FAILED) -> None:
         """Ends all processes, and this one last; does not return."""
@@ -176,8 +188,7 @@ class Link:
                 self._send(process, {"end": sentence, "status": status})
             time.sleep(0.2)
         print(f"error: {sentence}", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        os._exit(status)
+        end_at_once(status)
 
     def _receive(self, process: int, peer: socket.socket) -> None:
         with contextlib.suppress(OSError, ValueError), peer.makefile("rb") as lines:
@@ -194,10 +205,10 @@ class Link:
         match message:
             case {"value": value}:
                 self._inbox[process].put(value)
-            case {"beat": [reports, where]}:
-                if self._progress.get(process, (-1, ""))[0] != reports:
+            case {"beat": [reports, where, steps]}:
+                if self._progress.get(process) != (reports, where, steps):
                     self._moved[process] = time.monotonic()
-                self._progress[process] = (reports, where)
+                self._progress[process] = (reports, where, steps)
             case {"end": sentence, "status": status}:
                 self._end(sentence, status)
             case {"fault": cause, "status": status}:
@@ -230,7 +241,7 @@ class Link:
                 self._reported = now
             before = now
             for process in self._peers:
-                self._send(process, {"beat": [self._reports, self._where]})
+                self._send(process, {"beat": [self._reports, self._where, self._steps]})
             for process, heard in self._heard.items():
                 self._judge(process, now - heard, "has not reported")
             if self.primary:
@@ -238,24 +249,25 @@ class Link:
 
     def _judge_progress(self, now: float) -> None:
         """Finds processes that are behind. The others wait for them, because all do the same work in the same order."""
-        farthest = max([self._reports, *(reports for reports, _ in self._progress.values())])
-        for process, (reports, _) in self._progress.items():
-            if 0 < reports < farthest:
-                self._judge(process, now - self._moved[process], "has not moved on")
-        if 0 < self._reports < farthest:
-            self._judge(0, now - self._reported, "has not moved on")
+        farthest = max([self._reports, *(reports for reports, _, _ in self._progress.values())])
+        for process, (reports, _, steps) in self._progress.items():
+            if reports < farthest:
+                self._judge(process, now - self._moved[process], "has not moved on", 1.0 if steps else SET_UP)
+        if self._reports < farthest:
+            self._judge(0, now - self._reported, "has not moved on", 1.0 if self._steps else SET_UP)
 
-    def _judge(self, process: int, seconds: float, what: str) -> None:
+    def _judge(self, process: int, seconds: float, what: str, times: float = 1.0) -> None:
+        """Names a process after a time, and ends the run after `times` the time of a stall."""
         if process in self._gone or seconds < NAMED_AFTER * self.stall_seconds:
             return
         own = process == self.launch.process
         where = self._where if own else self._progress.get(process, (0, "the start"))[1]
         sentence = f"process {process} {what} for {seconds:.0f} s at {where}"
-        if seconds >= self.stall_seconds:
+        if seconds >= times * self.stall_seconds:
             self._end(sentence, FAILED)
         if process not in self._named:
             self._named.add(process)
-            print(f"{sentence}; the run ends after {self.stall_seconds:g} s.", file=sys.stderr, flush=True)
+            print(f"{sentence}; the run ends after {times * self.stall_seconds:g} s.", file=sys.stderr, flush=True)
 
     def _send(self, process: int, message: dict[str, Any]) -> None:
         with self._lock:

@@ -54,8 +54,8 @@ def send(peer: socket.socket, message: Mapping[str, Any]) -> None:
 
 def _meet(launch: Launch, seconds: float, facts: Mapping[str, Any], peers: Peers) -> dict[str, Any]:
     host, _, port = launch.coordinator.rpartition(":")
-    if not host or not port.isdecimal():
-        raise UserError(f"parallel.coordinator: got {launch.coordinator!r}; legal: host:port.")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise UserError(f"parallel.coordinator: got {launch.coordinator!r}; legal: host:port, with a port up to 65535.")
     hello = {"hello": HELLO, "process": launch.process, "of": launch.processes, "facts": dict(facts)}
     hello["host"] = socket.gethostname()
     if launch.process != 0:
@@ -90,7 +90,7 @@ def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peer
                 f"another port."
             ) from error
         server.listen(launch.processes)
-        while len(hellos) < launch.processes:
+        while len(hellos) < launch.processes or _drop_closed(peers, hellos):
             limit = seconds if said else min(PATIENCE, seconds)
             server.settimeout(max(0.01, began + limit - time.monotonic()))
             try:
@@ -108,10 +108,11 @@ def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peer
                     send(peers[process], {"refused": sentence})
                 raise UserError(sentence + ".") from None
             hello = _first_line(peer)
-            if hello is None or hello.get("hello") != HELLO:
+            if hello is None or hello.get("hello") != HELLO or not isinstance(hello.get("process"), int):
                 peer.close()  # not a process of this run
                 continue
-            process, problem = int(hello["process"]), ""
+            process, problem = hello["process"], ""
+            _drop_closed(peers, hellos)  # it may have died, and have been started again
             if hello.get("of") != launch.processes:
                 problem = f"process {process} expects {hello.get('of')} processes, and process 0 expects {own['of']}"
             elif process in hellos:
@@ -175,6 +176,28 @@ def _first_line(peer: socket.socket, seconds: float = 5.0) -> dict[str, Any] | N
     except (OSError, ValueError):
         return None
     return message if isinstance(message, dict) else None
+
+
+def _drop_closed(peers: Peers, hellos: dict[int, Any]) -> bool:
+    """Forgets processes whose connection is closed, because they died. Returns whether there were any."""
+    gone = [process for process, peer in peers.items() if _is_closed(peer)]
+    for process in gone:
+        peers.pop(process).close()
+        del hellos[process]
+    return bool(gone)
+
+
+def _is_closed(peer: socket.socket) -> bool:
+    """Whether the other side of a connection, which has nothing to say now, is gone."""
+    peer.setblocking(False)
+    try:
+        return peer.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        peer.setblocking(True)
 
 
 def difference(facts: Mapping[int, Mapping[str, Any]]) -> str:

@@ -142,6 +142,7 @@ def on_primary(work: Callable[[], T]) -> T:
     """
     if _link is None:
         return work()
+    _link.report()
     if not primary():
         value, problem = _link.share(None)
         if problem is not None:
@@ -164,6 +165,7 @@ def require_alike(facts: Mapping[str, Any], config: ExperimentConfig | None = No
     """
     if _link is None:
         return
+    _link.report()
     if problem := first_difference(_link, {**(_shared(config) if config else {}), **facts}):
         raise UserError(f"{problem}.")
 
@@ -172,6 +174,7 @@ def any_of(flag: bool) -> bool:
     """Whether the flag is set in one of the processes."""
     if _link is None:
         return flag
+    _link.report()
     flags = _link.gather(flag)
     found: bool = _link.share(any(flags) if primary() else None)
     return found
@@ -189,10 +192,18 @@ def agree(flag: bool) -> bool:
 
 
 def report(where: str) -> None:
-    """Reports the position of this process. All processes report equally often, so that one that is behind is
-    noticed."""
+    """Reports the position of this process, from the first step on.
+
+    All processes report equally often, so that one that is behind is noticed.
+    """
     if _link is not None:
-        _link.report(where)
+        _link.report(where, steps=True)
+
+
+def set_up(what: str) -> None:
+    """Reports the part of the set-up that this process begins, such as "compiling"."""
+    if _link is not None:
+        _link.report(what, counted=False)
 
 
 def barrier(name: str, seconds: float) -> None:

@@ -220,12 +220,17 @@ def prepare(
     Raises:
       UserError: there are too few devices, data are missing or damaged; and as `assemble`.
     """
+
+    def begin(part: str) -> None:
+        processes.set_up(part)
+        phase(part)
+
     devices = check_machine(config)
-    phase("loading the data")
+    begin("loading the data")
     assembly = assemble(config, note, dataset=dataset)
     pretrained = assembly.pretrained
     # Compared again, because in a sweep the processes compared only the common part of its configurations.
     processes.require_alike(
         {"the data": assembly.dataset.fingerprint, "finetune.weights": pretrained and pretrained.facts.digest}, config
     )
-    return Program(assembly, devices, phase)
+    return Program(assembly, devices, begin)

@@ -116,6 +116,8 @@ def _train(
         if directory is not None:
             directory.abandon()
         raise
+    if directory is not None:
+        directory.begin()
     note(headline(program))
     note(table(program))
     checkpoints = Checkpoints(

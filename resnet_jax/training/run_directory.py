@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from resnet_jax.config import ExperimentConfig, to_dict
+from resnet_jax.ending import TAKEN_BACK
 from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
 from resnet_jax.record import (
@@ -95,6 +96,7 @@ class RunDirectory:
             )
         write_atomically(config_file, json.dumps(to_dict(config), indent=1) + "\n")
         self._fresh = True
+        TAKEN_BACK[self] = self.abandon
 
     def __enter__(self) -> Self:
         return self
@@ -106,10 +108,17 @@ class RunDirectory:
 
     def release(self) -> None:
         """Ends the lock; nothing may be written after this."""
+        TAKEN_BACK.pop(self, None)
         self._lock.close()
+
+    def begin(self) -> None:
+        """Training begins: from here on a new directory stays."""
+        self._fresh = False
+        TAKEN_BACK.pop(self, None)
 
     def abandon(self) -> None:
         """Removes what this object wrote into a new directory; an older directory is not changed."""
+        TAKEN_BACK.pop(self, None)
         if self._fresh:
             for name in (CONFIG_FILE, LOCK_FILE):
                 (self.path / name).unlink(missing_ok=True)

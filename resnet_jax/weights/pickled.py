@@ -8,8 +8,7 @@ fixed list of names:
   class that keeps nothing and runs nothing;
 - for any other name it refuses the file before anything is called.
 
-torch.load(weights_only=True) is restricted in the same way with other lists, and needs PyTorch. Other libraries without
-PyTorch only read zip files, and weights published in 2018 are older.
+torch.load(weights_only=True) has other lists and needs PyTorch. Other libraries only read zip files.
 
 There are two formats (torch/serialization.py). A zip file has `<name>/data.pkl`, and `<name>/data/<key>` for each
 storage. Up to PyTorch 1.5, a file is a stream: pickles of a magic number, a version and the sizes of the machine, the
@@ -36,7 +35,6 @@ from resnet_jax.text import Note, reason
 from resnet_jax.weights import nested
 
 Array = npt.NDArray[Any]
-
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 DTYPES = {
     "DoubleStorage": "<f8",

@@ -16,7 +16,14 @@ from experiments.passages.mistakes import MISTAKES, answers, statuses
 COMMANDS = [command for commands in MISTAKES.values() for command in commands]
 # What says that a sentence goes on: it names what is legal, what was meant, or what to do.
 WAYS_ON = ("legal: ", "did you mean", "python -m experiments.", "missing", "delete", "holds ", "write it", "needed: ")
-WAYS_ON = (*WAYS_ON, "there is no such file or folder", "neither ", "use --", "leave it at")
+WAYS_ON = (
+    *WAYS_ON,
+    "there is no such file or folder",
+    "neither ",
+    "not safetensors, and not ",
+    "use --",
+    "leave it at",
+)
 
 
 def test_there_are_forty() -> None:

@@ -53,6 +53,8 @@ def test_a_value_may_follow_an_equals_sign_or_a_space(words: list[str]) -> None:
     ("typed", "expected"),
     [
         ("lr", "--optim.learning-rate?"),
+        ("optim.lr", "--optim.learning-rate?"),
+        ("model.bs", "--train.batch-size?"),
         ("wd", "--optim.weight-decay?"),
         ("bs", "--train.batch-size?"),
         ("batch", "--train.batch-size?"),

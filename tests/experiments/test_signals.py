@@ -16,15 +16,21 @@ ROOT = Path(__file__).parents[2]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def interrupted(words: list[str], folder: Path, number: signal.Signals) -> subprocess.CompletedProcess[str]:
-    """Runs a command with `folder` before all others on the path, and interrupts it once it says "here"."""
+def interrupted(
+    words: list[str], folder: Path, number: signal.Signals, malloc: str | None = ""
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command with `folder` before all others on the path, and interrupts it once it says "here".
+
+    It starts itself anew where `malloc`, the settings of malloc, is None.
+    """
     path = os.pathsep.join([str(folder), str(ROOT)])
+    environment = {name: value for name, value in os.environ.items() if name != machine.MALLOC}
     process = subprocess.Popen(
         [sys.executable, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": path, machine.MALLOC: ""},
+        env={**environment, "PYTHONPATH": path, **({} if malloc is None else {machine.MALLOC: malloc})},
         cwd=ROOT,
     )
     assert process.stdout is not None
@@ -43,6 +49,32 @@ def test_an_interruption_while_modules_are_imported(slow: str, number: signal.Si
     done = interrupted(words, tmp_path, number)
     assert (done.returncode, done.stderr) == (cli.INTERRUPTED, "interrupted.\n")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_interruption_before_the_first_step_leaves_no_directory(number: signal.Signals, tmp_path: Path) -> None:
+    """While the data are read, when the run's directory is claimed already."""
+    (tmp_path / "sklearn.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)\n")
+    words = ["-m", "experiments.train", "digits-resnet", f"--directory={tmp_path / 'new' / 'run'}"]
+    done = interrupted(words, tmp_path, number)
+    assert done.returncode == cli.INTERRUPTED
+    assert done.stderr.endswith("interrupted.\n")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_process_that_starts_itself_anew_is_interrupted_as_others_are(number: signal.Signals, tmp_path: Path) -> None:
+    """The signal comes between the restart and the first line of the package, and waits for that."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, time\n"
+        "if os.environ.get('AGAIN'):\n"
+        "    print('here', flush=True)\n"
+        "    time.sleep(2)\n"
+        "os.environ['AGAIN'] = '1'\n"
+    )
+    words = ["-m", "experiments.train", "digits-resnet", f"--runs={tmp_path / 'runs'}"]
+    done = interrupted(words, tmp_path, number, malloc=None)
+    assert (done.returncode, done.stderr) == (cli.INTERRUPTED, "interrupted.\n")
 
 
 @pytest.mark.parametrize("number", SIGNALS)

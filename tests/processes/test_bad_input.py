@@ -85,6 +85,7 @@ def test_data_on_one_machine_only(tmp_path: Path) -> None:
         (said,) = run.errors(0)
         assert said.startswith("error: process 1: ")
         assert "data.npz" in said
+    assert not (tmp_path / "runs").exists()
 
 
 def test_fewer_devices_in_one_process(tmp_path: Path) -> None:

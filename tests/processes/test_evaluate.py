@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,16 +51,23 @@ def test_two_processes_find_what_one_finds(tmp_path: Path, options: list[str]) -
     assert two.own(1) == []
 
 
-def test_a_fault_of_one_ends_both(tmp_path: Path, options: list[str]) -> None:
-    """Process 1 has another net."""
-    files.save(random_weights(NET, seed=4), tmp_path / "other")
+@pytest.mark.parametrize("what", ["the net", "scales", "the pictures' names, sizes and classes"])
+def test_a_process_that_evaluates_something_else_ends_both(what: str, tmp_path: Path, options: list[str]) -> None:
+    other = list(options)
+    if what == "the net":
+        files.save(random_weights(NET, seed=4), tmp_path / "other")
+        other[1:2] = [str(tmp_path / "other"), "--labels", "order"]
+    elif what == "scales":
+        other += ["--protocol", "multi_scale", "--scales", "40"]
+        options = [*options, "--protocol", "multi_scale", "--scales", "32"]
+    else:
+        shutil.copytree(tmp_path / "test", tmp_path / "others")
+        photo(40, 45, 8).save(tmp_path / "others" / "a" / "0.png")
+        other[2] = str(tmp_path / "others")
     port = free_port()
-    words = [[*options, *hand(2, i, port)] for i in range(2)]
-    words[1][1] = str(tmp_path / "other")
-    run = start(
-        tmp_path / "run", [*words[:1], [*words[1], "--labels", "order"]], [environment()] * 2, "experiments.evaluate"
-    )
+    words = [[*own, *hand(2, i, port)] for i, own in enumerate((options, other))]
+    run = start(tmp_path / "run", words, [environment()] * 2, "experiments.evaluate")
     assert run.wait(600.0) == [2, 2], run.text()
     for i in range(2):
         (said,) = run.errors(i)
-        assert said.startswith("error: process 1 differs from process 0 in the net: ")
+        assert said.startswith(f"error: process 1 differs from process 0 in {what}: ")

@@ -208,3 +208,50 @@ def test_two_processes_of_one_number_are_named() -> None:
     ]
     for sentence in together(lambda link: link.connect({}), three):
         assert "two processes have the number 1" in sentence or "answered" in sentence
+
+
+@pytest.mark.parametrize(("steps", "limit"), [(False, 240.0), (True, 60.0)])
+def test_a_process_that_stays_behind_ends_the_run_later_in_the_set_up_than_in_training(
+    steps: bool, limit: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link, ended = links(2)[0], list[str]()
+    monkeypatch.setattr(link, "_end", lambda sentence, status: ended.append(sentence))
+    link.report()
+    link.report()
+    link._progress[1], link._moved[1] = (1, "loading the data", steps), 0.0
+    link._judge_progress(11.0)
+    assert capsys.readouterr().err == ""
+    link._judge_progress(13.0)
+    said = "process 1 has not moved on for 13 s at loading the data"
+    assert capsys.readouterr().err == f"{said}; the run ends after {limit:g} s.\n"
+    link._judge_progress(limit - 1.0)
+    assert ended == []
+    link._judge_progress(limit + 1.0)
+    assert ended == [f"process 1 has not moved on for {limit + 1.0:.0f} s at loading the data"]
+
+
+def test_a_process_that_died_may_come_again_while_others_are_awaited() -> None:
+    first, second, third = links(3)
+    with ThreadPoolExecutor(1) as threads:
+        meeting = threads.submit(first.connect, {})
+        host, _, port = first.launch.coordinator.partition(":")
+        while True:
+            try:
+                dead = socket.create_connection((host, int(port)))
+                break
+            except OSError:
+                time.sleep(0.01)
+        dead.sendall(b'{"hello": "resnet_jax"}\n')  # of nobody
+        dead.close()
+        dead = socket.create_connection((host, int(port)))
+        dead.sendall(b'{"hello": "resnet_jax", "process": 1, "of": 3, "facts": {}, "host": "a"}\n')
+        dead.close()
+        answers = together(lambda link: link.connect({}), (second, third))
+        assert [answer["local"][0] for answer in [meeting.result(), *answers]] == [0, 1, 2]
+    together(lambda link: link.leave(), (first, second, third))
+
+
+@pytest.mark.parametrize("address", ["localhost", "localhost:no", "localhost:0", "localhost:65536", ":9000"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(UserError, match=r"parallel\.coordinator: got '.*'; legal: host:port"):
+        Link(Launch(address, 2, 0, "hand"), 1.0, 60.0).connect({})
