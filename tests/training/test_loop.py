@@ -103,7 +103,7 @@ def train_directly(program: Program) -> Any:
 )
 def test_an_interrupted_run_ends_as_one_never_stopped(whole: Path, tmp_path: Path, stops: tuple[int, ...]) -> None:
     for steps in stops:
-        with pytest.raises(Interrupted, match="the same command goes on"):
+        with pytest.raises(Interrupted, match="the same command resumes"):
             run(SMALL, tmp_path / "run", study="test", stop=stop_after(steps))
         assert not (tmp_path / "run" / "record.json").exists()
     record = run(SMALL, tmp_path / "run", study="test")
