@@ -258,7 +258,7 @@ class Link:
 
     def _judge(self, process: int, seconds: float, what: str, times: float = 1.0) -> None:
         """Names a process after a time, and ends the run after `times` the time of a stall."""
-        if process in self._gone or seconds < NAMED_AFTER * self.stall_seconds:
+        if process in self._gone or seconds < NAMED_AFTER * times * self.stall_seconds:
             return
         own = process == self.launch.process
         where = self._where if own else self._progress.get(process, (0, "the start"))[1]

@@ -34,7 +34,7 @@ def test_after_a_fault_of_each_kind_the_run_ends_as_one_undisturbed(whole: Path,
 def test_a_process_that_stands_still_is_named_and_then_ends_the_run(victim: int, tmp_path: Path) -> None:
     assert harm(tmp_path, 2, "SIGSTOP", victim).startswith(f"error: process {victim} has not")
     other = (tmp_path / f"output{1 - victim}.txt").read_text()
-    assert f"; after {STALL:g} s the run ends." in other
+    assert f"; the run ends after {STALL:g} s." in other
 
 
 def test_a_process_that_answers_and_does_no_work_ends_the_run(tmp_path: Path) -> None:

@@ -219,10 +219,10 @@ def test_a_process_that_stays_behind_ends_the_run_later_in_the_set_up_than_in_tr
     link.report()
     link.report()
     link._progress[1], link._moved[1] = (1, "loading the data", steps), 0.0
-    link._judge_progress(11.0)
+    link._judge_progress(0.2 * limit - 1.0)
     assert capsys.readouterr().err == ""
-    link._judge_progress(13.0)
-    said = "process 1 has not moved on for 13 s at loading the data"
+    link._judge_progress(0.2 * limit + 1.0)
+    said = f"process 1 has not moved on for {0.2 * limit + 1.0:.0f} s at loading the data"
     assert capsys.readouterr().err == f"{said}; the run ends after {limit:g} s.\n"
     link._judge_progress(limit - 1.0)
     assert ended == []
