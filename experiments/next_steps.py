@@ -38,7 +38,7 @@ def suggestions(runs: Runs) -> list[Suggestion]:
 
 
 def python() -> str:
-    """This Python as a command: "python" if that is this one, else its path."""
+    """The command that starts this Python: "python" if it means this Python, else its path."""
     here = Path(sys.executable)
     if shutil.which("python") == str(here):
         return "python"
@@ -82,7 +82,7 @@ def _control(runs: Runs) -> Suggestion | None:
 
 
 def _ablate(runs: Runs) -> Suggestion | None:
-    """An ablation of the deepest residual net, without the shortcut of one block."""
+    """The suggestion of an ablation of the deepest residual net, without the shortcut of one block."""
     residual = [run for run in runs.complete if not run.record.config.model.is_plain and not run.diverged]
     if not residual:
         return None

@@ -134,7 +134,7 @@ def download_and_prepare(name: Name, data_dir: str | None) -> Path:
 
 
 def _existing(place: Path) -> Path:
-    """The lowest part of a path that is there."""
+    """The deepest folder of a path that exists."""
     return next(part for part in (place.absolute(), *place.absolute().parents) if part.exists())
 
 
@@ -155,7 +155,7 @@ def _require_modules() -> None:
 
 
 def _require_tensorflow() -> None:
-    """Imports TensorFlow, which may be installed and still fail. After the other checks, because it takes seconds."""
+    """Checks that TensorFlow can be imported. This takes seconds, so it comes after the other checks."""
     from resnet_jax.data.tfds_files import INSTALL
 
     try:

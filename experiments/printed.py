@@ -34,6 +34,6 @@ class Printed:
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0) -> str:
-    """A table in Markdown, whose last `numbers` columns stand right. A bar in a cell has to be escaped."""
+    """A table in Markdown; its last `numbers` columns are aligned right. Bars inside cells must be escaped."""
     rule = ["-"] * (len(headings) - numbers) + ["-:"] * numbers
     return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *rows))

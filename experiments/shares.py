@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Share:
-    """The share of this process."""
+    """The items of a command that this process works on, and sums over all processes."""
 
     def __init__(self, link: Link | None) -> None:
         self._link = link
@@ -36,7 +36,7 @@ class Share:
         return list(items[self.index :: self.count])
 
     def total(self, numbers: Sequence[float]) -> list[float]:
-        """The sums over all processes, in the order of the processes, in all of them."""
+        """The sums of `numbers` over all processes, in each process; added in the order of the processes."""
         if self._link is None:
             return list(numbers)
         parts = self._link.gather(list(numbers))

@@ -35,7 +35,7 @@ def replacing(path: Path, part: Path | None = None) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all; text as UTF-8.
+    """Writes a file atomically, that is completely or not at all; text is encoded as UTF-8.
 
     Raises:
       OSError: the file cannot be written; the error names `path`, and an older file is unchanged.
@@ -48,7 +48,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Writes values as indented JSON, whole or not at all; errors as of `write_atomically`."""
+    """Writes values as indented JSON, atomically; raises the same errors as `write_atomically`."""
     write_atomically(path, json.dumps(values, indent=1) + "\n")
 
 

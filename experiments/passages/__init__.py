@@ -50,7 +50,7 @@ def renewed(page: str, name: str) -> str:
 
 
 def stale(page: str, name: str) -> Iterator[str]:
-    """Yields a sentence for each passage of a page that is out of date; raises as `renewed`."""
+    """Yields a sentence for each outdated passage of a page; raises the same errors as `renewed`."""
     for before, after in zip(PASSAGE.finditer(page), PASSAGE.finditer(renewed(page, name)), strict=True):
         if before[0] != after[0]:
             table = before["text"].startswith("\n")

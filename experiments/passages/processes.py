@@ -31,7 +31,12 @@ def faults() -> str:
 
 
 def fault_runs(what: str) -> str:
-    """`what` is "faults" or "runs" (counts), or "difference" (the largest from an undisturbed run) or "tolerance"."""
+    """A number on the runs with faults.
+
+    Args:
+      what: "faults" or "runs" for their count; "difference" for the largest difference from an undisturbed run;
+        "tolerance" for its limit.
+    """
     record = _json("faults")
     if what in ("faults", "runs"):
         return str(len(record[what]))

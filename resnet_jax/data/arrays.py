@@ -89,7 +89,7 @@ def opened(path: Path) -> Iterator[Archive]:
 
 @contextlib.contextmanager
 def _reasons(name: str) -> Iterator[None]:
-    """Whatever zipfile, zlib and NumPy raise at a damaged file, as Damaged."""
+    """Converts errors of zipfile, zlib and NumPy about a damaged file to Damaged."""
     try:
         # NumPy warns where a damaged header looks like an old one; the error says more.
         with warnings.catch_warnings():

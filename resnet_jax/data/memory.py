@@ -22,7 +22,8 @@ def require(size: int, what: str, remedy: str) -> None:
     """Checks that `size` bytes are available.
 
     Raises:
-      UserError: they are not; the message starts with `what`, such as "10 images of 2x2x3", and ends with `remedy`.
+      UserError: there is too little memory. The message starts with `what`, such as "10 images of 2x2x3", and ends with
+        `remedy`.
     """
     there = available()
     if there is not None and size > there:

@@ -24,14 +24,14 @@ class FileRecords:
         self._sizes = np.array([file.size for file in files], np.int64)
         self._times = np.array([file.mtime_ns for file in files], np.int64)
         self.state = state(root, files)
-        """See Records."""
+        """The state of the files; see `Records` in stream.py."""
 
     def path(self, position: int) -> str:
         """The file's path."""
         return os.path.join(self._root, self._names[position])
 
     def name(self, position: int) -> str:
-        """See Records."""
+        """Name for messages: the file's path."""
         return shown(self.path(position))
 
     def entry(self, position: int) -> Entry:
@@ -43,7 +43,7 @@ class FileRecords:
         return Entry(decode.header(self.path(position)))
 
     def content(self, position: int) -> bytes:
-        """See Records."""
+        """The bytes of the file; raises the errors in `Records` of stream.py."""
         try:
             with open(self.path(position), "rb") as file:
                 status = os.fstat(file.fileno())

@@ -44,7 +44,7 @@ class Normalization:
     of their covariance, times its eigenvalue; largest first. None: there is none."""
 
     def for_size(self, height: int, width: int) -> Normalization:
-        """The same for images of another size: a mean image of another size is replaced by the mean of its pixels."""
+        """The normalisation for images of this size; replaces a mean image of another size by its mean over pixels."""
         if self.mean.shape[1:3] in ((1, 1), (height, width)):
             return self
         return dataclasses.replace(self, mean=self.mean.mean(axis=(1, 2), keepdims=True))

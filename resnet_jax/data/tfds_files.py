@@ -214,7 +214,7 @@ def again(name: Name, data_dir: str | None, directory: Path) -> str:
 
 
 def _default_config(name: Name) -> str | None:
-    """The configuration that TFDS takes where none is named; None: the data set has none, or no code here."""
+    """TFDS's default configuration of a data set; None if it has no configurations, or if TFDS does not know it."""
     if name.dataset not in tensorflow_datasets.list_builders(with_community_datasets=False):
         return None
     default = tensorflow_datasets.builder_cls(name.dataset).default_builder_config

@@ -89,7 +89,7 @@ class TfdsRecords:
         """The header of an image, its label and its checksum.
 
         Raises:
-          decode.Unreadable: the file is damaged there, or the image is.
+          decode.Unreadable: the file is damaged at this example, or the image is damaged.
         """
         image, label = self.example(position)
         return Entry(decode.header(image), label, zlib.crc32(image))
@@ -119,7 +119,7 @@ class TfdsRecords:
         """The encoded image and its label.
 
         Raises:
-          decode.Unreadable: the file is damaged there, or gone.
+          decode.Unreadable: the file is missing, or damaged at this example.
         """
         part, i = self._place(position)
         try:

@@ -42,7 +42,7 @@ class Paths(Protocol):
 
     @property
     def residual(self) -> Array:
-        """F(x), [N, H', W', C'], after its own factors."""
+        """The output F(x) of the residual branch, [N, H', W', C'], after the branch's own factors."""
 
     def skip(self) -> Array:
         """x in the shape of the residual, by identity, option A or a projection; `Shortcut.projects` decides which."""

@@ -47,10 +47,10 @@ class Feed(Protocol):
         """Announces a call of `evaluate`."""
 
     def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
-        """Inside the compiled step: from its arguments to the batch."""
+        """Makes the batch from the arguments of the compiled step, inside it."""
 
     def eval_batch(self, at: Tree, *fixed: Tree) -> EvalBatch:
-        """Inside the compiled step: from its arguments to the batch."""
+        """Makes the batch from the arguments of the compiled step, inside it."""
 
 
 class Resident(NamedTuple):
@@ -92,11 +92,11 @@ class OnDevice:
         self.place = f"on the device, {memory.gigabytes(images.nbytes)}"
 
     def train(self, batch: Batch) -> Tree:
-        """[B] positions."""
+        """The epoch and the positions [B] of the examples."""
         return _TrainIndex(batch.epoch, batch.index)
 
     def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
-        """[B] positions and weights."""
+        """The positions [B] and weights [B] of the examples."""
         return _EvalIndex(index + self._offsets[split], weight)
 
     def begin_train(self, batch: Batch) -> None:

@@ -161,7 +161,7 @@ def require_alike(facts: Mapping[str, Any], config: ExperimentConfig | None = No
     """Checks that all processes have the same facts, by name, in JSON's types, and the same configuration.
 
     Raises:
-      UserError: a process differs from process 0; the message says in what.
+      UserError: a process differs from process 0; the message names the difference.
     """
     if _link is None:
         return

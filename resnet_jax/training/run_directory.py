@@ -112,7 +112,7 @@ class RunDirectory:
         self._lock.close()
 
     def begin(self) -> None:
-        """Training begins: from here on a new directory stays."""
+        """Marks the begin of training; from here on, a new directory is kept."""
         self._fresh = False
         TAKEN_BACK.pop(self, None)
 

@@ -78,7 +78,7 @@ def shapes_of(arrays: Arrays) -> dict[str, Shape]:
 
 
 def counts(names: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The names and shapes of the optional counts of batches."""
+    """The names and shapes of the optional arrays that count batches, one for each batch norm."""
     return {f"{name.rpartition('/')[0]}/{COUNT}": () for name in names if name.rpartition("/")[2] == STATISTICS[0]}
 
 

@@ -37,7 +37,7 @@ LARGE_BATCH = 1 << 16
 
 
 def value(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
-    """[N, H, W, C] and [K, K, C, F] to [N, H', W', F]."""
+    """The convolution: x [N, H, W, C] and kernel [K, K, C, F] -> [N, H', W', F]."""
     if kernel.shape[0] > 1 and _positions(x) <= TINY:
         return dense.value(x, kernel, stride=stride, pad=pad)
     if stride == 1:
@@ -49,7 +49,7 @@ def value(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
 
 
 def input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
-    """[N, H', W', F] and [K, K, C, F] to [N, height, width, C]."""
+    """The input's gradient: dy [N, H', W', F] and kernel [K, K, C, F] -> [N, height, width, C]."""
     size = kernel.shape[0]
     if size > 1 and _positions(dy) <= TINY and height * width <= SMALL:
         return dense.input_gradient(dy, kernel, stride=stride, pad=pad, height=height, width=width)
@@ -79,7 +79,7 @@ def _turned(kernel: Array) -> Array:
 
 
 def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, groups: int) -> Array:
-    """[N, H, W, C] and [N, H', W', F] to [size, size, C, F].
+    """The kernel's gradient: x [N, H, W, C] and dy [N, H', W', F] -> [size, size, C, F].
 
     Args:
       groups: a divisor of N: the number of parts into which the batch may be divided over devices.

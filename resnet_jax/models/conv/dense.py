@@ -34,14 +34,17 @@ def value(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
 
 
 def input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
-    """[N, H', W', F] and [K, K, C, F] to [N, height, width, C], all in one dtype."""
+    """The input's gradient: dy [N, H', W', F] and kernel [K, K, C, F] -> [N, height, width, C], all in one dtype."""
     matrix = _matrix(kernel, (height, width), (dy.shape[1], dy.shape[2]), stride, pad)
     dx = jax.lax.dot_general(_rows(dy), matrix, (((1,), (1,)), ((), ())))
     return dx.reshape(len(dy), height, width, kernel.shape[-2])
 
 
 def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int) -> Array:
-    """[N, H, W, C] and [N, H', W', F] to [size, size, C, F] in the dtype of x; sums are float32 at least."""
+    """The kernel's gradient: x [N, H, W, C] and dy [N, H', W', F] -> [size, size, C, F].
+
+    The result has the dtype of x; sums are at least float32.
+    """
     dtype = sum_dtype(x)
     product = jax.lax.dot_general(_rows(x), _rows(dy), (((0,), (0,)), ((), ())), preferred_element_type=dtype)
     # [(H, W, C), (H', W', F)]: a block [C, F] for each pair of positions.

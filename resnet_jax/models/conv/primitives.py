@@ -102,7 +102,7 @@ def _vary(a: Array, over: frozenset[str]) -> Array:
 
 
 def _over_axes(function: Callable[..., Array]) -> Callable[..., Array]:
-    """A function of one convolution with `mapped` axes around it."""
+    """Maps a function of one convolution over `mapped` leading axes."""
 
     def over(a: Array, b: Array, *, mapped: int, **how: Any) -> Array:
         found: Callable[..., Array] = partial(function, **how)

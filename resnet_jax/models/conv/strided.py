@@ -20,7 +20,7 @@ from resnet_jax.models.conv.packed import NHWC
 
 
 def input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
-    """[N, H', W', F] and [K, K, C, F] to [N, height, width, C], all in one dtype."""
+    """The input's gradient: dy [N, H', W', F] and kernel [K, K, C, F] -> [N, height, width, C], all in one dtype."""
     n, size, c = len(dy), kernel.shape[0], kernel.shape[2]
     rows, columns = -(-height // stride), -(-width // stride)
     # For each residue, the offsets t - m into dy and the taps there.

@@ -50,7 +50,7 @@ class PaperTable:
     """Heading for the compared property: "Shortcuts"."""
     rows: tuple[PaperRow, ...]
     data: Mapping[str, Any]
-    """The data set's name in DataFacts."""
+    """Fields of DataFacts that identify the paper's data set."""
     warmups: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """`optim.warmup` for depths with another warm-up than `warmup`."""
     warmup: tuple[str, ...] = ("iterations",)
