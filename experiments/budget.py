@@ -29,7 +29,7 @@ class Budget:
     def of(cls, seconds: float | None, clock: Clock, *, inherited: bool) -> Budget:
         """The budget of a sweep that begins now, or of one that another process began.
 
-        `inherited`: take the deadline from the environment, where it is, and leave it there.
+        `inherited`: take the deadline from the environment, if there is one, and keep it there.
 
         Raises:
           UserError: `seconds` is not a number above 0.

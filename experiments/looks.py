@@ -31,7 +31,7 @@ def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | N
 
     Args:
       weights: the net.
-      folder: where the pictures are.
+      folder: folder of the pictures.
       protocol: "ten_crop" or "multi_scale".
       resize: pixels of the shorter side before ten crops are taken; None: as in the training of the net.
       settings: `eval_scales` and `eval_multiple`, for several scales.

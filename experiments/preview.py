@@ -122,8 +122,8 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     """Writes a picture of the first images of a run, augmented by the code of its train step.
 
     Raises:
-      UserError: the ending of the file is not that of a picture, or the run itself is refused, for example because its
-        data are missing.
+      UserError: the file's suffix is not a picture format, or the run cannot start, for example because its data are
+        missing.
       OSError: the file cannot be written; an older one is unchanged.
     """
     import jax.numpy as jnp

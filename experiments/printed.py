@@ -19,7 +19,7 @@ class Printed:
     """Columns from the left that are words; the others are numbers."""
 
     def rich(self, sections: Collection[int] = ()) -> Table:
-        """For a terminal, with a line below the rows of these numbers, counted from 0."""
+        """The table for a terminal; a line follows each row whose number (from 0) is in `sections`."""
         table = Table(title=self.title)
         for i, heading in enumerate(self.headings):
             table.add_column(heading, justify="left" if i < self.words else "right")
@@ -28,7 +28,7 @@ class Printed:
         return table
 
     def markdown(self) -> str:
-        """For a document."""
+        """The table for a document, in Markdown."""
         numbers = len(self.headings) - self.words
         return f"{self.title}\n\n{markdown(self.headings, self.rows, numbers=numbers)}\n"
 

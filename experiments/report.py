@@ -58,7 +58,7 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
     """Writes the report of some runs; prints the findings, the main tables, next steps and the path of the page.
 
     Args:
-      directories: as for `read_runs`.
+      directories: see `read_runs`.
       out: the report's folder.
       command: the command line, for the metadata of the figures.
     """

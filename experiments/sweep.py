@@ -89,7 +89,7 @@ def carry_out(
     """Lists the runs of a study, and runs the missing ones.
 
     Args:
-      study: what to run.
+      study: the study to run.
       chosen: the options of the command line.
       words: the command, after "python -m"; `jobs.run` starts it again in each process.
       stated: the study before the command line changed it, to which its stated cost belongs.

@@ -1,6 +1,6 @@
-"""The end of this process at once, from any thread and without Python's own end, which XLA's threads do not survive.
+"""Ends this process at once, from any thread, without Python's own shutdown, which crashes in XLA's threads.
 
-What was begun and must not stay, such as the directory of a run that has trained nothing, is taken back first.
+Unfinished things, such as the directory of a run that has trained nothing, are removed first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 TAKEN_BACK: dict[object, Callable[[], None]] = {}
-"""What to call first, by its owner, who removes it when there is nothing to take back any more."""
+"""Functions to call first, by owner; the owner removes its function when there is nothing left to undo."""
 
 
 def end_at_once(status: int) -> NoReturn:

@@ -1,21 +1,21 @@
-"""How fast is it, against whom, and how far from the limit? `python -m experiments.benchmark`.
+"""Measures speed, beside other libraries and beside the limits of the device: `python -m experiments.benchmark`.
 
 | file            | what                                                                                   |
 |-----------------|----------------------------------------------------------------------------------------|
-| `__main__`      | the command: its cases, and the contestants of each                                     |
-| `options`       | its options, and the checks on them                                                     |
-| `spec`          | what one contestant is told to do, as plain data                                        |
-| `race`          | contestants in processes of their own, timed in turn                                    |
-| `worker`        | such a process: it builds its contestant, warms it up and steps when told               |
-| `contestants`   | the step of this project, and that of the Flax net                                      |
+| `__main__`      | the command: its cases, and the contestants of each case                                |
+| `options`       | options of the command, and the checks on them                                          |
+| `spec`          | the task of one contestant, as plain data                                               |
+| `race`          | starts a process for each contestant, and times them in turn                            |
+| `worker`        | the process of a contestant: builds it, warms it up, and steps on request               |
+| `contestants`   | the steps of this project and of the Flax net                                           |
 | `torch_contestant` | the steps of PyTorch                                                                |
-| `noise`         | the batch of noise that all step on                                                     |
-| `device`        | the device itself: driver, libraries, the arithmetic of float32                        |
-| `breakdown`     | where the time of a train step goes: the host's part, the device's kernels              |
-| `convolutions`  | single convolutions and their gradients, beside JAX's own                               |
-| `input`         | images made from files, by this project and by other loaders                            |
-| `limits`        | what the device can do at most, and what a step asks of it                              |
-| `results`       | from times to medians, ratios and shares                                                |
-| `table`         | from results to tables                                                                  |
-| `peers`         | the nets of the peers                                                                   |
+| `noise`         | the batch of noise for all contestants                                                  |
+| `device`        | facts about the device: driver, libraries, precision of float32 products                |
+| `breakdown`     | the parts of a train step's time: on the host, and in the device's kernels              |
+| `convolutions`  | single convolutions and their gradients, beside JAX's convolutions                      |
+| `input`         | reading and decoding image files, by this project and by other loaders                  |
+| `limits`        | the device's highest rates, and the work of a step                                      |
+| `results`       | computes medians, ratios and shares from times                                          |
+| `table`         | makes tables from results                                                               |
+| `peers`         | the nets and loaders of the peers                                                       |
 """

@@ -56,7 +56,7 @@ PLACEMENTS = {"device": "loop, images on the device", "host": "loop, images on t
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, measures, prints the tables; returns the exit status."""
+    """Parses the options, measures, and prints the tables; returns the exit status."""
     words = sys.argv[1:] if argv is None else argv
     program = "python -m experiments.benchmark"
     chosen = parse(Benchmark, words, program=program, description=__doc__)
@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         cases.measure()
     finally:
-        # What was measured before Ctrl-C, too.
+        # After Ctrl-C too: prints the measurements so far.
         if cases.record["results"]:
             table.show(cases.record, Console())
     return cli.OK if any(not row.get("failed") for row in cases.record["results"]) else cli.BAD_INPUT
@@ -91,7 +91,7 @@ class Cases:
         self.record = results.new_record(command, options=options)
 
     def measure(self) -> None:
-        """All cases, one after another; the record is written after each."""
+        """Measures all cases, one after another; writes the record after each."""
         parts: dict[What, Callable[[], None]] = {
             "step": self._steps,
             "compile": self._compiling,
@@ -120,13 +120,13 @@ class Cases:
                 self._case("step", specs, peer_of(self.chosen, contestants))
 
     def _configs(self, nets: Sequence[NetName], most: int | None = None) -> Iterator[ExperimentConfig]:
-        """What is computed: every net with its batch sizes, or with so many of them, in every dtype."""
+        """The configurations: every net in every dtype, with its batch sizes or at most `most` of them."""
         for net in nets:
             for batch_size, dtype in itertools.product(self._batch_sizes(net)[:most], self.chosen.dtypes):
                 yield step_config(net, batch_size, dtype)
 
     def _steps_together(self, platform: str) -> int:
-        """How many are timed together on a platform; "": not known yet, and so a GPU's where there is one."""
+        """The number of steps timed together on a platform; "": unknown yet, so a GPU's number if there is a GPU."""
         return self.chosen.steps or STEPS[platform or ("gpu" if jobs.gpus() else "cpu")]
 
     def _batch_sizes(self, net: NetName) -> tuple[int, ...]:
@@ -207,7 +207,7 @@ class Cases:
             write_json(self.chosen.out, self.record)
 
     def _note(self, outcomes: list[Outcome]) -> None:
-        """Keeps what the processes said of the machine, once: all are on it."""
+        """Adds the facts about the machine to the record, once for all processes."""
         for outcome in outcomes:
             self.record["environment"] = self.record["environment"] or outcome.environment
             if "torch" in outcome.facts and self.record["environment"]:

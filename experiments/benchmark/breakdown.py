@@ -1,15 +1,15 @@
-"""Where the time of a train step goes: the host's part, the device's kernels, and what is left between them.
+"""Measures the parts of a train step's time: on the host, in the device's kernels, and the rest.
 
-| figure       | seconds of a step                                                                             |
+| figure       | measured time, in seconds for each step                                                       |
 |--------------|-----------------------------------------------------------------------------------------------|
-| `step`       | dispatches one after another, and the device awaited once at their end                         |
-| `alone`      | each dispatch awaited before the next                                                          |
-| `batch`      | host: the indices of its examples                                                              |
-| `dispatch`   | host: the call that sends the indices and starts a dispatch, without waiting for its end       |
-| `report`     | host: the reports of a dispatch fetched, once the device is done                               |
-| `kernels`    | device: some kernel runs; from the profiler, None where it shows none                          |
+| `step`       | dispatches follow each other; the host waits for the device only at the end                   |
+| `alone`      | the host waits for each dispatch before the next                                              |
+| `batch`      | host: computing the indices of the examples                                                   |
+| `dispatch`   | host: the call that sends the indices and starts a dispatch, without waiting for its end      |
+| `report`     | host: fetching the reports of a dispatch, after the device is done                            |
+| `kernels`    | device: time with a running kernel, from the profiler; None if it shows no kernels            |
 
-A GPU waits for its host where `batch` + `dispatch` exceeds `kernels`; `step` - `kernels` is how long it waits. On a
+A GPU waits for its host if `batch` + `dispatch` exceeds `kernels`; it then waits for `step` - `kernels`. On a
 CPU, host and device are the same cores, and `dispatch` may include the step itself.
 """
 
@@ -31,12 +31,12 @@ from resnet_jax.config import ExperimentConfig
 from resnet_jax.data.order import Batch, training_batches
 
 BATCHES = 4
-"""In the training set of noise, so that a batch is gathered from more images than its own."""
+"""Number of batches in the training set of noise: a batch is gathered from more images than its own."""
 LONGEST = 10
-"""Kernels that are named, those that take the most time of a step."""
+"""Number of kernels to name: those with the longest times."""
 DEVICE_PLANE, DEVICE_LINE = "/device:", "Stream"
 HOST_PLANE, HOST_LINE = "/host:CPU", "tf_XLAPjRtCpuClient"
-"""Where the profiler shows kernels: a GPU's, and a CPU's where there is no other."""
+"""Planes of a profile with kernels: a GPU's, or the CPU's if there is no GPU."""
 
 
 class Steps:
@@ -50,20 +50,20 @@ class Steps:
         self.report: Any = None
 
     def draw(self, size: int) -> list[Batch]:
-        """The indices of one dispatch of so many steps, on the host."""
+        """Computes the indices for one dispatch of `size` steps, on the host."""
         return list(itertools.islice(self.batches, size))
 
     def dispatch_all(self, drawn: Iterable[list[Batch]]) -> None:
-        """A dispatch for each list of batches, without waiting for their steps."""
+        """Starts a dispatch for each list of batches, without waiting for their steps."""
         for batches in drawn:
             self.state, self.report = self.program.train_on(self.state, batches)
 
     def wait(self) -> None:
-        """Until the device has done all steps."""
+        """Waits until the device has done all steps."""
         jax.block_until_ready((self.state, self.report))
 
     def run(self, size: int, dispatches: int, *, alone: bool = False) -> None:
-        """Dispatches of so many steps, from the indices on; awaited at their end, or each before the next."""
+        """Runs dispatches of `size` steps, with their indices; waits at the end, or after each dispatch if `alone`."""
         for _ in range(dispatches):
             self.dispatch_all([self.draw(size)])
             if alone:
@@ -72,8 +72,10 @@ class Steps:
 
 
 def measure(spec: Spec) -> list[dict[str, Any]]:
-    """The figures above, the number of kernels in a step, and the longest of them: with one step in each dispatch, and
-    with as many as the configuration says. Each is a mean over `spec.steps` steps, or a few more, to whole dispatches.
+    """Measures the figures above, the number of kernels in a step, and the longest kernels.
+
+    There is one row for dispatches of one step, and one for dispatches of the configured size. Each figure is a mean
+    over `spec.steps` steps, rounded up to whole dispatches.
     """
     steps = Steps(spec.config, spec.image_shape)
     sizes = sorted({1, steps.program.steps_per_dispatch})
@@ -105,11 +107,11 @@ def _figures(steps: Steps, size: int, dispatches: int, warmup: int) -> dict[str,
 
 
 def kernels(planes: Iterable[Any], count: int) -> dict[str, Any]:
-    """A step's seconds in which some kernel ran, its number of kernels, and [name, seconds] of the longest ones.
+    """Per step: seconds with a running kernel, number of kernels, and [name, seconds] of the longest kernels.
 
     Args:
-      planes: of a profile, in which events have a name, start_ns and duration_ns.
-      count: steps that the profile has.
+      planes: planes of a profile, whose events have a name, start_ns and duration_ns.
+      count: number of steps in the profile.
     """
     events = _events(planes)
     by_name: dict[str, float] = {}
@@ -133,7 +135,7 @@ def busy(intervals: Sequence[tuple[float, float]]) -> float:
 
 
 def _events(planes: Iterable[Any]) -> list[tuple[str, float, float]]:
-    """Name, start and end in ns of what ran on the first device that the profile shows, else on the CPU."""
+    """Name, start and end in ns of the kernels on the first device in the profile, or else on the CPU."""
     planes = list(planes)
     for plane_prefix, line_prefix in ((DEVICE_PLANE, DEVICE_LINE), (HOST_PLANE, HOST_LINE)):
         for plane in planes:

@@ -1,7 +1,8 @@
-"""Those who step with JAX: this project as its own commands run it, and the straightforward Flax net.
+"""The contestants that use JAX: this project as its own commands run it, and the straightforward Flax net.
 
-All start from the same images of noise. Ours gathers its batch from the images on the device and normalises it at every
-step, as in a run. The peers find theirs on the device already gathered and normalised, in float32: a little less work.
+All use the same images of noise. Our step gathers its batch from the images on the device and normalises it, as in a
+run. The batch of the peers is already gathered and normalised, in float32 on the device, so they have a little less
+work.
 """
 
 from __future__ import annotations
@@ -27,34 +28,34 @@ from resnet_jax.training import processes
 from resnet_jax.training.program import STEPS_AHEAD, Program, prepare
 
 AGREE, ANY_OF = 10_000, 200
-"""Calls that are timed together."""
+"""Number of calls that are timed together."""
 
 
 class Contestant(Protocol):
-    """Something that is timed."""
+    """An object whose steps are timed."""
 
     steps: int
-    """Steps in one call of `run`."""
+    """Number of steps in one call of `run`."""
 
     def run(self) -> float:
-        """All its steps, to the end of the device's work; returns the mean loss that the last one reported."""
+        """Runs `steps` steps, and waits for the device; returns the mean loss of the last step."""
 
     def facts(self) -> dict[str, Any]:
-        """What else there is to know of it: memory in bytes, versions."""
+        """Further facts about the contestant: memory in bytes, versions."""
 
 
 def build(spec: Spec) -> Contestant:
-    """The contestant of a spec, compiled.
+    """Builds and compiles the contestant of a spec.
 
     Raises:
-      UserError: it cannot run here.
+      UserError: the contestant cannot run on this machine.
     """
     kinds: dict[str, Callable[[Spec], Contestant]] = {"loop": Loop, "processes": Processes, OURS: Ours, FLAX: Flax}
     return kinds[spec.name if spec.task in ("step", "compile") else spec.task](spec)
 
 
 def on_noise(config: ExperimentConfig, image_shape: tuple[int, int, int], *, train: int = 1, test: int = 1) -> Program:
-    """The steps of a run on a training set and a test set of so many batches of noise, compiled."""
+    """Compiles the steps of a run; its training set and its test set have `train` and `test` batches of noise."""
     batch = synthetic(config, image_shape)
     names = tuple(map(str, range(config.model.num_classes or 0)))
     several = [batch.part(np.tile(np.arange(len(batch)), count)) for count in (train, test)]
@@ -71,17 +72,17 @@ def _compiler_memory(figures: tuple[int, int] | None) -> dict[str, int]:
 
 
 def _device_memory(device: Any) -> dict[str, int]:
-    """The most that JAX has held on its device; a CPU does not say."""
+    """The peak of JAX's memory on its device, in bytes; empty on a CPU, which reports none."""
     stats = device.memory_stats() or {}
     return {"device_peak_bytes": stats["peak_bytes_in_use"]} if "peak_bytes_in_use" in stats else {}
 
 
 class Ours:
-    """The steps of a run, by training.program.prepare: compiled with its options, the state donated."""
+    """The steps of a run of this project, compiled by training.program.prepare with donation of the state."""
 
     def __init__(self, spec: Spec) -> None:
         phase, steps, size = spec.phase, spec.steps, spec.config.train.batch_size
-        # A test set of as many batches as are timed together: the host waits for their sums at its end alone.
+        # The test set has as many batches as are timed together, so the host waits for sums only at the end.
         self.program = on_noise(spec.config, spec.image_shape, test=steps)
         self.state = self.program.put(self.program.assembly.initial)
         self.batch = Batch(np.arange(size, dtype=np.int32), np.zeros(size, np.int32))
@@ -98,16 +99,16 @@ class Ours:
         return _mean_loss(self.program.reports(report, self.at_once)[-1].sums)
 
     def facts(self) -> dict[str, Any]:
-        """See Contestant. The compiler's figures are those of the train step."""
+        """See Contestant. The compiler's figures are for the train step."""
         figures = self.program.memory() if self.phase == "train" else None
         return {**_compiler_memory(figures), **_device_memory(self.program.devices.first)}
 
 
 class Loop:
-    """An epoch of the training loop: examples in their order, their way to the device, reports back to the host.
+    """An epoch of the training loop: order of examples, transfer to the device, and reports back to the host.
 
-    "step alone" runs the same steps on one batch over and over, with nothing fetched but the last report. Evaluation,
-    records and checkpoints are not of it.
+    "step alone" repeats the same steps on one batch, and fetches only the last report. Evaluation, records and
+    checkpoints are not included.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -126,7 +127,7 @@ class Loop:
             batch = next(self.batches) if self.stream else self.first
             self.state, report = self.program.train_on(self.state, [batch])
             pending.append(report)
-            # As the loop does; the step alone must be bounded as well, or its queue would grow without end.
+            # The loop does the same. The step alone must be bounded too, or its queue would grow without end.
             if len(pending) > STEPS_AHEAD:
                 oldest = pending.popleft()
                 self.program.devices.fetch(oldest) if self.stream else oldest.sums.loss.block_until_ready()
@@ -140,7 +141,7 @@ class Loop:
 
 
 class Processes:
-    """Train steps of one of the processes of a run. When they are done, the calls by which the processes agree."""
+    """Train steps in one of several processes of a run, and afterwards the calls with which processes agree."""
 
     def __init__(self, spec: Spec) -> None:
         self.program, self.steps, self.done = on_noise(spec.config, spec.image_shape, train=2), spec.steps, 0
@@ -154,7 +155,7 @@ class Processes:
         return _mean_loss(self.program.reports(report, 1)[0].sums)
 
     def facts(self) -> dict[str, Any]:
-        """Seconds of a call of `agree`, which the loop makes after each dispatch, and of `any_of`."""
+        """Seconds for one call of `agree`, which the loop calls after each dispatch, and of `any_of`."""
         found = {}
         for call, times in ((processes.agree, AGREE), (processes.any_of, ANY_OF)):
             begun = time.perf_counter()
@@ -165,7 +166,7 @@ class Processes:
 
 
 class Flax:
-    """The straightforward step: jit, the state donated, optax."""
+    """The straightforward Flax step: jit with donation of the state, and optax."""
 
     def __init__(self, spec: Spec) -> None:
         config, phase = spec.config, spec.phase
@@ -198,7 +199,7 @@ class Flax:
 
 
 def flax_parts(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> tuple[Any, Any, Any]:
-    """The Flax peer of a configuration: net, optimizer, and the state (params, batch_stats, opt_state)."""
+    """Builds the Flax peer of a configuration: net, optimizer, and the state (params, batch_stats, opt_state)."""
     c, o = config.model, config.optim
     assert c.num_classes is not None
     model = flax_resnet.FlaxResNet(

@@ -1,7 +1,7 @@
-"""Convolutions by themselves: the value and both gradients of the shapes that the papers' nets have, as this project
-computes them (resnet_jax/models/conv) and as JAX does, alone and in a loop.
+"""Times single convolutions: the value and both gradients, for shapes of the papers' nets, alone and in a loop.
 
-Both sides are JAX's, so they share a process, and each case is timed in turn within it.
+One side is this project's convolution (resnet_jax/models/conv), the other is JAX's. Both use JAX, so they share a
+process, which times each case in turn.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Shape:
         return f"{self.kernel}x{self.kernel}, {images} to {self.features}{stride}"
 
 
-# The digits' nets and CIFAR's, of 16 and 8 channels, at batch 128, and ImageNet's at batch 8.
+# Nets for digits and CIFAR with 16 and 8 channels, at batch 128; nets for ImageNet at batch 8.
 SHAPES = (
     Shape(128, 8, 1, 16, 3),
     Shape(128, 8, 16, 16, 3),
@@ -70,7 +70,7 @@ SHAPES = (
     Shape(8, 14, 256, 256, 3),
 )
 LOOP = 2
-"""Convolutions of a loop, each of its own images and kernel."""
+"""Number of convolutions in a loop; each has its own images and kernel."""
 
 
 def measure(spec: Spec) -> dict[str, dict[str, list[float]]]:
@@ -101,7 +101,7 @@ def _time(compiled: Callable[[Any], Any], operands: Any) -> float:
 
 
 def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[Any], Any], Any]:
-    """What is timed, jitted, and its operand: images, kernels and gradients of the value, `LOOP` of each."""
+    """The timed function, jitted, and its argument: `LOOP` images, kernels, and gradients of the value."""
     pad = shape.kernel // 2
 
     def straightforward(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -115,7 +115,7 @@ def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[
     def one(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> jax.Array:
         if part == "value":
             return conv(x, kernel)
-        # The value is not used, so compiled code does not compute it.
+        # The result does not use the value, so the compiled code does not compute it.
         gradients: tuple[jax.Array, jax.Array] = jax.vjp(conv, x, kernel)[1](dy)
         return gradients[part == "kernel gradient"]
 

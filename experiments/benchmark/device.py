@@ -1,7 +1,7 @@
-"""The device itself: driver, memory, libraries, and how exactly it computes in float32.
+"""Facts about the device: driver, memory, libraries, and the precision of its float32 products.
 
 A GPU's matrix units may round the inputs of a float32 product to fewer bits: TensorFloat-32 (TF32) to 10 bits of
-mantissa. Whether they do is read from the error of a product and of a convolution against float64 on the host.
+mantissa. The error of a product and of a convolution, compared with float64 on the host, shows this.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import numpy as np
 from experiments.benchmark.spec import SEED, Spec
 
 LIBRARIES = re.compile(r"jax[-_]cuda.*|jax[-_]rocm.*|nvidia[-_](cudnn|cublas|cuda[-_]runtime|nccl).*|torch|triton")
-"""Distributions, beside those in every record, whose versions matter on a GPU."""
+"""Python distributions whose versions matter on a GPU, in addition to those in every record."""
 QUERY = ("name", "driver_version", "memory.total", "power.limit", "clocks.max.sm", "clocks.max.memory", "compute_cap")
-"""What nvidia-smi is asked."""
+"""Properties to query with nvidia-smi."""
 SMI_SECONDS = 20.0
 PRECISIONS = ("default", "high", "highest")
-"""What JAX can be asked for, by a product."""
+"""Precisions that a product can request from JAX."""
 
 
-# The operations whose error is measured: a product of square matrices of so many rows, and a 3x3 convolution.
+# The error is measured for a product of square matrices with this number of rows, and for a 3x3 convolution.
 SIZE, IMAGES = 512, (4, 16, 16, 32)
 ARITHMETICS = {"float32": 1e-5, "TF32": 1e-3, "bfloat16": 1e-2}
-"""Relative errors, ||out - float64|| / ||float64||, that an arithmetic stays below.
+"""Upper bounds for the relative error, ||out - float64|| / ||float64||, of each arithmetic.
 
 Rounding inputs to m bits of mantissa costs about 2^-(m+1) each: 3e-4 for TF32 and float16 (m = 10), 3e-3 for bfloat16
-(m = 7), 4e-8 for float32 (m = 23), to which the accumulation adds.
+(m = 7), 4e-8 for float32 (m = 23). Accumulation adds to these errors.
 """
 
 
 def measure(spec: Spec) -> dict[str, Any]:
-    """Everything above, of JAX's first device; the precision asked for is that of the configuration."""
+    """Measures all of this on JAX's first device, with the precision of the configuration."""
     device = jax.devices()[0]
     stats = device.memory_stats() or {}
     return {
@@ -57,7 +57,7 @@ def measure(spec: Spec) -> dict[str, Any]:
 
 
 def nvidia_smi() -> dict[str, str]:
-    """What NVIDIA's driver says of the first GPU; empty where it says nothing."""
+    """Properties of the first GPU by NVIDIA's driver; empty without one."""
     try:
         done = subprocess.run(
             ["nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader"],
@@ -72,13 +72,13 @@ def nvidia_smi() -> dict[str, str]:
 
 
 def libraries() -> dict[str, str]:
-    """Versions of the installed distributions that LIBRARIES names."""
+    """Versions of the distributions in LIBRARIES that are installed."""
     found = {dist.metadata["Name"]: dist.version for dist in importlib.metadata.distributions() if dist.metadata}
     return {name: version for name, version in sorted(found.items()) if name and LIBRARIES.fullmatch(name.lower())}
 
 
 def float32_arithmetic() -> list[dict[str, Any]]:
-    """Error and arithmetic of a matrix product and a 3x3 convolution of float32 arrays, by precision asked for."""
+    """Error and arithmetic of a product and a 3x3 convolution of float32 arrays, by requested precision."""
     rng = np.random.default_rng(SEED)
     square, channels = (SIZE, SIZE), IMAGES[-1]
     shapes = (square, square, IMAGES, (3, 3, channels, channels))
@@ -110,5 +110,5 @@ def float32_arithmetic() -> list[dict[str, Any]]:
 
 
 def arithmetic(error: float) -> str:
-    """The arithmetic that a relative error speaks for; "wrong" where it is none's."""
+    """The arithmetic with which a relative error is consistent; "wrong" if there is none."""
     return next((name for name, limit in ARITHMETICS.items() if error < limit), "wrong")

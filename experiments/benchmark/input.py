@@ -1,12 +1,18 @@
-"""How fast are images made? Reading, decoding and cropping for the paper's training augmentation, beside other loaders.
+"""Times reading, decoding and cropping for the paper's training augmentation, beside other loaders.
 
-All make the same kind of image: a shorter side drawn from 256 to 480 pixels, a random 224x224 crop, uint8. Ours crops
-first, from files and from a data set of TFDS in the format array_record. "resize, then crop" is the naive order with
-Pillow alone, "torchvision" its DataLoader and transforms, "grain" its loader and "tf.data" TensorFlow's own decoder.
-What is not installed is left out.
+All loaders make the same kind of image: a shorter side from 256 to 480 pixels, a random 224x224 crop, uint8. Loaders
+that are not installed are left out.
 
-The feed alone is what a run has between the disk and its compiled steps, with JAX and its arrays. Its consumer takes
-80 % of the rate that was just measured: it sleeps for each batch, as if a device computed.
+| loader                | how it works                                                                        |
+|-----------------------|-------------------------------------------------------------------------------------|
+| this project          | crops before it resizes; from files, and from a data set of TFDS (array_record)     |
+| `resize, then crop`   | the usual order, with Pillow alone                                                  |
+| `torchvision`         | torchvision's transforms in PyTorch's DataLoader                                    |
+| `grain`               | grain's loader, in the usual order                                                  |
+| `tf.data`             | TensorFlow's decoder                                                                |
+
+"The feed alone" is the part of a run between the disk and its compiled steps, including JAX's arrays. Its consumer
+sleeps for each batch, as if a device computed, and so takes 80 % of the measured rate.
 """
 
 from __future__ import annotations
@@ -40,7 +46,7 @@ from resnet_jax.text import Note
 SIZE, SCALES, BATCH, AHEAD = 224, (256, 480), 128, 2
 CONSUMER_SHARE = 0.8
 ARRAY_RECORD = "ours, array_record"
-SAMPLES = 10  # of the memory
+SAMPLES = 10  # number of measurements of the memory
 
 
 def measure(
@@ -50,10 +56,10 @@ def measure(
 
     Args:
       folder: <folder>/{train,val}/<class>/<image>.
-      batches: of 128 images, for each loader.
-      feed_batches: of 128 images, for the feed alone.
+      batches: number of batches of 128 images for each loader.
+      feed_batches: number of batches of 128 images for the feed alone.
       device_rate: images that a device takes in a second.
-      note: receives what is done next, a line at a time.
+      note: called with a line of text before each measurement.
 
     Returns:
       The rows of the record, and its environment.
@@ -68,7 +74,7 @@ def measure(
     rows = [loader_row("ours", ours(source), batches, device_rate)]
     note("the feed alone")
     rate = CONSUMER_SHARE * rows[0]["images"] / rows[0]["wall_s"]
-    # In a process of its own: no other library takes memory there, and torchvision's workers may not be forked from a
+    # In a separate process: no other library takes memory there, and torchvision's workers may not be forked from a
     # process that uses JAX.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         row, environment = pool.submit(feed_row, config, feed_batches, BATCH, rate).result()
@@ -91,10 +97,10 @@ def measure(
 
 
 def loader_row(name: str, images: Iterator[int], batches: int, device_rate: float) -> Row:
-    """Takes so many batches of a loader, after a first one that starts its workers.
+    """Times `batches` batches of a loader, after a first batch that starts its workers.
 
-    The processor seconds are those of this process and of its ended children, user and system together, so images for
-    each of them do not depend on what else the machine does.
+    Processor seconds are user and system seconds of this process and of its ended children. So images for each
+    processor second do not depend on other load on the machine.
     """
     next(images)
     core, wall = _core_seconds(), time.monotonic()
@@ -107,7 +113,7 @@ def loader_row(name: str, images: Iterator[int], batches: int, device_rate: floa
 
 
 def array_record_row(config: DataConfig, paths: list[str], batches: int, device_rate: float, note: Note) -> Row:
-    """The images that are taken, from a data set of TFDS, which is written for this and removed."""
+    """Times the images from a data set of TFDS, which is written for this measurement and removed afterwards."""
     from experiments.benchmark.peers import array_record
 
     with tempfile.TemporaryDirectory() as folder:
@@ -120,8 +126,8 @@ def array_record_row(config: DataConfig, paths: list[str], batches: int, device_
 
 
 def feed_row(config: DataConfig, batches: int, batch_size: int, rate: float) -> tuple[Row, dict[str, Any]]:
-    """Feeds a consumer that takes `rate` images per second; measures the memory after each tenth, and the share of
-    waiting.
+    """Feeds a consumer that takes `rate` images per second; measures the memory after each tenth of the batches, and
+    the fraction of the time for which the consumer waits.
 
     Returns:
       The row of the record, and the environment of the process.
@@ -161,7 +167,7 @@ def feed_row(config: DataConfig, batches: int, batch_size: int, rate: float) -> 
 
 
 def stages(config: DataConfig, paths: list[str]) -> dict[str, float]:
-    """Processor seconds an image of each stage, in one thread, from a warm file cache."""
+    """Processor seconds for each image and stage, in one thread, with a warm file cache."""
     spent = dict.fromkeys(("read", "decode", "crop", "copy"), 0.0)
     for i, path in enumerate(paths):
         marks = [time.thread_time()]
@@ -180,7 +186,7 @@ def stages(config: DataConfig, paths: list[str]) -> dict[str, float]:
 
 
 def ours(source: StreamSource) -> Iterator[int]:
-    """A streamed source as the feed asks it."""
+    """Requests batches of a streamed source as the feed does; yields the number of images of each."""
     order = training_batches(seed=0, examples=len(source), batch_size=BATCH, first_step=0)
     for batch in announced(order, lambda batch: source.begin(batch.index, Draws(0, batch.epoch)), AHEAD):
         yield len(source.take(batch.index, Draws(0, batch.epoch)))
@@ -192,5 +198,5 @@ def _core_seconds() -> float:
 
 
 def most_resident() -> int:
-    """Bytes of the most memory that this process has held."""
+    """Peak of the resident memory of this process, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,12 +1,12 @@
-"""The limits of a device, measured, and what a step asks of it, by formula.
+"""Measures the limits of a device, and computes the work of a step by formula.
 
-Matrix products: C = A A of a square matrix of normal random numbers, in the dtype of the step; n^3 multiply-adds. (Of
-equal numbers a GPU computes faster: it needs less power and so keeps a higher clock.)
-Memory: x <- x + 1 in place, over an array far larger than any cache; it is read once and written once.
-Each is measured by JAX and, where it is there, by PyTorch; the limit is the faster of the two.
+Matrix products: C = A A of a square matrix of normal random numbers, in the dtype of the step; n^3 multiply-adds. (With
+equal numbers a GPU would be faster: it needs less power and so keeps a higher clock.)
+Memory: x <- x + 1 in place, over an array far larger than any cache; the array is read once and written once.
+JAX measures both, and so does PyTorch if it is installed; the limit is the faster of the two.
 
-With B images, b bytes to a number, P parameters of 4 bytes and K numbers of each image kept for the backward pass
-(resnet_jax/models/cost.py: the inputs of every convolution and every BN), a step asks for
+A batch has B images, a number b bytes, and each of the P parameters 4 bytes. The backward pass needs K numbers for each
+image: the inputs of every convolution and every BN (resnet_jax/models/cost.py). Then a step needs
 
     multiply-adds   eval: M B, with M of one image's forward pass; train: 3 M B, since each product of the forward pass
                     has two of its size in the backward pass, for the gradients of input and of weights
@@ -14,8 +14,8 @@ With B images, b bytes to a number, P parameters of 4 bytes and K numbers of eac
                     train: 5 b B K + 28 P. The backward pass reads each input again, and writes and reads its gradient;
                     parameters are read in both passes, gradients written and read, velocities and parameters updated.
 
-The bytes are those of a step that passes over memory once for each layer and pass. BN alone passes over its input
-twice, for the mean and the variance; a compiler that joins layers passes over it less.
+These bytes assume that a step passes over memory once for each layer and pass. BN by itself passes over its input
+twice, for the mean and the variance. A compiler that joins layers needs fewer passes.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ MATMUL, COPY = "matrix product", "memory"
 JAX, TORCH = "jax", "torch"
 
 
-# Sizes of what is measured, so large that a larger one is no faster.
+# Sizes of the measured operations, so large that larger ones are not faster.
 MATRIX = {"cpu": 2048, "gpu": 8192}
 """Rows of the square matrices, by platform."""
 ARRAY_BYTES = 2**28
-"""Size of the array that is read and written: 256 MiB, in float32."""
+"""Number of float32 values in the array for memory traffic: 256 MiB."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a step asks of its device."""
+    """The work of a step: multiply-adds and bytes."""
 
     multiply_adds: int
     bytes: int
@@ -58,12 +58,12 @@ def asked(config: ExperimentConfig, phase: str, shape: tuple[int, int, int]) -> 
 
 
 def libraries() -> list[str]:
-    """Those that are installed here."""
+    """The installed libraries that measure limits."""
     return [JAX, TORCH] if has_torch() else [JAX]
 
 
 def specs(library: str, dtypes: Sequence[Dtype], *, steps: int, warmup: int, platform: str) -> list[Spec]:
-    """What a library is to measure: products in each dtype and, once, since bytes are bytes, passes over memory."""
+    """The tasks of a library: products in each dtype, and passes over memory once, since dtypes do not matter there."""
     wanted = [(MATMUL, dtype) for dtype in dtypes]
     wanted.insert(1, (COPY, dtypes[0]))
     configs = [(f"{what}, {library}", step_config("resnet-20", 1, dtype)) for what, dtype in wanted]
@@ -86,7 +86,7 @@ class Limit:
         return 0.0
 
     def facts(self) -> dict[str, Any]:
-        """Multiply-adds, or bytes, of one step."""
+        """Multiply-adds or bytes of one step."""
         return {"amount": self.amount}
 
 
@@ -106,7 +106,7 @@ def _of_jax(what: str, dtype: str, spec: Spec) -> tuple[Callable[[], None], str]
             c.block_until_ready()
 
         return multiply, platform
-    # Donated: a new array would cost a CPU the faults of its fresh pages, which is another limit.
+    # Donated, since on a CPU page faults of a new array would add to the time.
     add = jax.jit(lambda x: x + 1, donate_argnums=0)
     held = [jnp.zeros(ARRAY_BYTES // 4, jnp.float32)]
 
@@ -131,6 +131,6 @@ def _of_torch(what: str, dtype: str, spec: Spec) -> tuple[Callable[[], None], st
     def run() -> None:
         for _ in range(spec.steps):
             out = torch.mm(a, a) if what == MATMUL else x.add_(1)
-        out[0].max().item()  # which waits for the device
+        out[0].max().item()  # waits for the device
 
     return run, platform

@@ -1,4 +1,4 @@
-"""The batch of noise that all contestants step on. Nothing here imports JAX: a process of PyTorch does without it."""
+"""The batch of noise for all contestants. Nothing here imports JAX, so that PyTorch's process can do without it."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def synthetic(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> So
 
 
 def normalised(config: ExperimentConfig, source: Source) -> Any:
-    """All images of a source as our step normalises them: [N, H, W, C] float32."""
+    """All images of a source, normalised as in our step: [N, H, W, C] float32."""
     return normalization(source, config.data)(source.take(np.arange(len(source)))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Options of the benchmark, what they mean where they are left out, and what is wrong with them."""
+"""Options of the benchmark, their defaults, and the checks on them."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ WHOLE: dict[str, Any] = {
 }
 """Options that `--all` sets."""
 BATCH_SIZES: dict[str, tuple[int, tuple[int, ...]]] = {"cifar": (128, (32, 128, 512)), "imagenet": (32, (32, 128))}
-"""By family of nets: the usual batch size, and those of `--all`."""
+"""The usual batch size and the batch sizes of `--all`, by family of nets."""
 STEPS = {"cpu": 1, "gpu": 20}
-"""Steps that are timed together, by platform; on a GPU so many that the host's part at their end does not show."""
+"""Number of steps timed together, by platform; large enough on a GPU to hide the host's time at their end."""
 SERVES: dict[str, tuple[What, ...]] = {
     "nets": ("step", "processes"),
     "phases": ("step",),
@@ -57,7 +57,7 @@ SERVES: dict[str, tuple[What, ...]] = {
     "feed_batches": ("input",),
     "device_rate": ("input",),
 }
-"""Options that say nothing to what else is measured."""
+"""For some options: the values of --what with which they have an effect."""
 
 
 @dataclass(frozen=True)
@@ -162,13 +162,13 @@ def check(chosen: Benchmark) -> Benchmark:
 
 
 def competing(chosen: Benchmark, task: Literal["step", "compile"]) -> Sequence[str]:
-    """Who competes in steps or compilation, here or where PyTorch is installed."""
+    """The contestants in steps or compilation, whether or not PyTorch is installed here."""
     contestants = chosen.contestants or default_contestants(task)
     return contestants if task == "step" else of_jax(contestants)
 
 
 def peer_of(chosen: Benchmark, contestants: Sequence[str]) -> str:
-    """To whom the ratios of these contestants are taken."""
+    """The contestant to which the others' times are compared."""
     if chosen.peer is not None and chosen.peer in contestants:
         return chosen.peer
     return TORCH[0] if TORCH[0] in contestants else FLAX
@@ -185,5 +185,5 @@ def runnable(contestants: Sequence[str]) -> list[str]:
 
 
 def option(name: str) -> str:
-    """The option of a field, as it is typed."""
+    """The option of a field, as a user types it."""
     return f"--{name.replace('_', '-')}"

@@ -1,8 +1,8 @@
-"""What do processes cost? One process with two devices beside two processes with a device each, in turn.
+"""Measures the cost of several processes: one process with two devices, and two processes with one device each.
 
-Both take the same train steps, under shard_map, so the difference is how gradients and statistics travel: within a
-process, or over the machine's loopback. A call of `agree`, which the loop makes after each dispatch, and of `any_of`,
-which asks all processes and answers all, are timed in the two processes when the rounds are done.
+Both layouts take the same train steps under shard_map, in turn. They differ in the transport of gradients and
+statistics: within a process, or over the machine's loopback. After the rounds, the two processes also time a call of
+`agree`, which the loop calls after each dispatch, and of `any_of`, which combines a flag of all processes.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from resnet_jax.config import ExperimentConfig, override
 DEVICES, MODE = 2, "shard_map"
 LAYOUTS = {"1 process x 2 devices": 1, "2 processes x 1 device": 2}
 STEPS = 8
-"""Train steps that are timed together."""
+"""Number of train steps that are timed together."""
 
 
 def measure(config: ExperimentConfig, images: Images | None, *, repeats: int, warmup: int) -> tuple[list[Row], Row]:
     """Times the train step of a net on both layouts.
 
     Args:
-      config: net and batch.
-      images: of noise, as the benchmark's options name them; None: the family's own.
-      repeats: rounds in which both layouts take STEPS steps.
-      warmup: such rounds that each layout takes by itself before them.
+      config: configuration with net and batch size.
+      images: shape of the images, as in the benchmark's options; None: the family's own shape.
+      repeats: number of rounds; in each, both layouts take STEPS steps.
+      warmup: number of rounds that each layout takes before these.
 
     Returns:
       The rows of the record, and its environment.
 
     Raises:
-      UserError: a process failed; the sentence says how.
+      UserError: a process failed; the message says why.
     """
     seconds: dict[str, list[float]] = {name: [] for name in LAYOUTS}
     specs = {name: _specs(name, count, config, images, warmup) for name, count in LAYOUTS.items()}
-    # Each layout makes the devices that it needs.
+    # Each layout creates the CPU devices that it needs.
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     with ExitStack() as stack:
         groups = {
@@ -68,7 +68,7 @@ def measure(config: ExperimentConfig, images: Images | None, *, repeats: int, wa
 
 
 def _ask(workers: list[Worker], word: str) -> list[dict[str, Any]]:
-    """The answers of several processes, which are all told a word before one is waited for."""
+    """Sends a word to all processes before it waits for their answers; returns the answers."""
     for worker in workers:
         worker.tell(word)
     return [worker.read() for worker in workers]

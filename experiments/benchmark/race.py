@@ -1,4 +1,4 @@
-"""Contestants in processes of their own, timed in turn, so that other load on the machine affects all of them alike."""
+"""Times contestants, each in its own process, in turn, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from experiments.benchmark.spec import Spec
 from resnet_jax.errors import UserError
 from resnet_jax.text import Note
 
-# On a GPU several processes share the memory that JAX would otherwise take three quarters of at its start.
+# Several processes share a GPU's memory; by default the first JAX process would take three quarters of it.
 SHARED_DEVICE = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b(:|$)")
-"""How the line of a traceback begins that names the exception; notes and dumps of memory may follow it."""
+"""Pattern for the line of a traceback that names the exception; other lines may follow it."""
 END_SECONDS = 10.0
-"""After its deadline a process that was timed still has this long to give its facts."""
+"""Seconds after the deadline in which a timed process can still report its facts."""
 
 
 @dataclass
@@ -36,21 +36,21 @@ class Outcome:
 
     contestant: str
     seconds: list[float] = field(default_factory=list)
-    """Seconds of one step, a number for each round."""
+    """Seconds of one step, by round."""
     parts: dict[str, list[float]] = field(default_factory=dict)
-    """For compiling: the parts that `seconds` is the sum of."""
+    """For compilation: the parts of `seconds`, which is their sum."""
     loss: float | None = None
-    """That the last step reported: contestants that compute the same are near each other."""
+    """Mean loss of the last step; contestants that compute the same function have similar values."""
     facts: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     failed: str = ""
-    """Why it has no times, where it has none."""
+    """Reason for missing times; empty if there are times."""
     late: bool = False
-    """Whether it failed because the time was up."""
+    """Whether the contestant failed because the time was up."""
 
 
 class Failed(UserError):
-    """A contestant's process ended before its time, or its time was up; the message says which, in a sentence."""
+    """A contestant's process ended too early, or its time was up; the message says which."""
 
 
 class Late(Failed):
@@ -61,10 +61,10 @@ class Late(Failed):
 
 
 class Worker:
-    """The process of a contestant: it answers each word that it is told with a line of JSON."""
+    """The process of a contestant: it answers each word on its standard input with a line of JSON."""
 
     def __init__(self, spec: Spec, environment: Mapping[str, str] = os.environ) -> None:
-        """Starts the process in an environment, which is completed by `SHARED_DEVICE`."""
+        """Starts the process with these environment variables and those of `SHARED_DEVICE`."""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `close`
         self._process = subprocess.Popen(
             [sys.executable, "-m", "experiments.benchmark.worker", spec.to_json()],
@@ -76,13 +76,13 @@ class Worker:
         )
 
     def read(self, deadline: float = math.inf) -> dict[str, Any]:
-        """Its next answer, by a moment of time.monotonic().
+        """Reads the next answer, until `deadline`, a time of time.monotonic().
 
         Raises:
-          Failed: there is none.
+          Failed: the process ended, or the time was up.
         """
         assert self._process.stdout is not None
-        # An answer is one line, and no other follows unasked: nothing of it can lie in the buffer of `stdout` already.
+        # An answer is one line, and follows only a request. So the buffer of `stdout` contains no part of it yet.
         if deadline < math.inf and not select.select([self._process.stdout], [], [], _left(deadline))[0]:
             raise Late
         line = self._process.stdout.readline()
@@ -94,16 +94,16 @@ class Worker:
         return answer
 
     def tell(self, word: str) -> None:
-        """Tells it "go" or "end", and does not wait."""
+        """Sends "go" or "end" to the process, without waiting."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(word + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # `read` says why
+            pass  # `read` reports the reason
 
     def ask(self, word: str, deadline: float = math.inf) -> dict[str, Any]:
-        """Its answer to a word; arguments and errors of `tell` and `read`."""
+        """Sends a word and reads the answer; same arguments and errors as `tell` and `read`."""
         self.tell(word)
         return self.read(deadline)
 
@@ -115,11 +115,11 @@ class Worker:
 
 
 def reason(errors: str, status: int) -> str:
-    """Why a process ended, in one line: the exception it named last on standard error, else its last line there.
+    """Reason for the end of a process, in one line: the last exception on standard error, or else the last line there.
 
     Args:
-      errors: what it wrote to standard error.
-      status: with which it ended; negative: minus the number of the signal that ended it.
+      errors: its text on standard error.
+      status: its exit status; negative: minus the number of the signal that ended it.
     """
     if status < 0:
         name = signal.Signals(-status).name
@@ -143,22 +143,22 @@ def race(
     start_together: bool = False,
     processes: int = 1,
 ) -> list[Outcome]:
-    """Times each contestant: `repeats` rounds, in each of which all go once, in turn; another one begins each round.
+    """Times contestants in `repeats` rounds. In a round all step once, in turn; each round starts with another one.
 
-    One that fails is told of and left behind; the others go on.
+    If a contestant fails, `note` gets the reason, and the others go on.
 
     Args:
       specs: one for each contestant.
-      repeats: rounds.
-      note: is told of each contestant that fails, a line at a time.
-      deadline: a moment of time.monotonic(). Rounds that would outlast it are left out; a contestant that has not
-        completed one by then has failed.
-      alive: at most this many contestants hold the device at a time: these have all their rounds before the next are
-        started. None: all at once.
-      start_together: contestants start side by side, which takes less time. Else one after another, since compilers
-        choose algorithms by the clock.
-      processes: each contestant has this many, one after the other, and `repeats` rounds in each. Where memory happens
-        to lie in a process moves its times by up to a tenth.
+      repeats: number of rounds.
+      note: called with a line of text for each contestant that fails.
+      deadline: a time of time.monotonic(). Rounds that would end later are left out; a contestant without a completed
+        round by then has failed.
+      alive: largest number of contestants on the device at a time; the next ones start after these have finished all
+        rounds. None: all at once.
+      start_together: contestants start side by side, which takes less time. Otherwise one after another, because
+        compilers choose algorithms by the clock.
+      processes: number of processes of each contestant, one after the other, with `repeats` rounds in each. Times
+        differ by up to a tenth between processes, since memory lies at other addresses.
     """
     outcomes = [Outcome(spec.contestant) for spec in specs]
     if specs and specs[0].task == "compile":
@@ -189,7 +189,7 @@ def _race_group(
         longest = 0.0
         for turn in range(repeats):
             if turn and _left(deadline) < longest:
-                break  # the rounds before it count
+                break  # earlier rounds still count
             begun = time.monotonic()
             at = turn % max(len(entered), 1)
             for outcome, worker, steps in entered[at:] + entered[:at]:
@@ -206,11 +206,11 @@ def _race_group(
 
 
 def answer(spec: Spec, deadline: float = math.inf) -> dict[str, Any]:
-    """All that a process has to say which measures by itself, by a moment of time.monotonic().
+    """The answer of a process that measures by itself, until `deadline`, a time of time.monotonic().
 
     Raises:
       Late: the time was up.
-      UserError: it failed otherwise.
+      UserError: the process failed for another reason.
     """
     with closing(Worker(spec)) as worker:
         try:

@@ -1,4 +1,4 @@
-"""From times to medians, ratios and shares of the limits: the rows of a record. Nothing here imports JAX."""
+"""Computes the rows of a record from times: medians, ratios and shares of the limits. Nothing here imports JAX."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from resnet_jax.config import ExperimentConfig
 SCHEMA = 1
 Row = dict[str, Any]
 STAGE, LOADER, FEED = "input stage", "input loader", "input feed"
-"""What the rows of --what input are about."""
+"""Value of `what` in the rows of --what input."""
 LAYOUT, CALL = "processes step", "processes call"
-"""What the rows of --what processes are about."""
+"""Value of `what` in the rows of --what processes."""
 
 
 def new_record(command: str, **more: Any) -> dict[str, Any]:
-    """The record of a command that begins to measure, to which results are added."""
+    """A new record of a command, without results yet."""
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     head = {"schema": SCHEMA, "command": command, **more, "started": started}
     return {**head, "environment": {}, "limits": [], "results": []}
 
 
 def platform(record: Mapping[str, Any]) -> str:
-    """Where JAX computed, "cpu" or "gpu" (any accelerator); "cpu" where it did not."""
+    """JAX's platform, "cpu" or "gpu" (any accelerator); "cpu" if JAX did not take part."""
     return "cpu" if record["environment"].get("platform", "cpu") == "cpu" else "gpu"
 
 
@@ -41,17 +41,17 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
 
 
 def net_name(config: ExperimentConfig) -> str:
-    """The net as the benchmark's options name it: "plain-56", "resnet-20"."""
+    """The net's name in the benchmark's options: "plain-56", "resnet-20"."""
     return f"{'plain' if config.model.is_plain else 'resnet'}-{config.model.depth}"
 
 
 def images_name(spec: Spec) -> str:
-    """Height, width and channels of the images, as in 8x8x1."""
+    """Height, width and channels of the images, such as "8x8x1"."""
     return "x".join(map(str, spec.image_shape))
 
 
 def limits(specs: list[Spec], outcomes: list[Outcome]) -> list[Row]:
-    """What libraries reached: multiply-adds or bytes per second, by their median times."""
+    """The rates that libraries reached: multiply-adds or bytes per second, from median times."""
     rows = []
     for spec, outcome in zip(specs, outcomes, strict=True):
         what, library = outcome.contestant.rsplit(", ", 1)
@@ -65,8 +65,8 @@ def limits(specs: list[Spec], outcomes: list[Outcome]) -> list[Row]:
 
 
 def ceiling(rows: list[Row], what: str, dtype: str) -> float | None:
-    """The fastest that some library reached; None where it was not measured."""
-    # For memory the measurement of any dtype will do: bytes are bytes.
+    """The highest rate of all libraries; None if it was not measured."""
+    # For memory any dtype gives the same rate in bytes.
     same = [row for row in rows if row["limit"] == what and (what != MATMUL or row["dtype"] == dtype)]
     return max((row["per_second"] for row in same if "per_second" in row), default=None)
 
@@ -84,10 +84,10 @@ def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measur
 
     Args:
       what: "step", "compile" or "epoch".
-      spec: of the contestant.
-      outcome: of the contestant.
-      peer: to which ratios are taken, round by round; None: nobody ran whom they could be taken to.
-      measured: the limits.
+      spec: the contestant's task.
+      outcome: the contestant's times.
+      peer: outcome of the contestant with which times are compared, round by round; None: no such contestant ran.
+      measured: rows with the limits.
     """
     model, train = spec.config.model, spec.config.train
     row: Row = {

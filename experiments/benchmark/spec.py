@@ -1,4 +1,4 @@
-"""What one contestant is told to do, as plain data: it goes to the contestant's process as JSON."""
+"""The task of one contestant, as plain data; the contestant's process receives it as JSON."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ Task = Literal["step", "compile", "loop", "limit", "convolutions", "device", "br
 
 OURS, FLAX, TORCH = "resnet_jax", "flax", ("torch-eager", "torch-compiled")
 CONVOLVERS = (OURS, "jax")
-"""Whose single convolutions are compared."""
+"""The two sides in the comparison of single convolutions."""
 TUNED = "+malloc"
 STEP_ALONE = "step alone"
-"""The contestant of an epoch's loop that leaves out its data."""
+"""The contestant in epochs that repeats one batch, without the loop's data."""
 
 
 IMAGES: dict[str, tuple[int, int, int]] = {
@@ -44,11 +44,11 @@ IMAGES: dict[str, tuple[int, int, int]] = {
     "cifar": (32, 32, 3),
     "imagenet": (224, 224, 3),
 }
-"""Height, width and channels by name. A family of nets has images of its own name, unless others are asked for."""
+"""Height, width and channels, by name. By default a family of nets has the images of its own name."""
 CLASSES = {"cifar": 10, "imagenet": 1000}
 SEED = 0
 LEARNING_RATE = 0.01
-"""Low: a net that diverges on one batch of noise would be timed on numbers that are none."""
+"""A low learning rate: on one batch of noise a high one would diverge, and the timed values would be NaN."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,18 @@ class Spec:
     task: Task
     contestant: str
     """ "resnet_jax", "flax", "torch-eager" or "torch-compiled"; "resnet_jax:FIELD=VALUE,..." changes our configuration,
-    and "+malloc" after a peer's name gives it the settings of malloc that our own commands give themselves. Of a
-    limit: what is measured, and by whom. Of a loop: what it includes."""
+    and "+malloc" after a peer's name gives it the settings of malloc that our own commands give themselves. For
+    a limit: the measured operation, and the library. For a loop: its parts."""
     config: ExperimentConfig
     phase: Phase = "train"
     steps: int = 1
-    """That are timed together; in a loop, those of an epoch are."""
+    """Number of steps that are timed together; in a loop, all steps of an epoch."""
     warmup: int = 2
-    """Rounds of `steps` before the first that counts."""
+    """Number of rounds of `steps` before the first counted one."""
     platform: str = ""
-    """ "cpu" or "gpu": where PyTorch shall compute, since JAX does; "": wherever."""
+    """ "cpu" or "gpu": JAX's platform, which PyTorch then uses too; "": any."""
     images: Images | None = None
-    """Images of the batch; None: the family's own."""
+    """Name of the images' shape; None: the family's own."""
 
     @property
     def name(self) -> str:
@@ -83,11 +83,11 @@ class Spec:
 
     @property
     def tuned(self) -> bool:
-        """Whether its process has our settings of malloc: our commands always do."""
+        """Whether the process has our settings of malloc; for our own commands always."""
         return self.task in ("loop", "breakdown", "processes") or self.name == OURS or self.contestant.endswith(TUNED)
 
     def to_json(self) -> str:
-        """One line."""
+        """The spec as one line of JSON."""
         return json.dumps({**dataclasses.asdict(self), "config": to_dict(self.config)})
 
     @staticmethod
@@ -98,12 +98,12 @@ class Spec:
 
 
 def step_config(net: NetName, batch_size: int, dtype: Dtype) -> ExperimentConfig:
-    """What every contestant computes: the paper's net and recipe, with what peers do not have left out.
+    """The configuration that every contestant computes: the paper's net and recipe, without parts that peers lack.
 
-    BN is over the whole batch (the papers' groups are ours alone), and nothing is augmented.
+    BN takes the whole batch, since only our nets have the paper's groups; there is no augmentation.
 
     Raises:
-      UserError: a batch size that is none.
+      UserError: the batch size is not legal.
     """
     kind, _, depth = net.partition("-")
     # 50 is 6n+2 too, but "ResNet-50" is the ImageNet net, with projections where the shape changes (2015, Table 1).
@@ -123,10 +123,10 @@ def step_config(net: NetName, batch_size: int, dtype: Dtype) -> ExperimentConfig
 
 
 def configure(contestant: str, config: ExperimentConfig) -> ExperimentConfig:
-    """`config` as the contestant's name changes it: only ours may.
+    """Applies the changes in a contestant's name to `config`; only names of resnet_jax may have changes.
 
     Raises:
-      UserError: an unknown contestant, or changes that are none.
+      UserError: the contestant is unknown, or its changes are not legal.
     """
     name, colon, changes = contestant.removesuffix(TUNED).partition(":")
     legal = [OURS, FLAX, *TORCH]
@@ -145,7 +145,7 @@ def configure(contestant: str, config: ExperimentConfig) -> ExperimentConfig:
 
 
 def default_contestants(task: Task) -> tuple[str, ...]:
-    """Who competes where the command line does not say; in compiling, each way of ours to write stages down."""
+    """The default contestants; for compilation also each of our ways to express stages."""
     if task == "step":
         return (OURS, FLAX, *TORCH, f"{TORCH[0]}{TUNED}")
     return f"{OURS}:model.stages=unrolled", f"{OURS}:model.stages=scanned", FLAX

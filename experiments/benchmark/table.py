@@ -1,4 +1,4 @@
-"""From records to tables, for a terminal and in Markdown. Nothing here imports JAX."""
+"""Makes tables from records, for a terminal and in Markdown. Nothing here imports JAX."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from experiments.benchmark.spec import OURS
 from experiments.printed import Printed
 from resnet_jax.errors import UserError
 
-NARROWEST = 130  # columns that the widest table takes
+NARROWEST = 130  # width of the widest table, in columns
 CASE = ("net", "images", "batch_size", "dtype", "phase")
 
 
@@ -43,7 +43,7 @@ def _limits(rows: list[Row]) -> Printed:
 
 
 def _steps(rows: list[Row]) -> Printed:
-    """The table of one case."""
+    """The table of steps in one case."""
     first, cells = rows[0], []
     images = f"{first['images']}, " if "images" in first else ""
     case = f"{first['net']}, {images}batch {first['batch_size']}, {first['dtype']}, {first['phase']} step"
@@ -85,7 +85,7 @@ def _epochs(rows: list[Row]) -> Printed:
 
 
 def _convolutions(rows: list[Row]) -> Printed:
-    """A line for each shape: ours in ms and how many times as long JAX's own takes, for each part and way."""
+    """A row for each shape; for each part and way, our time in ms, and JAX's time as a multiple of it."""
     shapes: dict[str, dict[str, str]] = {}
     for row in rows:
         shape, case = row["case"].split("; ", 1)
@@ -144,7 +144,7 @@ MAKERS: dict[str, Callable[[list[Row]], Printed]] = {
     **{"compile": _compiling, "epoch": _epochs, "convolution": _convolutions},
     **{STAGE: _stages, LOADER: _loaders, FEED: _feed, LAYOUT: _layouts, CALL: _calls},
 }
-"""What makes a table of rows, by what they are about."""
+"""Functions that make a table from rows, by the rows' `what`."""
 
 
 def _peer(rows: list[Row]) -> str:
@@ -172,18 +172,18 @@ def _megabytes(size: int | None) -> str:
 
 
 def show(record: Mapping[str, Any], console: Console) -> None:
-    """All tables, on a terminal; beyond the width of a narrow one rather than with words cut off."""
+    """Prints all tables on a terminal; in a narrow terminal lines are too long, but no word is cut off."""
     console.width = max(console.width, NARROWEST)
     for table in printed(record):
         console.print(table.rich())
 
 
 def render(file: Path) -> str:
-    """A record's machine, command and tables in Markdown.
+    """Renders a record's machine, command and tables in Markdown.
 
     Raises:
-      UserError: not a record of this command.
-      OSError: it cannot be read.
+      UserError: the file is not a record of this command.
+      OSError: the file cannot be read.
     """
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
@@ -204,5 +204,5 @@ def render(file: Path) -> str:
 
 
 def _without_out(command: str) -> str:
-    """A command without `--out`: where its record was written does not matter to who repeats it."""
+    """A command without `--out`, since the location of the record does not matter when somebody repeats it."""
     return re.sub(r" --out[ =]\S+", "", command)

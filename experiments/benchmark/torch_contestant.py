@@ -1,4 +1,4 @@
-"""PyTorch's contestants. The process of one does without JAX, whose threads would compete with PyTorch's."""
+"""PyTorch's contestants. Their processes do not import JAX, whose threads would compete with PyTorch's."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from resnet_jax.errors import UserError
 
 
 class Torch:
-    """Steps in channels_last, eager or by torch.compile; bfloat16 by autocast, as PyTorch's own recipes do.
+    """Steps of PyTorch in channels_last, eager or with torch.compile; bfloat16 by autocast, as in PyTorch's recipes.
 
     Raises:
       UserError: JAX computes on a GPU that PyTorch does not see.
     """
 
     def __init__(self, spec: Spec) -> None:
-        # Not an import statement: PyTorch is no dependency, and type checks must say the same with and without it.
+        # Not an import statement: PyTorch is no dependency, and type checks must give the same result without it.
         torch: Any = importlib.import_module("torch")
         peer: Any = importlib.import_module("experiments.benchmark.peers.torch_resnet")
         config, phase, gpu = spec.config, spec.phase, spec.platform == "gpu"
@@ -26,9 +26,9 @@ class Torch:
             raise UserError("JAX computes on a GPU that this PyTorch does not see.")
         self.torch, self.phase, self.steps = torch, phase, spec.steps
         self.device = torch.device("cuda" if gpu else "cpu")
-        # On GPUs JAX's float32 products are TensorFloat-32, and so are PyTorch's convolutions; now its others too.
+        # JAX's float32 products and PyTorch's convolutions use TensorFloat-32 on GPUs; here all of PyTorch's do.
         torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True  # the fastest algorithm, as XLA looks for one
+        torch.backends.cudnn.benchmark = True  # searches for the fastest algorithm, as XLA does
         torch.manual_seed(config.seed)
         c, o, source = config.model, config.optim, synthetic(config, spec.image_shape)
         net = peer.TorchResNet(
@@ -55,7 +55,7 @@ class Torch:
         step = self._train if self.phase == "train" else self._eval
         for _ in range(self.steps):
             loss = step()
-        return float(loss.item())  # which waits for the device
+        return float(loss.item())  # waits for the device
 
     def _train(self) -> Any:
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,8 +1,8 @@
-"""A contestant's own process: it says what it is once it is warm, steps at every "go", and says what it took.
+"""The process of a contestant: it reports its facts after warm-up, steps at every "go", and reports the seconds.
 
-A process for each, since threads of two libraries in one would compete, since peak memory is a process's own, and since
-malloc reads its settings when a process starts. Lines on standard output are JSON; on standard input they are "go" and
-"end".
+Each contestant has its own process for three reasons: threads of two libraries in one process would compete, peak
+memory is measured for a process, and malloc reads its settings when a process starts. Lines on standard output are
+JSON; lines on standard input are "go" and "end".
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ EVENTS = {
     "/jax/core/compile/jaxpr_to_mlir_module_duration": "lower",
     "/jax/core/compile/backend_compile_duration": "compile",
 }
-"""JAX's names of what it times by itself, and ours."""
+"""JAX's names of the durations that it measures, and our names."""
 STEP_NAMES = {OURS: "train", FLAX: "flax_train"}
-"""The jitted functions, by which JAX tells their times from others'."""
+"""Names of the jitted functions, by which their times are recognised."""
 MEASURE_ALONE = ("convolutions", "device", "breakdown")
-"""Tasks that are timed by a function `measure` of the module of that name."""
+"""Tasks with a module of the same name, whose function `measure` takes the times."""
 
 
 def main() -> int:
-    """The protocol; returns the exit status."""
+    """Runs the protocol; returns the exit status."""
     spec = Spec.from_json(sys.argv[1])
     parallel = spec.config.parallel
     machine.virtual_devices(machine.share_of_devices(parallel))
     if spec.tuned:
         machine.tune_malloc()
-    # What libraries print must not end up between the lines.
+    # Text that libraries print must not mix with the protocol's lines.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     machine.join(spec.config)
@@ -76,10 +76,10 @@ def main() -> int:
 
 
 def compile_seconds(spec: Spec) -> dict[str, float]:
-    """Seconds that JAX took to trace, lower and compile the train step, by its own clocks; nothing comes from a cache.
+    """Seconds that JAX took to trace, lower and compile the train step, by JAX's own clocks, without its cache.
 
     Raises:
-      UserError: a contestant of which JAX knows nothing.
+      UserError: the contestant does not use JAX.
     """
     if spec.name not in STEP_NAMES:
         raise UserError(f"contestants: got {spec.contestant!r}; compile times are those of {' and '.join(STEP_NAMES)}.")
@@ -94,7 +94,7 @@ def compile_seconds(spec: Spec) -> dict[str, float]:
 
 
 def _listen_to_compiling(spec: Spec) -> dict[str, float]:
-    """Seconds to trace, lower and compile the train step, which JAX adds to from now on."""
+    """Seconds to trace, lower and compile the train step, to which JAX adds from now on."""
     import jax
 
     found = dict.fromkeys(EVENTS.values(), 0.0)
@@ -109,7 +109,7 @@ def _listen_to_compiling(spec: Spec) -> dict[str, float]:
 
 
 def _build(spec: Spec) -> Any:
-    # Imported here: a tuned malloc starts this process anew, and PyTorch's does without JAX.
+    # Imported here: new malloc settings restart this process first, and PyTorch's process does not need JAX.
     if spec.task == "limit":
         from experiments.benchmark.limits import Limit
 
@@ -124,7 +124,7 @@ def _build(spec: Spec) -> Any:
 
 
 def environment(parallel: ParallelConfig) -> dict[str, Any]:
-    """The environment of a process that computes with JAX on some devices; empty for a process of PyTorch."""
+    """The environment of a process that uses JAX, for the record; empty for a process of PyTorch."""
     if "jax" not in sys.modules:
         return {}
     from resnet_jax.training.environment import describe, processor
@@ -134,13 +134,13 @@ def environment(parallel: ParallelConfig) -> dict[str, Any]:
 
 
 def _forget_peak() -> None:
-    """From now on peak memory is that of stepping: compiling may have taken more. Linux alone."""
+    """Resets the peak memory, so that it shows stepping and not compilation. Only on Linux."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def memory(what: Literal["VmRSS", "VmHWM"]) -> int | None:
-    """Bytes of memory that this process holds now (VmRSS), or the most that it has held (VmHWM). Linux alone."""
+    """Resident memory of this process in bytes: current (VmRSS) or peak (VmHWM). Only on Linux; else None."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -1,1 +1,1 @@
-"""The tables of docs/derivation.md: what the nets cost, and gradients at the start of training."""
+"""The tables of docs/derivation.md: costs of the nets, and gradients at the start of training."""

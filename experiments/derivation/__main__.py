@@ -35,10 +35,10 @@ class Derivation:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, measures where asked to, prints the tables; returns the exit status."""
+    """Parses the options, measures with --measure, and prints the tables; returns the exit status."""
     chosen = parse(Derivation, argv, program="python -m experiments.derivation", description=__doc__)
     if chosen.measure:
-        chosen.record.parent.mkdir(parents=True, exist_ok=True)  # before minutes are spent
+        chosen.record.parent.mkdir(parents=True, exist_ok=True)  # fails now, not after minutes of measuring
         os.environ["JAX_ENABLE_X64"] = "1"  # before JAX is imported
         write_atomically(chosen.record, to_json(measure()))
     print("\n\n".join(tables(chosen.record, chosen.language)))

@@ -1,6 +1,6 @@
 """Gradients at the start of training: of the mean loss of a run's first batch, with respect to its initial kernels.
 
-In float64, so that they repeat on any machine to many digits. JAX is imported only to measure.
+Gradients are in float64, so that any machine gives the same values to many digits. JAX is imported only to measure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from experiments.studies import experiments
 from resnet_jax.config import ExperimentConfig, override
 from resnet_jax.models import cost
 
-# The nets that are measured, on the digits and with their recipe.
+# The measured nets, on scikit-learn's digits with the recipe of digits.py.
 NETS = (
     {"model.shortcut": "none"},
     {"model.shortcut": "A"},
@@ -24,7 +24,7 @@ DEPTHS, SEEDS = (8, 20, 56, 110), (0, 1, 2)
 
 
 def measure() -> list[dict[str, Any]]:
-    """A row for each net, depth and seed."""
+    """Measures the gradients; returns a row for each net, depth and seed."""
     rows = []
     for changes in NETS:
         for depth in DEPTHS:
@@ -38,7 +38,7 @@ def measure() -> list[dict[str, Any]]:
 
 
 def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[list[float]]:
-    """For each seed, the Euclidean norm of every conv kernel's gradient at the start, from the input to the end.
+    """For each seed, the Euclidean norms of the conv kernels' gradients at the start, ordered from the input on.
 
     The loss is the mean over the run's first batch, in train mode, without augmentation. A float64 net needs x64 mode.
     """
@@ -81,17 +81,17 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
 
 
 def growth_per_layer(norms: Sequence[float]) -> float:
-    """Geometric mean over neighbouring convs of stage 1, all of one shape, from the last to the first.
+    """Geometric mean of the growth of the gradient's norm per conv of stage 1, from its last conv to its first.
 
     Args:
-      norms: of every conv's gradient: the stem's, then those of three equally long stages.
+      norms: norms of all convs' gradients: first the stem's, then those of three equally long stages.
     """
     stage = norms[1 : 1 + (len(norms) - 1) // 3]
     return float((stage[0] / stage[-1]) ** (1 / (len(stage) - 1)))
 
 
 def to_json(rows: list[dict[str, Any]]) -> str:
-    """The text of a record, a line for each row."""
+    """The JSON text of a record, with a line for each row."""
     rounded = ({**row, "norms": [float(f"{norm:.10g}") for norm in row["norms"]]} for row in rows)
     lines = ",\n".join(json.dumps(row) for row in rounded)
     return f'{{"command": "python -m experiments.derivation --measure", "rows": [\n{lines}\n]}}\n'

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001  # full-width punctuation and × are what the headings need
-"""The tables as Markdown, in the languages of the document. Nothing here imports JAX."""
+"""The tables as Markdown, in English or Chinese. Nothing here imports JAX."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from resnet_jax.record import read_json
 Language = Literal["en", "zh"]
 IMAGE = (224, 224, 3)
 RESNET_152 = ModelConfig(family="imagenet", depth=152, shortcut="B", num_classes=1000)
-# He et al. 2015, Table 1, "FLOPs": 10^9 multiply-adds.
+# He et al. 2015, Table 1, "FLOPs", in 10^9 multiply-adds.
 PAPER = {18: 1.8, 34: 3.6, 50: 3.8, 101: 7.6, 152: 11.3}
 
 _BOTH = {
@@ -49,7 +49,7 @@ _BOTH = {
     "ratio": ("ratio", "比值"),
     "growth": ("per layer of stage 1", "第 1 阶段每层"),
 }
-"""Words by key, in English and in Chinese."""
+"""Headings by key, in English and in Chinese."""
 WORDS: dict[Language, dict[str, str]] = {
     language: {key: words[i] for key, words in _BOTH.items()} for i, language in enumerate(get_args(Language))
 }
@@ -68,7 +68,7 @@ def tables(record: Path, language: Language) -> list[str]:
 
 
 def stage_table(words: dict[str, str]) -> str:
-    """ResNet-152 from image to logits."""
+    """The table of ResNet-152, from image to logits."""
     c = RESNET_152
     stem, *stages, _ = cost.stages(c, IMAGE)
     head = cost.layers(c, IMAGE)[-1]
@@ -91,7 +91,7 @@ def stage_table(words: dict[str, str]) -> str:
 
 
 def unit_table(words: dict[str, str]) -> str:
-    """The first two units of ResNet-152's second stage, layer by layer."""
+    """The table of the first two units of ResNet-152's second stage, layer by layer."""
     blocks = ("stage2_block1", "stage2_block2")
     rows = [
         [f"`{row.name}`", _shape(row.output), *_cost(row)]
@@ -102,7 +102,7 @@ def unit_table(words: dict[str, str]) -> str:
 
 
 def depth_table(words: dict[str, str]) -> str:
-    """The five ImageNet nets, with 1000 classes and projections where the shape changes."""
+    """The table of the five ImageNet nets, with 1000 classes and with projections at changes of shape."""
     rows = []
     for depth, blocks in IMAGENET_STAGES.items():
         config = dataclasses.replace(RESNET_152, depth=depth)
@@ -114,7 +114,7 @@ def depth_table(words: dict[str, str]) -> str:
 
 
 def cost_table(words: dict[str, str]) -> str:
-    """Convolutions of one unit at 56x56 pixels: a bottleneck, two 3x3 at its width, two 3x3 at a quarter of it."""
+    """The table of convolutions in a unit at 56x56 pixels: a bottleneck; two 3x3 convs of its full or quarter width."""
     pixels = (56, 56, 3)
     pair = ModelConfig(depth=8, width=256, num_classes=2)
     units = {
@@ -131,7 +131,7 @@ def cost_table(words: dict[str, str]) -> str:
 
 
 def gradient_table(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> str:
-    """Norms of the kernels' gradients: medians over seeds, with the lowest and the highest ratio."""
+    """The table of norms of the kernels' gradients: medians over seeds, with the lowest and the highest ratio."""
     cells = []
     for net, depth in dict.fromkeys((row["net"], row["depth"]) for row in rows):
         found = [row["norms"] for row in rows if (row["net"], row["depth"]) == (net, depth)]
@@ -159,5 +159,5 @@ def _shape(shape: Sequence[int]) -> str:
 
 
 def _figures(value: float) -> str:
-    """Two significant figures, without an exponent."""
+    """A number with two significant figures, without an exponent."""
     return f"{value:#.2g}" if value < 10 else f"{float(f'{value:.2g}'):,.0f}"

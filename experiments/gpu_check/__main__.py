@@ -47,7 +47,7 @@ class GpuCheck:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, checks, prints; returns the exit status: 1 where a part failed."""
+    """Parses the options, checks, and prints; returns the exit status: 1 if a part failed."""
     words = sys.argv[1:] if argv is None else argv
     program = "python -m experiments.gpu_check"
     chosen = parse(GpuCheck, words, program=program, description=__doc__)
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         check.go(None, lambda line: print(line, flush=True))
     finally:
-        # What was found before Ctrl-C, too.
+        # After Ctrl-C too: shows the results so far.
         screen.show(check.record, Console())
         print(f"record: {chosen.out}")
     return cli.FAILED if check.failed else cli.OK

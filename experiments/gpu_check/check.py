@@ -1,4 +1,4 @@
-"""One part after another within a budget of seconds; whatever becomes of a part, the others have their turn."""
+"""Runs the parts one after another, within a budget of seconds. A part that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from resnet_jax.text import Note
 
 DONE, FAILED, CUT, LEFT_OUT = "done", "failed", "cut", "left out"
 QUICK_COMPILATION = "--xla_backend_optimization_level=0"
-"""For a CPU, whose times say nothing here: compiling takes most of the minute."""
+"""Compiler flag for a CPU: there compilation takes most of the time, and step times do not matter."""
 
 
 class Check:
-    """A check, and its record: that of a benchmark, with the parts and what only they know."""
+    """A check and its record: a record of the benchmark, with the results of the parts."""
 
     def __init__(self, command: str, out: Path, seconds: float = math.inf, only: tuple[str, ...] = ()) -> None:
         self.out, self.seconds, self.only = out, seconds, only
@@ -34,13 +34,13 @@ class Check:
         """Runs all parts in their order, and writes the record after each.
 
         Args:
-          plan: None: by the device that the first part finds.
-          note: is told what each part found, a line at a time.
+          plan: the parts; None: the plan for the device that the first part finds.
+          note: called with a line of text on each part's result.
         """
         first, *rest = plan or FULL
         self._part(first, note)
         if plan is None:
-            # Where JAX did not start there is no platform, but perhaps a GPU.
+            # If JAX did not start, the platform is unknown, but there may be a GPU.
             on_cpu = results.platform(self.record) == "cpu" and not (self.record["environment"] == {} and jobs.gpus())
             rest = list(SMALL[1:] if on_cpu else FULL[1:])
             if on_cpu:
@@ -56,7 +56,7 @@ class Check:
 
     @property
     def failed(self) -> bool:
-        """Whether a part failed, which is not a part that the time did not suffice for."""
+        """Whether a part failed; a part that was left out or cut for lack of time does not count."""
         return any(part["status"] == FAILED for part in self.record["parts"])
 
     def _part(self, part: Part, note: Note) -> None:
@@ -68,7 +68,7 @@ class Check:
             status, sentence = self._outcome(part, note)
         took = time.monotonic() - begun
         self._note(part.name, status, sentence, took)
-        # On a CPU the part keeps its name and takes a small net: a time must not pass for the large one's.
+        # On a CPU a part with the same name takes a smaller net. So the line names the net.
         net = f"{part.net}, batch {part.batch_size}, " if isinstance(part, Race) else ""
         note(f"[{took:6.1f} s] {part.name}: {'' if status == DONE else f'{status}: '}{net}{sentence}")
 
@@ -87,6 +87,6 @@ class Check:
             return LEFT_OUT, str(absent)
         except (parts.PartFailed, UserError) as failure:
             return FAILED, str(failure)
-        except Exception as defect:  # of ours: the parts after it are worth more than its traceback
+        except Exception as defect:  # our bug must not stop the parts after it
             return FAILED, f"a defect of this check: {type(defect).__name__}: {defect}"
         return DONE, sentence

@@ -1,4 +1,4 @@
-"""The kinds of parts of a check: each measures, adds to the record, and says in a sentence what it found."""
+"""The kinds of parts of a check: each measures, adds to the record, and returns its result in a sentence."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from resnet_jax.text import Note
 
 Record = dict[str, Any]
 WARMUP = 2
-"""Rounds before the first that counts."""
+"""Number of rounds before the first counted one."""
 EAGER, COMPILED = TORCH
 
 
 class PartFailed(Exception):
-    """A part has nothing to show, or shows something wrong; the message says what, in a sentence."""
+    """A part failed or found something wrong; the message explains it in a sentence."""
 
 
 class Absent(PartFailed):
-    """What the part measures is not installed here."""
+    """The library that the part measures is not installed."""
 
 
 class Cut(PartFailed):
-    """The time was up before the part had all that it measures."""
+    """The time was up before the part had finished."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Part:
 
     name: str
     least: float
-    """Seconds that it needs at least, from the start of its first process: with fewer left it is not begun."""
+    """Seconds that the part needs at least, with the start of its processes; with less time left it is skipped."""
 
     def run(self, record: Record, deadline: float, note: Note) -> str:
-        """Runs until the part's end or a moment of time.monotonic(); returns what it found, in a sentence.
+        """Runs the part until its end or `deadline`, a time of time.monotonic(); returns its result in a sentence.
 
         Raises:
-          PartFailed: it failed, or was cut. What it had found by then is in the record.
+          PartFailed: the part failed or was cut. The record has its results so far.
         """
         raise NotImplementedError
 
@@ -77,9 +77,9 @@ class DeviceTests(Part):
     """The tests of tests/gpu that an expression selects."""
 
     select: str
-    """As pytest's -k takes it."""
+    """Expression for pytest's -k."""
     processes: int
-    """Side by side: compiling takes most of their time."""
+    """Number of processes for the tests: compilation takes most of the time."""
 
     def run(self, record: Record, deadline: float, note: Note) -> str:
         if why := tests.missing(tests.FOLDER):
@@ -100,13 +100,13 @@ class DeviceTests(Part):
 
 @dataclass(frozen=True)
 class Breakdown(Part):
-    """Where the time of a train step goes, with one step in each dispatch and with several."""
+    """The parts of a train step's time, with one step in each dispatch and with several."""
 
     net: NetName
     batch_size: int
     dtype: Dtype
     steps: int
-    """Over which each figure is averaged."""
+    """Number of steps over which each figure is averaged."""
     steps_per_dispatch: int | Literal["auto"] = "auto"
 
     def run(self, record: Record, deadline: float, note: Note) -> str:
@@ -125,11 +125,11 @@ class Breakdown(Part):
 
 @dataclass(frozen=True)
 class Limits(Part):
-    """The matrix products and the memory traffic that the device reaches."""
+    """The highest rates of matrix products and of memory traffic on the device."""
 
     dtypes: tuple[Dtype, ...]
     steps: int
-    """Products, or passes over memory, that are timed together."""
+    """Number of products, or passes over memory, that are timed together."""
     repeats: int
 
     def run(self, record: Record, deadline: float, note: Note) -> str:
@@ -153,19 +153,19 @@ class Limits(Part):
 
 @dataclass(frozen=True)
 class Race(Part):
-    """Train steps of one net, beside its peers'."""
+    """Times of train steps of one net, beside the peers' times."""
 
     net: NetName
     batch_size: int
     dtype: Dtype
     contestants: tuple[str, ...]
-    """As experiments.benchmark names them. The first of `peers` among them is the one that ratios are taken to."""
+    """Contestants, as named in experiments.benchmark. Ratios are taken to the first of `peers` that takes part."""
     steps: int
-    """Timed together."""
+    """Number of steps that are timed together."""
     repeats: int
-    """Rounds."""
+    """Number of rounds."""
     alive: int | None = None
-    """Contestants that hold the device's memory at a time; None: all."""
+    """Largest number of contestants that hold the device's memory at a time; None: all."""
     peers: tuple[str, ...] = (COMPILED, EAGER, FLAX)
 
     def run(self, record: Record, deadline: float, note: Note) -> str:

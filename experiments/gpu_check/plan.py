@@ -7,9 +7,9 @@ from experiments.gpu_check.parts import COMPILED, EAGER, Breakdown, Device, Devi
 
 ALL = (OURS, COMPILED, FLAX, EAGER)
 SINGLE = f"{OURS}:train.steps_per_dispatch=1"
-"""Steps that take long enough to be dispatched one by one; half of the compilation is spared."""
+"""Our contestant with one step in each dispatch, for nets with long steps; saves half of the compilation."""
 RESUME = "resume"
-"""Part of the names of the tests that start whole runs."""
+"""Substring in the names of all tests that start whole runs."""
 
 
 def _cifar(net: NetName, dtype: Dtype) -> Race:
@@ -30,7 +30,7 @@ FULL: tuple[Part, ...] = (
     Breakdown("breakdown", 20.0, "resnet-20", 128, "float32", steps=60),
     _dispatches(30.0, "resnet-20", 128, (1, 5, 20, 100), repeats=10),
     Limits("limits", 15.0, ("float32", "bfloat16"), steps=20, repeats=5),
-    # Two at a time: four nets of this size, with their scratch, do not fit 80 GB.
+    # Two at a time: four nets of this size, with their temporary memory, do not fit into 80 GB.
     Race("resnet-50-bfloat16", 60.0, "resnet-50", 256, "bfloat16", (SINGLE, *ALL[1:]), steps=5, repeats=5, alive=2),
     DeviceTests("resume", 40.0, RESUME, processes=8),
     _cifar("resnet-20", "float32"),
@@ -42,7 +42,7 @@ FULL: tuple[Part, ...] = (
     _cifar("resnet-110", "bfloat16"),
     Race("resnet-1202-float32", 60.0, "resnet-1202", 128, "float32", (SINGLE,), steps=5, repeats=5),
 )
-"""On a GPU or another accelerator: the papers' nets at the papers' batch sizes."""
+"""The plan for a GPU or another accelerator: the papers' nets at the papers' batch sizes."""
 
 SMALL: tuple[Part, ...] = (
     Device("device", 0.0),
@@ -55,7 +55,7 @@ SMALL: tuple[Part, ...] = (
     Race("resnet-8-float32", 10.0, "resnet-8", 4, "float32", (OURS, FLAX, EAGER), steps=1, repeats=2),
     Race("resnet-1202-float32", 5.0, "resnet-8", 4, "float32", (f"{OURS}:model.stages=scanned",), steps=1, repeats=1),
 )
-"""On a CPU: the same code in a minute or two of one core. Its times say nothing.
+"""The plan for a CPU: the same code in a minute or two of one core. Its times have no meaning.
 
-ResNet-50 is PyTorch's alone, and PyTorch is not compiled: XLA and PyTorch's compiler would need most of that time.
+Only PyTorch runs ResNet-50, and PyTorch runs without its compiler, since compilation would need most of that time.
 """

@@ -14,7 +14,7 @@ FIGURES = ("step", "alone", "batch", "dispatch", "report", "kernels")
 
 
 def show(record: Mapping[str, Any], console: Console) -> None:
-    """Arithmetic, tests, breakdown, and the tables of a benchmark."""
+    """Prints the tables of arithmetic, tests and breakdown, and those of the benchmark."""
     console.width = max(console.width, table.NARROWEST)
     for made in (_precision(record), _tests(record), _breakdown(record)):
         if made.row_count:

@@ -1,4 +1,4 @@
-"""The tests of tests/gpu, run by pytest in a process of its own, on the device that JAX chooses."""
+"""The tests of tests/gpu, run by pytest in a separate process, on the device that JAX chooses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from experiments.benchmark.race import SHARED_DEVICE
 ROOT = Path(experiments.__file__).parent.parent
 FOLDER = ROOT / "tests" / "gpu"
 NEEDED = ("pytest", "xdist")
-# pytest's words, and ours.
+# pytest's words for outcomes, and ours.
 STATUSES = {word: word.lower() for word in ("PASSED", "FAILED", "ERROR", "SKIPPED")}
 STATUSES |= {"XFAIL": "xfailed", "XPASS": "xpassed"}
 PROGRESS = re.compile(rf"^\[gw\d+\] (?:\[ *\d+%\] )?({'|'.join(STATUSES)}) (\S+)")
@@ -30,32 +30,32 @@ SUMMARY = re.compile(r"^(?:FAILED|ERROR) (\S+) - (.+)")
 
 @dataclass
 class Test:
-    """One test, as far as it came."""
+    """One test and its outcome."""
 
     name: str
     status: str
     message: str = ""
-    """First line of the failure; empty where the test did not fail."""
+    """First line of the failure; empty if the test did not fail."""
 
     @property
     def bad(self) -> bool:
-        """Whether it speaks against the device or this project."""
+        """Whether the outcome shows a fault of the device or of this project."""
         return self.status in ("failed", "error")
 
 
 @dataclass
 class Results:
-    """What the tests said."""
+    """The outcomes of the tests."""
 
     tests: list[Test]
     cut: bool
-    """Whether the time was up before their end."""
+    """Whether the time was up before the end of the tests."""
     exit_status: int | None
     output: str
 
 
 def missing(folder: Path) -> str:
-    """Why tests cannot run here, in a sentence; empty where they can."""
+    """A sentence on why the tests cannot run here; empty if they can."""
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if absent:
         return f"{' and '.join(absent)} is not installed: pip install -e '.[test]'"
@@ -66,19 +66,19 @@ def run(select: str, processes: int, platform: str, folder: Path, deadline: floa
     """Runs the tests of a folder that are marked `gpu` and that an expression selects.
 
     Args:
-      select: as pytest's -k takes it.
-      processes: side by side.
-      platform: "cpu", or "gpu" for the device that JAX chooses, as it does for a run.
-      folder: where they are.
-      deadline: a moment of time.monotonic(), at which they are ended.
+      select: expression for pytest's -k.
+      processes: number of processes side by side.
+      platform: "cpu", or "gpu" for the device that JAX chooses, as in a run.
+      folder: the folder of the tests.
+      deadline: a time of time.monotonic(), at which the tests are stopped.
     """
     words = ["-m", "pytest", str(folder), "-m", "gpu", "-k", select, f"--numprocesses={processes}", "--dist=load"]
     words += ["-vv", "-rfE", "-p", "no:cacheprovider"]
     told = {
-        # tests/conftest.py chooses the CPU where this is not set; with the empty string JAX chooses.
+        # Without this variable tests/conftest.py chooses the CPU; with an empty string JAX chooses.
         "JAX_PLATFORMS": "cpu" if platform == "cpu" else os.environ.get("JAX_PLATFORMS", ""),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "COLUMNS": "400",  # a line of the summary is cut at the width of the screen
+        "COLUMNS": "400",  # pytest cuts lines of the summary at this width
     }
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
@@ -106,7 +106,7 @@ def run(select: str, processes: int, platform: str, folder: Path, deadline: floa
 
 
 def read(output: str) -> list[Test]:
-    """Tests in the order in which they ended, from the verbose output of pytest with xdist."""
+    """Parses the verbose output of pytest with xdist; returns the tests in the order in which they ended."""
     found: dict[str, Test] = {}
     for line in output.splitlines():
         if match := PROGRESS.match(line):

@@ -34,7 +34,7 @@ PASSAGE = re.compile(r"<!-- begin: (?P<what>[^>]*?)\s*-->(?P<text>.*?)<!-- end -
 
 
 def renewed(page: str, name: str) -> str:
-    """Returns the text of a page with all passages made anew; messages call the page `name`.
+    """Returns the text of a page with all passages renewed; messages call the page `name`.
 
     Raises:
       UserError: a passage cannot be made, a marker has no counterpart, or Markdown would misread its position.

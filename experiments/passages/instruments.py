@@ -58,7 +58,7 @@ def mean_responses(file: str) -> str:
 
 
 def signals(file: str, *nets: str) -> str:
-    """What signal propagation finds after the last block: a column for each net."""
+    """Results of signal propagation after the last block, with a column for each net."""
     measures = {
         "forward variance": "variance.-1",
         "largest singular value": "largest.0.-1",
@@ -88,7 +88,7 @@ def mean_lengths(file: str) -> str:
 
 
 def value(file: str, net: str, what: str) -> float:
-    """What `measured` names, as a number."""
+    """The number that `measured` names."""
     name, *steps = what.split(".")
     found: Any = None
     for part in name.split("/"):

@@ -92,7 +92,7 @@ MISTAKES = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command printed, and its exit status."""
+    """Output of a command, and its exit status."""
 
     status: str | int | None
     stdout: str
@@ -141,7 +141,7 @@ def _run(command: str, folder: Path) -> Answer:
     name, *words = shlex.split(command)
     module = importlib.import_module(f"experiments.{name}")
     output, errors = io.StringIO(), io.StringIO()
-    # With settings of malloc no process is started anew.
+    # With settings of malloc in the environment no process restarts.
     environment = {"COLUMNS": "200", machine.MALLOC: os.environ.get(machine.MALLOC, "")}
     with (
         contextlib.chdir(folder),
@@ -160,7 +160,7 @@ def _run(command: str, folder: Path) -> Answer:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """What is in a folder, without the locks of run directories."""
+    """The content of a folder, without the locks of run directories."""
     return sorted(path for path in folder.rglob("*") if not path.name.startswith("."))
 
 

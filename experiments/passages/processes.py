@@ -24,7 +24,7 @@ def processes() -> str:
 
 
 def faults() -> str:
-    """How many faults of each kind were done to runs over 2 and 4 processes."""
+    """Number of injected faults of each kind, in runs over 2 and 4 processes."""
     counts = Counter((fault["fault"], fault["of"]) for fault in _json("faults")["faults"])
     rows = [(kind, *(str(counts[kind, of]) for of in (2, 4))) for kind in sorted({kind for kind, _ in counts})]
     return markdown_table(Table("", ("fault", "2 processes", "4 processes"), tuple(rows), text_columns=1))

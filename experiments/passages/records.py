@@ -16,7 +16,7 @@ def records(name: str) -> tuple[RunRecord, ...]:
     """The records of STUDY/RUN by seed, or the one of STUDY/RUN-seedN; all of a STUDY, which may have wildcards.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there is no such record.
     """
     study, _, run = name.partition("/")
     patterns = [f"{run}/{RECORD_FILE}", f"{run}-seed[0-9]*/{RECORD_FILE}"] if run else [f"*/{RECORD_FILE}"]
@@ -27,7 +27,7 @@ def records(name: str) -> tuple[RunRecord, ...]:
 
 
 def finals(name: str) -> dict[int, Final]:
-    """What the runs of STUDY/RUN ended with, by seed.
+    """The final results of the runs of STUDY/RUN, by seed.
 
     Raises:
       ValueError: there is no record, or a run diverged.

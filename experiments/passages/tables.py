@@ -83,5 +83,5 @@ def _compared(studies: tuple[str, ...]) -> Comparison:
 
 
 def _rows(table: Table) -> str:
-    """A table without its caption: the page says what it is."""
+    """The rows of a table without its caption, which the page contains by itself."""
     return "\n".join(line for line in markdown_table(table).splitlines() if line.startswith("|"))

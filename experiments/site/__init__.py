@@ -1,4 +1,4 @@
-"""What MkDocs builds the documentation site with, beyond the pages in docs/ (`make docs`).
+"""The parts of the documentation site beyond the pages in docs/, for MkDocs (`make docs`).
 
 | module         | what it makes                                                                      |
 |----------------|------------------------------------------------------------------------------------|

@@ -12,16 +12,16 @@ from experiments.printed import markdown
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a dataclass, as its source has it."""
+    """A field of a dataclass, read from its source."""
 
     name: str
     type: str
     text: str
-    """The string below the field, in one line; empty where there is none."""
+    """The string below the field, in one line; empty without one."""
 
 
 def fields_of(cls: type) -> list[Field]:
-    """The fields that a class itself declares, in order."""
+    """The fields that a class declares by itself, in order, without inherited ones."""
     (found,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(found, ast.ClassDef)
     fields: list[Field] = []

@@ -1,6 +1,7 @@
 """Formulas in MathML, made when the site is built: a browser draws them without a script and without the network.
 
-The documents write `$...$` inside a line and a fence named `math` for a formula of its own, as code hosts show them.
+The documents write a formula inside a line as `$...$`, and a separate formula as a fence named `math`. Code hosts
+render the same notation.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ NUMBER = re.compile(r"\\tag\{([^}]*)\}")
 
 
 def inline(formula: str) -> str:
-    """A formula inside a line, as MathML."""
+    """Renders a formula inside a line, as MathML."""
     return str(convert(formula.strip()))
 
 
 def display(source: str, *_: Any, **__: Any) -> str:
-    """A formula on a line of its own, its number (LaTeX's tag) at the right margin; a fence's content, as HTML."""
+    """Renders a fence's formula on a separate line, with its number (LaTeX's tag) at the right margin, as HTML."""
     number = NUMBER.search(source)
     formula = convert(NUMBER.sub("", source).strip(), display="block")
     label = f'<span class="number">({html.escape(number[1])})</span>' if number else ""
@@ -39,5 +40,5 @@ class Formulas(markdown.Extension):
     """The extension of Python-Markdown for formulas inside a line."""
 
     def extendMarkdown(self, md: markdown.Markdown) -> None:
-        """Takes formulas before backslashes and underscores in them are read as Markdown, and after code."""
+        """Registers formulas after code, but before Markdown's escapes and emphasis, which would change them."""
         md.inlinePatterns.register(_Inline(r"(?<![\\$])\$([^$\n]+)\$(?!\$)", md), "formulas", 185)

@@ -17,7 +17,7 @@ from experiments.site import formulas, linked, reference  # noqa: E402
 
 
 def on_config(config: Any) -> Any:
-    """Adds the two forms of formulas to what Markdown knows."""
+    """Adds the two forms of formulas to the Markdown extensions."""
     config.markdown_extensions.append(formulas.Formulas())
     fences = config.mdx_configs.setdefault("pymdownx.superfences", {}).setdefault("custom_fences", [])
     fences.append({"name": "math", "class": "formula", "format": formulas.display})
@@ -38,7 +38,7 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> str:
-    """Leads links that leave docs/ to their pages."""
+    """Replaces links to files outside docs/ by links to the pages of these files."""
     del config, files
     if page.file.src_uri.startswith(f"{linked.FOLDER}/"):
         return markdown
@@ -46,6 +46,6 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
 
 
 def on_post_build(*, config: Any) -> None:
-    """Writes the search's index as a script too, which a page opened as a file can load."""
+    """Writes the search index as a script too, since a page that is opened as a file can load only scripts."""
     index = Path(config.site_dir, "search", "search_index.json").read_text(encoding="utf-8")
     Path(config.site_dir, "search", "search_index.js").write_text(f"var __index = {index}\n", encoding="utf-8")

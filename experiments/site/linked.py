@@ -1,7 +1,7 @@
-"""Pages for what the documents link to outside docs/: the project's source files, and lists of its folders.
+"""Pages for link targets outside docs/: the project's source files, and lists of its folders.
 
-The documents are read on code hosts too, so their links are those of the checkout. On the site each such link leads to
-a page with the file's text, and no link leaves the site for a host that may not have the file.
+The documents are read on code hosts too, so their links are paths of the checkout. On the site each such link leads to
+a page with the file's text, and not to a code host, which may lack the file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LANGUAGES = {".py": "python", ".json": "json", ".sh": "bash", ".cfg": "ini", ".c
 
 
 def outside(page: PurePosixPath, link: str) -> PurePosixPath | None:
-    """The file or folder that a page's link names, from the root of the checkout; None for one inside docs/.
+    """The target of a page's link, from the root of the checkout; None if it lies inside docs/.
 
     Args:
       page: the page's path inside docs/.
@@ -33,7 +33,7 @@ def page_of(target: PurePosixPath) -> PurePosixPath:
 
 
 def redirected(page: PurePosixPath, text: str) -> tuple[str, set[PurePosixPath]]:
-    """A page's text with its links that lead outside docs/ led to their pages, and what they lead to."""
+    """A page's text with links outside docs/ replaced by links to pages, and the set of their targets."""
     targets: set[PurePosixPath] = set()
 
     def lead(match: re.Match[str]) -> str:
@@ -47,7 +47,7 @@ def redirected(page: PurePosixPath, text: str) -> tuple[str, set[PurePosixPath]]
 
 
 def content(target: PurePosixPath, root: Path) -> str:
-    """The Markdown of the page of a file or folder; a link to nothing gives a page of nothing, and an error.
+    """The Markdown of the page of a file or folder.
 
     Raises:
       FileNotFoundError: there is no such file or folder in the checkout.

@@ -30,17 +30,17 @@ KINDS = {
 }
 RECORD_PARTS = [cls for cls in vars(schema).values() if getattr(cls, "__module__", "") == schema.__name__]
 WIDTH = 100
-"""Columns of the help texts."""
+"""Width of the help texts, in columns."""
 GROUPS = {
     "Configurations": [name for name in resnet_jax.__all__ if name.endswith("Config")],
     "Nets and weights": ["build", "load_weights", "Weights", "Classifier"],
     "Runs": ["train", "read_record", "RunRecord", "UserError"],
 }
-"""Headings of the Python page; the names that no group lists are those for a loop of one's own."""
+"""Headings of the Python page with their names; all other names are for users who write their own training loop."""
 
 
 def commands() -> str:
-    """The page of all commands, with the help text that each prints."""
+    """The page of all commands, with their help texts."""
     with ThreadPoolExecutor(2) as pool:
         helps = dict(zip(COMMANDS, pool.map(_help, COMMANDS), strict=True))
     parts = [
@@ -115,7 +115,7 @@ def python() -> str:
         parts.append(f"## {heading}")
         if heading == "Configurations":
             parts.append("[Configuration](configuration.md) explains each field.")
-        # The fields of configurations have a page of their own.
+        # The fields of configurations have a separate page.
         options = "\n    options: {members: false, show_signature: false}" if heading == "Configurations" else ""
         parts += [f"::: resnet_jax.{name}{options}" for name in names]
     return "\n\n".join(parts) + "\n"
@@ -136,7 +136,7 @@ def _names() -> str:
 
 
 def sections(cls: type[Section], prefix: str = "") -> Iterator[tuple[str, type[Section]]]:
-    """The sections of a configuration at any depth, each by its name, and before those inside it."""
+    """The sections of a configuration at any depth, by name; a section comes before the sections inside it."""
     for name, hint in typing.get_type_hints(cls).items():
         if isinstance(hint, type) and issubclass(hint, Section):
             yield f"{prefix}{name}", hint
@@ -147,7 +147,7 @@ def _section(name: str, cls: Any) -> str:
     roles, defaults = cls.roles(), {field.name: field.default for field in dataclasses.fields(cls)}
     rows = []
     for field in fields_of(cls):
-        if field.name not in roles:  # a section inside this one, which has a table of its own
+        if field.name not in roles:  # a section inside this one, which has a separate table
             continue
         role = roles[field.name]
         needs = f" *Needs* `{role.needs.words}`." if role.needs is not None else ""
@@ -157,13 +157,13 @@ def _section(name: str, cls: Any) -> str:
 
 
 def _linked(line: str) -> str:
-    """A command's line with its example as code."""
+    """A line of a command's description, with its example as code."""
     words, separator, example = line.partition("python -m ")
     return f"{words}`{separator}{example}`" if separator else line
 
 
 def _help(command: str) -> str:
-    """What a command prints for --help; where it takes instruments, that of each of them after it."""
+    """The text of a command's --help, followed by the help texts of its instruments, if it has any."""
     texts = [_run(command, "--help")]
     if command == "analyze":
         texts += [_run(command, name, "--help") for name in instruments()]

@@ -1,4 +1,4 @@
-"""The experiments and studies, one file per story; each file says its command, its cost and where its numbers are from.
+"""The experiments and studies, a file for each topic, with its command, its cost and the sources of its numbers.
 
 A file may define EXPERIMENTS, a dictionary of named configurations for `experiments.train`, and STUDIES, a tuple of
 studies for `experiments.sweep`. Adding a file here is all it takes.
@@ -21,7 +21,7 @@ def experiments() -> dict[str, ExperimentConfig]:
 
 
 def studies() -> dict[str, tuple[Study, str]]:
-    """Every study with what it asks, in a sentence."""
+    """Every study, with its question in a sentence."""
     return {
         study.name: (study, study.purpose or (module.__doc__ or "").strip().split("\n")[0])
         for module in _modules()

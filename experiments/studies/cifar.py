@@ -41,7 +41,7 @@ RESNET = ExperimentConfig(
         weight_decay=1e-4,
         milestones=(0.5, 0.75),  # "divide it by 10 at 32k and 48k iterations", of 64k
         decay_factor=0.1,
-        # For the nets that have a warm-up; see WARMUP.
+        # Only for nets with a warm-up; see WARMUP.
         warmup_rate=0.01,
         warmup_error=0.8,
     ),

@@ -4,8 +4,9 @@
     python -m experiments.sweep cifar10-shortcuts
     python -m experiments.report runs/cifar10-shortcuts
 
-Every unit has the shortcut of its line; what it does where the shape changes is said in resnet_jax/models/shortcuts.py.
-The recipe is the paper's (cifar.py). Of exclusive gating with b_g from 0 to -5, one line of the table, 0 is run.
+All units of a net have the same kind of shortcut; resnet_jax/models/shortcuts.py describes the shortcuts at changes of
+shape. The recipe is the paper's (cifar.py). The table has one line for exclusive gating with b_g from 0 to -5;
+this study runs b_g = 0.
 
 Cost: 6.2e15 multiply-adds a run, with gates or 1x1 convolutions 6.6e15; all 55 runs, with the paper's
 five seeds, 4.1 days of a GPU at 1e12 multiply-adds/s.

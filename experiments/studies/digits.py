@@ -24,23 +24,23 @@ RESNET = ExperimentConfig(
     model=ModelConfig(
         depth=20,
         shortcut="A",
-        # Departs from the paper: statistics over all 128 images; its two GPUs each took those of their own 64.
+        # Departs from the paper: BN over all 128 images; each of the paper's two GPUs took its own 64 images.
         norm=BatchNormConfig(momentum=0.9, epsilon=1e-5, scope="global"),
     ),
     data=DataConfig(
         source="digits",
         normalize="pixel_mean",
-        # Departs from the paper: no augmentation. The study is of training error, and a mirrored digit is none.
+        # Departs from the paper: no augmentation. The study is about training error, and a mirrored digit is no digit.
         pad=0,
         flip=False,
     ),
     optim=OptimConfig(
-        # Departs from the paper: 0.1, at which one ResNet-56 of three found no start within these few iterations. The
+        # Departs from the paper: with its 0.1, one of three ResNet-56 did not converge in these few iterations. The
         # paper, too, finds 0.1 "slightly too large to start converging" at 110 layers (Sec. 4.2).
         learning_rate=0.05,
         momentum=0.9,
         weight_decay=1e-4,
-        # Divided by 10 at one half and three quarters of the run, as 32k and 48k are of 64k.
+        # Divided by 10 at one half and three quarters of the run, as in the paper: 32k and 48k of 64k.
         milestones=(0.5, 0.75),
         decay_factor=0.1,
     ),

@@ -3,9 +3,10 @@
     python -m experiments.sweep digits-activations --jobs 2
     python -m experiments.report runs/digits-activations
 
-The orders are cifar10_activations.py's and the recipe is digits.py's: the paper's order of the lines is what can be
-compared, not its numbers. Departs from the paper as digits_shortcuts.py does: 56 layers, 8 channels in the first stage,
-no warm-up.
+The orders are those in cifar10_activations.py, and the recipe is that in digits.py. So the order of the lines is
+comparable with the paper's, but the numbers are not.
+
+Departs from the paper in the same way as digits_shortcuts.py: 56 layers, 8 channels in the first stage, no warm-up.
 
 Cost: 3 min of one CPU core for all 15 runs; half of that with --jobs 2 on two cores.
 """

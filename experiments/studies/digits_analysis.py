@@ -3,8 +3,9 @@
     python -m experiments.sweep digits-analysis
     python -m experiments.sweep digits-analysis-decay
 
-The recipe is digits.py's, with the gradient's norms recorded, so that each net and seed is the one of digits-depth.
-The control has enough weight decay and time to move the scales of batch norm, which 240 iterations hardly do.
+The recipe is that in digits.py, and the gradient's norms are recorded. So each net has the same values as the net of
+digits-depth with its depth and seed. In the control, `digits-analysis-decay`, weight decay and iterations suffice to
+change the scales of batch norm; 240 iterations hardly change them.
 
 Cost: 4 min of one CPU core for the 8 runs, and 10 min of one CPU core for the 9 of the control.
 """

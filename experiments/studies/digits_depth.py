@@ -3,8 +3,10 @@
     python -m experiments.sweep digits-depth --jobs 2
     python -m experiments.report runs/digits-depth
 
-The question of He et al. 2015, Fig. 1 and 6, in minutes: does the training error rise as a plain net gets deeper, and
-does it not with identity shortcuts (option A: equal parameters, equal initial values)? The recipe is digits.py's.
+The question of He et al. 2015, Fig. 1 and 6, in minutes: does the training error rise when a plain net gets deeper, and
+does it stay low with identity shortcuts? Option A gives equal parameters and equal initial values.
+
+The recipe is that in digits.py.
 
 Cost: 8 min of one CPU core for all 40 runs; half of that with --jobs 2 on two cores.
 """

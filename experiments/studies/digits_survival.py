@@ -3,8 +3,8 @@
     python -m experiments.sweep digits-survival
     python -m experiments.report runs/digits-survival
 
-The probability is that of the last block (Huang et al. 2016, Sec. 3: 0.5, with linear decay); 1 is off. The recipe and
-the 8 channels in the first stage are digits_shortcuts.py's.
+The probability is for the last block (Huang et al. 2016, Sec. 3: 0.5, with linear decay); 1 turns stochastic depth off.
+The recipe and the 8 channels in the first stage are those in digits_shortcuts.py.
 
 Cost: 5 min of one CPU core for all 15 runs.
 """

@@ -3,8 +3,9 @@
     python -m experiments.train finetune-cifar --finetune.weights=NET --data.path=PICTURES
     python -m experiments.train finetune-imagenet --finetune.weights=resnet50.pth --data.path=PICTURES
 
-NET is whatever experiments.convert takes or makes, here of a ResNet-20 of akamaster/pytorch_resnet_cifar10, there of
-torchvision's ResNet-50; another net takes --model.depth and what else the message then says. PICTURES holds
+NET is a file that experiments.convert reads or writes. finetune-cifar expects the ResNet-20 of
+akamaster/pytorch_resnet_cifar10, and finetune-imagenet expects torchvision's ResNet-50. Another net needs --model.depth
+and the options that the error message names. PICTURES holds
 train/<class>/*.jpg and test/<class>/*.jpg.
 
 The study trains on 150 pictures, 30 of each of five classes of CIFAR-10, and tests on 1,000. FIVE holds them:
@@ -16,8 +17,8 @@ The study trains on 150 pictures, 30 of each of five classes of CIFAR-10, and te
     done
     python -m experiments.sweep finetune-small --finetune.weights=resnet20-12fca82f.th --data.path=five --jobs 2
 
-The net is fine-tuned whole; with all stages frozen, so that only the last layer is trained; and trained from random
-values, at the same rate and at ten times it, the papers'.
+There are four variants: the whole net is fine-tuned; all stages are frozen, so that only the last layer is trained; and
+the net is trained from random values, at the same rate and at ten times this rate, which is the papers'.
 
 Cost: 7 min of one CPU core for all 12 runs, of 60 steps of 50 images each.
 """
@@ -34,15 +35,15 @@ from resnet_jax.config import (
     override,
 )
 
-# Stand for the user's own, which the command line must name.
+# Placeholders: the command line must name the user's own paths.
 NET, PICTURES = "NET", "PICTURES"
 RATE = 0.01
-"""A tenth of the rate that the nets were trained at first, as Girshick et al. 2014 (arXiv 1311.2524, Sec. 2.3) have it,
+"""A tenth of the rate of the first training, as in Girshick et al. 2014 (arXiv 1311.2524, Sec. 2.3),
 "which allows fine-tuning to make progress while not clobbering the initialization"."""
 ITERATIONS = 1_000
 
 CIFAR = ExperimentConfig(
-    # As akamaster's nets are: zero channels on both sides.
+    # As in akamaster's nets: zero channels on both sides.
     model=ModelConfig(family="cifar", depth=20, shortcut="A", shortcut_padding="both", norm=BatchNormConfig()),
     data=DataConfig(source="folder", path=PICTURES, image_size=32, normalize="weights", pad=4, flip=True),
     finetune=FinetuneConfig(weights=NET),
@@ -60,7 +61,7 @@ CIFAR = ExperimentConfig(
 IMAGENET = override(
     CIFAR,
     {
-        # As torchvision's ResNet-50 is: "v1.5".
+        # As in torchvision's ResNet-50: "v1.5".
         "model.family": "imagenet",
         "model.depth": 50,
         "model.shortcut": "B",

@@ -14,7 +14,7 @@ from experiments.studies.cifar import RESNET
 from experiments.study import GPU, StatedCost, Study, grid
 from resnet_jax.config import override
 
-# Stands for the user's own folder, which the command line must name.
+# A placeholder: the command line must name the user's own folder.
 UNNAMED = "PICTURES"
 FOLDER = override(RESNET, {"data.source": "folder", "data.name": None, "data.path": UNNAMED, "data.image_size": 32})
 

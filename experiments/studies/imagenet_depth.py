@@ -5,7 +5,7 @@
 
 IMAGENET holds train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG with its ground truth. Images are decoded when
 they are asked for. --data.classes=100 takes the first 100 classes, --data.protocol=multi_scale evaluates as Table 4.
-What of the recipe is the paper's, and what is not, stands beside each number.
+A comment beside each number of the recipe says whether it is the paper's.
 
 Cost of the devices, by multiply-adds of training, a run of 90 epochs: 6.2e17 (18 layers), 1.3e18 (34), 1.3e18 (50),
 2.6e18 (101), 3.9e18 (152); all seven runs, 134 days of a GPU at 1e12 multiply-adds/s.
@@ -50,9 +50,9 @@ BASE = ExperimentConfig(
         flip=True,
         normalize="pixel_mean",
         color_noise=0.1,
-        # Departs from the paper: the mean is that of so many training images, as evaluation sees them.
+        # Departs from the paper: the mean is computed from this number of training images, cropped as in evaluation.
         statistics_images=10_000,
-        # "the standard 10-crop testing", once, at the end; along the way the centre crop of 256, as in Fig. 4.
+        # "the standard 10-crop testing", once, at the end; during training the centre crop of 256, as in Fig. 4.
         eval_resize=256,
         protocol="ten_crop",
     ),

@@ -3,9 +3,9 @@
     python -m experiments.sweep digits-modern --jobs 2
     python -m experiments.sweep cifar10-modern
 
-The base is the papers' recipe for ResNet-20 and ResNet-56 (cifar.py, digits.py). A variant turns on one ingredient, and
-the last one all nine, where each image has mixup or CutMix with equal probability. All of it departs from the papers.
-config/optim.py and config/data.py name the source of each ingredient.
+The base is the papers' recipe for ResNet-20 and ResNet-56 (cifar.py, digits.py). A variant turns on one ingredient.
+The last variant turns on all nine; there each image has mixup or CutMix, with equal probability. All ingredients depart
+from the papers. config/optim.py and config/data.py name the source of each ingredient.
 
 | ingredient        | what                                                    | CIFAR-10              | digits   |
 |-------------------|---------------------------------------------------------|-----------------------|----------|
@@ -19,8 +19,9 @@ config/optim.py and config/data.py name the source of each ingredient.
 | CutMix            | Beta's parameter                                        | 1                     | 1        |
 | average           | decay of the average of the parameters, evaluated       | 0.999                 | 0.95     |
 
-The values of label smoothing, mixup and CutMix are those of their papers; on digits mixup has ImageNet's, the milder
-one. The others are usual ones. A run on digits has 240 iterations in place of 64,000, so its average is over fewer.
+The values of label smoothing, mixup and CutMix are from their papers; on digits mixup has the milder value, for
+ImageNet. The other values are usual ones. A run on digits has 240 iterations instead of 64,000, so its
+average is over fewer iterations.
 
 Cost: `digits-modern` 18 min of one CPU core for all 66 runs; `cifar10-modern`, by multiply-adds (cifar.py), 38 h of a
 GPU at 1e12 multiply-adds/s.

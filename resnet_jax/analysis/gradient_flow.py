@@ -22,8 +22,8 @@ def gradient_norms(model: ResNet, variables: Any, images: Array, labels: Array) 
     """The Euclidean norm of the mean loss's gradient with respect to each kernel, by layer, in train mode.
 
     Args:
-      model: written out.
-      variables: of the model.
+      model: net that is not scanned.
+      variables: variables of the model.
       images: [N, H, W, C], normalised.
       labels: [N] int32.
     """

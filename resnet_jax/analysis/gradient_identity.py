@@ -1,14 +1,14 @@
 """The gradient identity of He et al. 2016, Eq. 5, measured block by block.
 
-Between blocks of one shape, x_L = x_l + sum_i F(x_i), i = l .. L - 1, where shortcuts are the identity and nothing
-follows the addition. Then
+If shortcuts are the identity and nothing follows the addition, blocks of one shape compute x_L = x_l + sum_i F(x_i),
+i = l .. L - 1. Then
 
     dL/dx_l = dL/dx_L + dL/dx_L d/dx_l sum_i F(x_i):
 
 the first term comes through the shortcuts, without passing any weight. Here L is the end of a stage. One backward pass
 of the whole net gives dL/dx_l and dL/dx_L. The second term is the gradient of <dL/dx_L, sum_i F(x_i)>, where F(x_i) is
-the output of the residual branch of block i, times the factors of a variant. The remainder, dL/dx_l minus both terms,
-is zero where the identity holds. The measurement does not assume that it holds.
+the output of the residual branch of block i, times the factors of the net's variant. The remainder, dL/dx_l minus both
+terms, is zero if the identity holds. The measurement does not assume that it holds.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from resnet_jax.models.stacking import block_name
 
 
 class Terms(NamedTuple):
-    """The terms of one block: gradients of the mean loss, [N, H, W, C] each."""
+    """The terms of one block, as gradients of the mean loss; [N, H, W, C] each."""
 
     gradient: Array
-    """dL/dx_l, at the block's input."""
+    """dL/dx_l, the gradient at the block's input."""
     carried: Array
-    """dL/dx_L, at the output of its stage."""
+    """dL/dx_L, the gradient at the output of the block's stage."""
     residual: Array
-    """dL/dx_L d/dx_l sum F."""
+    """dL/dx_L d/dx_l sum F, the part through residual branches."""
 
 
 def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) -> dict[str, Terms]:
     """The terms of every block that keeps its input's shape, by its name and in the order of computation.
 
     Args:
-      model: written out.
-      variables: of the model.
+      model: net that is not scanned.
+      variables: variables of the model.
       images: [N, H, W, C], normalised; the net is in train mode, so images act on each other through BN.
       labels: [N] int32.
     """
@@ -104,7 +104,7 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
 def residual_factors(config: ModelConfig) -> dict[str, float]:
     """The factor of each block's residual, by name: `residual_scale`, and the expectation of stochastic depth."""
     numbered = enumerate(config.blocks, start=1)
-    # The net has probabilities in float32.
+    # The net computes survival probabilities in float32.
     return {block_name(*at): config.residual_scale * float(np.float32(config.survival_of(i))) for i, at in numbered}
 
 

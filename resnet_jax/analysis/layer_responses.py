@@ -20,12 +20,12 @@ KERNEL = 3
 def responses(model: ResNet, variables: Any, images: Array) -> dict[str, Array]:
     """The output of every 3x3 conv, by its name and in the order of computation: [N, H, W, C], in eval mode.
 
-    It is taken after the BN that has the conv's output alone for its input, if there is one: so before a
-    nonlinearity and before the addition in every order of activation.
+    If a BN follows whose only input is the conv's output, the response is the BN's output. So in every order of
+    activations the response is before a nonlinearity and before the addition.
 
     Args:
-      model: written out.
-      variables: of the model.
+      model: net that is not scanned.
+      variables: variables of the model.
       images: [N, H, W, C], normalised.
     """
     found: dict[str, Array] = {}
@@ -52,12 +52,12 @@ def layer_responses(model: ResNet, variables: Any, images: Array, batch_size: in
 
     Args:
       model, variables, images: as for `responses`.
-      batch_size: images at once.
+      batch_size: number of images in a batch.
     """
 
     @jax.jit
     def moments(variables: Any, images: Array) -> list[tuple[Array, Array]]:
-        """Mean, and mean squared distance from it, of each layer."""
+        """Mean and variance of each layer's responses in one batch."""
         found = []
         for y in responses(model, variables, images).values():
             wide = y.astype(param_dtype(model.config.dtype))
@@ -66,7 +66,7 @@ def layer_responses(model: ResNet, variables: Any, images: Array, batch_size: in
 
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
     by_batch = np.asarray([jax.device_get(moments(variables, batch)) for batch in batches], np.float64)
-    # Joined as weighted groups: the variance within, and between. shapes: [batches, layers]
+    # Joins the batches as weighted groups: variance within plus variance between. Shapes: [batches, layers].
     means, variances = by_batch[..., 0], by_batch[..., 1]
     weights = np.array([[len(batch) / len(images)] for batch in batches])
     mean = (weights * means).sum(0)
@@ -75,7 +75,7 @@ def layer_responses(model: ResNet, variables: Any, images: Array, batch_size: in
 
 
 def layers(model: ResNet, variables: Any, images: Any) -> list[str]:
-    """The names of `responses` in the order of computation, which JAX's transformations do not keep in a dictionary."""
+    """The names of `responses` in the order of computation; JAX's transformations sort the keys of dictionaries."""
     order: list[str] = []
 
     def trace(variables: Any, images: Array) -> None:

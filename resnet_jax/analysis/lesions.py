@@ -1,9 +1,10 @@
 """Lesions: what a trained net loses when blocks are deleted or swapped (Veit et al. 2016, Sec. 4).
 
-A deleted block is the identity. In a residual net that takes the residual branch away and leaves the shortcut (after a
-ReLU the identity and its ReLU are the same); in a plain net it takes a part of the only path. Blocks that change the
-shape of their input stay. Which blocks are deleted is an argument of one compiled function, and blocks are swapped by
-swapping their variables, so all lesions of a net are one compilation.
+A deleted block becomes the identity. In a residual net this removes the residual branch and leaves the shortcut. (A
+ReLU after the addition then has no effect, since its input is the output of a ReLU.) In a plain net it removes a part
+of the only path. Blocks that change the shape of their input are never deleted. The set of deleted blocks is an
+argument of one compiled function, and blocks are swapped by swapping their variables. So all lesions of a net need one
+compilation.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ Swap = tuple[str, str]
 
 
 class Lesion(NamedTuple):
-    """What is done to a net."""
+    """A change of a net: blocks to delete, and blocks to swap."""
 
     deleted: frozenset[str] = frozenset()
-    """Names of blocks."""
+    """Names of the deleted blocks."""
     swaps: tuple[Swap, ...] = ()
-    """Pairs of blocks that change places, one pair after another."""
+    """Pairs of blocks to swap, one pair after another."""
 
 
 NONE = Lesion()
@@ -44,14 +45,14 @@ class Patient:
     def __init__(self, model: ResNet, variables: Any, images: Any, labels: Any, batch_size: int = 512) -> None:
         """
         Args:
-          model: written out.
-          variables: of the model.
+          model: net that is not scanned.
+          variables: variables of the model.
           images: [N, H, W, C], normalised.
           labels: [N] int32.
-          batch_size: images at once.
+          batch_size: number of images in a batch.
         """
         self.blocks = preserved_blocks(model, variables, images)
-        """Those that may be deleted, in the order of computation."""
+        """Names of the blocks that can be deleted, in the order of computation."""
         self._variables, self._batches = variables, list(_batches(images, labels, batch_size))
         self._examples = len(labels)
 
@@ -75,7 +76,7 @@ class Patient:
         ]
 
     def error(self, lesion: Lesion) -> float:
-        """The fraction of images that the net gets wrong, in eval mode, after a lesion."""
+        """The fraction of misclassified images after a lesion, in eval mode."""
         variables = swapped(self._variables, lesion.swaps)
         alive = np.array([name not in lesion.deleted for name in self.blocks])
         wrong = [self._wrong(variables, alive, *batch) for batch in self._batches]
@@ -90,7 +91,7 @@ def lesioned(model: ResNet, variables: Any, images: Array, alive: dict[str, Arra
 
     Args:
       model, variables, images: as for `Patient`.
-      alive: for blocks by name, a boolean scalar: False deletes it. Others are left alone.
+      alive: a boolean scalar for each block, by name; False deletes the block. Blocks without a scalar stay.
     """
 
     def cut(module: nn.Module, name: str, x: Array, call: Callable[[Array], Any]) -> Any:
@@ -101,7 +102,7 @@ def lesioned(model: ResNet, variables: Any, images: Array, alive: dict[str, Arra
 
 
 def swapped(variables: Any, swaps: Sequence[Swap]) -> Any:
-    """Variables with pairs of blocks exchanged, in every collection; the argument stays as it is."""
+    """Variables with swapped pairs of blocks, in every collection; the argument is not changed."""
     collections = {name: dict(values) for name, values in variables.items()}
     for a, b in swaps:
         for values in collections.values():
@@ -110,7 +111,7 @@ def swapped(variables: Any, swaps: Sequence[Swap]) -> Any:
 
 
 def _batches(images: Any, labels: Any, size: int) -> Iterator[tuple[Any, Any, Bools]]:
-    """Batches of one size; the last is padded with images of weight False."""
+    """Batches of equal size; the last one is padded with images whose weight is False."""
     size = min(size, len(labels))
     for start in range(0, len(labels), size):
         index = np.minimum(np.arange(start, start + size), len(labels) - 1)

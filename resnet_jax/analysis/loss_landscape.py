@@ -1,9 +1,9 @@
 """The loss landscape around a trained net (Li et al. 2018, Sec. 4): directions, and the loss along them.
 
-What BN does with moved weights must be said. By default it normalises at each point by the statistics of the images
-there, in batches as in training: the loss that SGD descends. Departs from the paper: the authors' code keeps the
-trained net's running statistics ("running" here). Away from the net those are another net's; each layer then passes on
-what the one before did wrong, the more the deeper the net, and what is drawn is that and not the curvature.
+BN statistics depend on the weights. By default BN uses the statistics of each batch at each point, as in training: this
+is the loss that SGD minimises. Departs from the paper: the authors' code keeps the trained net's running statistics
+("running" here). These do not fit the changed weights at other points. Their error grows from layer to layer, and in
+deep nets it hides the curvature of the loss.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from resnet_jax.types import Floats, Tree
 
 
 def filter_normalised(direction: Tree, params: Tree) -> Tree:
-    """A direction whose every filter has the norm of the net's filter; scales and biases do not move.
+    """Scales a direction so that each filter has the norm of the net's filter; BN scales and biases get zero.
 
-    A filter is what makes one output: [K, K, C] of a conv's kernel [K, K, C, F], and [C] of the last layer's [C, F].
+    A filter has the weights for one output: [K, K, C] of a conv's kernel [K, K, C, F], [C] of the last layer's [C, F].
 
     Args:
-      direction: of the structure of `params`.
-      params: of the net.
+      direction: a tree with the structure of `params`.
+      params: parameters of the net.
     """
 
     def of_leaf(d: npt.NDArray[Any], w: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -44,7 +44,7 @@ def filter_normalised(direction: Tree, params: Tree) -> Tree:
 
 
 def random_directions(params: Tree, number: int, seed: int) -> list[Tree]:
-    """Filter-normalised Gaussian directions; the same draws for nets with parameters of the same shapes."""
+    """Filter-normalised Gaussian directions; nets with parameters of equal shapes get the same draws."""
     rng = np.random.default_rng(seed)
 
     def draw() -> Tree:
@@ -54,14 +54,14 @@ def random_directions(params: Tree, number: int, seed: int) -> list[Tree]:
 
 
 class PointValues(NamedTuple):
-    """Mean cross-entropy and the fraction of wrong images at some points, [points] each."""
+    """Mean cross-entropy and fraction of misclassified images at each point; [points] each."""
 
     loss: Floats
     error: Floats
 
 
 class Landscape:
-    """The loss of a net's neighbours; many of them in one call of one compiled function."""
+    """The loss around a net; one call of one compiled function computes many points."""
 
     def __init__(
         self,
@@ -75,24 +75,24 @@ class Landscape:
     ) -> None:
         """
         Args:
-          model: written out.
-          variables: of the model.
-          directions: of the structure of its parameters.
+          model: net that is not scanned.
+          variables: variables of the model.
+          directions: trees with the structure of its parameters.
           images: [N, H, W, C], normalised.
           labels: [N] int32.
-          batch_size: images at once; what is left of N after whole batches is not used.
-          recomputed: BN takes the statistics of each batch; else the running ones in `variables`.
+          batch_size: number of images in a batch; images beyond the last whole batch are not used.
+          recomputed: BN uses the statistics of each batch; otherwise the running statistics in `variables`.
         """
         size = min(batch_size, len(labels))
         self.images = len(labels) // size * size
-        """That are used."""
+        """Number of images that are used."""
         batched = (
             jnp.asarray(images[: self.images]).reshape(-1, size, *images.shape[1:]),
             jnp.asarray(labels[: self.images]).reshape(-1, size),
         )
 
         def at_point(variables: Any, directions: Sequence[Tree], point: Array, batched: Any) -> tuple[Array, Array]:
-            """Sums of loss and wrong images at params + sum_i point[i] directions[i]; point [D]."""
+            """Sums of the loss and of misclassified images at params + sum_i point[i] directions[i]; point: [D]."""
             params = variables["params"]
             for i, direction in enumerate(directions):
                 params = jax.tree.map(lambda w, d, i=i: w + point[i].astype(w.dtype) * d, params, direction)

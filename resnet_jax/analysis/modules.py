@@ -1,4 +1,4 @@
-"""Reaching into a net by Flax's own means: every call of one of its modules passes an interceptor.
+"""Reads and changes values inside a net with Flax's interceptors, through which every call of a module passes.
 
 Interceptors run where the net is traced, so they work under jit, grad, jvp and vmap alike.
 """
@@ -24,8 +24,11 @@ Handle = Callable[[nn.Module, str, Array, Callable[[Array], Any]], Any]
 
 @contextmanager
 def intercepted(handle: Handle) -> Iterator[None]:
-    """Within it, `handle(module, name, x, call)` gives the output of every module inside a net, in the place of the
-    module's own call of its input x, which is `call(x)`; `name` is that of the parameters, "stage1_block1/conv1"."""
+    """A context in which `handle(module, name, x, call)` replaces the call of every module inside a net.
+
+    x is the module's input, `call(x)` is the module's own output, and `name` is the name of its parameters, such as
+    "stage1_block1/conv1". The returned value becomes the module's output.
+    """
 
     def intercept(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], context: Any) -> Any:
         module = context.module
@@ -41,12 +44,12 @@ def preserved_blocks(model: ResNet, variables: Any, images: Any) -> list[str]:
     """The names of the blocks whose output has the shape of their input, in the order of computation.
 
     Args:
-      model: written out.
-      variables: of the model.
+      model: net that is not scanned.
+      variables: variables of the model.
       images: [N, H, W, C], or their shape and dtype.
 
     Raises:
-      UserError: there is none, as in a bottleneck net with one block in each stage.
+      UserError: there is no such block, as in a bottleneck net with one block in each stage.
     """
     names: list[str] = []
 
@@ -75,13 +78,13 @@ def eval_mode(model: ResNet, variables: Any, images: Array) -> Array:
 
 
 def train_mode(model: ResNet, variables: Any, images: Array) -> tuple[Array, Any]:
-    """Logits in train mode, [N, classes], and the running statistics that come of it."""
+    """Logits in train mode, [N, classes], and the updated running statistics."""
     logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
     return logits, updated["batch_stats"]
 
 
 def block_outputs(model: ResNet, variables: Any, images: Array, *, train: bool) -> dict[str, Array]:
-    """What every block puts out, by name and in order: [N, H', W', C']; and before them "stem", the first's input."""
+    """The output of every block, by name and in order, [N, H', W', C']; the first entry, "stem", is block 1's input."""
     outputs: dict[str, Array] = {}
 
     def keep(module: nn.Module, name: str, x: Array, call: Callable[[Array], Any]) -> Any:
@@ -97,12 +100,12 @@ def block_outputs(model: ResNet, variables: Any, images: Array, *, train: bool) 
 
 
 def with_statistics_of(model: ResNet, variables: Any, images: Array) -> Any:
-    """`variables` with the batch statistics of these images in the place of the running ones.
+    """`variables` with the batch statistics of these images instead of the running statistics.
 
-    In eval mode the net then computes of this batch what it computes in train mode, but with the statistics held fixed:
-    each image by itself. Of a net that was never trained, the running statistics say nothing.
+    With them, eval mode gives the same logits for this batch as train mode. But the statistics are fixed, so each image
+    is independent of the others. The running statistics of an untrained net are meaningless.
     """
-    # Without memory, the new running statistics are the batch's.
+    # With momentum 0 the new running statistics are the batch's.
     norm = dataclasses.replace(model.config.norm, momentum=0.0)
     forgetful = build(dataclasses.replace(model.config, norm=norm))
     return {**variables, "batch_stats": train_mode(forgetful, variables, images)[1]}

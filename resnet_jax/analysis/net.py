@@ -46,7 +46,7 @@ class Net:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Facts about the net for figures, with its run, configuration and commit; for JSON."""
+        """Facts about the net for figures and JSON: its run, configuration and commit."""
         model = self.config.model
         facts = {"name": self.name, "net": model.net, "depth": model.depth, "plain": model.is_plain}
         facts |= {"config": to_dict(self.config), "run": None, "code": None}
@@ -56,9 +56,9 @@ class Net:
         return facts
 
     def examples(self, split: str, number: int, seed: int = 0) -> Examples:
-        """Examples of a split ("train", "test"), drawn by `seed` without repetition; all, where there are no more.
+        """Examples of a split ("train", "test"), drawn by `seed` without repetition; all, if the split has no more.
 
-        In the split's own order, the images of a folder would be those of its first class.
+        They are drawn at random because the first images of a folder are all of one class.
         """
         part = getattr(self.dataset, split)
         index = np.random.default_rng(seed).permutation(len(part))[:number]

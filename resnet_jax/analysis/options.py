@@ -1,4 +1,4 @@
-"""What instruments are given besides the net: options, a display of progress, and a file for what they have so far.
+"""The arguments of instruments besides the net: options, a display of progress, and a file for partial results.
 
 Nothing here imports JAX.
 """
@@ -21,7 +21,7 @@ class Options(Section):
     looks_at: ClassVar[Literal["trained", "initial", "either"]] = "trained"
     """The nets that the instrument measures: finished nets, initial values (so configurations are legal), or either."""
     double: ClassVar[bool] = False
-    """Whether it computes in float64."""
+    """Whether the instrument computes in float64."""
 
     images: int = 512
     """Number of images, drawn by `seed`, or all of the split if it has fewer."""
@@ -47,6 +47,6 @@ class Workspace:
     """The display and the file of one measurement."""
 
     progress: Callable[[int, str], AbstractContextManager[Advance]] = _silent
-    """Takes the number of parts and what is measured; gives a function to call after each part."""
+    """Starts a display: takes the number of parts and a text; returns a function to call after each part."""
     scratch: Path | None = None
-    """File for what is worth keeping of an interrupted measurement; None: nothing is kept."""
+    """File for partial results of an interrupted measurement; None: nothing is kept."""

@@ -36,8 +36,8 @@ def path_gradient(model: ResNet, variables: Any, images: Array, labels: Array, t
     """The gradient of each image's loss with respect to the first block's input along one path, [N, H, W, C].
 
     Args:
-      model: written out, with a shortcut on every block, and in the original order.
-      variables: of the model.
+      model: net that is not scanned, with a shortcut on every block, and in the original order of activations.
+      variables: variables of the model.
       images: [N, H, W, C], normalised.
       labels: [N] int32.
       through: [blocks] of 0 and 1 in the order of computation: 1 if the path takes the residual branch, 0 if it takes

@@ -1,7 +1,8 @@
-"""Signal propagation at initialisation: what depth does to the forward signal, the Jacobian and its likeness nearby.
+"""Signal propagation at initialisation, by depth: forward variance, Jacobians, and autocorrelation of derivatives.
 
 BN's statistics are those of a batch of training images, held fixed, so that a net is a function of one image. Departs
-from the paper: Balduzzi et al. 2017 take nets from R to R and points on a grid; here the line is one between images.
+from the paper: Balduzzi et al. 2017 use nets from R to R and points on a grid; here points lie on a line between two
+images.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ class Outputs(NamedTuple):
 
     names: list[str]
     sizes: list[int]
-    """Numbers that each has for one image."""
+    """Number of values in each output, for one image."""
 
 
 def outputs(model: ResNet, variables: Any, images: Any) -> Outputs:
-    """What `activations` gives, without computing it."""
+    """The names and sizes of the arrays that `activations` returns, without computing them."""
     names: list[str] = []
 
     def trace(variables: Any, images: Array) -> list[Array]:
@@ -56,16 +57,16 @@ def forward_variance(model: ResNet, variables: Any, images: Array) -> Floats:
 
 
 class Jacobians:
-    """The Jacobians of all blocks' outputs with respect to one image, by their products with vectors.
+    """The Jacobians of all blocks' outputs with respect to one image, available through products with vectors.
 
-    A product with each of them is one batched jvp, or vjp, of the whole net.
+    One batched jvp or vjp of the whole net gives the products of all Jacobians.
     """
 
     def __init__(self, model: ResNet, variables: Any, image_shape: tuple[int, ...]) -> None:
         """
         Args:
-          model: written out.
-          variables: with the batch statistics to be held fixed.
+          model: net that is not scanned.
+          variables: variables of the model, with the batch statistics that are held fixed.
           image_shape: [H, W, C].
         """
         one = jnp.zeros((1, *image_shape), jnp.dtype(model.config.dtype))
@@ -77,7 +78,7 @@ class Jacobians:
 
         @jax.jit
         def forward(variables: Any, image: Array, vectors: Array) -> list[Array]:
-            """[L, inputs] -> of each block l its Jacobian times vector l."""
+            """For each block l, its Jacobian times vector l: [L, inputs] -> L arrays [outputs of block l]."""
             push: Any = jax.vmap(lambda v: jax.jvp(lambda x: of_image(variables, x), (image,), (v,))[1])
             return [tangents[i] for i, tangents in enumerate(push(vectors))]
 
@@ -109,19 +110,19 @@ class Jacobians:
 
 
 def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, points: int, lags: int) -> Floats:
-    """How alike derivatives are at neighbouring points of lines between images: [blocks + 1, lags + 1], 1 at lag 0.
+    """Autocorrelation of derivatives along lines between images: [blocks + 1, lags + 1], 1 at lag 0.
 
     On a line x(t) = start + t (end - start), t = 0 .. 1, every number of a block's output is a function from R to R,
-    as are the nets of Balduzzi et al. 2017, Sec. 2, with a derivative d(t) at each of the points. The
+    like the nets of Balduzzi et al. 2017, Sec. 2, with a derivative d(t) at each of the points. The
     autocorrelation at lag k is sum (d(t) - m)(d(t + k) - m) / sum (d(t) - m)^2, m the mean of d over the line;
-    numerators and denominators are summed over the numbers of an output and over lines. White noise has 0 at all lags
-    but 0. It is NaN where derivatives do not change at all, as behind a stem of one convolution.
+    numerators and denominators are summed over the elements of an output and over lines. White noise has 0 at all lags
+    but 0. The result is NaN if derivatives are constant, as after a stem of one convolution.
 
     Args:
       model, variables: as for `Jacobians`.
       starts, ends: [lines, H, W, C].
-      points: on each line.
-      lags: in points, the largest.
+      points: number of points on each line.
+      lags: largest lag, in points.
     """
 
     @jax.jit

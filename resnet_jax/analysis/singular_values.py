@@ -1,10 +1,10 @@
 """Singular values of many linear maps from one space, given as products with vectors.
 
 Golub and Kahan's bidiagonalisation (1965): k steps from a random vector give orthonormal V and U with J V = U B for an
-upper bidiagonal B [k, k], whose largest singular values approach those of J. Every vector is orthogonalised against all
-before it, twice, so rounding does not bring copies; where a new one vanishes, a random one takes its place. With k
-equal to the dimension of the space, V is a basis and B has all singular values of J, the smallest too. With fewer, B's
-largest is a lower bound of J's largest, and B's smallest an upper bound of J's smallest.
+upper bidiagonal B [k, k], whose largest singular values approach those of J. Every vector is orthogonalised twice
+against all earlier ones, so that rounding causes no copies. A vector that vanishes is replaced by a random one. If k
+equals the dimension of the space, V is a basis, and B has all singular values of J. With fewer steps, B's largest
+singular value is a lower bound of J's largest, and B's smallest is an upper bound of J's smallest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from resnet_jax.types import Floats
 
-# A vector shorter than this share of the largest entry so far is rounding.
+# A vector shorter than this fraction of the largest entry so far is only rounding error.
 VANISHED = 1e-13
 
 
@@ -34,8 +34,8 @@ def singular_values(
       forward: [maps, inputs] -> for each map J_l v_l, [outputs[l]].
       backward: for each map u_l, [outputs[l]] -> J_l^T u_l, [maps, inputs].
       inputs, outputs: dimensions.
-      steps: of the bidiagonalisation.
-      seed: of the first vectors, and those that replace vanished ones.
+      steps: number of steps of the bidiagonalisation.
+      seed: random seed for the first vectors, and for vectors that replace vanished ones.
       each_step: called after each step.
     """
     rng = np.random.default_rng(seed)
@@ -59,7 +59,7 @@ def singular_values(
 
 
 def _next(vector: Floats, before: Floats, b: Floats, rng: np.random.Generator) -> tuple[Floats, float]:
-    """A unit vector orthogonal to those before [j, n], and the length of what was left of `vector` without them."""
+    """A unit vector orthogonal to `before` [j, n], and the norm of the orthogonal part of `vector`."""
     scale = max(float(np.abs(b).max()), float(np.linalg.norm(vector)))
     vector = _without(vector, before)
     length = float(np.linalg.norm(vector))

@@ -64,7 +64,7 @@ class Archive:
             return size
 
     def read(self, name: str) -> Array:
-        """An array."""
+        """Reads one array of the archive."""
         self.size(name)
         with _reasons(name), self._file.open(self._members[name]) as member:
             array: Array = np.lib.format.read_array(member, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""From stored pixels to the input of the net, inside the compiled step: colours, normalise, pad, crop, flip.
+"""Makes the net's input from stored pixels, inside the compiled step: colours, normalise, pad, crop, flip.
 
 He et al. 2015, Sec. 4.2: "4 pixels are padded on each side, and a 32x32 crop is randomly sampled from the padded
 image or its horizontal flip". Images are normalised first, so the zeros of the padding are the mean colour.
@@ -82,7 +82,7 @@ def training_inputs(
       index: [N] int32, positions in the training set.
       stats: the run's normalisation.
       data: padding, flips and changes of colour.
-      dtype: of the result.
+      dtype: dtype of the result.
 
     Returns:
       [N, H, W, C], normalised.

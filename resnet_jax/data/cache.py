@@ -1,4 +1,4 @@
-"""What was made from a data set, kept for the next start: decoded images, headers, statistics.
+"""A cache of results from a data set for the next start: decoded images, headers, statistics.
 
 Each is an .npz file in one folder. It holds a key, a digest of all that its arrays depend on: a file with another key
 is not used. The checksums of the zip format notice damage.
@@ -27,12 +27,12 @@ KEY = "key"
 
 
 def file(name: str, kind: str, digest: str) -> Path | None:
-    """Where something is kept; None: there is no home folder to put it in.
+    """Path of a cached file; None if there is no home folder.
 
     Args:
-      name: of the data set, for people.
-      kind: what is kept, such as "headers".
-      digest: hexadecimal; what is kept under another one lies in another file.
+      name: name of the data set, for human readers.
+      kind: content of the file, such as "headers".
+      digest: hexadecimal; other digests give other files.
     """
     given = os.environ.get("XDG_CACHE_HOME", "")
     try:

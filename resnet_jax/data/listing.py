@@ -51,7 +51,7 @@ def scan(path: str, classes: Sequence[str] = (), note: Note = lambda text: None)
 
     Args:
       path: the folder.
-      classes: as `data.classes`; see `choose`.
+      classes: value of `data.classes`; see `choose`.
       note: receives remarks, a line at a time.
 
     Raises:
@@ -140,7 +140,7 @@ def _found(present: set[str]) -> str:
 
 
 def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: PassedOver) -> dict[str, list[ImageFile]]:
-    """The test images of the chosen classes, by class; `known` has all classes of the training part."""
+    """The test images by class, for the chosen classes. `known` has all classes of the training images."""
     folder = os.path.join(root, part)
     files = [entry for entry in entries(folder) if not is_folder(entry) and not entry.name.startswith(".")]
     loose = [entry.name for entry in files if may_be_image(entry, "", PassedOver())]

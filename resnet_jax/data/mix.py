@@ -39,11 +39,11 @@ def draw(
     """The mixture of each image, which depends only on (key, its epoch, its index).
 
     Args:
-      key: of the run's augmentation.
+      key: the run's augmentation key.
       epoch, index: [N] int32.
       size: height and width of the images.
       mixup, cutmix: the parameter of the Beta distribution; 0: off.
-      dtype: of weights and shares.
+      dtype: dtype of weights and shares.
     """
     height, width = size
 

@@ -66,7 +66,7 @@ def state(root: str, files: Iterable[ImageFile]) -> str:
     Names, sizes and modification times are not enough: archives give all their files one time, and copies keep it. So
     the inode is in it too, which sees folders or files that swapped names, and the time of the inode's change, which
     sees a file rewritten in place whatever modification time it was given. The price: a folder that was copied, moved
-    to another disk, or had its owner or permissions changed is read anew though its pixels are the same.
+    to another disk, or had its owner or permissions changed is read again though its pixels are the same.
     """
     digest = hashlib.sha256(os.fsencode(os.path.realpath(root)))
     for file in files:

@@ -24,8 +24,8 @@ def stratified(labels: Labels, count: int, *, seed: int | tuple[int, ...], field
     Args:
       labels: [N] int32.
       count: how many to draw, from 1 to N.
-      seed: of the draw.
-      field: of the configuration that asks, for the messages, such as "data.train_subset".
+      seed: random seed of the draw.
+      field: the configuration's field for messages, such as "data.train_subset".
 
     Returns:
       Positions of the examples drawn [count] and of the others [N - count], int64, rising.
@@ -63,7 +63,7 @@ def apply(
       dataset: whole.
       train_subset: images of the training set to keep; None: all.
       validation: how many of those to hold out; 0: none.
-      split_seed: of both draws. The subset does not depend on `validation`.
+      split_seed: random seed of both draws. The subset does not depend on `validation`.
 
     Returns:
       The data set, its name with the number of training images if they are fewer now, and the validation set or None.

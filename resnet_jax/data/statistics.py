@@ -1,7 +1,7 @@
 """Statistics of training images: what is subtracted, what is divided by, and the principal components of colour.
 
 Of images in memory all are taken, by exact integer sums. Of images on a disk a stated number is decoded once, and the
-result kept with the other caches, for these very files alone.
+result kept with the other caches, for exactly these files.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def sums(source: Source, config: DataConfig, note: Note = lambda text: None, *, 
 
     Args:
       source: the training set.
-      config: of the data set.
+      config: configuration of the data set.
       note: receives remarks, a line at a time.
       products: whether the products of channels are wanted; without them they may be zeros.
 

@@ -44,10 +44,10 @@ class Records(Protocol):
         """
 
     def name(self, position: int) -> str:
-        """What a person would call the image: its path."""
+        """Name of the image in messages: its path."""
 
     def fingerprint(self, digest: Digest, positions: Positions) -> None:
-        """Adds to a digest what tells the images at these positions from others, as far as a listing tells."""
+        """Adds to a digest the facts in the listing that identify the images at these positions."""
 
 
 class Decoders:
@@ -60,7 +60,7 @@ class Decoders:
 
 
 class _Request(NamedTuple):
-    """What is asked for: equal requests give equal images."""
+    """The request; equal requests give equal images."""
 
     indices: tuple[int, ...]
     draws: tuple[int, tuple[int, ...]] | None
@@ -115,7 +115,7 @@ class StreamSource:
         return self._labels
 
     def name(self, index: int) -> str:
-        """What a person would call one of the images: its path."""
+        """Name of one of the images in messages: its path."""
         return self._records.name(int(self._positions[index]))
 
     @property
@@ -125,7 +125,7 @@ class StreamSource:
 
     @property
     def place(self) -> str:
-        """For people: where the images are."""
+        """Location of the images, for messages."""
         return f"on the disk, decoded by {self._decoders.workers} threads"
 
     def take(self, index: Positions, draws: Draws | None = None) -> Images:
@@ -137,12 +137,12 @@ class StreamSource:
         return self._finish(self._request(index, draws, None))[:, 0]
 
     def views(self, index: Positions, look: Pass) -> Images:
-        """What a pass of an evaluation protocol sees of some images: [B, V, H, W, C] uint8.
+        """The views of some images in a pass of an evaluation protocol: [B, V, H, W, C] uint8.
 
         Without a crop the images must all have the same `view_shapes`.
 
         Raises:
-          UserError: as `take`.
+          UserError: for the same reasons as `take`.
         """
         return self._finish(self._request(index, None, look))
 
@@ -174,7 +174,7 @@ class StreamSource:
     def state(self) -> str:
         """A digest of which images these are and of what the file system says of their files: see Records.
 
-        Unlike the fingerprint it tells a copy from the original, and a file from another of equal name and size.
+        Unlike the fingerprint, it differs between a copy and the original, and between files of equal name and size.
         """
         positions = np.ascontiguousarray(self._positions, np.int64).tobytes()
         return hashlib.sha256(self._records.state.encode() + positions).hexdigest()
@@ -263,9 +263,9 @@ def sources(
       records: the encoded images, N of them.
       parts: the positions of each source's images, in its order.
       labels: [N] int32.
-      heads: what is known of the images.
-      config: which crops are taken; `image_size` is set.
-      channels: 1 where the images of the data set are grey, else 3.
+      heads: sizes and modes of the images.
+      config: settings of the crops; `image_size` is set.
+      channels: 1 if the images of the data set are grey, else 3.
     """
     decoders = Decoders(config)
     return [

@@ -1,4 +1,4 @@
-"""Where TensorFlow Datasets (TFDS) keeps a prepared data set, and whether it is whole; for reading and for preparing.
+"""Finds the files of a data set that TensorFlow Datasets (TFDS) has prepared, and checks that they are complete.
 
 Nothing here goes to a network: the directory is found and checked before TFDS is asked for anything, since TFDS itself
 would retry a download for minutes.
@@ -34,7 +34,7 @@ LEGAL = re.compile(r"[\w./:*=,-]+")  # TFDS reads what it can of a name and drop
 
 @dataclass(frozen=True)
 class Name:
-    """What TFDS calls a data set: "name", "name/config", "name:1.0.0" or "name/config:1.*.*"."""
+    """A data set by TFDS's name: "name", "name/config", "name:1.0.0" or "name/config:1.*.*"."""
 
     dataset: str
     config: str | None = None
@@ -74,7 +74,7 @@ def root(data_dir: str | None) -> Path:
 
 
 def find(name: Name, data_dir: str | None) -> Path | None:
-    """The directory of the highest prepared version that `name` allows, whole or not; None: there is none."""
+    """The directory of the highest prepared version that `name` allows, complete or not; None without one."""
     folder = root(data_dir) / name.dataset
     config = name.config or _default_config(name)
     if config:
@@ -87,7 +87,7 @@ def find(name: Name, data_dir: str | None) -> Path | None:
 
 
 def prepare_command(name: Name, data_dir: str | None) -> str:
-    """What a user types to have `name` prepared."""
+    """The command that prepares `name`."""
     place = f" --data-dir {shlex.quote(data_dir)}" if data_dir else ""
     return f"python -m experiments.prepare {shlex.quote(str(name))}{place}"
 
@@ -209,7 +209,7 @@ def is_tfrecord(builder: Any) -> bool:
 
 
 def again(name: Name, data_dir: str | None, directory: Path) -> str:
-    """What to do about a damaged directory, as the end of a sentence."""
+    """Advice about a damaged directory, as the end of a sentence."""
     return f"delete {directory} and run {prepare_command(name, data_dir)}"
 
 

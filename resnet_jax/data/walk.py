@@ -28,7 +28,7 @@ class ImageFile:
     """Below the root, such as "train/cat/0001.png"."""
     label: int
     size: int
-    """In bytes."""
+    """Size in bytes."""
     mtime_ns: int
     ctime_ns: int
     """When anything about the file was last changed; unlike `mtime_ns` no program can set it."""
@@ -37,7 +37,7 @@ class ImageFile:
 
 
 class PassedOver:
-    """What a listing leaves out, by reason."""
+    """Files that a listing leaves out, by reason."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}

@@ -32,7 +32,7 @@ def noise(key: Array, step: Array, epoch: Array, example: Array) -> Noise:
     """The keys of a train step.
 
     Args:
-      key: of the run's noise.
+      key: random key of the run's noise.
       step: steps done before, int32 scalar.
       epoch, example: [N] int32; an example occurs once in an epoch.
     """

@@ -45,7 +45,7 @@ class Paths(Protocol):
         """F(x), [N, H', W', C'], after its own factors."""
 
     def skip(self) -> Array:
-        """x in the shape of the residual: identity, option A, or a projection, as the shortcut `projects`."""
+        """x in the shape of the residual, by identity, option A or a projection; `Shortcut.projects` decides which."""
 
     def gate(self) -> Array:
         """g(x) = sigmoid(W_g x + b_g) in the shape of the residual."""

@@ -64,7 +64,7 @@ def stack(tree: Tree, config: ModelConfig) -> Tree:
     Args:
       tree: a pytree that contains variables of nets (parameters, running statistics, momenta), with NumPy arrays as
         leaves; other parts are unchanged.
-      config: of the nets.
+      config: configuration of the nets.
     """
 
     def convert(net: Variables) -> Variables:

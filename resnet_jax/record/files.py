@@ -1,4 +1,4 @@
-"""Reading and writing a run's record and the lines beside it; configurations compared."""
+"""Reads and writes the record of a run and its JSONL files, and compares configurations."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ T = TypeVar("T")
 _hints = functools.cache(typing.get_type_hints)
 OTHER_VERSION = "read it with the version that wrote it"
 PLACES = frozenset(ExperimentConfig.fields_where(lambda role: role.of == "place"))
-"""Fields that say where the images lie. They tell no run from another: a run's data are known by their fingerprint."""
+"""Fields with the location of the images. They do not distinguish runs: the data's fingerprint does."""
 
 
 def read_record(path: Path) -> RunRecord:
-    """The record in a file.
+    """Reads a record from a file.
 
     Raises:
-      UserError: the file cannot be read, is cut short, or is of another schema; the message names it.
+      UserError: the file cannot be read, is cut short, or has another schema; the message names the file.
     """
     return record_from(read_json(path), path)
 
 
 def record_from(values: dict[str, Any], path: Path) -> RunRecord:
-    """The record in the values of a record.json at `path`; raises as `read_record`."""
+    """Builds a record from the values of the record.json at `path`; raises the same errors as `read_record`."""
     if values.get("schema", SCHEMA) != SCHEMA:
         raise UserError(f"{path}: a record of schema {values['schema']}, not {SCHEMA}; {OTHER_VERSION}.")
     try:
@@ -66,7 +66,7 @@ def record_from(values: dict[str, Any], path: Path) -> RunRecord:
         if record.final is not None:
             _check_final(record.final, record.data)
         return record
-    except UserError as error:  # a field or a value that this version does not know
+    except UserError as error:  # a field or a value that this version lacks
         said = str(error).rstrip(".?")
         raise UserError(f"{path}: not a record of this version ({said}); {OTHER_VERSION}.") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -80,7 +80,7 @@ def record_to_json(record: RunRecord) -> str:
 
 
 def read_metrics(path: Path) -> list[MetricsLine]:
-    """The lines of a metrics.jsonl; a last line cut short by a crash is left out.
+    """Reads the lines of a metrics.jsonl; skips a last line that a crash has cut short.
 
     Raises:
       UserError: the file is missing, or a line that is not the last is damaged.
@@ -89,20 +89,20 @@ def read_metrics(path: Path) -> list[MetricsLine]:
 
 
 def read_gradients(path: Path) -> list[GradientLine]:
-    """The lines of a gradients.jsonl, as `read_metrics` reads those of its file."""
+    """Reads the lines of a gradients.jsonl; same rules and errors as `read_metrics`."""
     return _read_lines(path, GradientLine)
 
 
 def ends_half_written(path: Path) -> bool:
-    """Whether the last line of a metrics.jsonl or gradients.jsonl is cut short: all others end as they were written."""
+    """Whether the last line of a metrics.jsonl or gradients.jsonl is cut short: a complete line ends with a newline."""
     return path.exists() and not _read_text(path).endswith("\n")
 
 
 def read_config(path: Path) -> ExperimentConfig:
-    """The configuration in a config.json.
+    """Reads a configuration from a config.json.
 
     Raises:
-      UserError: the file is missing, damaged, or holds fields this version does not know.
+      UserError: the file is missing or damaged, or has fields that this version does not know.
     """
     values = read_json(path, "delete the run directory to run anew")
     try:
@@ -112,7 +112,7 @@ def read_config(path: Path) -> ExperimentConfig:
 
 
 def read_json(path: Path, advice: str = "put back the whole file, or delete it") -> dict[str, Any]:
-    """The JSON object in a file; `advice` says what to do with one that is damaged.
+    """Reads the JSON object in a file; `advice` ends the error message about a damaged file.
 
     Raises:
       UserError: the file cannot be read or does not hold one JSON object.
@@ -129,9 +129,9 @@ def read_json(path: Path, advice: str = "put back the whole file, or delete it")
 def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
     """The fields in which two runs differ, as "name: a's value, b's value".
 
-    Left out are fields that say how a run is carried out (`operational`), and fields that have no effect in either.
-    Where the images lie (`PLACES`) is left out too: who takes two runs for one has to compare their data. Milestones
-    and warm-up are compared in iterations, whichever way they are written.
+    The comparison ignores `operational` fields, fields without effect in both runs, and the location of the images
+    (`PLACES`); a caller that needs equal data compares the fingerprints. Milestones and warm-up are compared in
+    iterations, even if a configuration gives them as fractions.
     """
     a, b = a.in_iterations(), b.in_iterations()
     left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), (a.operational & b.operational) | PLACES
@@ -141,12 +141,12 @@ def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
 
 
 def _refuse(constant: str) -> None:
-    """JSON has no NaN and no infinity, though Python reads them."""
+    """Rejects NaN and infinity: they are not JSON, but Python's parser accepts them."""
     raise ValueError(f"{constant} is no number")
 
 
 def _check_final(final: Final, data: DataFacts) -> None:
-    """The numbers must be able to be true."""
+    """Checks that the results are possible, such as errors from 0 to 1."""
     for name in ("train_error", "test_error"):
         if not 0.0 <= getattr(final, name) <= 1.0:
             raise ValueError(f"{name} is {getattr(final, name)}, no fraction between 0 and 1")
@@ -156,7 +156,7 @@ def _check_final(final: Final, data: DataFacts) -> None:
 
 
 def _with_sessions(values: Any) -> dict[str, Any]:
-    """A record's part as this version names it: earlier versions called sessions sittings."""
+    """Renames fields of earlier versions, which called sessions sittings."""
     return {"sessions" if name == "sittings" else name: value for name, value in _mapping(values).items()}
 
 
@@ -167,10 +167,10 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _part(cls: type[T], values: Any) -> T:
-    """An instance of a record's part, its values checked for their types."""
+    """Builds one part of a record, such as `Cost`, and checks the types of its values."""
     for name, hint in _hints(cls).items():  # type: ignore[arg-type]  # a class is hashable
         if name not in _mapping(values) and hasattr(cls, name):
-            continue  # written by a version that did not have it yet; the default holds
+            continue  # an earlier version wrote the record; the default applies
         try:
             typed(name, hint, values[name])
         except UserError as error:

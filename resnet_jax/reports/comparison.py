@@ -1,4 +1,4 @@
-"""Seeds of one configuration, nets that are compared, and the measures that they are compared in."""
+"""Groups of runs for a report: seeds of one configuration (`Variant`), and nets to compare (`Comparison`)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from resnet_jax.reports.runs import Run
 from resnet_jax.reports.stats import Summary
 
 Measure = Literal["train_error", "running_error", "test_error"]
-"""A property of a run."""
+"""Properties of a run that reports compare."""
 MEASURES: dict[Measure, str] = {
     "train_error": "training error",
     "running_error": "running training error",
     "test_error": "test error",
 }
-"""What a reader calls each."""
+"""Names of the measures in texts."""
 FINAL_MEASURES: tuple[Measure, ...] = ("train_error", "test_error")
-"""Those of the net of the last step."""
+"""Measures of the net after the last step."""
 
-# "Degradation" is about layers added to a net that already works (He et al. 2015, Sec. 1); the paper's own CIFAR
-# curves start at 20 layers, and a net of 8 may be too small for its task. Depth is counted from there.
+# "Degradation" is about layers added to a net that already works (He et al. 2015, Sec. 1). The paper's CIFAR curves
+# start at 20 layers, and a net of 8 layers may be too small for its task. So the baseline has at least 20 layers.
 BASE_DEPTH = 20
 
 
@@ -32,12 +32,12 @@ class Variant:
     """The seeds of one configuration."""
 
     runs: tuple[Run, ...]
-    """In order of their seeds."""
+    """The runs, ordered by seed."""
     net: str
-    """Kind of net, such as "plain" or "resnet"; with a field in brackets where the kind alone would be ambiguous."""
+    """Kind of net, such as "plain" or "resnet"; with a field in brackets if the kind alone is ambiguous."""
     label: str = ""
-    """The fields in which it differs from the baseline, in words; "baseline" for that one, and the net's name where
-    it is the only one. Empty in a comparison of depths."""
+    """The fields that differ from the baseline, in words; "baseline" for the baseline itself, and the net's name for
+    a single variant. Empty in a comparison of depths."""
 
     @property
     def config(self) -> ExperimentConfig:
@@ -51,7 +51,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """Such as "plain-56"."""
+        """Name of the net, such as "plain-56"."""
         return f"{self.net}-{self.depth}"
 
     @property
@@ -71,7 +71,7 @@ class Variant:
 
     @property
     def schedule(self) -> str:
-        """The rate, and whether it is warmed up: "0.1", "0.1 with warm-up"."""
+        """The learning rate, and whether there is a warm-up: "0.1", "0.1 with warm-up"."""
         return f"{self.rate:g}" + (" with warm-up" if self.config.optim.warmup != "none" else "")
 
     @property
@@ -81,41 +81,41 @@ class Variant:
 
     @property
     def diverged(self) -> int:
-        """How many runs diverged."""
+        """Number of runs that diverged."""
         return len(self.runs) - len(self.finished)
 
     def by_seed(self, measure: Measure) -> dict[int, float]:
-        """A measure of each run that finished and has it."""
+        """A measure by seed, for the finished runs that have it."""
         measured = {run.seed: getattr(run, measure) for run in self.finished}
         return {seed: value for seed, value in measured.items() if value is not None}
 
     def summary(self, measure: Measure) -> Summary | None:
-        """Over the runs that finished; None where none did."""
+        """Mean and spread of a measure over the finished runs; None without such runs."""
         values = tuple(self.by_seed(measure).values())
         return Summary(values) if values else None
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A numeric field that the variants of a comparison are drawn against."""
+    """A numeric field on the x-axis of a comparison's figure."""
 
     field: str
-    """Dotted name."""
+    """Dotted name of the field."""
     lines: tuple[tuple[str, tuple[Variant, ...]], ...]
-    """Label and points of each line, by the field's value. The label is empty where there is one line."""
+    """Label and points of each line, ordered by the field's value. A single line has an empty label."""
 
     def value(self, variant: Variant) -> float:
-        """Where a variant lies on the axis."""
+        """The value of the field for a variant."""
         return float(fields.values(variant.config)[self.field])
 
     def reference(self, points: tuple[Variant, ...]) -> Variant:
-        """The point of a line that its others are compared with: that of the field's default, or else the first."""
+        """The point with which the other points of a line are compared: at the field's default, or else the first."""
         default = fields.values(ExperimentConfig())[self.field]
         return next((point for point in points if self.value(point) == default), points[0])
 
     @property
     def logarithmic(self) -> bool:
-        """Whether the values span a decade or more, or double from each to the next."""
+        """Whether a logarithmic axis fits: the values span a decade or more, or each is twice the one before."""
         found = sorted({self.value(variant) for _, points in self.lines for variant in points})
         doubling = len(found) > 3 and all(b >= 1.7 * a for a, b in itertools.pairwise(found))
         return found[0] > 0.0 and (found[-1] >= 10.0 * found[0] or doubling)
@@ -123,23 +123,23 @@ class Axis:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Nets on one data set that are compared."""
+    """Nets on one data set, with the question for which they are compared."""
 
     question: Literal["depth", "fields"]
-    """The papers' question, or what the fields do that differ."""
+    """"depth": the papers' question. "fields": the effect of the fields that differ."""
     varied: tuple[str, ...]
-    """The fields in which the cells differ."""
+    """The fields that differ between the cells."""
     cells: tuple[Variant, ...]
-    """For "depth": by depth, plain before residual. For "fields": line by line where there is an axis; elsewhere the
-    baseline first, then in the study's order."""
+    """The variants to compare. For "depth": ordered by depth, plain before residual. For "fields": line by line with
+    an axis; without an axis the baseline first, then in the study's order."""
     others: tuple[Variant, ...] = ()
-    """For "depth": the same nets in other budgets or at other rates, by net, depth, iterations and rate."""
+    """For "depth": the same nets with other budgets or rates, ordered by net, depth, iterations and rate."""
     axis: Axis | None = None
-    """For "fields": the numeric field that is an axis; None: each variant is a row."""
+    """For "fields": the numeric field on the x-axis; None: each variant is a row."""
 
     @property
     def baseline(self) -> Variant:
-        """The variant that the others are compared with, for the question "fields" without an axis."""
+        """The variant with which the others are compared, for the question "fields" without an axis."""
         return self.cells[0]
 
     @property
@@ -148,13 +148,13 @@ class Comparison:
         return tuple(dict.fromkeys(cell.net for cell in sorted(self.cells, key=lambda c: (not c.is_plain, c.net))))
 
     def of_net(self, net: str) -> tuple[Variant, ...]:
-        """The cells of one kind of net, by depth."""
+        """The cells of one kind of net, ordered by depth."""
         return tuple(cell for cell in self.cells if cell.net == net)
 
     def base_cell(self, net: str) -> Variant:
-        """The baseline for depth: the shallowest net of at least 20 layers that has a deeper one beside it.
+        """The baseline for depth: the shallowest net of at least 20 layers, if a deeper one exists.
 
-        Without such a net it is the shallowest."""
+        Otherwise it is the shallowest net."""
         cells = self.of_net(net)
         return next((cell for cell in cells[:-1] if cell.depth >= BASE_DEPTH), cells[0])
 
@@ -163,7 +163,7 @@ class Comparison:
         return tuple(cell for cell in self.of_net(net) if cell.depth > self.base_cell(net).depth)
 
     def twins(self) -> tuple[tuple[Variant, Variant], ...]:
-        """Each plain net with each residual net that differs in its shortcuts alone."""
+        """Pairs of a plain net and a residual net that differ only in their shortcuts."""
         return tuple(
             (plain, other)
             for plain in self.cells
@@ -175,6 +175,6 @@ class Comparison:
 
 
 def _beside_shortcuts(model: ModelConfig) -> list[Any]:
-    """What a plain net and its residual twin have in common."""
+    """The properties that a plain net and its residual twin share."""
     names = ModelConfig.fields_where(lambda role: role.compared == "net")
     return [model.block_kind if name == "block" else model.value(name) for name in names]

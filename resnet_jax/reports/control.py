@@ -1,8 +1,8 @@
 """The control: is it degradation, or only too little training?
 
-He et al. 2015, Sec. 4.1, trained their plain nets three times as long on ImageNet and still saw degradation. Here
-the deepest plain net gets more iterations and other rates. What is left of the gap in training error is found here,
-with the spread that the seeds show.
+He et al. 2015, Sec. 4.1, trained their plain nets three times as long on ImageNet and still saw degradation. In
+the control the deepest plain net gets more iterations and other rates. This module computes the remaining gap in
+training error, with its spread over seeds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from resnet_jax.reports.stats import MIN_PAIRS, Difference, difference
 from resnet_jax.reports.tables import measured
 from resnet_jax.reports.text import MINUS, NOTHING, TIMES, count, difference_text, interval_cell, interval_words, points
 
-# A gap counts as closed where the whole interval of what is left of it lies below one percentage point.
+# A gap counts as closed if the whole interval of the remaining gap lies below one percentage point.
 CLOSED = 0.01
 
 Conclusion = Literal[
@@ -26,22 +26,22 @@ Conclusion = Literal[
 
 @dataclass(frozen=True)
 class Control:
-    """The deepest plain net in several budgets and at several rates, beside what it is compared with."""
+    """The deepest plain net with several budgets and rates, and the nets with which it is compared."""
 
     base: Variant
     """The deepest plain net in the smallest budget, at the rate of the main comparison."""
     points: tuple[Variant, ...]
-    """The same net in every budget and at every rate, the base among them."""
+    """The same net with every budget and rate, including `base`."""
     best: Variant | None
-    """In the largest budget, the rate with the lowest mean training error; None where all of these diverged."""
+    """The point of the largest budget with the lowest mean training error; None if all its points diverged."""
     shallow: Variant | None
-    """The base depth of the plain nets, in the base's budget."""
+    """The plain net of the base depth, with the base's budget."""
     residual: Variant | None
-    """The residual twin, in the base's budget."""
+    """The residual twin, with the base's budget."""
     shallow_residual: Variant | None
-    """The twin's base depth, in the base's budget."""
+    """The residual net of the base depth, with the base's budget."""
     references: tuple[Variant, ...]
-    """Those three and other nets, in other budgets or at other rates."""
+    """These three nets and others, with other budgets or rates."""
 
     @property
     def largest(self) -> tuple[Variant, ...]:
@@ -51,22 +51,22 @@ class Control:
 
     @property
     def gap(self) -> Difference | None:
-        """Training error of the deepest plain net minus that of the shallow one, in the smallest budget."""
+        """Difference in training error, deepest minus shallow plain net, with the smallest budget."""
         return errors_apart(self.base, self.shallow)
 
     @property
     def left(self) -> Difference | None:
-        """The same with the best of the largest budget."""
+        """The same difference with the best point of the largest budget: the remaining gap."""
         return errors_apart(self.best, self.shallow)
 
     @property
     def gone(self) -> Difference | None:
-        """What more training took off the training error of the deepest plain net."""
+        """Decrease in training error of the deepest plain net through more training."""
         return errors_apart(self.base, self.best)
 
     @property
     def conclusion(self) -> Conclusion:
-        """What the intervals allow to be said, and no more."""
+        """The conclusion that the intervals support."""
         gap, left, gone = self.gap, self.left, self.gone
         if gap is None or left is None or gone is None:
             return "no comparison"
@@ -84,7 +84,7 @@ class Control:
 
 
 def find_control(comparison: Comparison) -> Control | None:
-    """The control in a comparison; None where the deepest plain net has a single budget and a single rate."""
+    """The control in a comparison; None if the deepest plain net has a single budget and a single rate."""
     plain = [cell for cell in comparison.cells if cell.is_plain]
     if not plain or comparison.question != "depth":
         return None
@@ -99,13 +99,13 @@ def find_control(comparison: Comparison) -> Control | None:
     everything = (*comparison.cells, *comparison.others)
 
     def same_budget(variant: Variant | None, point: Variant) -> Variant | None:
-        """A net as it was trained in a point's budget, at its rate."""
+        """The variant of a net with the budget and rate of a point; None without one."""
         if variant is None or (variant.net, variant.depth) == (point.net, point.depth):
             return None
         alike = (v for v in everything if (v.net, v.depth) == (variant.net, variant.depth))
         return next((v for v in alike if (v.iterations, v.schedule) == (point.iterations, point.schedule)), None)
 
-    # The smallest budget, where it has a gap to show.
+    # The smallest budget with which the shallow net was trained too, so that there is a gap.
     scheduled = [point for point in points if point.schedule == main.schedule]
     base = next((point for point in scheduled if same_budget(compared[0], point) is not None), main)
     shallow, residual, shallow_residual = (same_budget(variant, base) for variant in compared)
@@ -114,7 +114,7 @@ def find_control(comparison: Comparison) -> Control | None:
     most = max(point.iterations for point in points)
     candidates = [(s.mean, p) for p in points if p.iterations == most and (s := p.summary("train_error")) is not None]
     best = min(candidates, key=lambda pair: pair[0])[1] if candidates else None
-    # Of the main comparison only what is compared, in its own budget too; of the others, all that is no point.
+    # From the main comparison only the nets that are compared; from the others every variant that is not a point.
     names = {(v.net, v.depth) for v in compared if v is not None}
     rest = (*(cell for cell in comparison.cells if (cell.net, cell.depth) in names), *comparison.others)
     taken = {id(v) for v in (*points, shallow, residual, shallow_residual)}
@@ -123,7 +123,7 @@ def find_control(comparison: Comparison) -> Control | None:
 
 
 def control_findings(control: Control) -> Table:
-    """The gap, what more training took of it, and what is left, as rows."""
+    """A table of the gap, its decrease through more training, and the remaining gap."""
     longest = max(point.iterations for point in control.points)
     best = control.best
     rates = len({point.schedule for point in control.largest})
@@ -172,7 +172,7 @@ def _trained(variant: Variant) -> str:
 
 
 def control_table(control: Control) -> Table:
-    """Budget and rate against the errors of the deepest plain net, and the nets it is compared with."""
+    """A table of errors by budget and rate: the deepest plain net, and the nets with which it is compared."""
     compared = [v for v in (control.shallow, control.residual, control.shallow_residual) if v is not None]
     rest = sorted(
         (*compared, *control.references), key=lambda v: (not v.is_plain, v.net, v.depth, v.iterations, -v.rate)
@@ -191,7 +191,7 @@ def control_table(control: Control) -> Table:
 
 
 def gap_table(control: Control) -> Table | None:
-    """By budget, what the deep nets' training error is above the shallow ones'; None where there is but one budget."""
+    """A table, by budget, of the deep nets' training error minus the shallow nets'; None with a single budget."""
     pairs = [(control.base, control.shallow), (control.residual, control.shallow_residual)]
     named = [(deep, shallow) for deep, shallow in pairs if deep is not None and shallow is not None]
     rate = control.base.schedule
@@ -219,14 +219,14 @@ def gap_table(control: Control) -> Table | None:
 
 
 def _trainings(control: Control, variant: Variant) -> list[Variant]:
-    """A net in each budget and at each rate with which a run of it finished."""
+    """The variants of a net, by budget and rate, that have a finished run."""
     compared = (control.shallow, control.residual, control.shallow_residual)
     everything = (*control.points, *compared, *control.references)
     return [v for v in everything if v and (v.net, v.depth) == (variant.net, variant.depth) and v.finished]
 
 
 def as_long(control: Control, variant: Variant) -> Variant | None:
-    """A net in the largest budget: at the rate of the plain net's best there, or else at its own best."""
+    """A net with the largest budget: at the best rate of the plain net, or else at the net's own best rate."""
 
     def preference(v: Variant) -> tuple[bool, float]:
         summary = v.summary("train_error")
@@ -238,7 +238,7 @@ def as_long(control: Control, variant: Variant) -> Variant | None:
 
 
 def errors_apart(left: Variant | None, right: Variant | None) -> Difference | None:
-    """Training error of one net minus that of another; None where there is nothing to compare."""
+    """Difference in training error, left minus right; None if either net is missing."""
     if left is None or right is None:
         return None
     return difference(left.by_seed("train_error"), right.by_seed("train_error"))

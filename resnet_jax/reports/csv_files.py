@@ -1,4 +1,4 @@
-"""The tables for other programs: runs.csv as recorded, table.csv as aggregated."""
+"""Tables for other programs: runs.csv has one row per run, table.csv has one row per variant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resnet_jax.reports.runs import Run
 def runs_csv(runs: Sequence[Run]) -> str:
     """One row per run: results, cost and every field of its configuration, values as in record.json.
 
-    Errors are fractions; a number reads back as the very number of the record.
+    Errors are fractions. Numbers read back exactly as in the record.
     """
     rows: list[dict[str, Any]] = []
     for run in runs:
@@ -42,9 +42,9 @@ def runs_csv(runs: Sequence[Run]) -> str:
 
 
 def table_csv(comparisons: Sequence[Comparison]) -> str:
-    """One row per variant, the control's too: mean and sample standard deviation over seeds, the fields that differ.
+    """One row per variant, with the control's: mean and sample standard deviation over seeds, and fields that differ.
 
-    Errors are fractions, as in runs.csv; a standard deviation of one seed is left empty.
+    Errors are fractions, as in runs.csv; the standard deviation of a single seed is empty.
     """
     rows: list[dict[str, Any]] = []
     for comparison in comparisons:
@@ -75,7 +75,7 @@ def table_csv(comparisons: Sequence[Comparison]) -> str:
 
 def _csv(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    # Configurations of other versions may have other fields: a row without one leaves it empty.
+    # Configurations of other versions may have other fields: a missing field gives an empty cell.
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
     writer.writeheader()

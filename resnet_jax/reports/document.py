@@ -1,4 +1,4 @@
-"""What a report is made of, without a file format: blocks that Markdown, HTML and the terminal each render."""
+"""The parts of a report, independent of the file format: blocks for Markdown, HTML and the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Heading:
-    """Title of a section; level 1 is the document's own."""
+    """Title of a section; level 1 is the title of the document."""
 
     text: str
     level: int = 2
@@ -23,7 +23,7 @@ class Paragraph:
 
     text: str
     lead: bool = False
-    """Whether it is the report's answer in short."""
+    """Whether the paragraph is the short answer of the report."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Link:
-    """Text that leads to a file, by its path from the report's folder."""
+    """Text that links to a file, with the file's path relative to the report's folder."""
 
     text: str
     target: str
@@ -43,7 +43,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Command:
-    """What a user types."""
+    """A command line for the user to type."""
 
     text: str
 
@@ -59,7 +59,7 @@ class Table:
     headers: tuple[str, ...]
     rows: Sequence[tuple[Cell, ...]]
     text_columns: int = 1
-    """Columns from the left that are words and stand left; the rest are numbers and stand right."""
+    """Number of left columns with words, which are aligned left; the others have numbers, aligned right."""
 
     def __post_init__(self) -> None:
         assert all(len(row) == len(self.headers) for row in self.rows), "a row's length is the headers'"
@@ -72,9 +72,9 @@ class Picture:
     stem: str
     caption: str
     alternative: str
-    """What it shows, for those who cannot see it."""
+    """Alternative text."""
     curves: Mapping[str, Any] | None = None
-    """The same curves as plain data, which a page draws so that they can be toggled and read; see page.js."""
+    """The same curves as plain data, for the interactive figure of the HTML page; see page.js."""
 
 
 Element = Heading | Paragraph | Bullets | Table | Picture
@@ -86,7 +86,7 @@ def markdown(blocks: Sequence[Element]) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """One table as Markdown, its caption below."""
+    """One table as Markdown, with its caption below."""
     rule = ["---" if i < table.text_columns else "---:" for i in range(len(table.headers))]
     lines = [list(map(_escape, table.headers)), rule, *(list(map(_cell, row)) for row in table.rows)]
     body = ["| " + " | ".join(row) + " |" for row in lines]

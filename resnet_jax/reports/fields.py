@@ -1,4 +1,4 @@
-"""The fields in which runs differ, and what a reader calls them and their values."""
+"""The fields that differ between runs, and the words for fields and values in reports."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from resnet_jax.reports.text import listed
 
 Number = int | float
 NETS = frozenset(ExperimentConfig.fields_where(lambda role: role.named))
-"""The fields that a net's name says: depth, shortcut and order of activations."""
+"""The fields that the name of a net contains: depth, shortcut and order of activations."""
 BUDGET = frozenset(ExperimentConfig.fields_where(lambda role: role.compared in ("budget", "warm-up")))
 DEPTH, SHORTCUT, WIDTH, MILESTONES = "model.depth", "model.shortcut", "model.width", "optim.milestones"
 _SHORTCUTS = {"none": "none (plain)", "identity": "identity", "scale": "scaled"}
 
 
 def compared(*ways: str) -> frozenset[str]:
-    """The fields that reports compare in one of these ways; see Role.compared."""
+    """The fields whose role has one of these values of `compared`; see Role.compared."""
     return frozenset(ExperimentConfig.fields_where(lambda role: role.compared in ways))
 
 
 def values(config: ExperimentConfig) -> dict[str, Any]:
-    """The value of every field by dotted name, as it takes effect.
+    """The effective value of every field, by dotted name.
 
-    A field without effect has its default: a record of an earlier version may claim what had none. A width that was
-    left to the papers is theirs.
+    A field without effect gets its default value, since a record of an earlier version may have another value there.
+    A width of None becomes the papers' width.
     """
     flat = flatten(to_dict(config)) | {name: config.default(name) for name in config.without_effect()}
     flat = {name: list(value) if isinstance(value, tuple) else value for name, value in flat.items()}
@@ -33,10 +33,10 @@ def values(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def varied(configs: Sequence[ExperimentConfig]) -> tuple[str, ...]:
-    """The fields in which nets that are compared differ, in the order of their declaration.
+    """The fields that differ between the compared nets, in the order of their declaration.
 
-    Seeds, bookkeeping, places and operational fields are none of them. Neither are milestones that lie at the same
-    shares of the iterations.
+    Seeds, bookkeeping, locations and operational fields do not count. Milestones at the same fractions of the
+    iterations count as equal.
     """
     silent = compared("seed", "bookkeeping", "never").union(*(config.operational for config in configs))
     flats = [values(config) for config in configs]
@@ -50,12 +50,12 @@ def varied(configs: Sequence[ExperimentConfig]) -> tuple[str, ...]:
 
 
 def word(name: str) -> str:
-    """What a reader calls a field: "skips cut", "learning rate"."""
+    """The words for a field: "skips cut", "learning rate"."""
     return ExperimentConfig.roles()[name].words or name.rsplit(".", 1)[-1].replace("_", " ")
 
 
 def value_words(name: str, value: Any) -> str:
-    """A value as a reader sees it: "none", "0.05", "stage2_block3", "full preactivation"."""
+    """The text for a value: "none", "0.05", "stage2_block3", "full preactivation"."""
     if value is None or value == []:
         return "none"
     if isinstance(value, bool):
@@ -72,7 +72,7 @@ def value_words(name: str, value: Any) -> str:
 
 
 def words(config: ExperimentConfig, names: Collection[str]) -> str:
-    """Some fields of a configuration: "skips cut: stage2_block3; shortcut: B"."""
+    """Some fields of a configuration, in words: "skips cut: stage2_block3; shortcut: B"."""
     flat = values(config)
     return "; ".join(f"{word(name)}: {value_words(name, flat[name])}" for name in names)
 

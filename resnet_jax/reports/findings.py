@@ -1,4 +1,4 @@
-"""What a comparison found: labelled differences with their intervals, a verdict for each, and one sentence."""
+"""The findings of a comparison: labelled differences with intervals and verdicts, and a summary sentence."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from resnet_jax.reports.text import (
 Verdict = Literal["worse", "better", "equal", "not established", "too few seeds", "no pair"]
 
 MOST_ALL_PAIRS = 4
-"""Variants up to which every pair is compared, and not only each with the baseline."""
+"""Largest number of variants for which every pair is compared, and not only pairs with the baseline."""
 MOST_NAMED = 6
-"""Variants up to which the answer names each; of more it says how many there are of a kind."""
+"""Largest number of variants that the answer names; of more it gives the number for each verdict."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How far an error of one variant lies above that of another."""
+    """The difference in one error between two variants."""
 
     label: str
-    """What is compared, such as "shortcut: B"."""
+    """Label of the compared variant, such as "shortcut: B"."""
     measure: str
     """"training error" or "test error"."""
     difference: Difference | None
-    """The first minus the second, paired by seed; None where no seed finished in both."""
+    """The first variant minus the second, paired by seed; None if no seed finished in both."""
 
     @property
     def verdict(self) -> Verdict:
-        """What the difference allows to be said."""
+        """The verdict on the difference."""
         return verdict(self.difference)
 
 
@@ -64,17 +64,17 @@ def verdict(difference: Difference | None) -> Verdict:
 
 
 Pair = tuple[str, Variant, Variant]
-"""A label, a variant, and the one that it is compared with."""
+"""A label, a variant, and the variant with which it is compared."""
 
 
 def find(comparison: Comparison) -> tuple[Finding, ...]:
-    """The differences that answer the comparison's question, each in both errors."""
+    """The differences that answer the comparison's question, for training and test error."""
     deepest, _ = _depth_pairs(comparison)
     return differences(deepest if comparison.question == "depth" else _pairs(comparison))
 
 
 def find_more(comparison: Comparison) -> tuple[Finding, ...]:
-    """The differences at other depths; or between the variants beside a baseline, where they are few enough."""
+    """Further differences: at other depths, or between variants other than the baseline if these are few."""
     if comparison.question == "depth":
         return differences(_depth_pairs(comparison)[1])
     if comparison.axis is not None or len(comparison.cells) > MOST_ALL_PAIRS:
@@ -84,7 +84,7 @@ def find_more(comparison: Comparison) -> tuple[Finding, ...]:
 
 
 def differences(pairs: Iterable[Pair]) -> tuple[Finding, ...]:
-    """The differences of some pairs, each in both errors."""
+    """The differences of pairs, for training and test error."""
     return tuple(
         Finding(label, MEASURES[measure], paired_difference(left.by_seed(measure), right.by_seed(measure)))
         for label, left, right in pairs
@@ -93,9 +93,10 @@ def differences(pairs: Iterable[Pair]) -> tuple[Finding, ...]:
 
 
 def _depth_pairs(comparison: Comparison) -> tuple[list[Pair], list[Pair]]:
-    """Each deeper net with the base of its kind and each residual net with its plain twin: the deepest, and the others.
+    """Pairs of a deeper net with the base of its kind, and of a residual net with its plain twin.
 
-    The base is the shallowest of at least 20 layers: degradation is about layers added to a net that already works.
+    The first list has the pairs of the deepest nets, the second all others. The base is the shallowest net of at least
+    20 layers: degradation is about layers added to a net that already works.
     """
     kinds: list[list[Pair]] = [
         [
@@ -125,7 +126,7 @@ def _pairs(comparison: Comparison) -> Iterator[Pair]:
 
 
 def findings_table(found: Sequence[Finding], data: str) -> Table:
-    """The findings as rows."""
+    """A table with one row per finding."""
     rows = tuple(
         (
             finding.label if i == 0 or found[i - 1].label != finding.label else "",
@@ -146,7 +147,7 @@ def findings_table(found: Sequence[Finding], data: str) -> Table:
 
 
 def headline(comparison: Comparison, found: Sequence[Finding]) -> str:
-    """The answer in one sentence, and in another how many runs diverged: these are in no mean."""
+    """The answer in one sentence, and the number of diverged runs in another: no mean includes these."""
     diverged = sum(cell.diverged for cell in comparison.cells)
     runs = sum(len(cell.runs) for cell in comparison.cells)
     note = f" {diverged} of {runs} runs diverged and {'is' if diverged == 1 else 'are'} in no mean." * bool(diverged)
@@ -185,7 +186,7 @@ def _depth_clause(finding: Finding) -> str:
 
 
 def _row_clauses(found: Sequence[tuple[str, Finding]]) -> Iterator[str]:
-    """A clause for each verdict, with the variants that have it."""
+    """A clause for each verdict, with the variants of that verdict."""
     starts: dict[Verdict, str] = {
         "worse": "higher with",
         "better": "lower with",
@@ -223,7 +224,7 @@ def _axis_clause(comparison: Comparison, label: str, line: Sequence[Variant]) ->
     best = min(measured, key=lambda pair: pair[0])[1]
     told = f"{start}test error is lowest at {fields.word(field)} {place(best)}, {_error(best)}"
     if len(comparison.axis.lines) > 1:
-        return told  # the differences of several lines are rows of the findings
+        return told  # with several lines the table of findings has the differences
     first, last = line[0], line[-1]
     apart = paired_difference(last.by_seed("test_error"), first.by_seed("test_error"))
     change = "" if apart is None else f"; from {place(first)} to {place(last)}: {points(apart, signed=True)}"

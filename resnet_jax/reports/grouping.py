@@ -1,14 +1,14 @@
 """Groups runs: seeds of one configuration into a variant, variants that are compared into a comparison.
 
-- A *variant* is everything in the configuration but the seed, on one data set.
-- Runs of one study on one data set are compared, whatever fields differ between them. So are runs of several studies
-  that differ in no more than the net, the warm-up that belongs to a depth, and the training budget. Which field is
-  which, its role says: see `compared` in config/section.py.
-- Where nothing but the net's name and the budget differ, and there are two depths of one kind of net, the question is
-  the papers': what does depth do? Then the setting with the most nets is the main table, and other budgets are its
-  control, "is it degradation, or only too little training?".
-- Otherwise the fields that differ are the question: one numeric field is an axis, a second field makes lines; where
-  that is not possible, each variant is a row beside a baseline.
+- A *variant* is a set of runs on one data set whose configurations differ only in the seed.
+- Runs of one study on one data set are compared, whatever fields differ between them. Runs of several studies are
+  compared if they differ only in the net, the warm-up for a depth, and the training budget. The role of a field says
+  to which of these it belongs: see `compared` in config/section.py.
+- The question is "what does depth do?", as in the papers, if only the net's name and the budget differ and one kind of
+  net has two depths. Then the setting with the most nets is the main table. Other budgets are its control: "is it
+  degradation, or only too little training?".
+- Otherwise the question is the effect of the fields that differ. One numeric field becomes the axis, and a second field
+  makes lines. If that is not possible, each variant is a row beside a baseline.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from resnet_jax.reports import fields
 from resnet_jax.reports.comparison import Axis, Comparison, Variant
 from resnet_jax.reports.runs import Run
 
-# Most lines that one panel can hold. Shortest axis that is worth one: two points are two rows.
+# Largest number of lines in a panel; smallest number of points on an axis: two points are shown as two rows.
 MOST_LINES, LEAST_POINTS = 6, 3
 
 
 def comparisons(runs: Iterable[Run], order: Mapping[str, int] | None = None) -> tuple[Comparison, ...]:
-    """Every run in its variant, every variant in its comparison; the comparison with most nets first.
+    """Groups runs into variants and variants into comparisons; the comparison with the most nets comes first.
 
     Args:
-      runs: with a record each.
+      runs: runs with a record.
       order: the place of a run's name in its study's list; runs without one come last, by name.
     """
     variants: dict[str, list[Run]] = {}
@@ -41,7 +41,7 @@ def comparisons(runs: Iterable[Run], order: Mapping[str, int] | None = None) -> 
 
 
 def _components(variants: Sequence[list[Run]]) -> list[list[list[Run]]]:
-    """Variants in groups: of one study on one data set, or alike but for net and budget, also by a chain of such."""
+    """Groups variants of one study and data set, and variants that differ only in net and budget, transitively."""
     blind = fields.compared("seed", "net", "shortcut", "warm-up", "bookkeeping", "budget")
     groups: list[tuple[set[str], list[list[Run]]]] = []
     for members in variants:
@@ -74,7 +74,7 @@ def _by_depth(variants: Sequence[list[Run]]) -> Comparison:
 
     base = max(settings.values(), key=lambda s: (nets(s), s[0][0].record.config.train.iterations))
     cells = _variants(base)
-    # In the control a schedule is told beside each net, so it is no part of a name.
+    # The control shows the schedule beside each net, so the name of a net omits it.
     others = [
         variant
         for setting in settings.values()
@@ -99,7 +99,7 @@ def _by_fields(variants: list[list[Run]], varied: tuple[str, ...], order: Mappin
     cells = []
     for members, flat in zip(variants, flats, strict=True):
         config = members[0].record.config
-        # What has no effect in a net, such as milestones under a cosine, is none of its differences.
+        # Fields without effect, such as milestones with a cosine schedule, are not differences.
         changed = [name for name in varied if flat[name] != base[name] and name not in config.without_effect()]
         alone = f"{config.model.net}-{config.model.depth}" if len(variants) == 1 else "baseline"
         label = fields.words(config, changed) if changed else alone
@@ -113,7 +113,7 @@ def _by_fields(variants: list[list[Run]], varied: tuple[str, ...], order: Mappin
 
 
 def _oddity(flat: Mapping[str, Any], flats: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> tuple[int, int]:
-    """How far a variant is from the others, then from the defaults: the least odd one is the baseline."""
+    """The number of fields that differ from the other variants, and from the defaults; the baseline has the least."""
     defaults = fields.values(ExperimentConfig())
     return (
         sum(flat[name] != other[name] for other in flats for name in varied),
@@ -122,9 +122,9 @@ def _oddity(flat: Mapping[str, Any], flats: Sequence[Mapping[str, Any]], varied:
 
 
 def find_axis(cells: Sequence[Variant], varied: tuple[str, ...]) -> Axis | None:
-    """The numeric field that makes lines of the variants: the depth, or the field with the most values.
+    """The numeric field for the axis: the depth, or the field with the most values.
 
-    None where no field does: a line has two points or more, the axis three, and there are few lines.
+    None if no field is suitable: each line needs two points, the axis three, and the lines must be few.
     """
     flats = {id(cell): fields.values(cell.config) for cell in cells}
     several = [n for n in varied if fields.is_numeric(list(flats.values()), n)]
@@ -134,7 +134,7 @@ def find_axis(cells: Sequence[Variant], varied: tuple[str, ...]) -> Axis | None:
         lines: dict[str, list[Variant]] = {}
         for cell in cells:
             lines.setdefault(fields.words(cell.config, rest), []).append(cell)
-        # Numbers by size; categories as the study has them, but plain nets first, as in every figure.
+        # Numbers are sorted; categories keep the study's order, with plain nets first, as in every figure.
         if rest and fields.is_numeric(list(flats.values()), rest[0]):
             lines = dict(sorted(lines.items(), key=lambda line: flats[id(line[1][0])][rest[0]]))
         else:
@@ -147,7 +147,7 @@ def find_axis(cells: Sequence[Variant], varied: tuple[str, ...]) -> Axis | None:
 
 
 def _variants(setting: list[list[Run]], unnamed: Collection[str] = ()) -> list[Variant]:
-    """Variants of one setting, their nets named apart where depth and kind alone would not do it."""
+    """Variants of one setting; a net's name includes a field if depth and kind alone are ambiguous."""
     named: dict[tuple[str, int], list[list[Run]]] = {}
     for members in setting:
         model = members[0].record.config.model

@@ -1,4 +1,4 @@
-"""A document as one self-contained HTML page: styles, figures and the script of the curves inside, nothing fetched."""
+"""Renders a document as one self-contained HTML page, with styles, figures and the script for the curves."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _STYLE, _SCRIPT = (
     resources.files("resnet_jax.reports").joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
 )
 _LEAD, _TEXT, _LONG = '<p class="lead">', ' class="text"', ' class="text long"'
-_LONG_CELL = 48  # characters from which a cell of words may wrap
+_LONG_CELL = 48  # number of characters from which a cell with words may wrap
 
 
 def page(title: str, blocks: Sequence[Element], folder: Path) -> str:
-    """The whole page; pictures are read from `folder`, where they lie as <stem>.svg."""
+    """The whole page; pictures are read from <stem>.svg in `folder`."""
     body = "\n".join(_block(block, folder) for block in blocks)
     drawn = any(isinstance(block, Picture) and block.curves for block in blocks)
     script = f"<script>\n{_SCRIPT}</script>\n" if drawn else ""
@@ -42,7 +42,7 @@ def _block(block: Element, folder: Path) -> str:
         case Table():
             return _table(block)
         case Picture(curves=curves) if curves:
-            # In JSON inside a script "<" would be read as the beginning of a tag.
+            # Inside a script a browser would read "<" in JSON as the beginning of a tag.
             data = json.dumps(curves, separators=(",", ":")).replace("<", "\\u003c")
             return (
                 f'<figure class="curves">\n<script type="application/json">{data}</script>\n'
@@ -54,7 +54,7 @@ def _block(block: Element, folder: Path) -> str:
 
 
 def _image(picture: Picture, folder: Path) -> str:
-    """The figure as an image and not as markup, because ids inside two figures could be equal."""
+    """The figure as an image, not as inline SVG, because two figures could contain equal ids."""
     data = base64.b64encode((folder / f"{picture.stem}.svg").read_bytes()).decode("ascii")
     return f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(picture.alternative)}">'
 
@@ -82,10 +82,10 @@ def _cell(cell: Cell, left: bool, tag: str, attributes: str) -> str:
             return f'<{tag}{attributes} class="command">{escape(text)}</{tag}>'
     if left:
         return f"<{tag}{attributes}{_LONG if len(cell) >= _LONG_CELL else _TEXT}>{_text(cell)}</{tag}>"
-    # A mean and the runs that diverged stand on two lines, or columns of numbers grow wide.
+    # The mean and the number of diverged runs get two lines, since one line would make the column too wide.
     return f"<{tag}{attributes}>{_text(cell).replace('; ', ';<br>')}</{tag}>"
 
 
 def _text(text: str) -> str:
-    """Escaped, and a number stays on one line with its per cent sign."""
+    """Escapes a text, and keeps a number and its per cent sign on one line."""
     return escape(text).replace(" %", "\N{NO-BREAK SPACE}%")

@@ -1,4 +1,4 @@
-"""A paper's table beside ours, line by line: the order of its lines, ours, and which nets fail.
+"""Compares the lines of a paper's table with our runs: the order of the errors, and which nets fail.
 
 On other data or with another recipe the paper's numbers mean nothing, but the order of its lines is a prediction.
 """
@@ -17,33 +17,33 @@ from resnet_jax.reports.papers.published import FAILS, TABLES, PaperRow, PaperTa
 from resnet_jax.reports.tables import PaperColumns, measured
 from resnet_jax.reports.text import MINUS
 
-# Fewer lines of a table are no comparison of lines: a plain and a residual net alone belong to Table 1, too.
+# With fewer lines an order says little: even one plain and one residual net are two lines of Table 1.
 LEAST = 3
 _FAILS = "fails"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A variant and the line of the paper's table that it belongs to."""
+    """A variant and its line of the paper's table."""
 
     row: PaperRow
     variant: Variant
 
     @property
     def error(self) -> float:
-        """Mean test error, a fraction; infinite where every run diverged."""
+        """Mean test error, a fraction; infinite if every run diverged."""
         summary = self.variant.summary("test_error")
         return math.inf if summary is None else summary.mean
 
     @property
     def papers_error(self) -> float:
-        """The paper's, at this depth or the nearest that it has; infinite where it says that the net fails."""
+        """The paper's test error at this depth or the nearest one in the table; infinite if the net fails there."""
         error = self.row.result(self.variant.config.model).test_error
         return math.inf if error is None else error
 
     @property
     def fails(self) -> bool:
-        """As the paper defines it."""
+        """Whether the net fails, by the paper's definition: a test error above 20 %."""
         return self.error > FAILS
 
 
@@ -53,7 +53,7 @@ class PaperLines:
 
     table: PaperTable
     lines: tuple[Line, ...]
-    """In the paper's order of lines, each by depth."""
+    """The lines in the paper's order; within a line by depth."""
 
     @property
     def by_depth(self) -> Mapping[int, tuple[Line, ...]]:
@@ -63,7 +63,7 @@ class PaperLines:
 
 
 def find_lines(comparison: Comparison) -> PaperLines | None:
-    """The table of which every net of the comparison is a line, where at least three lines are there."""
+    """The paper's table that has a line for every net of the comparison, if at least three lines occur."""
     for table in TABLES:
         found = [(table.row(cell.config.model), cell) for cell in comparison.cells]
         lines = [Line(row, cell) for row, cell in found if row is not None]
@@ -75,12 +75,12 @@ def find_lines(comparison: Comparison) -> PaperLines | None:
 
 
 def ranks(errors: list[float]) -> list[str]:
-    """The place of each error, from 1 for the lowest; "fails" for those above 20 %."""
+    """The rank of each error, with 1 for the lowest; "fails" for errors above 20 %."""
     return [_FAILS if e > FAILS else str(1 + sum(other < e for other in errors)) for e in errors]
 
 
 def in_order(lines: tuple[Line, ...]) -> tuple[int, int]:
-    """How many pairs of lines the paper orders, and how many of these have the same order here."""
+    """The number of pairs of lines with different errors in the paper, and how many have the same order here."""
     pairs = [
         (a, b) if a.papers_error < b.papers_error else (b, a)
         for a, b in itertools.combinations(lines, 2)
@@ -90,7 +90,7 @@ def in_order(lines: tuple[Line, ...]) -> tuple[int, int]:
 
 
 def lines_table(found: PaperLines) -> Table:
-    """The lines in the paper's order, with our errors, and both orders."""
+    """A table of the lines in the paper's order, with our errors and both ranks."""
     table, papers = found.table, PaperColumns([line.variant for line in found.lines], (found.table,))
     headers = ("case", "depth", "seeds", "training error, %", "test error, %", "place", "the paper's place")
     places: dict[int, tuple[str, str]] = {}
@@ -113,7 +113,7 @@ def lines_table(found: PaperLines) -> Table:
 
 
 def against_the_first(found: PaperLines) -> list[Pair]:
-    """Each line with the paper's first, the original net; none at a depth at which that is missing."""
+    """Pairs of each line with the paper's first line, the original net; none at depths without that line."""
     first, pairs = found.table.rows[0], []
     for depth, lines in found.by_depth.items():
         at = f", {depth} layers" * (len(found.by_depth) > 1)

@@ -1,4 +1,4 @@
-"""The sentences of a report that do not depend on its numbers: what is asked, and how each number came about."""
+"""The sentences of a report that do not depend on its numbers: the questions, and how each number was measured."""
 
 from __future__ import annotations
 

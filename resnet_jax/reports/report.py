@@ -1,4 +1,4 @@
-"""From run directories to a report: tables, figures, Markdown, CSV and one self-contained page."""
+"""Writes a report on run directories: tables, figures, Markdown, CSV and one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ from resnet_jax.reports.views import View, curve_data
 
 DEFAULT_FOLDER = "report"
 Repeat = Callable[[Run], str | None]
-"""The command that repeats a run; None where nobody knows one."""
+"""Gives the command that repeats a run; None if there is none."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written."""
+    """The files and tables of a written report."""
 
     views: tuple[View, ...]
-    """How each comparison is shown."""
+    """The view of each comparison."""
     apart: str
-    """Why there are several comparisons; empty where there is one."""
+    """Why there are several comparisons; empty for one comparison."""
     files: tuple[Path, ...]
-    """In the order in which a reader wants them."""
+    """The written files, the most important first."""
 
 
 def write_report(runs: Runs, folder: Path, *, repeat: Repeat | None = None, command: str = "") -> Report:
-    """Writes the report on some runs into a folder, which is made where it is missing.
+    """Writes the report on runs into a folder; creates the folder if necessary.
 
     The same runs give the same bytes, so a report can be kept under version control.
 
     Args:
-      runs: what was found.
-      folder: where the report goes.
+      runs: the runs that `read_runs` found.
+      folder: the folder for the report's files.
       repeat: gives the command that repeats a run, for the table of runs.
-      command: what made the report, for the figures' metadata.
+      command: the command that makes the report, for the figures' metadata.
 
     Raises:
       UserError: no run has a record yet, or the folder cannot be written.
@@ -96,7 +96,7 @@ class _Writer:
     command: str
 
     def write(self) -> Report:
-        """Figures, texts and the page."""
+        """Writes figures, texts and the page."""
         views = tuple(View.of(comparison) for comparison in self.compared)
         heading = title([view.subject for view in views], self.compared)
         blocks: list[Element] = [Heading(heading, 1)]
@@ -105,7 +105,7 @@ class _Writer:
         if apart:
             blocks.append(Paragraph(apart))
         for number, view in enumerate(views):
-            # The first comparison's figures have plain names; a second set gets a number.
+            # The figures of the first comparison have plain names; those of further comparisons get a number.
             suffix = f"-{number + 1}" if number else ""
             blocks += self._comparison(view, number if len(views) > 1 else None, suffix, stems)
         blocks += self._closing()
@@ -123,7 +123,7 @@ class _Writer:
         return Report(views, apart, files)
 
     def _comparison(self, view: View, number: int | None, suffix: str, stems: list[str]) -> list[Element]:
-        """The sections of one comparison; its figures are saved on the way, their names added to `stems`."""
+        """Saves the figures of one comparison, adds their names to `stems`, and returns its sections."""
         comparison = view.comparison
         about = self._about(comparison)
 
@@ -171,7 +171,7 @@ class _Writer:
         return [*blocks, Heading("Cost"), cost_table(comparison)]
 
     def _about(self, comparison: Comparison) -> dict[str, str]:
-        """What a figure was made from, for its metadata."""
+        """The study, runs and command of a figure, for its metadata."""
         runs = [run for v in (*comparison.cells, *comparison.others) for run in v.runs]
         about = {
             "Study": ", ".join(dict.fromkeys(run.record.study for run in runs)),
@@ -182,7 +182,7 @@ class _Writer:
         return {**about, **({"Command": self.command} if self.command else {})}
 
     def _closing(self) -> list[Element]:
-        """How the numbers came about, where, and everything that is not in them."""
+        """The last sections: how the numbers were measured, on which machine, and what they leave out."""
         runs = self.runs
         blocks: list[Element] = [Heading("How each number came about"), Bullets(METHOD)]
         blocks += [Heading("Data and environment"), _environment(runs.complete)]
@@ -204,7 +204,7 @@ class _Writer:
         return blocks
 
     def _links(self, run: Run) -> tuple[Cell, ...]:
-        """The run's record, its configuration, and the command that repeats it."""
+        """Links to the run's record and configuration, and the command that repeats it."""
         links = []
         for name, text in ((RECORD_FILE, "record"), (CONFIG_FILE, "configuration")):
             path = Path(os.path.relpath(run.directory.resolve() / name, self.folder.resolve())).as_posix()
@@ -230,7 +230,7 @@ def _why_apart(compared: Sequence[Comparison]) -> str:
 
 
 def _environment(runs: Sequence[Run]) -> Table:
-    """Every distinct value of what the runs ran on, and how many runs had it."""
+    """A table of the runs' environments: each distinct value, and its number of runs."""
     found: dict[str, Counter[str]] = {}
     for run in runs:
         environment = run.record.environment

@@ -1,4 +1,4 @@
-"""Finds run directories and reads them: what finished, what did not, and what is damaged."""
+"""Finds and reads run directories: finished runs, unfinished runs, and damaged ones."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ from resnet_jax.record import (
     read_record,
 )
 
-# A folder of studies holds studies, which hold runs: two steps down, and no wandering through a whole disk.
+# A folder of studies contains studies, and these contain runs. Two levels are enough, so a search never walks through
+# a whole disk.
 LEVELS = 2
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run with a record: it finished, or it diverged."""
+    """A run with a record: it has finished or diverged."""
 
     directory: Path
     record: RunRecord
     metrics: tuple[MetricsLine, ...]
-    """Empty where metrics.jsonl is missing or damaged."""
+    """Lines of metrics.jsonl; empty if the file is missing or damaged."""
 
     @property
     def name(self) -> str:
-        """Study and run, as the record says them."""
+        """Study and run, with the names in the record."""
         return f"{self.record.study}/{self.record.run}"
 
     @property
@@ -55,19 +56,19 @@ class Run:
 
     @property
     def train_error(self) -> float:
-        """Fraction wrong of all training examples, eval mode, net of the last step. Of finished runs alone."""
+        """Training error, a fraction, in eval mode after the last step. The run must have finished."""
         assert self.record.final is not None
         return self.record.final.train_error
 
     @property
     def test_error(self) -> float:
-        """Fraction wrong of all test examples, eval mode, net of the last step. Of finished runs alone."""
+        """Test error, a fraction, in eval mode after the last step. The run must have finished."""
         assert self.record.final is not None
         return self.record.final.test_error
 
     @property
     def running_error(self) -> float | None:
-        """Training error while the net changed, of the metrics' last line; None where that line is missing."""
+        """Training error while the net changed, from the last line of the metrics; None without a line."""
         final = self.record.final
         if final is None or not self.metrics or self.metrics[-1].step != final.step:
             return None
@@ -80,38 +81,38 @@ class Unfinished:
 
     directory: Path
     step: int
-    """Iterations that its metrics show."""
+    """Number of completed iterations, from its metrics."""
     iterations: int | None
-    """Iterations it was to have; None where its configuration cannot be read."""
+    """Number of iterations of the whole run; None if the configuration cannot be read."""
 
     @property
     def name(self) -> str:
-        """Study and run, by the names of the directories."""
+        """Study and run, from the names of the directories."""
         return f"{self.directory.resolve().parent.name}/{self.directory.resolve().name}"
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Everything that was found."""
+    """All runs that were found, with warnings."""
 
     complete: tuple[Run, ...]
-    """With a record, each configuration and seed once."""
+    """Runs with a record; each configuration and seed occurs once."""
     unfinished: tuple[Unfinished, ...]
     warnings: tuple[str, ...]
-    """Sentences about what could not be used."""
+    """Sentences about files that could not be used."""
     order: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """The place of a run's name in its study, where the study's folder says it; the first is of the baseline."""
+    """Position of each run's name in its study, from the study's study.json; the first run is of the baseline."""
     missing: tuple[str, ...] = ()
-    """Study and run of those that a study's folder lists and that have not begun."""
+    """Study and run of each run that study.json lists and that has not begun."""
 
 
 def read_runs(paths: Sequence[Path]) -> Runs:
-    """The runs under some directories, each a run, a study, or a folder of studies.
+    """Reads the runs under some directories. Each is a run, a study, or a folder of studies.
 
-    A damaged file costs its own run and nothing else: it ends up in `warnings`.
+    A damaged file affects only its own run, and adds a sentence to `warnings`.
 
     Raises:
-      UserError: a path is no directory, or there is no run at all under any of them.
+      UserError: a path is no directory, or no directory contains a run.
     """
     complete: list[Run] = []
     unfinished: list[Unfinished] = []
@@ -139,7 +140,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
 
 
 def _listed(directories: Sequence[Path], warnings: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The runs of each study in its order, as the study's folder lists them in study.json, and those not begun."""
+    """Reads each study.json: the position of each run in its study, and the runs that have not begun."""
     names: list[str] = []
     missing: list[str] = []
     for folder in dict.fromkeys(directory.resolve().parent for directory in directories):
@@ -152,7 +153,7 @@ def _listed(directories: Sequence[Path], warnings: list[str]) -> tuple[dict[str,
 
 
 def configuration_key(config: ExperimentConfig) -> str:
-    """The whole configuration as one string, equal where the configurations are."""
+    """The whole configuration as one string; equal configurations give equal strings."""
     return json.dumps(to_dict(config), sort_keys=True)
 
 
@@ -162,7 +163,7 @@ def _run_directories(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             raise UserError(f"{path}: no such directory; give a run, a study such as runs/digits-depth, or a folder.")
         for directory in _search(path, LEVELS):
-            # A run under two of the arguments is the same run.
+            # Two arguments may contain the same run.
             found.setdefault(directory.resolve(), directory)
     return list(found.values())
 
@@ -188,7 +189,7 @@ def _unfinished(directory: Path, warnings: list[str]) -> Unfinished:
 
 
 def _each_once(runs: list[Run], warnings: list[str]) -> tuple[Run, ...]:
-    """The first of those runs that share configuration, seed and data; a copy whose result differs is told of."""
+    """Keeps the first of the runs with equal configuration, seed and data; warns of a copy with another result."""
     kept: dict[tuple[str, str], Run] = {}
     for run in runs:
         first = kept.setdefault((configuration_key(run.record.config), run.record.data.fingerprint), run)

@@ -1,6 +1,6 @@
 """Means, sample standard deviations and 95 % t-intervals over seeds: the only statistics a report uses.
 
-Values are whatever the caller measures; in reports they are errors, fractions of the examples.
+The caller chooses the measure; in reports values are errors, as fractions of the examples.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 CONFIDENCE = 0.95
 
 MIN_PAIRS = 3
-"""Fewest pairs of runs, or runs on each side, that an interval is made of. With two pairs the t-interval has one degree
-of freedom and is 12.7 standard errors wide on each side: it includes zero for nearly every effect."""
+"""Smallest number of pairs of runs, or of runs on each side, for an interval. With two pairs the t-interval has one
+degree of freedom and is 12.7 standard errors wide on each side: it includes zero for nearly every effect."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether all of it lies on one side of zero."""
+        """Whether the whole interval lies on one side of zero."""
         return self.low > 0.0 or self.high < 0.0
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One measure over the seeds that finished."""
+    """One measure over the finished seeds."""
 
     values: tuple[float, ...]
 
@@ -53,7 +53,7 @@ class Summary:
 
     @property
     def std(self) -> float | None:
-        """Sample standard deviation (divisor n - 1); None for a single value, which has no spread."""
+        """Sample standard deviation (divisor n - 1); None for a single value."""
         return float(np.std(self.values, ddof=1)) if self.n >= 2 else None
 
 
@@ -63,40 +63,40 @@ class Difference:
 
     mean: float
     std: float | None
-    """Sample standard deviation of the paired differences; None where there are no two pairs."""
+    """Sample standard deviation of the paired differences; None with fewer than two pairs."""
     n: int
-    """Pairs, or for an unpaired difference the values on the smaller side."""
+    """Number of pairs; for an unpaired difference the number of values on the smaller side."""
     interval: Interval | None
-    """95 %; None where `n` is below `MIN_PAIRS`."""
+    """95 % confidence interval; None if `n` is below `MIN_PAIRS`."""
     values: tuple[float, ...] = ()
-    """Difference of each pair, in order of seeds; empty for an unpaired difference."""
+    """Difference of each pair, ordered by seed; empty for an unpaired difference."""
 
     @property
     def paired(self) -> bool:
-        """Whether it is the mean of differences by seed."""
+        """Whether the difference is a mean of differences by seed."""
         return bool(self.values)
 
     @property
     def too_few_pairs(self) -> bool:
-        """Whether each pair has to speak for itself."""
+        """Whether the pairs are too few for an interval, so that each is shown by itself."""
         return self.paired and self.n < MIN_PAIRS
 
     @property
     def on_both_sides(self) -> bool:
-        """Whether some pairs lie above zero and some below."""
+        """Whether some pairs have a positive difference and some a negative one."""
         return self.paired and min(self.values) < 0.0 < max(self.values)
 
     def negated(self) -> Difference:
-        """The same two sets of runs, the other way round."""
+        """The same difference with left and right exchanged."""
         interval = Interval(-self.interval.high, -self.interval.low) if self.interval else None
         values = tuple(-value for value in self.values)
         return dataclasses.replace(self, mean=-self.mean, interval=interval, values=values)
 
 
 def paired_difference(left: Mapping[int, float], right: Mapping[int, float]) -> Difference | None:
-    """Left minus right over the seeds that both have; None where no seed is common.
+    """Left minus right over the common seeds; None without a common seed.
 
-    The interval is Student's, of the mean difference, where there are `MIN_PAIRS` pairs or more.
+    With at least `MIN_PAIRS` pairs, the interval is Student's t-interval of the mean difference.
     """
     seeds = sorted(left.keys() & right.keys())
     if not seeds:
@@ -109,10 +109,10 @@ def paired_difference(left: Mapping[int, float], right: Mapping[int, float]) -> 
 
 
 def difference(left: Mapping[int, float], right: Mapping[int, float]) -> Difference | None:
-    """Left minus right: paired by seed where two seeds or more are common, else of the two means.
+    """Left minus right: paired by seed with two or more common seeds, else a difference of the two means.
 
-    Means are compared by Welch's t-interval (unequal variances) where both sides have `MIN_PAIRS` values or more.
-    None where a side has no value.
+    The interval of an unpaired difference is Welch's t-interval (unequal variances), if both sides have at least
+    `MIN_PAIRS` values. Returns None if a side has no value.
     """
     if not left or not right:
         return None
@@ -122,14 +122,14 @@ def difference(left: Mapping[int, float], right: Mapping[int, float]) -> Differe
     mean, interval = a.mean - b.mean, None
     if a.std is not None and b.std is not None and min(a.n, b.n) >= MIN_PAIRS:
         va, vb = a.std**2 / a.n, b.std**2 / b.n
-        # Welch-Satterthwaite; two sides without any spread leave an interval of no width.
+        # Welch-Satterthwaite; if neither side has any spread, the interval has no width.
         freedom = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1)) if va + vb > 0.0 else 1.0
         interval = _t_interval(mean, math.sqrt(va + vb), freedom)
     return Difference(mean, None, min(a.n, b.n), interval)
 
 
 def _t_interval(mean: float, standard_error: float, freedom: float) -> Interval:
-    from scipy import stats as scipy_stats  # takes half a second, which a mistake on the command line should not
+    from scipy import stats as scipy_stats  # the import takes half a second: not before options are checked
 
     half = float(scipy_stats.t.ppf(0.5 + CONFIDENCE / 2.0, freedom)) * standard_error
     return Interval(mean - half, mean + half)

@@ -23,7 +23,7 @@ from resnet_jax.reports.text import (
 
 
 def measured(variant: Variant, measure: Measure) -> str:
-    """Mean ± std over the seeds that finished; a run that diverged is said, never left out in silence."""
+    """Mean ± std over the finished seeds, and the number of diverged runs if there are any."""
     parts = []
     summary = variant.summary(measure)
     if summary is not None:
@@ -36,16 +36,16 @@ def measured(variant: Variant, measure: Measure) -> str:
 
 
 def paper_of(variant: Variant, tables: tuple[PaperTable, ...] = TABLES) -> PaperResult | None:
-    """The paper's number where every run of the variant has the paper's data and recipe."""
+    """The paper's number, if every run of the variant has the paper's data and recipe; else None."""
     results = [paper_result(run.record, tables) for run in variant.runs]
     return results[0] if all(result is not None for result in results) else None
 
 
 def error_table(comparison: Comparison) -> Table:
-    """A row for each variant: what it is, its errors, and the paper's number beside runs that are the paper's.
+    """A row for each variant: its name, its errors, and the paper's number if data and recipe are the paper's.
 
-    A comparison of depths names depth and net. Another one names the fields that differ, and shows parameters and
-    multiply-adds.
+    A comparison of depths has columns for depth and net. Other comparisons have columns for the fields that differ,
+    the parameters and the multiply-adds.
     """
     by_depth, by_row, names = comparison.question == "depth", comparison.axis is None, comparison.varied
     papers = PaperColumns(comparison.cells)
@@ -75,7 +75,7 @@ def error_table(comparison: Comparison) -> Table:
 
 
 class PaperColumns:
-    """The columns with a paper's numbers: none at all where no variant has a paper's data and recipe."""
+    """The columns with a paper's numbers; no columns if no variant has a paper's data and recipe."""
 
     def __init__(self, cells: Sequence[Variant], tables: tuple[PaperTable, ...] = TABLES) -> None:
         self._results = {id(cell): paper_of(cell, tables) for cell in cells}
@@ -91,7 +91,7 @@ class PaperColumns:
             )
 
     def cells(self, variant: Variant) -> tuple[str, ...]:
-        """Cells of one variant's line: the paper's error, and the difference from it; no cells without headers."""
+        """Cells for one variant: the paper's error, and the difference from it; no cells if there are no columns."""
         if not self.headers:
             return ()
         paper, ours = self._results[id(variant)], variant.summary("test_error")
@@ -104,7 +104,7 @@ class PaperColumns:
 
 
 def cost_table(comparison: Comparison) -> Table:
-    """Size and price of each variant, the control's too; seconds are means over the runs that finished."""
+    """Size and cost of each variant, with the control's; seconds are means over the finished runs."""
     rows = []
     for variant in (*comparison.cells, *comparison.others):
         costs = [run.record.cost for run in variant.finished]
@@ -157,11 +157,11 @@ def twins_table(comparison: Comparison) -> Table | None:
 
 
 def runs_table(runs: Sequence[Run], links: Callable[[Run], tuple[Cell, ...]] | None = None) -> Table:
-    """Every run on a line, with the fields in which it differs from the first.
+    """A row for each run, with the fields that differ from the first run.
 
     Args:
-      runs: in the order of the table.
-      links: gives three cells more: the run's record, its configuration, and the command that repeats it.
+      runs: the runs, in the order of the rows.
+      links: gives three further cells: the run's record, its configuration, and the command that repeats it.
     """
     rows: list[tuple[Cell, ...]] = []
     for run in runs:
@@ -182,7 +182,7 @@ def runs_table(runs: Sequence[Run], links: Callable[[Run], tuple[Cell, ...]] | N
 
 
 def _apart(first: Run, run: Run) -> list[str]:
-    """The fields in which a run differs from the first, as "name = value", without those that have a column."""
+    """The fields that differ from the first run, as "name = value"; fields with a column are left out."""
     mine, theirs = (flatten(to_dict(r.record.config)) for r in (run, first))
     said = ExperimentConfig.fields_where(lambda role: role.named or role.compared == "seed")
     fields = [f"{name} = {mine[name]}" for name in mine if name not in said and mine[name] != theirs[name]]

@@ -1,4 +1,4 @@
-"""Numbers as a reader sees them: fractions as per cent, differences as percentage points, with their spread."""
+"""Texts for numbers: fractions as per cent, differences as percentage points, with their spread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NOTHING = EN_DASH
 
 
 def percent(fraction: float, signed: bool = False) -> str:
-    """A fraction in per cent with two decimals, without the sign %; `signed`: with + or the minus sign."""
+    """A fraction in per cent with two decimals, without "%"; `signed`: with a plus or minus sign."""
     text = f"{100.0 * fraction:+.2f}" if signed else f"{100.0 * fraction:.2f}"
     # A rounded zero has no sign.
     text = "0.00" if float(text) == 0.0 else text
@@ -17,14 +17,14 @@ def percent(fraction: float, signed: bool = False) -> str:
 
 
 def summary_text(summary: Summary | None) -> str:
-    """ "12.34 ± 0.56" in per cent; the mean alone where one seed leaves no spread."""
+    """ "12.34 ± 0.56" in per cent; for one seed the mean alone."""
     if summary is None:
         return NOTHING
     return percent(summary.mean) + (f" ± {percent(summary.std)}" if summary.std is not None else "")
 
 
 def difference_text(difference: Difference | None) -> str:
-    """ "+12.34 ± 0.56" in percentage points; where pairs are too few for an interval, each: "+11.20 and +13.60"."""
+    """ "+12.34 ± 0.56" in percentage points; with too few pairs for an interval, each pair: "+11.20 and +13.60"."""
     if difference is None:
         return NOTHING
     if difference.too_few_pairs:
@@ -34,12 +34,12 @@ def difference_text(difference: Difference | None) -> str:
 
 
 def both(difference: Difference, signed: bool = False) -> str:
-    """The difference of each pair, in order of seeds: "+56.20 and +79.60"."""
+    """The difference of each pair, ordered by seed: "+56.20 and +79.60"."""
     return listed([percent(value, signed) for value in difference.values])
 
 
 def points(difference: Difference, signed: bool = False) -> str:
-    """ "12.34 points"; where pairs are too few for an interval, the difference of each: "56.20 and 79.60 points"."""
+    """ "12.34 points"; with too few pairs for an interval, each pair: "56.20 and 79.60 points"."""
     if difference.too_few_pairs:
         return f"{both(difference, signed or difference.on_both_sides)} points"
     return f"{percent(difference.mean, signed)} points"
@@ -51,14 +51,14 @@ def interval_text(interval: Interval) -> str:
 
 
 def interval_cell(difference: Difference | None) -> str:
-    """The interval for a table, or that seeds are too few for one."""
+    """The interval for a table cell, or a note that there are too few seeds."""
     if difference is None:
         return NOTHING
     return "too few seeds" if difference.interval is None else interval_text(difference.interval)
 
 
 def interval_words(difference: Difference) -> str:
-    """The interval for a sentence, in brackets, or why there is none."""
+    """The interval in brackets, for a sentence; or the reason why there is none."""
     if difference.interval is None:
         if not difference.paired:
             return "(too few seeds for an interval)"
@@ -99,7 +99,7 @@ def listed(items: list[str]) -> str:
 
 
 def shortened(label: str, most: int = 4) -> str:
-    """A label of fields and values, of which very many are counted: "mixup: 0.2; cutmix: 1; nesterov: yes; 7 more"."""
+    """Shortens a label, counting further fields: "mixup: 0.2; cutmix: 1; nesterov: yes; 7 more"."""
     parts = label.split("; ")
     return label if len(parts) <= most else "; ".join([*parts[: most - 1], f"{len(parts) - most + 1} more"])
 

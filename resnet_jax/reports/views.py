@@ -1,4 +1,4 @@
-"""How a comparison is shown: its main table and figure, its answer, its differences and its curves."""
+"""The view of a comparison: main table and figure, answer, differences and curves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from resnet_jax.reports.tables import error_table
 
 @dataclass(frozen=True)
 class View:
-    """How a comparison is shown: by depth, as the lines of a paper's table, or by the fields that differ."""
+    """The view of a comparison: by depth, as the lines of a paper's table, or by the fields that differ."""
 
     comparison: Comparison
     lines: PaperLines | None
@@ -57,7 +57,7 @@ def _subject(comparison: Comparison) -> str:
 
 
 def _figure(comparison: Comparison, lines: PaperLines | None) -> tuple[Picture, Callable[[], Figure]]:
-    """The main figure, and what draws it."""
+    """The main figure, and the function that draws it."""
     last, bars = "Error of the net of the last step", "Mean over seeds, bars: sample standard deviation"
     single = f"{bars}, small open marks: single seeds. Runs that diverged are in no mean."
     if lines is not None:

@@ -34,10 +34,10 @@ class Predictor:
         """Takes the net.
 
         Args:
-          devices: which share every call's images.
+          devices: devices that share the images of every call.
           model: the net.
-          normalization: of the images; a mean image of another size is replaced by the mean of its pixels.
-          precision: of matrix products, as `model.precision`.
+          normalization: for the images; a mean image of another size is replaced by the mean of its pixels.
+          precision: precision of matrix products, as in `model.precision`.
         """
         self.devices, self._model, self._normalization, self._precision = devices, model, normalization, precision
         self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}  # by the images' shape
@@ -82,8 +82,8 @@ def by_protocol(
         the images of all processes: a Predictor with its variables. It is called with few shapes, and with one number
         of images for each.
       source: the images.
-      looks: those that the protocol consists of, see crops.passes.
-      devices: which share every call's images.
+      looks: the passes of the protocol, see crops.passes.
+      devices: devices that share the images of every call.
       classes: K.
       batch_size: images of the source's size in one call, on all devices together; fewer of a larger size.
 

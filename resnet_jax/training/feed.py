@@ -150,12 +150,12 @@ class FromHost:
         return EvalBatch(source.take(index), source.labels[index], weight)
 
     def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
-        """As sent."""
+        """Returns the batch as it was sent to the device."""
         batch: TrainBatch = at
         return batch
 
     def eval_batch(self, at: Tree, *fixed: Tree) -> EvalBatch:
-        """As sent."""
+        """Returns the batch as it was sent to the device."""
         batch: EvalBatch = at
         return batch
 

@@ -19,7 +19,7 @@ def gradient_norms(grads: Tree, model: ResNet) -> Tree:
     """The Euclidean norm of each leaf: scalars in the same structure.
 
     Args:
-      grads: in the structure of the net's parameters.
+      grads: a tree with the structure of the net's parameters.
       model: the net. A leaf with B stacked blocks gets a norm for each, [B].
     """
     stacked = {rest_name(stage) for stage in stacked_stages(model.config)} if model.scanned else set()
@@ -31,7 +31,7 @@ def by_layer(norms: Tree, config: ModelConfig, image_shape: tuple[int, int, int]
 
     Args:
       norms: on the host, block by block.
-      config: of the net, with `num_classes` set.
+      config: the net's configuration, with `num_classes` set.
       image_shape: height, width, channels.
     """
     flat = flax.traverse_util.flatten_dict(norms, sep="/")

@@ -14,7 +14,7 @@ MANIFEST = "manifest"
 
 
 class Damaged(Exception):
-    """A checkpoint has changed since it was written; the message says what."""
+    """A checkpoint has changed since it was written; the message names the change."""
 
 
 def sealed(facts: dict[str, Any]) -> bytes:

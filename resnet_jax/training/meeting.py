@@ -163,7 +163,7 @@ def _say(sentence: str) -> None:
 
 
 def _first_line(peer: socket.socket, seconds: float = 5.0) -> dict[str, Any] | None:
-    """The first message of a connection; None if there is none in time, or it is not from this project."""
+    """The first message of a connection; None if none arrives in time, or if it is not from this project."""
     peer.settimeout(seconds)
     received = b""
     try:

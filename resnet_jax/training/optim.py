@@ -31,7 +31,7 @@ def sgd(
     """The optimizer of `config`. Its `update` takes `error`, the training error of the step's batch (a fraction).
 
     Args:
-      config: with milestones and warm-up in iterations.
+      config: settings with milestones and warm-up in iterations.
       finetune: the frozen stages, and the factors of the rate of the others.
       stages: number of stages of the net; needed if `finetune` has any.
       iterations: steps of the run; needed only for the schedule "cosine".

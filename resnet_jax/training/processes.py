@@ -130,7 +130,7 @@ def primary() -> bool:
 
 
 def launched_by() -> str:
-    """What started the processes: "Slurm", "hand", ...; empty with one process."""
+    """Launcher of the processes: "Slurm", "hand", ...; empty with one process."""
     return "" if _link is None else _link.launch.by
 
 
@@ -210,7 +210,7 @@ def barrier(name: str, seconds: float) -> None:
     """Waits until all processes have called this, for at most `seconds`.
 
     Raises:
-      UserError: in process 0, with the processes that have not.
+      UserError: in process 0; the message names the missing processes.
     """
     if _link is not None:
         _link.barrier(name, seconds)

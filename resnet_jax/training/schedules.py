@@ -37,7 +37,7 @@ def rate_after_warm_up(config: OptimConfig, iterations: int | None) -> Callable[
 
     Args:
       config: with milestones in iterations.
-      iterations: steps of the run; needed for "cosine" alone.
+      iterations: number of steps of the run; needed only for "cosine".
     """
     if config.schedule == "cosine":
         assert iterations is not None
@@ -55,8 +55,11 @@ def rate_after_warm_up(config: OptimConfig, iterations: int | None) -> Callable[
 
 
 def rate_in_warm_up(config: OptimConfig) -> Callable[[Array, Any], Array]:
-    """The rate in the warm-up, as a function of the same arguments: `warmup_rate`, or with "linear" a line from there
-    to `learning_rate`, which the first step after the warm-up has."""
+    """The rate in the warm-up, as a function of the number of steps and a dtype, like `rate_after_warm_up`.
+
+    It is `warmup_rate`. With "linear" it rises in a line from `warmup_rate` to `learning_rate`, the rate of the first
+    step after the warm-up.
+    """
     if config.warmup == "linear":
         line = optax.linear_schedule(config.warmup_rate, config.learning_rate, int(config.warmup_iterations))
         return lambda steps, dtype: jnp.asarray(line(steps.astype(dtype)), dtype)
@@ -88,7 +91,7 @@ def scheduled_rate(config: OptimConfig, iterations: int | None = None) -> optax.
 
     Args:
       config: with milestones and warm-up in iterations.
-      iterations: steps of the run; needed for the schedule "cosine" alone.
+      iterations: number of steps of the run; needed only for the schedule "cosine".
     """
     usual, warming = rate_after_warm_up(config, iterations), rate_in_warm_up(config)
 

@@ -41,7 +41,7 @@ def create(
     """The state before the first step.
 
     Args:
-      key: of the initial values.
+      key: random key for the initial values.
       image_shape: height, width, channels.
     """
     variables = initial_variables(model, key, image_shape)

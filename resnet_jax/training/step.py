@@ -87,11 +87,11 @@ def train_step(
       batch: the examples of this device; under jit all examples.
       key: the run's augmentation key, equal in every step: the draw of an example depends on its epoch and its
         position. The noise of stochastic depth and dropout derives from it and the step.
-      model: with the BN scope for this mode, and for the images of one part.
+      model: net with the BN scope for this mode, and for the images of one part.
       parts: the parts of the batch, computed one after another. Each starts from the running statistics of `state`; the
         new ones are the mean over parts, as over groups.
       report_gradients: whether the report has the norms of the gradient of the whole batch, without weight decay.
-      label_smoothing: of the loss that is minimised and reported.
+      label_smoothing: smoothing in the loss that is minimised and reported.
       ema_decay: decay of the average in the state; None if it has none.
 
     Returns:
@@ -181,10 +181,10 @@ def predict_step(
     """The mean of the probabilities of each image and of its mirror image, in eval mode: [N, K] of the global batch.
 
     Args:
-      variables: of the net, {"params": ..., "batch_stats": ...}.
+      variables: variables of the net, {"params": ..., "batch_stats": ...}.
       images: [N, H, W, C] uint8, of any size that the net takes.
       model: the net.
-      normalization: for images of this size.
+      normalization: normalisation for images of this size.
       axis_name: as for `train_step`.
     """
     inputs = _inputs(images, normalization, model)

@@ -1,4 +1,4 @@
-"""A net of a file: its configuration, arrays, preprocessing and class names."""
+"""A net that was read from a file: configuration, arrays, preprocessing and class names."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def match(names: Sequence[str], classes: Sequence[str], what: str, net: str, lab
     the net has ImageNet's classes; the number of a class, from 0.
 
     Args:
-      names: of class folders, each once.
+      names: names of class folders, each once.
       classes: the net's names of its classes, in order.
       what, net: the folder and the net, for messages.
       labels: overrides the rules. "order": names and classes correspond in their order. Otherwise a text file with a

@@ -63,13 +63,13 @@ def export(weights: Weights, file: Path, format_name: str | None = None) -> tupl
 
     Args:
       file: its name ends in .safetensors or, with PyTorch installed, in .pt, .pth or .th.
-      format_name: as for `state_dict`.
+      format_name: see `state_dict`.
 
     Returns:
       The format, and remarks about properties that the file does not contain.
 
     Raises:
-      UserError: as `state_dict`; PyTorch is needed and missing; or the ending is not legal.
+      UserError: for the same reasons as `state_dict`; or PyTorch is missing; or the file's suffix is not legal.
       OSError: it cannot be written.
     """
     form, state, notes = state_dict(weights, format_name)

@@ -24,19 +24,19 @@ class Fields:
     where: str
     """The file, for messages, and the names of the tables down to this one, each with a point at its end."""
     advice: str = ""
-    """What the user can do about a value; the end of a sentence."""
+    """Advice about a value, as the end of a sentence."""
 
     def get(self, name: str) -> Any:
-        """The value as it is in the file."""
+        """The unchanged value in the file; None without one."""
         return self.values.get(name)
 
     def refuse(self, name: str, legal: str, got: str | None = None) -> NoReturn:
-        """Says that a field has a value that is not legal; `got` is shorter than a long value."""
+        """Raises UserError for an illegal value of a field; `got` replaces a long value in the message."""
         advice = f"; {self.advice}" if self.advice else ""
         raise UserError(f"{self.where}{name}: got {got or repr(self.get(name))}; legal: {legal}{advice}.")
 
     def require(self, name: str, legal: Any, why: str) -> None:
-        """Makes sure that a field, where it is given, has the one legal value; `why` says what the value is from."""
+        """Checks that a field, if present, has the only legal value; `why` gives the source of this value."""
         given = self.get(name)
         if given is not None and (type(given) is not type(legal) or given != legal):
             self.refuse(name, f"{legal!r}, {why}")
@@ -80,7 +80,7 @@ class Fields:
         return tuple(map(float, value))
 
     def names(self, name: str, count: int) -> tuple[str, ...] | None:
-        """Names of classes: a list, or a table with the numbers from 0 on as its keys. None where there are none."""
+        """Names of classes: a list, or a table with the keys 0, 1, ...; None without names."""
         value = self.get(name)
         if not value and value in (None, [], {}):
             return None
@@ -107,7 +107,7 @@ class Fields:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value is a finite number; a truth value is none, and neither is an integer beyond all floats."""
+    """Whether a value is a finite number, and no bool; an integer beyond all floats is not finite."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:

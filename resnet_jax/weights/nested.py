@@ -21,13 +21,13 @@ def choose(found: Any, file: str, kind: type[T], from_key: str | None, note: Not
 
     Args:
       found: the object of a file.
-      file: its name, for messages.
+      file: name of the file, for messages.
       kind: the type of a tensor.
-      from_key: the key that is wanted, or the prefix of names; None: the first of `NESTED` and `AVERAGED`.
-      note: receives a remark where there are several.
+      from_key: the wanted key, or the prefix of names; None: the first of `NESTED` and `AVERAGED`.
+      note: called with a remark if there are several nets.
 
     Raises:
-      UserError: there is none, there are several and none of the usual names, or `from_key` is no key and no prefix.
+      UserError: there is no net, there are several without a usual name, or `from_key` is no key and no prefix.
     """
     if not isinstance(found, dict):
         raise UserError(f"{file}: holds {type(found).__name__}, not a state dict; {ADVICE}.")

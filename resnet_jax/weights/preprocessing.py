@@ -26,7 +26,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes the input of a net: resized, cropped to the centre, and (pixels / 255 - mean) / std.
+    """The preprocessing of a picture for a net: resize, centre crop, and (pixels / 255 - mean) / std.
 
     Raises:
       UserError: sizes, channels or statistics are not possible.
@@ -39,7 +39,7 @@ class Preprocessing:
     channels: int
     normalization: Normalization
     interpolation: Interpolation = "bilinear"
-    """How pictures are resized, with antialiasing; timm and Hugging Face mostly use "bicubic"."""
+    """Interpolation of the resize, with antialiasing; timm and Hugging Face mostly use "bicubic"."""
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "channels") + ("resize",) * (self.resize is not None):

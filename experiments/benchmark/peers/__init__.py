@@ -1,1 +1,1 @@
-"""The peers: the same nets, as anyone would write them in Flax and in PyTorch. None imports resnet_jax."""
+"""The peers: the same nets in straightforward Flax and PyTorch, and other image loaders. None imports resnet_jax."""

@@ -1,4 +1,4 @@
-"""Image files as a data set of TFDS in the format array_record, for measuring how fast that is read."""
+"""Writes image files as a data set of TFDS in the format array_record, to measure the speed of reading it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXAMPLES_A_FILE = 1000  # about as many as a file of imagenet2012 has
 
 
 def prepare(data_dir: Path, files: Sequence[str]) -> None:
-    """Writes the files as they are: all as training images, the first two as test images too.
+    """Writes the files without changes: all as training images, and the first two also as test images.
 
     Args:
       data_dir: TFDS's folder; the data set is called NAME there.

@@ -1,4 +1,4 @@
-"""The nets of He et al. 2015 (arXiv 1512.03385) as anyone would write them in Flax linen: nn.Conv, nn.BatchNorm, jit.
+"""The nets of He et al. 2015 (arXiv 1512.03385) in straightforward Flax linen: nn.Conv, nn.BatchNorm, jit.
 
 It shares nothing with `resnet_jax`, and must not import it: it shows what straightforward code costs.
 """
@@ -64,7 +64,7 @@ class FlaxResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """x: normalised; in train mode updates the collection `batch_stats`."""
+        """x: normalised images; in train mode the call updates the collection `batch_stats`."""
 
         def conv(
             features: int, kernel: tuple[int, int], strides: tuple[int, int] = (1, 1), name: str | None = None

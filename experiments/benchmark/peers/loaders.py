@@ -1,4 +1,4 @@
-"""Loaders that ours is measured beside: the same random crops, in the order in which others make them."""
+"""Other loaders for comparison: the same random crops, with other libraries' order of operations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 
 def naive(paths: list[str], size: int, scales: tuple[int, int], batch: int, workers: int) -> Iterator[int]:
-    """Pillow in as many threads, the whole image resized before it is cropped."""
+    """Pillow in `workers` threads; resizes the whole image before the crop."""
 
     def one(path: str) -> Any:
         return np.asarray(_resize_and_crop(path, size, scales))
@@ -41,7 +41,7 @@ def torchvision(paths: list[str], size: int, scales: tuple[int, int], batch: int
 
 
 def grain(paths: list[str], size: int, scales: tuple[int, int], batch: int, workers: int) -> Iterator[int]:
-    """grain with a thread for each core, the naive order of resizing and cropping."""
+    """grain with a thread for each core; resizes the whole image before the crop."""
     import grain
 
     data = grain.MapDataset.source(paths).shuffle(seed=0).repeat()
@@ -94,5 +94,5 @@ PEERS: dict[str, tuple[str | None, Callable[[list[str], int, tuple[int, int], in
     "grain": ("grain", grain),
     "tf.data": ("tensorflow", tf_data),
 }
-"""The module that each needs, and its loader: it takes files, the crop's size, the scales, the batch and the workers,
-and yields the number of images of each batch without end."""
+"""For each loader: the module that it needs, and its function. The function takes files, crop size, scales,
+batch size and number of workers, and yields the number of images of each batch without end."""

@@ -1,8 +1,8 @@
-"""The nets of He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027) once more, in PyTorch.
+"""The nets of He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027) in PyTorch.
 
-Written from the papers with PyTorch's own layers, NCHW, a class for the units of each paper. It shares nothing with
-`resnet_jax`, and must not import it: tests/parity compares two readings of the same papers, number by number, and the
-benchmark their speed.
+Written from the papers with PyTorch's layers, in NCHW, with a class for the units of each paper. It shares no code with
+`resnet_jax`, and must not import it: tests/parity compares the numbers of two independent implementations, and the
+benchmark compares their speed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def bn(channels: int) -> nn.BatchNorm2d:
 
 
 class PaddedIdentity(nn.Module):
-    """Option A (2015, Sec. 4.1): identity at every stride-th pixel, zeros in the channels that are new."""
+    """Option A (2015, Sec. 4.1): identity at every stride-th pixel, zeros in the new channels."""
 
     def __init__(self, c_in: int, c_out: int, stride: int, padding: Padding) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class PaddedIdentity(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.stride == 1 and self.before == self.after == 0:
             return x
-        # Padding keeps the order of axes in memory (channels_last); concatenating fresh zeros would not.
+        # Padding keeps the memory layout (channels_last); concatenating with zeros would not.
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
 
 
@@ -87,11 +87,11 @@ class PreactUnit(Unit):
     """2016, Fig. 4e and Appendix: BN and ReLU before every convolution, none after the addition.
 
     `first` says how the first unit of the net treats its input:
-      "own": the unit has the activation, and both paths start after it (CIFAR nets: "right after conv1 and before
-        splitting into two paths", Appendix); "done": the stem has the activation (ImageNet nets: BN and ReLU between
-        conv1 and the pool), so the unit has no BN;
-      None: not the first unit. An identity has the raw input; a projection has the activated input, as in the authors'
-        code.
+      "own": the unit has BN and ReLU, and both paths start after them (CIFAR nets: "right after conv1 and before
+        splitting into two paths", Appendix).
+      "done": the stem has BN and ReLU, between conv1 and the pool (ImageNet nets), so the unit has no first BN.
+      None: not the first unit. An identity shortcut takes the raw input; a projection takes the activated input, as in
+        the authors' code.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class PreactUnit(Unit):
         bns = [bn(c_in) for c_in, _, _, _ in convs]
         self.bns = self.numbered("bn", bns)
         if first == "done":
-            del self.bn1  # the stem has it
+            del self.bn1  # the stem already has it
 
     def forward(self, x: Tensor) -> Tensor:
         activated = x if self.first == "done" else F.relu(self.bns[0](x))
@@ -121,7 +121,7 @@ class PreactUnit(Unit):
 
 
 def unit_convs(c_in: int, width: int, stride: int, bottleneck: bool, v1_5: bool) -> list[tuple[int, int, int, int]]:
-    """2015, Fig. 5. A bottleneck's stride is the first conv's (Table 1's caption), or the second's in "v1.5"."""
+    """2015, Fig. 5. A bottleneck's stride is on the first conv (Table 1's caption), or on the second in "v1.5"."""
     if not bottleneck:
         return [(c_in, width, 3, stride), (width, width, 3, 1)]
     s1, s2 = (1, stride) if v1_5 else (stride, 1)

@@ -1,4 +1,4 @@
-"""The instruments: each module is one, with hyphens in its name. There is no list of them.
+"""The instruments: each module here is one. Its command has hyphens in its name instead of underscores.
 
 A module has `OPTIONS`, a class of options whose docstring has the measured quantity, its source and the cost (for
 digits nets on one CPU core), and `measure(net, options, workspace)`, which returns the content of a JSON file. Modules

@@ -34,7 +34,7 @@ OPTIONS = GradientIdentity
 
 
 def measure(net: Net, options: GradientIdentity, workspace: Workspace) -> dict[str, Any]:
-    """By block: the norms of the terms, of what they leave, and the cosine between the two terms; for JSON."""
+    """By block: the norms of the terms and of the remainder, and the cosine between the two terms; for JSON."""
     import jax.numpy as jnp
 
     from resnet_jax.analysis.gradient_identity import identity_terms
@@ -50,6 +50,6 @@ def measure(net: Net, options: GradientIdentity, workspace: Workspace) -> dict[s
         for name, norm in norms.items():
             found[name].append(norm)
         found["left"].append(float(jnp.linalg.norm((t.gradient - t.carried - t.residual).ravel())))
-        lengths = norms["carried"] * norms["residual"]  # 0 where residuals start from zero: there is no angle
+        lengths = norms["carried"] * norms["residual"]  # 0 if residual branches start from zero
         found["cosine"].append(float(jnp.vdot(t.carried, t.residual)) / lengths if lengths else math.nan)
     return found

@@ -52,9 +52,9 @@ OPTIONS = LossLandscape
 
 
 def measure(net: Net, options: LossLandscape, workspace: Workspace) -> dict[str, Any]:
-    """Coordinates along a direction [points], loss and error [points] or [points][points], and what it took; for JSON.
+    """Coordinates along a direction [points], loss and error [points] or [points][points], and seconds; for JSON.
 
-    The first index is that of the first direction. A row is one call; after each, all rows so far go to
+    The first index is for the first direction. Each row is one call; after it, all rows so far are written to
     `workspace.scratch`.
     """
     from resnet_jax.analysis.loss_landscape import Landscape, PointValues, random_directions
@@ -94,12 +94,12 @@ def measure(net: Net, options: LossLandscape, workspace: Workspace) -> dict[str,
 
 
 def _kept(scratch: Path | None, key: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows that an interrupted measurement of the same things has left."""
+    """The rows of an interrupted measurement with the same nets and options."""
     if scratch is None or not scratch.exists():
         return []
     try:
         kept = read_json(scratch)
     except UserError:
-        return []  # cut short: it costs no more than its rows
+        return []  # the file is cut short: its rows are measured again
     rows: list[dict[str, Any]] = kept["rows"] if kept.get("of") == key else []
     return rows

@@ -36,7 +36,7 @@ OPTIONS = PathLengths
 
 
 def measure(net: Net, options: PathLengths, workspace: Workspace) -> dict[str, Any]:
-    """Paths of each length, and norms of random ones' gradients, [lengths][repeats], means over images; for JSON."""
+    """Number of paths, and gradient norms of random paths, by length; means over images, [lengths][repeats]."""
     import jax
 
     from resnet_jax.analysis.path_lengths import check, path_gradient, paths_of_length
@@ -51,7 +51,7 @@ def measure(net: Net, options: PathLengths, workspace: Workspace) -> dict[str, A
         return path_gradient(net.model, variables, examples.images, examples.labels, through)
 
     def norm(gradient: Array) -> float:
-        # In float64: the square of a long path's gradient is below the least number of float32.
+        # In float64: the square of a long path's gradient is below the smallest number of float32.
         square: Any = np.square(np.asarray(gradient, np.float64)).sum((1, 2, 3))
         return float(np.sqrt(square).mean())
 

@@ -112,7 +112,7 @@ class _Folder:
         ]
 
     def remarks(self) -> list[str]:
-        """What is said of images that are left out."""
+        """The message about images that are left out."""
         left_out = [self.left_out[position] for position in sorted(self.left_out)]
         return [f"images that cannot be read, left out: {len(left_out):,} ({some(left_out)})."] if left_out else []
 
@@ -182,7 +182,7 @@ def _decoded(folder: _Folder) -> dict[str, Array]:
 def _fill(
     images: Images, paths: Sequence[str], size: int | None, advance: Callable[[int], None]
 ) -> Results[decode.Unreadable | None]:
-    """Decodes each image into its row of `images` [N, H, W, C]; gives None, or why a row is left as it was, in order.
+    """Decodes each image into its row of `images` [N, H, W, C]; yields, in order, None or the reason for a failure.
 
     To be closed by the caller (contextlib.closing): that ends the threads.
     """

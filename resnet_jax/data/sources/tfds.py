@@ -42,7 +42,7 @@ def load(config: DataConfig, note: Note) -> Dataset:
     Args:
       config: `name` as TFDS has it, such as "cifar10"; without a version, the highest that is prepared. `path` is where
         TFDS keeps prepared data; None: TFDS's usual place.
-      note: is told, a line at a time, what is read from where.
+      note: called with a line of text before each part is read.
 
     Raises:
       UserError: no such data set, not prepared or not as array_record, a damaged directory, or data of another kind:
@@ -69,12 +69,12 @@ class _Prepared:
     directory: Path
     display: str
     splits: tuple[str, str]
-    """For training and for testing."""
+    """Names of the splits for training and for testing."""
     counts: tuple[int, int]
     channels: int
     class_names: tuple[str, ...]
     remedy: str
-    """What to do where it is damaged, as the end of a sentence."""
+    """Advice about a damaged data set, as the end of a sentence."""
 
     def refuse(self, image: str, why: decode.Unreadable) -> NoReturn:
         """Ends the run at an image."""

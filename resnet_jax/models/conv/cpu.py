@@ -120,7 +120,7 @@ def pointwise_kernel_gradient(x: Array, dy: Array, *, stride: int) -> Array:
 
 
 def ordered_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
-    """As `input_gradient`, by XLA's own convolution."""
+    """Same result as `input_gradient`, with XLA's own convolution."""
     size = kernel.shape[0]
     before = size - 1 - pad
     # dy is spread out by the stride, and zeros are added after it to reach the input's size.

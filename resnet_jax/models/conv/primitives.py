@@ -27,7 +27,7 @@ def conv2d(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
     Args:
       x: [N, H, W, C].
       kernel: [K, K, C, F], in the dtype of x.
-      stride: of both axes.
+      stride: stride along both axes.
 
     Returns:
       [N, (H + 2 pad - K) // stride + 1, (W + 2 pad - K) // stride + 1, F]

@@ -1,4 +1,4 @@
-"""The control's figure: training error by budget, a place of its own for each net and rate."""
+"""The control's figure: training error by budget, with a column for each net and rate."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _OTHER_MARKERS = MARKERS[2:]
 def error_against_budget(control: Control) -> Figure:
     """Training error in per cent by budget: a colour and a shade for each net, an open marker for each other rate.
 
-    Budgets are bands; inside each band every net and rate has a column of its own, so that nets at zero stay apart. A
-    line joins what was trained at the base's rate, with circles for plain nets and squares for residual ones.
+    Each budget is a band. Inside a band each net and rate has its own column, so that points at zero do not overlap.
+    A line joins the points of a net at the base's rate, with circles for plain nets and squares for residual nets.
     """
     nets = [net for net in (control.shallow_residual, control.shallow, control.residual, control.base) if net]
     everything = (*control.points, *control.references, *nets)
@@ -71,5 +71,5 @@ def error_against_budget(control: Control) -> Figure:
 
 
 def _by_budget(variants: Sequence[Variant]) -> list[Variant]:
-    """One variant for each budget, the smallest first."""
+    """One variant for each budget, ordered by budget."""
     return list({v.iterations: v for v in sorted(variants, key=lambda v: v.iterations)}.values())

@@ -1,4 +1,4 @@
-"""Training curves in the manner of He et al. 2015, Fig. 6: running training error dashed, test error solid."""
+"""Training curves in the style of He et al. 2015, Fig. 6: running training error dashed, test error solid."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from resnet_jax.reports.paper_table import PaperLines
 from resnet_jax.reports.text import nets, shortened
 
 MOST_PANELS = 6
-"""Panels up to which each has axes of its own size; more are small multiples."""
+"""Largest number of panels of full size; with more panels, all are small."""
 _COLUMNS = 4
 
 
@@ -49,7 +49,7 @@ class Curve:
     colour: str
     mark: str = "o"
     behind: bool = False
-    """Whether it is there to compare with, and drawn thin and grey."""
+    """Whether the net is only a reference, drawn thin and grey."""
 
 
 Panels = dict[str, list[Curve]]
@@ -58,8 +58,8 @@ Panels = dict[str, list[Curve]]
 def curve_panels(comparison: Comparison, found: PaperLines | None = None) -> Panels:
     """The curves to draw, by the title of their panel.
 
-    A panel for each kind of net, a shade for each depth; beside a paper's table a panel for each of its lines; for
-    other fields one panel with a colour for each variant, or a panel for each variant where they are many.
+    For depths: a panel for each kind of net, with a shade for each depth. With a paper's table: a panel for each of its
+    lines. For other fields: one panel with a colour for each variant, or a panel for each variant if they are many.
     """
     if found is not None:
         first = found.lines[0].variant
@@ -139,7 +139,7 @@ def training_curves(comparison: Comparison, found: PaperLines | None = None) -> 
 
 
 def _handles(panels: Panels) -> list[Line2D]:
-    """A handle for each colour that means something within the panels, and one for each kind of line."""
+    """Legend handles: one for each colour with a meaning within the panels, and one for each kind of line."""
     curves = [curve for several in panels.values() for curve in several]
     handles: dict[str, Line2D] = {}
     colours: dict[str, set[str]] = {}
@@ -147,7 +147,7 @@ def _handles(panels: Panels) -> list[Line2D]:
         colours.setdefault(curve.label, set()).add(curve.colour)
     for curve in curves:
         if curve.label != "this net" and curve.label not in handles:
-            # A depth has a colour in each panel; its marker, which is the same, stands for it.
+            # A depth has a different colour in each panel, but the same marker, so the legend shows the marker.
             colour = curve.colour if len(colours[curve.label]) == 1 else GREY
             label = f"the first net, {curve.variant.net}" if curve.behind else curve.label
             look: dict[str, Any] = {"color": colour, "marker": curve.mark, "linewidth": 1.0 if curve.behind else 1.7}
@@ -163,18 +163,18 @@ def mean_curve(variant: Variant, name: str) -> tuple[list[int], list[list[float]
     """Steps, and the errors in per cent of each finished run at those steps, [runs][steps].
 
     Args:
-      variant: its runs.
+      variant: the variant with the runs.
       name: a field of MetricsLine.
     """
     lines = [_curve(run.metrics, name) for run in variant.finished]
-    # Seeds of one configuration are measured at the same steps; a file cut short may lack some.
+    # All seeds of a configuration are measured at the same steps; a file that is cut short may lack some.
     steps = sorted(set.intersection(*(set(line) for line in lines))) if lines else []
     return steps, [[line[step] for step in steps] for line in lines]
 
 
 def _draw(axes: Axes, curve: Curve) -> None:
-    """Both curves of one net, its marker at the end of each; runs that diverged are drawn one by one, dotted, and end
-    in a cross."""
+    """Draws both curves of one net, with its marker at their ends. Diverged runs are drawn one by one, dotted, with a
+    cross at the end."""
     variant, colour = curve.variant, curve.colour
     kinds = (
         ("running_error", 0.8 if curve.behind else 1.1, DASHED, "training"),
@@ -191,7 +191,7 @@ def _draw(axes: Axes, curve: Curve) -> None:
         if curve.behind:
             continue
         look: dict[str, Any] = {"color": colour, "marker": curve.mark, "markersize": 4.0, "linestyle": "none"}
-        # Marks along the test curve too, at other places for each depth, tell curves apart where shades are near.
+        # Markers along the test curve, at different positions for each depth, distinguish curves of similar shades.
         each = max(1, len(steps) // 4)
         marks = slice(each - 1 - (ord(curve.mark) % each), None, each) if style == "solid" else slice(-1, None)
         axes.plot(steps[marks], mean[marks], label="_marks", **look)
@@ -206,18 +206,18 @@ def _draw(axes: Axes, curve: Curve) -> None:
 
 
 def watched(variant: Variant) -> str:
-    """What was evaluated along the way: the validation set where there is one, and the test set elsewhere."""
+    """The split that was evaluated during training: the validation set if there is one, else the test set."""
     return "validation" if variant.config.data.validation else "test"
 
 
 def _curve(metrics: Sequence[MetricsLine], name: str) -> dict[int, float]:
-    """Step and error in per cent, where the error was measured."""
+    """The error in per cent by step, for the steps with a measurement."""
     values = {line.step: getattr(line, name) for line in metrics}
     return {step: 100.0 * value for step, value in values.items() if value is not None}
 
 
 def _rate_drops(axes: Axes, cells: Sequence[Variant]) -> None:
-    """A light line at each drop of the rate, where all nets of the panel share it."""
+    """Draws a light line at each drop of the learning rate that all nets of the panel share."""
     common = set.intersection(*(set(cell.config.optim.milestones) for cell in cells))
     for step in sorted(step for step in common if step < min(cell.iterations for cell in cells)):
         axes.axvline(step, color=LIGHT, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0.5)

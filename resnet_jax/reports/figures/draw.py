@@ -1,4 +1,4 @@
-"""Figures of what the instruments of resnet_jax/analysis measured, from their JSON files alone."""
+"""Draws the measurements of the instruments of resnet_jax/analysis, from their JSON files alone."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Measured = dict[str, Any]
 
 
 def figures(measured: Measured) -> dict[str, Figure]:
-    """The figures of a measurement, by what to add to the instrument's name for a file's; an instrument may have none.
+    """The figures of a measurement, by suffix for the file's name; an instrument may have no figures.
 
     Raises:
-      UserError: it is of no instrument that is known, or parts are missing.
+      UserError: the instrument is unknown, or the measurement lacks parts.
     """
     name = str(measured.get("instrument"))
     if name not in FIGURES:
@@ -38,7 +38,7 @@ def figures(measured: Measured) -> dict[str, Figure]:
 
 
 def draw(file: Path) -> list[Path]:
-    """Draws the figures of a measurement beside its file; returns theirs, PNG and SVG.
+    """Draws the figures of a measurement, saves them beside its file, and returns their paths (PNG and SVG).
 
     Raises:
       UserError: the file is missing, damaged, or no measurement.
@@ -56,7 +56,7 @@ def draw(file: Path) -> list[Path]:
 
 
 def about(measured: Measured) -> dict[str, str]:
-    """What a measurement was made from, for its figures' metadata; less for files of earlier versions."""
+    """The origin of a measurement, for its figures' metadata; files of earlier versions contain less."""
     nets = measured["nets"]
     facts = {
         "Instrument": str(measured["instrument"]),
@@ -79,4 +79,4 @@ FIGURES: Mapping[str, Mapping[str, Callable[[Measured], Figure | None]]] = {
     "loss-landscape": {"": landscape},
     "path-lengths": {"": path_lengths},
 }
-"""The figures of the instruments that have some; None where a measurement has nothing for one."""
+"""Functions that draw figures, by instrument; None: the measurement has no data for that figure."""

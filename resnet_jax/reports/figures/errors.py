@@ -1,4 +1,4 @@
-"""Errors of the net of the last step: against depth, against any numeric field, or a row for each variant."""
+"""Figures of errors after the last step: against depth, against a numeric field, or a row for each variant."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from resnet_jax.reports.stats import paired_difference
 from resnet_jax.reports.text import nets, shortened
 
 _LABELLED = 3
-"""Lines up to which each has its name at its end, in the place of a legend."""
+"""Largest number of lines that have their names at their ends instead of a legend."""
 Line = tuple[str, Sequence[tuple[float, Variant]], str, str]
-"""Label, place and variant of each point, colour, marker."""
+"""Label of a line, x-position and variant of each point, colour, marker."""
 
 
 def error_against_depth(comparison: Comparison) -> Figure:
@@ -120,7 +120,7 @@ def _draw_line(axes: Axes, line: Line, measure: Measure, side: float, logarithmi
     def beside(x: float, shift: float) -> float:
         return x * (1.0 + 0.012 * shift) if logarithmic else x + 0.008 * shift * span
 
-    # Lines stand side by side, single seeds outside, where they would cover each other on one spot.
+    # Shifts lines sideways, with single seeds outside, so that they do not cover each other.
     seeds = [
         (beside(x, 3.0 * side or 2.0), 100.0 * value)
         for x, by_seed, s in shown
@@ -136,7 +136,7 @@ def _draw_line(axes: Axes, line: Line, measure: Measure, side: float, logarithmi
     for x, variant in points:
         if variant.diverged:
             s = variant.summary(measure)
-            # Above what is drawn; where no run finished nothing is, and the words stand at the top.
+            # Text above the points; if no run finished there are no points, and the text is at the top.
             top = 0.9 if s is None else 100.0 * max(*s.values, s.mean + (s.std or 0.0))
             where: dict[str, Any] = {"xycoords": "data" if s is not None else axes.get_xaxis_transform()}
             where |= {"xytext": (8, 6), "textcoords": "offset points", "ha": "right", "va": "bottom"}
@@ -145,7 +145,7 @@ def _draw_line(axes: Axes, line: Line, measure: Measure, side: float, logarithmi
 
 
 def error_by_row(comparison: Comparison) -> Figure:
-    """A row for each variant: both errors in per cent, and how far each lies above the baseline's, with intervals."""
+    """A row for each variant: both errors in per cent, and their differences from the baseline, with intervals."""
     cells = comparison.cells
     colours = variant_colours(cells)
     with mpl.rc_context(STYLE):
@@ -206,7 +206,7 @@ def error_by_line(found: PaperLines) -> Figure:
 
 
 def _row_looks(colour: str) -> tuple[tuple[Measure, float, dict[str, Any]], ...]:
-    """Training error open and above, test error filled and below, in the colour of the net."""
+    """Looks of a row: training error open and above, test error filled and below, in the net's colour."""
     return (
         ("train_error", -0.14, {"color": colour, "marker": "s", "markerfacecolor": "white", "linestyle": "none"}),
         ("test_error", 0.14, {"color": colour, "marker": "o", "linestyle": "none"}),
@@ -239,7 +239,7 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _wrapped(name: str, width: int = 34) -> str:
-    """A label on two lines where it is long and has several parts."""
+    """Breaks a label into two lines if it is long and has several parts."""
     name = shortened(name)
     parts = name.split("; ")
     if len(name) <= width or len(parts) == 1:

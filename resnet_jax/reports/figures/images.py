@@ -1,4 +1,4 @@
-"""A grid of images with their class names: what the net sees."""
+"""A grid of images with their class names, as the net receives them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from resnet_jax.files import write_atomically
 
 COLUMNS = 8
-# Inches of one image with its title.
+# Size in inches of one image with its title.
 CELL_WIDTH, CELL_HEIGHT = 1.0, 1.2
 DOTS_PER_INCH = 200
 NO_GLYPH = re.compile(r"Glyph .* missing from")  # how Matplotlib's warning starts
@@ -27,10 +27,10 @@ def image_grid(images: npt.NDArray[np.float64], titles: Sequence[str], heading: 
     """A figure of images in rows of eight.
 
     Args:
-      images: [N, H, W, C] in 0..1. Of three channels or more the first three are drawn, as red, green and blue
-        (the fourth of four is transparency); of fewer the first, in grey.
-      titles: [N], above each image, as they stand: a dollar sign starts no formula.
-      heading: above all.
+      images: [N, H, W, C] in 0..1. With three or more channels, the first three are red, green and blue, and others
+        are not drawn. With fewer channels, the first is drawn in grey.
+      titles: [N], one above each image, as plain text: a dollar sign starts no formula.
+      heading: title of the figure.
     """
     rows = math.ceil(len(images) / COLUMNS)
     with mpl.rc_context({"font.size": 8, "axes.titlepad": 3}):
@@ -40,20 +40,20 @@ def image_grid(images: npt.NDArray[np.float64], titles: Sequence[str], heading: 
             axes.set_axis_off()
         for axes, image, title in zip(figure.axes, images, titles, strict=False):
             drawn = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
-            # Pixels as they are: no smoothing between them.
+            # No interpolation between pixels.
             axes.imshow(drawn, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
             axes.set_title(title if len(title) <= 16 else f"{title[:15]}…", parse_math=False)
     return figure
 
 
 def save(figure: Figure, file: Path) -> bool:
-    """Writes a figure whole or not at all, in the format of the file's ending: an older picture survives a full disk.
+    """Writes a figure atomically, in the format of the file's suffix: on a full disk the older file remains.
 
     Returns:
-      Whether every character could be drawn: the font may lack some, such as Chinese ones, and has boxes for them.
+      Whether every character could be drawn: for missing characters, such as Chinese ones, the font draws boxes.
 
     Raises:
-      OSError: it cannot be written; the file is named.
+      OSError: the file cannot be written; the message names it.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,4 +1,4 @@
-"""The instruments' figures; the loss landscape's are in landscape.py. Nets are told apart by colour and line."""
+"""The instruments' figures; the loss landscape's are in landscape.py. Colours and line styles distinguish nets."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ Measured = dict[str, Any]
 _SEED = re.compile(r"-?seed\d+$")
 _BAND = 0.15
 _MARKER, _APART = 4.0, 0.07  # size in points; distance along the line, as a share of the panel's diagonal
-_WIDE = 5.0  # from there on a linear axis hides what is small
+_WIDE = 5.0  # from this ratio on, a linear axis hides small values
 
 
 def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
-    """A line for each net: the colour of its kind, shade and marker of its depth, as in every figure.
+    """Line style of each net: the colour of its kind, the shade and marker of its depth, as in every figure.
 
     In grey, plain and residual nets of one depth would look alike: markers of plain nets are open, those of residual
-    nets are filled, and other kinds have dashes. Markers are sparse, so that they and the dashes can be seen. Nets of
-    one kind and depth have dashes and markers of their own. Where they differ in more than the seed, they have colours
-    of their own too.
+    nets are filled, and other kinds have dashes. Markers are sparse, so that the dashes stay visible. Nets of
+    one kind and depth have different dashes and markers. If such nets differ in more than the seed, they also have
+    different colours.
     """
     colours = kind_colours([net["net"] for net in nets])
     found = []
@@ -64,7 +64,7 @@ def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
 
 
 def logarithmic(axes: Axes) -> None:
-    """A logarithmic axis for what was drawn, with plain numbers on it where it has two decades or fewer."""
+    """Makes the y-axis logarithmic, with plain numbers as labels if it spans at most two decades."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     if high < 100.0 * low:
@@ -74,7 +74,7 @@ def logarithmic(axes: Axes) -> None:
 
 
 def layer_responses(measured: Measured) -> Figure:
-    """As He et al. 2015, Fig. 7: standard deviations of layers in order, and sorted from the largest.
+    """As He et al. 2015, Fig. 7: standard deviations by layer, and sorted in falling order.
 
     Seeds of one net are one line: their mean, with a band from the lowest to the highest.
     """
@@ -133,7 +133,7 @@ def gradient_flow_in_training(measured: Measured) -> Figure | None:
         panels = figure.subplots(rows, columns, squeeze=False)
         values = np.concatenate([np.ravel(net["training"]) for net in nets])
         values = values[np.isfinite(values) & (values > 0.0)]
-        # A layer whose gradient has vanished altogether would take the scale for itself.
+        # Without the lowest 1 %: a layer with a vanished gradient would stretch the scale and hide the others.
         norm = LogNorm(*np.quantile(values, (0.01, 1.0)))
         for axes, net in zip(panels.flat, nets, strict=False):
             steps = np.asarray(
@@ -152,7 +152,7 @@ def gradient_flow_in_training(measured: Measured) -> Figure | None:
 
 
 def gradient_identity(measured: Measured) -> Figure:
-    """The two terms of each block's gradient, and what they leave of it, a column for each net."""
+    """The two terms of each block's gradient, and the remainder; a column for each net."""
     nets = measured["nets"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(max(3.4, 2.7 * len(nets)), 4.2), layout="constrained")
@@ -179,7 +179,7 @@ def gradient_identity(measured: Measured) -> Figure:
 
 
 def _by_stage(axes: Axes, blocks: Sequence[str], values: Any, label: str, **look: Any) -> None:
-    """A line for each stage, since what is drawn starts anew with each; one entry for a legend."""
+    """Draws a separate line for each stage, since values restart with each stage; one legend entry for all."""
     stages = [name.partition("_")[0] for name in blocks]
     for stage in dict.fromkeys(stages):
         here = [i for i, other in enumerate(stages) if other == stage]
@@ -188,7 +188,7 @@ def _by_stage(axes: Axes, blocks: Sequence[str], values: Any, label: str, **look
 
 
 def _stage_lines(axes: Axes, blocks: Sequence[str]) -> None:
-    """A light line between stages."""
+    """Draws a light line between stages."""
     stages = [name.partition("_")[0] for name in blocks]
     for i, (a, b) in enumerate(itertools.pairwise(stages), start=1):
         if a != b and "stem" not in (a, b):
@@ -228,7 +228,7 @@ def signal_propagation(measured: Measured) -> Figure:
 
 
 def _geometric_mean(values: Any) -> Any:
-    """Over images: [images][blocks] -> [blocks]; what has vanished to rounding is drawn at its floor."""
+    """Geometric mean over images, [images][blocks] -> [blocks]; values below 1e-300 count as 1e-300."""
     return np.exp(np.log(np.maximum(np.asarray(values, np.float64), 1e-300)).mean(axis=0))
 
 
@@ -267,7 +267,7 @@ def lesions(measured: Measured) -> Figure:
 
 
 def _spread(axes: Axes, whole: float, errors: Any, look: dict[str, Any]) -> None:
-    """Mean over random choices, and their range, from none on."""
+    """Draws the mean and range over random choices, starting with the whole net."""
     values = 100.0 * np.asarray([[whole] * len(errors[0]), *errors])
     x = np.arange(len(values))
     axes.plot(x, values.mean(axis=1), **look)

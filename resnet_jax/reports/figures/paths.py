@@ -14,7 +14,7 @@ from resnet_jax.reports.figures.style import STYLE
 
 
 def path_lengths(measured: dict[str, Any]) -> Figure:
-    """How many paths have each length, what gradient one of them carries, and what all of a length carry together."""
+    """By path length: the number of paths, the gradient of one path, and the gradient of all paths together."""
     nets = measured["nets"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 3.2), layout="constrained")

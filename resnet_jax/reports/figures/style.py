@@ -1,11 +1,11 @@
-"""One language of colour and mark for every figure, and how figures are saved.
+"""Colours and markers for all figures, and the function that saves figures.
 
-- A colour is a kind of net: plain vermilion, residual blue, the others as `KINDS` has them. A shade is a depth, darker
-  where deeper, the same in every figure. So is a marker.
-- Training error is dashed with open marks, test error solid with filled ones.
+- The colour shows the kind of net: vermilion for plain, blue for residual, see `KINDS` for others.
+- The shade and the marker show the depth, in the same way in every figure. Deeper nets are darker.
+- Training error is dashed with open markers, test error is solid with filled markers.
 
-Colours are Okabe and Ito's (2008), which colour-blind readers can tell apart; no figure relies on colour alone. Nothing
-global is set, and the same runs give the same bytes.
+Colours are Okabe and Ito's (2008), which colour-blind readers can distinguish; no figure relies on colour alone. No
+global Matplotlib setting changes, and the same runs give the same bytes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from resnet_jax.reports.stats import Summary
 
 DOTS_PER_INCH = 200
 
-# Okabe and Ito's colours. Black is left to text, yellow out: it is too faint for lines on white.
+# Okabe and Ito's colours, without black, which is for text, and yellow, which is too faint on white.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
 INK, GREY, LIGHT = "#333333", "#666666", "#bbbbbb"
 KINDS = {"plain": VERMILION, "resnet": BLUE, "preact-resnet": GREEN, "resnet-B": PURPLE, "resnet-C": ORANGE}
 OTHERS = (GREEN, PURPLE, ORANGE, SKY, INK)
-"""Colours, in order, for what is neither plain nor the baseline."""
+"""Colours, in order, for variants that are neither plain nor the baseline."""
 _MARKERS = {8: "o", 14: "p", 20: "s", 26: "H", 32: "^", 44: "D", 56: "v", 110: "P", 164: "X"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHED: Any = (0, (4, 2))
@@ -41,7 +41,7 @@ DASHES: tuple[Any, ...] = ("-", (0, (6, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.4, 1.2
 _PALEST, _SHALLOW, _DEEP = 0.35, 8, 110
 
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same letters
+    "font.family": "DejaVu Sans",  # part of Matplotlib, so every machine draws the same letters
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.spines.top": False,
@@ -54,14 +54,14 @@ STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
-    "legend.handlelength": 3.2,  # long enough for a dash to be seen as one
+    "legend.handlelength": 3.2,  # long enough to show dashes
     "svg.hashsalt": "resnet_jax",
     "svg.fonttype": "path",
 }
 
 
 def shade(colour: str, depth: int) -> str:
-    """A colour as it is for nets of a depth: paler for shallow ones, on one scale for all figures."""
+    """The shade of a colour for a depth: paler for shallow nets, with one scale for all figures."""
     share = math.log(depth / _SHALLOW) / math.log(_DEEP / _SHALLOW)
     strength = _PALEST + (1.0 - _PALEST) * min(1.0, max(0.0, share))
     red, green, blue = (strength * c + (1.0 - strength) for c in to_rgb(colour))
@@ -74,14 +74,14 @@ def marker(depth: int) -> str:
 
 
 def kind_colours(kinds: Sequence[str]) -> dict[str, str]:
-    """A colour for each kind of net; a kind that `KINDS` lacks takes a colour that no other has here."""
+    """A colour for each kind of net; a kind that `KINDS` lacks gets an unused colour."""
     free = [colour for colour in (*OTHERS, GREY) if colour not in {KINDS.get(kind) for kind in kinds}]
     unknown = [kind for kind in dict.fromkeys(kinds) if kind not in KINDS]
     return {**KINDS, **{kind: free[i % len(free)] for i, kind in enumerate(unknown)}}
 
 
 def variant_colours(cells: Sequence[Variant]) -> list[str]:
-    """A colour for each of several variants, the first of which is the baseline."""
+    """A colour for each variant; the first variant is the baseline."""
     free = [colour for colour in OTHERS if colour != (KINDS.get(cells[0].net) if cells else None)]
     colours, taken = [], 0
     for number, cell in enumerate(cells):
@@ -94,18 +94,18 @@ def variant_colours(cells: Sequence[Variant]) -> list[str]:
 
 
 def sequence(number: int) -> list[str]:
-    """Colours for so many values of a numeric field, from low to high: dark to light, and clear of yellow."""
+    """Colours for a number of values of a numeric field: dark for low, light for high, without yellow."""
     scale = mpl.colormaps["viridis"]
     return [to_hex(scale(0.78 * (i / max(1, number - 1)))) for i in range(number)]
 
 
 def spread(summary: Summary) -> float:
-    """The error bar in per cent; one seed has none, and a bar of no length would say that it has no spread."""
+    """The length of the error bar in per cent; NaN for one seed, since a bar of length 0 would mean no spread."""
     return math.nan if summary.std is None else 100.0 * summary.std
 
 
 def from_zero(axes: Axes, most: float | None = None) -> None:
-    """The axis starts at zero, a little below it so that a marker at zero stays whole."""
+    """Starts the axis a little below zero, so that a marker at zero is drawn whole."""
     top = max(axes.dataLim.y1, *(other.dataLim.y1 for other in axes.figure.axes))
     top = max(1.0, 1.08 * top)
     top = min(top, most * 1.02) if most is not None else top
@@ -113,19 +113,19 @@ def from_zero(axes: Axes, most: float | None = None) -> None:
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str] | None = None) -> None:
-    """A legend below the panels, in as many columns as the figure's width holds."""
+    """Puts a legend below the panels, in as many columns as fit the figure's width."""
     labels = [str(handle.get_label()) for handle in handles] if labels is None else labels
-    # A handle, its gaps, and about half an em for each letter; one em is the font's size in points.
+    # Width of a handle, its gaps, and about half an em for each letter; one em is the font's size in points.
     ems = STYLE["legend.handlelength"] + 3.0 + 0.55 * max(map(len, labels))
     columns = int(figure.get_figwidth() / (ems * STYLE["legend.fontsize"] / 72.0))
     figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(columns, len(labels))))
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Writes labels at the right ends of lines, moved apart where they would lie on each other.
+    """Writes labels at the right ends of lines; moves overlapping labels apart.
 
     Args:
-      axes: with its limits set.
+      axes: axes whose limits are already set.
       ends: x, y, text and colour of each.
     """
     low, high = axes.get_ylim()
@@ -143,10 +143,10 @@ def save(figure: Figure, folder: Path, stem: str, about: Mapping[str, str] | Non
     """Writes <stem>.png and <stem>.svg, without dates or versions, so that rebuilding gives the same bytes.
 
     Args:
-      figure: what to save.
-      folder: must exist.
+      figure: the figure to save.
+      folder: an existing folder.
       stem: name of the files without suffix.
-      about: what the figure was made from, for the files' metadata, such as {"Study": "digits-depth"}.
+      about: the origin of the figure, for the files' metadata, such as {"Study": "digits-depth"}.
     """
     FigureCanvasAgg(figure)
     text = {key: value.encode("latin-1", "replace").decode("latin-1") for key, value in (about or {}).items()}

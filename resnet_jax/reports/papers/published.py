@@ -15,12 +15,12 @@ FAILS = 0.2
 
 @dataclass(frozen=True)
 class PaperResult:
-    """A test error, a fraction."""
+    """A test error from a paper."""
 
     test_error: float | None
-    """None: the paper says that it fails."""
+    """A fraction from 0 to 1; None: the paper says that the net fails."""
     std: float | None = None
-    """Over the paper's runs, where it gives one."""
+    """Standard deviation over the paper's runs; None if the paper gives none."""
     source: str = ""
 
 
@@ -29,14 +29,14 @@ class PaperRow:
     """A line of a paper's table."""
 
     case: str
-    """In the paper's words."""
+    """The paper's name of the line."""
     changes: Mapping[str, Any]
-    """To a residual net, by dotted name: what the line is about, without the depth."""
+    """Fields of the line's net, by dotted name, that differ from a residual net; without the depth."""
     results: Mapping[int, PaperResult]
-    """By depth."""
+    """The test errors, by depth."""
 
     def result(self, model: ModelConfig) -> PaperResult:
-        """At the depth of a net or, where the table lacks it, at the first whose blocks are of the same kind."""
+        """The result at the depth of a net, or else at the first depth with the same kind of block."""
         near = [depth for depth in self.results if block_of(depth) == model.block_kind] or list(self.results)
         return self.results[model.depth if model.depth in self.results else near[0]]
 
@@ -47,25 +47,25 @@ class PaperTable:
 
     source: str
     subject: str
-    """What the lines compare, as a heading: "Shortcuts"."""
+    """Heading for the compared property: "Shortcuts"."""
     rows: tuple[PaperRow, ...]
     data: Mapping[str, Any]
-    """What DataFacts say of its data set."""
+    """The data set's name in DataFacts."""
     warmups: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    """`optim.warmup` at the depths where it is not `warmup`."""
+    """`optim.warmup` for depths with another warm-up than `warmup`."""
     warmup: tuple[str, ...] = ("iterations",)
 
     def row(self, model: ModelConfig) -> PaperRow | None:
-        """The line that a net belongs to, whatever its depth and its data; None where it differs in more."""
+        """The line for a net of any depth and on any data; None if no line has this net."""
         return next((row for row in self.rows if net_fields(model) == net_fields(model, row.changes)), None)
 
 
 def net_fields(model: ModelConfig, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The fields that say what a net is, without those that a paper leaves open, such as the depth; with `changes`,
-    those of a paper's line instead."""
+    """The fields that identify a net, without the fields that a paper leaves open, such as the depth. With `changes`:
+    the fields of a residual net of the same depth with these changes."""
     if changes is not None:
         given = {name.removeprefix("model."): value for name, value in changes.items()}
-        # Of the same size, so that what "identity" means is what it means there.
+        # A net of the same depth, so that "identity" has the same meaning for both nets.
         model = dataclasses.replace(ModelConfig(family=model.family, depth=model.depth, block=model.block), **given)
     identity = {"basic": "A", "bottleneck": "B"}[model.block_kind]
     shortcut = identity if model.shortcut == "identity" else model.shortcut
@@ -75,12 +75,12 @@ def net_fields(model: ModelConfig, changes: Mapping[str, Any] | None = None) -> 
 
 
 def block_of(depth: int) -> str:
-    """The residual units of the papers' CIFAR nets of a depth: 164 and 1001 layers are bottleneck nets."""
+    """The kind of block in the papers' CIFAR nets of a depth: nets of 164 and 1001 layers have bottlenecks."""
     return "bottleneck" if depth in (164, 1001) else "basic"
 
 
 def _results(source: str, **per_cent: float | None) -> dict[int, PaperResult]:
-    """Errors in per cent by depth: d110=6.61; None: fails."""
+    """Builds results from errors in per cent by depth, such as d110=6.61; None: the net fails."""
     return {int(k[1:]): PaperResult(None if e is None else e / 100, source=source) for k, e in per_cent.items()}
 
 
@@ -88,9 +88,9 @@ _FACTS = {"image_shape": (32, 32, 3), "train_examples": 50_000, "test_examples":
 CIFAR10 = {"name": "CIFAR-10", "num_classes": 10, **_FACTS}
 CIFAR100 = {"name": "CIFAR-100", "num_classes": 100, **_FACTS}
 
-# ResNets with option A. 110 layers: "6.61 ± 0.16", mean of five runs, of which the best has 6.43. Plain nets have no
-# table: Fig. 6 draws them. 110 layers start at rate 0.01; 1202 layers are "trained as described above", which may or
-# may not include that.
+# ResNets with option A. 110 layers: "6.61 ± 0.16", mean of five runs; the best run has 6.43. Plain nets are in
+# Fig. 6 alone. The 110-layer net starts at rate 0.01. The 1202-layer net is "trained as described above", which may
+# or may not include the lower rate at the start.
 _T6 = "He et al. 2015, Table 6"
 TABLE_6 = PaperTable(
     _T6,
@@ -117,7 +117,7 @@ def _shortcut(case: str, error: float | None, shortcut: str, **fields: float) ->
     return PaperRow(case, changes, _results(_T1, d110=error))
 
 
-# Medians of five runs of ResNet-110, whose units all have the shortcut. Constant scaling: factors on shortcut and F.
+# Medians of five runs of ResNet-110; all units have the line's shortcut. Constant scaling: factors on shortcut and F.
 _T1 = "He et al. 2016, Table 1"
 TABLE_1 = PaperTable(
     _T1,
@@ -127,7 +127,7 @@ TABLE_1 = PaperTable(
         _shortcut("constant scaling (0, 1)", None, "none"),  # "This is a plain net"
         _shortcut("constant scaling (0.5, 1)", None, "scale", shortcut_scale=0.5),
         _shortcut("constant scaling (0.5, 0.5)", 12.35, "scale", shortcut_scale=0.5, residual_scale=0.5),
-        # The table's line is "init b_g = 0 to -5"; 0 stands for the six.
+        # The table's line is "init b_g = 0 to -5"; here 0 represents all six values.
         _shortcut("exclusive gating (b = 0)", None, "exclusive_gate", gate_bias=0.0),
         _shortcut("exclusive gating (b = \N{MINUS SIGN}6)", 8.70, "exclusive_gate", gate_bias=-6.0),
         _shortcut("exclusive gating (b = \N{MINUS SIGN}7)", 9.81, "exclusive_gate", gate_bias=-7.0),

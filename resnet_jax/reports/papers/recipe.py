@@ -1,7 +1,7 @@
-"""When a run may stand beside a paper's number: its data and recipe are the paper's (2015, Sec. 4.2; 2016, Appendix).
+"""Decides whether a run is comparable with a paper's number: data and recipe must be the paper's.
 
-On anything else the comparison would mean nothing. A run on other data is compared with the order of a table's lines:
-see paper_table.py.
+Source of the recipes: He et al. 2015, Sec. 4.2, and 2016, Appendix. With other data or another recipe, the numbers are
+not comparable. Then only the order of a table's lines is compared: see paper_table.py.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from resnet_jax.reports.papers.published import (
     net_fields,
 )
 
-# 2015, Sec. 4.2, in words in the docstring of OptimConfig and TrainConfig; written out here so that a changed default
-# does not change what the papers did.
+# 2015, Sec. 4.2; the docstrings of OptimConfig and TrainConfig describe it. All values are written out here, so that a
+# changed default does not change the papers' recipe.
 _RECIPE = ExperimentConfig(
     model=ModelConfig(family="cifar", block="basic", shortcut="A", activation_order="original", width=16),
     data=DataConfig(normalize="pixel_mean", pad=4, flip=True),
@@ -39,7 +39,7 @@ _RECIPE = ExperimentConfig(
 
 
 def paper_result(record: RunRecord, tables: tuple[PaperTable, ...] = TABLES) -> PaperResult | None:
-    """The number of a paper for this very run, or None where data, recipe, net or depth are not the paper's."""
+    """The paper's number for a run; None if data, recipe, net or depth are not the paper's."""
     for table in tables:
         row = table.row(record.config.model)
         if row is not None and not departures(record, table):
@@ -48,9 +48,9 @@ def paper_result(record: RunRecord, tables: tuple[PaperTable, ...] = TABLES) -> 
 
 
 def departures(record: RunRecord, table: PaperTable = TABLE_6) -> list[str]:
-    """Fields in which a run departs from the nets of a table, as "name: value, not the paper's value".
+    """Fields of a run that differ from the nets of a table, as "name: value, not the paper's value".
 
-    Compared with the line that the net belongs to, or else with the first.
+    The run is compared with the table's line for its net, or else with the first line.
     """
     config, found = record.config, []
     row = table.row(config.model) or table.rows[0]
@@ -59,8 +59,8 @@ def departures(record: RunRecord, table: PaperTable = TABLE_6) -> list[str]:
             found.append(_departure(f"data set {name}", getattr(record.data, name), value))
     mine = flatten(to_dict(config)) | net_fields(config.model)
     papers = flatten(to_dict(_RECIPE)) | net_fields(config.model, row.changes)
-    # A field that is neither open in the papers nor at its default departs from them: a new field that somebody turns
-    # on takes a run out of the comparison without a word here.
+    # A field departs from the papers if they do not leave it open and its value is not the default. So a new field that
+    # somebody turns on takes a run out of the comparison without a change here.
     judged = ExperimentConfig.fields_where(lambda role: not role.open_in_papers)
     found += [_departure(n, mine[n], papers[n]) for n in judged if mine[n] != papers[n]]
     return found + _special(config, table, row)
@@ -75,7 +75,7 @@ def _special(config: ExperimentConfig, table: PaperTable, row: PaperRow) -> list
         found.append(_departure("model.block", model.block_kind, block_of(model.depth)))
     if model.base_width != 16:
         found.append(_departure("model.width", model.base_width, 16))
-    # Batch 128 on two GPUs, each with statistics of its own 64 images.
+    # Batch 128 on two GPUs; each computes statistics over its own 64 images.
     if config.norm_batch != 64:
         found.append(_departure("model.norm", f"{norm.scope}, groups of {config.norm_batch} images", "of 64"))
     legal = table.warmups.get(model.depth, table.warmup)

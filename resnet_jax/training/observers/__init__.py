@@ -60,7 +60,7 @@ def open_sinks(
       note: receives a sentence when a sink fails.
 
     Raises:
-      UserError: as `sink_classes`.
+      UserError: for the same reasons as `sink_classes`.
     """
     classes = sink_classes(names)
     if not classes:

@@ -93,7 +93,7 @@ class _Lines(Progress, RenderHook):
             yield Text(task.description, style="bold", no_wrap=True, overflow="ellipsis")
             self._bar.bar_width = max(NARROWEST_BAR, min(WIDEST_BAR, self.console.width - BESIDE_THE_BAR))
             yield self.make_tasks_table([task])
-            # Words of a narrow terminal go on in the next line: no digit is cut off.
+            # In a narrow terminal text wraps to the next line, so that no digit is cut off.
             for line in Text(task.fields["numbers"]).wrap(self.console, max(1, self.console.width - 2)):
                 yield Text("  ") + line
 

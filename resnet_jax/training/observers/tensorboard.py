@@ -21,7 +21,7 @@ class TensorBoard(Sink):
     _writer: SummaryWriter | None = None
 
     def open(self, step: int) -> None:
-        # Two sessions may begin in one second, which is all that a file's name otherwise tells.
+        # Two sessions may begin in the same second, and the rest of a file's name has only the second.
         self._writer = SummaryWriter(
             str(self.directory / FOLDER), purge_step=step + 1, filename_suffix=f".{time.time_ns()}"
         )

@@ -11,7 +11,7 @@ from resnet_jax.errors import UserError
 from resnet_jax.text import nearest, some
 from resnet_jax.weights.formats.base import Format, Found, Told
 
-# What averaging puts beside a net's arrays, and no net needs.
+# An entry that averaging of weights adds beside a net's arrays; no net needs it.
 BOOKKEEPING = frozenset(["n_averaged"])
 
 
@@ -23,18 +23,18 @@ def formats() -> dict[str, Format]:
 
 
 def wrapper_prefix(names: Iterable[str], file: str, wanted: str | None = None) -> str | None:
-    """What a wrapper, such as DataParallel, torch.compile or Lightning, put before each name of a net.
+    """The prefix that a wrapper, such as DataParallel, torch.compile or Lightning, put before each name of a net.
 
     Args:
-      names: of the state dict.
-      file: its name, for messages.
-      wanted: the prefix of the net that is wanted, where there are several; without its last dot.
+      names: names of the state dict.
+      file: name of the file, for messages.
+      wanted: prefix of the net to choose from several nets, without its last dot.
 
     Returns:
-      The prefix, "" where there is none; None where the names are of no known net.
+      The prefix; "" without a prefix; None if the names are of no known net.
 
     Raises:
-      UserError: there are several nets, or not the one that is wanted.
+      UserError: there are several nets, or the wanted net is missing.
     """
     names = list(names)
     found = sorted({prefix for form in formats().values() for prefix in form.prefixes(names)})
@@ -49,13 +49,13 @@ def wrapper_prefix(names: Iterable[str], file: str, wanted: str | None = None) -
 
 
 def recognise(found: Found) -> tuple[Format, Told]:
-    """The format of a state dict, and the net that it is of; whether all of its arrays are there is not looked at.
+    """The format of a state dict, and its net. Does not check that all arrays of the net are there.
 
-    Depth, units, width, classes and channels are told from the names and shapes. What no shape tells is told by
-    `found.config`, or taken as the format's project has it.
+    Names and shapes give depth, units, width, classes and channels. Other properties come from `found.config`, or are
+    the defaults of the format's project.
 
     Raises:
-      UserError: they are of no net that is known here.
+      UserError: the names and shapes are of no known net.
     """
     for form in formats().values():
         if form.claims(found):
@@ -67,7 +67,7 @@ def recognise(found: Found) -> tuple[Format, Told]:
 
 
 def format_for(model: ModelConfig, name: str | None = None) -> Format:
-    """A format by its name; None: the one that nets of this family are usually exported in.
+    """A format by its name; None: the usual format for nets of this family.
 
     Raises:
       UserError: there is no such format.

@@ -13,7 +13,7 @@ from resnet_jax.weights.formats.base import STAGED_FIRST, Format, Found, Told, s
 
 
 class Akamaster(Format):
-    """Three stages; option A, its zero channels on both sides, or option B. Files are of nets inside DataParallel."""
+    """Nets with three stages, and with option B, or option A with zero channels on both sides; inside DataParallel."""
 
     name = "akamaster"
     holds = "'cifar', nets of 6n+2 or 9n+2 layers"
@@ -56,14 +56,15 @@ class Akamaster(Format):
 
 
 def centred(model: ModelConfig, arrays: Arrays) -> Arrays:
-    """The arrays of a net of option A whose zero channels stand at the end, for zero channels on both sides.
+    """Converts the arrays of a net of option A: from zero channels at the end to zero channels on both sides.
 
-    A net does not change when the channels that its blocks add to are permuted, in every array that reads or writes
-    them. In the net with zeros at the end channel c of one stage is channel c of the next. With zeros on both sides it
-    is channel c + k, where k is half the number of new channels. So the channels of each stage are permuted to where
-    those of the stage before arrive, and the new ones fill the rest.
+    The channels of a stage's shortcut path can be permuted: the net computes the same logits if every array that reads
+    or writes these channels is permuted alike. With zeros at the end, channel c of one stage becomes channel c of the
+    next. With zeros on both sides, it becomes channel c + k, where k is half the number of new channels. So a stage's
+    channels are permuted to the positions at which the channels of the previous stage arrive. The new channels fill the
+    other positions.
     """
-    orders = [np.arange(model.base_width)]  # of the stem, then of each stage: the old channel at each new place
+    orders = [np.arange(model.base_width)]  # for the stem, then for each stage: the old channel at each new position
     for width in (w * model.expansion for w in model.stage_widths):
         before, (old,) = orders[-1], (orders[-1].size,)
         front = (width - old) // 2
@@ -84,7 +85,7 @@ def _permuted(name: str, array: Array, orders: list[Array], model: ModelConfig) 
     assert match is not None
     stage, block = int(match[1]), int(match[2])
     layer = leaf.partition("/")[0]
-    if layer == "conv1":  # reads what the block before adds to: [3, 3, in, out]
+    if layer == "conv1":  # reads the previous block's output: [3, 3, in, out]
         array = array[:, :, orders[stage - 1 if block == 1 else stage], :]
     last = 2 if model.block_kind == "basic" else 3
     if layer in (f"conv{last}", f"norm{last}"):

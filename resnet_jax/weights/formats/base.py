@@ -1,4 +1,4 @@
-"""What every format of a PyTorch state dict has in common: names, layouts, and the net that names and shapes tell."""
+"""Common parts of all formats of PyTorch state dicts: names, layouts, and the net from names and shapes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ LEAVES = {
 
 @dataclass(frozen=True)
 class Unsaid:
-    """What no name or shape of a state dict tells."""
+    """Properties of a net that names and shapes of a state dict do not show."""
 
     bottleneck_stride: BottleneckStride | None = None
-    """"1x1" for files of the paper's own nets; None: as the format's project has it, "3x3" (torchvision's "v1.5")."""
+    """Conv with a bottleneck's stride: "1x1" for the paper's own nets; None: the project's default, "3x3" ("v1.5")."""
     epsilon: float | None = None
     """Epsilon of the batch norms; None: PyTorch's 1e-5."""
 
@@ -44,12 +44,12 @@ class Found:
 
     shapes: Mapping[str, Shape]
     file: str
-    """Its name, for messages."""
+    """Name of the file, for messages."""
     unsaid: Unsaid = Unsaid()
     config: Mapping[str, Any] | None = None
-    """config.json beside the file, of another project than this one."""
+    """Content of config.json beside the file, if it is another project's."""
     preprocessor: Mapping[str, Any] | None = None
-    """preprocessor_config.json beside the file."""
+    """Content of preprocessor_config.json beside the file."""
 
     def beside(self, name: str) -> Path:
         """The path of a file beside this one."""
@@ -57,22 +57,22 @@ class Found:
 
     @property
     def stages(self) -> tuple[int, ...]:
-        """Blocks in each stage "layer1", "layer2", ..., up to the last that has any array."""
+        """Number of blocks in each stage "layer1", "layer2", ..., up to the last stage with an array."""
         return self.blocks(r"layer(\d+)\.(\d+)\.", first=1)
 
     def blocks(self, pattern: str, first: int) -> tuple[int, ...]:
-        """Blocks in each stage; `pattern` has the numbers of stage and block, stages count from `first`."""
+        """Number of blocks in each stage; `pattern` matches the numbers of stage (from `first`) and block."""
         blocks: dict[int, int] = {}
         for name in self.shapes:
             if match := re.match(pattern, name):
                 stage, block = int(match[1]) - first, int(match[2])
                 blocks[stage] = max(blocks.get(stage, 0), block + 1)
         last = max(blocks, default=-1)
-        # A damaged name may have any number; no net has so many stages.
+        # A damaged name may contain any number; no net has so many stages.
         return tuple(blocks.get(stage, 0) for stage in range(min(last + 1, 16)))
 
     def has_head(self, head: str) -> bool:
-        """Whether there is a last layer, by PyTorch's name of it."""
+        """Whether there is a last layer; `head` is PyTorch's name for it."""
         return any(name.startswith(f"{head}.") for name in self.shapes)
 
     def axes(self, name: str, axes: int) -> Shape:
@@ -108,13 +108,13 @@ class Found:
         usual_width: int,
         **fields: Any,
     ) -> ModelConfig:
-        """The net whose names and shapes these are, without a number of classes where there is no last layer.
+        """The net with these names and shapes; without a last layer, its number of classes is not set.
 
         Args:
-          stages, block: blocks in each stage, and their kind.
-          depth: of the net; None: no legal net has these stages.
+          stages, block: number of blocks in each stage, and their kind.
+          depth: depth of the net; None: no legal net has these stages.
           stem, head: PyTorch's names of the first convolution and of the last layer.
-          usual_width: width of the published nets, which a config leaves open.
+          usual_width: width of the published nets; a net of this width has `width` None.
           fields: other fields of ModelConfig.
 
         Raises:
@@ -143,10 +143,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Told:
-    """What a state dict and the files beside it tell of a net."""
+    """The facts about a net in a state dict and the files beside it."""
 
     model: ModelConfig
-    """Without a number of classes where there is no last layer."""
+    """The net's configuration; without a last layer, its number of classes is not set."""
     channels: int
     """Number of channels of the images."""
     class_names: tuple[str, ...] | None = None
@@ -158,41 +158,41 @@ class Told:
 class Format(abc.ABC):
     """One project's state dicts.
 
-    A format is an object `FORMAT` of a module in this folder. It has to be able to read what it writes.
+    Each module in this folder has one format, `FORMAT`. A format must be able to read the files that it writes.
     """
 
     name: str
     holds: str
     """The nets whose state dicts can be in this format, for messages: the family, and which nets of it."""
     first: str
-    """PyTorch's name of an array of the first block: what stands before it is a wrapper's prefix."""
+    """PyTorch's name of an array in the first block; text before this name is a wrapper's prefix."""
     usual_prefix: str = ""
-    """What files of the project put before each name. It is written, and read whether it is there or not."""
+    """Prefix of each name in the project's files. Files are written with it, and read with or without it."""
     family: Literal["cifar", "imagenet"] | None = None
-    """The family of nets whose state dicts are written in this format where no other is asked for; None: none."""
+    """The family of nets for which this is the default format for writing; None: no family."""
 
     @abc.abstractmethod
     def claims(self, found: Found) -> bool:
-        """Whether the names, and the files beside them, are this format's."""
+        """Whether the names, and the files beside the state dict, belong to this format."""
 
     @abc.abstractmethod
     def net(self, found: Found) -> Told:
-        """The net whose state dict has these names and shapes; whether all arrays are there is not looked at.
+        """The net whose state dict has these names and shapes. Does not check that all arrays are there.
 
         Raises:
-          UserError: no net is known that has these shapes, or a file beside the state dict does not fit.
+          UserError: no known net has these shapes, or a file beside the state dict does not fit.
         """
 
     @abc.abstractmethod
     def module(self, name: str) -> str:
-        """PyTorch's name of a module that we call "stem_conv", "stage1_block1", "conv1", "norm1", "head"."""
+        """PyTorch's name for a module with our name, such as "stem_conv", "stage1_block1/conv1" or "head"."""
 
     def writable(self, model: ModelConfig, arrays: Arrays) -> tuple[ModelConfig, Arrays, tuple[str, ...]]:
-        """A net with equal logits that this format can say, where there is one; with remarks on what was changed."""
+        """A net with equal logits that this format can express, if there is one, and remarks on the changes."""
         return model, arrays, ()
 
     def prefixes(self, names: Iterable[str]) -> set[str]:
-        """What wrappers put before the names of each net in a state dict, such as "module." or "_orig_mod.module."."""
+        """Wrappers' prefixes of the nets in a state dict, such as "module." or "_orig_mod.module."."""
         first = self.first
         return {name.removesuffix(first) for name in names if name == first or name.endswith(f".{first}")}
 
@@ -216,8 +216,8 @@ class Format(abc.ABC):
         """PyTorch's arrays under our names and in our layouts.
 
         Args:
-          state: by PyTorch's names, without prefixes.
-          ours: names of all arrays that there may be; those that `state` lacks are left out.
+          state: arrays by PyTorch's names, without prefixes.
+          ours: our names of all possible arrays; arrays that `state` lacks are left out.
         """
         return {name: layout_back(state[theirs]) for name, theirs in self.names(ours).items() if theirs in state}
 
@@ -236,7 +236,7 @@ def staged_module(name: str, head: str, shortcut: str) -> str:
     Args:
       name: our name.
       head: PyTorch's name of the last layer.
-      shortcut: PyTorch's name of a projection, whose conv is number 0 and whose batch norm is number 1.
+      shortcut: PyTorch's name of a projection; its conv has number 0, its batch norm number 1.
     """
     if block := re.fullmatch(r"stage(\d+)_block(\d+)", name):
         return f"layer{block[1]}.{int(block[2]) - 1}"
@@ -246,7 +246,7 @@ def staged_module(name: str, head: str, shortcut: str) -> str:
 
 
 def layout(array: Array) -> Array:
-    """A kernel as PyTorch has it: HWIO -> OIHW, [in, out] -> [out, in]; anything else as it is."""
+    """A kernel in PyTorch's layout: HWIO -> OIHW, [in, out] -> [out, in]; other arrays do not change."""
     axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim)
     return array if axes is None else np.ascontiguousarray(array.transpose(axes))
 

@@ -1,7 +1,7 @@
 """transformers' ResNetForImageClassification and ResNetModel: transformers/models/resnet/modeling_resnet.py.
 
-ResNetModel has no last layer, and no "resnet." before its names. config.json beside the weights says where a
-bottleneck's stride is and what the classes are called; preprocessor_config.json says how pictures are prepared.
+ResNetModel has no last layer, and its names have no prefix "resnet.". config.json beside the weights has the position
+of a bottleneck's stride and the class names; preprocessor_config.json says how pictures are prepared.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FIRST = "encoder.stages.0.layers.0.layer.0.convolution.weight"
 STEM, HEAD = "embedder.embedder.convolution", "classifier.1"
 RESAMPLE: Mapping[Any, Interpolation] = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 SQUEEZED = 384
-"""ConvNextImageProcessor, which these nets use, crops below this side and squeezes pictures from it on."""
+"""ConvNextImageProcessor, which these nets use, crops pictures below this size, and squeezes them to larger sizes."""
 
 
 class HuggingFace(Format):
@@ -91,7 +91,7 @@ class HuggingFace(Format):
 
 
 def _preprocessing(found: Found, channels: int) -> Preprocessing:
-    """What the image processors of these nets do: ConvNextImageProcessor, or a resize and a crop of the middle."""
+    """The preprocessing of these nets' image processors: ConvNextImageProcessor, or a resize and a centre crop."""
     where = found.beside("preprocessor_config.json")
     advice = "or rename that file, and give experiments.convert --resize, --crop, --mean and --std"
     given = Fields(found.preprocessor or {}, f"{where}: ", advice)

@@ -8,11 +8,11 @@ and class names. The size of pictures is `input_size`, as in timm.data.resolve_m
 | resnet18, 34, 50, 101, 152, with any tag          | read and written                                                |
 | tv_, ssl_, swsl_, gluon_..._v1b of these          | the same                                                        |
 | resnet26, resnet14t, resnet200                    | no: no net of the paper has these stages                        |
-| c, d, s, t; resnetrs (deep stem, pooled shortcut) | no: told by their arrays                                        |
-| seresnet, ecaresnet, skresnet, cbam (attention)   | no: told by their arrays                                        |
-| resnext, wide_resnet (groups, inner widths)       | no: told by their shapes                                        |
-| resnet50_gn, resnetv2 (other norms)               | no: told by their arrays                                        |
-| resnetaa, resnetblur (anti-aliasing)              | no: told by config.json alone, since their arrays are resnet50's |
+| c, d, s, t; resnetrs (deep stem, pooled shortcut) | no: recognised by their arrays                                  |
+| seresnet, ecaresnet, skresnet, cbam (attention)   | no: recognised by their arrays                                  |
+| resnext, wide_resnet (groups, inner widths)       | no: recognised by their shapes                                  |
+| resnet50_gn, resnetv2 (other norms)               | no: recognised by their arrays                                  |
+| resnetaa, resnetblur (anti-aliasing)              | no: recognised only by config.json: their arrays are resnet50's |
 """
 
 from __future__ import annotations

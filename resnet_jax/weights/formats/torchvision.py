@@ -8,9 +8,9 @@ from resnet_jax.weights.formats.base import STAGED_FIRST, Format, Found, Told, s
 
 
 class Torchvision(Format):
-    """Four stages, a 7x7 stem, projections where the shape changes.
+    """Nets with four stages, a 7x7 stem, and projections at changes of shape.
 
-    The stride of a bottleneck is taken to be on its 3x3 conv ("v1.5"); Caffe's nets have it on the first 1x1.
+    The stride of a bottleneck is assumed on its 3x3 conv ("v1.5"); Caffe's nets have it on the first 1x1 conv.
     """
 
     name = "torchvision"
