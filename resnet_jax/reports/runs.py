@@ -124,10 +124,11 @@ def read_runs(paths: Sequence[Path]) -> Runs:
             if record is not None:
                 metrics = _or_warn(lambda: read_metrics(directory / METRICS_FILE), warnings)  # noqa: B023
                 complete.append(Run(directory, record, tuple(metrics or ())))
-                if ends_half_written(directory / METRICS_FILE):
+                ended = record.final is None or [line.step for line in metrics or ()][-1:] == [record.final.step]
+                if metrics is not None and (not ended or ends_half_written(directory / METRICS_FILE)):
                     warnings.append(
-                        f"{directory / METRICS_FILE}: its last line is half-written, though the run has finished; the "
-                        f"curves end before it, the results in {RECORD_FILE} do not depend on it."
+                        f"{directory / METRICS_FILE}: its last line is missing or half-written, though the run has "
+                        f"finished; the curves end before it, the results in {RECORD_FILE} do not depend on it."
                     )
         else:
             unfinished.append(_unfinished(directory, warnings))

@@ -65,14 +65,6 @@ def test_a_library_that_aborts_because_another_process_is_gone_does_not_hide_the
     assert run.errors(0) == ["error: process 1 ended without a word, as a process does that is killed"]
 
 
-def test_a_process_that_aborts_is_one_that_is_gone(tmp_path: Path) -> None:
-    run = train(tmp_path, 2, f"--parallel.stall-seconds={STALL}", module="tests.processes.faulty", fresh=True)
-    assert wait_for(run, tmp_path, Moment("trains"), 0, 0)
-    run.processes[1].send_signal(signal.SIGHUP)
-    assert run.wait(END) == [1, -signal.SIGABRT], run.text()
-    assert run.errors(0) == ["error: process 1 ended without a word, as a process does that is killed"]
-
-
 def test_a_full_disk_of_process_0_ends_all(tmp_path: Path) -> None:
     """As far as the system tells: files of process 0 may not grow, so that its first checkpoint fails."""
     run = train(tmp_path, 2, module="tests.processes.no_space")

@@ -124,12 +124,14 @@ def test_no_runs_and_no_directory_are_errors_with_a_sentence(tmp_path: Path) -> 
         read_runs([tmp_path / "nowhere"])
 
 
-def test_a_finished_run_whose_metrics_end_half_written_is_read_and_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", ["in a line", "between lines"])
+def test_a_finished_run_whose_metrics_are_cut_short_is_read_and_named(cut: str, tmp_path: Path) -> None:
     """In an unfinished run, half a line is what a kill leaves. A finished run wrote all its lines: its file was cut."""
     finished, unfinished = write_run(tmp_path, seed=0), write_run(tmp_path, seed=1, finished=False)
     for run in (finished, unfinished):
         file = run / "metrics.jsonl"
-        file.write_text(file.read_text()[:-20])
+        text = file.read_text()
+        file.write_text(text[:-20] if cut == "in a line" else "".join(text.splitlines(keepends=True)[:-1]))
     runs = read_runs([tmp_path])
     assert (len(runs.complete), len(runs.unfinished)) == (1, 1)
     (warning,) = runs.warnings
