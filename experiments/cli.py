@@ -70,7 +70,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
 
 @contextlib.contextmanager
 def handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Has Ctrl-C and SIGTERM handled by a function, and afterwards as before."""
+    """A context in which a function handles Ctrl-C and SIGTERM; restores the earlier handlers at the end."""
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -33,7 +33,7 @@ def gaps(*studies: str) -> str:
 
 
 def nets(*runs: str) -> str:
-    """A row for each of some runs: net, iterations, rate, and errors over seeds."""
+    """A table with a row for each of some runs: net, iterations, rate, and errors over seeds."""
     rows = []
     for run in runs:
         of_seed = records(run)
@@ -56,7 +56,7 @@ def recomputed_statistics() -> str:
 
 
 def equivalence() -> str:
-    """The drift of parallel modes after ten steps: in each cell the worst of the modes."""
+    """A table of the drift of parallel modes after ten steps; each cell has the largest drift of all modes."""
     worst: dict[tuple[str, str, str], dict[int, float]] = {}
     for row in json.loads((RECORDS / "equivalence.json").read_text(encoding="utf-8"))["rows"]:
         cells = worst.setdefault((row["net"], row["dtype"], row["scope"]), {})

@@ -4,8 +4,8 @@
     python -m experiments.sweep fashion-depth
     python -m experiments.report runs/fashion-depth
 
-CIFAR-10's recipe (He et al. 2015, Sec. 4.2) on Xiao et al. 2017 (arXiv 1708.07747), a data set of CIFAR-10's size. The
-papers have no numbers for it, so none are compared.
+CIFAR-10's recipe (He et al. 2015, Sec. 4.2) on Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747), a data set of about
+CIFAR-10's size. The papers have no numbers for it, so none are compared.
 
 Cost: three quarters of cifar10-depth's nets of the same depth, by pixels; all 24 runs, 10.4 h of a GPU at 1e12
 multiply-adds/s.

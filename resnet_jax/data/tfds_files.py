@@ -68,7 +68,7 @@ class Name:
 
 
 def root(data_dir: str | None) -> Path:
-    """The folder of all prepared data sets: `data_dir`, or TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets)."""
+    """The folder of all prepared data sets: `data_dir`, or TFDS's default ($TFDS_DATA_DIR or ~/tensorflow_datasets)."""
     # Not pathlib's: it raises where there is no such home. Absolute, so that TFDS does not look for the home again.
     return Path(os.path.expanduser(data_dir or constants.DATA_DIR)).absolute()
 

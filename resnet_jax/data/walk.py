@@ -1,4 +1,4 @@
-"""Entries of a folder: class folders, the images in them, and what is passed over."""
+"""Entries of a folder: class folders, the images in them, and files that are left out."""
 
 from __future__ import annotations
 

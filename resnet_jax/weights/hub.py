@@ -107,7 +107,7 @@ class Fields:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value is a finite number, and no bool; an integer beyond all floats is not finite."""
+    """Whether a value is a finite number, but no bool; an integer beyond all floats is not finite."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:

@@ -77,7 +77,7 @@ class _Prepared:
     """Advice about a damaged data set, as the end of a sentence."""
 
     def refuse(self, image: str, why: decode.Unreadable) -> NoReturn:
-        """Ends the run at an image."""
+        """Raises UserError about an image that cannot be read."""
         raise UserError(f"{image} cannot be read as an image: {why}; {self.remedy}.") from why
 
 

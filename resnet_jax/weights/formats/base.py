@@ -185,7 +185,7 @@ class Format(abc.ABC):
 
     @abc.abstractmethod
     def module(self, name: str) -> str:
-        """PyTorch's name for a module with our name, such as "stem_conv", "stage1_block1/conv1" or "head"."""
+        """PyTorch's name for a module with our name, such as "stem_conv", "stage1_block1", "conv1" or "head"."""
 
     def writable(self, model: ModelConfig, arrays: Arrays) -> tuple[ModelConfig, Arrays, tuple[str, ...]]:
         """A net with equal logits that this format can express, if there is one, and remarks on the changes."""
