@@ -220,7 +220,7 @@ def test_a_file_in_the_place_of_the_checkpoints_is_named_and_nothing_lost(tmp_pa
     lines = (place / "metrics.jsonl").read_bytes()
     (place / "checkpoints").rename(tmp_path / "away")
     (place / "checkpoints").write_text("")
-    with pytest.raises(UserError, match="checkpoints: in the way, a file"):
+    with pytest.raises(UserError, match="checkpoints: is a file"):
         run(SMALL, place, study="test")
     assert (place / "metrics.jsonl").read_bytes() == lines
 
