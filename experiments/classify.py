@@ -5,8 +5,8 @@
     python -m experiments.classify --weights resnet50 holiday/ --features stage3_block2 --out features.npz
 
 A net is a folder written by experiments.convert, the directory of a finished run, a PyTorch state dict, or a folder
-that the client of the Hugging Face hub downloaded. It includes the resizing and normalisation of pictures and the class
-names. For a picture that cannot be read, a sentence is printed, the other pictures are classified, and the exit status
+that the client of the Hugging Face hub downloaded. How pictures are resized and normalised, and the names of the
+classes, come with the net. For a picture that cannot be read, a sentence is printed, the other pictures are classified, and the exit status
 is 2.
 """
 

@@ -143,7 +143,7 @@ def _require_place(folder: Path) -> None:
     cli.check_folder(folder, "data-dir")
     existing = _existing(folder)
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"data-dir: {existing} cannot be written to, which {folder} needs; give another folder.")
+        raise UserError(f"data-dir: {existing} is not writable, so {folder} cannot be made; give another folder.")
 
 
 def _require_modules() -> None:

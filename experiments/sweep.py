@@ -209,8 +209,8 @@ def _wanted(runs: Mapping[str, ExperimentConfig], only: tuple[str, ...]) -> dict
 def _shares(chosen: Sweep, runs: int) -> list[jobs.Share]:
     """The share of the machine for each process of the sweep.
 
-    "auto" starts at most one process for each run of the study, finished or not, so that a resumed study has the same
-    cores.
+    With "auto" there are at most as many processes as the study has runs. Finished runs count too, so that each process
+    of a resumed study gets the same cores as before.
     """
     cores, gpus = jobs.cores(), jobs.gpus()
     number = max(1, min(len(gpus or cores), runs)) if chosen.jobs == "auto" else chosen.jobs

@@ -95,12 +95,12 @@ def train(
     deadline: float | None = None,
     log: Sequence[str] = (),
 ) -> RunRecord:
-    """Runs one run with its display and signals; see resnet_jax.training.run.run.
+    """Trains one net, shows the progress and handles Ctrl-C and SIGTERM; see resnet_jax.training.run.run.
 
     Args:
       config, directory, study: as for `run`.
       compiled: folder of run directories, in which compiled programs are cached.
-      deadline: by `time.monotonic`; a run that has not ended by then is stopped after its step, with a checkpoint.
+      deadline: a value of `time.monotonic()`. At this time the run ends after the current step, with a checkpoint.
       log: names of the additional logs.
 
     Raises:

@@ -27,7 +27,7 @@ def measured(file: str, net: str, what: str, form: str = ".3g") -> str:
 
 
 def gradients(file: str) -> str:
-    """The norm of the gradient at the initial values in the first layer and in the last conv, and how it grows."""
+    """Before training: the norm of the gradient in the first layer and in the last conv, and their ratio."""
     rows = []
     for name, net in _nets(file).items():
         norms = net["initial"][:-1]  # without the classifier

@@ -258,7 +258,7 @@ class ModelConfig(Section):
         return 1.0 - number / sum(self.stage_blocks) * (1.0 - self.survival)
 
     def _selected(self, name: str) -> tuple[tuple[int, int], ...]:
-        """The blocks that one name of `cut` means; none if it is not legal."""
+        """The blocks that one entry of `cut`, such as "stage2", refers to; empty for an entry that is not legal."""
         if match := re.fullmatch(r"every-([1-9]\d*)", name):
             return self.blocks[int(match[1]) - 1 :: int(match[1])]
         return tuple((i, j) for i, j in self.blocks if name in (f"stage{i}", f"stage{i}_block{j}"))

@@ -36,7 +36,7 @@ class Normalization:
     """[1, 1, 1, C] or [1, 1, 1, 1]."""
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Pixels [N, H, W, C], normalised on the host; a compiled step has data.augment.normalize for it."""
+        """Normalises pixels [N, H, W, C] on the host. In compiled steps, data.augment.normalize does this."""
         return (images / 255.0 - self.mean) / self.std
 
     colors: Floats | None = None

@@ -29,7 +29,7 @@ BASE_DEPTH = 20
 
 @dataclass(frozen=True)
 class Variant:
-    """The seeds of one configuration."""
+    """The runs of one configuration, one for each seed."""
 
     runs: tuple[Run, ...]
     """The runs, ordered by seed."""

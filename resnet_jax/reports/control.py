@@ -45,7 +45,7 @@ class Control:
 
     @property
     def largest(self) -> tuple[Variant, ...]:
-        """The points in the largest budget."""
+        """The points with the largest budget."""
         most = max(point.iterations for point in self.points)
         return tuple(point for point in self.points if point.iterations == most)
 

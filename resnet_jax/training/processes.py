@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class OfPrimary(UserError):
-    """An error of process 0, in another process."""
+    """Raised in the other processes if process 0 fails; carries its message."""
 
 
 # Fields that may differ between processes.

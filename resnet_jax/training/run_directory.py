@@ -144,7 +144,8 @@ class RunDirectory:
         others = differences(record.config, self.config)
         if others:
             self.abandon()
-            raise UserError(f"{file}: a record of another configuration ({'; '.join(others)}: there, asked for).")
+            found = "; ".join(others)
+            raise UserError(f"{file}: a record of another configuration ({found}: in the record, and asked for).")
         problem = other_inputs(record, self.config)
         if problem:
             self.abandon()

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GradientFlow(Options):
-    """The size of the gradient in each layer: the norm of the loss's gradient with respect to each kernel, at the
-    initial values, on one batch in train mode; and during training, for runs with train.gradient-norms-every.
+    """The norm of the loss's gradient with respect to each kernel. Before training, it is measured on one batch in train
+    mode. During training, it is read from the run, if train.gradient-norms-every was set.
 
-    Source: He et al. 2015, Sec. 4.1 ("backward propagated gradients exhibit healthy norms with BN"). For initial values
-      it also takes configurations, such as digits-plain:model.depth=110. Cost: compilation, and seconds for each net.
+    Source: He et al. 2015, Sec. 4.1 ("backward propagated gradients exhibit healthy norms with BN"). Before training, a
+      configuration such as digits-plain:model.depth=110 will do. Cost: compilation, and seconds for each net.
     """
 
     looks_at: ClassVar[Literal["trained", "initial", "either"]] = "initial"

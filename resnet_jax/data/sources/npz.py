@@ -26,8 +26,8 @@ def load(config: DataConfig, note: Note) -> Dataset:
 
     Images are uint8 [N, H, W] or [N, H, W, C] with C = 1, 3 or 4; labels are whole numbers [N] or [N, 1] from 0.
     Names of the classes are in class_names, an array of strings [K]; without it the classes are "0", "1", ... up to
-    the highest label. The data set has the name of the file, `config.path`, or its own where its training set is known
-    by its content (known.py).
+    the highest label. The data set is named after the file, `config.path`. If known.py recognises the images of its
+    training set, the data set has the name that known.py gives.
 
     Raises:
       UserError: the file is missing or damaged, an array is missing or not as described here, the classes of training

@@ -36,7 +36,7 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
     Args:
       x: [N, H, W, C].
       dy: [N, H', W', F].
-      groups: number of parts of consecutive images, each summed by itself until the end; a divisor of N.
+      groups: number of parts that the batch is divided into. The sums of the parts are added last. Divides N.
 
     Returns:
       [size, size, C, F] in the dtype of x; sums are float32 at least.

@@ -118,8 +118,8 @@ def _preprocessing(found: Found, channels: int) -> Preprocessing:
     usual = usual and abs(scale * 255 - 1) < 1e-6
     if side is None or crop is None or interpolation is None or not usual or crop > side:
         raise UserError(
-            f"{where}: pictures are prepared in another way than here (shorter side resized, middle cropped, "
-            f"pixels from 0 to 1); {advice.removeprefix('or ')}."
+            f"{where}: pictures are prepared in another way than here, where the shorter side is resized, "
+            f"the middle cropped and pixels scaled to 0 to 1; {advice.removeprefix('or ')}."
         )
     mean: tuple[float, ...] = (0.0,) * channels
     std: tuple[float, ...] = (1.0,) * channels

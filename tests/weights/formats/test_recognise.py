@@ -70,7 +70,7 @@ def test_the_arrays_of_another_depth_are_counted() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda s: {"encoder.weight": (3, 3)}, "no net of torchvision's, .* it holds encoder.weight"),
+        (lambda s: {"encoder.weight": (3, 3)}, "not a known net; .* it holds encoder.weight"),
         (lambda s: {**s, "layer3.9.conv1.weight": (64, 64, 3, 3)}, "its stages have 3, 3, 10 basic blocks; legal"),
         (
             lambda s: {k: v for k, v in s.items() if k != "linear.weight"},
