@@ -6,8 +6,8 @@
 
 A net is a folder written by experiments.convert, the directory of a finished run, a PyTorch state dict, or a folder
 that the client of the Hugging Face hub downloaded. How pictures are resized and normalised, and the names of the
-classes, come with the net. For a picture that cannot be read, a sentence is printed, the other pictures are classified, and the exit status
-is 2.
+classes, come with the net. For a picture that cannot be read, a sentence is printed, the other pictures are classified,
+and the exit status is 2.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
 
 
 def residual_factors(config: ModelConfig) -> dict[str, float]:
-    """By the name of the block, the expected factor of its residual: `residual_scale` times the survival probability."""
+    """By block name, the expected factor of its residual: `residual_scale` times the survival probability."""
     numbered = enumerate(config.blocks, start=1)
     # The net computes survival probabilities in float32.
     return {block_name(*at): config.residual_scale * float(np.float32(config.survival_of(i))) for i, at in numbered}

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GradientFlow(Options):
-    """The norm of the loss's gradient with respect to each kernel. Before training, it is measured on one batch in train
-    mode. During training, it is read from the run, if train.gradient-norms-every was set.
+    """The norm of the loss's gradient with respect to each kernel. Before training, it is measured on one batch, in
+    train mode. During training, it is read from the run, if train.gradient-norms-every was set.
 
     Source: He et al. 2015, Sec. 4.1 ("backward propagated gradients exhibit healthy norms with BN"). Before training, a
       configuration such as digits-plain:model.depth=110 will do. Cost: compilation, and seconds for each net.

@@ -61,8 +61,8 @@ def recognise(found: Found) -> tuple[Format, Told]:
         if form.claims(found):
             return form, form.net(found)
     raise UserError(
-        f"{found.file}: not a known net; known are ResNet-18 to 152 of torchvision, timm and transformers, and resnet20 "
-        f"to resnet1202 of akamaster; it holds {some(sorted(found.shapes)) or 'no array'}."
+        f"{found.file}: not a known net; known are ResNet-18 to 152 of torchvision, timm and transformers, and "
+        f"resnet20 to resnet1202 of akamaster; it holds {some(sorted(found.shapes)) or 'no array'}."
     )
 
 
