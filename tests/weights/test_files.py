@@ -174,7 +174,7 @@ def test_files_that_hold_no_net(net: Weights, tmp_path: Path) -> None:
         "cut.safetensors": (content[:-10], "damaged or truncated"),
         "text.pth": (b"These are no weights, but a text.", "not safetensors, and not written by torch.save"),
         "empty.pth": (b"", r"empty \(0 bytes\)"),
-        "none.safetensors": (safetensors.numpy.save({}), "no net of .* it holds no array"),
+        "none.safetensors": (safetensors.numpy.save({}), "not a known net; .* it holds no array"),
         "half.safetensors": (
             safetensors.numpy.save({"conv1.weight": np.zeros(3, np.float32)}),
             "not a known net; .* it holds conv1.weight",
