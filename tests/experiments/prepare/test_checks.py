@@ -102,9 +102,7 @@ def test_a_file_in_the_way_comes_before_the_network(
         file.touch()
         assert refused(place) == f"data-dir: {file} is a file; legal: a folder."
     monkeypatch.setattr(prepare.os, "access", lambda path, mode: False)
-    assert refused(tmp_path / "new").startswith(
-        f"data-dir: {tmp_path} is not writable, so {tmp_path}/new/cifar"
-    )
+    assert refused(tmp_path / "new").startswith(f"data-dir: {tmp_path} is not writable, so {tmp_path}/new/cifar")
     assert urls == []
 
 
