@@ -81,7 +81,7 @@ def test_random_faults(tmp_path: Path, faults: int, faults_record: Path | None) 
         copied: Path | None = None
         while len(done) < faults and begun(folder) < EACH and not (folder / "run" / RECORD_FILE).exists():
             kind, victim, moment = draw.choice(sorted(KINDS)), draw.randrange(processes), draw_moment(draw)
-            said = harm(folder, processes, kind, victim, moment)
+            said = harm(folder, processes, kind, victim, moment).replace(f"{tmp_path}{os.sep}", "")
             what = {"fault": kind, "process": victim, "of": processes, "moment": moment.event}
             print({**what, "said": said, "step": newest(folder)}, flush=True)
             if said:
