@@ -18,11 +18,7 @@ from resnet_jax.data.stream import StreamSource
 from resnet_jax.errors import UserError
 from tests.data.pictures import photo, streamed, write
 
-
-@pytest.fixture(autouse=True)
-def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "resnet_jax"
+pytestmark = pytest.mark.usefixtures("cache_home")
 
 
 @pytest.fixture

@@ -18,10 +18,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3), np.uint8)
 SOURCE = ArraySource(PIXELS, np.zeros(50, np.int32))
 
 
-@pytest.fixture(autouse=True)
-def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "resnet_jax"
+pytestmark = pytest.mark.usefixtures("cache_home")
 
 
 @pytest.mark.parametrize("normalize", ["pixel_mean", "channel_mean_std"])

@@ -13,19 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.config import (
-    DataConfig,
-)
+from resnet_jax.config import DataConfig
 from resnet_jax.data import ArraySource, Draws, crops, decode, load
 from resnet_jax.data.stream import SLOTS
 from resnet_jax.errors import UserError
 from tests.data.pictures import BATCH, batches, photo, streamed, train_source, write
 
-
-@pytest.fixture(autouse=True)
-def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "resnet_jax"
+pytestmark = pytest.mark.usefixtures("cache_home")
 
 
 @pytest.fixture

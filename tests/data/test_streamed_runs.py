@@ -27,11 +27,7 @@ from resnet_jax.training.observers.base import Observer, Step
 from resnet_jax.training.run import run
 from tests.data.pictures import BATCH, batches, streamed, write
 
-
-@pytest.fixture(autouse=True)
-def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "resnet_jax"
+pytestmark = pytest.mark.usefixtures("cache_home")
 
 
 @pytest.fixture

@@ -59,30 +59,33 @@ def test_another_version_of_the_code(tmp_path: Path) -> None:
     assert said.startswith("error: process 1 differs from process 0 in the code's version: ")
 
 
+def on_two_machines(first: Path, second: Path) -> list[str]:
+    """The sentences of two processes in folders of their own that each read the data.npz there; both are refused."""
+    port = free_port()
+    shared = [*NET, "--parallel.devices=2", "--data.source=npz", "--data.path=data.npz", "--train.batch-size=32"]
+    runs = [start(folder, [[*shared, *by_hand(2, i, port)]]) for i, folder in enumerate((first, second))]
+    sentences = []
+    for run in runs:
+        assert run.wait(300.0) == [2], run.text()
+        sentences += run.errors(0)
+    assert len(sentences) == 2
+    return sentences
+
+
 def test_other_data_under_the_same_name(tmp_path: Path) -> None:
-    file = data(tmp_path / "data.npz", 0)
+    data(tmp_path / "data.npz", 0)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     data(elsewhere / "data.npz", 1)
-    port = free_port()
-    shared = [*NET, "--parallel.devices=2", "--data.source=npz", f"--data.path={file.name}", "--train.batch-size=32"]
-    runs = [start(folder, [[*shared, *by_hand(2, i, port)]]) for i, folder in enumerate((tmp_path, elsewhere))]
-    for run in runs:
-        assert run.wait(300.0) == [2], run.text()
-        (said,) = run.errors(0)
+    for said in on_two_machines(tmp_path, elsewhere):
         assert "process 1 differs from process 0 in the data: " in said
 
 
 def test_data_on_one_machine_only(tmp_path: Path) -> None:
-    file = data(tmp_path / "data.npz", 0)
+    data(tmp_path / "data.npz", 0)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    port = free_port()
-    shared = [*NET, "--parallel.devices=2", "--data.source=npz", f"--data.path={file.name}", "--train.batch-size=32"]
-    runs = [start(folder, [[*shared, *by_hand(2, i, port)]]) for i, folder in enumerate((tmp_path, elsewhere))]
-    for run in runs:
-        assert run.wait(300.0) == [2], run.text()
-        (said,) = run.errors(0)
+    for said in on_two_machines(tmp_path, elsewhere):
         assert said.startswith("error: process 1: ")
         assert "data.npz" in said
     assert not (tmp_path / "runs").exists()

@@ -25,9 +25,7 @@ SETTINGS: dict[str, Any] = {"image_size": 20, "eval_resize": 24, "crop": "scale"
 Content = dict[str, list[tuple[bytes, int]]]
 
 
-@pytest.fixture(autouse=True)
-def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache_home")
 
 
 @pytest.fixture
