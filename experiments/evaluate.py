@@ -107,8 +107,6 @@ def main(argv: list[str] | None = None) -> int:
     chosen = parse(Evaluate, argv, program="python -m experiments.evaluate", description=__doc__)
     classes = listing.class_folders(str(chosen.folder), cli.warn)
     require_effect(chosen)
-    if chosen.out is not None:
-        cli.prepare_output(chosen.out, "out")
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.weights import files
     from resnet_jax.weights.classes import Unmatched, match
@@ -130,6 +128,8 @@ def main(argv: list[str] | None = None) -> int:
     facts = (os.fsencode(f"{file.relative}\n{file.size}\n{number}\n") for file, number in labelled)
     alike["the pictures' names, sizes and classes"] = short_digest(*facts)
     with shares.divided(chosen.processes, chosen.coordinator, chosen.process, alike) as share:
+        if chosen.out is not None and share.index == 0:
+            cli.prepare_output(chosen.out, "out")
         own = share.of(labelled)
         first = among = count = 0.0
         loss = 0.0

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from resnet_jax.ending import end_at_once
 from resnet_jax.errors import UserError
@@ -162,7 +162,7 @@ class Link:
         self._where, self._steps = where or self._where, self._steps or steps
         self._reports, self._reported = self._reports + counted, time.monotonic()
 
-    def fail(self, cause: str, status: int = FAILED) -> None:
+    def fail(self, cause: str, status: int = FAILED) -> NoReturn:
         """Ends all processes, and this one last; does not return."""
         if self.primary:
             self._end(f"process 0: {cause}", status)
@@ -180,7 +180,7 @@ class Link:
                 peer.shutdown(socket.SHUT_WR)
         self._left.set()
 
-    def _end(self, sentence: str, status: int) -> None:
+    def _end(self, sentence: str, status: int) -> NoReturn:
         """Prints the sentence in all processes, and ends this process at once."""
         self._ending.acquire()  # only the first cause is printed
         if self.primary:

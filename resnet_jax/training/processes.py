@@ -234,4 +234,3 @@ def fail(error: BaseException, status: int = FAILED) -> NoReturn:
         time.sleep(_NOTICE)  # if another process has ended, that is the cause, and the link ends this process
         traceback.print_exception(error)
     _link.fail(sentence(error), status)
-    os._exit(status)
