@@ -95,5 +95,5 @@ def _reasons(name: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except Exception as error:
+    except Exception as error:  # for damaged files, NumPy and zipfile raise many kinds of errors
         raise Damaged(reason(error), name) from None

@@ -69,7 +69,7 @@ def join(
     _link = link
     try:
         _start_jax(link, welcome, config.parallel, visible)
-    except Exception as error:
+    except Exception as error:  # the other processes wait, and must end too
         fail(error)
 
 
