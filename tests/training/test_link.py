@@ -117,13 +117,13 @@ def test_processes_that_differ_are_named_before_anything_runs() -> None:
         return link.connect({"optim.learning_rate": 0.2 if link.launch.process == 1 else 0.1, "depth": 20})
 
     for sentence in together(work, links(2)):
-        assert "process 1 differs from process 0 in optim.learning_rate: 0.2 there, 0.1 here" in sentence
+        assert "process 1 differs from process 0 in optim.learning_rate: it has 0.2, and process 0 has 0.1" in sentence
 
 
 def test_facts_found_later_are_compared_too(connected: Connected) -> None:
     joined = connected(2)
     found = together(lambda link: first_difference(link, {"data": "abc" if link.primary else "abd"}), joined)
-    assert found == ["process 1 differs from process 0 in data: 'abd' there, 'abc' here"] * 2
+    assert found == ["process 1 differs from process 0 in data: it has 'abd', and process 0 has 'abc'"] * 2
 
 
 def test_a_process_that_does_not_come_is_named() -> None:
