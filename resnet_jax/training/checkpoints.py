@@ -44,7 +44,7 @@ def identity(config: ExperimentConfig) -> dict[str, Any]:
 
     All fields are included except:
 
-    - operational fields, which may change when a run is resumed;
+    - operational fields, such as the number of devices, which may change when a run is resumed;
     - paths of images;
     - fields without effect in this configuration.
     """

@@ -26,7 +26,7 @@ from resnet_jax.types import Tree
 
 
 def start(state: TrainState) -> AveragedState:
-    """Adds the average to an initial state: a copy of its parameters and running statistics."""
+    """Adds the average to an initial state. It begins as a copy of the parameters and running statistics."""
     average = jax.tree.map(lambda leaf: leaf.copy(), {"params": state.params, "batch_stats": state.batch_stats})
     return AveragedState(state.step, state.params, state.batch_stats, state.opt_state, average)
 

@@ -1,4 +1,4 @@
-"""The norm of the gradient of each layer: computed inside a train step, and named for gradients.jsonl."""
+"""Computes the norm of each layer's gradient in a train step, and finds the layers' names for gradients.jsonl."""
 
 from __future__ import annotations
 

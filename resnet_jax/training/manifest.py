@@ -27,7 +27,7 @@ def unsealed(manifest: Path) -> dict[str, Any]:
     """Reads the facts of a manifest file.
 
     Raises:
-      Damaged: the file is missing, or does not have the SHA-256 in its first line.
+      Damaged: the file is missing, or its content does not match the SHA-256 in its first line.
     """
     try:
         content = manifest.read_bytes()

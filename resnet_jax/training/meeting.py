@@ -49,7 +49,7 @@ def meet(launch: Launch, seconds: float, facts: Mapping[str, Any]) -> tuple[Peer
 
 
 def send(peer: socket.socket, message: Mapping[str, Any]) -> None:
-    """Sends a message as a line of JSON. Ignores a broken connection, which the thread that reads from it reports."""
+    """Sends a message as a line of JSON. A broken connection is ignored; the thread that reads from it reports it."""
     with contextlib.suppress(OSError):
         peer.sendall(json.dumps(message).encode() + b"\n")
 

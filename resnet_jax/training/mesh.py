@@ -194,11 +194,11 @@ class Devices:
         return jitted.lower(state, batch, *fixed).compile(options)
 
     def _by_device(self, x: Any) -> Any:
-        """[B, ...] -> [D, B / D, ...]."""
+        """Reshapes [B, ...] to [D, B / D, ...] for D devices."""
         return x.reshape(self.count, -1, *x.shape[1:])
 
     def _by_device_stacked(self, x: Any) -> Any:
-        """[K, B, ...] -> [D, K, B / D, ...]."""
+        """Reshapes [K, B, ...] to [D, K, B / D, ...] for D devices and K steps."""
         return np.moveaxis(x.reshape(len(x), self.count, -1, *x.shape[2:]), 1, 0)
 
 

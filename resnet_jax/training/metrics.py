@@ -35,7 +35,7 @@ class StepReport(NamedTuple):
 
 
 def weighted_sums(losses: Array, logits: Array, labels: Array, weight: Array) -> Sums:
-    """Sums a batch of N examples: losses [N], logits [N, K], labels [N], weight [N] (1, or 0 for padding)."""
+    """Sums over a batch of N examples. Arguments: losses [N], logits [N, K], labels [N], weight [N] (0 for padding)."""
     wrong = (jax.lax.argmax(logits, 1, labels.dtype) != labels).astype(losses.dtype)
     weight = weight.astype(losses.dtype)
     # `where` instead of a product, because the loss of padding may be infinite, and 0 * inf is not 0.

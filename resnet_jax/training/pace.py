@@ -32,7 +32,7 @@ class Pace:
         return None if waited is None else min(waited / max(self.seconds(), 1e-9), 1.0)
 
     def timing(self) -> dict[str, float]:
-        """{"train_s": seconds since the interval began}; for streamed images also "input_s", the seconds of waiting."""
+        """Seconds since the interval began ("train_s"), and seconds of waiting for streamed images ("input_s")."""
         waited = self._waited()
         return {"train_s": self.seconds()} | ({} if waited is None else {"input_s": waited})
 

@@ -134,7 +134,7 @@ def primary() -> bool:
 
 
 def launched_by() -> str:
-    """The launcher of the processes, such as "Slurm", or "hand" for options; empty with one process."""
+    """The launcher of the processes, such as "Slurm"; "hand" if there was none; empty if the run has one process."""
     return "" if _link is None else _link.launch.by
 
 

@@ -115,7 +115,7 @@ class Program:
         return self.train_on(state, self._batches(steps))
 
     def train_on(self, state: TrainState, batches: Sequence[Batch]) -> tuple[TrainState, StepReport]:
-        """Dispatches one train step for each batch: one or `steps_per_dispatch` batches. Otherwise like `train`.
+        """Does the same as `train`, with given batches: one batch, or `steps_per_dispatch` batches.
 
         With several processes, a batch has only the rows of this process.
         """

@@ -22,7 +22,7 @@ from resnet_jax.weights import files
 
 
 class Spectator(Observer):
-    """Replaces the Recorder in processes other than process 0, which alone writes files. It does nothing."""
+    """Does nothing. It replaces the Recorder in all processes except process 0, because only process 0 writes files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -44,7 +44,7 @@ class Busy(UserError):
 
 
 class RunDirectory:
-    """A locked run directory; a context manager that ends the lock. The lock also ends when the process ends."""
+    """A locked run directory. As a context manager it ends the lock, which also ends when the process ends."""
 
     def __init__(self, path: Path, config: ExperimentConfig) -> None:
         """Locks the directory `path` for a run of `config`; makes it if it does not exist.
@@ -172,7 +172,7 @@ class RunDirectory:
         _rewind(file, kept, epoch_ends, step)
 
     def rewind_gradients(self, step: int, taken: Sequence[int]) -> None:
-        """Removes the lines of gradients from `step` on. Each of the steps `taken`, before `step`, must have one line.
+        """Removes the lines of gradients from `step` on. All earlier lines must belong to the steps `taken`, one each.
 
         Raises:
           UserError: a line before `step` is missing, or there is a line too many.
@@ -182,11 +182,11 @@ class RunDirectory:
         _rewind(file, kept, taken, step)
 
     def append_metrics(self, line: MetricsLine) -> None:
-        """Adds a line to metrics.jsonl. Returns when it is on the disk, so a later checkpoint is never ahead of it."""
+        """Adds a line to metrics.jsonl, and waits until the line is on the disk."""
         self._append(METRICS_FILE, asdict(line))
 
     def append_gradients(self, line: GradientLine) -> None:
-        """Adds a line to gradients.jsonl. Returns when it is on the disk."""
+        """Adds a line to gradients.jsonl, and waits until the line is on the disk."""
         self._append(GRADIENTS_FILE, asdict(line))
 
     def append_timing(self, **values: Any) -> None:

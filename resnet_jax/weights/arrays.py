@@ -48,7 +48,7 @@ class Differences:
 
 
 class Mismatch(UserError):
-    """A file does not have the arrays of a net. `differences` has all differences, the message three of each kind."""
+    """A file does not have the arrays of a net. The message names some differences, `differences` has all."""
 
     def __init__(self, file: str, net: str, differences: Differences) -> None:
         extra = " (experiments.convert --ignore-extra ignores unexpected arrays)" * bool(differences.unexpected)
@@ -77,7 +77,7 @@ def shapes_of(arrays: Arrays) -> dict[str, Shape]:
 
 
 def counts(names: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The names and shapes of the optional batch counts, one for each batch norm among `names`."""
+    """Names and shapes of optional arrays: PyTorch's number of batches for each batch norm among `names`."""
     return {f"{name.rpartition('/')[0]}/{COUNT}": () for name in names if name.rpartition("/")[2] == STATISTICS[0]}
 
 

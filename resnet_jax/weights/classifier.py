@@ -42,7 +42,7 @@ class Skipped:
 
     path: str
     reason: str
-    """The reason, as the end of a sentence about the picture."""
+    """The reason, such as "it is not an image"."""
 
 
 class Classifier:

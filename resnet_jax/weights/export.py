@@ -31,7 +31,7 @@ def state_dict(weights: Weights, format_name: str | None = None) -> tuple[Format
       The format, the arrays by its names, and remarks about properties that a state dict does not contain.
 
     Raises:
-      UserError: the project's net with this state dict would compute another function.
+      UserError: no net of that project computes the same function as this net.
     """
     form = format_for(weights.model, format_name)
     model, arrays, notes = form.writable(weights.model, weights.arrays)

@@ -50,27 +50,27 @@ class Fields:
         return value
 
     def whole(self, name: str, default: int | None) -> int | None:
-        """The field as a whole number of pixels, from 1 to LARGEST."""
+        """Reads a field that must be a whole number of pixels, from 1 to LARGEST."""
         legal = f"a whole number from 1 to {LARGEST}"
         found: int | None = self._checked(name, default, lambda v: type(v) is int and 1 <= v <= LARGEST, legal)
         return found
 
     def number(self, name: str, default: float, least: float, most: float) -> float:
-        """The field as a number from `least` to `most`."""
+        """Reads a field that must be a number from `least` to `most`."""
         legal = f"a number from {least:g} to {most:g}"
         return float(self._checked(name, default, lambda v: _is_number(v) and least <= v <= most, legal))
 
     def flag(self, name: str, default: bool) -> bool:
-        """The field as True or False."""
+        """Reads a field that must be true or false."""
         return bool(self._checked(name, default, lambda v: type(v) is bool, "true, false"))
 
     def text(self, name: str, default: str, legal: Sequence[str]) -> str:
-        """The field as one of the texts in `legal`."""
+        """Reads a field that must be one of the texts in `legal`."""
         fits = lambda v: isinstance(v, str) and v in legal  # noqa: E731
         return str(self._checked(name, default, fits, ", ".join(map(repr, legal))))
 
     def numbers(self, name: str, default: Sequence[float], count: int, *, positive: bool = False) -> tuple[float, ...]:
-        """The field as `count` finite numbers, one for each channel."""
+        """Reads a field that must be a list of `count` finite numbers, one for each channel."""
         value = self.get(name)
         if value is None:
             value = default
@@ -80,9 +80,9 @@ class Fields:
         return tuple(map(float, value))
 
     def names(self, name: str, count: int) -> tuple[str, ...] | None:
-        """The field as `count` class names; None if it is missing or empty.
+        """Reads a field that must have `count` class names, as a list or as a table with the keys "0", "1", ...
 
-        In the file it may be a list, or a table with the keys "0", "1", ...
+        Returns None if the field is missing or empty.
         """
         value = self.get(name)
         if not value and value in (None, [], {}):
@@ -102,7 +102,7 @@ class Fields:
         return tuple(value)
 
     def table(self, name: str) -> Fields:
-        """The fields of the table in the field `name`."""
+        """Reads a field that must be a table."""
         value = self.get(name)
         if not isinstance(value, Mapping):
             self.refuse(name, "a table")

@@ -56,7 +56,7 @@ def choose(found: Any, file: str, kind: type[T], from_key: str | None, note: Not
 
 
 def _tensors(place: Any, kind: type[T]) -> dict[str, T]:
-    """The tensors of a state dict; {} for other objects. The names of a state dict have dots."""
+    """The tensors of a state dict, which is a dictionary with dots in its names; {} for any other object."""
     if not isinstance(place, dict) or not all(isinstance(name, str) for name in place):
         return {}
     tensors = {name: value for name, value in place.items() if isinstance(value, kind)}

@@ -167,7 +167,7 @@ def read(content: bytes, file: str, *, from_key: str | None = None, note: Note =
 
 
 class _Bytes(io.BytesIO):
-    """Bytes of a pickle. A truncated name raises EOFError, because it would be another name."""
+    """The bytes of a pickle, as a stream. If the file ends inside a name, reading the name raises EOFError."""
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(size)
@@ -265,7 +265,7 @@ def _zipped(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
 
 
 def _stream(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
-    """Does the same as `_zipped` for a file of PyTorch 1.5 or earlier."""
+    """Reads the object of a file of PyTorch 1.5 or earlier, and returns it with a function as in `_zipped`."""
     stream = _Bytes(content)
     if (_Unpickler(stream).load(), _Unpickler(stream).load()) != (MAGIC, PROTOCOL):
         raise _Damaged("a pickle that torch.save did not write")

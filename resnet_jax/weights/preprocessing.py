@@ -67,7 +67,7 @@ class Preprocessing:
         """Reads, resizes and crops an image file: [height, width, channels] uint8, not normalised.
 
         Raises:
-          decode.Unreadable: the file cannot be read. The message is the reason, without a subject.
+          decode.Unreadable: the file cannot be read. The message gives the reason.
         """
         if self.channels not in (1, 3):
             raise decode.Unreadable(

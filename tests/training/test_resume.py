@@ -158,7 +158,7 @@ def test_a_line_too_many_is_noticed(tmp_path: Path) -> None:
         run(SMALL, place, study="test", stop=stop_after(25))
     lines = (place / "metrics.jsonl").read_text().splitlines(keepends=True)
     (place / "metrics.jsonl").write_text(lines[0] + "".join(lines))
-    with pytest.raises(UserError, match="a line of step 12 too many"):
+    with pytest.raises(UserError, match="there are too many lines of step 12"):
         run(SMALL, place, study="test")
 
 

@@ -55,12 +55,12 @@ class Found:
     """Content of preprocessor_config.json in the file's folder; None if it is missing."""
 
     def beside(self, name: str) -> Path:
-        """The path of another file in the same folder."""
+        """The path of the file `name` in the folder of the state dict."""
         return Path(self.file).with_name(name)
 
     @property
     def stages(self) -> tuple[int, ...]:
-        """The number of blocks in each stage, for names that begin with "layer1.0.": stage 1, block 0."""
+        """The number of blocks in each stage, if names begin with the stage and the block, such as "layer1.0."."""
         return self.blocks(r"layer(\d+)\.(\d+)\.", first=1)
 
     def blocks(self, pattern: str, first: int) -> tuple[int, ...]:
@@ -243,7 +243,7 @@ def staged_block(found: Found) -> Literal["basic", "bottleneck"]:
 
 
 def staged_module(name: str, head: str, shortcut: str) -> str:
-    """Translates this project's name of a module to PyTorch's, in nets with names such as "layer1.0.conv1".
+    """Translates the name of a module to PyTorch's name, in nets with names such as "layer1.0.conv1".
 
     Args:
       name: this project's name.

@@ -31,7 +31,7 @@ CROP_PCT = 0.875  # timm's default
 
 
 class Timm(Torchvision):
-    """Nets of timm, with torchvision's names. Recognised by config.json, or by arrays that only timm's nets have."""
+    """Nets of timm, with torchvision's names. Their config.json shows them, or arrays that only timm's nets have."""
 
     name = "timm"
     family = None
