@@ -113,8 +113,8 @@ def assemble(
         False for a finished run, because its values come from its checkpoint.
 
     Raises:
-      UserError: the data are missing, damaged, or have another number of classes than `model.num_classes`. Or the file
-        of `finetune.weights` cannot be read, or its net differs from `config.model` or takes other images.
+      UserError: the data are missing, damaged, or have another number of classes than `model.num_classes`; or the file
+        of `finetune.weights` cannot be read; or its net differs from `config.model` or takes other images.
     """
     # Read before the data, so that a wrong file is reported before images are decoded.
     net = pretrained(config) if starting or config.data.normalize == "weights" else None

@@ -38,7 +38,7 @@ class Steps:
           steps: K. Several steps run in a `lax.scan`, and the leaves of their report are stacked, [K, ...].
 
         Returns:
-          The program. Its batch is the result of `Feed.train`, sent by `Devices.shard`.
+          The compiled program. Its argument `batch` is a result of `Feed.train`, sent by `Devices.shard`.
         """
         assembly, devices = self.assembly, self.devices
         c = assembly.config

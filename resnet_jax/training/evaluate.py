@@ -76,9 +76,9 @@ def by_protocol(
     """The mean probabilities [N, K] of the N images of a source over all passes of a protocol.
 
     Args:
-      predict: returns the probabilities of a batch of images of one shape. Its argument [n, H, W, C] has the images of
-        this process (`Devices.rows`); its result has the images of all processes. A Predictor with its variables does
-        this. All batches of one image shape have the same number of images.
+      predict: returns the probabilities of a batch of images of one shape, such as a Predictor with its variables. The
+        argument [n, H, W, C] has the images of this process (`Devices.rows`). The result has one row for each image of
+        all processes. All batches of one image shape have the same number of images.
       looks: the passes of the protocol, from crops.passes.
       classes: the number K of classes.
       batch_size: number of images in a call, on all devices together, at the source's image size; a call with larger

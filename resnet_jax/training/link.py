@@ -198,7 +198,7 @@ class Link:
             self._left.wait()
             peer.close()
         else:
-            self._end(f"process {process} ended without a word, as a process does that is killed", FAILED)
+            self._end(f"process {process} ended without a message; perhaps it was killed", FAILED)
 
     def _take(self, process: int, message: dict[str, Any]) -> None:
         match message:

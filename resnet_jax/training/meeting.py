@@ -104,7 +104,8 @@ def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peer
                     _say(f"process 0 waits at {launch.coordinator} for process {missing}, {seconds:g} s at most.")
                     continue
                 sentence = (
-                    f"process {missing} of {launch.processes} did not come within {seconds:g} s to {launch.coordinator}"
+                    f"process {missing} of {launch.processes} did not connect to {launch.coordinator} within "
+                    f"{seconds:g} s"
                 )
                 for process in peers:
                     send(peers[process], {"refused": sentence})

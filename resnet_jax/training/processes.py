@@ -56,8 +56,8 @@ def join(
       config: the configuration of the run; equal in all processes, except for `parallel.process`,
         `parallel.processes` and `parallel.coordinator`.
       environment: the environment variables of this process, which a launcher may have set.
-      visible: number of accelerators that this process can use; None if unknown, or on a CPU. If all processes of a
-        machine see all its accelerators, they divide them.
+      visible: number of accelerators that this process can use; None if unknown, or on a CPU. If they are enough for
+        all processes of the machine, these processes divide them.
       also_alike: other values that must be equal in all processes, by name, in JSON's types.
 
     Raises:

@@ -47,8 +47,9 @@ class Preprocessing:
             value = getattr(self, name)
             _require(type(value) is int and value >= 1, name, repr(value), "a whole number above 0")
         fits = self.resize is None or self.height == self.width <= self.resize
-        square = f"None, or at least the side of a square, here of {self.height}x{self.width}"
-        _require(fits, "resize", str(self.resize), square)
+        square = f"None, or a whole number of at least {self.height}"
+        legal = square if self.height == self.width else "None, because height and width differ"
+        _require(fits, "resize", str(self.resize), legal)
         known = self.interpolation in ("bilinear", "bicubic")
         _require(known, "interpolation", repr(self.interpolation), "'bilinear', 'bicubic'")
         for name in (MEAN, STD):

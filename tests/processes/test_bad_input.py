@@ -123,7 +123,7 @@ def test_a_port_in_use_and_a_process_that_does_not_come(tmp_path: Path) -> None:
     port = free_port()
     run = start(tmp_path / "alone", [[*common, *by_hand(2, 0, port)]])
     assert run.wait(120.0) == [2]
-    assert f"process 1 of 2 did not come within 3 s to localhost:{port}" in run.errors(0)[0]
+    assert f"process 1 of 2 did not connect to localhost:{port} within 3 s" in run.errors(0)[0]
     run = start(tmp_path / "other", [[*common, *by_hand(2, 1, port)]])
     assert run.wait(120.0) == [2]
     assert f"process 0 cannot be reached at localhost:{port}" in run.errors(0)[0]
