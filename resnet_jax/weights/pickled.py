@@ -253,7 +253,7 @@ def _zipped(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
     try:
         (pickled,) = (name for name in file.namelist() if name.rpartition("/")[2] == "data.pkl")
     except ValueError:
-        raise _Damaged("a zip file must have exactly one data.pkl to be PyTorch's") from None
+        raise _Damaged("PyTorch's zip files have exactly one data.pkl") from None
     root = pickled.removesuffix("data.pkl")
     if f"{root}byteorder" in file.namelist() and file.read(f"{root}byteorder") != b"little":
         raise _Damaged("its numbers are big-endian, which is not read here")

@@ -327,7 +327,7 @@ def test_other_pickles_get_a_sentence() -> None:
         read(zipped(b"}X\x05\x00\x00\x00epochK\x03s", {}), "net.pth")
     with pytest.raises(UserError, match=r"torch\.save did not write"):
         read(pickle.dumps(1, 2) + pickle.dumps(2, 2), "net.pth")
-    with pytest.raises(UserError, match=r"without one data\.pkl"):
+    with pytest.raises(UserError, match=r"exactly one data\.pkl"):
         read(zipped(b"N", {}).replace(b"data.pkl", b"data.abc"), "net.pth")
 
 
