@@ -249,7 +249,7 @@ def test_sizes_that_differ_without_a_resize(root: Path) -> None:
     put(root, "train/dog/1.png", noise(5, 8, 3))
     message = refused(root, "images differ in size: ")
     assert f"{root}/train/cat/0.png is 6x4 pixels and {root}/train/dog/1.png is 8x5; " in message
-    assert message.endswith("such as --data.image-size=4.")
+    assert message.endswith("for example with --data.image-size=4.")
     assert load(root, size=4).image_shape == (4, 4, 3)
 
 
