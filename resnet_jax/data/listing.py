@@ -1,8 +1,8 @@
 """Lists the images of folders, in order and with their classes. No image is opened.
 
 `scan` lists images for training, `class_folders` for evaluation, and `pictures` for classification. All three follow
-symbolic links. They leave out hidden files and files without the extension of an image, and tell `note` how many and
-why. ImageNet's validation images may also be in val/ without class folders, as in their archive; see ground_truth.py.
+symbolic links. They leave out hidden files and files without the extension of an image, and report them to `note`.
+ImageNet's validation images may also be in val/ without class folders, as in their archive; see ground_truth.py.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def pictures(paths: Sequence[str], note: Note = lambda text: None) -> list[str]:
         found = _album(path, "", aside, frozenset())
         aside.tell(path, note)
         if not found:
-            raise UserError(f"{shown(path)}: a folder without images ({', '.join(sorted(EXTENSIONS))}).")
+            raise UserError(f"{shown(path)}: a folder without images; legal: {', '.join(sorted(EXTENSIONS))}.")
         images += found
     return images
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Batch:
-    """The examples of a training batch."""
+    """A batch of training examples: their positions and their epochs."""
 
     index: Index
     """[B] int32, positions in the training set."""

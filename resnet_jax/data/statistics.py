@@ -44,7 +44,10 @@ class Normalization:
     an eigenvector of the covariance, times its eigenvalue. None: there is no colour noise."""
 
     def for_size(self, height: int, width: int) -> Normalization:
-        """The normalisation for images of this size; a mean image of another size becomes its mean over pixels."""
+        """The normalisation for images of height x width pixels.
+
+        A mean image of another size is replaced by its mean over all pixels.
+        """
         if self.mean.shape[1:3] in ((1, 1), (height, width)):
             return self
         return dataclasses.replace(self, mean=self.mean.mean(axis=(1, 2), keepdims=True))
@@ -119,7 +122,7 @@ class Sums:
 
 
 def sums(source: Source, config: DataConfig, note: Note = lambda text: None, *, products: bool = True) -> Sums:
-    """Sums all images of a training set in memory, or `config.statistics_images` images of a streamed training set.
+    """Sums the pixels of all training images in memory, or of `config.statistics_images` streamed training images.
 
     Args:
       source: the training set.
@@ -142,11 +145,11 @@ def measure(
     products: bool = True,
     advance: Callable[[int], None] = lambda more: None,
 ) -> Sums:
-    """Sums some training images, prepared as in evaluation (without random crops).
+    """Sums the pixels of some training images, which are decoded as in evaluation, without random crops.
 
     Args:
       source: the training set.
-      index: positions of the images.
+      index: [n], positions of the images.
       products: whether to compute `Sums.products`; False: zeros.
       advance: called with the number of images that were summed since the last call.
     """
@@ -165,7 +168,7 @@ def measure(
 
 
 def kept(source: StreamSource, config: DataConfig, note: Note) -> Sums:
-    """Sums `config.statistics_images` images of a streamed training set, or reads their sums from the cache.
+    """Sums the pixels of `config.statistics_images` streamed training images, or reads the sums from the cache.
 
     Raises:
       UserError: an image cannot be read.

@@ -51,7 +51,7 @@ class Records(Protocol):
 
 
 class Decoders:
-    """The threads that decode the images of a run, and the time in seconds that the run has waited for them."""
+    """The threads that decode the images of a run, and the seconds that the run has waited for them (`waited_s`)."""
 
     def __init__(self, config: DataConfig) -> None:
         self.workers = threads.cores() if config.workers == "auto" else config.workers
@@ -120,7 +120,7 @@ class StreamSource:
 
     @property
     def waited_s(self) -> float:
-        """Time in seconds that `take` and `views` have waited for images; for all sets of the data set together."""
+        """Time in seconds that `take` and `views` have waited for images, of the training and the test set together."""
         return self._decoders.waited_s
 
     @property

@@ -45,7 +45,7 @@ class Name:
         """Parses a name.
 
         Raises:
-          UserError: `text` does not have one of these forms, or it has a namespace or builder arguments.
+          UserError: `text` is not a name with an optional configuration and version.
         """
         form = "legal: name, name/config, name:1.0.0 or name/config:1.0.0"
         if not LEGAL.fullmatch(text):
@@ -76,7 +76,7 @@ def root(data_dir: str | None) -> Path:
 def find(name: Name, data_dir: str | None) -> Path | None:
     """Finds the directory of the highest prepared version that `name` allows; None if there is none.
 
-    Whether its files are complete is not checked.
+    It does not check whether the files in the directory are complete.
     """
     folder = root(data_dir) / name.dataset
     config = name.config or _default_config(name)
@@ -104,7 +104,7 @@ def require_known(name: Name) -> None:
     """Checks that the installed version of TFDS has the data set `name` and its configuration.
 
     Raises:
-      UserError: TFDS has not; the message gives similar names.
+      UserError: TFDS does not have it; the message gives similar names.
     """
     known = tensorflow_datasets.list_builders(with_community_datasets=False)  # the community's list is on a server
     if name.dataset not in known:
@@ -234,7 +234,7 @@ def features(name: Name, info: Any) -> tuple[int, tuple[str, ...]]:
       info: TFDS's DatasetInfo; the data set need not be prepared.
 
     Raises:
-      UserError: the examples are not an image with a class label, or the images do not have 8 bits per channel.
+      UserError: an example is not an image with a class label, or the images do not have 8 bits per channel.
     """
     found = dict(info.features.items())
     image, label = found.get("image"), found.get("label")

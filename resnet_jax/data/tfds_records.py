@@ -64,7 +64,7 @@ class TfdsRecords:
         return digest.hexdigest()
 
     def allow_open_files(self) -> None:
-        """Raises this process's limit of open files, because data sets such as imagenet2012 have very many files.
+        """Increases this process's limit of open files, because data sets such as imagenet2012 have very many files.
 
         Raises:
           UserError: the system does not allow enough open files.

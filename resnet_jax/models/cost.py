@@ -3,12 +3,12 @@
 Multiply-adds are counted for convolutions and the last layer, in the forward pass of one image. He et al. 2015 (Table
 1) call them FLOPs. Products with the zeros of the padding count too, as in the paper's 3.6e9 for the 34-layer net.
 
-For a net with P parameters, training needs this memory on each device, in bytes (b is the number of bytes of an
-activation: 4 in float32, 2 in bfloat16; in float64, 8 replaces all 4):
+Training needs this memory in bytes on each device, for a net with P parameters. A parameter has p bytes (8 in float64,
+otherwise 4), and an activation has b bytes (2 in bfloat16, 4 in float32, 8 in float64):
 
-    parameters    4 P
-    gradients     4 P; 8 P with accumulation, for the sum and the gradient of the current part
-    optimizer     4 P for the velocity; 8 P with an average of the parameters (optim.ema)
+    parameters    p P
+    gradients     p P; 2 p P with accumulation, for the sum and the gradient of the current part
+    optimizer     p P for the velocity; 2 p P with an average of the parameters (optim.ema)
     activations   b * (images that are computed at once) * (numbers that are kept for each image)
 
 These numbers are kept for the backward pass:

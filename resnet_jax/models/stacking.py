@@ -82,7 +82,7 @@ def stack(tree: Tree, config: ModelConfig) -> Tree:
 
 
 def unstack(tree: Tree, config: ModelConfig) -> Tree:
-    """Converts from the layout "stacked by stage" to "block by block"; the inverse of `stack`, with its arguments."""
+    """Converts from the layout "stacked by stage" to "block by block": the inverse of `stack`."""
 
     def convert(net: Variables) -> Variables:
         net = dict(net)

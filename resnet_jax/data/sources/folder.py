@@ -97,8 +97,9 @@ class _Folder:
             if gone:
                 first = next(file for file in files if file.label == min(gone))
                 raise UserError(
-                    f"data.path: no image of the class folder {shown(os.path.dirname(first.path))} can be read, such "
-                    f"as {shown(os.path.basename(first.path))}; repair it, or remove the class from training and test."
+                    f"data.path: no image of the class folder {shown(os.path.dirname(first.path))} can be read, for "
+                    f"example {shown(os.path.basename(first.path))}; repair the images, or remove the class from "
+                    "training and test."
                 )
         return parts
 

@@ -98,7 +98,7 @@ def _open(name: str, data_dir: str | None, note: Note) -> _Prepared:
     test = next((split for split in ("test", "validation") if split in splits), None)
     if "train" not in splits or test is None:
         raise UserError(
-            f"{wanted}: it has the splits {', '.join(splits)}; needed are train, and test or validation to test on."
+            f"{wanted}: it has the splits {', '.join(splits)}; needed: train, and either test or validation."
         )
     display = DISPLAY.get(wanted.dataset, wanted.dataset) + (f" ({wanted.config})" if wanted.config else "")
     if test != "test":

@@ -12,8 +12,7 @@ it is slow, and another algorithm is used:
 | kernel gradient of large batches                         | a loop of matrix products (taps.py)                |
 | kernel gradient of 1x1 convolutions                      | one matrix product                                 |
 
-docs/performance.md has the measurements behind these rules. The functions have no axis for vmap; primitives.py adds
-it.
+docs/performance.md has the measurements behind these rules.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
     Args:
       x: [N, H, W, C], the input.
       dy: [N, H', W', F], the gradient of the output.
-      stride, pad: of the convolution.
+      stride, pad: stride and zero padding of the convolution.
       size: K, the height and width of the kernel.
       groups: number of parts into which the batch may be divided over devices; a divisor of N.
 

@@ -36,7 +36,7 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
     Args:
       x: [N, H, W, C], the input.
       dy: [N, H', W', F], the gradient of the output.
-      stride, pad: of the convolution.
+      stride, pad: stride and zero padding of the convolution.
       size: K, the height and width of the kernel.
       groups: number of parts into which the batch is divided; a divisor of N. The sums of the parts are added last, so
         that each part may be on another device.
