@@ -158,8 +158,11 @@ def print_record(record: RunRecord, directory: Path) -> None:
 
 
 def _run_name(config: ExperimentConfig, changes: Mapping[str, Any]) -> str:
-    """The name of the run's directory. Paths are compared after they are resolved."""
-    others = {name: value for name, value in changes.items() if name != "seed"}
+    """The name of the run's directory. Paths are compared after they are resolved.
+
+    Operational fields are left out, so that a run which is resumed on other devices is found.
+    """
+    others = {name: value for name, value in changes.items() if name != "seed" and name not in config.operational}
     for name in config.fields_where(lambda role: role.is_path):
         if others.get(name):
             others[name] = os.path.abspath(others[name])

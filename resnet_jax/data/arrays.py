@@ -46,7 +46,7 @@ class Archive:
         return list(self._members)
 
     def size(self, name: str) -> int:
-        """Size of an array in bytes, by its header. Raises Damaged if its data have another size."""
+        """Size of an array in bytes, from its header. Raises Damaged if its data have another size."""
         with _reasons(name), self._file.open(self._members[name]) as member:
             try:
                 version = np.lib.format.read_magic(member)
@@ -88,7 +88,6 @@ def opened(path: Path) -> Iterator[Archive]:
 
 @contextlib.contextmanager
 def _reasons(name: str) -> Iterator[None]:
-    """Converts errors of zipfile, zlib and NumPy about a damaged file to Damaged."""
     try:
         # NumPy may warn before it fails, if a damaged header looks like an old one. The error is enough.
         with warnings.catch_warnings():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resnet_jax.errors import UserError
+from resnet_jax.text import composed
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
@@ -70,7 +70,8 @@ class Source(Protocol):
         """
 
     def begin(self, index: Positions, draws: Draws | None = None) -> None:
-        """Announces a later call of `take` with the same arguments, so that the source can decode the images before.
+        """Announces a later call of `take` with the same arguments, so that the source can decode the images in
+        advance.
 
         This does not change the result of `take`. A source in memory does nothing.
         """
@@ -182,9 +183,9 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identifies the data: SHA-256 of the class names and of all sets, shortened to 16 hexadecimal digits.
+        """A digest that identifies the data: SHA-256 of class names and images, shortened to 16 hexadecimal digits.
 
-        For a set in memory, the shape, the pixels and the labels of the images enter the digest.
+        For images in memory, it depends on their shape, pixels and labels. For other images, see their source.
         """
         digest = hashlib.sha256("\0".join(self.class_names).encode())
         for source in (self.train, self.test, self.validation):
@@ -205,7 +206,6 @@ def require_names(names: Sequence[str], what: str) -> None:
             raise UserError(
                 f"{what} names class {i} {name!a}; legal: a name that is not empty and has no control characters."
             )
-        # Composed: the same letter may be written as one character or as two.
-        first = numbers.setdefault(unicodedata.normalize("NFC", name), i)
+        first = numbers.setdefault(composed(name), i)
         if first != i:
             raise UserError(f"{what} names both class {first} and class {i} {name!r}; the names must differ.")

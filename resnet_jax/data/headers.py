@@ -45,7 +45,7 @@ class Headers:
 
     @classmethod
     def unknown(cls, count: int) -> Headers:
-        """The headers of `count` images, none of which has been read yet."""
+        """The initial value of the headers of `count` images, before they are read."""
         zeros = np.zeros(count, np.uint32)
         return cls(np.zeros((count, 2), np.int32), zeros > 0, np.full(count, -1, np.int32), zeros, {})
 
@@ -96,7 +96,7 @@ def _read(
     note: Note,
     refuse: Callable[[int, decode.Unreadable], Any],
 ) -> set[int]:
-    """Reads the headers at the positions `todo` into `found`; returns the positions that failed temporarily."""
+    """Reads headers into `found`; returns the positions with a temporary error."""
 
     def work(number: int) -> Entry | decode.Unreadable:
         try:

@@ -1,8 +1,8 @@
 """Lists the images of folders, in order and with their classes. No image is opened.
 
 `scan` lists images for training, `class_folders` for evaluation, and `pictures` for classification. All three follow
-symbolic links. They leave out hidden files and files without the extension of an image, and tell `note` how many and
-why. ImageNet's validation images may also be in val/ without class folders, as in their archive; see ground_truth.py.
+symbolic links. They leave out hidden files and files without the extension of an image, and report them to `note`.
+ImageNet's validation images may also be in val/ without class folders, as in their archive; see ground_truth.py.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def pictures(paths: Sequence[str], note: Note = lambda text: None) -> list[str]:
         found = _album(path, "", aside, frozenset())
         aside.tell(path, note)
         if not found:
-            raise UserError(f"{shown(path)}: a folder without images ({', '.join(sorted(EXTENSIONS))}).")
+            raise UserError(f"{shown(path)}: a folder without images; legal: {', '.join(sorted(EXTENSIONS))}.")
         images += found
     return images
 
@@ -141,7 +141,7 @@ def _found(present: set[str]) -> str:
 
 
 def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: PassedOver) -> dict[str, list[ImageFile]]:
-    """Lists the test images of the classes `chosen`, by class. `known` has all classes of the training images."""
+    """Lists the test images of the chosen classes; `known` has all classes of the training images."""
     folder = os.path.join(root, part)
     files = [entry for entry in entries(folder) if not is_folder(entry) and not entry.name.startswith(".")]
     loose = [entry.name for entry in files if may_be_image(entry, "", PassedOver())]
@@ -173,11 +173,7 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
 
 
 def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """The names of the classes that `data.classes` selects, sorted.
-
-    Args:
-      names: the names of all classes of the data.
-      classes: names of classes; or one number n, for the first n classes; empty: all classes.
+    """The names of the classes that `classes` (the field data.classes) selects from `names`, sorted.
 
     Raises:
       UserError: a name is unknown, or the number is below 2 or larger than the number of classes.

@@ -1,8 +1,8 @@
 """Batches for evaluation with ten crops, or with the whole image at several sizes (He et al. 2015, Sec. 3.4).
 
 The result for an image is the mean of the probabilities (softmax) over all its crops or sizes and their mirror images.
-For a whole image, the net computes one vector of logits. It equals the mean of the logits of a fully convolutional net
-over all positions, because the average pooling takes a map of any size and the last layer is linear.
+A whole image of any size is possible, because the average pooling takes a feature map of any size. The logits are those
+of the paper's fully convolutional net, averaged over all positions, because the last layer is linear.
 
 The paper does not say whether it averages logits or probabilities, and whether it uses mirror images at several sizes.
 Here probabilities are averaged and mirror images are used, as in the works that the paper follows.

@@ -44,7 +44,10 @@ class Normalization:
     an eigenvector of the covariance, times its eigenvalue. None: there is no colour noise."""
 
     def for_size(self, height: int, width: int) -> Normalization:
-        """The normalisation for images of this size; a mean image of another size becomes its mean over pixels."""
+        """The normalisation for images of height x width pixels.
+
+        A mean image of another size is replaced by its mean over all pixels.
+        """
         if self.mean.shape[1:3] in ((1, 1), (height, width)):
             return self
         return dataclasses.replace(self, mean=self.mean.mean(axis=(1, 2), keepdims=True))
@@ -55,11 +58,6 @@ def normalization(source: Source, config: DataConfig, note: Note = lambda text: 
 
     "pixel_mean" subtracts the mean image and does not divide (He et al. 2015, Sec. 4.2). The paper does not give the
     scale of its pixels; here they are in [0, 1]. The first BN makes the scale irrelevant.
-
-    Args:
-      source: the training set.
-      config: the configuration of the data; `normalize` is not "weights".
-      note: called with each remark, one line of text.
 
     Raises:
       UserError: an image cannot be read.
@@ -119,13 +117,9 @@ class Sums:
 
 
 def sums(source: Source, config: DataConfig, note: Note = lambda text: None, *, products: bool = True) -> Sums:
-    """Sums all images of a training set in memory, or `config.statistics_images` images of a streamed training set.
+    """Sums the pixels of all training images in memory, or of `config.statistics_images` streamed training images.
 
-    Args:
-      source: the training set.
-      config: the configuration of the data.
-      note: called with each remark, one line of text.
-      products: whether `Sums.products` is needed. If not, it may be zeros.
+    If `products` is False, `Sums.products` may be zeros.
 
     Raises:
       UserError: an image cannot be read.
@@ -142,13 +136,9 @@ def measure(
     products: bool = True,
     advance: Callable[[int], None] = lambda more: None,
 ) -> Sums:
-    """Sums some training images, prepared as in evaluation (without random crops).
+    """Sums the pixels of the images at the positions `index` [n], without random crops.
 
-    Args:
-      source: the training set.
-      index: positions of the images.
-      products: whether to compute `Sums.products`; False: zeros.
-      advance: called with the number of images that were summed since the last call.
+    If `products` is False, `Sums.products` is zeros. `advance` is called with the number of images of each piece.
     """
     channels = source.shape[2]
     image = np.zeros(source.shape, np.int64)
@@ -165,7 +155,7 @@ def measure(
 
 
 def kept(source: StreamSource, config: DataConfig, note: Note) -> Sums:
-    """Sums `config.statistics_images` images of a streamed training set, or reads their sums from the cache.
+    """Sums the pixels of `config.statistics_images` streamed training images, or reads the sums from the cache.
 
     Raises:
       UserError: an image cannot be read.

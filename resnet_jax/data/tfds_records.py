@@ -64,7 +64,7 @@ class TfdsRecords:
         return digest.hexdigest()
 
     def allow_open_files(self) -> None:
-        """Raises this process's limit of open files, because data sets such as imagenet2012 have very many files.
+        """Increases this process's limit of open files, because data sets such as imagenet2012 have very many files.
 
         Raises:
           UserError: the system does not allow enough open files.
@@ -113,8 +113,7 @@ class TfdsRecords:
         """The paths of all files of the splits."""
         return [str(file) for info in self._infos for file in info.filepaths]
 
-    def _place(self, position: int) -> tuple[int, int]:
-        """(number of the split, position in this split), both from 0."""
+    def _place(self, position: int) -> tuple[int, int]:  # the number of the split, and the position in this split
         part = bisect_right(self._ends, position)
         return part, position - (self._ends[part - 1] if part else 0)
 

@@ -31,7 +31,6 @@ class ImageFile:
     size: int
     """Size in bytes."""
     mtime_ns: int
-    """Time of the last change of the content, in nanoseconds."""
     ctime_ns: int
     """Time of the last change of the content or the metadata, in nanoseconds; programs cannot set it."""
     inode: int
@@ -84,7 +83,7 @@ def folders_of(root: str, part: str, aside: PassedOver) -> dict[str, os.DirEntry
     """Lists the class folders in root/part, or in `root` if `part` is empty: {name of the class: its folder}.
 
     Raises:
-      UserError: there are none, a name cannot be printed, or two names are equal.
+      UserError: there are no class folders, a name cannot be printed, or two names are equal.
     """
     folder = os.path.join(root, part) if part else root
     classes: dict[str, os.DirEntry[str]] = {}

@@ -215,7 +215,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """Normalises x: [N, H, W, C] -> the same shape in `dtype`. If `train`, it updates the running statistics."""
+        """Normalises x: [N, H, W, C] -> the same shape in `dtype`. In train mode it updates the running statistics."""
         channels, stats_dtype = x.shape[-1], param_dtype(self.dtype)
         start = nn.initializers.zeros if self.zero_scale else nn.initializers.ones
         scale = self.param("scale", start, (channels,), stats_dtype)

@@ -30,12 +30,10 @@ from resnet_jax.models.stacking import block_name, rest_name, stacked_stages, st
 
 
 class _Position(NamedTuple):
-    """Facts about a block, or arrays of them for the blocks of a scan."""
+    """The number of a block in the net, from 1, and its survival probability; arrays for the blocks of a scan."""
 
     number: np.ndarray
-    """Number of the block in the net, from 1; int32, a scalar or [length]."""
     survival: np.ndarray
-    """Survival probability of the block; float32, a scalar or [length]."""
 
 
 class ResNet(nn.Module):
@@ -152,7 +150,7 @@ class ResNet(nn.Module):
 
 
 def _position(config: ModelConfig, block: tuple[int, int], length: int) -> _Position | None:
-    """Facts about a block, or arrays for `length` blocks from this block on; None for a net without random numbers."""
+    """The position of a block, or of `length` blocks from this block on; None for a net without random numbers."""
     if not config.is_noisy:
         return None
     first = config.blocks.index(block) + 1

@@ -15,9 +15,9 @@ addition belong to the order of activations (orders.py).
 | `shortcut_gate`  | (1 - g) x + F        | 2016, Fig. 2d                                                            |
 | `dropout`        | m x + F              | 2016, Fig. 2f; m is 0 or 1 for each number |
 
-In blocks that change the shape, x in the formulas of 2016 is the shortcut of the paper's nets: option A in nets of
-basic blocks (the ResNet-110 of 2015 has "option A"), and option B in nets of bottleneck blocks (2016, Appendix: "we use
-projection shortcuts for increasing dimensions"). A gate in such a block is a 1x1 convolution with the block's stride.
+In blocks that change the shape, F cannot be added to x itself. There, the shortcuts of 2016 replace x: by option A in
+nets of basic blocks (the ResNet-110 of 2015 has "option A"), and by option B in nets of bottleneck blocks (2016,
+Appendix: "we use projection shortcuts for increasing dimensions"). The gates of these blocks have the block's stride.
 
 The names in `SHORTCUTS` are the legal values of `model.shortcut`. The configuration imports this module, so it imports
 neither JAX nor other modules of this package.

@@ -241,7 +241,7 @@ def test_of_many_skipped_images_the_first_are_named(root: Path) -> None:
 @pytest.mark.parametrize("spoil", [cut, lambda path: path.write_bytes(b"")])
 def test_a_class_without_a_readable_image(root: Path, cache_home: Path, spoil: Callable[[Path], Any]) -> None:
     spoil(root / "test/dog/0.png")
-    refused(root, "no image of the class folder .*test/dog can be read, such as 0.png", bad="skip")
+    refused(root, "no image of the class folder .*test/dog can be read, for example 0.png", bad="skip")
     assert not cache_home.exists()
 
 

@@ -81,7 +81,7 @@ def test_validation_where_there_is_no_test(tmp_path: Path) -> None:
 
 def test_no_split_to_test_on(tmp_path: Path) -> None:
     write(tmp_path, {"train": examples(random_images(3)), "extra": examples(random_images(3))})
-    refused(tmp_path, r"cifar10: it has the splits train, extra; needed are train, and test or validation")
+    refused(tmp_path, r"cifar10: it has the splits train, extra; needed: train, and either test or validation")
 
 
 @pytest.mark.parametrize(
