@@ -217,7 +217,7 @@ class ModelConfig(Section):
         return 1 if self.block_kind == "basic" else 4
 
     def convs(self, width: int, stride: int) -> tuple[tuple[int, int, int], ...]:
-        """The convolutions of a residual unit, as (output channels, kernel size, stride) (He et al. 2015, Fig. 5).
+        """Output channels, kernel size and stride of each convolution of a residual unit (He et al. 2015, Fig. 5).
 
         The unit has the stride `stride`, and its 3x3 convolutions have `width` channels.
         """

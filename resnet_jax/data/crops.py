@@ -56,7 +56,7 @@ def passes(config: DataConfig) -> tuple[Pass, ...]:
 
 
 def resized(width: int, height: int, short: int) -> tuple[int, int]:
-    """Width and height of an image whose shorter side is resized to `short` pixels; rounded down, as in torchvision."""
+    """Width and height of an image after resizing: the shorter side becomes `short` pixels, as in torchvision."""
     shorter = min(width, height)
     return int(width * short / shorter), int(height * short / shorter)
 

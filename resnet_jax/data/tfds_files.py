@@ -70,7 +70,7 @@ def root(data_dir: str | None) -> Path:
 
 
 def find(name: Name, data_dir: str | None) -> Path | None:
-    """Finds the directory, complete or not, of the highest prepared version that `name` allows; None without one."""
+    """Finds the directory of the highest prepared version that `name` allows, or None. Its files may be incomplete."""
     folder = root(data_dir) / name.dataset
     config = name.config or _default_config(name)
     if config:
