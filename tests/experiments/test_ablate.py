@@ -58,7 +58,7 @@ def test_an_ablation_without_variants_says_how() -> None:
 
 @pytest.mark.parametrize("seeds", [[], ["0", "0"]])
 def test_seeds_are_given_each_once(seeds: list[str]) -> None:
-    with pytest.raises(UserError, match=r"seeds: got .*; legal: one or more whole numbers, each once"):
+    with pytest.raises(UserError, match=r"seeds: got .*; legal: one or more different whole numbers"):
         main(["digits-resnet", "width=8", "--seeds", *seeds])
 
 
