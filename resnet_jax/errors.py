@@ -1,4 +1,4 @@
-"""The exception for mistakes of the user."""
+"""The exception for a mistake of the user."""
 
 
 class UserError(ValueError):

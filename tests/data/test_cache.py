@@ -201,7 +201,7 @@ def test_a_full_disk_leaves_nothing_behind(
         data = load(root, told)
     assert len(data.train) == 6
     (line,) = [line for line in told if "cannot be written" in line]
-    assert line.endswith("cannot be written: No space left on device; the next start reads again.")
+    assert line.endswith("cannot be written: No space left on device; the next run reads all again.")
     assert list(cache_home.iterdir()) == []
 
 
