@@ -81,7 +81,7 @@ def variants(base: ExperimentConfig, words: Sequence[str]) -> list[dict[str, Any
     for word in words:
         found.append(parse_variant(base, word))
         if "seed" in found[-1]:
-            raise UserError(f"{word}: legal: a field other than seed; use --seeds to choose the seeds.")
+            raise UserError(f"{word}: the field seed cannot be a variant; use --seeds to choose the seeds.")
         config = override(base, found[-1])
         for other, name in seen:
             if values(config) == values(other):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OK = 0
-"""The command succeeded, or its work was done before."""
+"""The command succeeded, or there was nothing left to do."""
 FAILED = 1
 """A check failed (gpu_check), a document is out of date (documents --check), or another process of the run failed."""
 BAD_INPUT = 2
@@ -128,7 +128,7 @@ def _among_processes(main: Callable[[], int | None]) -> int:
 
 
 def _end_all(error: BaseException) -> None:
-    """With several processes, ends all of them after `error`. `Interrupted` is no failure: all stopped together."""
+    """After an error, ends all processes, if there are several. The exception `Interrupted` is not a failure."""
     if (processes := _joined()) is None or (isinstance(error, SystemExit) and not error.code):
         return
     from resnet_jax.training.loop import Interrupted
@@ -186,10 +186,10 @@ def first_word(
 
 
 def check_folder(folder: Path, option: str) -> None:
-    """Checks that no file is in the way of a folder.
+    """Checks that a path is a folder, or can become one.
 
     Args:
-      folder: a folder, which need not exist yet.
+      folder: the path; it need not exist yet.
       option: name of the option that gives the folder, for the message.
 
     Raises:

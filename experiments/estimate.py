@@ -1,4 +1,4 @@
-"""Estimates how long the runs of a sweep take, from the records on the disk. Nothing here imports JAX.
+"""Estimates how long the runs of a sweep take, from the records on the disk. This module does not import JAX.
 
 | finished runs              | the estimate for a run                                                                  |
 |----------------------------|-----------------------------------------------------------------------------------------|
@@ -94,7 +94,7 @@ class Clock:
         return self._left_of(name, config, *of_records(config, seen)) if seen else None
 
     def _records(self) -> dict[str, RunRecord]:
-        """The records of all runs in the folder, also with other seeds and configurations: they show the speed too."""
+        """The records of all runs in the folder, whatever their seed and configuration."""
         records = {}
         for file in sorted(self._folder.glob(f"*/{RECORD_FILE}")):
             with contextlib.suppress(UserError):  # a damaged record is reported when its run is started
@@ -102,9 +102,9 @@ class Clock:
         return records
 
     def _left_of(self, name: str, config: ExperimentConfig, seconds: float, steps_s: float) -> float:
-        """Subtracts the time of finished steps from the `seconds` of a run, of which its training steps take `steps_s`.
+        """Estimates the remaining seconds of a run, given the `seconds` of the whole run and `steps_s` of all its steps.
 
-        Setup and evaluation are not subtracted, because a resumed run repeats the setup and ends with an evaluation.
+        Only the time of finished steps is subtracted, because a resumed run repeats the setup and the evaluation.
         """
         file = self._folder / name / METRICS_FILE
         with contextlib.suppress(UserError):

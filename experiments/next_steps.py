@@ -1,7 +1,6 @@
 """Suggests commands after a report, for the runs of the report.
 
-A suggestion is made only if the runs allow it: to look inside nets their checkpoints are needed, and to run a control
-study there must be one.
+Only commands that can run are suggested: instruments need checkpoints, and a control study must exist.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def suggestions(runs: Runs) -> list[Suggestion]:
 
 
 def python() -> str:
-    """The command that starts this Python interpreter: "python" if that finds it, else its path."""
+    """The command that starts this Python interpreter: "python", or its path if "python" is another interpreter."""
     here = Path(sys.executable)
     if shutil.which("python") == str(here):
         return "python"
@@ -82,7 +81,7 @@ def _control(runs: Runs) -> Suggestion | None:
 
 
 def _ablate(runs: Runs) -> Suggestion | None:
-    """Suggests to train the deepest residual net without the shortcut of one block; None if no run is suitable."""
+    """Suggests training the deepest residual net without the shortcut of one block; None if no run is suitable."""
     residual = [run for run in runs.complete if not run.record.config.model.is_plain and not run.diverged]
     if not residual:
         return None
@@ -104,7 +103,7 @@ def _ablate(runs: Runs) -> Suggestion | None:
 
 
 def _look_inside(runs: Runs) -> Suggestion | None:
-    """Suggests an instrument for the deepest plain and residual net of equal depth that have checkpoints."""
+    """Suggests a measurement inside the deepest pair of a plain and a residual net that have checkpoints."""
     whole = [run for run in runs.complete if not run.diverged and any((run.directory / CHECKPOINTS).glob("*"))]
     pairs = [
         (plain, other)

@@ -54,11 +54,11 @@ class Prepare:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Checks, prepares, and prints where the data are; returns the exit status.
+    """Prepares a data set and prints where it is; returns the exit status.
 
     Raises:
-      UserError: TFDS does not know the data set; it does not have images and classes; TensorFlow, network or disk space
-        is missing; the download failed; or the data set is already prepared, but damaged.
+      UserError: TFDS does not know the data set; it has no images or no classes; TensorFlow, network or disk space is
+        missing; the download failed; or the data set is already prepared, but damaged.
       KeyboardInterrupt: the command got Ctrl-C or SIGTERM; partial files were deleted.
     """
     chosen = parse(Prepare, argv, program="python -m experiments.prepare", description=__doc__)
@@ -151,7 +151,7 @@ def _require_modules() -> None:
 
     missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
     if missing:
-        raise UserError(f"preparing needs {' and '.join(missing)}, not installed here; run {INSTALL}")
+        raise UserError(f"preparing needs {' and '.join(missing)}, which is not installed; run {INSTALL}")
 
 
 def _require_tensorflow() -> None:
@@ -165,7 +165,7 @@ def _require_tensorflow() -> None:
 
 
 def _require_space(name: Name, info: Any, place: Path) -> None:
-    """Checks the disk space. TFDS gives the size 0 for a data set whose size it does not know."""
+    """Checks that there is enough disk space. TFDS says 0 bytes if it does not know the size of a data set."""
     from resnet_jax.data.memory import gigabytes
 
     needed = int(info.download_size) + int(info.dataset_size)
@@ -208,7 +208,7 @@ def _require_network(name: Name, urls: Sequence[str], by_hand: Path) -> None:
 def answers(urls: Sequence[str], seconds: float = PROBE_SECONDS) -> bool:
     """Whether at least one host of `urls` answers a HEAD request, with any status, within `seconds` in total.
 
-    One host is enough, because some hosts may be those of another configuration. The requests use the proxies of the
+    One host is enough, because other hosts may have files of other configurations. The requests use the proxies of the
     environment, as the download does. With an FTP URL the result is True, because FTP has no HEAD request.
     """
     import requests

@@ -77,7 +77,7 @@ def _stand_in(name: str, images: int) -> Dataset:
 
 
 def _print_schedule(config: ExperimentConfig) -> None:
-    """Prints the learning rate as a plot and in words. The plot has no warm-up of kind "error": its end is unknown."""
+    """Prints the learning rate as a plot and in words. The plot omits the warm-up "error", whose length is unknown."""
     from resnet_jax.training.schedules import rates, schedule_rows
 
     iterations = config.train.iterations

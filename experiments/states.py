@@ -19,7 +19,7 @@ from resnet_jax.training.run_directory import other_inputs
 def state(directory: Path, config: ExperimentConfig) -> str:
     """The state of a run: "finished", "unfinished", "missing", or a sentence about a problem.
 
-    A run of another machine is finished too if its configuration and its data are those of `config`.
+    A finished run from another machine also counts, if its configuration and its data are those of `config`.
     """
     try:
         record = read_record(directory / RECORD_FILE) if (directory / RECORD_FILE).exists() else None

@@ -2,10 +2,10 @@
 
     python -m experiments.statistics imagenet-depth --data.path=IMAGENET --data.statistics-images=10000
 
-The first word names an experiment or a study. Images in memory are all used; of streamed images,
-data.statistics_images evenly spaced ones are used. The result for streamed images is stored: runs with the same data,
-image size and number of images use it for data.normalize and data.color_noise, without decoding the images again. All
-numbers are in units of pixels / 255.
+The first word names an experiment or a study. The command uses all images of a data set in memory, or
+data.statistics_images evenly spaced images of a streamed data set. The result for a streamed data set is stored: later
+runs with the same data, image size and number of images use it for data.normalize and data.color_noise. All numbers are
+in units of pixels / 255.
 """
 
 from __future__ import annotations

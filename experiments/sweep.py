@@ -1,4 +1,4 @@
-"""Run a study: train every variant with every seed, without the runs that are finished.
+"""Run a study: train every variant with every seed. Finished runs are not trained again.
 
 python -m experiments.sweep digits-depth --seeds 0 1 2
 python -m experiments.sweep digits-depth --only 'plain-56-*'  # some of the runs
@@ -208,8 +208,8 @@ def _wanted(runs: Mapping[str, ExperimentConfig], only: tuple[str, ...]) -> dict
 def _shares(chosen: Sweep, runs: int) -> list[jobs.Share]:
     """The share of the machine (CPU cores, GPU) for each process of the sweep.
 
-    With "auto" there are at most as many processes as the study has runs. Finished runs count too, so that each process
-    of a resumed study gets the same cores as before.
+    With --jobs=auto there are at most as many processes as the study has runs. Finished runs count too, so that each
+    process of a resumed study gets the same cores as before.
     """
     cores, gpus = jobs.cores(), jobs.gpus()
     number = max(1, min(len(gpus or cores), runs)) if chosen.jobs == "auto" else chosen.jobs

@@ -105,7 +105,7 @@ class Ours:
 class Loop:
     """Contestant: an epoch of the training loop, with the order of examples, transfers to the device, and metrics.
 
-    The contestant "step alone" repeats the step on one batch, and fetches only the last metrics. Evaluation, records
+    The contestant "step alone" repeats the step on one batch, and fetches metrics only at the end. Evaluation, records
     and checkpoints are not included.
     """
 
@@ -137,7 +137,7 @@ class Loop:
 
 
 class Processes:
-    """Contestant: train steps in one of several processes; `facts` times the calls by which processes agree."""
+    """Contestant: train steps in one of several processes. At the end it times the functions `agree` and `any_of`."""
 
     def __init__(self, spec: Spec) -> None:
         self.program, self.steps, self.done = on_noise(spec.config, spec.image_shape, train=2), spec.steps, 0

@@ -1,7 +1,7 @@
 """Facts about the device: driver, memory, libraries, and the precision of its float32 products.
 
 A GPU's matrix units may round the inputs of a float32 product to fewer bits: TensorFloat-32 (TF32) has 10 bits of
-mantissa. To find this out, a product and a convolution are compared with float64 results of the host.
+mantissa. A product and a convolution are compared with float64 results of the host, to find the precision.
 """
 
 from __future__ import annotations

@@ -97,10 +97,10 @@ def measure(
 
 
 def loader_row(name: str, images: Iterator[int], batches: int, device_rate: float) -> Row:
-    """Times `batches` batches of a loader, after a first batch that starts its workers.
+    """Times `batches` batches of an image loader, after a first batch that starts its workers.
 
-    The row has the wall-clock seconds, and the CPU seconds (user and system) of this process and its children. Images
-    per CPU second do not depend on other programs on the machine.
+    The row of the record has the wall-clock seconds, and the CPU seconds (user and system) of this process and its
+    children. Images per CPU second do not depend on other programs on the machine.
     """
     next(images)
     core, wall = _core_seconds(), time.monotonic()

@@ -6,14 +6,14 @@ Two rates are measured with JAX and, if it is installed, with PyTorch. The highe
   (Equal numbers would make a GPU faster, because they need less power.)
 - Memory: x <- x + 1 for an array far larger than any cache; the array is read once and written once.
 
-The work of a step is computed from the batch size B, the bytes b of a number in the dtype of the step, the number of
-parameters P (4 bytes each), the multiply-adds M of the forward pass of one image, and K: how many numbers of one image
-the backward pass needs, namely the inputs of all convolutions and all BNs (resnet_jax/models/cost.py).
+The work of a step follows from five numbers: the batch size B, the multiply-adds M of the forward pass of an image, the
+number P of parameters (4 bytes each), the number K of activations of an image that the backward pass needs (inputs of
+convolutions and BNs, see resnet_jax/models/cost.py), and the bytes b of an activation.
 
 | step  | multiply-adds | bytes          | the bytes consist of                                                        |
 |-------|---------------|----------------|-----------------------------------------------------------------------------|
-| eval  | M B           | 2 b B K + 4 P  | the K numbers: one write, one read; parameters: one read                    |
-| train | 3 M B         | 5 b B K + 28 P | the K numbers: one write, two reads; their gradients: one write, one read;  |
+| eval  | M B           | 2 b B K + 4 P  | activations: one write, one read; parameters: one read                      |
+| train | 3 M B         | 5 b B K + 28 P | activations: one write, two reads; their gradients: one write, one read;    |
 |       |               |                | parameters: two reads, one write; parameters' gradients and velocities: one |
 |       |               |                | write, one read                                                             |
 

@@ -91,8 +91,8 @@ class Benchmark:
     repeats: int = 10
     """Number of timed rounds in each process."""
     processes: int = 1
-    """For step: number of processes of each contestant, one after the other. Times differ by up to a tenth between
-    processes, because memory lies at other addresses; with several processes the difference averages out."""
+    """For step: number of processes of each contestant, one after the other. Times differ between processes,
+    because memory lies at other addresses; with several processes the difference averages out."""
     compile_repeats: int = 3
     """For compile: number of compilations, each in a new process and without JAX's cache of compiled programs."""
     warmup: int = 2

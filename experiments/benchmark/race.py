@@ -1,4 +1,4 @@
-"""Times contestants in rounds: each has a process, and steps once in each round, so that all meet the same load."""
+"""Times contestants. Each has a process, and is timed once in each round, so that other load affects all alike."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def race(
     start_together: bool = False,
     processes: int = 1,
 ) -> list[Outcome]:
-    """Times contestants in `repeats` rounds. In each round every contestant steps once; each round begins with another.
+    """Times contestants in `repeats` rounds. Each contestant is timed once in each round, in changing order.
 
     If a contestant fails, the other contestants are still timed.
 
@@ -160,7 +160,7 @@ def race(
       start_together: start contestants at the same time, to save time. Otherwise they start one after another, because
         some compilers choose algorithms by measured times.
       processes: number of processes of each contestant, one after the other, with `repeats` rounds in each. Times
-        differ by up to a tenth between processes, because memory lies at other addresses.
+        differ between processes, because memory lies at other addresses.
 
     Returns:
       The outcome of each contestant, in the order of `specs`.

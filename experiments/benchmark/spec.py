@@ -72,7 +72,7 @@ class Spec:
 
     @property
     def name(self) -> str:
-        """The name of the contestant without changes and "+malloc"."""
+        """The name of the contestant, without its configuration changes and without "+malloc"."""
         return self.contestant.removesuffix(TUNED).split(":")[0]
 
     @property
@@ -99,7 +99,7 @@ class Spec:
 def step_config(net: NetName, batch_size: int, dtype: Dtype) -> ExperimentConfig:
     """The configuration that all contestants compute: the paper's net and optimizer.
 
-    Batch norm uses the whole batch, and there is no augmentation, because the peers lack groups and augmentation.
+    Batch norm uses the whole batch, and there is no augmentation: the peers support only this.
 
     Raises:
       UserError: the batch size is not legal.
@@ -136,7 +136,7 @@ def configure(contestant: str, config: ExperimentConfig) -> ExperimentConfig:
     if not colon:
         return config
     if name != OURS:
-        raise UserError(f"contestants: got {contestant!r}; legal: changes of {OURS}, not of {name}.")
+        raise UserError(f"contestants: got {contestant!r}; legal: {name} without changes.")
     pairs = [change.partition("=") for change in changes.split(",")]
     if not all(field and equals for field, equals, _ in pairs):
         raise UserError(f"contestants: got {contestant!r}; legal: {OURS}:FIELD=VALUE,FIELD=VALUE,...")

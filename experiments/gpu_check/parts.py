@@ -105,7 +105,7 @@ class DeviceTests(Part):
 
 @dataclass(frozen=True)
 class Breakdown(Part):
-    """Part that divides the time of a train step into host and device, with one or several steps in each dispatch."""
+    """Part that measures how much time of a train step the host and the device take."""
 
     net: NetName
     batch_size: int

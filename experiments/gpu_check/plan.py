@@ -17,7 +17,7 @@ def _cifar(net: NetName, dtype: Dtype) -> Race:
 
 
 def _dispatches(least: float, net: NetName, batch_size: int, sizes: tuple[int, ...], repeats: int) -> Race:
-    """A race between dispatches of several sizes. The largest size is the number of steps that are timed together."""
+    """Part that times train steps with different numbers of steps in each dispatch (call of a compiled function)."""
     names = tuple(f"{OURS}:train.steps_per_dispatch={size}" for size in sizes)
     return Race(
         "dispatch", least, net, batch_size, "float32", names, steps=max(sizes), repeats=repeats, peers=names[:1]

@@ -1,7 +1,7 @@
 """The nets of He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027) in PyTorch.
 
 This is a second, independent implementation: tests/parity compares its results with those of `resnet_jax`, and the
-benchmark compares the speed. It must not import `resnet_jax`. Images are NCHW; each paper's units have a class.
+benchmark compares the speed. It must not import `resnet_jax`. Images are NCHW.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from tests.data import pictures
 
 MISTAKES = [
     (["--contestants", "resnet-jax"], "did you mean 'resnet_jax'"),
-    (["--contestants", "flax:model.remat=True"], "legal: changes of resnet_jax, not of flax"),
+    (["--contestants", "flax:model.remat=True"], "legal: flax without changes"),
     (["--contestants", "resnet_jax:model.remta=True"], "did you mean 'model.remat'"),
     (["--contestants", "resnet_jax:model.remat"], "FIELD=VALUE"),
     (["--contestants", "resnet_jax+malloc"], "legal: resnet_jax without +malloc"),

@@ -28,7 +28,7 @@ def test_without_tensorflow_the_command_that_brings_it(tmp_path: Path, monkeypat
     urls = asked_for(monkeypatch, nobody)
     message = refused(tmp_path)
     assert message == (
-        "preparing needs tensorflow and importlib_resources, not installed here; run pip install -e '.[prepare]'"
+        "preparing needs tensorflow and importlib_resources, which is not installed; run pip install -e '.[prepare]'"
     )
     assert urls == []
 
