@@ -13,7 +13,7 @@ import dataclasses
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from experiments import cli
@@ -21,12 +21,11 @@ from experiments.options import parse, typed_fields
 from experiments.report import show_report
 from experiments.states import state
 from experiments.studies import experiments
-from experiments.study import Study, short
+from experiments.study import Study, parse_changes, short
 from experiments.sweep import Sweep, carry_out
-from resnet_jax.config import ExperimentConfig, changed_fields, flatten, override, settle, to_dict, unbind
+from resnet_jax.config import ExperimentConfig, changed_fields, override, settle, unbind
 from resnet_jax.errors import UserError
 from resnet_jax.reports.fields import values
-from resnet_jax.text import nearest
 
 SEEDS = (0, 1, 2)
 _VARIANT = re.compile(r"[A-Za-z_][\w.]*=.*", re.DOTALL)
@@ -79,7 +78,7 @@ def variants(base: ExperimentConfig, words: Sequence[str]) -> list[dict[str, Any
     seen = [(base, "")]
     found = []
     for word in words:
-        found.append(parse_variant(base, word))
+        found.append(parse_changes(base, word))
         if "seed" in found[-1]:
             raise UserError(f"{word}: the field seed cannot be a variant; use --seeds to choose the seeds.")
         config = override(base, found[-1])
@@ -89,52 +88,6 @@ def variants(base: ExperimentConfig, words: Sequence[str]) -> list[dict[str, Any
                 raise UserError(f"{word}: {what}; legal: a variant unlike the baseline and all other variants.")
         seen.append((config, word))
     return found
-
-
-def parse_variant(base: ExperimentConfig, word: str) -> dict[str, Any]:
-    """Parses changes such as "shortcut=scale,shortcut_scale=0.5"; returns {dotted field: value}.
-
-    Raises:
-      UserError: a change has no value, its field does not exist, or several fields have its name as their last part.
-    """
-    fields = flatten(to_dict(base))
-    changes: dict[str, Any] = {}
-    for part in re.split(r",(?=[A-Za-z_][\w.]*=)", word):
-        name, equals, text = part.partition("=")
-        if not equals:
-            raise UserError(f"{word}: got {part!r}; legal: field=value, such as model.depth=110.")
-        field = _field(name, fields)
-        if isinstance(fields[field], list):
-            changes[field] = [_scalar(one) for one in text.strip("[]()").split(",") if one]
-        else:
-            changes[field] = _scalar(text)
-    return changes
-
-
-def _field(name: str, fields: Mapping[str, Any]) -> str:
-    name = name.replace("-", "_")
-    if name in fields:
-        return name
-    found = [field for field in fields if field.rsplit(".", 1)[-1] == name]
-    if len(found) > 1:
-        raise UserError(f"{name}: several fields have this name; legal: {', '.join(found)}.")
-    if not found:
-        short = {field.rsplit(".", 1)[-1]: field for field in fields}
-        raise UserError(f"{name}: no such field; {nearest(name, [*short] if '.' not in name else [*fields])}")
-    return found[0]
-
-
-def _scalar(text: str) -> Any:
-    text = text.strip().strip("\"'")
-    words = {"None": None, "True": True, "true": True, "False": False, "false": False}
-    if text in words:
-        return words[text]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 if __name__ == "__main__":

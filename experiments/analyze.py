@@ -30,10 +30,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import tyro
 
 from experiments import cli, machine
-from experiments.ablate import parse_variant
 from experiments.options import parse
 from experiments.studies import experiments
-from experiments.study import variant_name
+from experiments.study import parse_changes, variant_name
 from resnet_jax.analysis.instruments import instrument, instruments
 from resnet_jax.analysis.options import Options, Workspace
 from resnet_jax.config import ExperimentConfig, override
@@ -211,7 +210,7 @@ def _source(word: str, *, looks_at: str) -> Source:
     experiment, _, text = word.partition(":")
     named = experiments()
     if takes_configurations and experiment in named:
-        changes = parse_variant(named[experiment], text) if text else {}
+        changes = parse_changes(named[experiment], text) if text else {}
         config = override(named[experiment], changes)
         return Source(variant_name(config, changes), lambda loader, name: loader.untrained(config, name))
     if experiment in named:

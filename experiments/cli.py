@@ -86,10 +86,7 @@ def decide(question: Callable[[], T]) -> T:
 
 
 def require_alike(facts: Mapping[str, Any]) -> None:
-    """Checks that all processes of a command have equal facts.
-
-    Args:
-      facts: names and values; the values have types of JSON.
+    """Checks that all processes of a command have equal `facts`: {name: value of a JSON type}.
 
     Raises:
       UserError: a value differs from its value in process 0; the message names it.
@@ -186,11 +183,7 @@ def first_word(
 
 
 def check_folder(folder: Path, option: str) -> None:
-    """Checks that a path is a folder, or can become one.
-
-    Args:
-      folder: the path; it need not exist yet.
-      option: name of the option that gives the folder, for the message.
+    """Checks that the value of an option is a folder, or can become one. `option`: the name of the option.
 
     Raises:
       UserError: the folder, or a folder above it, is a file.
@@ -201,11 +194,7 @@ def check_folder(folder: Path, option: str) -> None:
 
 
 def prepare_output(file: Path, option: str) -> None:
-    """Makes the folder of an output file, and checks that it can be written, before long work begins.
-
-    Args:
-      file: the output file.
-      option: name of the option that gives the file, for the message.
+    """Makes the folder of an output file, and checks that it can be written. `option`: the name of the file's option.
 
     Raises:
       UserError: `file` is a folder.
@@ -218,12 +207,7 @@ def prepare_output(file: Path, option: str) -> None:
 
 
 def display(total: int, title: str) -> Observer:
-    """Makes the progress display of a run: live on a terminal, plain lines elsewhere. The caller must close it.
-
-    Args:
-      total: number of steps of the run.
-      title: name of the run.
-    """
+    """Makes the progress display of a run of `total` steps, which is live on a terminal. The caller must close it."""
     from resnet_jax.training.observers.console import Lines, Live
 
     console = rich.get_console()  # shared with the progress bars of data

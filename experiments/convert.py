@@ -121,12 +121,7 @@ def read(chosen: Convert) -> Weights:
 
 
 def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) -> Weights:
-    """Applies the options for class names and preprocessing to a net.
-
-    Args:
-      weights: the net.
-      chosen: the options.
-      names: the class names; None: those of the net.
+    """Applies the options for class names and preprocessing to a net. `names` None: the class names do not change.
 
     Raises:
       UserError: the value of an option is illegal.

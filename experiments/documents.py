@@ -28,18 +28,11 @@ from resnet_jax.files import short_digest
 RENEW = "python -m experiments.documents"
 RECORDS = Path("experiments/records")
 FIGURES = Path("docs/figures")
-# Each folder of docs/figures, except for analysis, and the studies whose report its pictures are from.
+# The studies whose report the pictures of a folder are from, if it is not the study with the folder's name.
 REPORTS = {
     "digits": ("digits-depth", "digits-depth-long"),
-    "digits-shortcuts": ("digits-shortcuts",),
-    "digits-activations": ("digits-activations",),
-    "digits-rates": ("digits-rates",),
-    "digits-width-depth": ("digits-width-depth",),
-    "digits-width": ("digits-width",),
-    "digits-survival": ("digits-survival",),
     "cifar10-depth-small": ("cifar10-depth-small", "cifar10-depth-small-budget", "cifar10-depth-small-rates"),
     "cifar10-depth-small-images": ("cifar10-depth-small-images", "cifar10-depth-small-images-control"),
-    "sources": ("sources",),
 }
 ANALYSIS = "analysis"
 """Name of the folder for the instruments' pictures in docs/figures, and for their numbers in the records."""
@@ -88,7 +81,9 @@ def sources(picture: Path, root: Path = Path()) -> list[Path]:
         # The name of a picture is that of its measurement, with an optional suffix: gradient-flow-training.
         files = (root / RECORDS / ANALYSIS).glob("*.json")
         return [max((f for f in files if picture.stem.startswith(f.stem)), key=lambda file: len(file.stem))]
-    return [file for study in REPORTS[folder] for file in sorted((root / RECORDS / study).glob("*/*.json*"))]
+    return [
+        file for study in REPORTS.get(folder, (folder,)) for file in sorted((root / RECORDS / study).glob("*/*.json*"))
+    ]
 
 
 def stale_pictures(root: Path = Path()) -> list[Path]:
@@ -125,7 +120,7 @@ def draw_pictures(root: Path = Path()) -> Iterator[Path]:
                 for file in sorted((drawn / ANALYSIS).glob("*.json")):
                     draw(file)
             else:
-                studies = [RECORDS / study for study in REPORTS[folder]]
+                studies = [RECORDS / study for study in REPORTS.get(folder, (folder,))]
                 command = " ".join(["python -m experiments.report", *map(str, studies)])
                 write_report(read_runs([root / study for study in studies]), drawn / folder, command=command)
         for picture in wanted:

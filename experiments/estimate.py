@@ -102,7 +102,7 @@ class Clock:
         return records
 
     def _left_of(self, name: str, config: ExperimentConfig, seconds: float, steps_s: float) -> float:
-        """Estimates the remaining seconds of a run, given the `seconds` of the whole run and `steps_s` of all its steps.
+        """Estimates the remaining seconds of a run from the `seconds` of the whole run and `steps_s` of all its steps.
 
         Only the time of finished steps is subtracted, because a resumed run repeats the setup and the evaluation.
         """
@@ -126,7 +126,6 @@ def of_records(config: ExperimentConfig, records: Sequence[RunRecord]) -> tuple[
         return fmean(r.cost.total_s for r in alike), fmean(r.cost.train_s for r in alike)
 
     def times(record: RunRecord) -> float:
-        """The work of the run, divided by the work of a finished run."""
         data = record.data
         return work(config, data.image_shape, data.num_classes) / work(
             record.config, data.image_shape, data.num_classes

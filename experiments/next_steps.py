@@ -109,7 +109,9 @@ def _look_inside(runs: Runs) -> Suggestion | None:
         (plain, other)
         for plain in whole
         for other in whole
-        if plain.record.config.model.is_plain and _twins(plain, other)
+        if plain.record.config.model.is_plain
+        and plain.record.study == other.record.study
+        and [text.split(":")[0] for text in differences(plain.record.config, other.record.config)] == ["model.shortcut"]
     ]
     if not pairs:
         return None
@@ -118,12 +120,6 @@ def _look_inside(runs: Runs) -> Suggestion | None:
         "Look inside: how does the error of each trained net change when a block is deleted?",
         (("experiments.analyze", "lesions", *(str(run.directory) for run in pair)),),
     )
-
-
-def _twins(plain: Run, other: Run) -> bool:
-    """Whether two runs differ only in the shortcut."""
-    apart = differences(plain.record.config, other.record.config)
-    return plain.record.study == other.record.study and [text.split(":")[0] for text in apart] == ["model.shortcut"]
 
 
 def repeat(run: Run) -> str:

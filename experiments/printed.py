@@ -28,7 +28,6 @@ class Printed:
         return table
 
     def markdown(self) -> str:
-        """The title and the table in Markdown."""
         numbers = len(self.headings) - self.words
         return f"{self.title}\n\n{markdown(self.headings, self.rows, numbers=numbers)}\n"
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import itertools
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.config import ExperimentConfig, override
+from resnet_jax.config import ExperimentConfig, flatten, override, to_dict
+from resnet_jax.errors import UserError
 from resnet_jax.files import short_digest
+from resnet_jax.text import nearest
 
 Changes = Mapping[str, Any]
 
@@ -99,3 +104,40 @@ def short(value: Any) -> str:
         return text
     # A path becomes its last part with a few digits of a digest, so that different paths have different names.
     return f"{Path(text).name}-{short_digest(text.encode())[:6]}"
+
+
+def parse_changes(base: ExperimentConfig, text: str) -> dict[str, Any]:
+    """Parses changes such as "shortcut=scale,shortcut_scale=0.5"; returns {dotted field: value}.
+
+    Raises:
+      UserError: a change has no value, its field does not exist, or several fields have its name as their last part.
+    """
+    fields = flatten(to_dict(base))
+    changes: dict[str, Any] = {}
+    for change in re.split(r",(?=[A-Za-z_][\w.]*=)", text):
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise UserError(f"{text}: got {change!r}; legal: field=value, such as model.depth=110.")
+        field = _field(name.replace("-", "_"), fields)
+        if isinstance(fields[field], list):
+            changes[field] = [_literal(item) for item in value.strip("[]()").split(",") if item]
+        else:
+            changes[field] = _literal(value)
+    return changes
+
+
+def _field(name: str, fields: Mapping[str, Any]) -> str:
+    found = [field for field in fields if name in (field, field.rsplit(".", 1)[-1])]
+    if len(found) > 1:
+        raise UserError(f"{name}: several fields have this name; legal: {', '.join(found)}.")
+    if not found:
+        legal = list(fields) if "." in name else [field.rsplit(".", 1)[-1] for field in fields]
+        raise UserError(f"{name}: no such field; {nearest(name, legal)}")
+    return found[0]
+
+
+def _literal(text: str) -> Any:
+    text = {"true": "True", "false": "False"}.get(text, text.strip())
+    with contextlib.suppress(ValueError, SyntaxError):
+        return ast.literal_eval(text)
+    return text

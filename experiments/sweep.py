@@ -162,7 +162,6 @@ def _list_runs(folder: Path, runs: Iterable[str]) -> None:
 
 
 def _size(study: Study) -> str:
-    """A sentence with the number of runs of a study and their cost."""
     cost = f", which take {study.cost.text}" if study.cost else ""
     return f"{len(study.variants) * len(study.seeds)} runs{cost}."
 
@@ -198,7 +197,6 @@ def _check(chosen: Sweep, study: Study, typed: Mapping[str, Any]) -> None:
 
 
 def _wanted(runs: Mapping[str, ExperimentConfig], only: tuple[str, ...]) -> dict[str, ExperimentConfig]:
-    """The runs whose names match `only`."""
     for pattern in only:
         if not fnmatch.filter(runs, pattern):
             raise UserError(f"only: got {pattern!r}, which no run's name matches; {nearest(pattern, list(runs))}")

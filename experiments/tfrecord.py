@@ -22,8 +22,7 @@ def convert(prepared: Any, name: Name, data_dir: str | None) -> None:
 
     Args:
       prepared: TFDS's builder of the data set.
-      name: the name of the data set, for messages.
-      data_dir: the user's value of --data-dir, for messages.
+      name, data_dir: the options of the command, for messages.
 
     Raises:
       UserError: a tfrecord file is missing or truncated; the message names it.

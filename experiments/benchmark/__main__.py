@@ -202,7 +202,8 @@ class Cases:
         outcomes = race.race(specs, repeats, cli.warn, processes=self.chosen.processes if what == "step" else 1)
         self._note(outcomes)
         compared = next((outcome for outcome in outcomes if outcome.contestant == peer), None)
-        self.record["results"] += results.results(what, specs, outcomes, compared, self.record["limits"])
+        for spec, outcome in zip(specs, outcomes, strict=True):
+            self.record["results"].append(results.result(what, spec, outcome, compared, self.record["limits"]))
         self._write()
 
     def _write(self) -> None:

@@ -61,7 +61,6 @@ class Steps:
             self.state, self.report = self.program.train_on(self.state, batches)
 
     def wait(self) -> None:
-        """Waits until the device has done all steps."""
         jax.block_until_ready((self.state, self.report))
 
     def run(self, size: int, dispatches: int, *, alone: bool = False) -> None:

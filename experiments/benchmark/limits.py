@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from experiments.benchmark.spec import SEED, Dtype, Spec, has_torch, step_config
@@ -44,27 +43,13 @@ ARRAY_BYTES = 2**28
 """Bytes of the float32 array for memory traffic: 256 MiB."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The work of a step: multiply-adds and bytes."""
-
-    multiply_adds: int
-    bytes: int
-
-
-def asked(config: ExperimentConfig, phase: str, shape: tuple[int, int, int]) -> Asked:
-    """The work of a step by the formulas of this module.
-
-    Args:
-      config: the configuration.
-      phase: "train" or "eval".
-      shape: (height, width, channels) of an image.
-    """
+def work(config: ExperimentConfig, phase: str, shape: tuple[int, int, int]) -> tuple[int, int]:
+    """The multiply-adds and bytes of a step in the phase "train" or "eval"; `shape` is (height, width, channels)."""
     products = cost.total(config.model, shape).multiply_adds * config.train.batch_size
     memory = cost.memory(config, shape)
     if phase == "eval":
-        return Asked(products, 2 * memory.activations + memory.parameters)
-    return Asked(3 * products, 5 * memory.activations + 7 * memory.parameters)
+        return products, 2 * memory.activations + memory.parameters
+    return 3 * products, 5 * memory.activations + 7 * memory.parameters
 
 
 def libraries() -> list[str]:

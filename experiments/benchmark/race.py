@@ -76,10 +76,7 @@ class Worker:
         )
 
     def read(self, deadline: float = math.inf) -> dict[str, Any]:
-        """Reads the next answer of the process.
-
-        Args:
-          deadline: a value of time.monotonic().
+        """Reads the next answer of the process. `deadline` is a value of time.monotonic().
 
         Raises:
           Failed: the process ended, or did not answer before the deadline.
@@ -111,7 +108,6 @@ class Worker:
         return self.read(deadline)
 
     def close(self) -> None:
-        """Kills the process."""
         self._process.kill()
         self._process.communicate()
         self._errors.close()
@@ -212,10 +208,6 @@ def _race_group(
 
 def answer(spec: Spec, deadline: float = math.inf) -> dict[str, Any]:
     """Starts a process that measures without requests, such as a breakdown, and returns its only answer.
-
-    Args:
-      spec: the task of the process.
-      deadline: a value of time.monotonic().
 
     Raises:
       Late: the process did not answer before the deadline.

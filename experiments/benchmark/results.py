@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.benchmark.limits import MATMUL, asked
+from experiments.benchmark.limits import MATMUL, work
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import CONVOLVERS, Spec
 from resnet_jax.config import ExperimentConfig
@@ -71,14 +71,6 @@ def ceiling(rows: list[Row], what: str, dtype: str) -> float | None:
     return max((row["per_second"] for row in same if "per_second" in row), default=None)
 
 
-def results(
-    what: str, specs: list[Spec], outcomes: list[Outcome], peer: Outcome | None, measured: list[Row]
-) -> list[Row]:
-    """The rows of all contestants in one case. For the arguments, see `result`."""
-    pairs = zip(specs, outcomes, strict=True)
-    return [result(what, spec, outcome, peer, measured) for spec, outcome in pairs]
-
-
 def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measured: list[Row]) -> Row:
     """The row of one contestant in a record: median, quartiles, ratio to the peer, and fractions of the limits.
 
@@ -112,10 +104,10 @@ def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measur
         low, middle, high = quartiles([a / b for a, b in zip(peer.seconds, outcome.seconds, strict=True)])
         row |= {"peer": peer.contestant, "ratio": middle, "ratio_quartiles": [low, high]}
     if what == "step":
-        wants = asked(spec.config, spec.phase, spec.image_shape)
+        multiply_adds, traffic = work(spec.config, spec.phase, spec.image_shape)
         for share, amount, limit in (
-            ("share_of_products", wants.multiply_adds, ceiling(measured, MATMUL, model.dtype)),
-            ("share_of_memory", wants.bytes, ceiling(measured, "memory", model.dtype)),
+            ("share_of_products", multiply_adds, ceiling(measured, MATMUL, model.dtype)),
+            ("share_of_memory", traffic, ceiling(measured, "memory", model.dtype)),
         ):
             if limit is not None:
                 row[share] = amount / median / limit

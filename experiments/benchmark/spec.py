@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib.util
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from experiments.study import parse_changes
 from resnet_jax.config import (
     DataConfig,
     ExperimentConfig,
@@ -86,12 +86,10 @@ class Spec:
         return self.task in ("loop", "breakdown", "processes") or self.name == OURS or self.contestant.endswith(TUNED)
 
     def to_json(self) -> str:
-        """Encodes the spec as one line of JSON."""
         return json.dumps({**dataclasses.asdict(self), "config": to_dict(self.config)})
 
     @staticmethod
     def from_json(line: str) -> Spec:
-        """Decodes a line from `to_json`."""
         values = json.loads(line)
         return Spec(**{**values, "config": from_dict(values["config"])})
 
@@ -137,10 +135,7 @@ def configure(contestant: str, config: ExperimentConfig) -> ExperimentConfig:
         return config
     if name != OURS:
         raise UserError(f"contestants: got {contestant!r}; legal: {name} without changes.")
-    pairs = [change.partition("=") for change in changes.split(",")]
-    if not all(field and equals for field, equals, _ in pairs):
-        raise UserError(f"contestants: got {contestant!r}; legal: {OURS}:FIELD=VALUE,FIELD=VALUE,...")
-    return override(config, {field: _literal(value) for field, _, value in pairs})
+    return override(config, parse_changes(config, changes))
 
 
 def default_contestants(task: Task) -> tuple[str, ...]:
@@ -151,12 +146,4 @@ def default_contestants(task: Task) -> tuple[str, ...]:
 
 
 def has_torch() -> bool:
-    """Whether PyTorch is installed."""
     return importlib.util.find_spec("torch") is not None
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

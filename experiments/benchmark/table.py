@@ -22,7 +22,6 @@ CASE = ("net", "images", "batch_size", "dtype", "phase")
 
 
 def printed(record: Mapping[str, Any]) -> list[Printed]:
-    """All tables of a record."""
     tables = [_limits(record["limits"])] if record["limits"] else []
     steps = [row for row in record["results"] if row["what"] == "step"]
     for _, case in itertools.groupby(steps, lambda row: [row.get(name) for name in CASE]):
@@ -43,7 +42,6 @@ def _limits(rows: list[Row]) -> Printed:
 
 
 def _steps(rows: list[Row]) -> Printed:
-    """The table of step times in one case: one row for each contestant."""
     first, cells = rows[0], []
     images = f"{first['images']}, " if "images" in first else ""
     case = f"{first['net']}, {images}batch {first['batch_size']}, {first['dtype']}, {first['phase']} step"

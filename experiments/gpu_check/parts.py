@@ -185,8 +185,8 @@ class Race(Part):
         )
         timed = {outcome.contestant: outcome for outcome in outcomes if not outcome.failed}
         compared = next((timed[name] for name in self.peers if name in timed), None)
-        record["results"] += results.results("step", specs, outcomes, compared, record["limits"])
-        for outcome in outcomes:
+        for spec, outcome in zip(specs, outcomes, strict=True):
+            record["results"].append(results.result("step", spec, outcome, compared, record["limits"]))
             record["environment"] = record["environment"] or outcome.environment
         rows = record["results"][-len(specs) :]
         said = ", ".join(f"{row['contestant']} {1e3 * row['median']:.2f}" for row in rows if not row["failed"])

@@ -30,8 +30,6 @@ SUMMARY = re.compile(r"^(?:FAILED|ERROR) (\S+) - (.+)")
 
 @dataclass
 class Test:
-    """One test and its outcome."""
-
     name: str
     status: str
     message: str = ""
@@ -39,14 +37,11 @@ class Test:
 
     @property
     def bad(self) -> bool:
-        """Whether the test has failed."""
         return self.status in ("failed", "error")
 
 
 @dataclass
 class Results:
-    """The outcomes of all tests."""
-
     tests: list[Test]
     cut: bool
     """Whether the tests were stopped at the deadline."""

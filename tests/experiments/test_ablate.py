@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from experiments.ablate import main, parse_variant, variants
+from experiments.ablate import main, variants
 from experiments.studies import experiments
+from experiments.study import parse_changes
 from resnet_jax.config import override
 from resnet_jax.errors import UserError
 
@@ -29,7 +30,7 @@ BASE = override(experiments()["digits-resnet"], {"model.depth": 56})
     ],
 )
 def test_a_variant_is_fields_and_values(word: str, changes: dict[str, Any]) -> None:
-    assert parse_variant(BASE, word) == changes
+    assert parse_changes(BASE, word) == changes
 
 
 @pytest.mark.parametrize(

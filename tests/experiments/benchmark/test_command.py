@@ -23,7 +23,7 @@ MISTAKES = [
     (["--contestants", "resnet-jax"], "did you mean 'resnet_jax'"),
     (["--contestants", "flax:model.remat=True"], "legal: flax without changes"),
     (["--contestants", "resnet_jax:model.remta=True"], "did you mean 'model.remat'"),
-    (["--contestants", "resnet_jax:model.remat"], "FIELD=VALUE"),
+    (["--contestants", "resnet_jax:model.remat"], "legal: field=value"),
     (["--contestants", "resnet_jax+malloc"], "legal: resnet_jax without +malloc"),
     (["--contestants", "flax", "flax"], "different contestants"),
     (["--peer", "tensorflow"], "peer: got 'tensorflow'"),
