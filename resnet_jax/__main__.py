@@ -1,4 +1,4 @@
-"""`python -m resnet_jax` exits with a message: this package has no commands, they are in a checkout of the project."""
+"""`python -m resnet_jax` exits with a message that the commands are not in this package."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def reason(error: BaseException) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """One line about an error: the message of a UserError; for other errors, the file or exception type and reason."""
+    """One line about an error: the message of a UserError, otherwise "FILE: reason" or "ExceptionType: reason"."""
     if isinstance(error, UserError | KeyboardInterrupt):
         return str(error).strip().split("\n")[0] or "interrupted"
     where = error.filename if isinstance(error, OSError) else type(error).__name__
@@ -48,7 +48,7 @@ def some(names: Sequence[str], most: int = NAMED) -> str:
 
 
 def shown(path: str) -> str:
-    """A path as text that any terminal can print: bytes that are not UTF-8 become replacement characters."""
+    """Converts a path to text that any terminal can print; bytes that are not UTF-8 become replacement characters."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 

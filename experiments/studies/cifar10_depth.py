@@ -16,7 +16,7 @@ One seed of all is 9.8e16, seven tenths of it for 1202; all five, 5.7 days of a 
 
 `cifar10-depth-short` is for two CPU cores: the 20-layer nets with 3,200 iterations, a twentieth of the paper's.
 Departs from the paper: nothing but the number of iterations, and with it the milestones, which stay at a half and three
-quarters. Cost: 1.3 h of one CPU core.
+quarters. Cost: 78 min of one CPU core.
 """
 
 from experiments.studies.cifar import RESNET, WARMUP

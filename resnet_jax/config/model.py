@@ -214,7 +214,7 @@ class ModelConfig(Section):
 
     @property
     def expansion(self) -> int:
-        """Output channels of a block, divided by its width (He et al. 2015, Fig. 5)."""
+        """Output channels of a block, divided by the channels of its 3x3 convolutions (He et al. 2015, Fig. 5)."""
         return 1 if self.block_kind == "basic" else 4
 
     def convs(self, width: int, stride: int) -> tuple[tuple[int, int, int], ...]:

@@ -70,9 +70,7 @@ def override(config: ExperimentConfig, changes: Mapping[str, Any]) -> Experiment
 
 
 def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collection[str] = ()) -> ExperimentConfig:
-    """Returns `config` with the defaults of the fields that depend on a changed field.
-
-    For example, a change of `data.source` resets `data.path`.
+    """Resets the fields that depend on a changed field to their defaults, such as `data.path` for `data.source`.
 
     Args:
       config: the configuration after the changes.
@@ -88,10 +86,9 @@ def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collect
 
 
 def settle(config: ExperimentConfig, *, chosen: Collection[str]) -> ExperimentConfig:
-    """Returns `config` with the defaults of the fields that have no effect.
+    """Resets the fields that have no effect to their defaults, such as `data.name` if the images are not from TFDS.
 
-    For example, `data.name` has no effect if the images do not come from TFDS. A field that the user changed is not
-    reset but refused, because the record of the run would seem to show its effect.
+    A field that the user changed is not reset but refused, because the record would suggest that it had an effect.
 
     Args:
       config: the configuration after the changes.

@@ -129,7 +129,7 @@ class Section:
     @classmethod
     @functools.cache
     def _declared(cls) -> Mapping[str, tuple[Role, Any]]:
-        """{dotted name: (role, default)} of each field."""
+        """The role and the default of each field: {dotted name: (role, default)}."""
         found: dict[str, tuple[Role, Any]] = {}
         hints = typing.get_type_hints(cls)
         for f in dataclasses.fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
@@ -142,7 +142,7 @@ class Section:
 
     @classmethod
     def roles(cls) -> dict[str, Role]:
-        """{dotted name: role} of each field. Names are relative to this class, such as "norm.scope" for ModelConfig."""
+        """The role of each field: {dotted name: role}. A name in ModelConfig is, for example, "norm.scope"."""
         return {name: role for name, (role, _) in cls._declared().items()}
 
     @classmethod

@@ -18,7 +18,7 @@ __all__ = ["ArraySource", "Dataset", "Draws", "Normalization", "Source", "import
 
 
 def load(config: DataConfig, note: Note = lambda text: None) -> Dataset:
-    """Loads the data set of `config`, and applies `train_subset` and `validation`.
+    """Loads the data set of `config`, and draws its subset and its validation set if the configuration has them.
 
     Args:
       config: the configuration of the data.

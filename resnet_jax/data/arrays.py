@@ -46,7 +46,7 @@ class Archive:
         return list(self._members)
 
     def size(self, name: str) -> int:
-        """Size of an array in bytes, by its header. Raises Damaged if its data have another size."""
+        """Size of an array in bytes, from its header. Raises Damaged if its data have another size."""
         with _reasons(name), self._file.open(self._members[name]) as member:
             try:
                 version = np.lib.format.read_magic(member)

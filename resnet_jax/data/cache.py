@@ -85,10 +85,10 @@ def read(path: Path | None, key: str, note: Note) -> dict[str, Array] | None:
 
 
 def write(path: Path | None, key: str, kept: Mapping[str, Array], note: Note) -> bool:
-    """Writes arrays to a cache file for `read`, and returns whether the file was written.
+    """Writes arrays to a cache file, and returns whether it did.
 
-    If the file cannot be written, `note` gets the reason. If another process is writing the same file, this process
-    does not write it. A killed process leaves an incomplete file, PATH.part, which the next writer overwrites.
+    If the file cannot be written, `note` gets the reason. If another process is writing the same file, this call writes
+    nothing. A killed process leaves an incomplete file, PATH.part, which the next call overwrites.
 
     Args:
       path: the file; None: there is no home folder, so nothing is written.

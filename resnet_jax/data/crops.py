@@ -34,7 +34,7 @@ class Crop(NamedTuple):
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass of an evaluation protocol over all images."""
+    """A pass over all images in an evaluation: how each image is resized and cropped."""
 
     resize: int
     """Length in pixels to which the shorter side of the image is resized, before the crop."""
@@ -48,7 +48,7 @@ class Pass:
 
 
 def passes(config: DataConfig) -> tuple[Pass, ...]:
-    """The passes over all images that the evaluation protocol `config.protocol` consists of."""
+    """The passes over all images that the evaluation protocol `config.protocol` needs."""
     assert config.image_size is not None
     if config.protocol == "multi_scale":
         return tuple(Pass(scale, None) for scale in config.eval_scales)
@@ -62,7 +62,7 @@ def resized(width: int, height: int, short: int) -> tuple[int, int]:
 
 
 def training_crop(config: DataConfig, seed: int, epoch: int, index: int, width: int, height: int) -> Crop:
-    """Draws the random crop of a training image of width x height pixels. Its size after resizing is config.image_size.
+    """Draws the random crop of a training image: a box, and the size to which it is resized, `config.image_size`.
 
     Args:
       config: settings of the crop; `config.crop` is "scale" or "area".
@@ -123,10 +123,15 @@ def offsets(width: int, height: int, look: Pass) -> list[tuple[int, int]]:
 
 
 def whole(width: int, height: int, look: Pass, multiple: int) -> tuple[int, int]:
-    """Width and height of a resized image in the pass `look`, which has no crops.
+    """Width and height of an image after it was resized in a pass without crops.
 
     The shorter side becomes `look.resize` pixels. The longer side is rounded to a multiple of `multiple` pixels,
     because an evaluation step is compiled for each shape. It is at least as long as the shorter side.
+
+    Args:
+      width, height: size of the stored image in pixels.
+      look: the pass.
+      multiple: number of pixels.
     """
     scale = look.resize / min(width, height)
 

@@ -70,7 +70,8 @@ class Source(Protocol):
         """
 
     def begin(self, index: Positions, draws: Draws | None = None) -> None:
-        """Announces a later call of `take` with the same arguments, so that the source can decode the images before.
+        """Announces a later call of `take` with the same arguments, so that the source can decode the images in
+        advance.
 
         This does not change the result of `take`. A source in memory does nothing.
         """
@@ -182,9 +183,9 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identifies the data: SHA-256 of the class names and of all sets, shortened to 16 hexadecimal digits.
+        """A digest that identifies the data: SHA-256 of class names and images, shortened to 16 hexadecimal digits.
 
-        For a set in memory, the shape, the pixels and the labels of the images enter the digest.
+        For images in memory, it depends on their shape, pixels and labels. For other images, see their source.
         """
         digest = hashlib.sha256("\0".join(self.class_names).encode())
         for source in (self.train, self.test, self.validation):

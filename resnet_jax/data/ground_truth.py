@@ -32,7 +32,7 @@ LEAVES = 1000  # the first synsets in meta.mat have no children; these are the c
 
 
 def find(root: str) -> str | None:
-    """Finds a file with the classes of the validation images in `root` or one of FOLDERS below it; None without one."""
+    """Finds a file with the classes of the validation images, in `root` or in FOLDERS below it; None if none exists."""
     paths = (os.path.join(root, folder, name) for folder in FOLDERS for name in FILES)
     return next((path for path in paths if os.path.isfile(path)), None)
 
@@ -51,11 +51,11 @@ def classes_of(file: str, images: Sequence[str]) -> list[str]:
         with open(file, encoding="utf-8", newline="") as stream:
             rows = [row for row in csv.reader(stream) if row]
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{file} cannot be read ({error}); get it again.") from None
+        raise UserError(f"{file} cannot be read ({error}); download it again.") from None
     if os.path.basename(file) == TABLE:
         return _by_name(file, rows, images)
     if len(rows) != len(images):
-        raise UserError(f"{file} has {len(rows):,} lines and there are {len(images):,} images; each needs one line.")
+        raise UserError(f"{file} has {len(rows):,} lines and there are {len(images):,} images; legal: a line for each.")
     labels = [row[0].strip() for row in rows]
     if os.path.basename(file) == NAMES:
         return labels
@@ -79,7 +79,8 @@ def _synsets(file: str) -> dict[str, str]:
     """Reads {number of a class: name of its folder} from the development kit's meta.mat."""
     if not os.path.isfile(file):
         raise UserError(
-            f"{file} is missing, which says what the numbers in {OFFICIAL} mean; the development kit has both files."
+            f"{file} is missing; it gives the class for each number in {OFFICIAL}; take both files from ImageNet's "
+            "development kit."
         )
     from scipy.io import loadmat  # installed with scikit-learn
 

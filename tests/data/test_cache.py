@@ -50,7 +50,7 @@ def same(a: Dataset, b: Dataset) -> bool:
 def test_the_second_start_opens_no_image(root: Path, no_decoder: Callable[[], None], size: int | None) -> None:
     told: list[str] = []
     data = load(root, told, size=size)
-    assert any(line.startswith("kept for the next start in ") for line in told)
+    assert any(line.startswith("kept for the next run in ") for line in told)
     no_decoder()
     again: list[str] = []
     assert same(load(root, again, size=size), data)
