@@ -196,7 +196,7 @@ def test_those_that_ended_before_a_cut_count() -> None:
 
 
 def test_tests_that_are_not_there_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "tests come with the source code" in tests.missing(tmp_path / "nowhere")
+    assert "does not exist; run this command in a checkout" in tests.missing(tmp_path / "nowhere")
     assert tests.missing(tests.FOLDER) == ""
     monkeypatch.setattr(tests, "NEEDED", ("pytest", "no_such_module"))
     assert tests.missing(tests.FOLDER) == "no_such_module is not installed: pip install -e '.[test]'"
