@@ -62,9 +62,12 @@ def join(config: ExperimentConfig) -> None:
     """
     if launch(config.parallel, os.environ) is None:
         return
+    from absl import logging
+
     from resnet_jax.training import processes
     from resnet_jax.training.environment import code_version
 
+    logging.set_verbosity(logging.ERROR)  # Orbax warns that process 0 alone wrote a checkpoint, which is intended
     visible = jobs.gpus()
     processes.join(config, visible=len(visible) or None, also_alike={"the code's version": code_version()})
     if not processes.primary():

@@ -83,14 +83,14 @@ def _control(runs: Runs) -> Suggestion | None:
 def _ablate(runs: Runs) -> Suggestion | None:
     """Suggests training the deepest residual net without the shortcut of one block; None if no run is suitable."""
     residual = [run for run in runs.complete if not run.record.config.model.is_plain and not run.diverged]
-    if not residual:
+    if not residual or any(run.record.config.model.cut for run in residual):  # there is such an ablation already
         return None
     run = max(residual, key=lambda run: (run.record.config.model.depth, -run.seed))
     model = run.record.config.model
     name, changed = _nearest_experiment(run.record.config)
     values = flatten(to_dict(run.record.config))
     changed = [field for field in changed if field not in run.record.config.operational]
-    if model.cut or len(changed) > MOST_CHANGES or any(isinstance(values[field], list | None) for field in changed):
+    if len(changed) > MOST_CHANGES or any(isinstance(values[field], list | None) for field in changed):
         return None
     changes = [f"--{field.replace('_', '-')}={values[field]}" for field in changed]
     folder = run.directory.parent.parent

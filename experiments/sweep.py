@@ -92,7 +92,7 @@ def carry_out(
       study: the study to run.
       chosen: the options of the command line.
       words: the command after "python -m"; `jobs.run` runs it in each process.
-      stated: the study without changes of the command line; its stated cost is valid for this version.
+      stated: the study without changes of the command line, for which its cost is stated.
       in_command: True in a command, whose process may be restarted; False in a call from Python.
 
     Returns:

@@ -161,8 +161,11 @@ def print_record(record: RunRecord, directory: Path) -> None:
 
 
 def _run_name(config: ExperimentConfig, changes: Mapping[str, Any]) -> str:
-    """The name of the run's directory: net, depth, changes with absolute paths, and seed."""
-    others = {name: value for name, value in changes.items() if name != "seed"}
+    """The name of the run's directory: net, depth, changes with absolute paths, and seed.
+
+    Operational fields, such as the number of devices, are left out, so that a run can be resumed on other devices.
+    """
+    others = {name: value for name, value in changes.items() if name != "seed" and name not in config.operational}
     for name in config.fields_where(lambda role: role.is_path):
         if others.get(name):
             others[name] = os.path.abspath(others[name])

@@ -57,7 +57,7 @@ def measure(
     Args:
       folder: the images: <folder>/{train,val}/<class>/<image>.
       batches: number of batches of 128 images for each loader.
-      feed_batches: number of batches of 128 images for the feed alone.
+      feed_batches: number of batches of 128 images for the feed (from the files to arrays on the device).
       device_rate: images per second that a device computes.
       note: called with a line of text before each measurement.
 

@@ -93,15 +93,13 @@ class DataConfig(Section):
     channel; "weights": normalise as in the training of the net in `finetune.weights`, which is needed if its stages are
     frozen."""
     pad: int = field(0, DATA, words="padding before the crop", needs=_PAD)
-    """Zero padding on each side, in pixels, before a random crop of the original size; 0: no random crop. The paper:
-    4."""
+    """Zero padding on each side, in pixels, before a random crop of the original size (the paper: 4); 0: no crop."""
     flip: bool = field(False, DATA, words="random mirror")
-    """Mirror each training image left to right with probability 1/2. The paper does so for CIFAR; for digits it would
-    be wrong."""
+    """Mirror each training image left to right with probability 1/2. The paper: on for CIFAR. Wrong for digits."""
     mixup: float = field(0.0, DATA)
-    """Mix each training image and its label with another image of the batch and its label, with a weight drawn from
-    Beta(mixup, mixup) (H. Zhang et al. 2018, arXiv 1710.09412, with 1 for CIFAR and 0.2 for ImageNet); 0: off. Departs
-    from the paper."""
+    """Mix each training image and its label with those of another image of the batch. The weight is drawn from
+    Beta(mixup, mixup) (H. Zhang et al. 2018, arXiv 1710.09412: 1 for CIFAR, 0.2 for ImageNet). Departs from the paper.
+    0: off."""
     cutmix: float = field(0.0, DATA)
     """Paste a box of another training image into each image, and mix the labels by area. The share of the area is drawn
     from Beta(cutmix, cutmix) (Yun et al. 2019, arXiv 1905.04899, with 1); 0: off. If `mixup` is on too, each image gets
@@ -125,8 +123,7 @@ class DataConfig(Section):
     """Change brightness, contrast and saturation of each training image in random order, each by a factor drawn from
     1 - jitter to 1 + jitter (fb.resnet.torch: 0.4); 0: off. Images with three channels only."""
     eval_resize: int = field(256, DATA, needs=_STREAM)
-    """Length of the shorter side, in pixels, to which an image is resized in evaluation before it is cropped. The
-    paper: 256."""
+    """Length in pixels to which the shorter side is resized in evaluation, before the crop. The paper: 256."""
     protocol: Literal["center", "ten_crop", "multi_scale"] = field("center", DATA, needs=_STREAM)
     """Parts of each test image that the evaluation after the last step uses; other evaluations use the centre crop.
     "ten_crop": the centre, the corners and their mirror images (Tables 2 and 3). "multi_scale": the whole image and its

@@ -68,13 +68,12 @@ class ParallelConfig(Section):
     _section: typing.ClassVar[str] = "parallel"
 
     mode: Literal["jit", "shard_map", "pmap"] = field("jit", OPERATIONAL)
-    """How a step is divided over the devices. "jit": by the compiler; "shard_map" and "pmap": explicitly, by the
-    code."""
+    """How a step is divided over the devices. "jit": by the compiler; "shard_map", "pmap": by the code of this
+    project."""
     devices: int = field(1, OPERATIONAL, decides=lambda config: config.statistics_depend_on_devices)
     """Number of devices that share each batch, over all processes."""
     processes: int | Literal["auto"] = field(1, OPERATIONAL)
-    """Number of processes, which have equal numbers of devices; "auto": the number that Slurm, Open MPI 4 or a TPU pod
-    started."""
+    """Number of processes, with equal numbers of devices; "auto": as many as Slurm, Open MPI 4 or a TPU pod started."""
     coordinator: str | None = field(None, OPERATIONAL, needs=_PROCESSES)
     """HOST:PORT at which process 0 listens for the other processes; None: the value of the launcher, such as Slurm."""
     process: int | None = field(None, OPERATIONAL, needs=_PROCESSES)

@@ -45,8 +45,7 @@ class BatchNormConfig(Section):
     """Images that share batch statistics. "global": the whole batch; "device": the images on one device; "ghost":
     groups of `ghost_size` images."""
     ghost_size: int = field(64, RECIPE, needs=only_with("model.norm.scope", "ghost"), open_in_papers=True)
-    """Number of images in a group, for the scope "ghost". The paper: 64 (He et al. 2015, Sec. 4.2: a batch of 128 on
-    two GPUs)."""
+    """Images in a group, for the scope "ghost". The paper: 64 (He et al. 2015, Sec. 4.2: 128 images on two GPUs)."""
 
     def _check(self) -> None:
         self._require(0.0 <= self.momentum < 1.0, "momentum", "0 <= momentum < 1")
@@ -220,9 +219,7 @@ class ModelConfig(Section):
     def convs(self, width: int, stride: int) -> tuple[tuple[int, int, int], ...]:
         """(output channels, kernel size, stride) of each convolution of a residual unit (He et al. 2015, Fig. 5).
 
-        Args:
-          width: channels of the 3x3 convolutions.
-          stride: stride of the unit.
+        The unit has the stride `stride`, and its 3x3 convolutions have `width` channels.
         """
         if self.block_kind == "basic":
             return (width, 3, stride), (width, 3, 1)
@@ -260,11 +257,7 @@ class ModelConfig(Section):
         return "none" if block in self.cut_blocks else self.shortcut
 
     def survival_of(self, number: int) -> float:
-        """The probability that a training step uses the residual of a block (Huang et al. 2016, Eq. 4).
-
-        Args:
-          number: number of the block in the net, from 1.
-        """
+        """The probability that a step uses the residual of block `number`, from 1 (Huang et al. 2016, Eq. 4)."""
         return 1.0 - number / sum(self.stage_blocks) * (1.0 - self.survival)
 
     def _selected(self, name: str) -> tuple[tuple[int, int], ...]:

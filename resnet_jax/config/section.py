@@ -102,12 +102,7 @@ def field(default: T, role: Role, **details: Any) -> T:
 
 
 def only_with(name: str, *values: object) -> Condition:
-    """The condition that another field of the same section has one of `values`.
-
-    Args:
-      name: dotted name of the other field, such as "data.source".
-      values: values of the other field.
-    """
+    """The condition that the field `name` of the same section, such as "data.source", has one of `values`."""
     *others, last = map(repr, values)
     listed = f"{', '.join(others)} or {last}" if others else last
     return Condition(lambda section: getattr(section, name.rsplit(".", 1)[-1]) in values, f"{name}={listed}")
@@ -128,8 +123,7 @@ class Section:
 
     @classmethod
     @functools.cache
-    def _declared(cls) -> Mapping[str, tuple[Role, Any]]:
-        """The role and the default of each field: {dotted name: (role, default)}."""
+    def _declared(cls) -> Mapping[str, tuple[Role, Any]]:  # {dotted name: (role, default)}
         found: dict[str, tuple[Role, Any]] = {}
         hints = typing.get_type_hints(cls)
         for f in dataclasses.fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
@@ -196,11 +190,7 @@ class Section:
 
 
 def typed(name: str, hint: Any, value: Any) -> Any:
-    """Checks that `value` has the type `hint`, and returns it; converts int to float and list to tuple if needed.
-
-    Raises:
-      UserError: the type does not fit, or a float is not finite. The message calls the value `name`.
-    """
+    """Checks that the field `name` has a value of type `hint`; returns it, with int or list converted if needed."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value in args and type(value) in {type(a) for a in args}:

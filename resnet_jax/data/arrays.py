@@ -88,7 +88,6 @@ def opened(path: Path) -> Iterator[Archive]:
 
 @contextlib.contextmanager
 def _reasons(name: str) -> Iterator[None]:
-    """Converts errors of zipfile, zlib and NumPy about a damaged file to Damaged."""
     try:
         # NumPy may warn before it fails, if a damaged header looks like an old one. The error is enough.
         with warnings.catch_warnings():

@@ -20,8 +20,7 @@ from resnet_jax.data.statistics import Normalization
 def normalize(images: Array, mean: Array, std: Array) -> Array:
     """Normalises images: [N, H, W, C] uint8 -> (images / 255 - mean) / std, [N, H, W, C] in the dtype of `mean`.
 
-    `mean` and `std` come from data.Normalization; they have shapes that broadcast, such as [1, H, W, C] or
-    [1, 1, 1, C].
+    `mean` and `std` come from data.Normalization: [1, H, W, C] or [1, 1, 1, C].
     """
     return (images.astype(mean.dtype) / 255.0 - mean) / std
 
@@ -54,16 +53,9 @@ def draw(key: Array, epoch: Array, index: Array, *, pad: int) -> tuple[Array, Ar
 
 
 def pad_crop_flip(images: Array, offsets: Array, flips: Array, *, pad: int) -> Array:
-    """Pads each image with zeros, crops it at its offset, and mirrors it left to right if its flip is True.
+    """Pads images [N, H, W, C] with `pad` zeros on each side, crops them to [N, H, W, C], and mirrors some of them.
 
-    Args:
-      images: [N, H, W, C], normalised.
-      offsets: [N, 2] int32, row and column of the crop's corner in the padded image.
-      flips: [N] bool.
-      pad: pixels of padding on each side.
-
-    Returns:
-      [N, H, W, C]
+    `offsets` [N, 2] has the row and the column of each crop in the padded image; `flips` [N] says which to mirror.
     """
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
 
@@ -107,18 +99,7 @@ def training_inputs(
 
 
 def augment(images: Array, key: Array, epoch: Array, index: Array, *, pad: int, flip: bool) -> Array:
-    """Pads, crops and mirrors normalised training images [N, H, W, C] at random.
-
-    Args:
-      images: [N, H, W, C].
-      key: the run's augmentation key.
-      epoch, index: [N] int32, the epoch of each image and its position in the training set.
-      pad: pixels of padding on each side; 0: no crop.
-      flip: whether images are mirrored with probability 1/2.
-
-    Returns:
-      [N, H, W, C]
-    """
+    """Pads, crops and (if `flip`) mirrors normalised images [N, H, W, C] at random; see `draw` for the arguments."""
     if not pad and not flip:
         return images
     offsets, flips = draw(key, epoch, index, pad=pad)

@@ -52,15 +52,9 @@ def key(*parts: str) -> str:
 
 
 def read(path: Path | None, key: str, note: Note) -> dict[str, Array] | None:
-    """Reads arrays from a cache file that `write` made.
+    """Reads the arrays that `write` stored with this key; None if there are none.
 
-    If the file is missing, the result is None. If it is damaged or has another key, it is deleted, `note` gets a
-    remark, and the result is None.
-
-    Args:
-      path: the file; None: there is no cache.
-      key: the expected key.
-      note: called with each remark, one line of text.
+    A file that is damaged or has another key is deleted, and `note` gets a remark.
 
     Raises:
       UserError: the arrays need more memory than is available.
@@ -89,12 +83,6 @@ def write(path: Path | None, key: str, kept: Mapping[str, Array], note: Note) ->
 
     If the file cannot be written, `note` gets the reason. If another process is writing the same file, this call writes
     nothing. A killed process leaves an incomplete file, PATH.part, which the next call overwrites.
-
-    Args:
-      path: the file; None: there is no home folder, so nothing is written.
-      key: digest of everything that the arrays depend on.
-      kept: the arrays by name.
-      note: called with each remark, one line of text.
     """
     size = sum(array.nbytes for array in kept.values())
     try:

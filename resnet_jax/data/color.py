@@ -13,17 +13,14 @@ GREY = (0.299, 0.587, 0.114)
 
 
 def recolor(images: Array, keys: Array, *, jitter: float, noise: float, components: Array | None) -> Array:
-    """Changes the colours of each image at random: first jitter, then noise.
+    """Changes the colours of each image at random, first jitter, then noise: [N, H, W, 3] -> [N, H, W, 3].
 
     Args:
-      images: [N, H, W, 3] in [0, 1].
+      images: [N, H, W, 3] in [0, 1]. The result may lie outside of this range.
       keys: [N], a random key for each image; see augment.example_key.
       jitter: brightness, contrast and saturation are changed by factors uniform in [1 - jitter, 1 + jitter].
       noise: standard deviation of the multiples of `components`; 0: no noise.
       components: [3, 3], principal components of colour as columns; see Normalization.colors. None if `noise` is 0.
-
-    Returns:
-      [N, H, W, 3]. Values may lie outside [0, 1].
     """
 
     def one(image: Array, key: Array) -> Array:
@@ -41,7 +38,7 @@ def recolor(images: Array, keys: Array, *, jitter: float, noise: float, componen
 
 
 def jittered(image: Array, order: Array, factors: Array) -> Array:
-    """Changes brightness (0), contrast (1) and saturation (2) of an image, one after another.
+    """Changes brightness (0), contrast (1) and saturation (2) of an image, in any order: [H, W, 3] -> [H, W, 3].
 
     Each change is factor * image + (1 - factor) * other. For brightness, `other` is black; for contrast, the mean grey
     value of the image; for saturation, the image in grey (fb.resnet.torch, datasets/transforms.lua).
@@ -50,9 +47,6 @@ def jittered(image: Array, order: Array, factors: Array) -> Array:
       image: [H, W, 3].
       order: [3], the order of the changes, a permutation of 0, 1, 2.
       factors: [3], the factors of brightness, contrast and saturation.
-
-    Returns:
-      [H, W, 3]
     """
     weights = jnp.asarray(GREY, image.dtype).reshape(1, 1, 3)
     for step in range(3):

@@ -17,7 +17,7 @@ from resnet_jax.config import DataConfig
 
 # Part of the seed of a crop, so that its random numbers differ from those of the order of an epoch (order.py).
 CROPS = 1
-# Attempts to draw a crop of random area before the centre is used, as in torchvision and fb.resnet.torch.
+# Attempts to draw a crop of random area, as in torchvision and fb.resnet.torch.
 ATTEMPTS = 10
 # Largest number of pixels of a resized image. The first activations of a ResNet-50 fill 64 bytes for each pixel.
 LARGEST = 1 << 25
@@ -110,12 +110,7 @@ def _area(config: DataConfig, draw: np.random.Generator, width: int, height: int
 
 
 def offsets(width: int, height: int, look: Pass) -> list[tuple[int, int]]:
-    """(left, top) of each square crop of the pass `look`: the centre, then the corners, if the pass has them.
-
-    Args:
-      width, height: size in pixels of the resized image.
-      look: a pass with crops.
-    """
+    """(left, top) of each square crop in an image resized to width x height pixels: centre, then corners if any."""
     assert look.crop is not None
     right, bottom = width - look.crop, height - look.crop
     centre = (round(right / 2), round(bottom / 2))
@@ -123,15 +118,10 @@ def offsets(width: int, height: int, look: Pass) -> list[tuple[int, int]]:
 
 
 def whole(width: int, height: int, look: Pass, multiple: int) -> tuple[int, int]:
-    """Width and height of an image after it was resized in a pass without crops.
+    """Width and height to which an image of width x height pixels is resized, in a pass without crops.
 
     The shorter side becomes `look.resize` pixels. The longer side is rounded to a multiple of `multiple` pixels,
     because an evaluation step is compiled for each shape. It is at least as long as the shorter side.
-
-    Args:
-      width, height: size of the stored image in pixels.
-      look: the pass.
-      multiple: number of pixels.
     """
     scale = look.resize / min(width, height)
 
@@ -142,14 +132,9 @@ def whole(width: int, height: int, look: Pass, multiple: int) -> tuple[int, int]
 
 
 def too_long(config: DataConfig, sizes: npt.NDArray[np.int32]) -> dict[int, str]:
-    """Finds images that are so narrow that the protocol "multi_scale" would resize them to too many pixels.
+    """Finds images so narrow that the protocol "multi_scale" would resize them to too many pixels: {position: reason}.
 
-    Args:
-      config: settings of the evaluation protocol.
-      sizes: [N, 2], width and height of each image in pixels; zeros if they are unknown.
-
-    Returns:
-      {position of an image: reason, as part of a sentence}; empty for other protocols.
+    `sizes` [N, 2] has the width and height of each image in pixels, or zeros if they are unknown.
     """
     if not config.by_protocol or config.protocol != "multi_scale":
         return {}

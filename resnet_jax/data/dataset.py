@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resnet_jax.errors import UserError
+from resnet_jax.text import composed
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
@@ -206,7 +206,6 @@ def require_names(names: Sequence[str], what: str) -> None:
             raise UserError(
                 f"{what} names class {i} {name!a}; legal: a name that is not empty and has no control characters."
             )
-        # Composed: the same letter may be written as one character or as two.
-        first = numbers.setdefault(unicodedata.normalize("NFC", name), i)
+        first = numbers.setdefault(composed(name), i)
         if first != i:
             raise UserError(f"{what} names both class {first} and class {i} {name!r}; the names must differ.")

@@ -155,7 +155,6 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _reasons() -> Iterator[None]:
-    """Converts all errors of Pillow to Unreadable."""
     try:
         yield
     except (Unreadable, MemoryError):
@@ -215,6 +214,5 @@ def _resized(image: Image.Image, size: tuple[int, int], filter: Image.Resampling
     return image if size == image.size else image.resize(size, filter)
 
 
-def _pixels(image: Image.Image) -> Images:
-    """A copy of the pixels: [height, width, channels] uint8."""
+def _pixels(image: Image.Image) -> Images:  # [height, width, channels], a copy
     return np.array(image).reshape(image.height, image.width, -1)

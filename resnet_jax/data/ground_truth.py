@@ -75,8 +75,7 @@ def _by_name(file: str, rows: Sequence[Sequence[str]], images: Sequence[str]) ->
     return [found[stem] for stem in stems]
 
 
-def _synsets(file: str) -> dict[str, str]:
-    """Reads {number of a class: name of its folder} from the development kit's meta.mat."""
+def _synsets(file: str) -> dict[str, str]:  # {number of a class: name of its folder}
     if not os.path.isfile(file):
         raise UserError(
             f"{file} is missing; it gives the class for each number in {OFFICIAL}; take both files from ImageNet's "

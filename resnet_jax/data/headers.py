@@ -96,7 +96,7 @@ def _read(
     note: Note,
     refuse: Callable[[int, decode.Unreadable], Any],
 ) -> set[int]:
-    """Reads the headers at the positions `todo` into `found`; returns the positions with a temporary error."""
+    """Reads headers into `found`; returns the positions with a temporary error."""
 
     def work(number: int) -> Entry | decode.Unreadable:
         try:

@@ -141,7 +141,7 @@ def _found(present: set[str]) -> str:
 
 
 def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: PassedOver) -> dict[str, list[ImageFile]]:
-    """Lists the test images of the classes `chosen`, by class. `known` has all classes of the training images."""
+    """Lists the test images of the chosen classes; `known` has all classes of the training images."""
     folder = os.path.join(root, part)
     files = [entry for entry in entries(folder) if not is_folder(entry) and not entry.name.startswith(".")]
     loose = [entry.name for entry in files if may_be_image(entry, "", PassedOver())]
@@ -173,11 +173,7 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
 
 
 def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """The names of the classes that `data.classes` selects, sorted.
-
-    Args:
-      names: the names of all classes of the data.
-      classes: names of classes; or one number n, for the first n classes; empty: all classes.
+    """The names of the classes that `classes` (the field data.classes) selects from `names`, sorted.
 
     Raises:
       UserError: a name is unknown, or the number is below 2 or larger than the number of classes.

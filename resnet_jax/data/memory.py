@@ -20,13 +20,9 @@ def available() -> int | None:
 def require(size: int, what: str, remedy: str) -> None:
     """Checks that `size` bytes of memory are available.
 
-    Args:
-      size: number of bytes.
-      what: start of the message, such as "10 images of 2x2x3".
-      remedy: end of the message: what the user can do.
-
     Raises:
-      UserError: less memory is available.
+      UserError: less is available. The message begins with `what`, such as "10 images of 2x2x3", and ends with
+      `remedy`.
     """
     there = available()
     if there is not None and size > there:
@@ -45,7 +41,7 @@ def _free() -> int | None:
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
-    try:  # not Linux: only the total memory is known
+    try:  # on other systems than Linux, only the total memory is known
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None

@@ -21,12 +21,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of training examples: their positions and their epochs."""
+    """A batch of B training examples: their positions in the training set and their epochs, both [B] int32."""
 
     index: Index
-    """[B] int32, positions in the training set."""
     epoch: Index
-    """[B] int32, the epoch of each example, on which its augmentation depends."""
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> Index:
@@ -35,15 +33,9 @@ def epoch_order(seed: int, epoch: int, examples: int) -> Index:
 
 
 def training_batches(*, seed: int, examples: int, batch_size: int, first_step: int) -> Iterator[Batch]:
-    """Yields the batches of the steps first_step, first_step + 1, ... without end.
+    """Yields the batches of the steps first_step, first_step + 1, ... without end; steps count from 0.
 
-    The batch of a step depends on the seed, and not on where the iteration starts.
-
-    Args:
-      seed: the seed of the run.
-      examples: number of training examples.
-      batch_size: examples in a batch.
-      first_step: the step of the first batch, from 0.
+    A resumed run starts at a later step and gets the same batches as an uninterrupted run.
     """
     position = first_step * batch_size
     epoch = position // examples
@@ -86,13 +78,8 @@ def eval_batches(
 ) -> Iterator[tuple[Index, npt.NDArray[np.float32]]]:
     """Yields batches of an evaluation, which contain every example once, in order.
 
-    Each batch is (index [B'] int32, weight [B'] float32). The length B' is `batch_size`, rounded up to a multiple of
-    `multiple_of`. Entries that are only padding have the weight 0, all others the weight 1.
-
-    Args:
-      examples: number of examples.
-      batch_size: examples in a batch.
-      multiple_of: the number of devices.
+    Each batch is (index [B] int32, weight [B] float32), where B is `batch_size`, rounded up to a multiple of
+    `multiple_of`, the number of devices. Entries that are only padding have the weight 0, all others the weight 1.
     """
     rows = np.arange(padded(batch_size, multiple_of))
     for start in range(0, examples, batch_size):

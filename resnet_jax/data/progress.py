@@ -1,4 +1,4 @@
-"""Progress bars."""
+"""Progress bars for work on many images."""
 
 from __future__ import annotations
 

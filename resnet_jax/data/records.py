@@ -16,10 +16,7 @@ from resnet_jax.text import reason, shown
 
 
 class FileRecords:
-    """The image files of a listing, by position; implements `stream.Records`.
-
-    It needs about 130 bytes of memory for each file, plus the length of the file's name.
-    """
+    """The image files of a listing, by position; implements `stream.Records`."""
 
     def __init__(self, root: str, files: Sequence[ImageFile]) -> None:
         self._root = root
@@ -46,11 +43,7 @@ class FileRecords:
         return Entry(decode.header(self.path(position)))
 
     def content(self, position: int) -> bytes:
-        """Reads the content of a file.
-
-        Raises:
-          decode.Unreadable: the file is missing, or it has changed since it was listed.
-        """
+        """Reads a file; raises decode.Unreadable if it is missing, or has changed since it was listed."""
         try:
             with open(self.path(position), "rb") as file:
                 status = os.fstat(file.fileno())
@@ -71,9 +64,8 @@ def state(root: str, files: Iterable[ImageFile]) -> str:
     """A digest of a folder's path and of what the file system says about its files: SHA-256, in hexadecimal.
 
     Names, sizes and modification times are not enough, because archives and copies keep modification times. So the
-    inode is included, which detects files that have swapped their names. The time of the inode's last change (ctime) is
-    included too, which detects files that were rewritten in place. The digest also changes when a folder is copied, or
-    gets another owner or other permissions, although its pixels are the same.
+    inode is included, which detects files that have swapped their names, and the time of the inode's last change, which
+    detects files that were rewritten in place. A copied folder has another digest, although its pixels are the same.
     """
     digest = hashlib.sha256(os.fsencode(os.path.realpath(root)))
     for file in files:

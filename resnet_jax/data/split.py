@@ -20,8 +20,7 @@ def stratified(labels: Labels, count: int, *, seed: int | tuple[int, ...], field
     with the largest remainders get one example more, until `count` is reached; among equal remainders, the lowest label
     comes first. Within a class, examples are drawn uniformly.
 
-    With the same seed, a larger draw usually contains a smaller one. It does not if the number of examples of a class
-    falls while `count` grows, which can happen with this method.
+    With the same seed, a larger draw usually contains a smaller one.
 
     Args:
       labels: [N] int32.

@@ -59,11 +59,6 @@ def normalization(source: Source, config: DataConfig, note: Note = lambda text: 
     "pixel_mean" subtracts the mean image and does not divide (He et al. 2015, Sec. 4.2). The paper does not give the
     scale of its pixels; here they are in [0, 1]. The first BN makes the scale irrelevant.
 
-    Args:
-      source: the training set.
-      config: the configuration of the data; `normalize` is not "weights".
-      note: called with each remark, one line of text.
-
     Raises:
       UserError: an image cannot be read.
     """
@@ -124,11 +119,7 @@ class Sums:
 def sums(source: Source, config: DataConfig, note: Note = lambda text: None, *, products: bool = True) -> Sums:
     """Sums the pixels of all training images in memory, or of `config.statistics_images` streamed training images.
 
-    Args:
-      source: the training set.
-      config: the configuration of the data.
-      note: called with each remark, one line of text.
-      products: whether `Sums.products` is needed. If not, it may be zeros.
+    If `products` is False, `Sums.products` may be zeros.
 
     Raises:
       UserError: an image cannot be read.
@@ -145,13 +136,9 @@ def measure(
     products: bool = True,
     advance: Callable[[int], None] = lambda more: None,
 ) -> Sums:
-    """Sums the pixels of some training images, which are decoded as in evaluation, without random crops.
+    """Sums the pixels of the images at the positions `index` [n], without random crops.
 
-    Args:
-      source: the training set.
-      index: [n], positions of the images.
-      products: whether to compute `Sums.products`; False: zeros.
-      advance: called with the number of images that were summed since the last call.
+    If `products` is False, `Sums.products` is zeros. `advance` is called with the number of images of each piece.
     """
     channels = source.shape[2]
     image = np.zeros(source.shape, np.int64)

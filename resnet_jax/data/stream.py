@@ -129,14 +129,9 @@ class StreamSource:
         return f"on the disk, decoded by {self._decoders.workers} threads"
 
     def take(self, index: Positions, draws: Draws | None = None) -> Images:
-        """Returns decoded images; see `dataset.Source.take`.
+        """Returns the images at the positions `index` [B], as [B, H, W, C] uint8.
 
-        Args:
-          index: [B] positions.
-          draws: seed and epochs of random crops; None: images for evaluation, cropped at the centre.
-
-        Returns:
-          [B, H, W, C] uint8.
+        They are cropped at random by `draws`, or at the centre if `draws` is None.
 
         Raises:
           UserError: an image cannot be read, or has changed since it was listed; the message has its path.
@@ -144,14 +139,9 @@ class StreamSource:
         return self._finish(self._request(index, draws, None))[:, 0]
 
     def views(self, index: Positions, look: Pass) -> Images:
-        """Returns the V crops of each image in a pass of an evaluation protocol.
+        """Returns the V crops of each image in a pass of an evaluation protocol: [B, V, H, W, C] uint8.
 
-        Args:
-          index: [B] positions. In a pass without crops, all images must have the same resized shape (`view_shapes`).
-          look: the pass.
-
-        Returns:
-          [B, V, H, W, C] uint8.
+        In a pass without crops, all images must have the same resized shape (`view_shapes`).
 
         Raises:
           UserError: an image cannot be read, or has changed since it was listed; the message has its path.
@@ -239,7 +229,6 @@ class StreamSource:
         return 1, height, width, self._channels
 
     def _made(self, request: _Request, row: int, shape: tuple[int, ...]) -> Images:
-        """Decodes one image of a batch: [V, height, width, channels] uint8."""
         index, config = request.indices[row], self._config
         position, listed = int(self._positions[index]), tuple(self._sizes[index].tolist())
 

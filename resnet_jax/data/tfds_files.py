@@ -42,11 +42,7 @@ class Name:
 
     @classmethod
     def parse(cls, text: str) -> Name:
-        """Parses a name.
-
-        Raises:
-          UserError: `text` is not a name with an optional configuration and version.
-        """
+        """Parses a name with an optional configuration and version; raises UserError for other texts."""
         form = "legal: name, name/config, name:1.0.0 or name/config:1.0.0"
         if not LEGAL.fullmatch(text):
             raise UserError(f"data.name: got {text!r}; {form}.")
@@ -74,10 +70,7 @@ def root(data_dir: str | None) -> Path:
 
 
 def find(name: Name, data_dir: str | None) -> Path | None:
-    """Finds the directory of the highest prepared version that `name` allows; None if there is none.
-
-    It does not check whether the files in the directory are complete.
-    """
+    """Finds the directory, complete or not, of the highest prepared version that `name` allows; None without one."""
     folder = root(data_dir) / name.dataset
     config = name.config or _default_config(name)
     if config:
@@ -90,7 +83,7 @@ def find(name: Name, data_dir: str | None) -> Path | None:
 
 
 def prepare_command(name: Name, data_dir: str | None) -> str:
-    """The command line that prepares the data set `name`."""
+    """The command that prepares the data set `name`."""
     place = f" --data-dir {shlex.quote(data_dir)}" if data_dir else ""
     return f"python -m experiments.prepare {shlex.quote(str(name))}{place}"
 
@@ -161,8 +154,6 @@ def open_prepared(directory: Path, name: Name, data_dir: str | None) -> Any:
 def open_metadata(directory: Path, name: Name, data_dir: str | None) -> Any:
     """Returns TFDS's builder for the data in `directory`, after a check of its metadata but not of its data files.
 
-    The metadata are dataset_info.json, features.json and, if the classes have names, label.labels.txt.
-
     Raises:
       UserError: a file of the metadata is missing or damaged; the message has its path.
     """
@@ -219,7 +210,6 @@ def again(name: Name, data_dir: str | None, directory: Path) -> str:
 
 
 def _default_config(name: Name) -> str | None:
-    """TFDS's default configuration of a data set; None if the data set is unknown or has no configurations."""
     if name.dataset not in tensorflow_datasets.list_builders(with_community_datasets=False):
         return None
     default = tensorflow_datasets.builder_cls(name.dataset).default_builder_config

@@ -113,8 +113,7 @@ class TfdsRecords:
         """The paths of all files of the splits."""
         return [str(file) for info in self._infos for file in info.filepaths]
 
-    def _place(self, position: int) -> tuple[int, int]:
-        """(number of the split, position in this split), both from 0."""
+    def _place(self, position: int) -> tuple[int, int]:  # the number of the split, and the position in this split
         part = bisect_right(self._ends, position)
         return part, position - (self._ends[part - 1] if part else 0)
 

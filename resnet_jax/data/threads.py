@@ -16,14 +16,9 @@ Results: TypeAlias = Generator[T, None, None]
 def in_order(work: Callable[[int], T], count: int, advance: Callable[[int], None]) -> Results[T]:
     """Yields work(0), work(1), ..., work(count - 1), which a pool of threads computes.
 
-    When the caller closes the generator, calls that have not begun are cancelled. Threads are used, because Pillow
-    releases Python's global lock while it decodes and resizes. For images of 32x32 pixels they gain little, because
-    most of the time is spent in Python.
-
-    Args:
-      work: a function of an index.
-      count: number of calls.
-      advance: called with the number of results since its last call.
+    When the caller closes the generator, calls that have not begun are cancelled. `advance` is called with the number
+    of results since its last call. Threads gain little for images of 32x32 pixels, because most of the time is spent in
+    Python; for larger images, Pillow releases Python's global lock while it decodes and resizes.
     """
 
     def chunk(start: int) -> list[T]:

@@ -31,7 +31,6 @@ class ImageFile:
     size: int
     """Size in bytes."""
     mtime_ns: int
-    """Time of the last change of the content, in nanoseconds."""
     ctime_ns: int
     """Time of the last change of the content or the metadata, in nanoseconds; programs cannot set it."""
     inode: int

@@ -52,13 +52,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, chance: Chance | None = None, *, train: bool) -> Array:
-        """Computes the unit: x [N, H, W, C] -> [N, ceil(H / s), ceil(W / s), C'] for the unit's stride s.
-
-        Args:
-          x: [N, H, W, C].
-          chance: needed for nets with stochastic depth or dropout.
-          train: whether batch norms use and update batch statistics.
-        """
+        """Computes the unit: x [N, H, W, C] -> [N, ceil(H / s), ceil(W / s), C'] for the unit's stride s."""
         order, y, source, last = ORDERS[self.config.activation_order], x, x, len(self.convs)
         for i in range(1, last + 1):
             if i > 1 or self.preactivate:
@@ -93,7 +87,6 @@ class Block(nn.Module):
         return y
 
     def _weighed(self, residual: Array, chance: Chance | None) -> Array:
-        """Applies SkipInit, the residual scale and stochastic depth to the residual."""
         c = self.config
         if c.skip_init is not None:
             residual = Scalar(c.skip_init, dtype=jnp.dtype(c.dtype), name="skip_init")(residual)
@@ -110,9 +103,7 @@ class Block(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Paths:
-    """The two paths of a block; implements `shortcuts.Paths`."""
-
+class _Paths:  # implements shortcuts.Paths
     block: Block
     x: Array
     residual: Array

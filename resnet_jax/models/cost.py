@@ -33,6 +33,7 @@ from resnet_jax.models.orders import ORDERS
 from resnet_jax.models.shortcuts import SHORTCUTS, projects
 
 Shape = tuple[int, int, int]
+"""Height, width and channels."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,6 @@ class LayerCost:
     name: str
     """The name of the layer in the parameters, such as "stage2_block1/conv1"."""
     output: Shape
-    """Height, width and channels of the output."""
     parameters: int
     multiply_adds: int
     """Multiply-adds in the forward pass of one image."""
@@ -68,20 +68,12 @@ class Memory:
 
 
 def layers(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
-    """The cost of every layer with parameters, in the order of computation.
-
-    Args:
-      config: configuration of the net; `num_classes` is not None.
-      image_shape: height, width and channels of an image.
-    """
+    """The cost of every layer with parameters, in the order of computation; config.num_classes must not be None."""
     return list(_layers(config, image_shape))
 
 
 def stages(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
-    """The cost of each stage, as sums over its layers: stem, stage1, ..., head.
-
-    The name of a stage contains its number of blocks, as in "stage1 (3 blocks)". The arguments are those of `layers`.
-    """
+    """The cost of each stage, as sums over its layers: "stem", "stage1 (3 blocks)" and so on, "head"."""
     groups: dict[str, list[LayerCost]] = {}
     for row in layers(config, image_shape):
         part = row.name.split("/")[0].split("_")[0]
@@ -95,18 +87,13 @@ def stages(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
 
 
 def total(config: ModelConfig, image_shape: Shape) -> LayerCost:
-    """The cost of the whole net. The arguments are those of `layers`."""
+    """The cost of the whole net."""
     rows = layers(config, image_shape)
     return LayerCost("total", rows[-1].output, *_sums(rows))
 
 
 def memory(config: ExperimentConfig, image_shape: Shape) -> Memory:
-    """The memory that training needs on each device.
-
-    Args:
-      config: configuration of the run; `config.model.num_classes` is not None.
-      image_shape: height, width and channels of an image.
-    """
+    """The memory that training needs on each device; config.model.num_classes must not be None."""
     train = config.train
     rows = layers(config.model, image_shape)
     images = train.batch_size // (config.parallel.devices * train.accumulation)
@@ -181,7 +168,6 @@ def _layers(c: ModelConfig, image_shape: Shape) -> Iterator[LayerCost]:
 def _block(
     c: ModelConfig, at: tuple[int, int], shape: Shape, width: int, stride: int, *, preactivated: bool
 ) -> Iterator[LayerCost]:
-    """The costs of the layers of one block; the output of the last layer is the output of the block."""
     name, order, shortcut = f"stage{at[0]}_block{at[1]}", ORDERS[c.activation_order], c.shortcut_of(at)
     source, out = shape, c.expansion * width
     convs = c.convs(width, stride)

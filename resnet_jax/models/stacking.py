@@ -36,14 +36,10 @@ def rest_name(stage: int) -> str:
 
 
 def stage_of(module: str, stages: int) -> int:
-    """The number of the stage, from 1, to which a submodule of the net belongs.
+    """The number of the stage, from 1, to which the submodule `module` of a net with `stages` stages belongs.
 
     The stem belongs to the first stage, and the BN after the last block to the last stage. For the last layer ("head"),
     the number is `stages + 1`.
-
-    Args:
-      module: name of the submodule, such as "stage2_block3".
-      stages: number of stages of the net.
     """
     if module.startswith("stem"):
         return 1

@@ -37,10 +37,6 @@ def load(config: DataConfig, note: Note) -> Dataset:
     Images are sorted by the names of their classes and files. For images in memory, the cache is used if no file has
     changed; otherwise all are decoded. Decoding needs little more memory than the images themselves.
 
-    Args:
-      config: the configuration of the data.
-      note: called with each remark, one line of text.
-
     Raises:
       UserError: the folder is not as `listing.scan` needs it, an image cannot be read, or a class has no readable
         image. For images in memory also: their sizes differ and `image_size` is None, or they need too much memory.
@@ -71,14 +67,13 @@ class _Folder:
         """Whether an image is left out because of an error that may be temporary."""
 
     def headers(self, *, keep: bool) -> Headers:
-        """Reads the headers of all images, from the cache if `keep` is True. See `leave_out` for unreadable images."""
+        """Reads the headers of all images; `keep` says whether the cache is used."""
         key = cache.key(self.records.state) if keep else None
         return headers.read(
             self.records.entry, len(self.files), name=self.name, key=key, note=self.note, refuse=self.leave_out
         )
 
     def leave_out(self, position: int, reason: decode.Unreadable) -> None:
-        """Leaves an image out, or raises UserError, depending on `data.bad_images`."""
         file = self.files[position]
         if self.config.bad_images == "stop":
             raise UserError(
@@ -89,7 +84,7 @@ class _Folder:
         self.passing |= reason.passing
 
     def parts(self) -> list[npt.NDArray[np.int64]]:
-        """The positions of the training images, and of the test images, without those that are left out."""
+        """The positions of the training and of the test images that are not left out."""
         kept = np.setdiff1d(np.arange(len(self.files)), list(self.left_out))
         parts = np.split(kept, [int(np.searchsorted(kept, len(self.listing.train)))])
         for part, files in zip(parts, (self.listing.train, self.listing.test), strict=True):
@@ -117,13 +112,11 @@ class _Folder:
         ]
 
     def remarks(self) -> list[str]:
-        """A remark about the images that are left out; no remark if there are none."""
         left_out = [self.left_out[position] for position in sorted(self.left_out)]
         return [f"images that cannot be read, left out: {len(left_out):,} ({some(left_out)})."] if left_out else []
 
 
 def _streamed(folder: _Folder) -> Sequence[Source]:
-    """Reads the headers of all images, and returns training and test images that are decoded on demand."""
     heads, test = folder.headers(keep=True), len(folder.listing.train)
     for position, reason in crops.too_long(folder.config, heads.sizes[test:]).items():
         folder.leave_out(test + position, decode.Unreadable(reason))
@@ -135,7 +128,6 @@ def _streamed(folder: _Folder) -> Sequence[Source]:
 
 
 def _in_memory(folder: _Folder) -> Sequence[Source]:
-    """Reads training and test images from the cache; otherwise decodes them and writes them to the cache."""
     c, root = folder.config, os.path.realpath(folder.listing.root)
     # There is one cache file for a folder and these settings. It is replaced when the folder changes.
     way = f"{c.image_size} {c.bad_images} {c.channels} {c.classes}"

@@ -28,10 +28,6 @@ def load(config: DataConfig, note: Note) -> Dataset:
     array of strings [K], class_names, may give the names of the classes; the default names are "0", "1" and so on. The
     data set gets the name of the file, or a well-known name such as "CIFAR-10" if known.py recognises its images.
 
-    Args:
-      config: the configuration of the data; `config.path` is the file.
-      note: not used.
-
     Raises:
       UserError: the file is missing or damaged, an array is missing or not as described here, training and test have
         different classes, or the arrays need more memory than is available.

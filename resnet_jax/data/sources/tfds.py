@@ -77,7 +77,6 @@ class _Prepared:
     """Advice about a damaged data set, as the end of a sentence."""
 
     def refuse(self, image: str, why: decode.Unreadable) -> NoReturn:
-        """Raises UserError about an image that cannot be read."""
         raise UserError(f"{image} cannot be read as an image: {why}; {self.remedy}.") from why
 
 
@@ -112,7 +111,6 @@ def _open(name: str, data_dir: str | None, note: Note) -> _Prepared:
 
 
 def _streamed(prepared: _Prepared, records: TfdsRecords, config: DataConfig, note: Note) -> Dataset:
-    """Makes sources that decode the images of the chosen classes on demand; the classes keep TFDS's order."""
     channels = prepared.channels if config.channels == "auto" else config.channels
     if channels not in (1, 3):
         raise UserError(
@@ -145,7 +143,6 @@ def _streamed(prepared: _Prepared, records: TfdsRecords, config: DataConfig, not
 
 
 def _in_memory(prepared: _Prepared, records: TfdsRecords, config: DataConfig, note: Note) -> Dataset:
-    """Decodes all images into memory."""
     count, labels = len(records), np.empty(len(records), np.int32)
 
     def pixels(i: int) -> Images:

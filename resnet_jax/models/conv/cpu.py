@@ -64,35 +64,21 @@ def _at_stride_1(x: Array, kernel: Array, pad: int) -> Array:
 
 
 def outputs_packed(kernel_shape: tuple[int, ...], width_out: int) -> int:
-    """The number of neighbouring output pixels that packed.py computes as one pixel: 1, 2 or 4.
-
-    Args:
-      kernel_shape: [K, K, C, F].
-      width_out: width of the output.
-    """
+    """The number of neighbouring output pixels that packed.py computes as one: 1, 2 or 4."""
     size, _, c, f = kernel_shape
     wide = WIDE if c >= FEW else 2 * WIDE
     fitting = [pack for pack in (4, 2) if pack * f <= wide and width_out % pack == 0 and width_out > pack]
     return fitting[0] if size > 1 and fitting else 1
 
 
-def _turned(kernel: Array) -> Array:
-    """The kernel of the input gradient at stride 1: [K, K, C, F] -> [K, K, F, C]."""
+def _turned(kernel: Array) -> Array:  # [K, K, C, F] -> [K, K, F, C]
     return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
 
 
 def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, groups: int) -> Array:
-    """Computes the gradient of the kernel.
+    """Computes the gradient of the kernel: x [N, H, W, C] and dy [N, H', W', F] -> [size, size, C, F].
 
-    Args:
-      x: [N, H, W, C], the input.
-      dy: [N, H', W', F], the gradient of the output.
-      stride, pad: stride and zero padding of the convolution.
-      size: K, the height and width of the kernel.
-      groups: number of parts into which the batch may be divided over devices; a divisor of N.
-
-    Returns:
-      [K, K, C, F]
+    `groups` is the number of parts into which the batch may be divided over devices, a divisor of N.
     """
     if size == 1 and pad == 0:
         return pointwise_kernel_gradient(x, dy, stride=stride)
@@ -114,13 +100,7 @@ def loop_pays(x_shape: tuple[int, ...]) -> bool:
 
 
 def pointwise_kernel_gradient(x: Array, dy: Array, *, stride: int) -> Array:
-    """Computes the kernel gradient [1, 1, C, F] of a 1x1 convolution without padding, as one matrix product.
-
-    Args:
-      x: [N, H, W, C], the input.
-      dy: [N, H', W', F], the gradient of the output.
-      stride: stride of the convolution.
-    """
+    """Computes the gradient of a 1x1 kernel with one product: x [N, H, W, C], dy [N, H', W', F] -> [1, 1, C, F]."""
     product = jax.lax.dot_general(
         x[:, ::stride, ::stride],
         dy,

@@ -91,8 +91,7 @@ def _output_sides(x: Array, kernel: Array, stride: int, pad: int) -> Sides:
     return height, width
 
 
-def _rows(images: Array) -> Array:
-    """[N, H, W, C] -> [N, H W C]."""
+def _rows(images: Array) -> Array:  # [N, H, W, C] -> [N, H W C]
     # The barrier prevents XLA from fusing the reshape with earlier operations, which would be slow in this shape.
     kept: Array = jax.lax.optimization_barrier(images)
     return kept.reshape(len(images), -1)

@@ -23,11 +23,7 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 def value(x: Array, kernel: Array, *, pad: int, pack: int) -> Array:
     """Computes a convolution at stride 1: x [N, H, W, C] and kernel [K, K, C, F] -> [N, H', W', F], all in one dtype.
 
-    Args:
-      x: the images.
-      kernel: the kernel.
-      pad: zero padding on each side.
-      pack: number of output pixels that are computed as one; a divisor of W' = W + 2 pad - K + 1.
+    `pack`, a divisor of W', is the number of output pixels that are computed as one.
     """
     size, f = kernel.shape[0], kernel.shape[-1]
     height, width = (side + 2 * pad - size + 1 for side in x.shape[1:3])

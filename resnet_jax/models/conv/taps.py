@@ -31,18 +31,10 @@ WRITTEN_OUT = 4
 
 
 def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, groups: int) -> Array:
-    """Computes the kernel gradient as matrix products over chunks of images; see the module's docstring.
+    """Computes the kernel gradient: x [N, H, W, C] and dy [N, H', W', F] -> [size, size, C, F] in the dtype of x.
 
-    Args:
-      x: [N, H, W, C], the input.
-      dy: [N, H', W', F], the gradient of the output.
-      stride, pad: stride and zero padding of the convolution.
-      size: K, the height and width of the kernel.
-      groups: number of parts into which the batch is divided; a divisor of N. The sums of the parts are added last, so
-        that each part may be on another device.
-
-    Returns:
-      [K, K, C, F] in the dtype of x. Sums are computed in float32, or in float64 if x is float64.
+    The batch is divided into `groups` parts, whose sums are added last, so that each part may be on another device;
+    `groups` divides N. Sums are computed in float32, or in float64 if x is float64.
     """
     (n, height, _, c), (_, _, dy_width, f) = x.shape, dy.shape
     dtype = sum_dtype(x)
@@ -57,7 +49,7 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
     chunk = _chunk(n // groups, positions=max(rows.values()) * dy_width, width=widest, itemsize=dtype.itemsize)
 
     def product_of(images: tuple[Array, Array]) -> dict[int, Array]:
-        """The matrix product of a chunk, by phase; images: (x, dy), each [groups, chunk, ...]."""
+        # images: (x, dy), each [groups, chunk, ...]
         x, dy = (part.astype(dtype) for part in images)
         products = {}
         for phase, taps in phases.items():
