@@ -191,8 +191,8 @@ def _check(chosen: Sweep, study: Study, typed: Mapping[str, Any]) -> None:
             needs = chosen.config.roles()[name].needs
             assert needs is not None, "only fields without effect are dropped"
             raise UserError(
-                f"{name}: got {value!r}, which would change no run of {study.name}: it has an effect only with "
-                f"{needs.words}; legal: {chosen.config.default(name)!r}."
+                f"{name}: got {value!r}; legal: {chosen.config.default(name)!r}, because every run of {study.name} "
+                f"sets this field itself, or does not use it (it has an effect only with {needs.words})."
             )
 
 
