@@ -217,7 +217,7 @@ class ModelConfig(Section):
         return 1 if self.block_kind == "basic" else 4
 
     def convs(self, width: int, stride: int) -> tuple[tuple[int, int, int], ...]:
-        """(output channels, kernel size, stride) of each convolution of a residual unit (He et al. 2015, Fig. 5).
+        """Output channels, kernel size and stride of each convolution of a residual unit (He et al. 2015, Fig. 5).
 
         The unit has the stride `stride`, and its 3x3 convolutions have `width` channels.
         """
@@ -244,12 +244,12 @@ class ModelConfig(Section):
 
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
-        """(stage, number of the block in its stage) of every block, from the stem on; both count from 1."""
+        """All blocks in order, as (number of the stage, number of the block in its stage); both count from 1."""
         return tuple((i, j) for i, n in enumerate(self.stage_blocks, start=1) for j in range(1, n + 1))
 
     @property
     def cut_blocks(self) -> frozenset[tuple[int, int]]:
-        """The blocks that have no shortcut because of `cut`: (stage, number of the block in its stage), from 1."""
+        """The blocks that have no shortcut because of `cut`, as (stage, number of the block in its stage), from 1."""
         return frozenset(block for name in self.cut for block in self._selected(name))
 
     def shortcut_of(self, block: tuple[int, int]) -> str:

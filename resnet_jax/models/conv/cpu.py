@@ -8,7 +8,7 @@ it is slow, and another algorithm is used:
 | tiny images, such as 2x2 pixels                          | one dense matrix product (dense.py)                |
 | input gradient with tiny output images                   | one dense matrix product (dense.py)                |
 | stride 1 and few output channels                         | neighbouring pixels become channels (packed.py)    |
-| input gradient at stride above 1, with few channels      | one convolution for each residue (strided.py)      |
+| input gradient at stride above 1, with few channels      | several convolutions at stride 1 (strided.py)      |
 | kernel gradient of large batches                         | a loop of matrix products (taps.py)                |
 | kernel gradient of 1x1 convolutions                      | one matrix product                                 |
 
