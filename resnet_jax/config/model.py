@@ -168,14 +168,13 @@ class ModelConfig(Section):
             self._require(getattr(self, name) >= 0.0, name, "a number of at least 0")
         self._require(0.0 <= self.shortcut_dropout < 1.0, "shortcut_dropout", "0 <= shortcut_dropout < 1")
         self._require(0.0 < self.survival <= 1.0, "survival", "0 < survival <= 1")
-        if self.survival < 1.0 and (self.is_plain or self.cut):
-            self._require(False, "survival", "1 where blocks have no shortcut (model.shortcut='none', model.cut)")
         if self.zero_gamma and self.activation_order in RELU_AFTER_LAST_NORM:
             legal = f"False with model.activation_order={self.activation_order!r}, where a following ReLU stops the"
-            self._require(False, "zero_gamma", f"{legal} gradient; model.skip_init=0 starts from zero there")
+            self._require(False, "zero_gamma", f"{legal} gradient; model.skip_init=0 can be used instead")
         if self.is_plain or self.cut:  # without a shortcut, a factor of zero gets a zero gradient and stays zero
-            without = "where blocks have no shortcut (model.shortcut='none', model.cut)"
-            self._require(not self.zero_gamma, "zero_gamma", f"False {without}")
+            without = "because blocks have no shortcut (model.shortcut='none' or model.cut)"
+            self._require(self.survival == 1.0, "survival", f"1, {without}")
+            self._require(not self.zero_gamma, "zero_gamma", f"False, {without}")
             self._require(self.skip_init != 0.0, "skip_init", f"None, or another number than 0, {without}")
         for name in self.cut:
             blocks = ", ".join(map(str, self.stage_blocks))
@@ -217,7 +216,7 @@ class ModelConfig(Section):
         return 1 if self.block_kind == "basic" else 4
 
     def convs(self, width: int, stride: int) -> tuple[tuple[int, int, int], ...]:
-        """(output channels, kernel size, stride) of each convolution of a residual unit (He et al. 2015, Fig. 5).
+        """Output channels, kernel size and stride of each convolution of a residual unit (He et al. 2015, Fig. 5).
 
         The unit has the stride `stride`, and its 3x3 convolutions have `width` channels.
         """
@@ -244,12 +243,12 @@ class ModelConfig(Section):
 
     @property
     def blocks(self) -> tuple[tuple[int, int], ...]:
-        """(stage, number of the block in its stage) of every block, from the stem on; both count from 1."""
+        """All blocks in order, as (number of the stage, number of the block in its stage); both count from 1."""
         return tuple((i, j) for i, n in enumerate(self.stage_blocks, start=1) for j in range(1, n + 1))
 
     @property
     def cut_blocks(self) -> frozenset[tuple[int, int]]:
-        """The blocks that have no shortcut because of `cut`: (stage, number of the block in its stage), from 1."""
+        """The blocks that have no shortcut because of `cut`, as (stage, number of the block in its stage), from 1."""
         return frozenset(block for name in self.cut for block in self._selected(name))
 
     def shortcut_of(self, block: tuple[int, int]) -> str:

@@ -70,7 +70,7 @@ def override(config: ExperimentConfig, changes: Mapping[str, Any]) -> Experiment
 
 
 def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collection[str] = ()) -> ExperimentConfig:
-    """Resets the fields that depend on a changed field to their defaults, such as `data.path` for `data.source`.
+    """Resets fields that depend on a changed field to their defaults; `data.path` depends on `data.source`.
 
     Args:
       config: the configuration after the changes.
@@ -88,7 +88,8 @@ def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collect
 def settle(config: ExperimentConfig, *, chosen: Collection[str]) -> ExperimentConfig:
     """Resets the fields that have no effect to their defaults, such as `data.name` if the images are not from TFDS.
 
-    A field that the user changed is not reset but refused, because the record would suggest that it had an effect.
+    If the user has changed such a field, a UserError is raised instead, because the record of the run would suggest
+    that the field had an effect.
 
     Args:
       config: the configuration after the changes.

@@ -190,7 +190,7 @@ class Section:
 
 
 def typed(name: str, hint: Any, value: Any) -> Any:
-    """Checks that the field `name` has a value of type `hint`; returns it, with int or list converted if needed."""
+    """Returns the value of the field `name` as the type `hint`; raises UserError if the type of `value` is illegal."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value in args and type(value) in {type(a) for a in args}:

@@ -38,7 +38,7 @@ def recolor(images: Array, keys: Array, *, jitter: float, noise: float, componen
 
 
 def jittered(image: Array, order: Array, factors: Array) -> Array:
-    """Changes brightness (0), contrast (1) and saturation (2) of an image, in any order: [H, W, 3] -> [H, W, 3].
+    """Changes brightness (0), contrast (1) and saturation (2) of an image in a given order: [H, W, 3] -> [H, W, 3].
 
     Each change is factor * image + (1 - factor) * other. For brightness, `other` is black; for contrast, the mean grey
     value of the image; for saturation, the image in grey (fb.resnet.torch, datasets/transforms.lua).

@@ -56,7 +56,7 @@ def passes(config: DataConfig) -> tuple[Pass, ...]:
 
 
 def resized(width: int, height: int, short: int) -> tuple[int, int]:
-    """Width and height of an image whose shorter side is resized to `short` pixels; rounded down, as in torchvision."""
+    """Width and height of an image after resizing: the shorter side becomes `short` pixels, as in torchvision."""
     shorter = min(width, height)
     return int(width * short / shorter), int(height * short / shorter)
 
@@ -110,7 +110,10 @@ def _area(config: DataConfig, draw: np.random.Generator, width: int, height: int
 
 
 def offsets(width: int, height: int, look: Pass) -> list[tuple[int, int]]:
-    """(left, top) of each square crop in an image resized to width x height pixels: centre, then corners if any."""
+    """The corner (left, top) of each square crop of an image that was resized to width x height pixels.
+
+    The centre crop is first; the four corner crops follow if `look.corners` is True.
+    """
     assert look.crop is not None
     right, bottom = width - look.crop, height - look.crop
     centre = (round(right / 2), round(bottom / 2))

@@ -22,7 +22,7 @@ PIECE = 1024
 
 
 class Digest(Protocol):
-    """The part of the interface of hashlib's objects that is used here."""
+    """The interface of a digest of hashlib, such as hashlib.sha256()."""
 
     def update(self, data: Any, /) -> None:
         """Adds bytes, or the memory of an array, to the digest."""

@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Headers:
-    """The headers of N images, by position."""
+    """The headers of N images. All arrays are indexed by the position of the image."""
 
     sizes: npt.NDArray[np.int32]
     """[N, 2]: width and height of the upright image in pixels; zeros if it cannot be read."""
@@ -96,8 +96,7 @@ def _read(
     note: Note,
     refuse: Callable[[int, decode.Unreadable], Any],
 ) -> set[int]:
-    """Reads headers into `found`; returns the positions with a temporary error."""
-
+    # Reads headers into `found`; returns the positions with a temporary error.
     def work(number: int) -> Entry | decode.Unreadable:
         try:
             return read_one(todo[number])

@@ -24,7 +24,7 @@ def name_of(train: Source) -> str | None:
 
 
 def digest(source: Source) -> str:
-    """A digest of a set of examples that does not depend on their order; 16 hexadecimal digits.
+    """A digest of a set of examples, 16 hexadecimal digits long, which does not depend on their order.
 
     It is the SHA-256 of the sorted SHA-256 digests of the examples (image and label).
     """

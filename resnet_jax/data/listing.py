@@ -173,7 +173,7 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
 
 
 def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """The names of the classes that `classes` (the field data.classes) selects from `names`, sorted.
+    """Selects classes from `names` by the field data.classes: some names, a number n for the first n, or () for all.
 
     Raises:
       UserError: a name is unknown, or the number is below 2 or larger than the number of classes.

@@ -62,13 +62,13 @@ def epochs_done(step: int, *, examples: int, batch_size: int) -> int:
 
 
 def epoch_ends(steps: int, *, examples: int, batch_size: int) -> list[int]:
-    """The numbers of steps, at most `steps`, after which an epoch is complete."""
+    """The steps, from 1 to `steps`, that complete an epoch."""
     done = epochs_done(steps, examples=examples, batch_size=batch_size)
     return [-(-epoch * examples // batch_size) for epoch in range(1, done + 1)]
 
 
 def next_epoch_end(step: int, *, examples: int, batch_size: int) -> int:
-    """The smallest number of steps above `step` after which an epoch is complete."""
+    """The first step after `step` that completes an epoch."""
     done = epochs_done(step, examples=examples, batch_size=batch_size)
     return -(-(done + 1) * examples // batch_size)
 

@@ -45,7 +45,7 @@ def batches(source: StreamSource, looks: Sequence[Pass], batch_size: int, multip
     Args:
       source: the images.
       looks: the passes; see crops.passes.
-      batch_size: images in a batch of images of the source's size. Batches of larger images have fewer.
+      batch_size: number of images in a batch if they have the source's size. Batches of larger images are smaller.
       multiple_of: the number of devices; the length of every batch is a multiple of it.
     """
     for look in looks:

@@ -16,7 +16,7 @@ from resnet_jax.text import reason, shown
 
 
 class FileRecords:
-    """The image files of a listing, by position; implements `stream.Records`."""
+    """Reads the image files of a listing. It implements the interface `stream.Records`."""
 
     def __init__(self, root: str, files: Sequence[ImageFile]) -> None:
         self._root = root

@@ -30,7 +30,7 @@ TASK = 4
 
 
 class Records(Protocol):
-    """The interface of encoded images on a disk, by position."""
+    """The interface of a collection of encoded images on a disk, at positions from 0 on."""
 
     @property
     def state(self) -> str:

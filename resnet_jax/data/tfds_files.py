@@ -70,7 +70,7 @@ def root(data_dir: str | None) -> Path:
 
 
 def find(name: Name, data_dir: str | None) -> Path | None:
-    """Finds the directory, complete or not, of the highest prepared version that `name` allows; None without one."""
+    """Finds the directory of the highest prepared version that `name` allows, or None. Its files may be incomplete."""
     folder = root(data_dir) / name.dataset
     config = name.config or _default_config(name)
     if config:
@@ -97,7 +97,7 @@ def require_known(name: Name) -> None:
     """Checks that the installed version of TFDS has the data set `name` and its configuration.
 
     Raises:
-      UserError: TFDS does not have it; the message gives similar names.
+      UserError: there is no such data set or configuration; the message gives similar names.
     """
     known = tensorflow_datasets.list_builders(with_community_datasets=False)  # the community's list is on a server
     if name.dataset not in known:

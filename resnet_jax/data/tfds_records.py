@@ -24,7 +24,7 @@ OTHER_FILES = 512  # upper estimate of the other files that a process has open: 
 
 
 class TfdsRecords:
-    """The examples of one or more splits, by position; implements `stream.Records`.
+    """Reads the examples of one or more splits. It implements the interface `stream.Records`.
 
     Positions count the examples of the first split, then those of the next. Several threads may read at the same time.
     """

@@ -31,14 +31,14 @@ class Chance(NamedTuple):
 class Block(nn.Module):
     """A residual unit, or a unit of a plain net (shortcut "none").
 
-    Submodules: conv1, norm1, conv2, norm2, in a bottleneck conv3 and norm3, and with some options shortcut_conv,
-    shortcut_norm, shortcut_gate and skip_init. The unit of a plain net has the same conv and norm submodules, with
-    parameters of the same names.
+    Submodules: conv1, norm1, conv2, norm2; conv3 and norm3 in bottleneck units; shortcut_conv, shortcut_norm,
+    shortcut_gate and skip_init if the configuration needs them. In a plain net, the submodules for the convolutions and
+    their BNs have the same names.
     """
 
     config: ModelConfig
     convs: tuple[tuple[int, int, int], ...]
-    """(output channels, kernel size, stride) of each convolution; see ModelConfig.convs."""
+    """The convolutions, as (output channels, kernel size, stride); see ModelConfig.convs."""
     shortcut: str
     """The name of the shortcut; "none": no shortcut."""
     conv: Any

@@ -18,7 +18,7 @@ These numbers are kept for the backward pass:
 - the output of a gate and the signal that the gate multiplies; the residual that the SkipInit factor multiplies.
 - with `remat`, only the input of each block, and all of the above for the one block in its backward pass.
 
-A compiler may keep more than this if that is faster, or less.
+The compiler may keep more or fewer numbers than this.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def memory(config: ExperimentConfig, image_shape: Shape) -> Memory:
 
 
 def _kept_with_remat(rows: list[LayerCost]) -> int:
-    """Numbers kept with `remat`: the inputs of all blocks, the inside of the largest block, and all outside blocks."""
+    """The count of numbers that are kept for the backward pass of an image with `remat`."""
     blocks: dict[str, list[LayerCost]] = {}
     outside = 0
     for row in rows:

@@ -30,7 +30,7 @@ from resnet_jax.models.stacking import block_name, rest_name, stacked_stages, st
 
 
 class _Position(NamedTuple):
-    """The number of a block in the net, from 1, and its survival probability; arrays for the blocks of a scan."""
+    """The number of a block in the net, from 1, and its survival probability. In a scan, both are arrays."""
 
     number: np.ndarray
     survival: np.ndarray
@@ -150,7 +150,6 @@ class ResNet(nn.Module):
 
 
 def _position(config: ModelConfig, block: tuple[int, int], length: int) -> _Position | None:
-    """The position of a block, or of `length` blocks from this block on; None for a net without random numbers."""
     if not config.is_noisy:
         return None
     first = config.blocks.index(block) + 1

@@ -45,7 +45,7 @@ class Paths(Protocol):
         """The residual F(x), [N, H', W', C'], after SkipInit, the residual scale and stochastic depth."""
 
     def skip(self) -> Array:
-        """x in the shape of the residual, [N, H', W', C']: by identity, option A or a projection (see `projects`)."""
+        """The input x, converted by option A or a projection to the residual's shape [N, H', W', C'] if needed."""
 
     def gate(self) -> Array:
         """The gate g(x) = sigmoid(W_g x + b_g), in the shape of the residual, [N, H', W', C']."""

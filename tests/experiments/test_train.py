@@ -49,7 +49,7 @@ def test_the_help_of_profile_states_its_numbers(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         main(["digits-resnet", "--help"])
     words = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
-    assert f"Write a trace of {TRACED} steps (after {WARM} other steps)" in words
+    assert f"profile of {TRACED} train steps (after {WARM} other steps)" in words
 
 
 def test_a_file_where_the_trace_should_go_is_found_before_anything_is_compiled(

@@ -178,10 +178,7 @@ def _decoded(folder: _Folder) -> dict[str, Array]:
 def _fill(
     images: Images, paths: Sequence[str], size: int | None, advance: Callable[[int], None]
 ) -> Results[decode.Unreadable | None]:
-    """Decodes each image into its row of `images` [N, H, W, C]; yields None, or the error, for each image in order.
-
-    The caller closes the generator (contextlib.closing), which ends the threads.
-    """
+    """Decodes images into the rows of `images` [N, H, W, C]; yields None or an error for each image, in order."""
     seen = None if size is None else crops.Pass(size, size)
 
     def work(i: int) -> decode.Unreadable | None:

@@ -64,7 +64,7 @@ def _arrays(path: Path) -> dict[str, Array]:
 
 
 def _legal(path: Path, there: Iterable[str]) -> tuple[str, ...]:
-    """The names of the two arrays of images and the two of labels in a file."""
+    """The names of the arrays in a file: training images, training labels, test images, test labels."""
     legal = next((keys for keys in (KEYS, KERAS_KEYS) if set(keys) <= set(there)), None)
     if legal is None:
         found = ", ".join(name if name.isprintable() else ascii(name) for name in sorted(there)) or "nothing"

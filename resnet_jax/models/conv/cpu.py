@@ -8,7 +8,7 @@ it is slow, and another algorithm is used:
 | tiny images, such as 2x2 pixels                          | one dense matrix product (dense.py)                |
 | input gradient with tiny output images                   | one dense matrix product (dense.py)                |
 | stride 1 and few output channels                         | neighbouring pixels become channels (packed.py)    |
-| input gradient at stride above 1, with few channels      | one convolution for each residue (strided.py)      |
+| input gradient at stride above 1, with few channels      | several convolutions at stride 1 (strided.py)      |
 | kernel gradient of large batches                         | a loop of matrix products (taps.py)                |
 | kernel gradient of 1x1 convolutions                      | one matrix product                                 |
 
@@ -92,8 +92,8 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
 def loop_pays(x_shape: tuple[int, ...]) -> bool:
     """Whether taps.py computes the kernel gradient of an input x [N, H, W, C].
 
-    It was measured to be faster than XLA for all convolutions of the CIFAR and ImageNet nets, except for small batches
-    of small images. For these, it gains little and takes longer to compile.
+    In measurements, taps.py was faster than XLA for all convolutions of the CIFAR and ImageNet nets. For small batches
+    of small images it is not used, because it gains little there and takes longer to compile.
     """
     n, height, width, c = x_shape
     return n * height * width * c >= LARGE_BATCH

@@ -74,7 +74,7 @@ def _matrix(kernel: Array, sides: Sides, out: Sides, stride: int, pad: int) -> A
 
 
 def _pairs(sides: Sides, out: Sides, size: int, stride: int, pad: int) -> Iterator[tuple[Sides, Sides, Sides | None]]:
-    """Yields (input pixel p, output pixel q, kernel entry or None) for all pairs; q changes fastest."""
+    """Yields (input pixel p, output pixel q, kernel entry or None) for all pairs, ordered by p and then by q."""
     for p in _positions(sides):
         for q in _positions(out):
             i, j = (a - stride * b + pad for a, b in zip(p, q, strict=True))

@@ -28,7 +28,7 @@ def input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: i
     first, last = min(offsets), max(offsets)
 
     def wide(i: int) -> Array:
-        """Row i of the kernel, rearranged so that each column residue has its own channels: [offsets, F, stride C]."""
+        # Row i of the kernel, with separate channels for each residue of the columns: [last - first + 1, F, stride C].
         none = jnp.zeros_like(kernel, shape=kernel.shape[2:])
         by_offset = [
             jnp.concatenate([kernel[i, taps[t]] if t in taps else none for taps in reads])

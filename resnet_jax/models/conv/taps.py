@@ -102,7 +102,7 @@ def _product(columns: Array, shifted: Array) -> Array:
 
 
 def _chunk(n: int, *, positions: int, width: int, itemsize: int) -> int:
-    """Number of images in a chunk, a divisor of n: as many as SCRATCH_BYTES allows, but enough for LONG_PRODUCT."""
+    """The number of images in a chunk: a divisor of n, limited by SCRATCH_BYTES and LONG_PRODUCT."""
     divisors = [d for d in range(1, n + 1) if n % d == 0]
     fit = max((d for d in divisors if d * positions * width * itemsize <= SCRATCH_BYTES), default=1)
     long = next((d for d in divisors if d * positions >= LONG_PRODUCT), n)
