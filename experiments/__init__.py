@@ -1,6 +1,6 @@
-"""The commands, and the configurations that they run. The package `resnet_jax` does not import them.
+"""The command-line programs, and the studies that they run. The package `resnet_jax` does not import this package.
 
-A command that is interrupted while it imports modules ends with one sentence, as it does later.
+Importing this package installs handlers, so that Ctrl-C during further imports does not print a traceback.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def _end(number: int, frame: Any) -> None:
-    """Ends the process at once; an exception during an import would print a traceback."""
+    """Handles a signal: ends the process at once with status 130."""
     os.write(2, b"interrupted.\n")
     os._exit(130)
 

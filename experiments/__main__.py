@@ -1,4 +1,4 @@
-"""`python -m experiments` lists the commands, the experiments and the studies, one on each line."""
+"""Lists the commands, the experiments and the studies: `python -m experiments`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Prints the lists. A word after the command is an error; the message names the nearest command."""
+    """Prints the lists.
+
+    Raises:
+      UserError: the command line has an argument.
+    """
     words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
     if words:
         hint = f"run python -m experiments.{words[0]}" if words[0] in COMMANDS else nearest(words[0], list(COMMANDS))

@@ -1,10 +1,10 @@
-"""Ablate a net: train it and its variants on the same seeds, and compare.
+"""Train a net and changed versions of it (variants) with the same seeds, and compare them.
 
 python -m experiments.ablate digits-resnet --model.depth=56 cut=stage2_block3 shortcut=B survival=0.5 --seeds 0 1 2
 
-A variant is FIELD=VALUE, or several joined by commas. The last part of a field's name is enough if only one field has
-it. The options change the baseline, and so every variant. After an interruption the same command resumes. With one more
-variant it trains only that variant.
+Each variant is a change of the net, FIELD=VALUE, or several changes joined by commas. The last part of a field's name
+is enough if it is unique: cut instead of model.cut. Options such as --model.depth change the baseline and all variants.
+After an interruption, run the same command to resume. If you add a variant to it, only that variant is trained.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import dataclasses
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from experiments import cli
@@ -21,12 +21,11 @@ from experiments.options import parse, typed_fields
 from experiments.report import show_report
 from experiments.states import state
 from experiments.studies import experiments
-from experiments.study import Study, short
+from experiments.study import Study, parse_changes, short
 from experiments.sweep import Sweep, carry_out
-from resnet_jax.config import ExperimentConfig, changed_fields, flatten, override, settle, to_dict, unbind
+from resnet_jax.config import ExperimentConfig, changed_fields, override, settle, unbind
 from resnet_jax.errors import UserError
 from resnet_jax.reports.fields import values
-from resnet_jax.text import nearest
 
 SEEDS = (0, 1, 2)
 _VARIANT = re.compile(r"[A-Za-z_][\w.]*=.*", re.DOTALL)
@@ -34,7 +33,7 @@ _USAGE = "python -m experiments.ablate EXPERIMENT [OPTIONS] FIELD=VALUE [FIELD=V
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Trains the missing runs, shows the comparison and writes its page; returns the exit status."""
+    """Trains the missing runs, prints the comparison and writes it as a page; returns the exit status."""
     named = experiments()
     name, rest = cli.first_word(sys.argv[1:] if argv is None else argv, "ablate", "experiment", list(named))
     words = [word for word in rest if _VARIANT.fullmatch(word)]
@@ -45,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"variants: none given; legal: one or more, such as cut=stage2_block1; usage: {_USAGE}")
     changed = changed_fields(named[name], chosen.config)
     if "seed" in changed:
-        raise UserError(f"seed: got {changed['seed']}; an ablation takes --seeds.")
+        raise UserError(f"seed: got {changed['seed']}; use --seeds instead, such as --seeds 0 1 2.")
     typed = typed_fields(options, chosen.config)
     chosen = dataclasses.replace(
         chosen, config=settle(unbind(chosen.config, changed, typed=typed), chosen={*changed, *typed})
@@ -71,70 +70,24 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def variants(base: ExperimentConfig, words: Sequence[str]) -> list[dict[str, Any]]:
-    """The changes of each variant, by dotted name.
+    """Parses the variants of a command line, such as "cut=stage2_block3"; returns {dotted field: value} for each.
 
     Raises:
-      UserError: an unknown or ambiguous field, an illegal value, a variant that changes nothing, or one given twice.
+      UserError: a field is unknown or ambiguous, a value is illegal, a variant changes nothing, or two are equal.
     """
     seen = [(base, "")]
     found = []
     for word in words:
-        found.append(parse_variant(base, word))
+        found.append(parse_changes(base, word))
         if "seed" in found[-1]:
-            raise UserError(f"{word}: the seed is no variant; use --seeds.")
+            raise UserError(f"{word}: the field seed cannot be a variant; use --seeds to choose the seeds.")
         config = override(base, found[-1])
         for other, name in seen:
             if values(config) == values(other):
                 what = f"is the same as {name}" if name else "changes nothing"
-                raise UserError(f"{word}: {what}; legal: a value that differs from all other nets of the ablation.")
+                raise UserError(f"{word}: {what}; legal: a variant unlike the baseline and all other variants.")
         seen.append((config, word))
     return found
-
-
-def parse_variant(base: ExperimentConfig, word: str) -> dict[str, Any]:
-    """The fields and values of "cut=stage2_block3" or "shortcut=scale,shortcut_scale=0.5", by dotted name.
-
-    Raises:
-      UserError: a part without a value, no such field, or several with this last word.
-    """
-    fields = flatten(to_dict(base))
-    changes: dict[str, Any] = {}
-    for part in re.split(r",(?=[A-Za-z_][\w.]*=)", word):
-        name, equals, text = part.partition("=")
-        if not equals:
-            raise UserError(f"{word}: got {part!r}; legal: field=value, such as model.depth=110.")
-        field = _field(name, fields)
-        if isinstance(fields[field], list):
-            changes[field] = [_scalar(one) for one in text.strip("[]()").split(",") if one]
-        else:
-            changes[field] = _scalar(text)
-    return changes
-
-
-def _field(name: str, fields: Mapping[str, Any]) -> str:
-    name = name.replace("-", "_")
-    if name in fields:
-        return name
-    found = [field for field in fields if field.rsplit(".", 1)[-1] == name]
-    if len(found) > 1:
-        raise UserError(f"{name}: several fields have this name; legal: {', '.join(found)}.")
-    if not found:
-        short = {field.rsplit(".", 1)[-1]: field for field in fields}
-        raise UserError(f"{name}: no such field; {nearest(name, [*short] if '.' not in name else [*fields])}")
-    return found[0]
-
-
-def _scalar(text: str) -> Any:
-    text = text.strip().strip("\"'")
-    words = {"None": None, "True": True, "true": True, "False": False, "false": False}
-    if text in words:
-        return words[text]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Look inside nets: apply an instrument to one finished run, or compare several.
+"""Look inside nets: apply an instrument (a kind of measurement) to one net, or compare several.
 
     python -m experiments.analyze --help      # the instruments; each has --help too
     python -m experiments.analyze layer-responses runs/digits-depth/plain-20-seed0 runs/digits-depth/resnet-20-seed0
     python -m experiments.analyze gradient-flow digits-plain:model.depth=110 digits-resnet:model.depth=110
     python -m experiments.analyze figures runs/analysis/lesions.json  # draw again, without JAX
 
-A net is a run directory, or, for an instrument that looks at initial values, also an experiment with changes:
-NAME:field=value,field=value, such as digits-resnet:depth=56,cut=stage1,stage2. The numbers go to
-<out>/<instrument>.json and the figures, drawn from it, lie beside it.
+Each net is the directory of a finished run. Instruments that measure initial values also take an experiment with
+changes: NAME:field=value,field=value, such as digits-resnet:depth=56,cut=stage1,stage2. The numbers are written to
+<out>/<instrument>.json, and the figures to the same folder.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import tyro
 
 from experiments import cli, machine
-from experiments.ablate import parse_variant
 from experiments.options import parse
 from experiments.studies import experiments
-from experiments.study import variant_name
+from experiments.study import parse_changes, variant_name
 from resnet_jax.analysis.instruments import instrument, instruments
 from resnet_jax.analysis.options import Options, Workspace
 from resnet_jax.config import ExperimentConfig, override
@@ -51,10 +50,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Analyze(Generic[T]):
-    """Apply an instrument to nets."""
+    """Command line: an instrument, the nets that it measures, and the output folder."""
 
     nets: tyro.conf.Positional[tuple[str, ...]]
-    """Run directories; for an instrument that measures initial values also experiments, such as
+    """Run directories. Instruments that measure initial values also take experiments with changes, such as
     digits-plain:model.depth=110."""
     options: Annotated[T, tyro.conf.arg(name="")]
     out: Path = Path("runs/analysis")
@@ -65,14 +64,14 @@ class Analyze(Generic[T]):
 
 @dataclass(frozen=True)
 class Figures:
-    """Draw the figures of measurements again, into the same folder."""
+    """Draw the figures of measurements again, into the folders of their JSON files."""
 
     files: tyro.conf.Positional[tuple[Path, ...]]
     """JSON files of measurements."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, measures, writes numbers and figures; returns the exit status."""
+    """Measures the nets, writes the numbers and draws the figures; returns the exit status."""
     kinds = instruments()
     lines = {name: _first_sentence(options) for name, options in kinds.items()}
     lines[FIGURES] = "Draw the figures of measurements again, from their JSON files."
@@ -93,10 +92,8 @@ def main(argv: list[str] | None = None) -> int:
     if kind.double:
         os.environ["JAX_ENABLE_X64"] = "1"  # JAX reads it only when it is imported
     machine.use_compilation_cache(chosen.compiled)
-    try:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise UserError(f"{chosen.out}: is a file, but --out must be a folder; choose another.") from error
+    cli.check_folder(chosen.out, "out")
+    chosen.out.mkdir(parents=True, exist_ok=True)
     file = chosen.out / f"{name}.json"
     measured = _without_nan(_measure(name, sources, chosen.options, chosen.out))
     measured["command"] = shlex.join(["python", "-m", "experiments.analyze", *words])
@@ -161,25 +158,25 @@ def _draw(file: Path) -> None:
 
 @dataclass(frozen=True)
 class Source:
-    """A net of the command line that exists."""
+    """A net that the command line names, before it is loaded."""
 
     name: str
     load: Callable[[Loader, str], Net]
-    """Function of a loader and a name that gives the net."""
+    """Function that loads the net; its arguments are a loader and a name for the net."""
 
 
 def _sources(words: Sequence[str], program: str, *, looks_at: str) -> list[Source]:
-    """The nets that `words` name, with different names.
+    """Finds the nets that `words` name, and gives them short names that differ.
 
     Raises:
-      UserError: there are none, one is given twice, or one is neither a finished run nor an experiment that the
-        instrument can use.
+      UserError: there is no word, a word occurs twice, or a word is neither a finished run nor an experiment that the
+        instrument can measure.
     """
     if not words:
         raise UserError(f"nets: none given; usage: {program} RUN [MORE ...], where RUN is a run directory.")
     if len(set(words)) < len(words):
         twice = next(word for word in words if words.count(word) > 1)
-        raise UserError(f"nets: got {twice!r} twice.")
+        raise UserError(f"nets: got {twice!r} twice; legal: each net once.")
     sources = [_source(word, looks_at=looks_at) for word in words]
     names = _without_what_is_common([source.name for source in sources])
     without_seeds = [name.rsplit("-seed", 1)[0] for name in names]
@@ -190,7 +187,7 @@ def _sources(words: Sequence[str], program: str, *, looks_at: str) -> list[Sourc
 
 
 def _without_what_is_common(names: Sequence[str]) -> list[str]:
-    """Names without the changes that all of them have, such as -iterations=1200."""
+    """Removes from each name the changes that all names contain, such as -iterations=1200."""
     if len(names) == 1:
         return list(names)
     parts = [re.split(r"-(?=\w+=)|-(?=seed\d+$)", name) for name in names]
@@ -208,12 +205,12 @@ def _source(word: str, *, looks_at: str) -> Source:
             config = _config(directory)
             return Source(name, lambda loader, name: loader.untrained(config, name, directory))
         if not (directory / RECORD_FILE).exists():
-            raise UserError(f"{directory}: this run has not finished; the command that began it resumes it.")
+            raise UserError(f"{directory}: this run has not finished; to resume it, run the command that started it.")
         return Source(name, lambda loader, name: loader.trained(directory, name))
     experiment, _, text = word.partition(":")
     named = experiments()
     if takes_configurations and experiment in named:
-        changes = parse_variant(named[experiment], text) if text else {}
+        changes = parse_changes(named[experiment], text) if text else {}
         config = override(named[experiment], changes)
         return Source(variant_name(config, changes), lambda loader, name: loader.untrained(config, name))
     if experiment in named:

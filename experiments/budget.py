@@ -1,4 +1,4 @@
-"""The time limit of a sweep: whether a run may be started, and when a running one must stop."""
+"""The time limit of a sweep: decides whether a run may start, and when a run that has started must stop."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 
 DEADLINE = "RESNET_JAX_DEADLINE"
-"""Environment variable with the end of the budget, by the monotonic clock of the machine. A sweep reads it after its
-restart for malloc, and in the processes that it starts."""
+"""Environment variable with the deadline, a value of `time.monotonic()`. It keeps the deadline when a sweep restarts
+itself (machine.tune_malloc), and passes it to the processes that the sweep starts."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The time that is left for a sweep."""
+    """The time limit of a sweep."""
 
     deadline: float | None
-    """The end of the time, by `time.monotonic`; None: no limit."""
+    """The end of the sweep, a value of `time.monotonic()`; None: no limit."""
     clock: Clock
     """Estimates how long runs take."""
 
     @classmethod
     def of(cls, seconds: float | None, clock: Clock, *, inherited: bool) -> Budget:
-        """The budget of a sweep that begins now, or of one that another process began.
+        """Sets a time limit of `seconds` from now; None: no limit.
 
-        `inherited`: take the deadline from the environment, if there is one, and keep it there.
+        Args:
+          seconds: wall-clock seconds for the whole sweep.
+          clock: estimates how long runs take.
+          inherited: use the deadline in the environment variable `DEADLINE` if it is set, and otherwise set it.
 
         Raises:
           UserError: `seconds` is not a number above 0.
@@ -47,9 +50,9 @@ class Budget:
         return {} if self.deadline is None else {DEADLINE: repr(self.deadline)}
 
     def allows(self, name: str, config: ExperimentConfig) -> bool:
-        """Whether a run is expected to end in time, by the speed of finished runs.
+        """Whether a run is expected to end before the deadline, judged by the times of finished runs.
 
-        If no run has finished, a run may be started as long as there is time.
+        If no run has finished yet, any run is allowed until the deadline.
         """
         if self.deadline is None:
             return True

@@ -1,13 +1,12 @@
-"""The most probable classes of pictures, by a net trained here or a published one.
+"""Classify pictures with a net that was trained here or published.
 
     python -m experiments.classify --weights resnet50 cat.jpg holiday/
     python -m experiments.classify --weights runs/digits-resnet/resnet-20-seed0 --json digit.png
     python -m experiments.classify --weights resnet50 holiday/ --features stage3_block2 --out features.npz
 
 A net is a folder written by experiments.convert, the directory of a finished run, a PyTorch state dict, or a folder
-that the client of the Hugging Face hub downloaded. How pictures are resized and normalised, and the names of the
-classes, come with the net. For a picture that cannot be read, a sentence is printed, the other pictures are classified,
-and the exit status is 2.
+that the client of the Hugging Face hub downloaded. Pictures are resized and normalised as in the net's evaluation. If
+a picture cannot be read, an error is printed, the other pictures are classified, and the exit status is 2.
 """
 
 from __future__ import annotations
@@ -36,26 +35,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classify:
-    """Classify pictures by a net."""
+    """Classify pictures with a net."""
 
     images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE ...")]
-    """Image files, and folders of them at any depth."""
+    """Image files, and folders with image files at any depth."""
     weights: Path
-    """The net."""
+    """The net: a folder written by experiments.convert, a finished run's directory, a PyTorch state dict, or a folder
+    from the Hugging Face hub."""
     top: int = 5
     """Number of classes to print for each picture, the most probable first."""
     json: bool = False
     """Print JSON, one object for each picture, instead of a table."""
     features: str | None = None
-    """Also save the output of this block, such as stage3_block2."""
+    """Name of a block, such as stage3_block2, whose output is saved too; None: save no features."""
     out: Path = Path("features.npz")
-    """File for the features: an array [N, H, W, C] with the name of the block, and `paths` [N]."""
+    """NumPy file (.npz) for the features: an array [N, H, W, C] named after the block, and the array `paths` [N]."""
     compiled: Path = Path("runs")
     """Folder of the cache of compiled programs."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Classifies and prints; returns the exit status, 2 if a picture could not be read."""
+    """Classifies pictures and prints their classes; returns the exit status, 2 if a picture could not be read."""
     chosen = parse(Classify, argv, program="python -m experiments.classify", description=__doc__)
     if chosen.top < 1:
         raise UserError(f"top: got {chosen.top}; legal: a whole number above 0.")
@@ -93,13 +93,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def top(prediction: Prediction, names: tuple[str, ...], count: int) -> list[dict[str, Any]]:
-    """The most probable classes; of equal ones, the lowest number first."""
+    """The `count` most probable classes and their probabilities, the most probable first."""
     order = (-prediction.probabilities).argsort(kind="stable")[:count]
     return [{"class": names[i], "probability": float(prediction.probabilities[i])} for i in order]
 
 
 def show(answers: list[dict[str, Any]], net: str) -> None:
-    """Prints a table with a line for each class."""
+    """Prints a table with the most probable classes of each picture and their probabilities in %."""
     table = Table(title=Text(net), title_justify="left")
     for heading in ("image", "class", "%"):
         table.add_column(heading, justify="right" if heading == "%" else "left")

@@ -1,4 +1,4 @@
-"""Functions of all commands: names on the command line, the display, signals, errors and exit statuses."""
+"""Functions that all commands share: exit statuses, errors, signals, the command line and the progress display."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OK = 0
-"""The command succeeded, or its work was done before."""
+"""The command succeeded, or there was nothing left to do."""
 FAILED = 1
 """A check failed (gpu_check), a document is out of date (documents --check), or another process of the run failed."""
 BAD_INPUT = 2
@@ -35,10 +35,10 @@ INTERRUPTED = 130
 
 
 def run_main(main: Callable[[], int | None]) -> NoReturn:
-    """Runs the main function of a command, and exits with its status or one of those above.
+    """Runs the main function of a command, and exits with its status, or with `BAD_INPUT` or `INTERRUPTED`.
 
-    For a mistake (UserError), an error of the file system (OSError: read-only, full, missing) and an interruption, one
-    sentence is printed on standard error. Any other exception is a defect of this project and keeps its traceback.
+    Prints one sentence on standard error for a mistake (UserError), an error of the file system (OSError) or an
+    interruption. Any other exception is a defect of this project and keeps its traceback.
     """
     asked = False
 
@@ -51,14 +51,14 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         try:
             sys.exit(_among_processes(main))
         except UserError as error:
-            _say(f"error: {error}")
+            warn(f"error: {error}")
             sys.exit(BAD_INPUT)
         except BrokenPipeError:
             # The reader of our output (`| head`) has left; nothing is wrong. Python would complain at exit otherwise.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(OK)
         except OSError as error:
-            _say(f"error: {sentence(error)}.")
+            warn(f"error: {sentence(error)}.")
             sys.exit(BAD_INPUT)
         except KeyboardInterrupt as stopped:
             _leave(str(stopped) or "interrupted.")
@@ -70,7 +70,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
 
 @contextlib.contextmanager
 def handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """A context in which a function handles Ctrl-C and SIGTERM; restores the earlier handlers at the end."""
+    """Context in which `handler` is called on Ctrl-C and SIGTERM; restores the previous handlers at the end."""
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -80,16 +80,16 @@ def handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
 
 
 def decide(question: Callable[[], T]) -> T:
-    """The answer to a question; with several processes, the answer of process 0."""
+    """Calls `question` and returns its result. With several processes, only process 0 calls it; all get the result."""
     processes = _joined()
     return question() if processes is None else processes.on_primary(question)
 
 
 def require_alike(facts: Mapping[str, Any]) -> None:
-    """Checks that all processes of a command have the same facts, by name, in JSON's types.
+    """Checks that all processes of a command have equal `facts`: {name: value of a JSON type}.
 
     Raises:
-      UserError: a process differs from process 0; the message says in what.
+      UserError: a value differs from its value in process 0; the message names it.
     """
     if (processes := _joined()) is not None:
         processes.require_alike(facts)
@@ -102,18 +102,18 @@ def is_first() -> bool:
 
 
 def joined() -> bool:
-    """Whether this process has joined others."""
+    """Whether this process is one of several that run the same command together."""
     return _joined() is not None
 
 
 def _joined() -> Any:
-    """The module `processes` if this process has joined others, else None. Does not import it."""
+    """The module resnet_jax.training.processes if this process is one of several, else None."""
     module = sys.modules.get("resnet_jax.training.processes")
     return module if module is not None and module.count() > 1 else None
 
 
 def _among_processes(main: Callable[[], int | None]) -> int:
-    """Runs the main function of a command. If it joined other processes, all end together."""
+    """Runs the main function of a command. With several processes, all end together, also after an error."""
     try:
         status = main() or OK
         if (processes := _joined()) is not None:
@@ -125,7 +125,7 @@ def _among_processes(main: Callable[[], int | None]) -> int:
 
 
 def _end_all(error: BaseException) -> None:
-    """With several processes, ends all of them. An interruption on which they agreed is not an error."""
+    """After an error, ends all processes, if there are several. The exception `Interrupted` is not a failure."""
     if (processes := _joined()) is None or (isinstance(error, SystemExit) and not error.code):
         return
     from resnet_jax.training.loop import Interrupted
@@ -137,7 +137,7 @@ def _end_all(error: BaseException) -> None:
 
 
 def status_of(error: BaseException) -> int:
-    """The status of a command that ends with this error."""
+    """The exit status of a command that ends with `error`."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     return BAD_INPUT if isinstance(error, UserError | OSError) else FAILED
@@ -151,18 +151,19 @@ def first_word(
     lines: Mapping[str, str] | None = None,
     elsewhere: tuple[str, Iterable[str]] = ("", ()),
 ) -> tuple[str, list[str]]:
-    """The name at the start of a command line, and the options after it.
+    """Splits a command line into its first word, which must be one of `legal`, and the options after it.
 
     Args:
       argv: words after `python -m experiments.<command>`.
-      kind: the kind of the name, for messages.
-      legal: the legal names.
-      lines: a description of each name, for the list of names.
-      elsewhere: another command and its names, for the message if a name belongs to that command.
+      command: name of the command, such as "train".
+      kind: what the first word names, for messages: "experiment", "study" or "instrument".
+      legal: the names that the first word may be.
+      lines: a one-line description of each name, for `--help`.
+      elsewhere: another command and its names, to which the error message refers if one of them is given.
 
     Raises:
-      UserError: there is no name, or an unknown one; the message gives the nearest, or all.
-      SystemExit: `--help` was given instead; usage and names were printed.
+      UserError: the first word is missing or unknown; the message suggests the nearest name, or lists all names.
+      SystemExit: the first word is `--help`; usage and names were printed.
     """
     if argv and argv[0] in legal:
         return argv[0], argv[1:]
@@ -175,14 +176,14 @@ def first_word(
         sys.exit(OK)
     if not argv or argv[0].startswith("-"):
         names = ", ".join(legal)
-        raise UserError(f"{kind}: none given; it comes first: {usage}, where {kind.upper()} is one of {names}.")
+        raise UserError(f"{kind}: none given; usage: {usage}, where {kind.upper()} is one of {names}.")
     if argv[0] in elsewhere[1]:
-        raise UserError(f"{kind}: got {argv[0]!r}, which is for python -m experiments.{elsewhere[0]} {argv[0]}.")
+        raise UserError(f"{kind}: got {argv[0]!r}; its command is python -m experiments.{elsewhere[0]} {argv[0]}.")
     raise UserError(f"{kind}: got {argv[0]!r}; {nearest(argv[0], legal)}")
 
 
 def check_folder(folder: Path, option: str) -> None:
-    """Checks that a folder exists or can be made.
+    """Checks that the value of an option is a folder, or can become one. `option`: the name of the option.
 
     Raises:
       UserError: the folder, or a folder above it, is a file.
@@ -193,7 +194,7 @@ def check_folder(folder: Path, option: str) -> None:
 
 
 def prepare_output(file: Path, option: str) -> None:
-    """Makes the folder of an output file, so that a mistake is found before the work.
+    """Makes the folder of an output file, and checks that it can be written. `option`: the name of the file's option.
 
     Raises:
       UserError: `file` is a folder.
@@ -206,7 +207,7 @@ def prepare_output(file: Path, option: str) -> None:
 
 
 def display(total: int, title: str) -> Observer:
-    """The live display on a terminal, plain lines elsewhere. The caller must close it."""
+    """Makes the progress display of a run of `total` steps, which is live on a terminal. The caller must close it."""
     from resnet_jax.training.observers.console import Lines, Live
 
     console = rich.get_console()  # shared with the progress bars of data
@@ -219,11 +220,12 @@ def display(total: int, title: str) -> Observer:
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C or SIGTERM into a request to stop after the current step; another Ctrl-C stops at once.
+    """Turns the first Ctrl-C or SIGTERM into a request to stop after the current step; a second Ctrl-C stops at once.
 
-    Another SIGTERM is ignored, because a sweep passes it on to its processes, which may get it from the user as well.
-    Before the first step, the first signal stops at once. Stopping at once ends the process without an exception, which
-    could be raised inside a function called by XLA and crash it.
+    The context value is a function that a run calls before each step; it returns whether to stop. Before its first
+    call, the first signal stops at once. A second SIGTERM is ignored, because a process of a sweep may get the same
+    signal from the user and from the sweep. Stopping at once ends the process without an exception, because an
+    exception inside a callback of XLA would crash it.
     """
     asked = stepping = False
 
@@ -237,7 +239,7 @@ def stop_request() -> Iterator[Callable[[], bool]]:
                 raise KeyboardInterrupt
             _leave("interrupted.")
         asked = True
-        _say("stopping after this step; press Ctrl-C again to stop at once.")
+        warn("stopping after this step; press Ctrl-C again to stop at once.")
 
     def stop() -> bool:
         nonlocal stepping
@@ -249,17 +251,13 @@ def stop_request() -> Iterator[Callable[[], bool]]:
 
 
 def _leave(sentence: str) -> NoReturn:
-    """Ends the process at once. Everything is saved."""
+    """Prints a sentence and ends the process at once."""
     if rich.get_console().is_terminal:
         rich.get_console().show_cursor()  # which a live display hides
-    _say(sentence)
+    warn(sentence)
     end_at_once(INTERRUPTED)
 
 
 def warn(note: str) -> None:
-    """Prints a remark on standard error, apart from results."""
-    _say(note)
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    """Prints a line on standard error, because standard output is for results."""
+    print(note, file=sys.stderr, flush=True)

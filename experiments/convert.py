@@ -1,4 +1,4 @@
-"""Convert nets between PyTorch state dicts and this project's form, a folder with model.safetensors and config.json.
+"""Convert nets between PyTorch state dicts and this project's format: a folder with model.safetensors and config.json.
 
     python -m experiments.convert resnet50.pth resnet50                       # a folder, for classify and fine-tuning
     python -m experiments.convert runs/digits-resnet/resnet-20-seed0 digits   # a finished run
@@ -37,26 +37,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Convert:
-    """Convert a net; the options add what a state dict lacks."""
+    """Convert a net. The options give facts that a state dict does not contain."""
 
     source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FROM")]
     """A state dict, a folder written by this command, or the directory of a finished run."""
     target: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TO")]
-    """A folder, or a file whose ending is that of a state dict."""
+    """A folder, or a state dict: a file that ends in .safetensors, .pt, .pth or .th."""
     class_names: Path | None = None
     """Text file with the class names, one on each line; None: ImageNet's for 1000 classes, CIFAR-10's for 10."""
     bottleneck_stride: Literal["1x1", "3x3"] | None = None
-    """The convolution with the stride in bottlenecks: 3x3 as in torchvision ("v1.5"), 1x1 as in the paper; None:
-    3x3."""
+    """The convolution of a bottleneck that has the stride: 3x3 as in torchvision ("v1.5"), or 1x1 as in the paper.
+    None: 3x3."""
     epsilon: float | None = None
     """Epsilon of the batch norms, added to the variance; None: PyTorch's 1e-5."""
     from_key: str | None = None
-    """In a checkpoint with several nets: the key of the net, such as model_ema, or the prefix of its names; None: the
-    usual key, which a remark names."""
+    """For a checkpoint with several nets: the key of the net, such as model_ema, or the prefix of its names. None: the
+    usual key, which the command prints."""
     ignore_extra: bool = False
     """Ignore arrays that do not belong to the net, such as counts of operations, and list them."""
     format: str | None = None
-    """Names of the state dict TO: torchvision, timm, huggingface, akamaster; None: torchvision's or akamaster's."""
+    """Naming scheme of the state dict TO: torchvision, timm, huggingface or akamaster. None: torchvision for ImageNet
+    nets, akamaster for CIFAR nets."""
     resize: int | None = None
     """Pixels to which the shorter side of a picture is resized; None: 256 for ImageNet nets, 32 for CIFAR nets."""
     crop: int | None = None
@@ -68,10 +69,10 @@ class Convert:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Converts the net and prints what it is; returns the exit status."""
+    """Converts a net, prints its name and size; returns the exit status."""
     chosen = parse(Convert, argv, program="python -m experiments.convert", description=__doc__)
     if chosen.target.exists() and chosen.target.is_dir() and chosen.target.samefile(chosen.source):
-        raise UserError(f"{chosen.target}: FROM and TO are equal; choose another TO.")
+        raise UserError(f"{chosen.target}: FROM and TO are the same folder; choose another TO.")
     names = read_names(chosen.class_names) if chosen.class_names else None
     # Imported here: JAX takes a second, which --help and a typo should not.
     from resnet_jax.weights import export, files
@@ -101,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def read(chosen: Convert) -> Weights:
-    """Reads the net. For a run without weights/, it is read from the last checkpoint, which needs the run's data."""
+    """Reads the net. If a run has no folder weights/, reads the last checkpoint, which needs the data of the run."""
     from resnet_jax.weights import files
     from resnet_jax.weights.formats.base import Unsaid
 
@@ -120,10 +121,10 @@ def read(chosen: Convert) -> Weights:
 
 
 def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) -> Weights:
-    """The net with the changes of the options.
+    """Applies the options for class names and preprocessing to a net. `names` None: the class names do not change.
 
     Raises:
-      UserError: a change is not legal.
+      UserError: the value of an option is illegal.
     """
     from resnet_jax.weights.preprocessing import per_channel
 
@@ -142,7 +143,7 @@ def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) ->
     for name, value in (("mean", chosen.mean), ("std", chosen.std)):
         kept = getattr(before.normalization, name)
         if value is None and kept.shape[1:3] != (1, 1):
-            raise UserError(f"{name}: none given; the net has a mean image, so its change needs both --mean and --std.")
+            raise UserError(f"{name}: none given; only --mean and --std together replace the mean image of this net.")
         if value is not None and len(value) != before.channels:
             raise UserError(f"{name}: got {len(value)} numbers; legal: {before.channels}, one for each channel.")
         given[name] = (

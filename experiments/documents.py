@@ -28,21 +28,14 @@ from resnet_jax.files import short_digest
 RENEW = "python -m experiments.documents"
 RECORDS = Path("experiments/records")
 FIGURES = Path("docs/figures")
-# Each folder of docs/figures, except for analysis, and the studies whose report its pictures are from.
+# The studies whose report the pictures of a folder are from, if it is not the study with the folder's name.
 REPORTS = {
     "digits": ("digits-depth", "digits-depth-long"),
-    "digits-shortcuts": ("digits-shortcuts",),
-    "digits-activations": ("digits-activations",),
-    "digits-rates": ("digits-rates",),
-    "digits-width-depth": ("digits-width-depth",),
-    "digits-width": ("digits-width",),
-    "digits-survival": ("digits-survival",),
     "cifar10-depth-small": ("cifar10-depth-small", "cifar10-depth-small-budget", "cifar10-depth-small-rates"),
     "cifar10-depth-small-images": ("cifar10-depth-small-images", "cifar10-depth-small-images-control"),
-    "sources": ("sources",),
 }
 ANALYSIS = "analysis"
-"""The folder of the instruments' pictures, in docs/figures and in the records."""
+"""Name of the folder for the instruments' pictures in docs/figures, and for their numbers in the records."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,7 @@ class Documents:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Renews or checks; returns the exit status."""
+    """Renews the documents, or lists what is out of date; returns the exit status."""
     chosen = parse(Documents, argv, program=RENEW, description=__doc__)
     # docs/mistakes.md has a sentence about eight devices, as in the tests.
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -71,28 +64,30 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def pages(root: Path = Path()) -> list[Path]:
-    """README.md and the pages of docs/."""
+    """Paths of README.md and of the pages in docs/."""
     return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
 def shown(root: Path = Path()) -> list[Path]:
-    """The pictures in the documents, as paths from the root."""
+    """Paths of the pictures that the documents show, relative to `root`."""
     links = (link for page in pages(root) for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text("utf-8")))
     return sorted({FIGURES / link.removeprefix("docs/").removeprefix("figures/") for link in links})
 
 
 def sources(picture: Path, root: Path = Path()) -> list[Path]:
-    """The records from which a picture is drawn."""
+    """Paths of the record files from which a picture is drawn."""
     folder = picture.parent.name
     if folder == ANALYSIS:
         # The name of a picture is that of its measurement, with an optional suffix: gradient-flow-training.
         files = (root / RECORDS / ANALYSIS).glob("*.json")
         return [max((f for f in files if picture.stem.startswith(f.stem)), key=lambda file: len(file.stem))]
-    return [file for study in REPORTS[folder] for file in sorted((root / RECORDS / study).glob("*/*.json*"))]
+    return [
+        file for study in REPORTS.get(folder, (folder,)) for file in sorted((root / RECORDS / study).glob("*/*.json*"))
+    ]
 
 
 def stale_pictures(root: Path = Path()) -> list[Path]:
-    """The pictures that are missing or were drawn from other records."""
+    """Paths of the pictures that are missing, or whose records have changed since they were drawn."""
     found = []
     for picture in shown(root):
         if not (root / picture).exists():
@@ -110,7 +105,7 @@ def stale_passages(root: Path = Path()) -> list[str]:
 
 
 def draw_pictures(root: Path = Path()) -> Iterator[Path]:
-    """Draws the pictures of the documents into docs/figures, and removes all others there."""
+    """Draws the pictures of the documents into docs/figures; yields their paths; deletes other pictures there."""
     # Imported here, because --help should not wait for matplotlib.
     from resnet_jax.reports.figures.draw import draw
     from resnet_jax.reports.report import write_report
@@ -125,7 +120,7 @@ def draw_pictures(root: Path = Path()) -> Iterator[Path]:
                 for file in sorted((drawn / ANALYSIS).glob("*.json")):
                     draw(file)
             else:
-                studies = [RECORDS / study for study in REPORTS[folder]]
+                studies = [RECORDS / study for study in REPORTS.get(folder, (folder,))]
                 command = " ".join(["python -m experiments.report", *map(str, studies)])
                 write_report(read_runs([root / study for study in studies]), drawn / folder, command=command)
         for picture in wanted:

@@ -1,13 +1,15 @@
-"""Compare parallel modes: parameters after a few steps, against one device under jit.
+"""Compare the parameters after a few train steps in every parallel mode with those on one device under jit.
 
 python -m experiments.equivalence
 
-Every mode, number of devices and scope of BN computes the same function as one device, with another order of additions.
-(The scope `device` on D devices is `ghost` with groups of 1/D of the batch.) In float64 the difference stays at
-rounding. In float32 it grows from step to step: a sum that rounds to the other side of zero switches a ReLU, and each
-layer amplifies the change. The table has both.
+All modes and numbers of devices compute the same function, but they add numbers in different orders. In float64 the
+differences are as small as rounding errors. In float32 they grow from step to step: if a sum rounds to the other side
+of zero, a ReLU switches, and each layer amplifies the change. The table shows both.
 
-Cost: 108 short runs of 20 layers, most of it compilation; about half an hour on 2 CPU cores.
+The scope of batch norm is the set of images that share statistics. For the scope `device` on D devices, the reference
+on one device uses the scope `ghost` with groups of 1/D of the batch.
+
+Cost: 108 short runs of nets with 20 layers; about half an hour on 2 CPU cores, mostly compilation.
 """
 
 from __future__ import annotations
@@ -33,22 +35,22 @@ SCOPES, MODES = ("global", "device", "ghost"), ("jit", "shard_map", "pmap")
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Train each net in each mode, on each number of devices, with each scope of BN, and compare."""
+    """Train nets in each parallel mode, on each number of devices, with each scope of batch norm, and compare."""
 
     devices: tuple[int, ...] = (1, 2, 8)
-    """Numbers of devices of the compared modes; on a CPU they are virtual."""
+    """Numbers of devices for each mode; on a CPU they are virtual devices."""
     steps: tuple[int, ...] = (1, 5, 10)
-    """Steps after which to compare."""
+    """Numbers of train steps after which parameters are compared, in rising order."""
     depth: int = 20
-    """Depth of the plain and of the residual net."""
+    """Number of layers of the plain and of the residual net."""
     ghost_size: int = 16
-    """Images that share statistics with the scope "ghost"."""
+    """Number of images that share batch-norm statistics in the scope "ghost"."""
     out: Path | None = None
     """JSON file for the numbers."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Compares and prints the table; returns the exit status."""
+    """Compares the modes and prints the table; returns the exit status."""
     chosen = parse(Equivalence, argv, program="python -m experiments.equivalence", description=__doc__)
     machine.virtual_devices(max(chosen.devices))
     os.environ["JAX_ENABLE_X64"] = "1"
@@ -61,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def compare(net: str, dtype: str, scope: str, chosen: Equivalence) -> list[dict[str, Any]]:
-    """A row of the table for each mode and number of devices."""
+    """Trains a net in each mode on each number of devices; returns a row of the table for each."""
     scoped: dict[str, Any] = {"model.norm.scope": scope}
     if scope == "ghost":
         scoped["model.norm.ghost_size"] = chosen.ghost_size
@@ -72,7 +74,7 @@ def compare(net: str, dtype: str, scope: str, chosen: Equivalence) -> list[dict[
         for mode in MODES:
             several = {"parallel.mode": mode, "parallel.devices": devices}
             config = override(base, several)
-            # The same function on one device, by groups of images.
+            # The reference computes the same function on one device.
             groups = {"model.norm.scope": "ghost", "model.norm.ghost_size": config.norm_batch}
             key = f"groups of {config.norm_batch}"
             if key not in references:
@@ -86,7 +88,7 @@ def compare(net: str, dtype: str, scope: str, chosen: Equivalence) -> list[dict[
 
 
 def parameters_after(config: ExperimentConfig, steps: tuple[int, ...]) -> list[Any]:
-    """The parameters, on the host, after each number of steps in `steps` (rising)."""
+    """Trains a net; returns its parameters, on the host, after each number of steps in `steps` (in rising order)."""
     from resnet_jax.training.program import prepare
 
     program = prepare(config)
@@ -100,7 +102,7 @@ def parameters_after(config: ExperimentConfig, steps: tuple[int, ...]) -> list[A
 
 
 def largest_difference(a: Any, b: Any) -> float:
-    """Over the leaves of two trees, the largest of max |a - b| / max |b|."""
+    """The largest relative difference of two trees: the maximum over all leaves of max |a - b| / max |b|."""
     import jax
     import numpy as np
 

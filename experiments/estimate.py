@@ -1,12 +1,12 @@
-"""Estimates how long the runs of a sweep take, from the records on the disk. Nothing here imports JAX.
+"""Estimates how long the runs of a sweep take, from the records on the disk. This module does not import JAX.
 
-| what has finished     | the estimate                                                                                 |
-|-----------------------|----------------------------------------------------------------------------------------------|
-| the net, another seed | the time of that run                                                                         |
-| other runs            | the time of the run with the nearest work; training and evaluation in proportion to the work |
-| nothing               | the study's stated cost, divided in proportion to the work                                   |
+| finished runs              | the estimate for a run                                                                  |
+|----------------------------|-----------------------------------------------------------------------------------------|
+| same net with another seed | the time of the finished run                                                            |
+| other nets                 | the time of the run with the nearest work; training and evaluation are scaled by work   |
+| none                       | a share of the study's stated cost, in proportion to the work                           |
 
-The work is multiply-adds times images times iterations.
+The work of a run is multiply-adds per image x batch size x iterations.
 """
 
 from __future__ import annotations
@@ -30,23 +30,22 @@ from resnet_jax.training.run_directory import other_inputs
 TRAINING = 3
 """Cost of a training step in forward passes: the forward pass, and the two gradients of each product."""
 DECODED = 935
-"""Images of 0.18 megapixels that a core reads, decodes and crops to 224 pixels in a second; from
+"""Images of 0.18 megapixels that one CPU core reads, decodes and crops to 224 pixels per second; measured in
 experiments/records/benchmark-input.json."""
 _CLASSES = 10  # for unknown data; the last layer is a small part of the work
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The time that is left for some runs."""
+    """The estimated remaining time of some runs."""
 
     seconds: Mapping[str, float]
-    """Seconds that are left of each unfinished run, by name."""
+    """Remaining seconds of each unfinished run, by name of the run."""
     source: str
-    """The origin of the estimate, for messages."""
+    """The origin of the estimate, for messages, such as "from 5 finished runs"."""
 
     def left(self, processes: int) -> float:
-        """Seconds until all have finished, with this number of processes, each of which takes the longest run that is
-        left."""
+        """Seconds until all runs have finished, if each of the processes always takes the longest remaining run."""
         busy = [0.0] * processes
         for seconds in sorted(self.seconds.values(), reverse=True):
             heapq.heapreplace(busy, busy[0] + seconds)
@@ -54,20 +53,20 @@ class Estimate:
 
 
 class Clock:
-    """Estimates for the runs of a study in a folder, from the present content of the folder."""
+    """Estimates how long the runs of a study take, from the records in the folder of the study."""
 
     def __init__(self, study: Study, folder: Path, *, gpu: bool = False) -> None:
-        """A clock of a study whose run directories are in `folder`.
+        """Reads nothing yet: records are read for each estimate.
 
         Args:
-          study: the study with its stated cost, before the command line changed it.
-          folder: need not exist yet.
-          gpu: whether this machine has a GPU; a cost stated for a GPU is not used without one.
+          study: the study as its file defines it, without changes of the command line.
+          folder: folder of the run directories; it need not exist yet.
+          gpu: whether this machine has a GPU; if not, a cost that is stated for a GPU is not used.
         """
         self._study, self._folder, self._gpu = study, folder, gpu
 
     def estimate(self, runs: Mapping[str, ExperimentConfig]) -> Estimate | None:
-        """The time left for those of `runs` that have no record; None if nothing is known."""
+        """Estimates the remaining time of each run that has no record; None if there is no basis for an estimate."""
         records = self._records()
         left = {name: config for name, config in runs.items() if not _is_of(records.get(name), config)}
         seen = [record for record in records.values() if record.final is not None]
@@ -85,17 +84,17 @@ class Clock:
         return Estimate(found, source)
 
     def took(self, runs: Mapping[str, ExperimentConfig]) -> dict[str, float]:
-        """Seconds of each of `runs` that has a record."""
+        """The seconds that each finished run took, by name of the run."""
         records = self._records()
         return {name: records[name].cost.total_s for name, config in runs.items() if _is_of(records.get(name), config)}
 
     def by_speed_seen(self, name: str, config: ExperimentConfig) -> float | None:
-        """Seconds that are left of a run without a record; None if no run has finished."""
+        """Estimates the remaining seconds of an unfinished run from finished runs; None if no run has finished."""
         seen = [record for record in self._records().values() if record.final is not None]
         return self._left_of(name, config, *of_records(config, seen)) if seen else None
 
     def _records(self) -> dict[str, RunRecord]:
-        """The records of all runs in the folder. Other seeds and configurations too show this machine's speed."""
+        """The records of all runs in the folder, whatever their seed and configuration."""
         records = {}
         for file in sorted(self._folder.glob(f"*/{RECORD_FILE}")):
             with contextlib.suppress(UserError):  # a damaged record is reported when its run is started
@@ -103,9 +102,9 @@ class Clock:
         return records
 
     def _left_of(self, name: str, config: ExperimentConfig, seconds: float, steps_s: float) -> float:
-        """The seconds of a run minus those of the steps in its metrics.jsonl.
+        """Estimates the remaining seconds of a run from the `seconds` of the whole run and `steps_s` of all its steps.
 
-        Setup and evaluation are counted fully, because a resumed run repeats the setup and ends with an evaluation.
+        Only the time of finished steps is subtracted, because a resumed run repeats the setup and the evaluation.
         """
         file = self._folder / name / METRICS_FILE
         with contextlib.suppress(UserError):
@@ -121,13 +120,12 @@ def _is_of(record: RunRecord | None, config: ExperimentConfig) -> bool:
 
 
 def of_records(config: ExperimentConfig, records: Sequence[RunRecord]) -> tuple[float, float]:
-    """Expected seconds of a run, and its seconds in training steps, from one or more finished runs."""
+    """Estimates the seconds of a run, and of its training steps alone, from the records of finished runs."""
     alike = [r for r in records if not differences(dataclasses.replace(r.config, seed=config.seed), config)]
     if alike:
         return fmean(r.cost.total_s for r in alike), fmean(r.cost.train_s for r in alike)
 
     def times(record: RunRecord) -> float:
-        """The work of the run, divided by that of the record's run."""
         data = record.data
         return work(config, data.image_shape, data.num_classes) / work(
             record.config, data.image_shape, data.num_classes
@@ -139,13 +137,12 @@ def of_records(config: ExperimentConfig, records: Sequence[RunRecord]) -> tuple[
 
 
 def work(config: ExperimentConfig, image_shape: cost.Shape | None = None, num_classes: int = _CLASSES) -> float:
-    """Multiply-adds of a run's training steps.
+    """Multiply-adds of all training steps of a run.
 
     Args:
       config: the configuration of the run.
-      image_shape: height, width, channels; None: a usual one for the configuration. The ratio of the work of two nets
-        hardly depends on it.
-      num_classes: used if the configuration has none.
+      image_shape: (height, width, channels); None: the usual shape for this kind of net.
+      num_classes: number of classes if the configuration does not give one.
     """
     model = dataclasses.replace(config.model, num_classes=config.model.num_classes or num_classes)
     side = config.data.image_size or (224 if config.model.family == "imagenet" else 32)
@@ -155,14 +152,14 @@ def work(config: ExperimentConfig, image_shape: cost.Shape | None = None, num_cl
 
 
 def decoding(runs: Mapping[str, ExperimentConfig]) -> str:
-    """A sentence about the time to decode the training images of streamed runs; empty without streamed runs."""
+    """A sentence on how long it takes to decode the images of runs that stream from disk; "" without such runs."""
     streamed = [config.train for config in runs.values() if config.data.streamed]
     if not streamed:
         return ""
     images = sum(train.iterations * train.batch_size for train in streamed)
     return (
-        f"Decoding their {images:.2g} training images takes {about(images / DECODED)} of {CORE}, at {DECODED} images "
-        f"per second and core (python -m experiments.benchmark --what input measures yours). A device that "
+        f"To decode all {images:.2g} training images takes {about(images / DECODED)} of {CORE}, at {DECODED} images "
+        f"per second and core (to measure your machine: python -m experiments.benchmark --what input). A device that "
         f"computes N images/s needs N / {DECODED} cores."
     )
 
@@ -174,8 +171,7 @@ def progress(
     processes: int,
     cost: StatedCost | None = None,
 ) -> str:
-    """The progress of a sweep in a sentence: "5 of 16 runs finished, 11 to go: about 4 min left (from 5 finished
-    runs)"."""
+    """A sentence such as "5 of 16 runs finished, 11 to go: about 4 min left (from 5 finished runs)."."""
     if finished == len(runs):
         return f"All {len(runs)} runs finished."
     counts = f"{finished} of {len(runs)} runs finished, {len(runs) - finished} to go"

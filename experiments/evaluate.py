@@ -1,15 +1,16 @@
-"""The errors of a net, trained here or published, on pictures in class folders.
+"""Measure the error of a net, trained here or published, on pictures in class folders.
 
     python -m experiments.evaluate --weights resnet20.th cifar10/test
 
-FOLDER has pictures as <class>/<image>. The class of each folder follows from the first rule that fits all folders:
+FOLDER contains one folder for each class: FOLDER/<class>/<image>. The command tries three rules for the names of these
+folders, and uses the first rule that fits all of them:
 
-1. its name is the name of a class, in composed Unicode;
-2. its name is the WordNet ID of a class (n01440764), if the net has ImageNet's classes;
-3. its name is the number of a class, from 0.
+1. the name of a class (compared in composed Unicode);
+2. the WordNet ID of a class, such as n01440764, if the net has ImageNet's classes;
+3. the number of a class, from 0.
 
-If no rule fits, use --labels. Pictures are resized and normalised as in classify. A picture that cannot be read is
-named in a sentence and not counted, and the exit status is 2.
+If no rule fits, use --labels. Pictures are resized and normalised as in experiments.classify. If a picture cannot be
+read, an error is printed, the picture is not counted, and the exit status is 2.
 
     python -m experiments.evaluate --weights resnet50 --protocol ten_crop ILSVRC2012/val
     python -m experiments.evaluate --weights resnet50 --protocol multi_scale ILSVRC2012/val
@@ -21,13 +22,12 @@ picture that is damaged after its header stops the command.
     for i in 0 1; do python -m experiments.evaluate --weights resnet50 ILSVRC2012/val \\
       --processes=2 --coordinator=localhost:9000 --process=$i & done; wait
 
-Several processes, on one or more machines, can divide the pictures; process 0 prints and writes the result.
+Several processes, on one machine or on several, can divide the pictures. Process 0 prints and writes the result.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 import sys
@@ -46,7 +46,7 @@ from experiments.options import parse
 from resnet_jax.config import DataConfig
 from resnet_jax.data import listing
 from resnet_jax.errors import UserError
-from resnet_jax.files import short_digest, write_atomically
+from resnet_jax.files import short_digest, write_json
 from resnet_jax.text import shown
 
 if TYPE_CHECKING:
@@ -71,29 +71,29 @@ class Evaluate:
     """Evaluate a net on pictures in class folders."""
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
-    """Pictures in class folders."""
+    """Folder of the class folders with the pictures."""
     weights: Path
     """The net: a folder written by experiments.convert, a finished run's directory, or a PyTorch state dict."""
     labels: str | None = None
-    """The class of each folder, if the names do not tell: a text file with lines "folder = class", or "order": folders
-    and classes correspond in the order of the folders' names."""
+    """The class of each folder, if no rule fits: a text file with lines "folder = class"; or the word "order", if the
+    folders, sorted by name, are in the order of the net's classes."""
     protocol: Literal["center", "ten_crop", "multi_scale"] = "center"
-    """Parts of each picture that are used. center: the centre; ten_crop: the centre, the corners and their mirror
-    images;
-    multi_scale: the whole picture and its mirror image at each of `scales`."""
+    """Parts of each picture that the net gets. center: the centre; ten_crop: the centre, the four corners and their
+    mirror images; multi_scale: the whole picture and its mirror image at each of `scales`."""
     resize: int | None = None
     """For ten_crop: pixels of the shorter side before the crops are taken; None: as in the training of the net."""
     scales: tuple[int, ...] = DataConfig.default("eval_scales")
-    """For multi_scale: lengths of the shorter side in pixels. The paper's are the default."""
+    """For multi_scale: lengths of the shorter side in pixels. The default is the paper's list."""
     multiple: int = DataConfig.default("eval_multiple")
-    """For multi_scale: the longer side is rounded to a multiple of this many pixels, so that few shapes are
+    """For multi_scale: the longer side is rounded to a multiple of this number of pixels, so that few shapes are
     compiled."""
     devices: int = 1
-    """For ten_crop and multi_scale: devices of each process that share the work."""
+    """For ten_crop and multi_scale: number of devices in each process; they share the work."""
     processes: int | Literal["auto"] = 1
-    """Processes, on one machine or several, that divide the pictures; "auto": as many as a launcher started."""
+    """Number of processes that divide the pictures, on one machine or several; "auto": as many as a launcher
+    (such as Slurm) has started."""
     coordinator: str | None = None
-    """HOST:PORT at which process 0 listens for the others; None: the launcher's value."""
+    """HOST:PORT at which process 0 listens for the other processes; None: the launcher's value."""
     process: int | None = None
     """The number of this process, from 0; None: the launcher's value."""
     out: Path | None = None
@@ -103,7 +103,7 @@ class Evaluate:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Evaluates and prints the errors; returns the exit status."""
+    """Evaluates a net and prints its errors; returns the exit status."""
     chosen = parse(Evaluate, argv, program="python -m experiments.evaluate", description=__doc__)
     classes = listing.class_folders(str(chosen.folder), cli.warn)
     require_effect(chosen)
@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"error: {shown(result.path)} cannot be read as an image: {result.reason}.", file=sys.stderr)
         first, among, count, loss = share.total([first, among, count, loss])
         if not count:
-            raise UserError(f"{chosen.folder}: no image of it can be read.")
+            raise UserError(f"{chosen.folder}: none of its images can be read.")
         Console(highlight=False, markup=False, soft_wrap=True).print(
             f"{chosen.weights} on {int(count):,} images of {chosen.folder}: error {first / count:.2%}, "
             f"not among the first {TOP}: {among / count:.2%} (classes by {matched.rule}{WORDS[chosen.protocol]})"
@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
             values = {"file": source.file, "digest": source.digest, "images": int(count), "labels": matched.rule}
             values |= {"protocol": chosen.protocol}
             values |= {"error": first / count, f"top{TOP}_error": among / count, "loss": loss / count}
-            write_atomically(chosen.out, json.dumps(values, indent=1) + "\n")
+            write_json(chosen.out, values)
     return cli.OK if count == len(labelled) else cli.BAD_INPUT
 
 
@@ -160,14 +160,14 @@ def require_effect(chosen: Evaluate) -> None:
     """Checks that each option has an effect with the chosen protocol, and a legal value.
 
     Raises:
-      UserError: one has no effect, or a value that no picture can have.
+      UserError: an option has no effect with the protocol, or its value is not a whole number above 0.
     """
     for name, protocols in OPTIONS.items():
         value, default = getattr(chosen, name), Evaluate.__dataclass_fields__[name].default
         if value != default and chosen.protocol not in protocols:
             raise UserError(
                 f"{name}: got {value!r}, which has an effect only with protocol {' or '.join(map(repr, protocols))}; "
-                f"leave it at its default, {default!r}, or change that too."
+                f"omit this option, or change the protocol."
             )
         numbers = value if isinstance(value, tuple) else (value,)
         if value is not None and (not numbers or min(numbers) < 1):
@@ -175,7 +175,7 @@ def require_effect(chosen: Evaluate) -> None:
 
 
 def predict(weights: Weights, chosen: Evaluate, images: list[ImageFile]) -> Iterator[Prediction | Skipped]:
-    """Yields the prediction for each picture by the chosen protocol, in order."""
+    """Yields a prediction for each picture, in order, or `Skipped` if the picture cannot be read."""
     if chosen.protocol == "center":
         from resnet_jax.weights.classifier import Classifier
 
@@ -194,8 +194,8 @@ def predict(weights: Weights, chosen: Evaluate, images: list[ImageFile]) -> Iter
 
 
 def show(unmatched: Unmatched) -> None:
-    """The folders and the classes, side by side."""
-    table = Table(title="no rule says which class each folder is", title_justify="left")
+    """Prints the names of the folders and the classes of the net, side by side."""
+    table = Table(title="no rule fits: which folder is which class?", title_justify="left")
     for heading in ("number", "class of the net", "folder"):
         table.add_column(heading, justify="right" if heading == "number" else "left")
     rows = list(itertools.zip_longest(unmatched.classes, unmatched.names, fillvalue=""))

@@ -1,9 +1,9 @@
-"""A sweep in several processes of this machine, each on its own share of the CPU cores and, where there are any, a GPU.
+"""Runs a sweep in several processes of one machine, each with a share of its CPU cores and, if it has GPUs, one GPU.
 
-Small nets use several cores badly: two runs at the same time, with one core each, finish sooner than one after the
-other on both cores. Each process takes the next run that no other has claimed.
+A small net uses several cores badly: two runs side by side, on one core each, end sooner than two runs one after the
+other on two cores. Each process takes the next run that no other process has started.
 
-Nothing here imports JAX, because this process would then occupy a GPU.
+This module does not import JAX, because its process would then occupy a GPU.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Share:
     cores: tuple[int, ...]
     """Numbers of the CPU cores; empty if unknown."""
     gpu: str | None = None
-    """CUDA's name of the GPU: a number or a UUID."""
+    """CUDA's name of the GPU: a number or a UUID; None: no GPU."""
     sharers: int = 1
-    """Number of processes on that GPU, including this one."""
+    """Number of processes that use this GPU, including this one."""
 
     def environment(self, before: Mapping[str, str]) -> dict[str, str]:
-        """The environment of the process: `before` with the variables of this share."""
+        """Environment variables of the process: `before`, and the variables that give it this share."""
         told = {CORES: ",".join(map(str, self.cores))}
         if self.gpu is not None:
             told[VISIBLE] = self.gpu
@@ -49,9 +49,9 @@ class Share:
 
 
 def deal(jobs: int, cores: Sequence[int], gpus: Sequence[str] = ()) -> list[Share]:
-    """Divides the cores and GPUs of a machine among `jobs` processes, in turn.
+    """Divides the CPU cores and GPUs of a machine among `jobs` processes, one share for each.
 
-    With fewer cores than processes, each process gets all cores. With fewer GPUs than processes, processes share GPUs.
+    If there are fewer GPUs than processes, processes share GPUs.
     """
     seats = [gpus[i % len(gpus)] if gpus else None for i in range(jobs)]
     return [
@@ -60,7 +60,7 @@ def deal(jobs: int, cores: Sequence[int], gpus: Sequence[str] = ()) -> list[Shar
 
 
 def describe(shares: Sequence[Share]) -> str:
-    """A sentence about the shares."""
+    """A sentence for the user on the cores and GPUs of the processes."""
     used = {share.gpu for share in shares} - {None}
     if not used:
         return f"{len(shares)} processes, each on its share of the CPU cores."
@@ -77,10 +77,11 @@ def cores() -> list[int]:
 def gpus(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> list[str]:
     """The NVIDIA GPUs that JAX may use in this environment, as CUDA_VISIBLE_DEVICES names them.
 
-    With a JAX for CPUs, set JAX_PLATFORMS=cpu to ignore them.
+    If the installed JAX supports only CPUs, set JAX_PLATFORMS=cpu; otherwise GPUs are listed that JAX cannot use.
 
     Args:
-      environment: its JAX_PLATFORMS and CUDA_VISIBLE_DEVICES are used; as in CUDA, entries after a -1 are ignored.
+      environment: environment variables, of which JAX_PLATFORMS and CUDA_VISIBLE_DEVICES are used. As in CUDA, entries
+        after a -1 are ignored.
       devices: the folder of device files, with nvidia0, nvidia1, ... for the GPUs.
     """
     platforms = environment.get("JAX_PLATFORMS", "").split(",")
@@ -93,16 +94,18 @@ def gpus(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev
 
 
 def run(words: Sequence[str], shares: Sequence[Share], told: Mapping[str, str] | None = None) -> list[int]:
-    """Runs `python -m words` in a process for each share, prints their lines with their numbers, and returns their
-    statuses.
+    """Runs `python -m words` once for each share, all at the same time; returns the exit statuses.
 
-    The environment of each is that of this process, with its share and the variables of `told`.
+    Each line that a process prints is printed with the number of the process, from 1. Ctrl-C and SIGTERM are passed on
+    as SIGTERM. Then each process writes a checkpoint and ends.
 
-    Ctrl-C and SIGTERM are passed on to the processes as SIGTERM. Each writes its checkpoint and ends, and then this
-    process ends. After a signal no further process is started.
+    Args:
+      words: the module and its arguments.
+      shares: the cores and the GPU of each process.
+      told: further environment variables for all processes.
 
     Raises:
-      KeyboardInterrupt: there was a signal; all processes have ended.
+      KeyboardInterrupt: this process got a signal; all processes have ended.
     """
     processes: list[subprocess.Popen[str]] = []
     readers: list[threading.Thread] = []
@@ -142,7 +145,7 @@ def run(words: Sequence[str], shares: Sequence[Share], told: Mapping[str, str] |
 
 
 def claim_cores() -> bool:
-    """Restricts this process to its cores, if `run` started it; returns whether it did."""
+    """Restricts this process to the cores of its share; returns whether `run` started this process."""
     given = os.environ.get(CORES)
     if given and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in given.split(",")})

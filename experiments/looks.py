@@ -1,4 +1,4 @@
-"""The probabilities of a net for pictures, by one of the papers' protocols."""
+"""Class probabilities of pictures by a test protocol of the papers: ten crops, or several scales."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 
 def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | None, **settings: Any) -> DataConfig:
-    """The data configuration of a protocol for a net, with the net's size of pictures.
+    """Builds the data configuration with which a net is evaluated by a protocol.
 
     Args:
       weights: the net.
       folder: folder of the pictures.
       protocol: "ten_crop" or "multi_scale".
-      resize: pixels of the shorter side before ten crops are taken; None: as in the training of the net.
-      settings: `eval_scales` and `eval_multiple`, for several scales.
+      resize: pixels of the shorter side before ten crops are taken; None: the value of the net's preprocessing.
+      settings: `eval_scales` and `eval_multiple`, for "multi_scale".
 
     Raises:
-      UserError: the net has no last layer, or its pictures are not square, do not have 1 or 3 channels, or are too
-        small for different crops.
+      UserError: the net has no classifier; its images are not square, or do not have 1 or 3 channels; or `resize` is
+        not larger than the crops.
     """
     require_head(weights)
     p, file = weights.preprocessing, weights.origin.file
@@ -50,8 +50,8 @@ def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | N
     short = resize or p.resize or p.height
     if protocol == "ten_crop" and short <= p.height:
         raise UserError(
-            f"resize: got {short}; legal: more than {p.height}, the size of the crops that {file} takes; with less "
-            "the corners of a square picture are all the same crop."
+            f"resize: got {short}; legal: more than {p.height}, the size of the crops that {file} takes, because "
+            "otherwise all crops of a square picture are equal."
         )
     return DataConfig(
         source="folder",
@@ -67,19 +67,19 @@ def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | N
 def predict(
     weights: Weights, config: DataConfig, files: Sequence[ImageFile], note: Note, count: int
 ) -> Iterator[Prediction | Skipped]:
-    """Yields the mean probabilities of each picture over the passes of a protocol, in order.
+    """Yields the class probabilities of each picture, averaged over its crops or scales, in the order of `files`.
 
-    A picture whose header cannot be read is skipped.
+    For a picture whose header cannot be read, `Skipped` is yielded.
 
     Args:
       weights: the net; it is evaluated in float32.
-      config: from `data_config`.
-      files: the pictures, below `config.path`.
-      note: receives remarks, a line at a time.
-      count: devices that share the work.
+      config: the result of `data_config`.
+      files: the pictures, in folders under `config.path`.
+      note: called with each remark, one line of text.
+      count: number of devices that share the work.
 
     Raises:
-      UserError: a picture with a readable header cannot be decoded, or there are fewer devices.
+      UserError: a picture with a readable header cannot be decoded, or there are fewer than `count` devices.
     """
     assert config.path is not None
     records = FileRecords(config.path, files)

@@ -1,4 +1,4 @@
-"""The setup of a command before JAX starts: malloc, devices, other processes, the cache of compiled programs."""
+"""Sets up a command before JAX starts: malloc, virtual devices, several processes, the cache of compiled programs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ KEEPS_MEMORY = {"hugetlb": 1, "arena_max": 1, "mmap_threshold": 1 << 32, "trim_t
 
 
 def tune_malloc() -> None:
-    """Restarts this process once with a malloc that keeps its memory, in pages of 2 MiB; only on Linux with glibc.
+    """Restarts this process once, with settings of malloc that keep freed memory and use pages of 2 MiB. Only on Linux.
 
-    On a CPU, XLA allocates temporary memory in every step and frees it. By default malloc returns it to the system, and
-    each page then costs a page fault: 81,000 faults in a step of ResNet-20, a fifth of its time. With these settings
-    there are none. The restart is needed because glibc reads the variable when a process starts. Results do not change.
+    On a CPU, XLA allocates temporary memory in every step and frees it. By default, malloc returns freed memory to the
+    system, and its next use costs a page fault for each page. The settings avoid these page faults. Results do not
+    change. The restart is needed because glibc reads its settings when a process starts.
     """
     if sys.platform == "linux" and MALLOC not in os.environ:
         os.environ[MALLOC] = ":".join(f"glibc.malloc.{name}={value}" for name, value in KEEPS_MEMORY.items())
@@ -35,7 +35,7 @@ def tune_malloc() -> None:
 
 
 def share_of_devices(parallel: ParallelConfig) -> int:
-    """The number of devices of this process.
+    """The number of devices that this process uses.
 
     Raises:
       UserError: the number of processes is unknown, or does not divide the number of devices.
@@ -45,9 +45,9 @@ def share_of_devices(parallel: ParallelConfig) -> int:
 
 
 def virtual_devices(count: int) -> None:
-    """Gives JAX `count` virtual CPU devices, unless XLA_FLAGS sets a number; other devices are not changed.
+    """Gives JAX `count` virtual CPU devices, unless XLA_FLAGS already sets their number. GPUs are not affected.
 
-    This must be called before the first use of JAX, when XLA reads the flag.
+    Call this before the first use of JAX, because XLA reads the flag only then.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if count > 1 and VIRTUAL not in flags:
@@ -55,16 +55,19 @@ def virtual_devices(count: int) -> None:
 
 
 def join(config: ExperimentConfig) -> None:
-    """Joins the processes of a run, if it has several. Processes other than the first print nothing.
+    """Connects the processes of a run that has several. Afterwards only process 0 prints.
 
     Raises:
-      UserError: the processes cannot find each other, or differ.
+      UserError: the processes cannot find each other, or their configurations or code differ.
     """
     if launch(config.parallel, os.environ) is None:
         return
+    from absl import logging
+
     from resnet_jax.training import processes
     from resnet_jax.training.environment import code_version
 
+    logging.set_verbosity(logging.ERROR)  # Orbax warns that process 0 alone wrote a checkpoint, which is intended
     visible = jobs.gpus()
     processes.join(config, visible=len(visible) or None, also_alike={"the code's version": code_version()})
     if not processes.primary():
@@ -72,9 +75,10 @@ def join(config: ExperimentConfig) -> None:
 
 
 def use_compilation_cache(runs: Path) -> None:
-    """Keeps compiled programs in a cache under `runs`, so that a net is compiled once for all seeds and restarts.
+    """Keeps compiled programs in the folder `runs`, so that a net is compiled once for all seeds and restarts.
 
-    With several processes there is no cache, because those that find a program would not wait for the others.
+    With several processes no cache is used: a process that finds its program there would not wait for the other
+    processes to compile.
     """
     import jax
 

@@ -1,7 +1,6 @@
-"""Suggestions after a report: commands for the runs of the report.
+"""Suggests commands after a report, for the runs of the report.
 
-Only suggestions that these runs allow are made. Looking inside a net needs checkpoints, and a control needs a study
-that has one.
+Only commands that can run are suggested: instruments need checkpoints, and a control study must exist.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ MOST_CHANGES = 2
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A suggestion and its commands."""
+    """A question, and the commands that answer it."""
 
     what: str
     commands: tuple[tuple[str, ...], ...]
@@ -32,13 +31,13 @@ class Suggestion:
 
 
 def suggestions(runs: Runs) -> list[Suggestion]:
-    """The suggestions for some runs: their control, an ablation, a look inside."""
+    """The suggestions for some runs: a control study, an ablation, a look inside their nets."""
     found = (_control(runs), _ablate(runs), _look_inside(runs))
     return [suggestion for suggestion in found if suggestion is not None]
 
 
 def python() -> str:
-    """The command that starts this Python: "python" if it means this Python, else its path."""
+    """The command that starts this Python interpreter: "python", or its path if "python" is another interpreter."""
     here = Path(sys.executable)
     if shutil.which("python") == str(here):
         return "python"
@@ -46,7 +45,7 @@ def python() -> str:
 
 
 def typed(words: Sequence[str], width: int, indent: str = "    ") -> str:
-    """A command as text, on several lines with backslashes if it is too long."""
+    """Formats the command `python -m words` for a shell, in lines of at most `width` characters."""
     lines = [f"{indent}{python()} -m"]
     for word in map(shlex.quote, words):
         if len(lines[-1]) + 1 + len(word) + len(" \\") > width and lines[-1].strip():
@@ -58,7 +57,7 @@ def typed(words: Sequence[str], width: int, indent: str = "    ") -> str:
 
 
 def _control(runs: Runs) -> Suggestion | None:
-    """The control of the study of these runs, which trains plain nets longer, if there is one."""
+    """Suggests the control study of these runs, which trains the plain nets longer; None if there is no control."""
     here = {run.record.study for run in runs.complete}
     for name, (study, _) in studies().items():
         if name not in here or study.control is None or study.control in here:
@@ -82,16 +81,16 @@ def _control(runs: Runs) -> Suggestion | None:
 
 
 def _ablate(runs: Runs) -> Suggestion | None:
-    """The suggestion of an ablation of the deepest residual net, without the shortcut of one block."""
+    """Suggests training the deepest residual net without the shortcut of one block; None if no run is suitable."""
     residual = [run for run in runs.complete if not run.record.config.model.is_plain and not run.diverged]
-    if not residual:
+    if not residual or any(run.record.config.model.cut for run in residual):  # there is such an ablation already
         return None
     run = max(residual, key=lambda run: (run.record.config.model.depth, -run.seed))
     model = run.record.config.model
     name, changed = _nearest_experiment(run.record.config)
     values = flatten(to_dict(run.record.config))
     changed = [field for field in changed if field not in run.record.config.operational]
-    if model.cut or len(changed) > MOST_CHANGES or any(isinstance(values[field], list | None) for field in changed):
+    if len(changed) > MOST_CHANGES or any(isinstance(values[field], list | None) for field in changed):
         return None
     changes = [f"--{field.replace('_', '-')}={values[field]}" for field in changed]
     folder = run.directory.parent.parent
@@ -104,13 +103,15 @@ def _ablate(runs: Runs) -> Suggestion | None:
 
 
 def _look_inside(runs: Runs) -> Suggestion | None:
-    """An instrument for the deepest plain and residual net of one seed that have checkpoints."""
+    """Suggests a measurement inside the deepest pair of a plain and a residual net that have checkpoints."""
     whole = [run for run in runs.complete if not run.diverged and any((run.directory / CHECKPOINTS).glob("*"))]
     pairs = [
         (plain, other)
         for plain in whole
         for other in whole
-        if plain.record.config.model.is_plain and _twins(plain, other)
+        if plain.record.config.model.is_plain
+        and plain.record.study == other.record.study
+        and [text.split(":")[0] for text in differences(plain.record.config, other.record.config)] == ["model.shortcut"]
     ]
     if not pairs:
         return None
@@ -121,14 +122,8 @@ def _look_inside(runs: Runs) -> Suggestion | None:
     )
 
 
-def _twins(plain: Run, other: Run) -> bool:
-    """Whether two runs differ only in the shortcut."""
-    apart = differences(plain.record.config, other.record.config)
-    return plain.record.study == other.record.study and [text.split(":")[0] for text in apart] == ["model.shortcut"]
-
-
 def repeat(run: Run) -> str:
-    """The command that trains a run again: the named experiment nearest to its configuration, and what differs."""
+    """The command that trains a run again: a named experiment, and options for the fields in which the run differs."""
     config = run.record.config
     (name, changed), values = _nearest_experiment(config), flatten(to_dict(config))
     options = []
@@ -139,7 +134,7 @@ def repeat(run: Run) -> str:
 
 
 def _nearest_experiment(config: ExperimentConfig) -> tuple[str, list[str]]:
-    """The named experiment nearest to a configuration, and the fields in which they differ with an effect."""
+    """The named experiment most similar to a configuration, and the fields that differ and have an effect."""
     asked, idle = flatten(to_dict(config)), config.without_effect()
     found = []
     for name, base in experiments().items():

@@ -1,7 +1,7 @@
-"""Parses a command line into the dataclass of a command; a mistake gives one sentence.
+"""Parses the command line of a command into a dataclass; a mistake becomes an error message of one sentence.
 
-tyro does the parsing. This module adds three things: switches may have a value, as in `--model.remat=True`; "~" is
-expanded in paths; and an error of tyro becomes a UserError that names the option that was probably meant.
+The library tyro does the parsing. This module adds three things. Switches may have a value, as in `--model.remat=True`.
+"~" is expanded in paths. An error of tyro becomes a UserError that suggests the option that was probably meant.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from resnet_jax.errors import UserError
 
 T = TypeVar("T")
 
-# Usual names in other programs, and the names here.
+# Names of options in other programs, and the names in this project.
 USUAL = {
     "lr": "optim.learning-rate",
     "rate": "optim.learning-rate",
@@ -48,7 +48,7 @@ USUAL = {
 WIDE = 10_000
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 FEW = 12
-"""Up to this number of options, all are listed if none is similar to the given word."""
+"""Largest number of options that a message lists, if no option is similar to the given word."""
 
 
 def parse(
@@ -58,8 +58,8 @@ def parse(
 
     Args:
       kind: the dataclass of the command.
-      words: after the command's name; None: those of this process.
-      program: the command, for messages.
+      words: the options; None: those on the command line of this process.
+      program: the command before its options, for messages.
       description: the text at the top of `--help`, in paragraphs.
       default: an instance of `kind` with the default values; None: the defaults of the class.
 
@@ -86,10 +86,7 @@ def parse(
 
 
 def _expanded(chosen: T) -> T:
-    """The options with "~" expanded in every path, which shells do not expand in `--out=~/errors.json`.
-
-    Paths in a configuration are normalised by `one_spelling`.
-    """
+    """Expands "~" in every path, because shells do not expand it in `--out=~/errors.json`."""
     assert dataclasses.is_dataclass(chosen)
     changed: dict[str, Any] = {}
     for field in dataclasses.fields(chosen):
@@ -105,7 +102,7 @@ def _expanded(chosen: T) -> T:
 
 @contextlib.contextmanager
 def _columns(number: int) -> Iterator[None]:
-    """Sets the number of columns of the terminal in the environment."""
+    """Context in which the environment says that the terminal has this number of columns."""
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = str(number)
     try:
@@ -118,7 +115,7 @@ def _columns(number: int) -> Iterator[None]:
 
 
 def typed_fields(words: Sequence[str], config: ExperimentConfig) -> dict[str, Any]:
-    """The fields that a command line names, by dotted name, with their values, even if a value has not changed."""
+    """The fields that a command line sets and their values, by dotted name, also if a value equals the default."""
     named = {word.removeprefix("--").partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
     # A switch may be "--model.no-remat".
     named |= {name.replace(".no_", ".", 1) for name in named}
@@ -126,12 +123,12 @@ def typed_fields(words: Sequence[str], config: ExperimentConfig) -> dict[str, An
 
 
 def _paragraphs(text: str | None) -> str | None:
-    """A docstring for tyro, which joins the lines of a paragraph: each command becomes a paragraph."""
+    """Makes each command in a docstring a paragraph, because tyro joins the lines of a paragraph."""
     return text and re.sub(r"\n\s*(?=python -m )", "\n\n", text)
 
 
 def options(kind: Any, default: Any = None) -> dict[str, bool]:
-    """The options of a dataclass, without leading dashes, and whether each is a switch."""
+    """Names of the options of a dataclass, without leading dashes, and whether each is a switch (a bool)."""
     return dict(_options(typing.get_origin(kind) or kind, default, ""))
 
 
@@ -154,7 +151,7 @@ def _options(kind: Any, default: Any, prefix: str) -> Iterator[tuple[str, bool]]
 
 
 def _switches(words: list[str], legal: dict[str, bool]) -> list[str]:
-    """The words with "--name=True" and "--name True" as "--name", and with False as "--no-name"."""
+    """Rewrites "--name=True" and "--name True" as "--name", and the same with False as "--no-name"."""
     found, position = [], 0
     while position < len(words):
         word = words[position]
@@ -173,7 +170,7 @@ def _switches(words: list[str], legal: dict[str, bool]) -> list[str]:
 
 
 def _sentence(said: str, legal: dict[str, bool], program: str) -> str:
-    """The text of tyro's error box as one sentence; without UTF-8, the box is a line of hyphens."""
+    """Turns tyro's error message, a text in a box, into one sentence. Without UTF-8 the box consists of hyphens."""
     lines = [" ".join(re.sub("[│╭╮╰╯─]|^ *-+ *$", " ", line).split()) for line in said.splitlines()[1:]]
     whole = " ".join(line for line in lines if line)
     help_at = re.search(r" ?(For full helptext|Argument helptext|Got errors)", whole)
@@ -203,14 +200,14 @@ def _sentence(said: str, legal: dict[str, bool], program: str) -> str:
 
 
 def _in_words(metavar: str) -> str:
-    """tyro's INT|{auto} in words: "a whole number or 'auto'"."""
+    """Translates tyro's notation of legal values: INT|{auto} becomes "a whole number or 'auto'"."""
     words = {"INT": "a whole number", "FLOAT": "a number", "STR": "text", "PATH": "a path", "None": "None"}
     kinds = re.sub(r"[\[\]{}]", "", metavar).replace(",", "|").split("|")
     return " or ".join(words.get(kind.split()[0], repr(kind)) for kind in kinds if kind.strip())
 
 
 def meant(name: str, legal: list[str], program: str) -> str:
-    """The end of a message about an unknown option: the options that were probably meant."""
+    """The end of a message about an unknown option: a suggestion of options that were probably meant."""
     name = name.replace("_", "-")
     last = {option: option.rsplit(".", 1)[-1] for option in legal}
     ways: tuple[Callable[[], list[str]], ...] = (

@@ -2,9 +2,9 @@
 
 python -m experiments.prepare cifar10
 
-This needs TensorFlow, which is large: pip install -e '.[prepare]', perhaps in another virtual environment. Data that
-TFDS has already prepared as tfrecord are converted in place, without TensorFlow and without a network. To train on the
-data:
+This needs TensorFlow, which is large: pip install -e '.[prepare]', perhaps in another virtual environment. A data set
+that TFDS has already prepared as tfrecord is converted in place, without TensorFlow and without a network. To train on
+the data set:
 
 python -m experiments.train EXPERIMENT --data.source=tfds --data.name=cifar10
 """
@@ -45,7 +45,7 @@ URLS_TOLD = 3
 
 @dataclass(frozen=True)
 class Prepare:
-    """Prepare a data set of TFDS."""
+    """Prepare a data set of TensorFlow Datasets (TFDS)."""
 
     name: Annotated[str, tyro.conf.Positional]
     """TFDS's name of the data set: cifar10, cifar100, fashion_mnist, mnist, svhn_cropped, name/config, ..."""
@@ -54,21 +54,21 @@ class Prepare:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Checks, prepares, and prints where the data are; returns the exit status.
+    """Prepares a data set and prints where it is; returns the exit status.
 
     Raises:
-      UserError: no such data set, or not one of images with classes; TensorFlow, the network or disk space is missing;
-        the download failed; prepared already, but damaged.
-      KeyboardInterrupt: by Ctrl-C or SIGTERM; partial files are deleted.
+      UserError: TFDS does not know the data set; it has no images or no classes; TensorFlow, network or disk space is
+        missing; the download failed; or the data set is already prepared, but damaged.
+      KeyboardInterrupt: the command got Ctrl-C or SIGTERM; partial files were deleted.
     """
     chosen = parse(Prepare, argv, program="python -m experiments.prepare", description=__doc__)
-    # Before TensorFlow is imported: no log, and no use of a GPU.
+    # Set before TensorFlow is imported, so that it prints no log and uses no GPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     from resnet_jax.data import import_source
 
-    import_source("tfds")  # or a sentence, where TFDS is not installed
-    from resnet_jax.data import tfds_files  # a second, which --help should not wait for
+    import_source("tfds")  # raises UserError if TFDS is not installed
+    from resnet_jax.data import tfds_files  # imported here, because it takes a second
 
     name, data_dir = tfds_files.Name.parse(chosen.name), chosen.data_dir
     directory = tfds_files.find(name, data_dir)
@@ -99,7 +99,7 @@ def download_and_prepare(name: Name, data_dir: str | None) -> Path:
     TFDS works in a directory called incomplete.*, which it deletes when interrupted and renames when done.
 
     Raises:
-      UserError: it cannot be prepared, or the download failed.
+      UserError: TFDS cannot prepare the data set, or the download failed.
     """
     import requests
     import tensorflow_datasets
@@ -134,12 +134,12 @@ def download_and_prepare(name: Name, data_dir: str | None) -> Path:
 
 
 def _existing(place: Path) -> Path:
-    """The deepest folder of a path that exists."""
+    """The path itself if it exists, or else its nearest parent that exists."""
     return next(part for part in (place.absolute(), *place.absolute().parents) if part.exists())
 
 
 def _require_place(folder: Path) -> None:
-    """Makes sure that `folder` is one, or can be made."""
+    """Checks that `folder` exists or can be made."""
     cli.check_folder(folder, "data-dir")
     existing = _existing(folder)
     if not os.access(existing, os.W_OK | os.X_OK):
@@ -151,7 +151,7 @@ def _require_modules() -> None:
 
     missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
     if missing:
-        raise UserError(f"preparing needs {' and '.join(missing)}, not installed here; run {INSTALL}")
+        raise UserError(f"preparing needs {' and '.join(missing)}, which is not installed; run {INSTALL}")
 
 
 def _require_tensorflow() -> None:
@@ -165,7 +165,7 @@ def _require_tensorflow() -> None:
 
 
 def _require_space(name: Name, info: Any, place: Path) -> None:
-    """Checks the disk space; TFDS knows the sizes of most data sets, and gives 0 for the others."""
+    """Checks that there is enough disk space. TFDS says 0 bytes if it does not know the size of a data set."""
     from resnet_jax.data.memory import gigabytes
 
     needed = int(info.download_size) + int(info.dataset_size)
@@ -176,10 +176,10 @@ def _require_space(name: Name, info: Any, place: Path) -> None:
 
 
 def missing_urls(builder: Any, downloads: Path) -> list[str]:
-    """What TFDS would download: URLs on its list for the data set whose files it does not have yet.
+    """URLs of the files that TFDS has yet to download for a data set; empty if TFDS has no list of URLs.
 
-    A file is there if TFDS downloaded it before, or if somebody put it into <downloads>/manual. The list may be too
-    long (all configurations of a data set share one), and is empty where TFDS has none.
+    Files that TFDS has downloaded before, and files in <downloads>/manual, are left out. The result may contain URLs
+    that are not needed, because TFDS has one list for all configurations of a data set.
     """
     from tensorflow_datasets.core.download import resource
 
@@ -194,22 +194,22 @@ def missing_urls(builder: Any, downloads: Path) -> list[str]:
 
 
 def _require_network(name: Name, urls: Sequence[str], by_hand: Path) -> None:
-    """Checks the network first, because TFDS retries for over three minutes."""
+    """Checks that a host of `urls` can be reached, because TFDS itself would retry for over three minutes."""
     if not urls or answers(urls):
         return
     hosts = " and ".join(dict.fromkeys(str(urlsplit(url).hostname) for url in urls))
     more = f" and {len(urls) - URLS_TOLD} more" if len(urls) > URLS_TOLD else ""
     raise UserError(
-        f"{name}: {hosts} cannot be reached; prepare where there is a network, or put "
-        f"{', '.join(urls[:URLS_TOLD])}{more} into {by_hand} and run this again."
+        f"{name}: {hosts} cannot be reached; run this command on a machine with a network, or "
+        f"put {', '.join(urls[:URLS_TOLD])}{more} into {by_hand} and run it again."
     )
 
 
 def answers(urls: Sequence[str], seconds: float = PROBE_SECONDS) -> bool:
-    """Whether any host of `urls` answers a HEAD request, with any answer, within `seconds` in total.
+    """Whether at least one host of `urls` answers a HEAD request, with any status, within `seconds` in total.
 
-    One answer is enough, because the list may have hosts of other configurations. The requests use the proxies of the
-    environment, like the download. FTP, which has no such request, counts as an answer.
+    One host is enough, because other hosts may have files of other configurations. The requests use the proxies of the
+    environment, as the download does. With an FTP URL the result is True, because FTP has no HEAD request.
     """
     import requests
 
@@ -240,7 +240,7 @@ def answers(urls: Sequence[str], seconds: float = PROBE_SECONDS) -> bool:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Treats SIGTERM like Ctrl-C, so that partial files are deleted."""
+    """Context in which SIGTERM is treated like Ctrl-C, so that TFDS deletes its partial files."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -252,7 +252,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_partial_downloads(downloads: Path) -> Iterator[None]:
-    """Deletes the directories of unfinished downloads, <file>.tmp.<id>, that TFDS leaves when it is interrupted."""
+    """Context that deletes, at its end, the directories <file>.tmp.<id> of unfinished downloads."""
 
     def partial() -> set[Path]:
         return set(downloads.glob("**/*.tmp.*"))
@@ -266,7 +266,7 @@ def _no_partial_downloads(downloads: Path) -> Iterator[None]:
 
 
 def _line(error: BaseException) -> str:
-    # TFDS puts what it was doing before what went wrong: 'Failed to construct dataset "x", ... "{...}": ...'
+    # A message of TFDS gives the cause last: 'Failed to construct dataset "x", ... "{...}": CAUSE'
     return reason(error).rsplit('": ', 1)[-1]
 
 
@@ -274,7 +274,7 @@ if __name__ == "__main__":
     try:
         cli.run_main(main)
     except SystemExit as leaving:
-        # At once: Python would wait for the threads of an interrupted download until they are done.
+        # Ends at once, because Python would wait for the threads of an interrupted download.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(leaving.code if isinstance(leaving.code, int) else cli.BAD_INPUT)

@@ -1,4 +1,4 @@
-"""Previews of a run: its net, schedule and memory, its first images, and a trace of its first steps."""
+"""Previews of a run: its net, learning rates and memory, its first images, and a profile of its first steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from resnet_jax.models import cost
 if TYPE_CHECKING:
     from resnet_jax.data import Dataset
 
-# The help of `train --profile` names both.
+# The help of `train --profile` states both numbers.
 WARM, TRACED = 3, 5
 PERFETTO = "perfetto_trace.json.gz"  # as JAX's profiler names it
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
@@ -35,7 +35,7 @@ SHAPES = {
 
 
 def print_summary(config: ExperimentConfig) -> None:
-    """Stages, output shapes, parameters and multiply-adds of the net on its data; the memory of its training."""
+    """Prints the stages of the net with shapes, parameters and multiply-adds; learning rates; memory for training."""
     from resnet_jax.data import load
     from resnet_jax.training.assemble import resolve
 
@@ -65,7 +65,7 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _stand_in(name: str, images: int) -> Dataset:
-    """A data set of black images with the shape and the classes of a published one."""
+    """A data set of black images with the image shape and the classes of a published data set."""
     import numpy as np
 
     from resnet_jax.data import Dataset
@@ -77,7 +77,7 @@ def _stand_in(name: str, images: int) -> Dataset:
 
 
 def _print_schedule(config: ExperimentConfig) -> None:
-    """Prints the learning rate in words and as a plot; the warm-up "error" is not drawn."""
+    """Prints the learning rate as a plot and in words. The plot omits the warm-up "error", whose length is unknown."""
     from resnet_jax.training.schedules import rates, schedule_rows
 
     iterations = config.train.iterations
@@ -119,7 +119,7 @@ def _print_memory(config: ExperimentConfig, dataset: Dataset) -> None:
 
 
 def write_batch(config: ExperimentConfig, file: Path) -> None:
-    """Writes a picture of the first images of a run, augmented by the code of its train step.
+    """Writes a picture of the first training images of a run, augmented as in its train step, with their classes.
 
     Raises:
       UserError: the file's suffix is not a picture format, or the run cannot start, for example because its data are
@@ -159,7 +159,7 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
         images = mixing.blend(images, mix)
         shares = [round(100 * float(share)) for share in mix.share]
         names = [f"{own} {share} %, {names[i ^ 1]}" for i, (own, share) in enumerate(zip(names, shares, strict=True))]
-    # Converted back to colours by the mean of each channel, because a crop does not match the mean image.
+    # Normalisation is undone with the mean of each channel, because a crop does not match the mean image.
     shown = np.asarray(images) * stats.std + stats.mean.mean(axis=(1, 2), keepdims=True)
     heading = f"{dataset.name}: the first {size} training images of seed {config.seed}, as the input of the net"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -172,15 +172,15 @@ def write_trace(config: ExperimentConfig, directory: Path) -> None:
     """Traces a few train steps for TensorBoard and Perfetto into `directory`, and prints how to open them.
 
     Raises:
-      UserError: there is a file of that name.
-      OSError: the directory cannot be made.
+      UserError: `directory` is a file, or the run cannot start.
+      OSError: the directory cannot be made or written.
     """
     import jax
 
     from resnet_jax.training.program import prepare
     from resnet_jax.training.run import table
 
-    # Before minutes are spent on compiling.
+    # Checked here, because compilation may take minutes.
     cli.check_folder(directory, "profile")
     traces = directory / "plugins" / "profile"  # as the profiler names it
     traces.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def write_trace(config: ExperimentConfig, directory: Path) -> None:
             with jax.profiler.StepTraceAnnotation("train_step", step_num=step + 1):
                 state, _ = program.train(state, range(step, step + 1))
         jax.block_until_ready(state)
-    # The profiler makes a folder of each trace, named by the time.
+    # The profiler makes a folder for each trace, named by the time.
     file = max(directory.glob(f"plugins/profile/*/{PERFETTO}"), key=lambda path: path.stat().st_mtime)
     print(f"steps {WARM + 1} to {WARM + TRACED}: {file.parent}")
     print(f"TensorBoard: pip install tensorboard xprof; tensorboard --logdir {directory}")

@@ -1,4 +1,4 @@
-"""Tables of words and numbers, for a terminal and for a document. Nothing here imports JAX."""
+"""Tables of words and numbers, printed on a terminal or as Markdown. This module does not import JAX."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Printed:
-    """A table as text cells."""
+    """A table whose cells are texts."""
 
     title: str
     headings: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     words: int
-    """Columns from the left that are words; the others are numbers."""
+    """Number of columns, from the left, that contain words; the others contain numbers."""
 
     def rich(self, sections: Collection[int] = ()) -> Table:
-        """The table for a terminal; a line follows each row whose number (from 0) is in `sections`."""
+        """The table for a terminal, with a line after each row whose number (from 0) is in `sections`."""
         table = Table(title=self.title)
         for i, heading in enumerate(self.headings):
             table.add_column(heading, justify="left" if i < self.words else "right")
@@ -28,12 +28,11 @@ class Printed:
         return table
 
     def markdown(self) -> str:
-        """The table for a document, in Markdown."""
         numbers = len(self.headings) - self.words
         return f"{self.title}\n\n{markdown(self.headings, self.rows, numbers=numbers)}\n"
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0) -> str:
-    """A table in Markdown; its last `numbers` columns are aligned right. Bars inside cells must be escaped."""
+    """Formats a table in Markdown. The last `numbers` columns are aligned right. Cells must escape the character |."""
     rule = ["-"] * (len(headings) - numbers) + ["-:"] * numbers
     return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *rows))

@@ -1,9 +1,10 @@
-"""Compare the errors of a finished net with running batch statistics and with averages over the training set.
+"""Compare the errors of a trained net with running batch-norm statistics and with averages over the training set.
 
     python -m experiments.recompute runs/digits-depth/plain-56-seed0 runs/digits-depth/resnet-56-seed0
 
-The authors used such averages in the models that they published (training/batch_stats.py). The runs are not changed.
-Their data are needed. Cost: compilation, and one forward pass over the training set for each run.
+The papers' authors used such averages in the models that they published (resnet_jax/training/batch_stats.py). The
+command needs the data of the runs, and does not change the runs. For each run it compiles the net, passes over the
+training set, and evaluates twice.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from resnet_jax.record import RECORD_FILE
 
 @dataclass(frozen=True)
 class Recompute:
-    """Evaluate finished runs with both kinds of batch statistics."""
+    """Evaluate finished runs with running and with recomputed batch-norm statistics."""
 
     directories: tyro.conf.Positional[tuple[Path, ...]]
-    """Run directories with the checkpoint of the last step, or folders of them."""
+    """Run directories with a checkpoint of the last step, or folders that contain such directories."""
     out: Path | None = None
     """JSON file for the numbers."""
     compiled: Path = Path("runs")
@@ -36,7 +37,7 @@ class Recompute:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, evaluates, prints the table; returns the exit status."""
+    """Evaluates the runs and prints a table of their errors; returns the exit status."""
     chosen = parse(Recompute, argv, program="python -m experiments.recompute", description=__doc__)
     runs = [run for directory in chosen.directories for run in _runs(directory)]
     if not runs:
@@ -64,10 +65,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def both(directory: Path) -> dict[str, Any]:
-    """The errors of a run's last net with its running statistics and with recomputed ones, fractions.
+    """Training and test error (fractions) of the net of a finished run, with running and with recomputed statistics.
 
     Raises:
-      UserError: the last net of the run is missing, or already has recomputed statistics.
+      UserError: the checkpoint of the last step is missing, or has recomputed statistics already.
     """
     from resnet_jax.training.batch_stats import recompute
     from resnet_jax.training.restore import load_finished
@@ -88,7 +89,7 @@ def _runs(directory: Path) -> list[Path]:
         return [directory]
     found = sorted(file.parent for file in directory.glob(f"*/{RECORD_FILE}"))
     if not found:
-        raise UserError(f"{directory}: no run with a {RECORD_FILE} in it, nor in the folders under it.")
+        raise UserError(f"{directory}: no run with a {RECORD_FILE}, neither here nor in the folders directly under it.")
     return found
 
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from resnet_jax.reports.document import Table
 
 SPARE = ("multiply-adds, M", "running training error, %", "parameters", "pairs")
-"""Columns that are left out on a narrow screen, in this order."""
+"""Columns that a narrow screen does not show; the first one is left out first."""
 MOST_ROWS = 16
-"""Largest number of findings on the screen; the page has all."""
+"""Largest number of findings that the screen shows; the page of the report has all."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ReportArgs:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses, writes the report and shows it; returns the exit status."""
+    """Writes the report and prints its main tables; returns the exit status."""
     arguments = parse(ReportArgs, argv, program="python -m experiments.report", description=ReportArgs.__doc__)
     if not arguments.directories:
         raise UserError("directories: none given; usage: python -m experiments.report runs/digits-depth [MORE ...]")
@@ -55,12 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
-    """Writes the report of some runs; prints the findings, the main tables, next steps and the path of the page.
+    """Writes the report of some runs; prints findings, main tables, suggested commands and the path of its page.
 
     Args:
-      directories: see `read_runs`.
-      out: the report's folder.
-      command: the command line, for the metadata of the figures.
+      directories: studies, single runs, or folders of studies.
+      out: folder of the report.
+      command: the command line; it is saved in the metadata of the figures.
     """
     from experiments.next_steps import repeat, suggestions, typed
     from resnet_jax.reports.report import write_report
@@ -96,7 +96,7 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
 
 
 def _fitting(table: Table, console: Console) -> RichTable:
-    """The table without the columns that do not fit on the screen; the page has all."""
+    """The table without the columns of `SPARE` that do not fit on the screen."""
     left_out: list[str] = []
     for header in ("", *SPARE):
         left_out.append(header)
@@ -113,7 +113,7 @@ def _rich(table: Table, left_out: Collection[str] = ()) -> RichTable:
     for number in shown:
         header = table.headers[number]
         justify: JustifyMethod = "left" if number < table.text_columns else "right"
-        # No narrower than the longest word of the header: a word broken in two is not read.
+        # At least as wide as the longest word of the header, so that no word is broken.
         widest = max(map(len, header.split()))
         rich.add_column(Text(header), justify=justify, overflow="fold", min_width=widest)
     for row in table.rows:

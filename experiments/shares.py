@@ -1,7 +1,7 @@
-"""Divides independent work among several processes: each does its share, and sums are added up.
+"""Divides independent work among several processes, and adds up their results.
 
-Unlike the processes of a run, these do not compute together through JAX. They find each other, and end when one of them
-fails, like those of a run (docs/several-machines.md).
+These processes do not compute together in JAX, unlike the processes of a training run. As in a training run, they find
+each other, and all end when one of them fails (docs/several-machines.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Share:
-    """The items of a command that this process works on, and sums over all processes."""
+    """The share of one process: selects its items, and adds up numbers over all processes."""
 
     def __init__(self, link: Link | None) -> None:
         self._link = link
@@ -32,11 +32,11 @@ class Share:
         self.index = 0 if link is None else link.launch.process
 
     def of(self, items: Sequence[T]) -> list[T]:
-        """Every `count`-th item, from this process's number on."""
+        """The items of this process: every `count`-th item, the first with the number `index`."""
         return list(items[self.index :: self.count])
 
     def total(self, numbers: Sequence[float]) -> list[float]:
-        """The sums of `numbers` over all processes, in each process; added in the order of the processes."""
+        """Adds up each of `numbers` over all processes, in their order; returns the sums in every process."""
         if self._link is None:
             return list(numbers)
         parts = self._link.gather(list(numbers))
@@ -48,16 +48,16 @@ class Share:
 def divided(
     processes: int | Literal["auto"], coordinator: str | None, process: int | None, alike: Mapping[str, Any]
 ) -> Iterator[Share]:
-    """Joins the processes that divide some work, and leaves them at the end. Only process 0 prints results.
+    """Context in which this process is connected to the others that divide the work. Only process 0 prints results.
 
     Args:
-      processes: number of processes; "auto": as many as a launcher started.
-      coordinator: host:port at which process 0 listens; None: the launcher's value.
-      process: the number of this process; None: the launcher's value.
-      alike: values that must be equal in all processes, by name, in JSON's types.
+      processes: number of processes; "auto": as many as a launcher (such as Slurm) has started.
+      coordinator: HOST:PORT at which process 0 listens; None: the launcher's value.
+      process: number of this process, from 0; None: the launcher's value.
+      alike: names and values that must be equal in all processes; the values have types of JSON.
 
     Raises:
-      UserError: the processes do not find each other, or differ.
+      UserError: the processes do not find each other, or a value in `alike` differs.
     """
     link = _connected(processes, coordinator, process, alike)
     if link is None:
@@ -82,7 +82,7 @@ def _connected(
     found = detect(os.environ)
     count = processes if processes != "auto" else (found and found.processes) or 1
     try:
-        # As in a run, devices are divided too: here each process counts for one.
+        # `launch` also divides devices among the processes: here each process has one.
         config = ParallelConfig(devices=max(1, count), processes=processes, coordinator=coordinator, process=process)
         place = launch(config, os.environ)
         if place is None:

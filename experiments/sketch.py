@@ -1,4 +1,4 @@
-"""A small plot of a quantity over the steps of a run, in the characters that every terminal has."""
+"""Plots a quantity against the steps of a run, in ASCII characters."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ WIDTH, HEIGHT = 60, 8
 
 
 def positions(steps: int) -> list[int]:
-    """The numbers of the steps that the columns of a plot stand for: evenly from 0 to the last, steps - 1."""
+    """The step that each column of a plot shows: evenly spaced numbers from 0 to steps - 1."""
     columns = min(WIDTH, steps)
     return [i * (steps - 1) // max(1, columns - 1) for i in range(columns)]
 
 
 def plot(values: Sequence[float], *, last: int) -> str:
-    """Lines of text: the values, none below 0, on an axis from 0 to the largest, and the steps below them.
+    """Draws a plot as lines of text. The vertical axis is from 0 to the largest value, the horizontal one shows steps.
 
     Args:
-      values: one for each column.
-      last: the number of steps, at the right end of the axis.
+      values: the value of each column, at least 0.
+      last: number of steps, printed at the right end of the horizontal axis.
     """
     most = max(values)
     rows = [round(value / most * (HEIGHT - 1)) if most > 0.0 else 0 for value in values]

@@ -17,9 +17,9 @@ from resnet_jax.training.run_directory import other_inputs
 
 
 def state(directory: Path, config: ExperimentConfig) -> str:
-    """The state of a run directory: "finished", "unfinished", "missing", or a problem.
+    """The state of a run: "finished", "unfinished", "missing", or a sentence about a problem.
 
-    A finished run counts if its data are those of `config`, even if it was run on another machine.
+    A finished run from another machine also counts, if its configuration and its data are those of `config`.
     """
     try:
         record = read_record(directory / RECORD_FILE) if (directory / RECORD_FILE).exists() else None
@@ -34,12 +34,12 @@ def state(directory: Path, config: ExperimentConfig) -> str:
 
 
 def finished(runs: Mapping[str, ExperimentConfig], folder: Path) -> int:
-    """The number of finished `runs` on the disk, which is equal for all processes of a sweep."""
+    """The number of finished runs in `folder`, whichever process has trained them."""
     return sum(state(folder / name, config) == "finished" for name, config in runs.items())
 
 
 def show(runs: Mapping[str, ExperimentConfig], folder: Path, title: str, console: Console, clock: Clock) -> None:
-    """The runs as a table: what each is, its state, and the time that it took or, by estimate, takes yet."""
+    """Prints a table of the runs: depth, steps, seed, state, and the time (taken, or estimated if unfinished)."""
     numbers = (Column(heading, justify="right") for heading in ("depth", "steps", "seed", "time"))
     table = Table("run", *numbers, "state", title=title, caption="~: by estimate")
     estimate, took = clock.estimate(runs), clock.took(runs)

@@ -1,15 +1,15 @@
-"""Mean, standard deviation and principal components of the colours of training images, of an experiment or a study.
+"""Measure mean, standard deviation and principal components of the colours of training images.
 
     python -m experiments.statistics imagenet-depth --data.path=IMAGENET --data.statistics-images=10000
 
-All images in memory are used, or data.statistics_images evenly spaced streamed images. The sums over streamed images
-are kept under the fingerprint of the data. Runs with the same data, image size and number of images use them for
-data.normalize and data.color_noise, without decoding images again. The unit of all numbers is pixels / 255.
+The first word names an experiment or a study. The command uses all images of a data set in memory, or
+data.statistics_images evenly spaced images of a streamed data set. The result for a streamed data set is stored: later
+runs with the same data, image size and number of images use it for data.normalize and data.color_noise. All numbers are
+in units of pixels / 255.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from experiments import cli
 from experiments.options import parse, typed_fields
 from experiments.studies import experiments, studies
 from resnet_jax.config import ExperimentConfig, changed_fields, settle, unbind
-from resnet_jax.files import write_atomically
+from resnet_jax.files import write_json
 
 CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
@@ -38,7 +38,7 @@ class Statistics:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, measures, prints the numbers; returns the exit status."""
+    """Measures the statistics and prints them; returns the exit status."""
     named = experiments() | {name: study.base for name, (study, *_) in studies().items()}
     name, options = cli.first_word(sys.argv[1:] if argv is None else argv, "statistics", "experiment", list(named))
     program = f"python -m experiments.statistics {name}"
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     config = settle(unbind(chosen.config, changes, typed=typed), chosen={*changes, *typed}).data
     if chosen.out is not None:
         cli.prepare_output(chosen.out, "out")
-    # Imported here: what reads data takes a moment, which --help and a typo should not.
+    # Imported here, because --help should not wait for the modules that read data.
     from resnet_jax.data import load, statistics
 
     dataset = load(config, cli.warn)
@@ -68,12 +68,12 @@ def main(argv: list[str] | None = None) -> int:
     }
     show(values)
     if chosen.out is not None:
-        write_atomically(chosen.out, json.dumps(values, indent=1) + "\n")
+        write_json(chosen.out, values)
     return cli.OK
 
 
 def show(values: dict[str, Any]) -> None:
-    """The numbers as two tables."""
+    """Prints one table of the channels and one of the principal components."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     counted = f"{values['images']:,} of {values['of']:,} training images of {values['data']}"
     console.print(f"{counted} (fingerprint {values['fingerprint']}), pixels / 255")

@@ -1,23 +1,28 @@
-"""A study: a base configuration, the variants to compare, and seeds."""
+"""Studies. A study is a base configuration, variants of it that are compared, and seeds."""
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import itertools
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.config import ExperimentConfig, override
+from resnet_jax.config import ExperimentConfig, flatten, override, to_dict
+from resnet_jax.errors import UserError
 from resnet_jax.files import short_digest
+from resnet_jax.text import nearest
 
 Changes = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class StatedCost:
-    """The time of all runs of a study, one after another, as stated in the study's file."""
+    """The time of all runs of a study, one after another, as the file of the study states it."""
 
     seconds: float
     on: str
@@ -25,7 +30,7 @@ class StatedCost:
 
     @property
     def text(self) -> str:
-        """Such as "24 min of one CPU core"."""
+        """The cost in words, such as "24 min of one CPU core"."""
         return f"{about(self.seconds)} of {self.on}"
 
 
@@ -36,7 +41,7 @@ GPU = "a GPU at 1e12 multiply-adds/s"
 
 
 def about(seconds: float) -> str:
-    """A duration, rounded: "45 s", "12 min", "3.5 h", "6.2 days"."""
+    """A duration in words, rounded: "45 s", "12 min", "3.5 h", "6.2 days"."""
     if seconds < 90.0:
         return f"{seconds:.0f} s"
     if seconds < 90.0 * 60.0:
@@ -47,22 +52,22 @@ def about(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of one question: every variant for every seed."""
+    """The runs that answer one question: every variant with every seed."""
 
     name: str
     base: ExperimentConfig
     variants: tuple[Changes, ...]
-    """Changes of `base`, by dotted name, for each variant."""
+    """For each variant its changes of `base`: {dotted field: value}."""
     seeds: tuple[int, ...] = (0, 1)
     cost: StatedCost | None = None
     """The time of all runs; None if unknown."""
     purpose: str = ""
-    """The question of the study in a sentence; empty: the first line of its file, if that has one study."""
+    """The question of the study in a sentence. If empty, it is the first line of the study's file."""
     control: str | None = None
     """Name of the control study, which trains plain nets longer."""
 
     def runs(self, seeds: Sequence[int] | None = None) -> dict[str, ExperimentConfig]:
-        """Name and configuration of every run, variants in order, seeds inside; names are unique."""
+        """All runs by their unique names: the first variant with each seed, then the second variant, and so on."""
         runs: dict[str, ExperimentConfig] = {}
         for changes in self.variants:
             for seed in self.seeds if seeds is None else seeds:
@@ -73,7 +78,7 @@ class Study:
 
 
 def variant_name(config: ExperimentConfig, changes: Changes) -> str:
-    """The name of a variant: the net, its depth, and other changes, as in "plain-56-learning_rate=0.05"."""
+    """The name of a variant: net, depth and further changes, such as "plain-56-learning_rate=0.05"."""
     named = config.fields_where(lambda role: role.named)
     parts = [f"{config.model.net}-{config.model.depth}"]
     parts += [f"{k.rsplit('.', 1)[-1]}={short(v)}" for k, v in changes.items() if k not in named]
@@ -85,13 +90,13 @@ def variant_name(config: ExperimentConfig, changes: Changes) -> str:
 
 
 def grid(**axes: Sequence[Any]) -> tuple[dict[str, Any], ...]:
-    """All combinations of the values of the axes; two underscores stand for a dot: `model__depth=(20, 56)`."""
+    """All combinations of values of the axes. Two underscores mean a dot: `model__depth=(20, 56)` is "model.depth"."""
     names = [name.replace("__", ".") for name in axes]
     return tuple(dict(zip(names, values, strict=True)) for values in itertools.product(*axes.values()))
 
 
 def short(value: Any) -> str:
-    """A value as part of a run's name: a list with commas, a path by its last part."""
+    """Formats a value for the name of a run: a list with commas, a path as its last part and a digest."""
     if isinstance(value, tuple | list):
         return ",".join(map(short, value))
     text = str(value)
@@ -99,3 +104,40 @@ def short(value: Any) -> str:
         return text
     # A path becomes its last part with a few digits of a digest, so that different paths have different names.
     return f"{Path(text).name}-{short_digest(text.encode())[:6]}"
+
+
+def parse_changes(base: ExperimentConfig, text: str) -> dict[str, Any]:
+    """Parses changes such as "shortcut=scale,shortcut_scale=0.5"; returns {dotted field: value}.
+
+    Raises:
+      UserError: a change has no value, its field does not exist, or several fields have its name as their last part.
+    """
+    fields = flatten(to_dict(base))
+    changes: dict[str, Any] = {}
+    for change in re.split(r",(?=[A-Za-z_][\w.]*=)", text):
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise UserError(f"{text}: got {change!r}; legal: field=value, such as model.depth=110.")
+        field = _field(name.replace("-", "_"), fields)
+        if isinstance(fields[field], list):
+            changes[field] = [_literal(item) for item in value.strip("[]()").split(",") if item]
+        else:
+            changes[field] = _literal(value)
+    return changes
+
+
+def _field(name: str, fields: Mapping[str, Any]) -> str:
+    found = [field for field in fields if name in (field, field.rsplit(".", 1)[-1])]
+    if len(found) > 1:
+        raise UserError(f"{name}: several fields have this name; legal: {', '.join(found)}.")
+    if not found:
+        legal = list(fields) if "." in name else [field.rsplit(".", 1)[-1] for field in fields]
+        raise UserError(f"{name}: no such field; {nearest(name, legal)}")
+    return found[0]
+
+
+def _literal(text: str) -> Any:
+    text = {"true": "True", "false": "False"}.get(text, text.strip())
+    with contextlib.suppress(ValueError, SyntaxError):
+        return ast.literal_eval(text)
+    return text

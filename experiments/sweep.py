@@ -1,4 +1,4 @@
-"""Run a study: the missing runs of every variant and seed.
+"""Run a study: train every variant with every seed. Finished runs are not trained again.
 
 python -m experiments.sweep digits-depth --seeds 0 1 2
 python -m experiments.sweep digits-depth --only 'plain-56-*'  # some of the runs
@@ -38,32 +38,32 @@ from resnet_jax.training.observers import sink_classes
 
 @dataclass(frozen=True)
 class Sweep:
-    """Run a study. Fields of the configuration change its base, to which the variants are then applied."""
+    """Run a study. Options for fields of the configuration change the base of the study, and so every variant."""
 
     config: Annotated[ExperimentConfig, tyro.conf.arg(name="")]
     runs: Path = Path("runs")
-    """Folder of run directories; those of the study are in <runs>/<study>."""
+    """Folder of all studies; the run directories of this study are in <runs>/<study>."""
     seeds: tuple[int, ...] = (0, 1)
     """Seeds; every variant runs with each of them."""
     only: tuple[str, ...] = ()
-    """Run only runs whose names match one of these patterns, such as 'plain-20-*' '*-seed0'; none: all."""
+    """Patterns such as 'plain-20-*' '*-seed0': only runs with such names are trained; none: all."""
     shard: str = "1/1"
-    """i/n: run the i-th of n parts of the study, for n machines or processes."""
+    """i/n: train only the i-th of n parts of the study, so that n machines can divide it."""
     jobs: int | Literal["auto"] = 1
-    """Number of processes; each takes one run at a time, the longest first. Each has its share of the CPU cores, and
-    one GPU if there are any. "auto": one for each GPU or, without a GPU, for each core."""
+    """Number of processes. Each trains one run at a time, the longest first, on its share of the CPU cores and on
+    one GPU, if there is any. "auto": one process for each GPU or, without GPUs, for each core."""
     budget: float | None = None
     """Wall-clock seconds for the sweep; None: no limit. A run that is not expected to end in time is not started. A run
     that has not ended when the time is up is stopped with a checkpoint. The sweep then lists the remaining runs and
     ends with status 0; the same command resumes it."""
     log: tuple[str, ...] = ()
-    """Additional logs of the numbers: tensorboard, wandb, or both."""
+    """Further logs of the metrics: tensorboard, wandb, or both."""
     dry_run: bool = False
     """List the runs, their states and the estimated time; run nothing."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the missing runs; returns the exit status, 2 if a run could not be started."""
+    """Trains the missing runs of a study; returns the exit status, 2 if a run could not be started."""
     listed = studies()
     known = {name: study for name, (study, _) in listed.items()}
     words = sys.argv[1:] if argv is None else argv
@@ -86,23 +86,23 @@ def main(argv: list[str] | None = None) -> int:
 def carry_out(
     study: Study, chosen: Sweep, words: Sequence[str], *, stated: Study, in_command: bool
 ) -> tuple[int, Path | None]:
-    """Lists the runs of a study, and runs the missing ones.
+    """Prints the runs of a study and their states, and trains the missing runs.
 
     Args:
       study: the study to run.
       chosen: the options of the command line.
-      words: the command, after "python -m"; `jobs.run` starts it again in each process.
-      stated: the study before the command line changed it, to which its stated cost belongs.
-      in_command: whether this process is the command, which may restart itself, and not a call from Python.
+      words: the command after "python -m"; `jobs.run` runs it in each process.
+      stated: the study without changes of the command line, for which its cost is stated.
+      in_command: True in a command, whose process may be restarted; False in a call from Python.
 
     Returns:
-      The exit status, and the study's folder; None in a process that `jobs.run` started.
+      The exit status, and the folder of the study; None instead of the folder in a process that `jobs.run` started.
     """
     sink_classes(chosen.log)
     if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
-        raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more whole numbers, each once.")
+        raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more different whole numbers.")
     if chosen.config.parallel.processes != 1 and chosen.jobs != 1:
-        raise UserError(f"jobs: got {chosen.jobs}; legal: 1 with parallel.processes, whose processes share each run.")
+        raise UserError(f"jobs: got {chosen.jobs}; legal: 1 with parallel.processes: these processes share each run.")
     part, parts = parse_shard(chosen.shard)
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     shares = _shares(chosen, len(runs))
@@ -112,7 +112,6 @@ def carry_out(
     console = Console()
 
     def say(processes: int) -> None:
-        """Prints the progress of the whole sweep."""
         text = progress(runs, finished(runs, folder), clock.estimate(runs), processes, stated.cost)
         console.print(text, highlight=False, soft_wrap=True)
 
@@ -124,7 +123,7 @@ def carry_out(
         cli.require_alike({f"run {number} of the sweep": name for number, name in enumerate(runs, start=1)})
     cli.decide(lambda: cli.check_folder(chosen.runs, "runs"))
     if jobs.claim_cores():
-        # Longest first, so that no process works alone at the end.
+        # The longest runs come first, so that no process works alone at the end.
         runs = dict(sorted(runs.items(), key=lambda run: -run[1].model.depth * run[1].train.iterations))
         failed, _ = _run_missing(runs, folder, chosen.runs, console, budget, chosen.log, lambda: say(len(shares)))
         return cli.BAD_INPUT if failed else cli.OK, None
@@ -143,7 +142,7 @@ def carry_out(
         failed, busy = _run_missing(runs, folder, chosen.runs, console, budget, chosen.log, lambda: say(1))
     else:
         console.print(jobs.describe(shares), highlight=False)
-        # The same command in each process; the environment has its cores.
+        # Each process runs the same command; its environment names its cores.
         statuses = jobs.run([*words, "--jobs", str(len(shares))], shares, budget.environment)
         failed, busy = sum(status != cli.OK for status in statuses), 0
     done = finished(runs, folder)
@@ -155,7 +154,7 @@ def carry_out(
 
 
 def _list_runs(folder: Path, runs: Iterable[str]) -> None:
-    """Writes the order of the study's runs, for reports. Runs of an earlier command follow these."""
+    """Writes the names of the runs in order, for reports. Runs of earlier commands come last."""
     file = folder / STUDY_FILE
     before = read_json(file).get("runs", []) if file.exists() else []
     folder.mkdir(parents=True, exist_ok=True)
@@ -163,13 +162,12 @@ def _list_runs(folder: Path, runs: Iterable[str]) -> None:
 
 
 def _size(study: Study) -> str:
-    """A sentence with the number of runs of a study and their cost."""
     cost = f", which take {study.cost.text}" if study.cost else ""
     return f"{len(study.variants) * len(study.seeds)} runs{cost}."
 
 
 def _say_what_is_left(runs: Mapping[str, ExperimentConfig], folder: Path, console: Console) -> None:
-    """Prints which runs are unfinished and which were not started, if the time was limited."""
+    """Prints which runs are unfinished and which have not been started, at the end of the time limit."""
     states = {name: state(folder / name, config) for name, config in runs.items()}
     for found, what in (
         ("unfinished", "Unfinished, with a checkpoint"),
@@ -188,18 +186,17 @@ def _check(chosen: Sweep, study: Study, typed: Mapping[str, Any]) -> None:
     for name, value in {**changed_fields(study.base, chosen.config), **typed}.items():
         if name in varied:
             how = "--seeds" if name == "seed" else "experiments.train, for one run"
-            raise UserError(f"{name}: got {value!r}, but {study.name} varies it itself; use {how}.")
+            raise UserError(f"{name}: got {value!r}, but the runs of {study.name} differ in this field; use {how}.")
         if not any(config.value(name) == chosen.config.value(name) for config in runs):
             needs = chosen.config.roles()[name].needs
             assert needs is not None, "only fields without effect are dropped"
             raise UserError(
-                f"{name}: got {value!r}; legal: {chosen.config.default(name)!r}, because no run of {study.name} "
-                f"takes it from the command line and is changed by it; it needs {needs.words}."
+                f"{name}: got {value!r}; legal: {chosen.config.default(name)!r}, because every run of {study.name} "
+                f"sets this field itself, or does not use it (it has an effect only with {needs.words})."
             )
 
 
 def _wanted(runs: Mapping[str, ExperimentConfig], only: tuple[str, ...]) -> dict[str, ExperimentConfig]:
-    """The runs whose names match `only`."""
     for pattern in only:
         if not fnmatch.filter(runs, pattern):
             raise UserError(f"only: got {pattern!r}, which no run's name matches; {nearest(pattern, list(runs))}")
@@ -207,10 +204,10 @@ def _wanted(runs: Mapping[str, ExperimentConfig], only: tuple[str, ...]) -> dict
 
 
 def _shares(chosen: Sweep, runs: int) -> list[jobs.Share]:
-    """The share of the machine for each process of the sweep.
+    """The share of the machine (CPU cores, GPU) for each process of the sweep.
 
-    With "auto" there are at most as many processes as the study has runs. Finished runs count too, so that each process
-    of a resumed study gets the same cores as before.
+    With --jobs=auto there are at most as many processes as the study has runs. Finished runs count too, so that each
+    process of a resumed study gets the same cores as before.
     """
     cores, gpus = jobs.cores(), jobs.gpus()
     number = max(1, min(len(gpus or cores), runs)) if chosen.jobs == "auto" else chosen.jobs
@@ -233,8 +230,11 @@ def _run_missing(
     log: Sequence[str],
     say: Callable[[], None],
 ) -> tuple[int, int]:
-    """Runs the missing runs, and calls `say` after each; returns the numbers of failed runs and of runs in other
-    processes."""
+    """Trains the missing runs, and calls `say` after each.
+
+    Returns:
+      The number of runs that failed, and the number of runs that other processes are training.
+    """
     from resnet_jax.training.run_directory import Busy
 
     failed = busy = 0
@@ -262,10 +262,10 @@ def _run_missing(
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """The two numbers of "i/n".
+    """Parses "i/n" into the numbers i and n.
 
     Raises:
-      UserError: it is not i/n with 1 <= i <= n.
+      UserError: `text` is not i/n with 1 <= i <= n.
     """
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     part, parts = (int(match[1]), int(match[2])) if match else (0, 0)

@@ -1,4 +1,4 @@
-"""Converts TFDS's tfrecord files to array_record files, without TensorFlow."""
+"""Converts tfrecord files of TensorFlow Datasets (TFDS) to array_record files, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 def convert(prepared: Any, name: Name, data_dir: str | None) -> None:
-    """Writes array_record files beside the tfrecord files of a prepared data set, which are not changed.
+    """Writes an array_record file beside each tfrecord file of a data set. The tfrecord files are not changed.
 
-    dataset_info.json is changed last, so an interruption leaves the data set as before.
+    dataset_info.json is changed last, so after an interruption the data set is as before.
 
     Args:
-      prepared: TFDS's builder for it.
+      prepared: TFDS's builder of the data set.
+      name, data_dir: the options of the command, for messages.
 
     Raises:
       UserError: a tfrecord file is missing or truncated; the message names it.
@@ -47,10 +48,13 @@ def convert(prepared: Any, name: Name, data_dir: str | None) -> None:
 
 
 def tfrecords(file: Path) -> Iterator[bytes]:
-    """The records of a TFRecord file: for each a length of 8 bytes, 4 bytes of checksum, the data, 4 of checksum.
+    """Yields the data of each record of a TFRecord file.
+
+    A record is the length of the data (8 bytes), a checksum (4 bytes), the data, and another checksum (4 bytes). The
+    checksums are not verified.
 
     Raises:
-      EOFError: it ends within a record.
+      EOFError: the file ends within a record.
     """
     with file.open("rb") as stream:
         while head := stream.read(12):

@@ -1,4 +1,4 @@
-"""Train one net: a named experiment; options change any field of its configuration.
+"""Train one net. The first word names an experiment; options change the fields of its configuration.
 
 python -m experiments.train digits-plain --model.depth=56 --optim.learning-rate=0.05
 """
@@ -29,27 +29,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Train:
-    """Run an experiment."""
+    """Train the net of an experiment."""
 
     config: Annotated[ExperimentConfig, tyro.conf.arg(name="")]
     runs: Path = Path("runs")
-    """Folder of run directories; that of this run is <runs>/<experiment>/<net, depth, changes, seed>."""
+    """Folder of all runs; the directory of this run is <runs>/<experiment>/<net, depth, changes, seed>."""
     directory: Path | None = None
-    """The directory of this run, instead of the one made from its name."""
+    """Directory of this run; None: a directory in the folder `runs`, named after the run."""
     log: tuple[str, ...] = ()
-    """Additional logs of the numbers: tensorboard, wandb, or both."""
+    """Further logs of the metrics: tensorboard, wandb, or both."""
     summary: bool = False
-    """Print the stages, shapes, parameters and multiply-adds of the net, and the memory of training by formula and by
-    the compiler; train nothing."""
+    """Print the stages, shapes, parameters and multiply-adds of the net, and two estimates of the memory for training:
+    by formula, and by the compiler; train nothing."""
     show_batch: Path | None = None
-    """Write a picture of the first training images, as the net gets them, with their classes; train nothing."""
+    """Picture file (.png, .svg, .pdf or .jpg) for the first training images, augmented as for the net, with their
+    classes; train nothing."""
     profile: Path | None = None
-    """Write a trace of 5 steps (after 3 other steps) into this folder, for TensorBoard and Perfetto; make no run
+    """Folder for a profile of 5 train steps (after 3 other steps), to be opened in TensorBoard or Perfetto; make no run
     directory."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, trains, prints the result; returns the exit status."""
+    """Trains a net and prints its errors; returns the exit status."""
     named = experiments()
     words = sys.argv[1:] if argv is None else argv
     name, options = cli.first_word(words, "train", "experiment", list(named), elsewhere=("sweep", studies()))
@@ -83,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class OutOfTime(Exception):
-    """The deadline has stopped a run, with a checkpoint. The message says how to resume it."""
+    """The deadline stopped a run, which has written a checkpoint. The message says how to resume the run."""
 
 
 def train(
@@ -95,17 +96,19 @@ def train(
     deadline: float | None = None,
     log: Sequence[str] = (),
 ) -> RunRecord:
-    """Trains one net, shows the progress and handles Ctrl-C and SIGTERM; see resnet_jax.training.run.run.
+    """Trains one net, shows its progress, and handles Ctrl-C and SIGTERM.
 
     Args:
-      config, directory, study: as for `run`.
-      compiled: folder of run directories, in which compiled programs are cached.
-      deadline: a value of `time.monotonic()`. At this time the run ends after the current step, with a checkpoint.
-      log: names of the additional logs.
+      config: configuration of the run.
+      directory: directory of the run.
+      study: name of the study or experiment, for the record.
+      compiled: folder for the cache of compiled programs.
+      deadline: a value of `time.monotonic()`, after which the run stops with a checkpoint; None: no limit.
+      log: names of further logs: "tensorboard", "wandb".
 
     Raises:
       OutOfTime: the deadline stopped the run.
-      UserError: a name in `log` is unknown, or its package is not installed; and as `run`.
+      UserError: a name in `log` is unknown, its package is not installed, or the run cannot start.
     """
     # Imported here, because --help should not wait for JAX.
     from resnet_jax.training import processes
@@ -134,12 +137,12 @@ def train(
 
 
 def _or_late(stop: Callable[[], bool], deadline: float | None) -> Callable[[], bool]:
-    """A function that says whether a run must stop: by request, or because the deadline has passed."""
+    """Makes a function that returns whether a run must stop: on request, or because the deadline has passed."""
     return lambda: stop() or (deadline is not None and monotonic() >= deadline)
 
 
 def print_record(record: RunRecord, directory: Path) -> None:
-    """Prints the result of a run and, for streamed images, how long it waited for them."""
+    """Prints the errors of a run and, if it streams images, how long it waited for them."""
     if record.final is None:
         outcome = f"diverged at step {record.diverged_at_step}"
     else:
@@ -158,8 +161,11 @@ def print_record(record: RunRecord, directory: Path) -> None:
 
 
 def _run_name(config: ExperimentConfig, changes: Mapping[str, Any]) -> str:
-    """The name of the run's directory. Paths are compared after they are resolved."""
-    others = {name: value for name, value in changes.items() if name != "seed"}
+    """The name of the run's directory: net, depth, changes with absolute paths, and seed.
+
+    Operational fields, such as the number of devices, are left out, so that a run can be resumed on other devices.
+    """
+    others = {name: value for name, value in changes.items() if name != "seed" and name not in config.operational}
     for name in config.fields_where(lambda role: role.is_path):
         if others.get(name):
             others[name] = os.path.abspath(others[name])

@@ -1,35 +1,35 @@
-"""Deep residual networks and their plain twins in JAX.
+"""Deep residual networks, and plain networks with the same layers but no shortcuts, in JAX.
 
-| name               | what it is                                                                     |
-|--------------------|--------------------------------------------------------------------------------|
-| `ExperimentConfig` | a complete run: the sections below, and a random seed |
-| `ModelConfig`      | the net: depth, shortcut, kind of block, order of layers in a block            |
-| `BatchNormConfig`  | batch normalisation: momentum, epsilon, and which images share statistics      |
-| `DataConfig`       | the images: source, splits, normalisation, augmentation                        |
-| `OptimConfig`      | the optimizer: learning rate, its schedule, momentum, weight decay             |
-| `TrainConfig`      | iterations, batches, evaluations, checkpoints |
-| `FinetuneConfig`   | the pretrained net that a run starts from, and which stages are frozen         |
-| `ParallelConfig`   | the number of devices, and how a step is spread over them                      |
-| `build`            | the Flax module of a ModelConfig                                               |
-| `load_data`        | the data set of a DataConfig                                                   |
-| `train`            | a run from its configuration to its record; an interrupted run is resumed      |
-| `assemble`         | the parts of a run: data, net, optimizer, initial state                        |
-| `run_keys`         | the random keys of a run: initial values, and augmentation                     |
-| `training_batches` | the order of the training examples, batch by batch                             |
-| `eval_batches`     | every example of a set once, batch by batch                                    |
-| `train_step`       | one training step, a pure function                                             |
-| `eval_step`        | loss and error of one batch in eval mode, a pure function                      |
-| `TrainState`       | everything that training changes, as one pytree                                |
-| `TrainBatch`       | the input of `train_step`                                                      |
-| `EvalBatch`        | the input of `eval_step`                                                       |
-| `load_weights`     | a net from a run, a folder or a PyTorch state dict                             |
-| `Weights`          | a net that was read: configuration, arrays, preprocessing, class names |
-| `Classifier`       | a net that takes pictures: probabilities, and the features of any block        |
-| `read_record`      | the record of a finished run                                                   |
-| `RunRecord`        | the type of a record: results, configuration, data, environment, cost |
-| `UserError`        | the error for a wrong value; its text says what is legal |
+| name               | what it is                                                                  |
+|--------------------|-----------------------------------------------------------------------------|
+| `ExperimentConfig` | the configuration of a run: all configs below, and a random seed            |
+| `ModelConfig`      | the net: depth, shortcut, kind of block, order of layers in a block         |
+| `BatchNormConfig`  | batch normalisation: momentum, epsilon, and which images share statistics   |
+| `DataConfig`       | the images: source, splits, normalisation, augmentation                     |
+| `OptimConfig`      | the optimizer: learning rate, its schedule, momentum, weight decay          |
+| `TrainConfig`      | the training loop: iterations, batch sizes, evaluations, checkpoints        |
+| `FinetuneConfig`   | the pretrained net that a run starts from, and the number of frozen stages  |
+| `ParallelConfig`   | the number of devices and processes, and how a step is divided over them    |
+| `build`            | builds the Flax module that a ModelConfig describes                         |
+| `load_data`        | loads the data set that a DataConfig describes                              |
+| `train`            | trains a net and writes the run's record; resumes an interrupted run        |
+| `assemble`         | builds the parts of a run: data, net, optimizer, initial state              |
+| `run_keys`         | makes the random keys of a run: for initial values, and for augmentation    |
+| `training_batches` | yields the indices of the training examples of each batch, in random order  |
+| `eval_batches`     | yields the indices of each batch of an evaluation, every example once       |
+| `train_step`       | computes one training step; a pure function                                 |
+| `eval_step`        | computes loss and error of one batch in eval mode; a pure function          |
+| `TrainState`       | everything that training changes, as one pytree                             |
+| `TrainBatch`       | the input of `train_step`                                                   |
+| `EvalBatch`        | the input of `eval_step`                                                    |
+| `load_weights`     | reads a net from a run, a folder or a PyTorch state dict                    |
+| `Weights`          | the net that `load_weights` returns: config, arrays, preprocessing, classes |
+| `Classifier`       | a net for pictures: class probabilities, and the features of any block      |
+| `read_record`      | reads the record of a finished run                                          |
+| `RunRecord`        | the type of a record: results, configuration, data, environment, cost       |
+| `UserError`        | the exception for a wrong value; its message gives the legal values         |
 
-Importing this package is quick: each name, and JAX with it, is imported when the name is first used.
+Importing this package is fast: each name, and JAX with it, is imported when the name is first used.
 """
 
 from __future__ import annotations
@@ -107,11 +107,14 @@ def train(
       directory: the run directory. Its last part is the name of the run. If it holds a finished run, the record is
         returned and nothing is trained.
       study: the name of the study in the record; None: the name of the folder that contains `directory`.
-      observers: receive the run's progress (resnet_jax/training/observers).
+      observers: objects that receive the progress of the run (resnet_jax/training/observers).
+
+    Returns:
+      The record, as it is in `directory`/record.json.
 
     Raises:
-      UserError: a value in `config` has no effect, the directory has another configuration or is used by another
-        process, data are missing, or there are too few devices.
+      UserError: a value in `config` has no effect, the directory holds a run of another configuration or is in use by
+        another process, data are missing, or there are too few devices.
       OSError: the directory cannot be written.
     """
     from resnet_jax.training.run import run
@@ -128,7 +131,7 @@ def load_weights(path: str | Path) -> Weights:
         (.safetensors, .pt, .pth, .th).
 
     Raises:
-      UserError: the file is missing or damaged, or holds an unknown net or arrays of other shapes.
+      UserError: the file is missing or damaged, its net is unknown, or an array has a wrong shape.
     """
     from resnet_jax.weights.files import load
 

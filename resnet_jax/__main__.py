@@ -1,4 +1,4 @@
-"""`python -m resnet_jax` prints where the commands are: in a checkout, not in this package."""
+"""`python -m resnet_jax` exits with a message that the commands are not in this package."""
 
 from __future__ import annotations
 

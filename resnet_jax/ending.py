@@ -1,6 +1,7 @@
-"""Ends this process at once, from any thread, without Python's own shutdown, which crashes in XLA's threads.
+"""Ends the process immediately, from any thread.
 
-Unfinished things, such as the directory of a run that has trained nothing, are removed first.
+Python's normal shutdown is skipped, because it can crash while threads of XLA are running. Clean-up functions run
+first: for example, the directory of a run that has not begun to train is removed.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from collections.abc import Callable
 from typing import NoReturn
 
 TAKEN_BACK: dict[object, Callable[[], None]] = {}
-"""Functions to call first, by owner; the owner removes its function when there is nothing left to undo."""
+"""Clean-up functions, by owner. An owner removes its function when it is no longer needed."""
 
 
 def end_at_once(status: int) -> NoReturn:
-    """Ends this process with an exit status."""
+    """Calls the functions of TAKEN_BACK, then ends this process with exit status `status`."""
     for take_back in list(TAKEN_BACK.values()):
         with contextlib.suppress(OSError):
             take_back()

@@ -1,9 +1,8 @@
-"""The exception for mistakes of the user."""
+"""The exception for a mistake of the user."""
 
 
 class UserError(ValueError):
     """A mistake of the user. The message is one sentence that says what was found and what is legal.
 
-    Commands print the message and exit with status 2. Any other exception is a defect of this project and keeps its
-    traceback.
+    Commands print the message without a traceback and exit with status 2.
     """

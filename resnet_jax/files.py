@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and short digests."""
+"""Writes files atomically (completely or not at all), and computes short digests."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def replacing(path: Path, part: Path | None = None) -> Iterator[Path]:
 
     Args:
       path: the file to replace; its folder exists.
-      part: the file to write, in the same folder; None: a hidden file of this process. Its name ends like `path`,
-        because some writers choose a format by the ending.
+      part: the file to write, in the same folder; None: a hidden file with the process id in its name. It has the
+        suffix of `path`, because some writers choose the format by the suffix.
     """
     temporary = part or path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
@@ -35,15 +35,15 @@ def replacing(path: Path, part: Path | None = None) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file atomically, that is completely or not at all; text is encoded as UTF-8.
+    """Writes a file atomically (completely or not at all). Text is encoded as UTF-8.
 
     Raises:
-      OSError: the file cannot be written; the error names `path`, and an older file is unchanged.
+      OSError: the file cannot be written. The error names `path`; an existing file is not changed.
     """
     try:
         with replacing(path) as part:
             part.write_bytes(content.encode() if isinstance(content, str) else content)
-    except OSError as error:  # the user knows `path`, and not the name of the temporary file
+    except OSError as error:  # the message shall name `path`, not the temporary file
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
@@ -53,7 +53,7 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def short_digest(*parts: bytes | memoryview) -> str:
-    """SHA-256 of the parts, one after another, shortened to 16 hexadecimal digits."""
+    """SHA-256 of the concatenated parts, shortened to 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

@@ -1,4 +1,4 @@
-"""Parts of messages."""
+"""Functions that compose messages for the user."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Note = Callable[[str], None]
 """A function that shows a sentence to the user."""
 LONGEST = 200
 NAMED = 3
-"""Number of names that a message lists; the rest is counted."""
+"""Number of names that a message lists; it gives only the count of the others."""
 
 
 def reason(error: BaseException) -> str:
-    """The reason of an error as part of a sentence: the system's text, else the first line of the message, else the
-    type.
+    """The reason of an error, as part of a sentence: at most 200 characters, without a full stop.
 
-    At most 200 characters, without a full stop.
+    For an OSError it is the operating system's text; otherwise the first line of the message, or the exception's type
+    if there is no message.
     """
     system = error.strerror if isinstance(error, OSError) else None
     lines = (system or str(error)).strip().splitlines() or [type(error).__name__]
@@ -28,7 +28,7 @@ def reason(error: BaseException) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """An error in a line for people: a mistake as it is, any other error with its file or the name of its type."""
+    """One line about an error: the message of a UserError, otherwise "FILE: reason" or "ExceptionType: reason"."""
     if isinstance(error, UserError | KeyboardInterrupt):
         return str(error).strip().split("\n")[0] or "interrupted"
     where = error.filename if isinstance(error, OSError) else type(error).__name__
@@ -36,22 +36,22 @@ def sentence(error: BaseException) -> str:
 
 
 def nearest(name: str, legal: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest legal name, or all legal names."""
+    """The end of a message about an unknown name: a similar legal name, or all legal names if none is similar."""
     close = difflib.get_close_matches(name, legal := list(legal), n=1)
     return f"did you mean {close[0]!r}?" if close else f"legal: {', '.join(sorted(legal))}."
 
 
 def some(names: Sequence[str], most: int = NAMED) -> str:
-    """The first names of a list, and how many more there are."""
+    """The first `most` names of a list and the number of the others, as in "a, b, c and 4 more"."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def shown(path: str) -> str:
-    """A path as text that any terminal can print: bytes that are not UTF-8 become replacement characters."""
+    """Converts a path to text that any terminal can print; bytes that are not UTF-8 become replacement characters."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def composed(name: str) -> str:
-    """A name in Unicode's composed form (NFC): macOS stores an e with an accent as two characters."""
+    """Converts a name to Unicode's composed form (NFC); macOS may store an accented letter as two characters."""
     return unicodedata.normalize("NFC", name)

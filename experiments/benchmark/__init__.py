@@ -1,21 +1,26 @@
-"""Measures speed, beside other libraries and beside the limits of the device: `python -m experiments.benchmark`.
+"""The speed benchmark: `python -m experiments.benchmark`.
 
-| file            | what                                                                                   |
-|-----------------|----------------------------------------------------------------------------------------|
-| `__main__`      | the command: its cases, and the contestants of each case                                |
-| `options`       | options of the command, and the checks on them                                          |
-| `spec`          | the task of one contestant, as plain data                                               |
-| `race`          | starts a process for each contestant, and times them in turn                            |
-| `worker`        | the process of a contestant: builds it, warms it up, and steps on request               |
-| `contestants`   | the steps of this project and of the Flax net                                           |
-| `torch_contestant` | the steps of PyTorch                                                                |
-| `noise`         | the batch of noise for all contestants                                                  |
-| `device`        | facts about the device: driver, libraries, precision of float32 products                |
-| `breakdown`     | the parts of a train step's time: on the host, and in the device's kernels              |
-| `convolutions`  | single convolutions and their gradients, beside JAX's convolutions                      |
-| `input`         | reading and decoding image files, by this project and by other loaders                  |
-| `limits`        | the device's highest rates, and the work of a step                                      |
-| `results`       | computes medians, ratios and shares from times                                          |
-| `table`         | makes tables from results                                                               |
-| `peers`         | the nets and loaders of the peers                                                       |
+It compares the speed of this project with other libraries (the peers), and with the limits of the device. A contestant
+is one program whose steps are timed: this project's net, or a peer's net. A case is one net with one batch size, image
+shape, dtype and phase (train or eval).
+
+| file               | what it contains                                                              |
+|--------------------|-------------------------------------------------------------------------------|
+| `__main__`         | the command: its cases, and the contestants of each case                      |
+| `options`          | options of the command, and the checks on them                                |
+| `spec`             | the description of one contestant, as plain data                              |
+| `race`             | starts a process for each contestant, and times the contestants round by round |
+| `worker`           | the program of such a process: builds a contestant, and runs steps on request |
+| `contestants`      | the contestants that use JAX: this project's nets, and Flax nets              |
+| `torch_contestant` | the contestants that use PyTorch                                              |
+| `noise`            | the batch of random images on which all contestants compute                   |
+| `device`           | facts about the device: driver, libraries, precision of float32 products      |
+| `breakdown`        | the time of a train step, divided into the host's time and the device's time  |
+| `convolutions`     | times of single convolutions and their gradients, compared with JAX's         |
+| `input`            | times of reading and decoding image files, compared with other loaders        |
+| `processes`        | times of train steps in one process and in two                                |
+| `limits`           | measures the device's highest rates; computes the work of a step              |
+| `results`          | computes medians, ratios and shares from times                                |
+| `table`            | makes tables from results                                                     |
+| `peers`            | the nets and image loaders of the peers                                       |
 """

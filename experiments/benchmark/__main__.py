@@ -1,4 +1,4 @@
-"""How fast is it? Steps, compilation, epochs and convolutions, beside Flax, PyTorch and JAX, and the device's limits.
+"""Measure speed: steps, compilation, epochs and convolutions, compared with Flax, PyTorch, and the device's limits.
 
     python -m experiments.benchmark
     python -m experiments.benchmark --nets resnet-50 --batch-sizes 128 256 --dtypes bfloat16 --phases train eval
@@ -9,14 +9,17 @@
     python -m experiments.benchmark --contestants resnet_jax resnet_jax:model.remat=True torch-eager --out FILE.json
     python -m experiments.benchmark --render FILE.json
 
-All contestants compute the same function: the paper's net with BN over the whole batch, no augmentation, mean
-cross-entropy, SGD with momentum and weight decay, on one batch of noise that lies on the device. Each has a process of
-its own; in each round all go once, in turn, and ratios are taken round by round: 1.25 x PEER is a quarter faster. The
-table has medians and quartiles. Use a machine that does nothing else: what shares its cores slows contestants by
-different factors, PyTorch's the most, since its threads wait for each other in every layer.
+A contestant is one program that is timed: resnet_jax, or a peer such as flax or torch-eager. All contestants compute
+the same function: the paper's net with BN over the whole batch, no augmentation, mean cross-entropy, SGD with momentum
+and weight decay, on one batch of random images that is already on the device.
 
-The process of resnet_jax has the settings of malloc that this project's commands give themselves; "+malloc" after a
-peer's name gives it the same. PyTorch's contestants need PyTorch: pip install -e '.[parity]'.
+Each contestant has a separate process. In each round, every contestant is timed once. A ratio compares two times of the
+same round: 1.25 x PEER means a quarter faster than PEER. The table shows medians and quartiles over the rounds. Use an
+idle machine: other programs slow contestants by different factors, PyTorch the most, because its threads wait for each
+other in every layer.
+
+The process of resnet_jax has the settings of malloc that this project's commands use; "+malloc" after a peer's name
+gives the peer the same settings. Contestants of PyTorch need PyTorch: pip install -e '.[parity]'.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ PLACEMENTS = {"device": "loop, images on the device", "host": "loop, images on t
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses the options, measures, and prints the tables; returns the exit status."""
+    """Runs the measurements and prints their tables; returns the exit status."""
     words = sys.argv[1:] if argv is None else argv
     program = "python -m experiments.benchmark"
     chosen = parse(Benchmark, words, program=program, description=__doc__)
@@ -68,22 +71,22 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.all:
         for name in WHOLE:
             if getattr(chosen, name) != getattr(Benchmark, name):
-                raise UserError(f"all: got {option(name)} too, which it sets itself; legal: one of the two.")
+                raise UserError(f"all: got {option(name)} too, but --all sets that option; legal: one of the two.")
         chosen = dataclasses.replace(chosen, **WHOLE)
     if "input" in chosen.what and (chosen.what != ("input",) or chosen.data_path is None):
-        raise UserError("what: got input; legal: that alone, with --data-path.")
+        raise UserError("what: got input; legal: no other value beside input, and a folder of images in --data-path.")
     cases = Cases(check(chosen), f"{program} {shlex.join(words)}".strip())
     try:
         cases.measure()
     finally:
-        # After Ctrl-C too: prints the measurements so far.
+        # Prints the measurements so far, also after Ctrl-C.
         if cases.record["results"]:
             table.show(cases.record, Console())
     return cli.OK if any(not row.get("failed") for row in cases.record["results"]) else cli.BAD_INPUT
 
 
 class Cases:
-    """The cases of one call of the command, and their record."""
+    """The measurements of one command, and their record."""
 
     def __init__(self, chosen: Benchmark, command: str) -> None:
         self.chosen = chosen
@@ -91,7 +94,7 @@ class Cases:
         self.record = results.new_record(command, options=options)
 
     def measure(self) -> None:
-        """Measures all cases, one after another; writes the record after each."""
+        """Takes all measurements, one after another; writes the record after each."""
         parts: dict[What, Callable[[], None]] = {
             "step": self._steps,
             "compile": self._compiling,
@@ -120,13 +123,13 @@ class Cases:
                 self._case("step", specs, peer_of(self.chosen, contestants))
 
     def _configs(self, nets: Sequence[NetName], most: int | None = None) -> Iterator[ExperimentConfig]:
-        """The configurations: every net in every dtype, with its batch sizes or at most `most` of them."""
+        """Yields a configuration for each net, batch size (at most `most` of them) and dtype."""
         for net in nets:
             for batch_size, dtype in itertools.product(self._batch_sizes(net)[:most], self.chosen.dtypes):
                 yield step_config(net, batch_size, dtype)
 
     def _steps_together(self, platform: str) -> int:
-        """The number of steps timed together on a platform; "": unknown yet, so a GPU's number if there is a GPU."""
+        """The number of steps that are timed together on a platform: "cpu", "gpu", or "" before JAX has named it."""
         return self.chosen.steps or STEPS[platform or ("gpu" if jobs.gpus() else "cpu")]
 
     def _batch_sizes(self, net: NetName) -> tuple[int, ...]:
@@ -199,7 +202,8 @@ class Cases:
         outcomes = race.race(specs, repeats, cli.warn, processes=self.chosen.processes if what == "step" else 1)
         self._note(outcomes)
         compared = next((outcome for outcome in outcomes if outcome.contestant == peer), None)
-        self.record["results"] += results.results(what, specs, outcomes, compared, self.record["limits"])
+        for spec, outcome in zip(specs, outcomes, strict=True):
+            self.record["results"].append(results.result(what, spec, outcome, compared, self.record["limits"]))
         self._write()
 
     def _write(self) -> None:
@@ -207,7 +211,7 @@ class Cases:
             write_json(self.chosen.out, self.record)
 
     def _note(self, outcomes: list[Outcome]) -> None:
-        """Adds the facts about the machine to the record, once for all processes."""
+        """Adds the facts about the machine to the record, if it has none yet."""
         for outcome in outcomes:
             self.record["environment"] = self.record["environment"] or outcome.environment
             if "torch" in outcome.facts and self.record["environment"]:

@@ -1,16 +1,18 @@
-"""Measures the parts of a train step's time: on the host, in the device's kernels, and the rest.
+"""Measures how the time of a train step divides into work of the host and kernels of the device.
 
-| figure       | measured time, in seconds for each step                                                       |
-|--------------|-----------------------------------------------------------------------------------------------|
-| `step`       | dispatches follow each other; the host waits for the device only at the end                   |
-| `alone`      | the host waits for each dispatch before the next                                              |
-| `batch`      | host: computing the indices of the examples                                                   |
-| `dispatch`   | host: the call that sends the indices and starts a dispatch, without waiting for its end      |
-| `report`     | host: fetching the reports of a dispatch, after the device is done                            |
-| `kernels`    | device: time with a running kernel, from the profiler; None if it shows no kernels            |
+A dispatch is one call of a compiled function, which takes one or more train steps.
 
-A GPU waits for its host if `batch` + `dispatch` exceeds `kernels`; it then waits for `step` - `kernels`. On a
-CPU, host and device are the same cores, and `dispatch` may include the step itself.
+| figure     | measured time, in seconds for each step                                                     |
+|------------|---------------------------------------------------------------------------------------------|
+| `step`     | whole step; the host starts all dispatches and then waits for the device                    |
+| `alone`    | whole step; the host waits for each dispatch before it starts the next                      |
+| `batch`    | host: computes the indices of the examples                                                  |
+| `dispatch` | host: sends the indices and starts a dispatch, without waiting for its end                  |
+| `report`   | host: fetches the metrics of a dispatch, after the device has finished                      |
+| `kernels`  | device: time in which a kernel runs, from the profiler; None if the profile has no kernels  |
+
+If `batch` + `dispatch` exceeds `kernels`, a GPU waits for the host, for `step` - `kernels` seconds. On a CPU, host and
+device are the same cores, and `dispatch` may include the step itself.
 """
 
 from __future__ import annotations
@@ -31,16 +33,16 @@ from resnet_jax.config import ExperimentConfig
 from resnet_jax.data.order import Batch, training_batches
 
 BATCHES = 4
-"""Number of batches in the training set of noise: a batch is gathered from more images than its own."""
+"""Number of batches in the training set of random images, from which each step gathers its batch."""
 LONGEST = 10
-"""Number of kernels to name: those with the longest times."""
+"""Number of kernels in a record: the ones with the longest total times."""
 DEVICE_PLANE, DEVICE_LINE = "/device:", "Stream"
 HOST_PLANE, HOST_LINE = "/host:CPU", "tf_XLAPjRtCpuClient"
-"""Planes of a profile with kernels: a GPU's, or the CPU's if there is no GPU."""
+"""Names of the planes and lines of a profile that contain kernels: of a GPU, and of the CPU."""
 
 
 class Steps:
-    """The steps of a run on images of noise, and its state."""
+    """Train steps on random images: the compiled steps, the state, and the order of the examples."""
 
     def __init__(self, config: ExperimentConfig, image_shape: tuple[int, int, int]) -> None:
         size = config.train.batch_size
@@ -50,20 +52,19 @@ class Steps:
         self.report: Any = None
 
     def draw(self, size: int) -> list[Batch]:
-        """Computes the indices for one dispatch of `size` steps, on the host."""
+        """Computes, on the host, the indices of the examples for one dispatch of `size` steps."""
         return list(itertools.islice(self.batches, size))
 
     def dispatch_all(self, drawn: Iterable[list[Batch]]) -> None:
-        """Starts a dispatch for each list of batches, without waiting for their steps."""
+        """Starts a dispatch for each list of batches, without waiting for the device."""
         for batches in drawn:
             self.state, self.report = self.program.train_on(self.state, batches)
 
     def wait(self) -> None:
-        """Waits until the device has done all steps."""
         jax.block_until_ready((self.state, self.report))
 
     def run(self, size: int, dispatches: int, *, alone: bool = False) -> None:
-        """Runs dispatches of `size` steps, with their indices; waits at the end, or after each dispatch if `alone`."""
+        """Runs dispatches of `size` steps; waits for the device after each dispatch if `alone`, else at the end."""
         for _ in range(dispatches):
             self.dispatch_all([self.draw(size)])
             if alone:
@@ -72,10 +73,10 @@ class Steps:
 
 
 def measure(spec: Spec) -> list[dict[str, Any]]:
-    """Measures the figures above, the number of kernels in a step, and the longest kernels.
+    """Measures the figures `step` to `kernels`, the number of kernels in a step, and the longest kernels.
 
-    There is one row for dispatches of one step, and one for dispatches of the configured size. Each figure is a mean
-    over `spec.steps` steps, rounded up to whole dispatches.
+    Returns one row for dispatches of one step, and one for dispatches of the configured number of steps. Each figure is
+    a mean over at least `spec.steps` steps.
     """
     steps = Steps(spec.config, spec.image_shape)
     sizes = sorted({1, steps.program.steps_per_dispatch})
@@ -107,10 +108,10 @@ def _figures(steps: Steps, size: int, dispatches: int, warmup: int) -> dict[str,
 
 
 def kernels(planes: Iterable[Any], count: int) -> dict[str, Any]:
-    """Per step: seconds with a running kernel, number of kernels, and [name, seconds] of the longest kernels.
+    """For one step: the seconds in which a kernel runs, the number of kernels, and [name, seconds] of the longest ones.
 
     Args:
-      planes: planes of a profile, whose events have a name, start_ns and duration_ns.
+      planes: the planes of a profile by jax.profiler; their events have a name, start_ns and duration_ns.
       count: number of steps in the profile.
     """
     events = _events(planes)
@@ -135,7 +136,7 @@ def busy(intervals: Sequence[tuple[float, float]]) -> float:
 
 
 def _events(planes: Iterable[Any]) -> list[tuple[str, float, float]]:
-    """Name, start and end in ns of the kernels on the first device in the profile, or else on the CPU."""
+    """Name, start (ns) and end (ns) of each kernel on the first GPU of the profile, or on the CPU if it has no GPU."""
     planes = list(planes)
     for plane_prefix, line_prefix in ((DEVICE_PLANE, DEVICE_LINE), (HOST_PLANE, HOST_LINE)):
         for plane in planes:

@@ -1,7 +1,7 @@
-"""The contestants that use JAX: this project as its own commands run it, and the straightforward Flax net.
+"""The contestants of the benchmark that use JAX: this project's steps, and those of a straightforward Flax net.
 
-All use the same images of noise. Our step gathers its batch from the images on the device and normalises it, as in a
-run. The batch of the peers is already gathered and normalised, in float32 on the device, so they have a little less
+All contestants use the same random images. Our step gathers its batch from images on the device and normalises it, as
+in a training run. The step of a peer gets a batch that is already gathered and normalised, so it has a little less
 work.
 """
 
@@ -28,24 +28,24 @@ from resnet_jax.training import processes
 from resnet_jax.training.program import STEPS_AHEAD, Program, prepare
 
 AGREE, ANY_OF = 10_000, 200
-"""Number of calls that are timed together."""
+"""Number of calls of `agree` and of `any_of` that are timed together."""
 
 
 class Contestant(Protocol):
-    """An object whose steps are timed."""
+    """A program whose steps the benchmark times."""
 
     steps: int
     """Number of steps in one call of `run`."""
 
     def run(self) -> float:
-        """Runs `steps` steps, and waits for the device; returns the mean loss of the last step."""
+        """Runs `steps` steps and waits for the device; returns the mean loss of the last step."""
 
     def facts(self) -> dict[str, Any]:
-        """Further facts about the contestant: memory in bytes, versions."""
+        """Further facts about the contestant for the record, such as memory in bytes and versions."""
 
 
 def build(spec: Spec) -> Contestant:
-    """Builds and compiles the contestant of a spec.
+    """Builds and compiles the contestant that a spec describes.
 
     Raises:
       UserError: the contestant cannot run on this machine.
@@ -55,7 +55,7 @@ def build(spec: Spec) -> Contestant:
 
 
 def on_noise(config: ExperimentConfig, image_shape: tuple[int, int, int], *, train: int = 1, test: int = 1) -> Program:
-    """Compiles the steps of a run; its training set and its test set have `train` and `test` batches of noise."""
+    """Compiles the steps of a run whose training and test set are `train` and `test` batches of random images."""
     batch = synthetic(config, image_shape)
     names = tuple(map(str, range(config.model.num_classes or 0)))
     several = [batch.part(np.tile(np.arange(len(batch)), count)) for count in (train, test)]
@@ -72,17 +72,17 @@ def _compiler_memory(figures: tuple[int, int] | None) -> dict[str, int]:
 
 
 def _device_memory(device: Any) -> dict[str, int]:
-    """The peak of JAX's memory on its device, in bytes; empty on a CPU, which reports none."""
+    """The peak of JAX's memory on a device, in bytes; empty on a CPU, for which JAX reports none."""
     stats = device.memory_stats() or {}
     return {"device_peak_bytes": stats["peak_bytes_in_use"]} if "peak_bytes_in_use" in stats else {}
 
 
 class Ours:
-    """The steps of a run of this project, compiled by training.program.prepare with donation of the state."""
+    """Contestant: the train or eval steps of this project, compiled as in a training run."""
 
     def __init__(self, spec: Spec) -> None:
         phase, steps, size = spec.phase, spec.steps, spec.config.train.batch_size
-        # The test set has as many batches as are timed together, so the host waits for sums only at the end.
+        # Evaluation passes over the test set, and waits for the device only at the end of it.
         self.program = on_noise(spec.config, spec.image_shape, test=steps)
         self.state = self.program.put(self.program.assembly.initial)
         self.batch = Batch(np.arange(size, dtype=np.int32), np.zeros(size, np.int32))
@@ -90,7 +90,6 @@ class Ours:
         self.phase, self.steps = phase, self.at_once * math.ceil(steps / self.at_once)
 
     def run(self) -> float:
-        """See Contestant."""
         if self.phase == "eval":
             return self.program.evaluate(self.state, "test").mean_loss
         for _ in range(self.steps // self.at_once):
@@ -99,16 +98,15 @@ class Ours:
         return _mean_loss(self.program.reports(report, self.at_once)[-1].sums)
 
     def facts(self) -> dict[str, Any]:
-        """See Contestant. The compiler's figures are for the train step."""
         figures = self.program.memory() if self.phase == "train" else None
         return {**_compiler_memory(figures), **_device_memory(self.program.devices.first)}
 
 
 class Loop:
-    """An epoch of the training loop: order of examples, transfer to the device, and reports back to the host.
+    """Contestant: an epoch of the training loop, with the order of examples, transfers to the device, and metrics.
 
-    "step alone" repeats the same steps on one batch, and fetches only the last report. Evaluation, records and
-    checkpoints are not included.
+    The contestant "step alone" repeats the step on one batch, and fetches metrics only at the end. Evaluation, records
+    and checkpoints are not included.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -121,13 +119,12 @@ class Loop:
         self.stream, self.steps = spec.contestant != STEP_ALONE, math.ceil(examples / batch_size)
 
     def run(self) -> float:
-        """See Contestant."""
         pending: deque[Any] = deque()
         for _ in range(self.steps):
             batch = next(self.batches) if self.stream else self.first
             self.state, report = self.program.train_on(self.state, [batch])
             pending.append(report)
-            # The loop does the same. The step alone must be bounded too, or its queue would grow without end.
+            # The training loop also limits the number of steps that are started ahead.
             if len(pending) > STEPS_AHEAD:
                 oldest = pending.popleft()
                 self.program.devices.fetch(oldest) if self.stream else oldest.sums.loss.block_until_ready()
@@ -135,27 +132,25 @@ class Loop:
         return _mean_loss(fetched[-1].sums)
 
     def facts(self) -> dict[str, Any]:
-        """See Contestant."""
         train = self.program.assembly.dataset.train
         return {"data": self.program.assembly.dataset.name, "examples": len(train), "place": self.program.place}
 
 
 class Processes:
-    """Train steps in one of several processes of a run, and afterwards the calls with which processes agree."""
+    """Contestant: train steps in one of several processes. At the end it times the functions `agree` and `any_of`."""
 
     def __init__(self, spec: Spec) -> None:
         self.program, self.steps, self.done = on_noise(spec.config, spec.image_shape, train=2), spec.steps, 0
         self.state = self.program.put(self.program.assembly.initial)
 
     def run(self) -> float:
-        """See Contestant."""
         for step in range(self.done, self.done + self.steps):
             self.state, report = self.program.train(self.state, range(step, step + 1))
         self.done += self.steps
         return _mean_loss(self.program.reports(report, 1)[0].sums)
 
     def facts(self) -> dict[str, Any]:
-        """Seconds for one call of `agree`, which the loop calls after each dispatch, and of `any_of`."""
+        """Seconds for one call of `agree`, which the training loop calls after each dispatch, and of `any_of`."""
         found = {}
         for call, times in ((processes.agree, AGREE), (processes.any_of, ANY_OF)):
             begun = time.perf_counter()
@@ -166,7 +161,7 @@ class Processes:
 
 
 class Flax:
-    """The straightforward Flax step: jit with donation of the state, and optax."""
+    """Contestant: a straightforward step with Flax and optax, under jit with donation of the state."""
 
     def __init__(self, spec: Spec) -> None:
         config, phase = spec.config, spec.phase
@@ -181,7 +176,6 @@ class Flax:
         self.step = step.lower(self.state, self.images, self.labels).compile()
 
     def run(self) -> float:
-        """See Contestant."""
         for _ in range(self.steps):
             if self.phase == "train":
                 self.state, loss = self.step(self.state, self.images, self.labels)
@@ -192,14 +186,13 @@ class Flax:
         return float(loss)
 
     def facts(self) -> dict[str, Any]:
-        """See Contestant."""
         found = self.step.memory_analysis()
         figures = None if found is None else (found.argument_size_in_bytes, found.temp_size_in_bytes)
         return {**_compiler_memory(figures), **_device_memory(jax.devices()[0])}
 
 
 def flax_parts(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> tuple[Any, Any, Any]:
-    """Builds the Flax peer of a configuration: net, optimizer, and the state (params, batch_stats, opt_state)."""
+    """Builds the Flax net of a configuration; returns net, optimizer and state (params, batch_stats, opt_state)."""
     c, o = config.model, config.optim
     assert c.num_classes is not None
     model = flax_resnet.FlaxResNet(

@@ -1,7 +1,7 @@
-"""Times single convolutions: the value and both gradients, for shapes of the papers' nets, alone and in a loop.
+"""Times single convolutions: their values and both gradients, for shapes of the papers' nets.
 
-One side is this project's convolution (resnet_jax/models/conv), the other is JAX's. Both use JAX, so they share a
-process, which times each case in turn.
+This project's convolutions (resnet_jax/models/conv) are compared with JAX's, outside a loop and inside `lax.map`. One
+process times both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WAYS = ("alone", "in a loop")
 
 @dataclass(frozen=True)
 class Shape:
-    """One convolution: images [batch, size, size, channels] to `features` channels, padded to keep their size."""
+    """A convolution of images [batch, size, size, channels] to `features` channels, with padding kernel // 2."""
 
     batch: int
     size: int
@@ -39,7 +39,7 @@ class Shape:
         return f"{self.kernel}x{self.kernel}, {images} to {self.features}{stride}"
 
 
-# Nets for digits and CIFAR with 16 and 8 channels, at batch 128; nets for ImageNet at batch 8.
+# Shapes in nets for digits and CIFAR (batch 128), and in nets for ImageNet (batch 8).
 SHAPES = (
     Shape(128, 8, 1, 16, 3),
     Shape(128, 8, 16, 16, 3),
@@ -70,13 +70,14 @@ SHAPES = (
     Shape(8, 14, 256, 256, 3),
 )
 LOOP = 2
-"""Number of convolutions in a loop; each has its own images and kernel."""
+"""Number of convolutions that are timed together; each has other images and another kernel."""
 
 
 def measure(spec: Spec) -> dict[str, dict[str, list[float]]]:
-    """Seconds of one convolution in each of `spec.steps` rounds, by case ("SHAPE; PART; WAY") and side.
+    """Times each convolution in `spec.steps` rounds, this project's and JAX's in alternating order.
 
-    Each round measures both sides once; the sides take turns in going first.
+    Returns:
+      For each case "SHAPE; PART; WAY" and each library, the seconds of one convolution in each round.
     """
     found: dict[str, dict[str, list[float]]] = {}
     for shape in SHAPES:
@@ -101,7 +102,7 @@ def _time(compiled: Callable[[Any], Any], operands: Any) -> float:
 
 
 def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[Any], Any], Any]:
-    """The timed function, jitted, and its argument: `LOOP` images, kernels, and gradients of the value."""
+    """The jitted function that is timed, and its argument: `LOOP` images, kernels and gradients of the output."""
     pad = shape.kernel // 2
 
     def straightforward(x: jax.Array, kernel: jax.Array) -> jax.Array:

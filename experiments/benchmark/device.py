@@ -1,7 +1,7 @@
 """Facts about the device: driver, memory, libraries, and the precision of its float32 products.
 
-A GPU's matrix units may round the inputs of a float32 product to fewer bits: TensorFloat-32 (TF32) to 10 bits of
-mantissa. The error of a product and of a convolution, compared with float64 on the host, shows this.
+A GPU's matrix units may round the inputs of a float32 product to fewer bits: TensorFloat-32 (TF32) has 10 bits of
+mantissa. A product and a convolution are compared with float64 results of the host, to find the precision.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import numpy as np
 from experiments.benchmark.spec import SEED, Spec
 
 LIBRARIES = re.compile(r"jax[-_]cuda.*|jax[-_]rocm.*|nvidia[-_](cudnn|cublas|cuda[-_]runtime|nccl).*|torch|triton")
-"""Python distributions whose versions matter on a GPU, in addition to those in every record."""
+"""Names of Python packages whose versions matter on a GPU; every record has the versions of further packages."""
 QUERY = ("name", "driver_version", "memory.total", "power.limit", "clocks.max.sm", "clocks.max.memory", "compute_cap")
 """Properties to query with nvidia-smi."""
 SMI_SECONDS = 20.0
 PRECISIONS = ("default", "high", "highest")
-"""Precisions that a product can request from JAX."""
+"""Values of JAX's argument `precision` for products."""
 
 
 # The error is measured for a product of square matrices with this number of rows, and for a 3x3 convolution.
 SIZE, IMAGES = 512, (4, 16, 16, 32)
 ARITHMETICS = {"float32": 1e-5, "TF32": 1e-3, "bfloat16": 1e-2}
-"""Upper bounds for the relative error, ||out - float64|| / ||float64||, of each arithmetic.
+"""Upper bounds of the relative error ||out - exact|| / ||exact|| of a product, for each arithmetic.
 
-Rounding inputs to m bits of mantissa costs about 2^-(m+1) each: 3e-4 for TF32 and float16 (m = 10), 3e-3 for bfloat16
-(m = 7), 4e-8 for float32 (m = 23). Accumulation adds to these errors.
+An input rounded to m bits of mantissa has a relative error of about 2^-(m+1): 3e-4 for TF32 and float16 (m = 10), 3e-3
+for bfloat16 (m = 7), 4e-8 for float32 (m = 23). Accumulation adds to these errors.
 """
 
 
 def measure(spec: Spec) -> dict[str, Any]:
-    """Measures all of this on JAX's first device, with the precision of the configuration."""
+    """Facts about JAX's first device: kind, memory in bytes, driver, libraries, and float32 arithmetic."""
     device = jax.devices()[0]
     stats = device.memory_stats() or {}
     return {
@@ -57,7 +57,7 @@ def measure(spec: Spec) -> dict[str, Any]:
 
 
 def nvidia_smi() -> dict[str, str]:
-    """Properties of the first GPU by NVIDIA's driver; empty without one."""
+    """The properties in `QUERY` of the first NVIDIA GPU; empty without a GPU."""
     try:
         done = subprocess.run(
             ["nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader"],
@@ -72,13 +72,13 @@ def nvidia_smi() -> dict[str, str]:
 
 
 def libraries() -> dict[str, str]:
-    """Versions of the distributions in LIBRARIES that are installed."""
+    """Versions of the installed packages whose names match `LIBRARIES`."""
     found = {dist.metadata["Name"]: dist.version for dist in importlib.metadata.distributions() if dist.metadata}
     return {name: version for name, version in sorted(found.items()) if name and LIBRARIES.fullmatch(name.lower())}
 
 
 def float32_arithmetic() -> list[dict[str, Any]]:
-    """Error and arithmetic of a product and a 3x3 convolution of float32 arrays, by requested precision."""
+    """Relative error and arithmetic of a matrix product and a 3x3 convolution in float32, for each JAX precision."""
     rng = np.random.default_rng(SEED)
     square, channels = (SIZE, SIZE), IMAGES[-1]
     shapes = (square, square, IMAGES, (3, 3, channels, channels))
@@ -110,5 +110,5 @@ def float32_arithmetic() -> list[dict[str, Any]]:
 
 
 def arithmetic(error: float) -> str:
-    """The arithmetic with which a relative error is consistent; "wrong" if there is none."""
+    """The most exact arithmetic whose bound in `ARITHMETICS` is above a relative error; "wrong" if there is none."""
     return next((name for name, limit in ARITHMETICS.items() if error < limit), "wrong")

@@ -1,18 +1,18 @@
-"""Times reading, decoding and cropping for the paper's training augmentation, beside other loaders.
+"""Times the loading of training images from files (read, decode, crop), and compares other loaders.
 
-All loaders make the same kind of image: a shorter side from 256 to 480 pixels, a random 224x224 crop, uint8. Loaders
-that are not installed are left out.
+All loaders make the paper's training crops: the image is resized to a shorter side of 256 to 480 pixels, and a random
+224x224 crop is taken, uint8. Loaders that are not installed are left out.
 
-| loader                | how it works                                                                        |
-|-----------------------|-------------------------------------------------------------------------------------|
-| this project          | crops before it resizes; from files, and from a data set of TFDS (array_record)     |
-| `resize, then crop`   | the usual order, with Pillow alone                                                  |
-| `torchvision`         | torchvision's transforms in PyTorch's DataLoader                                    |
-| `grain`               | grain's loader, in the usual order                                                  |
-| `tf.data`             | TensorFlow's decoder                                                                |
+| loader                | how it works                                                                     |
+|-----------------------|----------------------------------------------------------------------------------|
+| this project          | crops before it resizes; reads files, and a TFDS data set (array_record)         |
+| `resize, then crop`   | resizes the whole image with Pillow, and then crops                              |
+| `torchvision`         | torchvision's transforms in PyTorch's DataLoader                                 |
+| `grain`               | resizes the whole image with Pillow, and then crops, in grain's loader           |
+| `tf.data`             | TensorFlow's decoder and transforms                                              |
 
-"The feed alone" is the part of a run between the disk and its compiled steps, including JAX's arrays. Its consumer
-sleeps for each batch, as if a device computed, and so takes 80 % of the measured rate.
+"The feed alone" is the part of a training run between the disk and the compiled steps, including the transfer to JAX. A
+consumer takes each batch and sleeps, as if a device computed, so that it takes 80 % of the measured rate.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ SAMPLES = 10  # number of measurements of the memory
 def measure(
     folder: Path, *, batches: int, feed_batches: int, device_rate: float, note: Note
 ) -> tuple[list[Row], dict[str, Any]]:
-    """Measures on the training images of a folder: the stages, the loaders, and the feed alone.
+    """Times the training images of a folder: each stage of loading, all loaders, and the feed of a training run.
 
     Args:
-      folder: <folder>/{train,val}/<class>/<image>.
+      folder: the images: <folder>/{train,val}/<class>/<image>.
       batches: number of batches of 128 images for each loader.
-      feed_batches: number of batches of 128 images for the feed alone.
-      device_rate: images that a device takes in a second.
+      feed_batches: number of batches of 128 images for the feed (from the files to arrays on the device).
+      device_rate: images per second that a device computes.
       note: called with a line of text before each measurement.
 
     Returns:
-      The rows of the record, and its environment.
+      The rows of the record, and the facts about machine and versions.
 
     Raises:
       UserError: the folder cannot be read.
@@ -74,8 +74,8 @@ def measure(
     rows = [loader_row("ours", ours(source), batches, device_rate)]
     note("the feed alone")
     rate = CONSUMER_SHARE * rows[0]["images"] / rows[0]["wall_s"]
-    # In a separate process: no other library takes memory there, and torchvision's workers may not be forked from a
-    # process that uses JAX.
+    # A separate process, because other libraries take memory here, and because torchvision's workers must not be forked
+    # from a process that uses JAX.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         row, environment = pool.submit(feed_row, config, feed_batches, BATCH, rate).result()
     rows.append(row)
@@ -97,10 +97,10 @@ def measure(
 
 
 def loader_row(name: str, images: Iterator[int], batches: int, device_rate: float) -> Row:
-    """Times `batches` batches of a loader, after a first batch that starts its workers.
+    """Times `batches` batches of an image loader, after a first batch that starts its workers.
 
-    Processor seconds are user and system seconds of this process and of its ended children. So images for each
-    processor second do not depend on other load on the machine.
+    The row of the record has the wall-clock seconds, and the CPU seconds (user and system) of this process and its
+    children. Images per CPU second do not depend on other programs on the machine.
     """
     next(images)
     core, wall = _core_seconds(), time.monotonic()
@@ -113,7 +113,7 @@ def loader_row(name: str, images: Iterator[int], batches: int, device_rate: floa
 
 
 def array_record_row(config: DataConfig, paths: list[str], batches: int, device_rate: float, note: Note) -> Row:
-    """Times the images from a data set of TFDS, which is written for this measurement and removed afterwards."""
+    """Times loading from a TFDS data set (array_record) that is written for this measurement and then deleted."""
     from experiments.benchmark.peers import array_record
 
     with tempfile.TemporaryDirectory() as folder:
@@ -126,11 +126,11 @@ def array_record_row(config: DataConfig, paths: list[str], batches: int, device_
 
 
 def feed_row(config: DataConfig, batches: int, batch_size: int, rate: float) -> tuple[Row, dict[str, Any]]:
-    """Feeds a consumer that takes `rate` images per second; measures the memory after each tenth of the batches, and
-    the fraction of the time for which the consumer waits.
+    """Times the feed of a training run with a consumer that takes `rate` images per second.
 
     Returns:
-      The row of the record, and the environment of the process.
+      The row of the record, with the fraction of time in which the consumer waits and the memory (bytes) after each
+      tenth of the batches; and the facts about machine and versions.
     """
     import jax
 
@@ -167,7 +167,7 @@ def feed_row(config: DataConfig, batches: int, batch_size: int, rate: float) -> 
 
 
 def stages(config: DataConfig, paths: list[str]) -> dict[str, float]:
-    """Processor seconds for each image and stage, in one thread, with a warm file cache."""
+    """CPU seconds for one image in each stage (read, decode, crop, copy), in one thread, with a warm file cache."""
     spent = dict.fromkeys(("read", "decode", "crop", "copy"), 0.0)
     for i, path in enumerate(paths):
         marks = [time.thread_time()]
@@ -186,7 +186,7 @@ def stages(config: DataConfig, paths: list[str]) -> dict[str, float]:
 
 
 def ours(source: StreamSource) -> Iterator[int]:
-    """Requests batches of a streamed source as the feed does; yields the number of images of each."""
+    """Loads batches of a streamed source as a training run does; yields the number of images in each batch."""
     order = training_batches(seed=0, examples=len(source), batch_size=BATCH, first_step=0)
     for batch in announced(order, lambda batch: source.begin(batch.index, Draws(0, batch.epoch)), AHEAD):
         yield len(source.take(batch.index, Draws(0, batch.epoch)))

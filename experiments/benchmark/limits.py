@@ -1,28 +1,31 @@
-"""Measures the limits of a device, and computes the work of a step by formula.
+"""Measures the highest rates of a device, and computes the work of a step by formula.
 
-Matrix products: C = A A of a square matrix of normal random numbers, in the dtype of the step; n^3 multiply-adds. (With
-equal numbers a GPU would be faster: it needs less power and so keeps a higher clock.)
-Memory: x <- x + 1 in place, over an array far larger than any cache; the array is read once and written once.
-JAX measures both, and so does PyTorch if it is installed; the limit is the faster of the two.
+Two rates are measured with JAX and, if it is installed, with PyTorch. The higher one of the two libraries is the limit.
 
-A batch has B images, a number b bytes, and each of the P parameters 4 bytes. The backward pass needs K numbers for each
-image: the inputs of every convolution and every BN (resnet_jax/models/cost.py). Then a step needs
+- Matrix products: A A for an n x n matrix A of normal random numbers, in the dtype of the step; n^3 multiply-adds.
+  (Equal numbers would make a GPU faster, because they need less power.)
+- Memory: x <- x + 1 for an array far larger than any cache; the array is read once and written once.
 
-    multiply-adds   eval: M B, with M of one image's forward pass; train: 3 M B, since each product of the forward pass
-                    has two of its size in the backward pass, for the gradients of input and of weights
-    bytes           eval: 2 b B K + 4 P. Each layer reads its input, which some layer has written.
-                    train: 5 b B K + 28 P. The backward pass reads each input again, and writes and reads its gradient;
-                    parameters are read in both passes, gradients written and read, velocities and parameters updated.
+The work of a step follows from five numbers: the batch size B, the multiply-adds M of the forward pass of an image, the
+number P of parameters (4 bytes each), the number K of activations of an image that the backward pass needs (inputs of
+convolutions and BNs, see resnet_jax/models/cost.py), and the bytes b of an activation.
 
-These bytes assume that a step passes over memory once for each layer and pass. BN by itself passes over its input
-twice, for the mean and the variance. A compiler that joins layers needs fewer passes.
+| step  | multiply-adds | bytes          | the bytes consist of                                                        |
+|-------|---------------|----------------|-----------------------------------------------------------------------------|
+| eval  | M B           | 2 b B K + 4 P  | activations: one write, one read; parameters: one read                      |
+| train | 3 M B         | 5 b B K + 28 P | activations: one write, two reads; their gradients: one write, one read;    |
+|       |               |                | parameters: two reads, one write; parameters' gradients and velocities: one |
+|       |               |                | write, one read                                                             |
+
+A train step has 3 M B multiply-adds, because the backward pass has two products for each product of the forward pass:
+for the gradients of the input and of the weights. The bytes assume that each pass visits each array once. BN visits its
+input twice, for mean and variance; a compiler that fuses layers needs fewer visits.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from experiments.benchmark.spec import SEED, Dtype, Spec, has_torch, step_config
@@ -33,37 +36,29 @@ MATMUL, COPY = "matrix product", "memory"
 JAX, TORCH = "jax", "torch"
 
 
-# Sizes of the measured operations, so large that larger ones are not faster.
+# Sizes of the measured operations. Larger sizes are not faster.
 MATRIX = {"cpu": 2048, "gpu": 8192}
-"""Rows of the square matrices, by platform."""
+"""Number of rows n of the matrices, by platform."""
 ARRAY_BYTES = 2**28
-"""Number of float32 values in the array for memory traffic: 256 MiB."""
+"""Bytes of the float32 array for memory traffic: 256 MiB."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The work of a step: multiply-adds and bytes."""
-
-    multiply_adds: int
-    bytes: int
-
-
-def asked(config: ExperimentConfig, phase: str, shape: tuple[int, int, int]) -> Asked:
-    """The work of a step by the formulas above. `shape` is the height, width and channels of an image."""
+def work(config: ExperimentConfig, phase: str, shape: tuple[int, int, int]) -> tuple[int, int]:
+    """The multiply-adds and bytes of a step in the phase "train" or "eval"; `shape` is (height, width, channels)."""
     products = cost.total(config.model, shape).multiply_adds * config.train.batch_size
     memory = cost.memory(config, shape)
     if phase == "eval":
-        return Asked(products, 2 * memory.activations + memory.parameters)
-    return Asked(3 * products, 5 * memory.activations + 7 * memory.parameters)
+        return products, 2 * memory.activations + memory.parameters
+    return 3 * products, 5 * memory.activations + 7 * memory.parameters
 
 
 def libraries() -> list[str]:
-    """The installed libraries that measure limits."""
+    """The libraries that measure limits: JAX, and PyTorch if it is installed."""
     return [JAX, TORCH] if has_torch() else [JAX]
 
 
 def specs(library: str, dtypes: Sequence[Dtype], *, steps: int, warmup: int, platform: str) -> list[Spec]:
-    """The tasks of a library: products in each dtype, and passes over memory once, since dtypes do not matter there."""
+    """The specs of a library: a matrix product for each dtype, and one pass over memory."""
     wanted = [(MATMUL, dtype) for dtype in dtypes]
     wanted.insert(1, (COPY, dtypes[0]))
     configs = [(f"{what}, {library}", step_config("resnet-20", 1, dtype)) for what, dtype in wanted]
@@ -71,7 +66,7 @@ def specs(library: str, dtypes: Sequence[Dtype], *, steps: int, warmup: int, pla
 
 
 class Limit:
-    """A contestant whose step is a matrix product or a pass over memory."""
+    """Contestant whose step is a matrix product or a pass over memory."""
 
     def __init__(self, spec: Spec) -> None:
         what, library = spec.contestant.rsplit(", ", 1)
@@ -81,12 +76,11 @@ class Limit:
         self.amount = MATRIX[platform] ** 3 if what == MATMUL else 2 * ARRAY_BYTES
 
     def run(self) -> float:
-        """See Contestant."""
         self._run()
         return 0.0
 
     def facts(self) -> dict[str, Any]:
-        """Multiply-adds or bytes of one step."""
+        """The multiply-adds or bytes of one step."""
         return {"amount": self.amount}
 
 
@@ -106,7 +100,7 @@ def _of_jax(what: str, dtype: str, spec: Spec) -> tuple[Callable[[], None], str]
             c.block_until_ready()
 
         return multiply, platform
-    # Donated, since on a CPU page faults of a new array would add to the time.
+    # The argument is donated, because on a CPU the page faults of a new array would add to the time.
     add = jax.jit(lambda x: x + 1, donate_argnums=0)
     held = [jnp.zeros(ARRAY_BYTES // 4, jnp.float32)]
 

@@ -1,4 +1,4 @@
-"""The batch of noise for all contestants. Nothing here imports JAX, so that PyTorch's process can do without it."""
+"""The batch of random images for all contestants. This module does not import JAX, because PyTorch also uses it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from resnet_jax.data import ArraySource, Source, normalization
 
 
 def synthetic(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> Source:
-    """One batch of noise: images [B, H, W, C] uint8, labels [B] int32."""
+    """Draws one batch of random images [B, H, W, C] uint8 and random labels [B] int32."""
     rng = np.random.default_rng(SEED)
     assert config.model.num_classes is not None
     images = rng.integers(0, 256, (config.train.batch_size, *image_shape), np.uint8)
@@ -20,5 +20,5 @@ def synthetic(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> So
 
 
 def normalised(config: ExperimentConfig, source: Source) -> Any:
-    """All images of a source, normalised as in our step: [N, H, W, C] float32."""
+    """All images of a source, normalised as in this project's train step: [N, H, W, C] float32."""
     return normalization(source, config.data)(source.take(np.arange(len(source)))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Options of the benchmark, their defaults, and the checks on them."""
+"""Command-line options of the benchmark, their defaults, and checks of their values."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ WHOLE: dict[str, Any] = {
 }
 """Options that `--all` sets."""
 BATCH_SIZES: dict[str, tuple[int, tuple[int, ...]]] = {"cifar": (128, (32, 128, 512)), "imagenet": (32, (32, 128))}
-"""The usual batch size and the batch sizes of `--all`, by family of nets."""
+"""The default batch size, and the batch sizes of `--all`, for CIFAR nets and ImageNet nets."""
 STEPS = {"cpu": 1, "gpu": 20}
-"""Number of steps timed together, by platform; large enough on a GPU to hide the host's time at their end."""
+"""Number of steps that are timed together, by platform. It is large on a GPU, so that the final wait hardly counts."""
 SERVES: dict[str, tuple[What, ...]] = {
     "nets": ("step", "processes"),
     "phases": ("step",),
@@ -57,67 +57,71 @@ SERVES: dict[str, tuple[What, ...]] = {
     "feed_batches": ("input",),
     "device_rate": ("input",),
 }
-"""For some options: the values of --what with which they have an effect."""
+"""For each option: the values of --what with which it has an effect. Options that always have one are left out."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Measures, and prints a table."""
+    """Measure speed and print tables."""
 
     what: tuple[What, ...] = ("step",)
-    """Time of a step; of its compilation, by depth; of an epoch of the training loop, with its data; of single
-    convolutions and their gradients, beside JAX's own; of images made from files, for which see input.py; of a step on
-    two devices in one process and in two, for which see processes.py."""
+    """Measurements. step: train or eval steps. compile: compilation of a train step, by depth. epoch: an epoch of the
+    training loop. convolutions: single convolutions and their gradients, compared with JAX's. input: images loaded from
+    files. processes: train steps on two devices, in one process and in two."""
     nets: tuple[NetName, ...] = ("resnet-20", "resnet-56")
-    """For steps. resnet-50 is the ImageNet net at 224 pixels with projections, the others are CIFAR's at 32 with option
-    A."""
+    """Nets for step and processes. resnet-50 is the ImageNet net (224x224 pixels, projection shortcuts); the others are
+    CIFAR nets (32x32 pixels, shortcuts of option A)."""
     images: tuple[Images, ...] = ()
-    """For steps of CIFAR's nets: 8x8x1 as scikit-learn's digits, 16x16x3, or 32x32x3, which none means as well."""
+    """Image shapes for step and processes with CIFAR nets. digits: 8x8x1; cifar-16: 16x16x3; cifar: 32x32x3. None:
+    32x32x3."""
     batch_sizes: tuple[int, ...] = ()
-    """For steps; compilation takes the first. None: 128, for resnet-50 32."""
+    """Batch sizes; compile uses the first one. None: 128 for CIFAR nets, 32 for resnet-50."""
     dtypes: tuple[Dtype, ...] = ("float32",)
+    """Dtypes in which the nets compute."""
     phases: tuple[Phase, ...] = ("train",)
-    """For steps."""
+    """For step: train steps, eval steps, or both."""
     depth_nets: tuple[NetName, ...] = ("resnet-20", "resnet-56", "resnet-110")
-    """For compilation. PyTorch takes no part in it."""
+    """Nets for compile, which does not measure PyTorch."""
     contestants: tuple[str, ...] = ()
-    """Some of resnet_jax, flax, torch-eager, torch-compiled. resnet_jax:FIELD=VALUE,... changes our configuration;
-    PEER+malloc is a peer with our settings of malloc. None: all, and torch-eager+malloc."""
+    """Programs to time: resnet_jax, flax, torch-eager, torch-compiled. resnet_jax:FIELD=VALUE,... is resnet_jax with a
+    changed configuration; PEER+malloc is a peer with resnet_jax's settings of malloc. None: these four, and
+    torch-eager+malloc."""
     peer: str | None = None
-    """To whom ratios are taken; none, or where it takes no part: torch-eager where it runs, else flax; in compiling,
-    flax."""
+    """Contestant with which the others are compared. None: torch-eager if it takes part, else flax."""
     repeats: int = 10
-    """Rounds that count, in each process."""
+    """Number of timed rounds in each process."""
     processes: int = 1
-    """For steps: processes of a contestant, one after the other. Where memory happens to lie in a process moves its
-    times by up to a tenth, which several processes average out."""
+    """For step: number of processes of each contestant, one after the other. Times differ between processes,
+    because memory lies at other addresses; with several processes the difference averages out."""
     compile_repeats: int = 3
-    """Each in a fresh process; JAX's cache of compiled programs is off."""
+    """For compile: number of compilations, each in a new process and without JAX's cache of compiled programs."""
     warmup: int = 2
-    """Rounds before them."""
+    """Number of rounds that each process runs before the timed rounds."""
     steps: int | None = None
-    """Train or eval steps timed together; none: 1 on a CPU, 20 on a GPU."""
+    """For step: number of steps that are timed together; None: 1 on a CPU, 20 on a GPU."""
     data_path: Path | None = None
-    """For epochs: a folder of images, DIR/{train,test}/<class>/*.jpg, beside the digits. For input: the images."""
+    """Folder of images, DIR/{train,test}/<class>/*.jpg. For epoch: a second data set, after the digits. For input: the
+    images to load."""
     batches: int = 20
-    """For input: batches of 128 images that each loader makes."""
+    """For input: number of batches of 128 images that each loader makes."""
     feed_batches: int = 100
-    """For input: batches of 128 images that are taken from the feed alone."""
+    """For input: number of batches of 128 images in the measurement of the feed alone."""
     device_rate: float = 3000.0
-    """For input: images that a device takes in a second, for the number of cores that it needs."""
+    """For input: images per second that a device computes; the table states how many CPU cores can feed it."""
     all: bool = False
-    """The whole grid: all of `what`, every net, dtype and phase, several batch sizes. Hours on a CPU."""
+    """Measure step, compile, epoch and convolutions, with many nets, both dtypes, both phases and several batch sizes.
+    This takes hours on a CPU."""
     out: Path | None = None
-    """JSON file for options, machine, versions, and the time of every round; written after each case."""
+    """JSON file for the record: options, machine, versions and the time of every round; written after each case."""
     render: tuple[Path, ...] = ()
-    """Print such files as Markdown; measure nothing."""
+    """JSON files of records to print as Markdown; measure nothing."""
 
 
 def check(chosen: Benchmark) -> Benchmark:
-    """Checks all options before anything is measured, and returns them.
+    """Checks all options before the measurements, and returns them.
 
     Raises:
-      UserError: an option has a value that cannot be measured, or that nothing measured here uses.
+      UserError: an option has an illegal value, or no effect with the chosen measurements.
     """
     for name in ("repeats", "processes", "compile_repeats", "steps", "batches", "feed_batches"):
         value = getattr(chosen, name)
@@ -128,13 +132,13 @@ def check(chosen: Benchmark) -> Benchmark:
     if chosen.warmup < 0:
         raise UserError(f"warmup: got {chosen.warmup}; legal: a whole number of at least 0.")
     if len(set(chosen.contestants)) < len(chosen.contestants):
-        raise UserError(f"contestants: got {' '.join(chosen.contestants)}; legal: each once.")
+        raise UserError(f"contestants: got {' '.join(chosen.contestants)}; legal: different contestants.")
     if chosen.data_path is not None and not chosen.data_path.is_dir():
-        raise UserError(f"data-path: {chosen.data_path} is no directory.")
+        raise UserError(f"data-path: got {chosen.data_path}; legal: a folder that exists.")
     for name in ("what", "nets", "dtypes", "phases", "depth_nets"):
         values = getattr(chosen, name)
         if not values or len(set(values)) < len(values):
-            raise UserError(f"{option(name)}: got {' '.join(values) or 'nothing'}; legal: one or more, each once.")
+            raise UserError(f"{option(name)}: got {' '.join(values) or 'nothing'}; legal: one or more, all different.")
     for batch_size in chosen.batch_sizes or [usual for usual, _ in BATCH_SIZES.values()]:
         config = step_config("resnet-20", batch_size, "float32")
         for contestant in chosen.contestants:
@@ -142,16 +146,18 @@ def check(chosen: Benchmark) -> Benchmark:
     for name, served in SERVES.items():
         if getattr(chosen, name) != getattr(Benchmark, name) and not set(served) & set(chosen.what):
             raise UserError(
-                f"{option(name)}: got a value, which --what {' '.join(chosen.what)} does not use; "
+                f"{option(name)}: has no effect with --what {' '.join(chosen.what)}; "
                 f"legal: with --what {' or '.join(served)}."
             )
     if chosen.what == ("compile",) and len(chosen.batch_sizes) > 1:
         sizes = " ".join(map(str, chosen.batch_sizes))
-        raise UserError(f"{option('batch_sizes')}: got {sizes}; legal: one, to compile.")
+        raise UserError(f"{option('batch_sizes')}: got {sizes}; legal: one batch size with --what compile.")
     if "compile" in chosen.what and chosen.contestants and not of_jax(chosen.contestants):
-        raise UserError(f"contestants: got {' '.join(chosen.contestants)}; legal: {OURS} or {FLAX} too, to compile.")
+        raise UserError(
+            f"contestants: got {' '.join(chosen.contestants)}; legal with --what compile: {OURS} or {FLAX} too."
+        )
     if "step" in chosen.what and chosen.contestants and not runnable(chosen.contestants):
-        raise UserError("contestants: PyTorch is not installed, so none is left: pip install -e '.[parity]'")
+        raise UserError("contestants: all need PyTorch, which is not installed: pip install -e '.[parity]'")
     tasks: list[Literal["step", "compile"]] = [task for task in ("step", "compile") if task in chosen.what]
     known = {name for task in tasks for name in competing(chosen, task)}
     if chosen.peer is not None and chosen.peer not in known:
@@ -162,28 +168,28 @@ def check(chosen: Benchmark) -> Benchmark:
 
 
 def competing(chosen: Benchmark, task: Literal["step", "compile"]) -> Sequence[str]:
-    """The contestants in steps or compilation, whether or not PyTorch is installed here."""
+    """The names of the contestants that the options choose for steps or for compilation."""
     contestants = chosen.contestants or default_contestants(task)
     return contestants if task == "step" else of_jax(contestants)
 
 
 def peer_of(chosen: Benchmark, contestants: Sequence[str]) -> str:
-    """The contestant to which the others' times are compared."""
+    """The contestant with which the other contestants are compared."""
     if chosen.peer is not None and chosen.peer in contestants:
         return chosen.peer
     return TORCH[0] if TORCH[0] in contestants else FLAX
 
 
 def of_jax(contestants: Sequence[str]) -> list[str]:
-    """The contestants that use JAX."""
+    """The names of those contestants that use JAX."""
     return [name for name in contestants if not name.startswith(TORCH)]
 
 
 def runnable(contestants: Sequence[str]) -> list[str]:
-    """The contestants that can run on this machine."""
+    """The names of those contestants whose library is installed."""
     return list(contestants) if has_torch() else of_jax(contestants)
 
 
 def option(name: str) -> str:
-    """The option of a field, as a user types it."""
+    """The option of a field on the command line: "--batch-sizes" for "batch_sizes"."""
     return f"--{name.replace('_', '-')}"

@@ -1,8 +1,8 @@
 """Measures the cost of several processes: one process with two devices, and two processes with one device each.
 
-Both layouts take the same train steps under shard_map, in turn. They differ in the transport of gradients and
-statistics: within a process, or over the machine's loopback. After the rounds, the two processes also time a call of
-`agree`, which the loop calls after each dispatch, and of `any_of`, which combines a flag of all processes.
+Both layouts take the same train steps under shard_map. They differ in how gradients and statistics are sent: within a
+process, or over the machine's loopback network. At the end, the two processes also time two functions: `agree`, which
+the training loop calls after each dispatch, and `any_of`, which returns whether a flag is set in any process.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ STEPS = 8
 
 
 def measure(config: ExperimentConfig, images: Images | None, *, repeats: int, warmup: int) -> tuple[list[Row], Row]:
-    """Times the train step of a net on both layouts.
+    """Times the train step of a net in both layouts: one process with two devices, and two processes with one each.
 
     Args:
-      config: configuration with net and batch size.
-      images: shape of the images, as in the benchmark's options; None: the family's own shape.
-      repeats: number of rounds; in each, both layouts take STEPS steps.
-      warmup: number of rounds that each layout takes before these.
+      config: configuration of the run.
+      images: name of an image shape, such as "digits"; None: the shape of the net's family.
+      repeats: number of timed rounds; in each, both layouts take `STEPS` steps.
+      warmup: number of rounds before the timed rounds.
 
     Returns:
-      The rows of the record, and its environment.
+      The rows of the record, and the facts about machine and versions.
 
     Raises:
       UserError: a process failed; the message says why.
@@ -68,7 +68,7 @@ def measure(config: ExperimentConfig, images: Images | None, *, repeats: int, wa
 
 
 def _ask(workers: list[Worker], word: str) -> list[dict[str, Any]]:
-    """Sends a word to all processes before it waits for their answers; returns the answers."""
+    """Sends a word to all processes, and then reads their answers."""
     for worker in workers:
         worker.tell(word)
     return [worker.read() for worker in workers]

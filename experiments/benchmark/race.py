@@ -1,4 +1,4 @@
-"""Times contestants, each in its own process, in turn, so that other load on the machine affects all of them alike."""
+"""Times contestants. Each has a process, and is timed once in each round, so that other load affects all alike."""
 
 from __future__ import annotations
 
@@ -25,46 +25,46 @@ from resnet_jax.text import Note
 # Several processes share a GPU's memory; by default the first JAX process would take three quarters of it.
 SHARED_DEVICE = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b(:|$)")
-"""Pattern for the line of a traceback that names the exception; other lines may follow it."""
+"""Pattern of the line in a traceback that names the exception."""
 END_SECONDS = 10.0
-"""Seconds after the deadline in which a timed process can still report its facts."""
+"""Seconds after the deadline in which a process can still report its facts."""
 
 
 @dataclass
 class Outcome:
-    """The times of one contestant in one case."""
+    """The times of one contestant in one case, or the reason why it failed."""
 
     contestant: str
     seconds: list[float] = field(default_factory=list)
-    """Seconds of one step, by round."""
+    """Seconds of one step in each round."""
     parts: dict[str, list[float]] = field(default_factory=dict)
-    """For compilation: the parts of `seconds`, which is their sum."""
+    """For compilation: the seconds of its parts (trace, lower, compile) in each round."""
     loss: float | None = None
-    """Mean loss of the last step; contestants that compute the same function have similar values."""
+    """Mean loss of the last step. Contestants that compute the same function have similar losses."""
     facts: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     failed: str = ""
-    """Reason for missing times; empty if there are times."""
+    """Reason why the contestant has failed; empty if it has not."""
     late: bool = False
-    """Whether the contestant failed because the time was up."""
+    """Whether the contestant failed because of the deadline."""
 
 
 class Failed(UserError):
-    """A contestant's process ended too early, or its time was up; the message says which."""
+    """The process of a contestant ended too early, or did not answer before the deadline."""
 
 
 class Late(Failed):
-    """The time was up before the process answered."""
+    """The process of a contestant did not answer before the deadline."""
 
     def __init__(self, who: str = "") -> None:
-        super().__init__(f"{who}{': ' * bool(who)}the time was up before it answered")
+        super().__init__(f"{who}{': ' * bool(who)}the time was up before its process answered")
 
 
 class Worker:
-    """The process of a contestant: it answers each word on its standard input with a line of JSON."""
+    """The process of a contestant. It answers each word on its standard input with a line of JSON."""
 
     def __init__(self, spec: Spec, environment: Mapping[str, str] = os.environ) -> None:
-        """Starts the process with these environment variables and those of `SHARED_DEVICE`."""
+        """Starts the process with the variables of `environment` and of `SHARED_DEVICE`."""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `close`
         self._process = subprocess.Popen(
             [sys.executable, "-m", "experiments.benchmark.worker", spec.to_json()],
@@ -76,13 +76,13 @@ class Worker:
         )
 
     def read(self, deadline: float = math.inf) -> dict[str, Any]:
-        """Reads the next answer, until `deadline`, a time of time.monotonic().
+        """Reads the next answer of the process. `deadline` is a value of time.monotonic().
 
         Raises:
-          Failed: the process ended, or the time was up.
+          Failed: the process ended, or did not answer before the deadline.
         """
         assert self._process.stdout is not None
-        # An answer is one line, and follows only a request. So the buffer of `stdout` contains no part of it yet.
+        # `select` does not see the buffer of `stdout`. The buffer is empty, because an answer is one line.
         if deadline < math.inf and not select.select([self._process.stdout], [], [], _left(deadline))[0]:
             raise Late
         line = self._process.stdout.readline()
@@ -103,23 +103,22 @@ class Worker:
             pass  # `read` reports the reason
 
     def ask(self, word: str, deadline: float = math.inf) -> dict[str, Any]:
-        """Sends a word and reads the answer; same arguments and errors as `tell` and `read`."""
+        """Sends a word and reads the answer; arguments and errors are those of `tell` and `read`."""
         self.tell(word)
         return self.read(deadline)
 
     def close(self) -> None:
-        """Ends the process, whatever it is doing."""
         self._process.kill()
         self._process.communicate()
         self._errors.close()
 
 
 def reason(errors: str, status: int) -> str:
-    """Reason for the end of a process, in one line: the last exception on standard error, or else the last line there.
+    """Why a process ended, in one line: the last exception on standard error, or else the last line there.
 
     Args:
-      errors: its text on standard error.
-      status: its exit status; negative: minus the number of the signal that ended it.
+      errors: the text that the process wrote on standard error.
+      status: the exit status of the process; if a signal ended it, minus the number of the signal.
     """
     if status < 0:
         name = signal.Signals(-status).name
@@ -143,22 +142,24 @@ def race(
     start_together: bool = False,
     processes: int = 1,
 ) -> list[Outcome]:
-    """Times contestants in `repeats` rounds. In a round all step once, in turn; each round starts with another one.
+    """Times contestants in `repeats` rounds. Each contestant is timed once in each round, in changing order.
 
-    If a contestant fails, `note` gets the reason, and the others go on.
+    If a contestant fails, the other contestants are still timed.
 
     Args:
-      specs: one for each contestant.
+      specs: a spec for each contestant.
       repeats: number of rounds.
       note: called with a line of text for each contestant that fails.
-      deadline: a time of time.monotonic(). Rounds that would end later are left out; a contestant without a completed
-        round by then has failed.
-      alive: largest number of contestants on the device at a time; the next ones start after these have finished all
-        rounds. None: all at once.
-      start_together: contestants start side by side, which takes less time. Otherwise one after another, because
-        compilers choose algorithms by the clock.
+      deadline: a value of time.monotonic(). Rounds that would end later are left out. A contestant that has not
+        finished a round by then has failed.
+      alive: largest number of contestants that are on the device at the same time; None: all.
+      start_together: start contestants at the same time, to save time. Otherwise they start one after another, because
+        some compilers choose algorithms by measured times.
       processes: number of processes of each contestant, one after the other, with `repeats` rounds in each. Times
-        differ by up to a tenth between processes, since memory lies at other addresses.
+        differ between processes, because memory lies at other addresses.
+
+    Returns:
+      The outcome of each contestant, in the order of `specs`.
     """
     outcomes = [Outcome(spec.contestant) for spec in specs]
     if specs and specs[0].task == "compile":
@@ -206,10 +207,10 @@ def _race_group(
 
 
 def answer(spec: Spec, deadline: float = math.inf) -> dict[str, Any]:
-    """The answer of a process that measures by itself, until `deadline`, a time of time.monotonic().
+    """Starts a process that measures without requests, such as a breakdown, and returns its only answer.
 
     Raises:
-      Late: the time was up.
+      Late: the process did not answer before the deadline.
       UserError: the process failed for another reason.
     """
     with closing(Worker(spec)) as worker:

@@ -1,4 +1,4 @@
-"""Computes the rows of a record from times: medians, ratios and shares of the limits. Nothing here imports JAX."""
+"""Computes the rows of a benchmark record from times: medians, ratios, and fractions of the device's limits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.benchmark.limits import MATMUL, asked
+from experiments.benchmark.limits import MATMUL, work
 from experiments.benchmark.race import Outcome
 from experiments.benchmark.spec import CONVOLVERS, Spec
 from resnet_jax.config import ExperimentConfig
@@ -21,14 +21,14 @@ LAYOUT, CALL = "processes step", "processes call"
 
 
 def new_record(command: str, **more: Any) -> dict[str, Any]:
-    """A new record of a command, without results yet."""
+    """A new record of a command, which has no results yet."""
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     head = {"schema": SCHEMA, "command": command, **more, "started": started}
     return {**head, "environment": {}, "limits": [], "results": []}
 
 
 def platform(record: Mapping[str, Any]) -> str:
-    """JAX's platform, "cpu" or "gpu" (any accelerator); "cpu" if JAX did not take part."""
+    """The platform of a record: "cpu", or "gpu" for any accelerator; "cpu" if the record does not say."""
     return "cpu" if record["environment"].get("platform", "cpu") == "cpu" else "gpu"
 
 
@@ -41,7 +41,7 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
 
 
 def net_name(config: ExperimentConfig) -> str:
-    """The net's name in the benchmark's options: "plain-56", "resnet-20"."""
+    """The name of a net in the benchmark: "plain-56", "resnet-20"."""
     return f"{'plain' if config.model.is_plain else 'resnet'}-{config.model.depth}"
 
 
@@ -51,7 +51,7 @@ def images_name(spec: Spec) -> str:
 
 
 def limits(specs: list[Spec], outcomes: list[Outcome]) -> list[Row]:
-    """The rates that libraries reached: multiply-adds or bytes per second, from median times."""
+    """A row for each limit and library: the rate in multiply-adds or bytes per second, from the median time."""
     rows = []
     for spec, outcome in zip(specs, outcomes, strict=True):
         what, library = outcome.contestant.rsplit(", ", 1)
@@ -65,29 +65,21 @@ def limits(specs: list[Spec], outcomes: list[Outcome]) -> list[Row]:
 
 
 def ceiling(rows: list[Row], what: str, dtype: str) -> float | None:
-    """The highest rate of all libraries; None if it was not measured."""
+    """The highest rate of all libraries for the limit `what` in `dtype` (per second); None if it was not measured."""
     # For memory any dtype gives the same rate in bytes.
     same = [row for row in rows if row["limit"] == what and (what != MATMUL or row["dtype"] == dtype)]
     return max((row["per_second"] for row in same if "per_second" in row), default=None)
 
 
-def results(
-    what: str, specs: list[Spec], outcomes: list[Outcome], peer: Outcome | None, measured: list[Row]
-) -> list[Row]:
-    """The rows of all contestants; arguments as for `result`."""
-    pairs = zip(specs, outcomes, strict=True)
-    return [result(what, spec, outcome, peer, measured) for spec, outcome in pairs]
-
-
 def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measured: list[Row]) -> Row:
-    """One contestant's row of a record.
+    """The row of one contestant in a record: median, quartiles, ratio to the peer, and fractions of the limits.
 
     Args:
       what: "step", "compile" or "epoch".
-      spec: the contestant's task.
-      outcome: the contestant's times.
-      peer: outcome of the contestant with which times are compared, round by round; None: no such contestant ran.
-      measured: rows with the limits.
+      spec: the contestant.
+      outcome: the times of the contestant.
+      peer: the times of the contestant with which it is compared; None: no ratio.
+      measured: the rows of the limits.
     """
     model, train = spec.config.model, spec.config.train
     row: Row = {
@@ -112,10 +104,10 @@ def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measur
         low, middle, high = quartiles([a / b for a, b in zip(peer.seconds, outcome.seconds, strict=True)])
         row |= {"peer": peer.contestant, "ratio": middle, "ratio_quartiles": [low, high]}
     if what == "step":
-        wants = asked(spec.config, spec.phase, spec.image_shape)
+        multiply_adds, traffic = work(spec.config, spec.phase, spec.image_shape)
         for share, amount, limit in (
-            ("share_of_products", wants.multiply_adds, ceiling(measured, MATMUL, model.dtype)),
-            ("share_of_memory", wants.bytes, ceiling(measured, "memory", model.dtype)),
+            ("share_of_products", multiply_adds, ceiling(measured, MATMUL, model.dtype)),
+            ("share_of_memory", traffic, ceiling(measured, "memory", model.dtype)),
         ):
             if limit is not None:
                 row[share] = amount / median / limit
@@ -123,7 +115,7 @@ def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measur
 
 
 def convolutions(found: Mapping[str, Mapping[str, list[float]]]) -> list[Row]:
-    """The rows of a record for the times of single convolutions, with ratios taken round by round."""
+    """The rows for single convolutions: times, medians, and the median ratio of JAX's time to this project's."""
     return [
         {
             "what": "convolution",

@@ -1,14 +1,14 @@
-"""The task of one contestant, as plain data; the contestant's process receives it as JSON."""
+"""The description of one contestant in one case, as plain data. The contestant's process gets it as JSON."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib.util
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from experiments.study import parse_changes
 from resnet_jax.config import (
     DataConfig,
     ExperimentConfig,
@@ -32,10 +32,10 @@ Task = Literal["step", "compile", "loop", "limit", "convolutions", "device", "br
 
 OURS, FLAX, TORCH = "resnet_jax", "flax", ("torch-eager", "torch-compiled")
 CONVOLVERS = (OURS, "jax")
-"""The two sides in the comparison of single convolutions."""
+"""The libraries whose single convolutions are compared."""
 TUNED = "+malloc"
 STEP_ALONE = "step alone"
-"""The contestant in epochs that repeats one batch, without the loop's data."""
+"""Name of the contestant that repeats the step on one batch, while the others train an epoch."""
 
 
 IMAGES: dict[str, tuple[int, int, int]] = {
@@ -44,69 +44,66 @@ IMAGES: dict[str, tuple[int, int, int]] = {
     "cifar": (32, 32, 3),
     "imagenet": (224, 224, 3),
 }
-"""Height, width and channels, by name. By default a family of nets has the images of its own name."""
+"""(height, width, channels) of images, by name. The default is the name of the net's family: cifar or imagenet."""
 CLASSES = {"cifar": 10, "imagenet": 1000}
 SEED = 0
 LEARNING_RATE = 0.01
-"""A low learning rate: on one batch of noise a high one would diverge, and the timed values would be NaN."""
+"""The rate is low, because training on one batch of random images diverges to NaN with a high rate."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One contestant in one case."""
+    """One contestant in one case of the benchmark."""
 
     task: Task
     contestant: str
-    """ "resnet_jax", "flax", "torch-eager" or "torch-compiled"; "resnet_jax:FIELD=VALUE,..." changes our configuration,
-    and "+malloc" after a peer's name gives it the settings of malloc that our own commands give themselves. For
-    a limit: the measured operation, and the library. For a loop: its parts."""
+    """Name such as "flax", "torch-eager+malloc" or "resnet_jax:model.remat=True". With the task "limit": the measured
+    operation and the library. With the task "loop": what the loop includes."""
     config: ExperimentConfig
     phase: Phase = "train"
     steps: int = 1
-    """Number of steps that are timed together; in a loop, all steps of an epoch."""
+    """Number of steps that are timed together. The task "loop" times all steps of an epoch instead."""
     warmup: int = 2
-    """Number of rounds of `steps` before the first counted one."""
+    """Number of rounds before the first timed round."""
     platform: str = ""
-    """ "cpu" or "gpu": JAX's platform, which PyTorch then uses too; "": any."""
+    """Platform of JAX, which PyTorch must use too: "cpu" or "gpu"; "": any."""
     images: Images | None = None
-    """Name of the images' shape; None: the family's own."""
+    """Name of the image shape; None: the name of the net's family."""
 
     @property
     def name(self) -> str:
-        """The contestant, without its settings."""
+        """The name of the contestant, without its configuration changes and without "+malloc"."""
         return self.contestant.removesuffix(TUNED).split(":")[0]
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels."""
+        """(height, width, channels) of the images."""
         return IMAGES[self.images or self.config.model.family]
 
     @property
     def tuned(self) -> bool:
-        """Whether the process has our settings of malloc; for our own commands always."""
+        """Whether the process gets the settings of malloc that this project's commands use."""
         return self.task in ("loop", "breakdown", "processes") or self.name == OURS or self.contestant.endswith(TUNED)
 
     def to_json(self) -> str:
-        """The spec as one line of JSON."""
         return json.dumps({**dataclasses.asdict(self), "config": to_dict(self.config)})
 
     @staticmethod
     def from_json(line: str) -> Spec:
-        """The spec that `to_json` gave."""
         values = json.loads(line)
         return Spec(**{**values, "config": from_dict(values["config"])})
 
 
 def step_config(net: NetName, batch_size: int, dtype: Dtype) -> ExperimentConfig:
-    """The configuration that every contestant computes: the paper's net and recipe, without parts that peers lack.
+    """The configuration that all contestants compute: the paper's net and optimizer.
 
-    BN takes the whole batch, since only our nets have the paper's groups; there is no augmentation.
+    Batch norm uses the whole batch, and there is no augmentation: the peers support only this.
 
     Raises:
       UserError: the batch size is not legal.
     """
     kind, _, depth = net.partition("-")
-    # 50 is 6n+2 too, but "ResNet-50" is the ImageNet net, with projections where the shape changes (2015, Table 1).
+    # A CIFAR net could have 50 = 6n+2 layers, but "ResNet-50" is the ImageNet net (2015, Table 1).
     family: Literal["cifar", "imagenet"] = "imagenet" if net == "resnet-50" else "cifar"
     return ExperimentConfig(
         model=ModelConfig(
@@ -123,41 +120,30 @@ def step_config(net: NetName, batch_size: int, dtype: Dtype) -> ExperimentConfig
 
 
 def configure(contestant: str, config: ExperimentConfig) -> ExperimentConfig:
-    """Applies the changes in a contestant's name to `config`; only names of resnet_jax may have changes.
+    """Applies the changes in a contestant's name, such as "resnet_jax:model.remat=True", to a configuration.
 
     Raises:
-      UserError: the contestant is unknown, or its changes are not legal.
+      UserError: the contestant is unknown, its changes are not legal, or a peer has changes.
     """
     name, colon, changes = contestant.removesuffix(TUNED).partition(":")
     legal = [OURS, FLAX, *TORCH]
     if name not in legal:
         raise UserError(f"contestants: got {contestant!r}; {nearest(name, legal)}")
     if name == OURS and contestant.endswith(TUNED):
-        raise UserError(f"contestants: got {contestant!r}; {OURS} has its malloc without being asked.")
+        raise UserError(f"contestants: got {contestant!r}; legal: {OURS} without {TUNED}, which it has anyway.")
     if not colon:
         return config
     if name != OURS:
-        raise UserError(f"contestants: got {contestant!r}; legal: changed fields for {OURS} alone, not for {name}.")
-    pairs = [change.partition("=") for change in changes.split(",")]
-    if not all(field and equals for field, equals, _ in pairs):
-        raise UserError(f"contestants: got {contestant!r}; legal: {OURS}:FIELD=VALUE, more of them after commas.")
-    return override(config, {field: _literal(value) for field, _, value in pairs})
+        raise UserError(f"contestants: got {contestant!r}; legal: {name} without changes.")
+    return override(config, parse_changes(config, changes))
 
 
 def default_contestants(task: Task) -> tuple[str, ...]:
-    """The default contestants; for compilation also each of our ways to express stages."""
+    """The default contestants of steps, or of compilation (with unrolled and with scanned stages)."""
     if task == "step":
         return (OURS, FLAX, *TORCH, f"{TORCH[0]}{TUNED}")
     return f"{OURS}:model.stages=unrolled", f"{OURS}:model.stages=scanned", FLAX
 
 
 def has_torch() -> bool:
-    """Whether PyTorch is installed here."""
     return importlib.util.find_spec("torch") is not None
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

@@ -1,4 +1,4 @@
-"""Makes tables from records, for a terminal and in Markdown. Nothing here imports JAX."""
+"""Makes tables from benchmark records, for a terminal and in Markdown. This module does not import JAX."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ CASE = ("net", "images", "batch_size", "dtype", "phase")
 
 
 def printed(record: Mapping[str, Any]) -> list[Printed]:
-    """All tables of a record."""
     tables = [_limits(record["limits"])] if record["limits"] else []
     steps = [row for row in record["results"] if row["what"] == "step"]
     for _, case in itertools.groupby(steps, lambda row: [row.get(name) for name in CASE]):
@@ -43,7 +42,6 @@ def _limits(rows: list[Row]) -> Printed:
 
 
 def _steps(rows: list[Row]) -> Printed:
-    """The table of steps in one case."""
     first, cells = rows[0], []
     images = f"{first['images']}, " if "images" in first else ""
     case = f"{first['net']}, {images}batch {first['batch_size']}, {first['dtype']}, {first['phase']} step"
@@ -85,7 +83,7 @@ def _epochs(rows: list[Row]) -> Printed:
 
 
 def _convolutions(rows: list[Row]) -> Printed:
-    """A row for each shape; for each part and way, our time in ms, and JAX's time as a multiple of it."""
+    """The table of convolutions: for each shape, our times in ms, and in brackets JAX's time divided by ours."""
     shapes: dict[str, dict[str, str]] = {}
     for row in rows:
         shape, case = row["case"].split("; ", 1)
@@ -144,7 +142,7 @@ MAKERS: dict[str, Callable[[list[Row]], Printed]] = {
     **{"compile": _compiling, "epoch": _epochs, "convolution": _convolutions},
     **{STAGE: _stages, LOADER: _loaders, FEED: _feed, LAYOUT: _layouts, CALL: _calls},
 }
-"""Functions that make a table from rows, by the rows' `what`."""
+"""For each value of `what` in the rows: the function that makes a table from these rows."""
 
 
 def _peer(rows: list[Row]) -> str:
@@ -172,17 +170,17 @@ def _megabytes(size: int | None) -> str:
 
 
 def show(record: Mapping[str, Any], console: Console) -> None:
-    """Prints all tables on a terminal; in a narrow terminal lines are too long, but no word is cut off."""
+    """Prints all tables of a record, at least `NARROWEST` columns wide, so that no word is cut."""
     console.width = max(console.width, NARROWEST)
     for table in printed(record):
         console.print(table.rich())
 
 
 def render(file: Path) -> str:
-    """Renders a record's machine, command and tables in Markdown.
+    """Renders a record in Markdown: its command, machine, versions and tables.
 
     Raises:
-      UserError: the file is not a record of this command.
+      UserError: the file is not a record of the benchmark.
       OSError: the file cannot be read.
     """
     try:
@@ -204,5 +202,5 @@ def render(file: Path) -> str:
 
 
 def _without_out(command: str) -> str:
-    """A command without `--out`, since the location of the record does not matter when somebody repeats it."""
+    """Removes `--out FILE` from a command, because a reader who repeats it does not need the option."""
     return re.sub(r" --out[ =]\S+", "", command)

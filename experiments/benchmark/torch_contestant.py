@@ -1,4 +1,4 @@
-"""PyTorch's contestants. Their processes do not import JAX, whose threads would compete with PyTorch's."""
+"""The contestants of the benchmark that use PyTorch. They do not import JAX: its threads would slow PyTorch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from resnet_jax.errors import UserError
 
 
 class Torch:
-    """Steps of PyTorch in channels_last, eager or with torch.compile; bfloat16 by autocast, as in PyTorch's recipes.
+    """Contestant: steps in PyTorch with channels_last, eager or with torch.compile; bfloat16 by autocast.
 
     Raises:
       UserError: JAX computes on a GPU that PyTorch does not see.
     """
 
     def __init__(self, spec: Spec) -> None:
-        # Not an import statement: PyTorch is no dependency, and type checks must give the same result without it.
+        # Imported by name, because mypy must give the same result with and without PyTorch.
         torch: Any = importlib.import_module("torch")
         peer: Any = importlib.import_module("experiments.benchmark.peers.torch_resnet")
         config, phase, gpu = spec.config, spec.phase, spec.platform == "gpu"
@@ -26,7 +26,7 @@ class Torch:
             raise UserError("JAX computes on a GPU that this PyTorch does not see.")
         self.torch, self.phase, self.steps = torch, phase, spec.steps
         self.device = torch.device("cuda" if gpu else "cpu")
-        # JAX's float32 products and PyTorch's convolutions use TensorFloat-32 on GPUs; here all of PyTorch's do.
+        # On GPUs, JAX computes float32 products in TensorFloat-32; this setting lets PyTorch do the same.
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.benchmark = True  # searches for the fastest algorithm, as XLA does
         torch.manual_seed(config.seed)
@@ -51,7 +51,6 @@ class Torch:
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=c.dtype == "bfloat16")
 
     def run(self) -> float:
-        """See Contestant."""
         step = self._train if self.phase == "train" else self._eval
         for _ in range(self.steps):
             loss = step()
@@ -72,7 +71,6 @@ class Torch:
             return self.torch.nn.functional.cross_entropy(logits, self.labels)
 
     def facts(self) -> dict[str, Any]:
-        """See Contestant."""
         found: dict[str, Any] = {"torch": self.torch.__version__, "torch_threads": self.torch.get_num_threads()}
         if self.device.type == "cuda":
             found["device_peak_bytes"] = self.torch.cuda.max_memory_allocated()

@@ -1,8 +1,11 @@
-"""The process of a contestant: it reports its facts after warm-up, steps at every "go", and reports the seconds.
+"""The program of a contestant's process.
 
-Each contestant has its own process for three reasons: threads of two libraries in one process would compete, peak
-memory is measured for a process, and malloc reads its settings when a process starts. Lines on standard output are
-JSON; lines on standard input are "go" and "end".
+The process builds a contestant, runs the warm-up rounds, and writes a line. For each line "go" on standard input it
+runs the steps of a round and writes their seconds; for the line "end" it writes its facts and ends. What it writes on
+standard output is JSON, one line for each answer.
+
+Each contestant has a separate process for three reasons: the threads of two libraries in one process would compete,
+peak memory is measured for a process, and malloc reads its settings when a process starts.
 """
 
 from __future__ import annotations
@@ -27,15 +30,15 @@ EVENTS = {
     "/jax/core/compile/jaxpr_to_mlir_module_duration": "lower",
     "/jax/core/compile/backend_compile_duration": "compile",
 }
-"""JAX's names of the durations that it measures, and our names."""
+"""JAX's names of the durations that it reports, and the names in records."""
 STEP_NAMES = {OURS: "train", FLAX: "flax_train"}
-"""Names of the jitted functions, by which their times are recognised."""
+"""Names of the jitted train steps: JAX reports compile times with the names of functions."""
 MEASURE_ALONE = ("convolutions", "device", "breakdown")
-"""Tasks with a module of the same name, whose function `measure` takes the times."""
+"""Tasks that need no requests: the function `measure` in the module of the same name gives the only answer."""
 
 
 def main() -> int:
-    """Runs the protocol; returns the exit status."""
+    """Answers the requests on standard input until "end"; returns the exit status."""
     spec = Spec.from_json(sys.argv[1])
     parallel = spec.config.parallel
     machine.virtual_devices(machine.share_of_devices(parallel))
@@ -76,25 +79,25 @@ def main() -> int:
 
 
 def compile_seconds(spec: Spec) -> dict[str, float]:
-    """Seconds that JAX took to trace, lower and compile the train step, by JAX's own clocks, without its cache.
+    """Seconds that JAX reports for tracing, lowering and compiling the train step, without its compilation cache.
 
     Raises:
       UserError: the contestant does not use JAX.
     """
     if spec.name not in STEP_NAMES:
-        raise UserError(f"contestants: got {spec.contestant!r}; compile times are those of {' and '.join(STEP_NAMES)}.")
+        raise UserError(f"contestants: got {spec.contestant!r}; legal with --what compile: {' or '.join(STEP_NAMES)}.")
     import jax
 
     jax.config.update("jax_enable_compilation_cache", False)
     found = _listen_to_compiling(spec)
     _build(spec)
     missing = [name for name, seconds in found.items() if seconds == 0.0]
-    assert not missing, f"JAX told no time to {', '.join(missing)} {STEP_NAMES[spec.name]!r}"
+    assert not missing, f"JAX reported no time for {', '.join(missing)} of {STEP_NAMES[spec.name]!r}"
     return {**found, "total": sum(found.values())}
 
 
 def _listen_to_compiling(spec: Spec) -> dict[str, float]:
-    """Seconds to trace, lower and compile the train step, to which JAX adds from now on."""
+    """Returns a dict to which JAX, from now on, adds the seconds of tracing, lowering and compiling the train step."""
     import jax
 
     found = dict.fromkeys(EVENTS.values(), 0.0)
@@ -109,7 +112,7 @@ def _listen_to_compiling(spec: Spec) -> dict[str, float]:
 
 
 def _build(spec: Spec) -> Any:
-    # Imported here: new malloc settings restart this process first, and PyTorch's process does not need JAX.
+    # Imported here, because tune_malloc may restart the process first, and because PyTorch's process needs no JAX.
     if spec.task == "limit":
         from experiments.benchmark.limits import Limit
 
@@ -124,7 +127,7 @@ def _build(spec: Spec) -> Any:
 
 
 def environment(parallel: ParallelConfig) -> dict[str, Any]:
-    """The environment of a process that uses JAX, for the record; empty for a process of PyTorch."""
+    """Facts about machine and versions for the record; empty in a process that has not imported JAX."""
     if "jax" not in sys.modules:
         return {}
     from resnet_jax.training.environment import describe, processor
@@ -134,13 +137,13 @@ def environment(parallel: ParallelConfig) -> dict[str, Any]:
 
 
 def _forget_peak() -> None:
-    """Resets the peak memory, so that it shows stepping and not compilation. Only on Linux."""
+    """Resets the peak memory of this process, so that it does not include compilation. Only on Linux."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def memory(what: Literal["VmRSS", "VmHWM"]) -> int | None:
-    """Resident memory of this process in bytes: current (VmRSS) or peak (VmHWM). Only on Linux; else None."""
+    """Resident memory of this process in bytes: current (VmRSS) or peak (VmHWM); None if the system is not Linux."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -1,10 +1,10 @@
-"""The tables of docs/derivation.md: what the nets cost, by formula, and gradients at the start of training, measured.
+"""Prints the tables of docs/derivation.md: the cost of nets by formula, and measured gradients before training.
 
     python -m experiments.derivation                     # all tables; --language=zh for derivation.zh.md
-    python -m experiments.derivation --measure           # first measure the gradients anew, into --record
+    python -m experiments.derivation --measure           # first measures the gradients and writes them to --record
 
-The documents have them between markers, which `python -m experiments.documents` renews. Cost: a second; with --measure
-some minutes on 2 CPU cores, most of it compilation.
+`python -m experiments.documents` writes the tables into the documents. Cost: a second; with --measure some minutes on 2
+CPU cores, mostly for compilation.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ RECORD = Path("experiments/records/gradients-at-start.json")
 
 @dataclass(frozen=True)
 class Derivation:
-    """Prints the tables of docs/derivation.md; in the root of a checkout."""
+    """Options of the command that prints the tables of docs/derivation.md. It runs in the root of a checkout."""
 
     language: Language = "en"
     """Language of the headings."""
     record: Path = RECORD
-    """JSON file of the measured gradients."""
+    """JSON file with the measured gradients."""
     measure: bool = False
     """Measure the gradients first and write `record`."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses the options, measures with --measure, and prints the tables; returns the exit status."""
+    """Parses the options, measures the gradients with --measure, and prints the tables. Returns the exit status."""
     chosen = parse(Derivation, argv, program="python -m experiments.derivation", description=__doc__)
     if chosen.measure:
         chosen.record.parent.mkdir(parents=True, exist_ok=True)  # fails now, not after minutes of measuring

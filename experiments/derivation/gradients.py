@@ -1,6 +1,6 @@
-"""Gradients at the start of training: of the mean loss of a run's first batch, with respect to its initial kernels.
+"""Measures gradients before training: of the mean loss of the first batch, with respect to the initial kernels.
 
-Gradients are in float64, so that any machine gives the same values to many digits. JAX is imported only to measure.
+Gradients are in float64, so that different machines give the same values to many digits. Only `measure` imports JAX.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEPTHS, SEEDS = (8, 20, 56, 110), (0, 1, 2)
 
 
 def measure() -> list[dict[str, Any]]:
-    """Measures the gradients; returns a row for each net, depth and seed."""
+    """Measures the gradients, and returns a row for each net, depth and seed."""
     rows = []
     for changes in NETS:
         for depth in DEPTHS:
@@ -38,7 +38,7 @@ def measure() -> list[dict[str, Any]]:
 
 
 def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[list[float]]:
-    """For each seed, the Euclidean norms of the conv kernels' gradients at the start, ordered from the input on.
+    """Yields, for each seed, the Euclidean norms of the gradients of all conv kernels, ordered from the input on.
 
     The loss is the mean over the run's first batch, in train mode, without augmentation. A float64 net needs x64 mode.
     """
@@ -81,17 +81,17 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
 
 
 def growth_per_layer(norms: Sequence[float]) -> float:
-    """Geometric mean of the growth of the gradient's norm per conv of stage 1, from its last conv to its first.
+    """The growth of the gradient's norm from one conv of stage 1 to the conv before it, as a geometric mean.
 
     Args:
-      norms: norms of all convs' gradients: first the stem's, then those of three equally long stages.
+      norms: norms of the gradients of all convs: first the stem's, then those of three equally long stages.
     """
     stage = norms[1 : 1 + (len(norms) - 1) // 3]
     return float((stage[0] / stage[-1]) ** (1 / (len(stage) - 1)))
 
 
 def to_json(rows: list[dict[str, Any]]) -> str:
-    """The JSON text of a record, with a line for each row."""
+    """Returns the JSON text of the record, with one row per line."""
     rounded = ({**row, "norms": [float(f"{norm:.10g}") for norm in row["norms"]]} for row in rows)
     lines = ",\n".join(json.dumps(row) for row in rounded)
     return f'{{"command": "python -m experiments.derivation --measure", "rows": [\n{lines}\n]}}\n'

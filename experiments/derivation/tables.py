@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001  # full-width punctuation and × are what the headings need
-"""The tables as Markdown, in English or Chinese. Nothing here imports JAX."""
+"""The tables of docs/derivation.md as Markdown, in English or Chinese. This module does not import JAX."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def tables(record: Path, language: Language) -> list[str]:
     """All tables in the order of the document.
 
     Raises:
-      UserError: `record` is no JSON file.
-      OSError: it cannot be read.
+      UserError: `record` is not a JSON file.
+      OSError: `record` cannot be read.
     """
     words = WORDS[language]
     rows = read_json(record, "measure it anew with --measure")["rows"]
@@ -68,7 +68,7 @@ def tables(record: Path, language: Language) -> list[str]:
 
 
 def stage_table(words: dict[str, str]) -> str:
-    """The table of ResNet-152, from image to logits."""
+    """The table of ResNet-152, stage by stage, from the image to the logits."""
     c = RESNET_152
     stem, *stages, _ = cost.stages(c, IMAGE)
     head = cost.layers(c, IMAGE)[-1]
@@ -91,7 +91,7 @@ def stage_table(words: dict[str, str]) -> str:
 
 
 def unit_table(words: dict[str, str]) -> str:
-    """The table of the first two units of ResNet-152's second stage, layer by layer."""
+    """The table of the first two blocks of ResNet-152's second stage, layer by layer."""
     blocks = ("stage2_block1", "stage2_block2")
     rows = [
         [f"`{row.name}`", _shape(row.output), *_cost(row)]
@@ -102,7 +102,7 @@ def unit_table(words: dict[str, str]) -> str:
 
 
 def depth_table(words: dict[str, str]) -> str:
-    """The table of the five ImageNet nets, with 1000 classes and with projections at changes of shape."""
+    """The table of the five ImageNet nets, with 1000 classes and with projections where the shape changes."""
     rows = []
     for depth, blocks in IMAGENET_STAGES.items():
         config = dataclasses.replace(RESNET_152, depth=depth)
@@ -114,7 +114,7 @@ def depth_table(words: dict[str, str]) -> str:
 
 
 def cost_table(words: dict[str, str]) -> str:
-    """The table of convolutions in a unit at 56x56 pixels: a bottleneck; two 3x3 convs of its full or quarter width."""
+    """The table of the cost of a bottleneck block at 56x56 pixels, and of blocks of two 3x3 convs for comparison."""
     pixels = (56, 56, 3)
     pair = ModelConfig(depth=8, width=256, num_classes=2)
     units = {
@@ -131,7 +131,8 @@ def cost_table(words: dict[str, str]) -> str:
 
 
 def gradient_table(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> str:
-    """The table of norms of the kernels' gradients: medians over seeds, with the lowest and the highest ratio."""
+    """The table of gradient norms in the first conv of stage 1 and in the last conv: medians over seeds, and their
+    ratio."""
     cells = []
     for net, depth in dict.fromkeys((row["net"], row["depth"]) for row in rows):
         found = [row["norms"] for row in rows if (row["net"], row["depth"]) == (net, depth)]
@@ -144,8 +145,7 @@ def gradient_table(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> str
     return markdown([words[key] for key in keys], cells, numbers=4)
 
 
-def _convs(config: ModelConfig, image_shape: cost.Shape, block: str) -> tuple[int, int]:
-    """Weights and multiply-adds of a block's convolutions."""
+def _convs(config: ModelConfig, image_shape: cost.Shape, block: str) -> tuple[int, int]:  # weights, multiply-adds
     rows = [row for row in cost.layers(config, image_shape) if row.name.startswith(f"{block}/conv")]
     return sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows)
 
@@ -158,6 +158,5 @@ def _shape(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))
 
 
-def _figures(value: float) -> str:
-    """A number with two significant figures, without an exponent."""
+def _figures(value: float) -> str:  # two significant figures, no exponent
     return f"{value:#.2g}" if value < 10 else f"{float(f'{value:.2g}'):,.0f}"

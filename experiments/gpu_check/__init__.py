@@ -1,14 +1,15 @@
-"""The check to run first on a new GPU: `python -m experiments.gpu_check`.
+"""A check to run first on a machine with a new GPU: `python -m experiments.gpu_check`.
 
-| file       | what                                                                            |
-|------------|---------------------------------------------------------------------------------|
-| `__main__` | the command: options, the order of the parts, the exit status                    |
-| `plan`     | the parts in order of importance, with their sizes for a GPU and for a CPU       |
-| `check`    | runs one part after another, and keeps the record                                |
-| `parts`    | the kinds of parts: each measures, and adds to the record                        |
-| `tests`    | the tests of tests/gpu, in a separate process                                    |
-| `screen`   | the tables at the end                                                            |
+The check has parts, each of which runs tests or measures times. The times are measured by experiments/benchmark. The
+record has the format of a benchmark record with more fields, so `python -m experiments.benchmark --render FILE` prints
+its tables as Markdown.
 
-experiments/benchmark takes the times. The record is a record of the benchmark with more fields, so `python -m
-experiments.benchmark --render FILE` prints its tables as Markdown.
+| file       | what it contains                                                               |
+|------------|--------------------------------------------------------------------------------|
+| `__main__` | the command: options and exit status                                           |
+| `plan`     | the parts in order of importance, with their sizes for a GPU and for a CPU     |
+| `check`    | runs the parts one after another, and writes the record                        |
+| `parts`    | a class for each kind of part                                                  |
+| `tests`    | runs the tests of tests/gpu in a separate process                              |
+| `screen`   | the tables at the end                                                          |
 """

@@ -1,17 +1,23 @@
-"""Does everything run on this GPU, how fast is it, and what is not as it should be? To run first on a new machine.
+"""Check a machine with a new GPU: does everything run, are the results right, and how fast is it?
 
     python -m experiments.gpu_check
     python -m experiments.gpu_check --seconds 150
     python -m experiments.gpu_check --only resnet-56-float32 resnet-56-bfloat16 --out runs/more.json
 
-The parts come in order of importance: device, driver, versions and the arithmetic of float32; the tests of tests/gpu;
-where the time of a train step goes; what the device reaches in products and memory traffic; step times of the papers'
-nets beside Flax and PyTorch. Each part prints a line and is written to the record when it ends. A part that fails, or
-for which the time does not suffice, costs itself alone.
+The check has these parts, in order of importance:
 
-On a CPU the same code runs with tiny sizes, in a minute or two; its times then say nothing. Use a machine that does
-nothing else. PyTorch takes part where it is installed. Within --seconds the contestants of a race start side by side,
-which saves time; without, one after another, which is fairer to compilers that choose algorithms by the clock.
+- device, driver, versions, and the arithmetic of float32 products;
+- the tests of tests/gpu;
+- the time of a train step, divided into host and device;
+- the highest rates of matrix products and memory traffic;
+- step times of the papers' nets, compared with Flax and, if it is installed, PyTorch.
+
+Each part prints a line when it ends, and is then written to the record. If a part fails, or if there is not enough time
+for it, the other parts still run.
+
+Use an idle machine. On a CPU the same code runs with tiny sizes, in a minute or two, and the times mean nothing. With
+--seconds, compared programs start at the same time, to save time. Without it they start one after another, because some
+compilers choose algorithms by measured times.
 """
 
 from __future__ import annotations
@@ -35,19 +41,19 @@ from resnet_jax.text import nearest
 
 @dataclass(frozen=True)
 class GpuCheck:
-    """Checks and measures, part by part."""
+    """Run the check."""
 
     seconds: float | None = None
-    """Budget for the whole command: a part that would not fit is left out, and one that runs then is cut. None: no
-    limit."""
+    """Time limit for the whole command. A part that needs more than the remaining time is not started, and a part that
+    runs when the time is up is stopped. None: no limit."""
     only: tuple[str, ...] = ()
-    """Parts to run, beside the device; none: all."""
+    """Names of parts to run after the part "device" (which always runs); none: all."""
     out: Path = Path("runs/gpu-check.json")
-    """JSON file for the record, written anew after each part."""
+    """JSON file for the record; written after each part."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses the options, checks, and prints; returns the exit status: 1 if a part failed."""
+    """Runs the check and prints its tables; returns the exit status, 1 if a part failed."""
     words = sys.argv[1:] if argv is None else argv
     program = "python -m experiments.gpu_check"
     chosen = parse(GpuCheck, words, program=program, description=__doc__)
@@ -63,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         check.go(None, lambda line: print(line, flush=True))
     finally:
-        # After Ctrl-C too: shows the results so far.
+        # Shows the results so far, also after Ctrl-C.
         screen.show(check.record, Console())
         print(f"record: {chosen.out}")
     return cli.FAILED if check.failed else cli.OK

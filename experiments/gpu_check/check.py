@@ -1,4 +1,4 @@
-"""Runs the parts one after another, within a budget of seconds. A part that fails does not stop the others."""
+"""Runs the parts of a check one after another, within a time limit. A part that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from resnet_jax.text import Note
 
 DONE, FAILED, CUT, LEFT_OUT = "done", "failed", "cut", "left out"
 QUICK_COMPILATION = "--xla_backend_optimization_level=0"
-"""Compiler flag for a CPU: there compilation takes most of the time, and step times do not matter."""
+"""XLA flag for a check on a CPU, where compilation takes most of the time and step times do not matter."""
 
 
 class Check:
-    """A check and its record: a record of the benchmark, with the results of the parts."""
+    """A check and its record, which is a benchmark record with further fields for the parts."""
 
     def __init__(self, command: str, out: Path, seconds: float = math.inf, only: tuple[str, ...] = ()) -> None:
         self.out, self.seconds, self.only = out, seconds, only
@@ -31,11 +31,11 @@ class Check:
         self.record |= {"device": {}, "parts": [], "tests": [], "breakdown": []}
 
     def go(self, plan: tuple[Part, ...] | None, note: Note) -> None:
-        """Runs all parts in their order, and writes the record after each.
+        """Runs all parts in order, and writes the record after each part.
 
         Args:
-          plan: the parts; None: the plan for the device that the first part finds.
-          note: called with a line of text on each part's result.
+          plan: the parts; None: the plan `FULL` or `SMALL`, depending on the device that the first part finds.
+          note: called with a line of text on the result of each part.
         """
         first, *rest = plan or FULL
         self._part(first, note)
@@ -51,24 +51,24 @@ class Check:
         names = [first.name, *(part.name for part in rest)]
         for name in self.only:
             if name not in names:
-                self._note(name, FAILED, f"this device has no such part, but {', '.join(names)}", 0.0)
+                self._note(name, FAILED, f"this device has no such part; legal: {', '.join(names)}", 0.0)
                 note(f"{name}: {FAILED}: this device has no such part")
 
     @property
     def failed(self) -> bool:
-        """Whether a part failed; a part that was left out or cut for lack of time does not count."""
+        """Whether a part failed. Parts that were left out or stopped for lack of time do not count."""
         return any(part["status"] == FAILED for part in self.record["parts"])
 
     def _part(self, part: Part, note: Note) -> None:
         begun = time.monotonic()
         left = self.start + self.seconds - begun
         if left < part.least:
-            status, sentence = LEFT_OUT, f"{max(left, 0.0):.0f} s were left, and it takes {part.least:.0f} s at least"
+            status, sentence = LEFT_OUT, f"{max(left, 0.0):.0f} s were left, and it takes {part.least:.0f} s or more"
         else:
             status, sentence = self._outcome(part, note)
         took = time.monotonic() - begun
         self._note(part.name, status, sentence, took)
-        # On a CPU a part with the same name takes a smaller net. So the line names the net.
+        # The line names the net, because a part with the same name has a smaller net on a CPU.
         net = f"{part.net}, batch {part.batch_size}, " if isinstance(part, Race) else ""
         note(f"[{took:6.1f} s] {part.name}: {'' if status == DONE else f'{status}: '}{net}{sentence}")
 
@@ -87,6 +87,6 @@ class Check:
             return LEFT_OUT, str(absent)
         except (parts.PartFailed, UserError) as failure:
             return FAILED, str(failure)
-        except Exception as defect:  # our bug must not stop the parts after it
+        except Exception as defect:  # a bug in one part must not stop the next parts
             return FAILED, f"a defect of this check: {type(defect).__name__}: {defect}"
         return DONE, sentence

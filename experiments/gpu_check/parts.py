@@ -1,4 +1,4 @@
-"""The kinds of parts of a check: each measures, adds to the record, and returns its result in a sentence."""
+"""The kinds of parts of a check. A part tests or measures, adds to the record, and returns its result in a sentence."""
 
 from __future__ import annotations
 
@@ -17,42 +17,47 @@ from resnet_jax.text import Note
 
 Record = dict[str, Any]
 WARMUP = 2
-"""Number of rounds before the first counted one."""
+"""Number of rounds before the first timed round."""
 EAGER, COMPILED = TORCH
 
 
 class PartFailed(Exception):
-    """A part failed or found something wrong; the message explains it in a sentence."""
+    """A part has failed, or has found a fault; the message explains it in a sentence."""
 
 
 class Absent(PartFailed):
-    """The library that the part measures is not installed."""
+    """The library whose speed the part measures is not installed."""
 
 
 class Cut(PartFailed):
-    """The time was up before the part had finished."""
+    """The part did not end before the deadline."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a check."""
+    """One part of a check."""
 
     name: str
     least: float
-    """Seconds that the part needs at least, with the start of its processes; with less time left it is skipped."""
+    """Seconds that the part needs at least, including the start of its processes. With less time it is not started."""
 
     def run(self, record: Record, deadline: float, note: Note) -> str:
-        """Runs the part until its end or `deadline`, a time of time.monotonic(); returns its result in a sentence.
+        """Runs the part and adds its results to the record; returns the result in a sentence.
+
+        Args:
+          record: the record of the check.
+          deadline: a value of time.monotonic(), at which the part is stopped.
+          note: called with each remark, a line of text.
 
         Raises:
-          PartFailed: the part failed or was cut. The record has its results so far.
+          PartFailed: the part failed or was stopped. The record has the results so far.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Device(Part):
-    """Driver, versions, memory, and the arithmetic of float32 products."""
+    """Part that finds out the device, its driver and memory, versions, and the arithmetic of float32 products."""
 
     def run(self, record: Record, deadline: float, note: Note) -> str:
         answer = race.answer(Spec("device", "device", step_config("resnet-20", 1, "float32")), deadline)
@@ -61,7 +66,7 @@ class Device(Part):
         if found["nvidia_smi"] and results.platform(record) == "cpu":
             raise PartFailed(
                 f"this machine has {found['nvidia_smi'].get('name', 'a GPU')}, and jax {versions['jax']} computes on "
-                f"the CPU: install JAX for the GPU, as with JAX='jax[cuda13]', or set JAX_PLATFORMS=cpu to check it"
+                f"the CPU: install JAX for the GPU, such as jax[cuda13], or set JAX_PLATFORMS=cpu to check the CPU"
             )
         driver = found["nvidia_smi"].get("driver_version")
         unasked = [row for row in found["precision"]["float32"] if row["precision"] == "default"]
@@ -74,12 +79,12 @@ class Device(Part):
 
 @dataclass(frozen=True)
 class DeviceTests(Part):
-    """The tests of tests/gpu that an expression selects."""
+    """Part that runs those tests of tests/gpu that an expression selects."""
 
     select: str
     """Expression for pytest's -k."""
     processes: int
-    """Number of processes for the tests: compilation takes most of the time."""
+    """Number of processes that run tests at the same time."""
 
     def run(self, record: Record, deadline: float, note: Note) -> str:
         if why := tests.missing(tests.FOLDER):
@@ -87,20 +92,20 @@ class DeviceTests(Part):
         found = tests.run(self.select, self.processes, results.platform(record), tests.FOLDER, deadline)
         record["tests"] += [asdict(test) for test in found.tests]
         counts = Counter(test.status for test in found.tests)
-        said = ", ".join(f"{number} {status}" for status, number in counts.items()) or "none came to its end"
+        said = ", ".join(f"{number} {status}" for status, number in counts.items()) or "no test ended"
         bad = [f"{test.name.rpartition('::')[2]}: {test.message or test.status}" for test in found.tests if test.bad]
         sentence = f"{said}{'; ' * bool(bad)}{'; '.join(bad)}"
         if found.cut:
             raise Cut(f"the time was up; {sentence}")
         if bad or not found.tests or found.exit_status:
             lines = [line for line in found.output.splitlines() if line.strip()]
-            raise PartFailed(sentence if bad else f"{said}: {lines[-1] if lines else 'pytest said nothing'}")
+            raise PartFailed(sentence if bad else f"{said}: {lines[-1] if lines else 'pytest printed nothing'}")
         return sentence
 
 
 @dataclass(frozen=True)
 class Breakdown(Part):
-    """The parts of a train step's time, with one step in each dispatch and with several."""
+    """Part that measures how much time of a train step the host and the device take."""
 
     net: NetName
     batch_size: int
@@ -125,11 +130,11 @@ class Breakdown(Part):
 
 @dataclass(frozen=True)
 class Limits(Part):
-    """The highest rates of matrix products and of memory traffic on the device."""
+    """Part that measures the highest rates of matrix products and of memory traffic."""
 
     dtypes: tuple[Dtype, ...]
     steps: int
-    """Number of products, or passes over memory, that are timed together."""
+    """Number of products, or of passes over memory, that are timed together."""
     repeats: int
 
     def run(self, record: Record, deadline: float, note: Note) -> str:
@@ -153,19 +158,19 @@ class Limits(Part):
 
 @dataclass(frozen=True)
 class Race(Part):
-    """Times of train steps of one net, beside the peers' times."""
+    """Part that times the train steps of one net, and of the same net in other libraries (peers)."""
 
     net: NetName
     batch_size: int
     dtype: Dtype
     contestants: tuple[str, ...]
-    """Contestants, as named in experiments.benchmark. Ratios are taken to the first of `peers` that takes part."""
+    """Names of programs that are timed, as in experiments.benchmark. They are compared with the first of `peers`."""
     steps: int
     """Number of steps that are timed together."""
     repeats: int
     """Number of rounds."""
     alive: int | None = None
-    """Largest number of contestants that hold the device's memory at a time; None: all."""
+    """Largest number of contestants that are on the device at the same time; None: all."""
     peers: tuple[str, ...] = (COMPILED, EAGER, FLAX)
 
     def run(self, record: Record, deadline: float, note: Note) -> str:
@@ -180,8 +185,8 @@ class Race(Part):
         )
         timed = {outcome.contestant: outcome for outcome in outcomes if not outcome.failed}
         compared = next((timed[name] for name in self.peers if name in timed), None)
-        record["results"] += results.results("step", specs, outcomes, compared, record["limits"])
-        for outcome in outcomes:
+        for spec, outcome in zip(specs, outcomes, strict=True):
+            record["results"].append(results.result("step", spec, outcome, compared, record["limits"]))
             record["environment"] = record["environment"] or outcome.environment
         rows = record["results"][-len(specs) :]
         said = ", ".join(f"{row['contestant']} {1e3 * row['median']:.2f}" for row in rows if not row["failed"])

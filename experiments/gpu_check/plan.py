@@ -1,4 +1,4 @@
-"""The parts of a check in order of importance, with their sizes: FULL for a GPU, SMALL for a CPU."""
+"""The parts of a check, in order of importance: `FULL` for a GPU, `SMALL` for a CPU."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from experiments.gpu_check.parts import COMPILED, EAGER, Breakdown, Device, Devi
 
 ALL = (OURS, COMPILED, FLAX, EAGER)
 SINGLE = f"{OURS}:train.steps_per_dispatch=1"
-"""Our contestant with one step in each dispatch, for nets with long steps; saves half of the compilation."""
+"""Contestant for nets with long steps: one step in each dispatch, which halves the time of compilation."""
 RESUME = "resume"
-"""Substring in the names of all tests that start whole runs."""
+"""Part of the names of all tests that start whole runs."""
 
 
 def _cifar(net: NetName, dtype: Dtype) -> Race:
@@ -17,7 +17,7 @@ def _cifar(net: NetName, dtype: Dtype) -> Race:
 
 
 def _dispatches(least: float, net: NetName, batch_size: int, sizes: tuple[int, ...], repeats: int) -> Race:
-    """Train steps in dispatches of several sizes; the largest is the number of steps that are timed together."""
+    """Part that times train steps with different numbers of steps in each dispatch (call of a compiled function)."""
     names = tuple(f"{OURS}:train.steps_per_dispatch={size}" for size in sizes)
     return Race(
         "dispatch", least, net, batch_size, "float32", names, steps=max(sizes), repeats=repeats, peers=names[:1]
@@ -30,7 +30,7 @@ FULL: tuple[Part, ...] = (
     Breakdown("breakdown", 20.0, "resnet-20", 128, "float32", steps=60),
     _dispatches(30.0, "resnet-20", 128, (1, 5, 20, 100), repeats=10),
     Limits("limits", 15.0, ("float32", "bfloat16"), steps=20, repeats=5),
-    # Two at a time: four nets of this size, with their temporary memory, do not fit into 80 GB.
+    # Two contestants at the same time, because four nets of this size do not fit into 80 GB.
     Race("resnet-50-bfloat16", 60.0, "resnet-50", 256, "bfloat16", (SINGLE, *ALL[1:]), steps=5, repeats=5, alive=2),
     DeviceTests("resume", 40.0, RESUME, processes=8),
     _cifar("resnet-20", "float32"),
@@ -55,7 +55,7 @@ SMALL: tuple[Part, ...] = (
     Race("resnet-8-float32", 10.0, "resnet-8", 4, "float32", (OURS, FLAX, EAGER), steps=1, repeats=2),
     Race("resnet-1202-float32", 5.0, "resnet-8", 4, "float32", (f"{OURS}:model.stages=scanned",), steps=1, repeats=1),
 )
-"""The plan for a CPU: the same code in a minute or two of one core. Its times have no meaning.
+"""The plan for a CPU: the same code with tiny nets, in a minute or two on one core. The times mean nothing.
 
-Only PyTorch runs ResNet-50, and PyTorch runs without its compiler, since compilation would need most of that time.
+To save the time of compilation, only eager PyTorch runs ResNet-50.
 """

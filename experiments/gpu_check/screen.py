@@ -14,7 +14,7 @@ FIGURES = ("step", "alone", "batch", "dispatch", "report", "kernels")
 
 
 def show(record: Mapping[str, Any], console: Console) -> None:
-    """Prints the tables of arithmetic, tests and breakdown, and those of the benchmark."""
+    """Prints the tables of float32 arithmetic, of tests, of the time of a step, and of the benchmark."""
     console.width = max(console.width, table.NARROWEST)
     for made in (_precision(record), _tests(record), _breakdown(record)):
         if made.row_count:

@@ -21,7 +21,7 @@ from experiments.benchmark.race import SHARED_DEVICE
 ROOT = Path(experiments.__file__).parent.parent
 FOLDER = ROOT / "tests" / "gpu"
 NEEDED = ("pytest", "xdist")
-# pytest's words for outcomes, and ours.
+# pytest's words for outcomes, and the words of the record.
 STATUSES = {word: word.lower() for word in ("PASSED", "FAILED", "ERROR", "SKIPPED")}
 STATUSES |= {"XFAIL": "xfailed", "XPASS": "xpassed"}
 PROGRESS = re.compile(rf"^\[gw\d+\] (?:\[ *\d+%\] )?({'|'.join(STATUSES)}) (\S+)")
@@ -30,8 +30,6 @@ SUMMARY = re.compile(r"^(?:FAILED|ERROR) (\S+) - (.+)")
 
 @dataclass
 class Test:
-    """One test and its outcome."""
-
     name: str
     status: str
     message: str = ""
@@ -39,43 +37,40 @@ class Test:
 
     @property
     def bad(self) -> bool:
-        """Whether the outcome shows a fault of the device or of this project."""
         return self.status in ("failed", "error")
 
 
 @dataclass
 class Results:
-    """The outcomes of the tests."""
-
     tests: list[Test]
     cut: bool
-    """Whether the time was up before the end of the tests."""
+    """Whether the tests were stopped at the deadline."""
     exit_status: int | None
     output: str
 
 
 def missing(folder: Path) -> str:
-    """A sentence on why the tests cannot run here; empty if they can."""
+    """A sentence on why the tests cannot run on this machine; empty if they can."""
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if absent:
         return f"{' and '.join(absent)} is not installed: pip install -e '.[test]'"
-    return "" if folder.is_dir() else f"{folder} is not there; the tests come with the source code"
+    return "" if folder.is_dir() else f"{folder} does not exist; run this command in a checkout of the source code"
 
 
 def run(select: str, processes: int, platform: str, folder: Path, deadline: float = math.inf) -> Results:
-    """Runs the tests of a folder that are marked `gpu` and that an expression selects.
+    """Runs the tests in a folder that have the pytest mark `gpu` and that an expression selects.
 
     Args:
       select: expression for pytest's -k.
-      processes: number of processes side by side.
-      platform: "cpu", or "gpu" for the device that JAX chooses, as in a run.
+      processes: number of processes that run tests at the same time.
+      platform: "cpu", or "gpu" for the device that JAX chooses by itself.
       folder: the folder of the tests.
-      deadline: a time of time.monotonic(), at which the tests are stopped.
+      deadline: a value of time.monotonic(), at which the tests are stopped.
     """
     words = ["-m", "pytest", str(folder), "-m", "gpu", "-k", select, f"--numprocesses={processes}", "--dist=load"]
     words += ["-vv", "-rfE", "-p", "no:cacheprovider"]
     told = {
-        # Without this variable tests/conftest.py chooses the CPU; with an empty string JAX chooses.
+        # Without this variable, tests/conftest.py chooses the CPU. If it is empty, JAX chooses.
         "JAX_PLATFORMS": "cpu" if platform == "cpu" else os.environ.get("JAX_PLATFORMS", ""),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "COLUMNS": "400",  # pytest cuts lines of the summary at this width

@@ -1,11 +1,11 @@
-"""Passages of the documents that follow from the code and the committed records: tables, and numbers in sentences.
+"""Makes passages of the documents from the code and the committed records: tables, and numbers within sentences.
 
-A passage stands between two markers, of which the first says what it is:
+A passage stands between two markers:
 
     <!-- begin: KIND WORD... -->text<!-- end -->
 
-A table has its markers on lines of their own. KIND is the name of a function in one of the modules here, which makes
-the text from the words. `python -m experiments.documents` renews all passages; a test says which are stale.
+KIND is the name of a function in one of the modules here. The function makes the text from the words. The markers of a
+table are on separate lines. `python -m experiments.documents` renews all passages, and a test finds outdated ones.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ KINDS: dict[str, Callable[..., str]] = {
     and not name.startswith("_")
     and function.__annotations__["return"] == "str"
 }
-"""The public functions of these modules that return a text, by their names with hyphens."""
+"""The public functions of these modules that return text, by their names with hyphens."""
 PASSAGE = re.compile(r"<!-- begin: (?P<what>[^>]*?)\s*-->(?P<text>.*?)<!-- end -->", re.DOTALL)
 
 
 def renewed(page: str, name: str) -> str:
-    """Returns the text of a page with all passages renewed; messages call the page `name`.
+    """Returns the text of a page with all passages renewed; `name` is the page's name for error messages.
 
     Raises:
-      UserError: a passage cannot be made, a marker has no counterpart, or Markdown would misread its position.
+      UserError: a passage cannot be made, a marker is missing, or Markdown would misread the position of a marker.
     """
 
     def renew(found: re.Match[str]) -> str:
@@ -50,7 +50,7 @@ def renewed(page: str, name: str) -> str:
 
 
 def stale(page: str, name: str) -> Iterator[str]:
-    """Yields a sentence for each outdated passage of a page; raises the same errors as `renewed`."""
+    """Yields a sentence for each outdated passage of a page. Raises UserError as `renewed` does."""
     for before, after in zip(PASSAGE.finditer(page), PASSAGE.finditer(renewed(page, name)), strict=True):
         if before[0] != after[0]:
             table = before["text"].startswith("\n")
@@ -58,10 +58,14 @@ def stale(page: str, name: str) -> Iterator[str]:
 
 
 def made(what: str, name: str) -> str:
-    """The text of a passage.
+    """Makes the text of a passage.
+
+    Args:
+      what: the words in the begin marker: the kind of the passage, and the arguments of its function.
+      name: name of the page, for error messages.
 
     Raises:
-      UserError: the kind is unknown, or the words do not fit the kind. The message names the page, `name`.
+      UserError: the kind is unknown, or the arguments are not legal for this kind.
     """
     kind, *words = what.split()
     if kind not in KINDS:
@@ -69,7 +73,7 @@ def made(what: str, name: str) -> str:
     try:
         return KINDS[kind](*words)
     except (TypeError, KeyError, ValueError, OSError) as error:
-        raise UserError(f"{name}: {what}: cannot be made ({error}).") from error
+        raise UserError(f"{name}: {what}: the passage cannot be made ({error}).") from error
 
 
 def _check_markers(page: str, name: str) -> None:
@@ -78,14 +82,14 @@ def _check_markers(page: str, name: str) -> None:
         raise UserError(f"{name}: a marker is missing; legal: a begin marker, then its end marker.")
     for found in PASSAGE.finditer(page):
         alone = found["text"].startswith("\n")
-        # Markdown takes a line that begins with a comment for HTML, and ends the paragraph there.
+        # Markdown reads a line that begins with a comment as HTML, and ends the paragraph there.
         if page[: found.start()].endswith("\n") != alone:
-            where = "the markers of a table need lines of their own; the marker of a number must not begin a line"
+            where = "the markers of a table must be on separate lines; the marker of a number must not begin a line"
             raise UserError(f"{name}: {found['what']}: {where}.")
 
 
 def renew(page: Path) -> bool:
-    """Renews a page's passages in its file; returns whether it changed. Raises as `renewed`."""
+    """Renews the passages in a file, and returns whether the file changed. Raises UserError as `renewed` does."""
     text = page.read_text(encoding="utf-8")
     new = renewed(text, page.name)
     if new != text:

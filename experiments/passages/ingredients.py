@@ -1,4 +1,4 @@
-"""The table of what each ingredient adds, in docs/results.md, from the records of digits-modern."""
+"""The table of the ingredients of later recipes in docs/results.md, from the records of the study digits-modern."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADERS = ("net", "ingredient", "seeds", "test error, %", "minus the papers' rec
 
 
 def ingredients() -> str:
-    """A row for each net and ingredient that has finished runs; differences are paired by seed."""
+    """A table with a row for each net and ingredient that has finished runs. Differences are paired by seed."""
     (study, _) = studies()["digits-modern"]
     lines = [f"| {' | '.join(HEADERS)} |", "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     for depth in (20, 56):

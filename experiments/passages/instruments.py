@@ -1,33 +1,36 @@
-"""Tables and numbers of what the instruments measured, from the files of experiments/records/analysis.
+"""Tables and numbers from the measurements of instruments, in the files of experiments/records/analysis.
 
-A file is named without its suffix, and its nets as they are named in it.
+The functions take the name of a file without its suffix, and the names of nets in this file.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 import numpy as np
 
-from experiments.passages.records import RECORDS
+from experiments.passages.records import content
 from resnet_jax.reports.document import Table, markdown_table
 from resnet_jax.reports.text import MINUS
 from resnet_jax.types import Floats
 
 
 def measured(file: str, net: str, what: str, form: str = ".3g") -> str:
-    """A number of a net: `what` is a name in its file, then indices, slices, and perhaps min, max or mean.
+    """A number from the measurement of one net, as text.
 
-    "single.1:.max" is the largest value of `single` after the first; "left/gradient.max" is the largest quotient.
-    `form` is a format of Python; with ".1%" the text has no per cent sign, because the page has one.
+    Args:
+      file: name of the file.
+      net: name of the net in the file.
+      what: name of a list in the file, then indices, slices, min, max or mean. For example, "single.1:.max" is the
+        largest value of `single` after the first, and "left/gradient.max" is the largest quotient of two lists.
+      form: format of Python. With ".1%" the text has no per cent sign, because the page has one.
     """
     return _text(value(file, net, what), form)
 
 
 def gradients(file: str) -> str:
-    """Before training: the norm of the gradient in the first layer and in the last conv, and their ratio."""
+    """A table of gradient norms at the initial values: in the first layer, in the last conv, and their ratio."""
     rows = []
     for name, net in _nets(file).items():
         norms = net["initial"][:-1]  # without the classifier
@@ -38,7 +41,7 @@ def gradients(file: str) -> str:
 
 
 def responses(file: str) -> str:
-    """The mean and the largest of each net's layer responses."""
+    """A table of the mean and the largest layer response of each net."""
     rows = tuple(
         (_name(name), *(f"{f(net['std']):.2f}" for f in (np.mean, np.max))) for name, net in _nets(file).items()
     )
@@ -46,7 +49,7 @@ def responses(file: str) -> str:
 
 
 def mean_responses(file: str) -> str:
-    """The mean of the layer responses of each seed, and over seeds."""
+    """A table of the mean layer response of each net, for each seed and over all seeds."""
     by_net: dict[str, list[float]] = {}
     for name, net in _nets(file).items():
         by_net.setdefault(name.rpartition("-seed")[0], []).append(float(np.mean(net["std"])))
@@ -58,7 +61,7 @@ def mean_responses(file: str) -> str:
 
 
 def signals(file: str, *nets: str) -> str:
-    """Results of signal propagation after the last block, with a column for each net."""
+    """A table of signal propagation after the last block, with a column for each net."""
     measures = {
         "forward variance": "variance.-1",
         "largest singular value": "largest.0.-1",
@@ -71,7 +74,7 @@ def signals(file: str, *nets: str) -> str:
 
 
 def mean_lengths(file: str) -> str:
-    """Blocks and mean lengths of paths: a column for each net."""
+    """A table of the number of blocks and the mean lengths of paths, with a column for each net."""
     nets = _nets(file)
     paths = [np.asarray(net["paths"], float) for net in nets.values()]
     carried = [p * np.asarray(net["norms"]).mean(1) for p, net in zip(paths, nets.values(), strict=True)]
@@ -88,7 +91,7 @@ def mean_lengths(file: str) -> str:
 
 
 def value(file: str, net: str, what: str) -> float:
-    """The number that `measured` names."""
+    """The number that `measured` formats."""
     name, *steps = what.split(".")
     found: Any = None
     for part in name.split("/"):
@@ -105,15 +108,13 @@ def value(file: str, net: str, what: str) -> float:
 
 
 def _nets(file: str) -> dict[str, dict[str, Any]]:
-    content = json.loads((RECORDS / "analysis" / f"{file}.json").read_text(encoding="utf-8"))
-    return {net["name"]: net for net in content["nets"]}
+    return {net["name"]: net for net in content(f"analysis/{file}")["nets"]}
 
 
 def _name(net: str) -> str:
     return re.sub("^resnet-", "ResNet-", net)
 
 
-def _text(number: float, form: str = ".3g") -> str:
-    """1.3e+03 as 1.3e3; per cent without its sign."""
+def _text(number: float, form: str = ".3g") -> str:  # "1.3e+03" becomes "1.3e3"
     text = re.sub(r"e([+-])0*", lambda found: "e" + found[1].strip("+"), f"{number:{form}}")
     return text.rstrip("%").replace("e-", f"e{MINUS}").replace("-", MINUS)

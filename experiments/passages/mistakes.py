@@ -1,6 +1,6 @@
-"""The tables of docs/mistakes.md: what a command answers to forty mistakes of a new user, and the statuses of commands.
+"""The tables of docs/mistakes.md: what commands print after a new user's typical mistakes, and the exit statuses.
 
-Each mistake is made: its command runs in this process, in a folder made for it, and the table has what it prints.
+Each command with a mistake is run in this process, in a temporary folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from experiments.studies import experiments
 from resnet_jax.config import override, to_dict
 
 DEVICES = 8
-"""CPU devices that JAX sees where the table is made, as where it is tested."""
+"""Number of CPU devices that JAX sees when the table is made and tested."""
 ERROR = "error: "
 
 # Groups of commands, as the words after "python -m experiments."; `_scene` makes the files that they name.
@@ -92,7 +92,7 @@ MISTAKES = {
 
 @dataclass(frozen=True)
 class Answer:
-    """Output of a command, and its exit status."""
+    """The exit status and the output of a command."""
 
     status: str | int | None
     stdout: str
@@ -100,7 +100,7 @@ class Answer:
 
 
 def mistakes() -> str:
-    """A row for each mistake: the command, its status, and the sentence without the "error:" in front."""
+    """A table of mistakes: the command, its exit status, and the message after "error:"."""
     found = answers()
     lines = ["| python -m experiments. | status | error: |", "| --- | ---: | --- |"]
     for group, commands in MISTAKES.items():
@@ -112,7 +112,7 @@ def mistakes() -> str:
 
 
 def statuses() -> str:
-    """A row for each exit status, from the constants of experiments/cli.py and the texts below them."""
+    """A table of exit statuses, from the constants in experiments/cli.py and the texts below them."""
     lines = ["| status | name | when |", "| ---: | --- | --- |"]
     body = ast.parse(inspect.getsource(cli)).body
     for node, text in itertools.pairwise(body):
@@ -126,7 +126,10 @@ def statuses() -> str:
 
 @functools.cache
 def answers() -> dict[str, Answer]:
-    """The answer to each mistake, by command; JAX must not have started, or must see `DEVICES` devices of the CPU."""
+    """Runs every command in `MISTAKES`, and returns the answers by command.
+
+    JAX must not have started before, or must see `DEVICES` CPU devices.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         _scene(folder)
@@ -137,15 +140,15 @@ def answers() -> dict[str, Answer]:
 
 
 def _run(command: str, folder: Path) -> Answer:
-    """Runs a command as `python -m` does, in this process."""
+    """Runs a command in this process, as `python -m` does."""
     name, *words = shlex.split(command)
     module = importlib.import_module(f"experiments.{name}")
     output, errors = io.StringIO(), io.StringIO()
-    # With settings of malloc in the environment no process restarts.
+    # Commands restart their process to change malloc, unless the environment already has this variable.
     environment = {"COLUMNS": "200", machine.MALLOC: os.environ.get(machine.MALLOC, "")}
     with (
         contextlib.chdir(folder),
-        mock.patch.object(machine, "use_compilation_cache"),  # which would last longer than the folder
+        mock.patch.object(machine, "use_compilation_cache"),  # the cache would stay on after the folder is deleted
         mock.patch.object(sys, "argv", [str(module.__file__), *words]),
         mock.patch.dict(os.environ, environment),
         contextlib.redirect_stdout(output),
@@ -159,13 +162,12 @@ def _run(command: str, folder: Path) -> Answer:
     return Answer(status, output.getvalue().replace(here, ""), errors.getvalue().replace(here, ""))
 
 
-def _visible(folder: Path) -> list[Path]:
-    """The content of a folder, without the locks of run directories."""
+def _visible(folder: Path) -> list[Path]:  # without the locks of run directories
     return sorted(path for path in folder.rglob("*") if not path.name.startswith("."))
 
 
 def _scene(folder: Path) -> None:
-    """The files that the commands name."""
+    """Makes the files that the commands name."""
     plain = experiments()["digits-plain"]
     for name, config in (("other", override(plain, {"model.depth": 32})), ("half-written", plain)):
         (folder / "runs" / name).mkdir(parents=True)
@@ -183,5 +185,4 @@ def _scene(folder: Path) -> None:
 
 
 def _code(text: str) -> str:
-    """Text in a cell of a table, as code; a bar would end the cell."""
     return f"`{text.replace('|', chr(92) + '|')}`"

@@ -1,49 +1,49 @@
-"""Numbers within sentences. A run is named STUDY/RUN without its seed, and then stands for all its seeds.
+"""Numbers within sentences of the documents, from the committed records.
 
-Errors and their differences are in per cent, with two decimals unless the marker gives another number.
+The arguments are words in the marker of a document. The name STUDY/RUN, without a seed, means the runs of all seeds.
+Errors and their differences are in per cent.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 from typing import Any
 
-from experiments.passages.records import RECORDS, errors, finals, records
+from experiments.passages.records import RECORDS, content, errors, finals, records
 from resnet_jax.record import METRICS_FILE, read_metrics
 from resnet_jax.reports.stats import Difference, Summary, paired_difference
 from resnet_jax.reports.text import MINUS, listed
 
 
 def error(run: str, split: str = "train", decimals: str = "2") -> str:
-    """Mean and sample standard deviation over seeds: "54.63 ± 7.30"."""
+    """Mean and sample standard deviation of an error over seeds, such as "54.63 ± 7.30"."""
     found = Summary(tuple(errors(run, split).values()))
     return _percent(found.mean, decimals) + ("" if found.std is None else f" ± {_percent(found.std, decimals)}")
 
 
 def mean_error(run: str, split: str = "train", decimals: str = "2") -> str:
-    """Mean over seeds: "54.63"."""
+    """Mean of an error over seeds, such as "54.63"."""
     return _percent(statistics.fmean(errors(run, split).values()), decimals)
 
 
 def apart(left: str, right: str, split: str = "train", decimals: str = "2") -> str:
-    """Difference of two nets, paired by seed: the mean, or with two seeds both values, "61.90 and 60.40"."""
+    """Difference in error between two nets, paired by seed: the mean, or both values if there are only two seeds."""
     found = _upward(left, right, split)
     return listed([_percent(value, decimals) for value in (found.values if found.too_few_pairs else (found.mean,))])
 
 
 def mean_apart(left: str, right: str, split: str = "train", decimals: str = "2") -> str:
-    """Mean difference of two nets, for any number of seeds."""
+    """Mean difference in error between two nets, without its sign."""
     return _percent(abs(_difference(left, right, split).mean), decimals)
 
 
 def least_apart(left: str, right: str, split: str = "train", decimals: str = "1") -> str:
-    """Smallest difference of two nets over the seeds."""
+    """Smallest difference in error between two nets over the seeds, without its sign."""
     return _percent(min(map(abs, _difference(left, right, split).values)), decimals)
 
 
 def interval(left: str, right: str, split: str = "train", decimals: str = "1") -> str:
-    """The 95 % t-interval of the difference of two nets: "45.6 to 63.7"."""
+    """95 % t-interval of the difference in error between two nets, such as "45.6 to 63.7"."""
     found = _upward(left, right, split)
     if found.interval is None:
         raise ValueError("too few seeds for an interval")
@@ -51,29 +51,30 @@ def interval(left: str, right: str, split: str = "train", decimals: str = "1") -
 
 
 def change_apart(left: str, right: str, before: str, beside: str) -> str:
-    """Change of a difference in training error: `left` - `right` against `before` - `beside`, for each seed."""
+    """Change of a difference in training error, for each seed: (left - right) - (before - beside), without its sign."""
     now, then = _difference(left, right).values, _difference(before, beside).values
     return listed([_percent(abs(a - b)) for a, b in zip(now, then, strict=True)])
 
 
 def images_apart(left: str, right: str, images: str) -> str:
-    """Difference of two nets in wrong training images, out of `images`, for each seed: "2 and 4"."""
+    """For each seed, the difference between two nets in misclassified training images, out of `images`: "2 and 4"."""
     return listed([f"{abs(int(images) * value):.0f}" for value in _difference(left, right).values])
 
 
 def most_images(study: str, net: str, images: str) -> str:
-    """Wrong training images, out of `images`, of the worst run in a study of the nets named `net`."""
+    """Largest number of misclassified training images, out of `images`, among the runs of a study with one kind of
+    net."""
     ended = [record.final for record in records(study) if record.config.model.net == net]
     return f"{max(int(images) * final.train_error for final in ended if final is not None):.0f}"
 
 
 def loss(run: str, decimals: str = "2") -> str:
-    """Mean training loss of the net of the last step, in nats."""
+    """Mean training loss over seeds, after the last step, in nats."""
     return f"{statistics.fmean(final.train_loss for final in finals(run).values()):.{int(decimals)}f}"
 
 
 def learned(run: str, first: str, last: str) -> str:
-    """Points of running training error that a net lost between two iterations, mean over seeds."""
+    """Decrease of the running training error between two iterations, in points: the mean over seeds."""
     found = []
     for file in sorted(RECORDS.glob(f"{run}-seed[0-9]*/{METRICS_FILE}")):
         by_step = {line.step: line.running_error for line in read_metrics(file)}
@@ -82,7 +83,12 @@ def learned(run: str, first: str, last: str) -> str:
 
 
 def cost(what: str, study: str) -> str:
-    """`what` is "runs" or "interrupted" (counts), "hours" (sum over runs) or "longest" (minutes of one run)."""
+    """A number on the cost of a study's runs.
+
+    Args:
+      what: "runs" or "interrupted" for a count, "hours" for the sum over all runs, "longest" for minutes of one run.
+      study: name of the study.
+    """
     found = records(study)
     seconds = [record.cost.total_s for record in found]
     return {
@@ -94,30 +100,30 @@ def cost(what: str, study: str) -> str:
 
 
 def recomputed(split: str) -> str:
-    """The largest change of an error by recomputed batch statistics, in points; `split` is "train" or "test"."""
-    rows = [row[f"{split}_error"] for row in _json("recomputed")["rows"]]
+    """Largest change of an error, in points, when batch statistics are recomputed; `split` is "train" or "test"."""
+    rows = [row[f"{split}_error"] for row in content("recomputed")["rows"]]
     return _percent(max(abs(row["recomputed"] - row["running"]) for row in rows), "1")
 
 
 def imported_error() -> str:
-    """The error of the published net that was imported."""
-    return _percent(_json("imported")["error"])
+    """Test error of the published net that was imported."""
+    return _percent(content("imported")["error"])
 
 
 def compile_growth() -> str:
-    """Time to compile the step of ResNet-1202, divided by that of ResNet-20."""
-    shallow, deep = _json("benchmark-1202")["results"]
+    """Time to compile the training step of ResNet-1202, divided by the time for ResNet-20."""
+    shallow, deep = content("benchmark-1202")["results"]
     assert (shallow["net"], deep["net"]) == ("resnet-20", "resnet-1202")
     return f"{deep['median'] / shallow['median']:.2f}"
 
 
 def speed(record: str, net: str, contestant: str) -> str:
-    """Speed of a contestant's train step divided by that of its peer."""
+    """Speed of one program's training step in a benchmark, divided by the speed of the program it is compared with."""
     return f"{_steps(record, 'train')[net, contestant]['ratio']:.2f}"
 
 
 def over_flax(record: str, phase: str, decimals: str, *nets: str) -> str:
-    """Speed of this project's step divided by that of Flax's: the median over rounds, least to most over nets."""
+    """Speed of this project's step divided by the speed of a Flax net's step: median over rounds, range over nets."""
     rows, ratios = _steps(record, phase), []
     for net in nets:
         ours, flax = (rows[net, name]["seconds"] for name in ("resnet_jax", "flax"))
@@ -126,14 +132,14 @@ def over_flax(record: str, phase: str, decimals: str, *nets: str) -> str:
 
 
 def loader(*words: str) -> str:
-    """Images per core and second of a loader of the benchmark of input."""
-    (row,) = (row for row in _json("benchmark-input")["results"] if row.get("loader") == " ".join(words))
+    """Images per second and core of one loader, from the benchmark of loaders."""
+    (row,) = (row for row in content("benchmark-input")["results"] if row.get("loader") == " ".join(words))
     return f"{row['images'] / row['core_s']:,.0f}"
 
 
 def peak_memory(record: str, row: str) -> str:
-    """Peak resident memory, in GB, of the process that measured a row of a record; rows count from 1."""
-    return f"{_json(f'benchmark-{record}')['results'][int(row) - 1]['peak_resident_bytes'] / 1e9:.1f}"
+    """Peak resident memory in GB of the process that measured one row of a record. The first row is 1."""
+    return f"{content(f'benchmark-{record}')['results'][int(row) - 1]['peak_resident_bytes'] / 1e9:.1f}"
 
 
 def _percent(fraction: float, decimals: str = "2") -> str:
@@ -149,18 +155,11 @@ def _difference(left: str, right: str, split: str = "train") -> Difference:
 
 
 def _upward(left: str, right: str, split: str) -> Difference:
-    """The difference, or the opposite one where its mean is below zero; two seeds on both sides keep their signs."""
-    found = _difference(left, right, split)
+    found = _difference(left, right, split)  # becomes positive, unless two seeds have different signs
     keeps = found.mean >= 0.0 or (found.too_few_pairs and found.on_both_sides)
     return found if keeps else found.negated()
 
 
-def _json(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
-
-
 def _steps(record: str, phase: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """The rows of a benchmark by net and contestant."""
-    rows = _json(f"benchmark-{record}")["results"]
+    rows = content(f"benchmark-{record}")["results"]
     return {(row["net"], row["contestant"]): row for row in rows if row["phase"] == phase}

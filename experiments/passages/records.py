@@ -1,19 +1,27 @@
-"""Committed records by the names that markers give them: STUDY/RUN, where RUN may lack its seed."""
+"""Reads committed records by the names in the markers of documents, such as digits-depth/plain-56."""
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
-from resnet_jax.record import RECORD_FILE, Final, RunRecord, read_record
+from resnet_jax.record import RECORD_FILE, Final, RunRecord, read_json, read_record
 
 RECORDS = Path(__file__).parents[1] / "records"
 SPLITS = ("train", "test")
 
 
+def content(name: str) -> dict[str, Any]:
+    """The content of a JSON file in experiments/records, by its name without the suffix."""
+    return read_json(RECORDS / f"{name}.json")
+
+
 @functools.cache
 def records(name: str) -> tuple[RunRecord, ...]:
-    """The records of STUDY/RUN by seed, or the one of STUDY/RUN-seedN; all of a STUDY, which may have wildcards.
+    """Reads the records with a name: STUDY/RUN for all seeds, STUDY/RUN-seedN for one seed, STUDY for all runs.
+
+    The name of the study may have wildcards.
 
     Raises:
       ValueError: there is no such record.
@@ -27,10 +35,10 @@ def records(name: str) -> tuple[RunRecord, ...]:
 
 
 def finals(name: str) -> dict[int, Final]:
-    """The final results of the runs of STUDY/RUN, by seed.
+    """The final results of the runs STUDY/RUN, by seed.
 
     Raises:
-      ValueError: there is no record, or a run diverged.
+      ValueError: there is no such record, or a run diverged.
     """
     ended = {record.config.seed: record.final for record in records(name)}
     if None in ended.values():
@@ -39,7 +47,7 @@ def finals(name: str) -> dict[int, Final]:
 
 
 def errors(name: str, split: str = "train") -> dict[int, float]:
-    """Errors of STUDY/RUN by seed, fractions; `split` is "train" or "test"."""
+    """The errors of the runs STUDY/RUN as fractions, by seed; `split` is "train" or "test"."""
     if split not in SPLITS:
         raise ValueError(f"got {split!r}; legal: {', '.join(SPLITS)}")
     return {seed: float(getattr(final, f"{split}_error")) for seed, final in finals(name).items()}

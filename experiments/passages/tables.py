@@ -1,13 +1,11 @@
-"""Tables between markers. A run is named STUDY/RUN without its seed, and then stands for all its seeds."""
+"""Tables of the documents. The name STUDY/RUN, without a seed, means the runs of all seeds."""
 
 from __future__ import annotations
-
-import json
 
 from experiments.benchmark.table import render
 from experiments.derivation.tables import Language, tables as derived
 from experiments.passages.numbers import error
-from experiments.passages.records import RECORDS, records
+from experiments.passages.records import RECORDS, content, records
 from resnet_jax.reports.comparison import Comparison
 from resnet_jax.reports.control import find_control, gap_table
 from resnet_jax.reports.document import Table, markdown_table
@@ -24,7 +22,8 @@ def report(*studies: str) -> str:
 
 
 def gaps(*studies: str) -> str:
-    """The table of a report's control: the gap between deep and shallow nets by budget."""
+    """A table of the gap in training error between deep and shallower nets, for each number of iterations in some
+    studies."""
     control = find_control(_compared(studies))
     table = None if control is None else gap_table(control)
     if table is None:
@@ -33,7 +32,7 @@ def gaps(*studies: str) -> str:
 
 
 def nets(*runs: str) -> str:
-    """A table with a row for each of some runs: net, iterations, rate, and errors over seeds."""
+    """A table with a row for each net STUDY/RUN: its iterations, learning rate, seeds and errors."""
     rows = []
     for run in runs:
         of_seed = records(run)
@@ -46,9 +45,9 @@ def nets(*runs: str) -> str:
 
 
 def recomputed_statistics() -> str:
-    """Errors with running batch statistics, and with those averaged over the training set."""
+    """A table of errors with running batch statistics, and with batch statistics over the whole training set."""
     rows = []
-    for row in json.loads((RECORDS / "recomputed.json").read_text(encoding="utf-8"))["rows"]:
+    for row in content("recomputed")["rows"]:
         values = (row[split][kind] for split in ("train_error", "test_error") for kind in ("running", "recomputed"))
         rows.append((row["run"], *(f"{100 * value:.2f}" for value in values)))
     headers = ("run", "training, running", "recomputed", "test, running", "recomputed")
@@ -56,9 +55,9 @@ def recomputed_statistics() -> str:
 
 
 def equivalence() -> str:
-    """A table of the drift of parallel modes after ten steps; each cell has the largest drift of all modes."""
+    """A table of the difference in parameters from one device after ten steps: the largest over all parallel modes."""
     worst: dict[tuple[str, str, str], dict[int, float]] = {}
-    for row in json.loads((RECORDS / "equivalence.json").read_text(encoding="utf-8"))["rows"]:
+    for row in content("equivalence")["rows"]:
         cells = worst.setdefault((row["net"], row["dtype"], row["scope"]), {})
         cells[row["devices"]] = max(cells.get(row["devices"], 0.0), row["drift"][-1])
     devices = sorted({number for cells in worst.values() for number in cells})
@@ -68,12 +67,12 @@ def equivalence() -> str:
 
 
 def benchmark(name: str) -> str:
-    """The tables of a benchmark's record."""
+    """The tables of the record of a benchmark."""
     return render(RECORDS / f"benchmark-{name}.json").strip("\n")
 
 
 def derivation(number: str, language: Language) -> str:
-    """A table of docs/derivation.md, counted from 1."""
+    """One table of docs/derivation.md; `number` counts from 1."""
     return derived(RECORDS / "gradients-at-start.json", language)[int(number) - 1].strip("\n")
 
 
@@ -82,6 +81,5 @@ def _compared(studies: tuple[str, ...]) -> Comparison:
     return comparisons(runs.complete, runs.order)[0]
 
 
-def _rows(table: Table) -> str:
-    """The rows of a table without its caption, which the page contains by itself."""
+def _rows(table: Table) -> str:  # without the caption: the page has its own
     return "\n".join(line for line in markdown_table(table).splitlines() if line.startswith("|"))

@@ -1,4 +1,4 @@
-"""The parts of the documentation site beyond the pages in docs/, for MkDocs (`make docs`).
+"""Makes the parts of the documentation site that are not pages in docs/. MkDocs calls it (`make docs`).
 
 | module         | what it makes                                                                      |
 |----------------|------------------------------------------------------------------------------------|

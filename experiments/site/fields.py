@@ -1,4 +1,4 @@
-"""Tables of the fields of dataclasses: name, type, default, and the text that stands below the field in its source."""
+"""Reads the fields of dataclasses from their source: name, type, default, and the text below the field."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Field:
     name: str
     type: str
     text: str
-    """The string below the field, in one line; empty without one."""
+    """The string below the field as one line; empty if there is none."""
 
 
 def fields_of(cls: type) -> list[Field]:
-    """The fields that a class declares by itself, in order, without inherited ones."""
+    """The fields that a class declares, in order, without inherited ones."""
     (found,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(found, ast.ClassDef)
     fields: list[Field] = []
@@ -34,12 +34,12 @@ def fields_of(cls: type) -> list[Field]:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table of words."""
+    """Renders a Markdown table of text cells."""
     return markdown(header, [[cell.replace("|", "\\|") for cell in row] for row in rows])
 
 
 def one_line(text: str | None) -> str:
-    """A docstring as one line of Markdown; its list items are joined by spaces."""
+    """Joins the lines of a docstring into one line of Markdown."""
     return " ".join((text or "").split())
 
 

@@ -1,7 +1,7 @@
-"""Formulas in MathML, made when the site is built: a browser draws them without a script and without the network.
+"""Renders formulas as MathML when the site is built. A browser draws them without a script and without the network.
 
-The documents write a formula inside a line as `$...$`, and a separate formula as a fence named `math`. Code hosts
-render the same notation.
+The documents write a formula inside a line as `$...$`, and a separate formula as a fenced block named `math`. Code
+hosts render the same notation.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ NUMBER = re.compile(r"\\tag\{([^}]*)\}")
 
 
 def inline(formula: str) -> str:
-    """Renders a formula inside a line, as MathML."""
+    """Renders a formula inside a line as MathML."""
     return str(convert(formula.strip()))
 
 
 def display(source: str, *_: Any, **__: Any) -> str:
-    """Renders a fence's formula on a separate line, with its number (LaTeX's tag) at the right margin, as HTML."""
+    """Renders a separate formula as HTML, with its number (LaTeX's `tag`) at the right margin."""
     number = NUMBER.search(source)
     formula = convert(NUMBER.sub("", source).strip(), display="block")
     label = f'<span class="number">({html.escape(number[1])})</span>' if number else ""
@@ -37,8 +37,8 @@ class _Inline(InlineProcessor):
 
 
 class Formulas(markdown.Extension):
-    """The extension of Python-Markdown for formulas inside a line."""
+    """The Python-Markdown extension for formulas inside a line."""
 
     def extendMarkdown(self, md: markdown.Markdown) -> None:
-        """Registers formulas after code, but before Markdown's escapes and emphasis, which would change them."""
+        """Registers the pattern of formulas: after code, but before Markdown's escapes and emphasis."""
         md.inlinePatterns.register(_Inline(r"(?<![\\$])\$([^$\n]+)\$(?!\$)", md), "formulas", 185)

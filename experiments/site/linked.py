@@ -1,7 +1,7 @@
-"""Pages for link targets outside docs/: the project's source files, and lists of its folders.
+"""Makes pages of the site for source files and folders outside docs/ that the documents link to.
 
-The documents are read on code hosts too, so their links are paths of the checkout. On the site each such link leads to
-a page with the file's text, and not to a code host, which may lack the file.
+In the documents, these links are paths in the checkout, so that they also work on code hosts. On the site, such a link
+leads to a page with the text of the file, or with the list of the folder.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from pathlib import Path, PurePosixPath
 
 LINK = re.compile(r"\]\(((?!https?:|mailto:|#)[^)#\s]+)")
 FOLDER = "source"
-"""The site's folder for these pages."""
+"""Folder of these pages on the site."""
 LANGUAGES = {".py": "python", ".json": "json", ".sh": "bash", ".cfg": "ini", ".cff": "yaml"}
 
 
 def outside(page: PurePosixPath, link: str) -> PurePosixPath | None:
-    """The target of a page's link, from the root of the checkout; None if it lies inside docs/.
+    """The path in the checkout of a link's target; None if the target is inside docs/.
 
     Args:
-      page: the page's path inside docs/.
-      link: as the page writes it, without an anchor.
+      page: path of the page inside docs/.
+      link: the link in the page, without an anchor.
     """
     target = PurePosixPath(os.path.normpath(PurePosixPath("docs") / page.parent / link))
     return None if target.parts[:1] in ((), ("docs",), ("..",)) else target
 
 
 def page_of(target: PurePosixPath) -> PurePosixPath:
-    """The page of a file or folder outside docs/, as a path inside docs/."""
+    """The path inside docs/ of the page for a file or folder outside docs/."""
     return PurePosixPath(FOLDER, f"{target}.md")
 
 
 def redirected(page: PurePosixPath, text: str) -> tuple[str, set[PurePosixPath]]:
-    """A page's text with links outside docs/ replaced by links to pages, and the set of their targets."""
+    """Replaces a page's links that lead outside docs/. Returns the new text, and the targets of these links."""
     targets: set[PurePosixPath] = set()
 
     def lead(match: re.Match[str]) -> str:
@@ -47,10 +47,10 @@ def redirected(page: PurePosixPath, text: str) -> tuple[str, set[PurePosixPath]]
 
 
 def content(target: PurePosixPath, root: Path) -> str:
-    """The Markdown of the page of a file or folder.
+    """The Markdown of the page for a file or folder in the checkout.
 
     Raises:
-      FileNotFoundError: there is no such file or folder in the checkout.
+      FileNotFoundError: the checkout has no such file or folder.
     """
     path = root / target
     head = f"---\nsearch:\n  exclude: true\n---\n\n# {target}\n\n"

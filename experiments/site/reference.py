@@ -1,4 +1,4 @@
-"""The reference pages, made from the code: commands, configurations, the record, and the Python names."""
+"""Makes the reference pages from the code: commands, configurations, records, and the Python names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from resnet_jax.record import schema
 
 KINDS = {
     "net": "the function that the net computes",
-    "data": "the images, and what the net is given of them",
+    "data": "the images and labels, and how they are prepared for the net",
     "place": "where the images are",
     "recipe": "how the net is trained and evaluated",
     "operational": "how a run is carried out; no result changes beyond rounding",
@@ -40,7 +40,7 @@ GROUPS = {
 
 
 def commands() -> str:
-    """The page of all commands, with their help texts."""
+    """The page of all commands, with their help texts, and of all experiments and studies."""
     with ThreadPoolExecutor(2) as pool:
         helps = dict(zip(COMMANDS, pool.map(_help, COMMANDS), strict=True))
     parts = [
@@ -74,7 +74,7 @@ def commands() -> str:
 
 
 def configuration() -> str:
-    """The page of all fields of the configuration."""
+    """The page of all configuration fields."""
     parts = [
         "# Configuration",
         "An `ExperimentConfig` describes a whole run. It is made of sections, each a frozen dataclass that checks its "
@@ -91,7 +91,7 @@ def configuration() -> str:
 
 
 def records() -> str:
-    """The page of the files of a run directory, and of the record field by field."""
+    """The page of the files in a run directory, with all fields of the record."""
     files = inspect.getdoc(record) or ""
     parts = [
         "# Run directory and record",
@@ -107,7 +107,7 @@ def records() -> str:
 
 
 def python() -> str:
-    """The page of the public Python names; mkdocstrings fills it in."""
+    """The page of the public Python names. mkdocstrings replaces its directives with the docstrings."""
     grouped = {name for names in GROUPS.values() for name in names}
     groups = {**GROUPS, "For a training loop of your own": [n for n in resnet_jax.__all__ if n not in grouped]}
     parts = ["# Python", "All of these are attributes of `resnet_jax`.", _names()]
@@ -129,14 +129,13 @@ PAGES = {
 }
 
 
-def _names() -> str:
-    """The table in the package's docstring."""
+def _names() -> str:  # the table in the docstring of resnet_jax
     lines = (resnet_jax.__doc__ or "").splitlines()
     return "\n".join(line for line in lines if line.startswith("|"))
 
 
 def sections(cls: type[Section], prefix: str = "") -> Iterator[tuple[str, type[Section]]]:
-    """The sections of a configuration at any depth, by name; a section comes before the sections inside it."""
+    """The sections of a configuration by dotted name, with nested sections. A section comes before those inside it."""
     for name, hint in typing.get_type_hints(cls).items():
         if isinstance(hint, type) and issubclass(hint, Section):
             yield f"{prefix}{name}", hint
@@ -157,13 +156,11 @@ def _section(name: str, cls: Any) -> str:
 
 
 def _linked(line: str) -> str:
-    """A line of a command's description, with its example as code."""
     words, separator, example = line.partition("python -m ")
     return f"{words}`{separator}{example}`" if separator else line
 
 
 def _help(command: str) -> str:
-    """The text of a command's --help, followed by the help texts of its instruments, if it has any."""
     texts = [_run(command, "--help")]
     if command == "analyze":
         texts += [_run(command, name, "--help") for name in instruments()]

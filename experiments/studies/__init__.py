@@ -1,7 +1,7 @@
-"""The experiments and studies, a file for each topic, with its command, its cost and the sources of its numbers.
+"""The experiments and studies, one file for each topic. Each file names its commands, its cost, and its sources.
 
 A file may define EXPERIMENTS, a dictionary of named configurations for `experiments.train`, and STUDIES, a tuple of
-studies for `experiments.sweep`. Adding a file here is all it takes.
+studies for `experiments.sweep`. A new file needs no entry anywhere else.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from resnet_jax.config import ExperimentConfig
 
 
 def experiments() -> dict[str, ExperimentConfig]:
-    """Every named configuration."""
+    """All named configurations, by name."""
     return {name: config for module in _modules() for name, config in getattr(module, "EXPERIMENTS", {}).items()}
 
 
 def studies() -> dict[str, tuple[Study, str]]:
-    """Every study, with its question in a sentence."""
+    """All studies by name, each with its question in one sentence."""
     return {
         study.name: (study, study.purpose or (module.__doc__ or "").strip().split("\n")[0])
         for module in _modules()

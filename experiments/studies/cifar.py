@@ -1,13 +1,14 @@
-"""The papers' recipe for CIFAR: He et al. 2015, Sec. 4.2, and 2016, Appendix, number by number.
+"""The papers' recipe for CIFAR: He et al. 2015, Sec. 4.2, and 2016, Appendix. Comments quote the papers.
 
     python -m experiments.prepare cifar10
     python -m experiments.train cifar10-resnet --model.depth=56
 
-or, from a file of NumPy arrays (resnet_jax/data/sources/npz.py) and without TFDS,
---data.source=npz --data.path=cifar10.npz.
+The first command prepares the images with TensorFlow Datasets. The images can also be NumPy arrays in a file:
+--data.source=npz --data.path=cifar10.npz (resnet_jax/data/sources/npz.py describes it).
 
-Cost: 64k iterations of 128 images. By multiply-adds (40.6 M forward and three times that in training), ResNet-20 takes
-1.0e15 and ResNet-110 6.2e15 a run; on 2 CPU cores, at about 200 images/s, ResNet-20 takes 11 hours.
+Cost: a run has 64k iterations of 128 images. A forward pass of ResNet-20 has 40.6 M multiply-adds for each image, and a
+training step has three times as many. That is 1.0e15 for a run; for ResNet-110 it is 6.2e15. On 2 CPU cores, at about
+200 images/s, a run of ResNet-20 takes 11 hours.
 """
 
 from resnet_jax.config import (
@@ -49,8 +50,7 @@ RESNET = ExperimentConfig(
         iterations=64_000,  # "and terminate training at 64k iterations"
         batch_size=128,
         eval_batch_size=1_000,
-        # In epochs, so that Fig. 6 has 41 points of test error a curve, for 2 % of the cost of training. The error that
-        # training sees on the way is there for every epoch, and training set and test set after the last step anyway.
+        # In epochs: each curve of Fig. 6 gets 41 points of test error, for 2 % of the cost of training.
         eval_every=4,
         checkpoint_steps=1_000,
     ),

@@ -1,12 +1,13 @@
-"""CIFAR-100 by depth: plain and residual nets of 20 to 110 layers, with CIFAR-10's recipe.
+"""Degradation versus depth on CIFAR-100: plain and residual nets of 20 to 110 layers, with CIFAR-10's recipe.
 
     python -m experiments.prepare cifar100
     python -m experiments.sweep cifar100-depth
     python -m experiments.report runs/cifar100-depth
 
-He et al. 2015 give no CIFAR-100 numbers for these nets; 2016 (Table 3) give 25.16 % for a bottleneck net of 164 layers.
+The papers have no CIFAR-100 errors for these nets. For a bottleneck net of 164 layers, He et al. 2016 (Table 3) have
+25.16 %.
 
-Cost: that of cifar10-depth's nets of the same depth; all 30 runs, 24 h of a GPU at 1e12 multiply-adds/s.
+Cost: a run costs as much as in cifar10-depth; all 30 runs take 24 h of a GPU at 1e12 multiply-adds/s.
 """
 
 from experiments.studies.cifar import RESNET, WARMUP

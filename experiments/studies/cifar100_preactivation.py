@@ -1,13 +1,13 @@
-"""Full pre-activation against the original unit on CIFAR-100, 164 and 1001 layers (He et al. 2016, Table 3).
+"""Full pre-activation against the original block on CIFAR-100, 164 and 1001 layers (He et al. 2016, Table 3).
 
     python -m experiments.prepare cifar100
     python -m experiments.sweep cifar100-preactivation
     python -m experiments.report runs/cifar100-preactivation
 
-Bottleneck nets; the recipe is the paper's (cifar.py).
+All nets have bottleneck blocks. The recipe is the paper's (cifar.py).
 
-Cost: 6.0e15 multiply-adds a run (164 layers) and 3.7e16 (1001: "about 27 hours on 2 GPUs"); all 12 runs, 3.0 days
-of a GPU at 1e12 multiply-adds/s.
+Cost: a run has 6.0e15 multiply-adds with 164 layers, and 3.7e16 with 1001 layers (in the paper "about 27 hours on 2
+GPUs"). All 12 runs take 3.0 days of a GPU at 1e12 multiply-adds/s.
 """
 
 from experiments.studies.cifar import BOTTLENECK_164, BOTTLENECK_1001, RESNET, WARMUP_2016

@@ -1,13 +1,14 @@
-"""Orders of BN, ReLU and weights on CIFAR-10: five, in nets of 110 and 164 layers (He et al. 2016, Table 2 and Fig. 4).
+"""Five orders of BN, ReLU and weights in nets of 110 and 164 layers on CIFAR-10 (He et al. 2016, Table 2 and Fig. 4).
 
     python -m experiments.prepare cifar10
     python -m experiments.sweep cifar10-activations
     python -m experiments.report runs/cifar10-activations
 
-110 layers are basic blocks, 164 bottlenecks (9n+2). The recipe is the paper's (cifar.py).
+The nets of 110 layers have basic blocks, and the nets of 164 layers have bottleneck blocks. The recipe is the paper's
+(cifar.py).
 
-Cost: 6.2e15 multiply-adds a run (110 layers) and 6.0e15 (164); all 50 runs, with the
-paper's five seeds, 3.5 days of a GPU at 1e12 multiply-adds/s.
+Cost: a run has 6.2e15 multiply-adds with 110 layers, and 6.0e15 with 164 layers. All 50 runs, with the paper's five
+seeds, take 3.5 days of a GPU at 1e12 multiply-adds/s.
 """
 
 from experiments.studies.cifar import BOTTLENECK_164, RESNET, WARMUP_2016

@@ -1,22 +1,22 @@
-"""CIFAR-10 by depth: plain and residual nets of 20 to 110 layers, and the 1202-layer net (He et al. 2015, Sec. 4.2).
+"""Degradation versus depth on CIFAR-10: plain and residual nets of 20 to 110 layers, and ResNet-1202 (He et al. 2015).
 
-    make reproduce-cifar10 DATA=cifar10.npz JAX='jax[cuda13]'       # without DATA: from TFDS
+    make reproduce-cifar10 DATA=cifar10.npz JAX='jax[cuda13]'
 
     python -m experiments.sweep cifar10-depth --data.source=npz --data.path=cifar10.npz
     python -m experiments.report runs/cifar10-depth
 
-cifar10.npz holds the original images as NumPy arrays, such as Keras's x_train, y_train, x_test, y_test. From TFDS:
-python -m experiments.prepare cifar10, and the sweep without its options.
+cifar10.npz holds the original images as NumPy arrays, such as Keras's x_train, y_train, x_test, y_test. Without DATA,
+make takes the images from TensorFlow Datasets, with the commands `python -m experiments.prepare cifar10` and `python -m
+experiments.sweep cifar10-depth`.
 
-The paper's Table 6 and Fig. 6, with its recipe (cifar.py says where each number is from). Nets of 110 layers and more
-start at rate 0.01 until their training error falls below 80 %.
+The nets are those of the paper's Table 6 and Fig. 6 (Sec. 4.2), and the recipe is the paper's (cifar.py). Nets of 110
+layers and more start at learning rate 0.01 until their training error falls below 80 %.
 
-Cost by multiply-adds, a run: 1.0e15 (20 layers), 1.7e15 (32), 2.4e15 (44), 3.1e15 (56), 6.2e15 (110), 7.0e16 (1202).
-One seed of all is 9.8e16, seven tenths of it for 1202; all five, 5.7 days of a GPU at 1e12 multiply-adds/s.
+Cost of a run in multiply-adds: 1.0e15 (20 layers), 1.7e15 (32), 2.4e15 (44), 3.1e15 (56), 6.2e15 (110), 7.0e16 (1202).
+The five seeds of all nets take 5.7 days of a GPU at 1e12 multiply-adds/s, of which ResNet-1202 takes seven tenths.
 
-`cifar10-depth-short` is for two CPU cores: the 20-layer nets with 3,200 iterations, a twentieth of the paper's.
-Departs from the paper: nothing but the number of iterations, and with it the milestones, which stay at a half and three
-quarters. Cost: 1.3 h of one CPU core.
+`cifar10-depth-short` is for two CPU cores: the 20-layer nets with 3,200 iterations. Departs from the paper: a twentieth
+of its iterations. The milestones stay at one half and three quarters. Cost: 78 min of one CPU core.
 """
 
 from experiments.studies.cifar import RESNET, WARMUP
@@ -37,7 +37,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-short",
-        purpose="The 20-layer nets of cifar10-depth with a twentieth of its iterations, for two CPU cores.",
+        purpose="The 20-layer nets of cifar10-depth with a twentieth of the iterations, for two CPU cores.",
         base=override(RESNET, {"train.iterations": 3_200, "train.checkpoint_steps": 100}),
         variants=grid(model__depth=(20,), model__shortcut=("none", "A")),
         seeds=(0,),

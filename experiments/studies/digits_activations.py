@@ -1,14 +1,14 @@
-"""Orders of BN, ReLU and weights in a ResNet-56 on real 8x8 digits: the five of He et al. 2016, Table 2, in minutes.
+"""Five orders of BN, ReLU and weights in a ResNet-56 on real 8x8 digits (He et al. 2016, Table 2).
 
     python -m experiments.sweep digits-activations --jobs 2
     python -m experiments.report runs/digits-activations
 
-The orders are those in cifar10_activations.py, and the recipe is that in digits.py. So the order of the lines is
-comparable with the paper's, but the numbers are not.
+The orders are those of cifar10_activations.py. The recipe is that of digits.py. So the ranking of the orders can be
+compared with the paper's, but the errors cannot.
 
-Departs from the paper in the same way as digits_shortcuts.py: 56 layers, 8 channels in the first stage, no warm-up.
+Departs from the paper as digits_shortcuts.py does: 56 layers, 8 channels in the first stage, no warm-up.
 
-Cost: 3 min of one CPU core for all 15 runs; half of that with --jobs 2 on two cores.
+Cost: all 15 runs take 3 min of one CPU core; half of that with --jobs 2 on two cores.
 """
 
 from experiments.studies.cifar10_activations import TABLE_2

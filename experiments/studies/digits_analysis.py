@@ -1,13 +1,15 @@
-"""The nets that docs/analysis.md looks inside, trained on real 8x8 digits.
+"""The nets that docs/analysis.md measures with instruments, trained on real 8x8 digits.
 
     python -m experiments.sweep digits-analysis
     python -m experiments.sweep digits-analysis-decay
 
-The recipe is that in digits.py, and the gradient's norms are recorded. So each net has the same values as the net of
-digits-depth with its depth and seed. In the control, `digits-analysis-decay`, weight decay and iterations suffice to
-change the scales of batch norm; 240 iterations hardly change them.
+The recipe is that of digits.py. In addition, the norms of the gradient are recorded, which does not change the nets. So
+each net is equal to the net of digits-depth with the same depth and seed.
 
-Cost: 4 min of one CPU core for the 8 runs, and 10 min of one CPU core for the 9 of the control.
+`digits-analysis-decay` is a control. Its weight decay and its iterations are enough to change the scales of batch norm.
+The 240 iterations of digits.py hardly change them.
+
+Cost: the 8 runs take 4 min of one CPU core, and the 9 runs of the control take 10 min of one CPU core.
 """
 
 from experiments.studies.digits import ITERATIONS, RESNET
@@ -17,7 +19,7 @@ from resnet_jax.config import override
 STUDIES = (
     Study(
         name="digits-analysis",
-        purpose="The nets that docs/analysis.md looks inside: 20 to 110 layers, gradient norms recorded.",
+        purpose="The nets that docs/analysis.md measures: 20 to 110 layers, with recorded gradient norms.",
         base=override(RESNET, {"train.gradient_norms_every": 20}),
         variants=(
             *grid(model__depth=(20, 32, 56), model__shortcut=("none", "A")),
@@ -29,7 +31,7 @@ STUDIES = (
     ),
     Study(
         name="digits-analysis-decay",
-        purpose="Layer responses where weight decay had the time to move batch norm's scales.",
+        purpose="A control for layer responses: nets whose weight decay changes the scales of batch norm.",
         # A hundred times digits.py's decay, five times its iterations.
         base=override(RESNET, {"optim.weight_decay": 0.01, "train.iterations": 5 * ITERATIONS}),
         variants=({"model.shortcut": "none"}, {}, {"model.depth": 56}),

@@ -1,14 +1,15 @@
-"""The control of digits-depth: degradation, or only too little training? Three times the iterations, three rates.
+"""The control of digits-depth: does three times as much training, at three rates, remove the degradation?
 
     python -m experiments.sweep digits-depth-long --jobs 2
     python -m experiments.report runs/digits-depth runs/digits-depth-long
 
-The deepest plain net gets 3 times the iterations of digits-depth (drops at one half and three quarters as before) at
-each of three rates; the plain net of 20 layers and the residual net of 56 get the same budget at the base rate.
-He et al. 2015, Sec. 4.1: "We have experimented with more training iterations (3x) and still observed the degradation
-problem, suggesting that this problem cannot be feasibly addressed by simply using more iterations."
+The deepest plain net gets 3 times the iterations of digits-depth at each of three learning rates. The rate drops at one
+half and three quarters, as before. The plain net of 20 layers and the residual net of 56 layers get the same iterations
+at the rate of digits-depth. He et al. 2015, Sec. 4.1: "We have experimented with more training iterations (3x) and
+still observed the degradation problem, suggesting that this problem cannot be feasibly addressed by simply using more
+iterations."
 
-Cost: 17 min of one CPU core for all 25 runs; half of that with --jobs 2 on two cores.
+Cost: all 25 runs take 17 min of one CPU core; half of that with --jobs 2 on two cores.
 """
 
 from experiments.studies.digits import ITERATIONS, RESNET

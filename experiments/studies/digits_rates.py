@@ -1,11 +1,12 @@
-"""Learning rates of a plain and a residual net of 32 layers on real 8x8 digits: does the plain net need another one?
+"""Learning rates of a plain and a residual net of 32 layers on real 8x8 digits: do the nets need different rates?
 
     python -m experiments.sweep digits-rates
     python -m experiments.report runs/digits-rates
 
-The recipe is digits.py's, whose rate is 0.05. Half the papers' channels halve the cost.
+The recipe is that of digits.py, where the rate is 0.05. The nets have half of the papers' channels, which halves the
+cost.
 
-Cost: 6 min of one CPU core for all 36 runs.
+Cost: all 36 runs take 6 min of one CPU core.
 """
 
 from experiments.studies.digits import RESNET

@@ -1,19 +1,18 @@
-"""Shortcuts of a ResNet-56 on real 8x8 digits: the eleven lines of He et al. 2016, Table 1, in minutes.
+"""Eleven kinds of shortcuts in a ResNet-56 on real 8x8 digits (He et al. 2016, Table 1).
 
     python -m experiments.sweep digits-shortcuts --jobs 2
     python -m experiments.report runs/digits-shortcuts
 
-The lines are those in cifar10_shortcuts.py, and the recipe is that in digits.py. So the order of the lines is
-comparable with the paper's, but the numbers are not.
+The shortcuts are those of cifar10_shortcuts.py. The recipe is that of digits.py. So the ranking of the shortcuts can be
+compared with the paper's, but the errors cannot.
 
 Departs from the paper:
 
-- 56 layers instead of 110. This depth is enough: a plain net of 56 layers already fails, by the paper's definition (a
-  test error above 20 %).
+- 56 layers instead of 110. A plain net of 56 layers already fails, by the paper's definition (a test error above 20 %).
 - 8 channels in the first stage instead of 16, which halves the cost.
 - No warm-up: 400 of the paper's 64,000 iterations correspond to 2 of these 240.
 
-Cost: 8 min of one CPU core for all 33 runs; half of that with --jobs 2 on two cores.
+Cost: all 33 runs take 8 min of one CPU core; half of that with --jobs 2 on two cores.
 """
 
 from experiments.studies.cifar10_shortcuts import TABLE_1

@@ -3,10 +3,11 @@
     python -m experiments.sweep digits-survival
     python -m experiments.report runs/digits-survival
 
-The probability is for the last block (Huang et al. 2016, Sec. 3: 0.5, with linear decay); 1 turns stochastic depth off.
-The recipe and the 8 channels in the first stage are those in digits_shortcuts.py.
+The probability is that of the last block, and it falls linearly from the first block on (Huang et al. 2016, Sec. 3,
+which use 0.5). With 1, stochastic depth is off. The recipe and the 8 channels in the first stage are those of
+digits_shortcuts.py.
 
-Cost: 5 min of one CPU core for all 15 runs.
+Cost: all 15 runs take 5 min of one CPU core.
 """
 
 from experiments.studies.digits_shortcuts import DIGITS_56

@@ -3,9 +3,9 @@
     python -m experiments.sweep digits-width
     python -m experiments.report runs/digits-width
 
-The recipe is digits.py's; its width of 16 channels in the first stage is the paper's (He et al. 2015, Sec. 4.2).
+The recipe is that of digits.py. The papers' nets have 16 channels in the first stage (He et al. 2015, Sec. 4.2).
 
-Cost: 4 min of one CPU core for all 15 runs.
+Cost: all 15 runs take 4 min of one CPU core.
 """
 
 from experiments.studies.digits import RESNET

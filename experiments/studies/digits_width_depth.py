@@ -3,9 +3,9 @@
     python -m experiments.sweep digits-width-depth
     python -m experiments.report runs/digits-width-depth
 
-The recipe is digits.py's; its width of 16 channels in the first stage is the paper's (He et al. 2015, Sec. 4.2).
+The recipe is that of digits.py. The papers' nets have 16 channels in the first stage (He et al. 2015, Sec. 4.2).
 
-Cost: 6 min of one CPU core for all 36 runs.
+Cost: all 36 runs take 6 min of one CPU core.
 """
 
 from experiments.studies.digits import RESNET

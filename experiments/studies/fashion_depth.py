@@ -1,14 +1,14 @@
-"""Fashion-MNIST by depth: plain and residual nets of 20 to 56 layers on 28x28 grey pictures of clothes.
+"""Degradation versus depth on Fashion-MNIST: plain and residual nets of 20 to 56 layers on 28x28 grey images.
 
     python -m experiments.prepare fashion_mnist
     python -m experiments.sweep fashion-depth
     python -m experiments.report runs/fashion-depth
 
-CIFAR-10's recipe (He et al. 2015, Sec. 4.2) on Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747), a data set of about
-CIFAR-10's size. The papers have no numbers for it, so none are compared.
+The recipe is that of CIFAR-10 (He et al. 2015, Sec. 4.2). Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747) has about
+the size of CIFAR-10. The papers have no numbers for it.
 
-Cost: three quarters of cifar10-depth's nets of the same depth, by pixels; all 24 runs, 10.4 h of a GPU at 1e12
-multiply-adds/s.
+Cost: a run costs three quarters of a run of cifar10-depth, because the images have fewer pixels. All 24 runs take 10.4
+h of a GPU at 1e12 multiply-adds/s.
 """
 
 from experiments.studies.cifar import RESNET

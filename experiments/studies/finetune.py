@@ -1,14 +1,14 @@
-"""Fine-tuning: a trained net with a new last layer on few pictures of your own, against the same from random values.
+"""Fine-tuning: a trained net with a new last layer on a few pictures, compared with training from random values.
 
     python -m experiments.train finetune-cifar --finetune.weights=NET --data.path=PICTURES
     python -m experiments.train finetune-imagenet --finetune.weights=resnet50.pth --data.path=PICTURES
 
 NET is a file that experiments.convert reads or writes. finetune-cifar expects the ResNet-20 of
 akamaster/pytorch_resnet_cifar10, and finetune-imagenet expects torchvision's ResNet-50. Another net needs --model.depth
-and the options that the error message names. PICTURES holds
-train/<class>/*.jpg and test/<class>/*.jpg.
+and the options that the error message names. PICTURES holds train/<class>/*.jpg and test/<class>/*.jpg.
 
-The study trains on 150 pictures, 30 of each of five classes of CIFAR-10, and tests on 1,000. FIVE holds them:
+The study trains on 150 pictures, 30 of each of five classes of CIFAR-10, and tests on 1,000. These commands copy the
+pictures into the folder `five`, and run the study:
 
     for class in airplane automobile bird cat deer; do
       mkdir -p five/train/$class five/test/$class
@@ -17,10 +17,11 @@ The study trains on 150 pictures, 30 of each of five classes of CIFAR-10, and te
     done
     python -m experiments.sweep finetune-small --finetune.weights=resnet20-12fca82f.th --data.path=five --jobs 2
 
-There are four variants: the whole net is fine-tuned; all stages are frozen, so that only the last layer is trained; and
-the net is trained from random values, at the same rate and at ten times this rate, which is the papers'.
+There are four variants. The first fine-tunes the whole net. The second freezes all stages and trains only the last
+layer. The third and fourth train the net from random values, at the same rate and at the papers' rate, which is ten
+times as high.
 
-Cost: 7 min of one CPU core for all 12 runs, of 60 steps of 50 images each.
+Cost: all 12 runs take 7 min of one CPU core. Each has 60 steps of 50 images.
 """
 
 from experiments.study import CORE, StatedCost, Study

@@ -1,13 +1,13 @@
-"""Your own pictures by depth: plain and residual nets of 20 to 56 layers on an image folder.
+"""Degradation versus depth on your own pictures: plain and residual nets of 20 to 56 layers on an image folder.
 
     python -m experiments.sweep folder-depth --data.path=PICTURES --data.image-size=32 --dry-run
     python -m experiments.report runs/folder-depth
 
-PICTURES holds train/<class>/*.jpg and test/<class>/*.jpg. The recipe is CIFAR's (He et al. 2015, Sec. 4.2); a smaller
-training set wants fewer iterations: --train.iterations=6400.
+PICTURES holds train/<class>/*.jpg and test/<class>/*.jpg. The recipe is that of CIFAR-10 (He et al. 2015, Sec. 4.2).
+For a smaller training set, reduce the iterations, for example with --train.iterations=6400.
 
-Cost: that of cifar10-depth's nets, 13.6 h of a GPU at 1e12 multiply-adds/s for all 24 runs, times your iterations over
-64k, times your pixels over 32x32.
+Cost: with 64k iterations and 32x32 pixels, all 24 runs take 13.6 h of a GPU at 1e12 multiply-adds/s. The cost is
+proportional to the iterations and to the pixels.
 """
 
 from experiments.studies.cifar import RESNET

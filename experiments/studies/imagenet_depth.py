@@ -1,19 +1,21 @@
-"""ImageNet by depth: plain and residual 18 and 34, residual 50, 101 and 152 (He et al. 2015, Tables 2 and 3).
+"""Depth on ImageNet: plain and residual nets of 18 and 34 layers, residual nets of 50 to 152 (He et al. 2015).
 
     python -m experiments.sweep imagenet-depth --data.path=IMAGENET --dry-run
     python -m experiments.report runs/imagenet-depth
 
-IMAGENET holds train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG with its ground truth. Images are decoded when
-they are asked for. --data.classes=100 takes the first 100 classes, --data.protocol=multi_scale evaluates as Table 4.
-A comment beside each number of the recipe says whether it is the paper's.
+The nets are those of the paper's Tables 2 and 3. IMAGENET holds train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or
+val/*.JPEG with its ground truth. Images are decoded during training. --data.classes=100 takes only the first 100
+classes, and --data.protocol=multi_scale evaluates as in Table 4. Comments say which numbers of the recipe are the
+paper's.
 
-Cost of the devices, by multiply-adds of training, a run of 90 epochs: 6.2e17 (18 layers), 1.3e18 (34), 1.3e18 (50),
-2.6e18 (101), 3.9e18 (152); all seven runs, 134 days of a GPU at 1e12 multiply-adds/s.
-Cost of the input, measured (experiments/records/benchmark-input.json): a core decodes and crops 935 images/s, so the
-1.15e8 training images of a run take 1.4 days of one core, and those of all seven runs 10 days. A device that takes
-3,000 images/s needs 3.2 cores; with fewer it waits, and the run's record says how long (cost.input_s). The step was
-measured on two CPU cores alone (experiments/records/benchmark-resnet50.json): 3.6 images/s of ResNet-50, so that a run
-would take a year there.
+Cost of training, in multiply-adds for a run of 90 epochs: 6.2e17 (18 layers), 1.3e18 (34), 1.3e18 (50), 2.6e18 (101),
+3.9e18 (152). All seven runs take 134 days of a GPU at 1e12 multiply-adds/s. The training step was measured only on two
+CPU cores (experiments/records/benchmark-resnet50.json): 3.6 images/s with ResNet-50, so a run would take a year.
+
+Cost of decoding, measured (experiments/records/benchmark-input.json): one core decodes and crops 935 images/s. The
+1.15e8 training images of a run take 1.4 days of one core, and those of all seven runs 10 days. A GPU that trains on
+3,000 images/s needs 3.2 cores for decoding. With fewer cores it waits, and the run's record says how long
+(cost.input_s).
 """
 
 from experiments.study import GPU, StatedCost, Study, grid

@@ -3,28 +3,28 @@
     python -m experiments.sweep digits-modern --jobs 2
     python -m experiments.sweep cifar10-modern
 
-The base is the papers' recipe for ResNet-20 and ResNet-56 (cifar.py, digits.py). A variant turns on one ingredient.
-The last variant turns on all nine; there each image has mixup or CutMix, with equal probability. All ingredients depart
-from the papers. config/optim.py and config/data.py name the source of each ingredient.
+The base is the papers' recipe for ResNet-20 and ResNet-56 (cifar.py, digits.py). Each variant turns on one ingredient,
+and the last variant turns on all nine. It then chooses mixup or CutMix for each image with equal probability. All
+ingredients depart from the papers. config/optim.py and config/data.py name the source of each ingredient.
 
-| ingredient        | what                                                    | CIFAR-10              | digits   |
+| ingredient        | the number beside it                                    | CIFAR-10              | digits   |
 |-------------------|---------------------------------------------------------|-----------------------|----------|
-| cosine            | the rate falls along half a cosine, without drops       | to 0                  | to 0     |
-| linear warm-up    | the rate rises in a line at the start                   | 0.01, 3 % of the run  | the same |
+| cosine            | final learning rate, after half a cosine without drops  | 0                     | 0        |
+| linear warm-up    | first learning rate, and share of the run               | 0.01, 3 %             | the same |
 | Nesterov          | Nesterov's momentum                                     | 0.9                   | 0.9      |
-| decay of kernels  | no decay of BN's scales and biases                      | 1e-4                  | 1e-4     |
-| gradient clipping | the largest norm over all parameters                    | 1                     | 1        |
-| label smoothing   | the share of the target that all classes have           | 0.1                   | 0.1      |
-| mixup             | Beta's parameter                                        | 1                     | 0.2      |
-| CutMix            | Beta's parameter                                        | 1                     | 1        |
-| average           | decay of the average of the parameters, evaluated       | 0.999                 | 0.95     |
+| decay of kernels  | weight decay, for kernels only, not for BN              | 1e-4                  | 1e-4     |
+| gradient clipping | largest norm of the gradient over all parameters        | 1                     | 1        |
+| label smoothing   | share of the target that is spread over all classes     | 0.1                   | 0.1      |
+| mixup             | parameter of the Beta distribution                      | 1                     | 0.2      |
+| CutMix            | parameter of the Beta distribution                      | 1                     | 1        |
+| average           | decay of the moving average of the parameters           | 0.999                 | 0.95     |
 
-The values of label smoothing, mixup and CutMix are from their papers; on digits mixup has the milder value, for
-ImageNet. The other values are usual ones. A run on digits has 240 iterations instead of 64,000, so its
-average is over fewer iterations.
+The values of label smoothing, mixup and CutMix are from their papers. On digits, mixup has the smaller value that its
+paper uses for ImageNet. The other values are usual ones. A run on digits has 240 iterations instead of 64,000, so its
+moving average covers fewer iterations.
 
-Cost: `digits-modern` 18 min of one CPU core for all 66 runs; `cifar10-modern`, by multiply-adds (cifar.py), 38 h of a
-GPU at 1e12 multiply-adds/s.
+Cost: `digits-modern` takes 18 min of one CPU core for all 66 runs. `cifar10-modern` takes 38 h of a GPU at 1e12
+multiply-adds/s.
 """
 
 import itertools
@@ -38,7 +38,6 @@ Changes = dict[str, Any]
 
 
 def _ingredients(mixup: float, ema: float) -> dict[str, Changes]:
-    """The changes of each ingredient, by name."""
     return {
         "cosine": {"optim.schedule": "cosine"},
         "linear warm-up": {"optim.warmup": "linear", "optim.warmup_iterations": 0.03},

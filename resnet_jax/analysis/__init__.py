@@ -1,7 +1,10 @@
-"""Instruments that look inside nets: layer responses, gradients, signal propagation, lesions, loss landscapes.
+"""Instruments that measure what happens inside nets: layer responses, gradients, signals, deleted blocks, loss
+landscapes.
 
-An instrument is a module of instruments/ with options and a function that makes the content of a JSON file. The modules
-beside that folder have the mathematics: pure functions of a model, its variables and data. reports/figures/draw.py
-draws figures from the JSON file. Instruments find layers by the names of modules, with Flax's interceptors
-(modules.py). So models have no code for them, and they work for every variant.
+Each module of `instruments/` is one instrument: its options, and a function that returns the results for a JSON file.
+The other modules contain the mathematics, as pure functions of a model, its variables and data. The module
+`reports/figures/draw.py` draws figures from the JSON files.
+
+The measurements use Flax's interceptors (modules.py) and find layers by the names of their modules. So the models
+contain no code for the measurements, and every variant of a net can be measured.
 """

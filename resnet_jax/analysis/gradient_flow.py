@@ -1,4 +1,4 @@
-"""Gradient flow: the gradient's norm in each layer, at the initial values and along training."""
+"""Gradient flow: the norm of the gradient in each layer, at the initial values and during training."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from resnet_jax.training.losses import cross_entropy
 
 
 def mean_loss(model: ResNet, variables: Any, images: Array, labels: Array) -> Array:
-    """Mean cross-entropy of a batch in train mode: images [N, H, W, C], labels [N] -> scalar."""
+    """Mean cross-entropy of a batch in nats, in train mode: images [N, H, W, C], labels [N] -> scalar."""
     return cross_entropy(train_mode(model, variables, images)[0], labels).mean()
 
 
 def gradient_norms(model: ResNet, variables: Any, images: Array, labels: Array) -> dict[str, float]:
-    """The Euclidean norm of the mean loss's gradient with respect to each kernel, by layer, in train mode.
+    """Euclidean norm of the gradient of the mean loss with respect to each kernel, by layer name, in train mode.
 
     Args:
-      model: net that is not scanned.
+      model: net with `stages="unrolled"`.
       variables: variables of the model.
       images: [N, H, W, C], normalised.
       labels: [N] int32.

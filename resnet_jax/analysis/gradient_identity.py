@@ -1,14 +1,17 @@
-"""The gradient identity of He et al. 2016, Eq. 5, measured block by block.
+"""The gradient identity of He et al. 2016, Eq. 5, measured for each block.
 
-If shortcuts are the identity and nothing follows the addition, blocks of one shape compute x_L = x_l + sum_i F(x_i),
-i = l .. L - 1. Then
+If shortcuts are the identity and nothing follows the addition, the blocks of a stage compute x_L = x_l + sum_i F(x_i),
+i = l .. L - 1. Here x_l is the input of block l, and x_L is the output of the stage. The gradient dL/dx of the loss is
+then
 
-    dL/dx_l = dL/dx_L + dL/dx_L d/dx_l sum_i F(x_i):
+    dL/dx_l = dL/dx_L + dL/dx_L d/dx_l sum_i F(x_i).
 
-the first term comes through the shortcuts, without passing any weight. Here L is the end of a stage. One backward pass
-of the whole net gives dL/dx_l and dL/dx_L. The second term is the gradient of <dL/dx_L, sum_i F(x_i)>, where F(x_i) is
-the output of the residual branch of block i, times the factors of the net's variant. The remainder, dL/dx_l minus both
-terms, is zero if the identity holds. The measurement does not assume that it holds.
+The first term comes through the shortcuts, without passing any weight. The second term comes through the residual
+branches. F(x_i) is the output of the residual branch of block i, times the factors that the net applies to it.
+
+One backward pass of the whole net gives dL/dx_l and dL/dx_L. The second term is the gradient of <dL/dx_L, sum_i F(x_i)>
+with constant dL/dx_L. The remainder, dL/dx_l minus both terms, is zero if the identity holds. The measurement does not
+assume that it holds.
 """
 
 from __future__ import annotations
@@ -32,23 +35,23 @@ from resnet_jax.models.stacking import block_name
 
 
 class Terms(NamedTuple):
-    """The terms of one block, as gradients of the mean loss; [N, H, W, C] each."""
+    """The gradient of the mean loss at a block's input, and its two terms, [N, H, W, C] each."""
 
     gradient: Array
     """dL/dx_l, the gradient at the block's input."""
     carried: Array
-    """dL/dx_L, the gradient at the output of the block's stage."""
+    """dL/dx_L, the first term: the gradient at the output of the block's stage."""
     residual: Array
-    """dL/dx_L d/dx_l sum F, the part through residual branches."""
+    """dL/dx_L d/dx_l sum_i F(x_i), the second term: the gradient through the residual branches."""
 
 
 def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) -> dict[str, Terms]:
-    """The terms of every block that keeps its input's shape, by its name and in the order of computation.
+    """Computes the gradient and its two terms for each block that keeps its input's shape, by block name, in order.
 
     Args:
-      model: net that is not scanned.
+      model: net with `stages="unrolled"`.
       variables: variables of the model.
-      images: [N, H, W, C], normalised; the net is in train mode, so images act on each other through BN.
+      images: [N, H, W, C], normalised. The net is in train mode, so the images affect each other through BN.
       labels: [N] int32.
     """
     stages = by_stage(preserved_blocks(model, variables, images))
@@ -68,8 +71,8 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
         with intercepted(shift):
             return mean_loss(model, variables, images, labels)
 
+    # sum_i <dL/dx_L, F(x_i)>; no gradient passes from one stage to another.
     def through_residuals(at_inputs: Any, carried: Any, variables: Any) -> Array:
-        """sum_i <dL/dx_L, F(x_i)>, without gradients between stages."""
         branches: dict[str, Array] = {}
         firsts = {members[0] for members in stages}
 
@@ -77,7 +80,7 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
             if name in at_inputs:
                 return call((jax.lax.stop_gradient(x) if name in firsts else x) + at_inputs[name])
             y, (block, _, layer) = call(x), name.partition("/")
-            # A convolution, or the layer directly after one; the last one counts. Not a BN of the sum.
+            # F(x_i) is the output of the last convolution of the branch, or of the layer directly after it.
             follows = isinstance(module, Conv) or x is branches.get(block)
             if block in at_inputs and follows and not layer.startswith("shortcut"):
                 branches[block] = y
@@ -102,14 +105,14 @@ def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) 
 
 
 def residual_factors(config: ModelConfig) -> dict[str, float]:
-    """By block name, the expected factor of its residual: `residual_scale` times the survival probability."""
+    """The expected factor of each residual branch, by block name: `residual_scale` times the survival probability."""
     numbered = enumerate(config.blocks, start=1)
     # The net computes survival probabilities in float32.
     return {block_name(*at): config.residual_scale * float(np.float32(config.survival_of(i))) for i, at in numbered}
 
 
 def by_stage(blocks: list[str]) -> list[list[str]]:
-    """Names of blocks, in order, grouped by stage."""
+    """Groups the names of blocks by stage, and keeps their order."""
     stages: dict[str, list[str]] = {}
     for name in blocks:
         stages.setdefault(name.partition("_")[0], []).append(name)

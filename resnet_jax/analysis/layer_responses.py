@@ -1,4 +1,4 @@
-"""Layer responses: the standard deviations of each 3x3 layer's output (He et al. 2015, Fig. 7)."""
+"""Layer responses: the standard deviation of each 3x3 layer's output (He et al. 2015, Fig. 7)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ KERNEL = 3
 
 
 def responses(model: ResNet, variables: Any, images: Array) -> dict[str, Array]:
-    """The output of every 3x3 conv, by its name and in the order of computation: [N, H, W, C], in eval mode.
+    """The response of each 3x3 convolution, by layer name in the order of computation: [N, H, W, C], in eval mode.
 
-    If a BN follows whose only input is the conv's output, the response is the BN's output. So in every order of
-    activations the response is before a nonlinearity and before the addition.
+    The response is the output of the convolution or, if a BN takes this output directly, the output of the BN. So in
+    every order of activations, the response is taken before a nonlinearity and before the addition.
 
     Args:
-      model: net that is not scanned.
+      model: net with `stages="unrolled"`.
       variables: variables of the model.
       images: [N, H, W, C], normalised.
     """
     found: dict[str, Array] = {}
-    made: list[tuple[str, Array]] = []  # by which conv; compared by identity, so kept alive
+    made: list[tuple[str, Array]] = []  # name and output of each conv; outputs are compared by identity
 
     def note(module: nn.Module, name: str, x: Array, call: Any) -> Any:
         y = call(x)
@@ -48,7 +48,7 @@ def responses(model: ResNet, variables: Any, images: Array) -> dict[str, Array]:
 
 
 def layer_responses(model: ResNet, variables: Any, images: Array, batch_size: int = 256) -> dict[str, float]:
-    """The standard deviation of each 3x3 layer's responses over all images, pixels and channels, by the layer's name.
+    """The standard deviation of each 3x3 layer's responses over all images, pixels and channels, by layer name.
 
     Args:
       model, variables, images: as for `responses`.
@@ -57,7 +57,6 @@ def layer_responses(model: ResNet, variables: Any, images: Array, batch_size: in
 
     @jax.jit
     def moments(variables: Any, images: Array) -> list[tuple[Array, Array]]:
-        """Mean and variance of each layer's responses in one batch."""
         found = []
         for y in responses(model, variables, images).values():
             wide = y.astype(param_dtype(model.config.dtype))
@@ -66,7 +65,7 @@ def layer_responses(model: ResNet, variables: Any, images: Array, batch_size: in
 
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
     by_batch = np.asarray([jax.device_get(moments(variables, batch)) for batch in batches], np.float64)
-    # Joins the batches as weighted groups: variance within plus variance between. Shapes: [batches, layers].
+    # Total variance: the mean of the batches' variances plus the variance of their means. Shapes: [batches, layers].
     means, variances = by_batch[..., 0], by_batch[..., 1]
     weights = np.array([[len(batch) / len(images)] for batch in batches])
     mean = (weights * means).sum(0)
@@ -75,8 +74,8 @@ def layer_responses(model: ResNet, variables: Any, images: Array, batch_size: in
 
 
 def layers(model: ResNet, variables: Any, images: Any) -> list[str]:
-    """The names of `responses` in the order of computation; JAX's transformations sort the keys of dictionaries."""
-    order: list[str] = []
+    """The names of the 3x3 layers in the order of computation."""
+    order: list[str] = []  # a list, because JAX sorts the keys of the dictionaries that a traced function returns
 
     def trace(variables: Any, images: Array) -> None:
         order.extend(responses(model, variables, images))

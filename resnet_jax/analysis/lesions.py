@@ -1,10 +1,11 @@
-"""Lesions: what a trained net loses when blocks are deleted or swapped (Veit et al. 2016, Sec. 4).
+"""Lesions: the effect of deleting or swapping blocks of a trained net (Veit et al. 2016, Sec. 4).
 
-A deleted block becomes the identity. In a residual net this removes the residual branch and leaves the shortcut. (A
-ReLU after the addition then has no effect, since its input is the output of a ReLU.) In a plain net it removes a part
-of the only path. Blocks that change the shape of their input are never deleted. The set of deleted blocks is an
-argument of one compiled function, and blocks are swapped by swapping their variables. So all lesions of a net need one
-compilation.
+A deleted block becomes the identity. In a residual net this removes the residual branch and keeps the shortcut. A ReLU
+after the addition then has no effect, because its input is the output of another ReLU. In a plain net the deletion
+removes a part of the only path. Blocks that change the shape of their input are never deleted.
+
+The set of deleted blocks is an argument of a compiled function. Blocks are swapped by swapping their variables. So one
+compilation is enough for all lesions of a net.
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ Swap = tuple[str, str]
 
 
 class Lesion(NamedTuple):
-    """A change of a net: blocks to delete, and blocks to swap."""
+    """A change of a net: the blocks to delete, and the blocks to swap."""
 
     deleted: frozenset[str] = frozenset()
     """Names of the deleted blocks."""
     swaps: tuple[Swap, ...] = ()
-    """Pairs of blocks to swap, one pair after another."""
+    """Pairs of block names. The swaps are made one after another."""
 
 
 NONE = Lesion()
 
 
 class Patient:
-    """A net whose blocks may be deleted or swapped, and the images on which it is judged."""
+    """A net whose blocks can be deleted or swapped, with the images for measuring its error."""
 
     def __init__(self, model: ResNet, variables: Any, images: Any, labels: Any, batch_size: int = 512) -> None:
         """
         Args:
-          model: net that is not scanned.
+          model: net with `stages="unrolled"`.
           variables: variables of the model.
           images: [N, H, W, C], normalised.
           labels: [N] int32.
@@ -65,7 +66,7 @@ class Patient:
 
     @property
     def swappable(self) -> list[Swap]:
-        """Every pair of blocks of one stage with variables of the same names and shapes."""
+        """All pairs of blocks in the same stage whose variables have the same names and shapes."""
         kinds = {name: jax.tree.map(np.shape, self._of(name)) for name in self.blocks}
         return [
             (a, b)
@@ -87,11 +88,11 @@ class Patient:
 
 
 def lesioned(model: ResNet, variables: Any, images: Array, alive: dict[str, Array]) -> Array:
-    """Logits in eval mode, [N, classes], of a net in which some blocks are the identity.
+    """Computes logits in eval mode, [N, classes], of a net in which some blocks are replaced by the identity.
 
     Args:
       model, variables, images: as for `Patient`.
-      alive: a boolean scalar for each block, by name; False deletes the block. Blocks without a scalar stay.
+      alive: boolean scalars by block name; False deletes the block. Blocks that are not in the dictionary are kept.
     """
 
     def cut(module: nn.Module, name: str, x: Array, call: Callable[[Array], Any]) -> Any:
@@ -102,7 +103,7 @@ def lesioned(model: ResNet, variables: Any, images: Array, alive: dict[str, Arra
 
 
 def swapped(variables: Any, swaps: Sequence[Swap]) -> Any:
-    """Variables with swapped pairs of blocks, in every collection; the argument is not changed."""
+    """Returns variables in which pairs of blocks are swapped, in every collection. The argument is not changed."""
     collections = {name: dict(values) for name, values in variables.items()}
     for a, b in swaps:
         for values in collections.values():
@@ -111,7 +112,7 @@ def swapped(variables: Any, swaps: Sequence[Swap]) -> Any:
 
 
 def _batches(images: Any, labels: Any, size: int) -> Iterator[tuple[Any, Any, Bools]]:
-    """Batches of equal size; the last one is padded with images whose weight is False."""
+    """Yields batches of equal size: images, labels, and a mask that is False for the padding of the last batch."""
     size = min(size, len(labels))
     for start in range(0, len(labels), size):
         index = np.minimum(np.arange(start, start + size), len(labels) - 1)
@@ -119,9 +120,12 @@ def _batches(images: Any, labels: Any, size: int) -> Iterator[tuple[Any, Any, Bo
 
 
 def plan(blocks: Sequence[str], swappable: Sequence[Swap], repeats: int, seed: int) -> dict[str, list[list[Lesion]]]:
-    """Lesions by kind: "single" (each block by itself), "deleted" (k at random, k = 1, 2, ...), "swapped" (k pairs).
+    """Lists the lesions to measure, by kind.
 
-    Of "deleted" and "swapped", the k-th list has `repeats` random choices.
+    Returns:
+      "single": a list for each block, with one lesion that deletes this block. "deleted": for k = 1, 2, ..., a list of
+      `repeats` lesions that delete k random blocks. "swapped": for k = 1, 2, ..., a list of `repeats` lesions that swap
+      k random pairs; empty if no pair can be swapped.
     """
     rng = np.random.default_rng(seed)
 

@@ -1,9 +1,9 @@
-"""The loss landscape around a trained net (Li et al. 2018, Sec. 4): directions, and the loss along them.
+"""The loss landscape around a trained net (Li et al. 2018, Sec. 4): random directions, and the loss along them.
 
-BN statistics depend on the weights. By default BN uses the statistics of each batch at each point, as in training: this
-is the loss that SGD minimises. Departs from the paper: the authors' code keeps the trained net's running statistics
-("running" here). These do not fit the changed weights at other points. Their error grows from layer to layer, and in
-deep nets it hides the curvature of the loss.
+BN statistics depend on the weights. By default, BN uses the statistics of each batch at each point, as in training. So
+the loss is the one that SGD minimises. Departs from the paper: the authors' code keeps the running statistics of the
+trained net, as the option batch_stats="running" does here. They do not fit the changed weights at other points. Their
+error grows from layer to layer, and in deep nets it hides the curvature of the loss.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from resnet_jax.types import Floats, Tree
 
 
 def filter_normalised(direction: Tree, params: Tree) -> Tree:
-    """Scales a direction so that each filter has the norm of the net's filter; BN scales and biases get zero.
+    """Scales each filter of a direction to the norm of the net's filter, and sets BN scales and biases to zero.
 
-    A filter has the weights for one output: [K, K, C] of a conv's kernel [K, K, C, F], [C] of the last layer's [C, F].
+    A filter has the weights for one output: [K, K, C] of a conv's kernel [K, K, C, F], [C] of the last layer's kernel
+    [C, F].
 
     Args:
-      direction: a tree with the structure of `params`.
+      direction: tree with the structure of `params`.
       params: parameters of the net.
     """
 
@@ -44,7 +45,8 @@ def filter_normalised(direction: Tree, params: Tree) -> Tree:
 
 
 def random_directions(params: Tree, number: int, seed: int) -> list[Tree]:
-    """Filter-normalised Gaussian directions; nets with parameters of equal shapes get the same draws."""
+    """Draws Gaussian directions with `filter_normalised`. Nets with parameters of equal shapes get equal random
+    numbers."""
     rng = np.random.default_rng(seed)
 
     def draw() -> Tree:
@@ -54,14 +56,14 @@ def random_directions(params: Tree, number: int, seed: int) -> list[Tree]:
 
 
 class PointValues(NamedTuple):
-    """Mean cross-entropy and fraction of misclassified images at each point; [points] each."""
+    """Mean cross-entropy in nats, and fraction of misclassified images, at each point: [points] each."""
 
     loss: Floats
     error: Floats
 
 
 class Landscape:
-    """The loss around a net; one call of one compiled function computes many points."""
+    """Computes the loss around a net, at many points in one call of a compiled function."""
 
     def __init__(
         self,
@@ -75,13 +77,13 @@ class Landscape:
     ) -> None:
         """
         Args:
-          model: net that is not scanned.
+          model: net with `stages="unrolled"`.
           variables: variables of the model.
-          directions: trees with the structure of its parameters.
+          directions: trees with the structure of the parameters.
           images: [N, H, W, C], normalised.
           labels: [N] int32.
-          batch_size: number of images in a batch; images beyond the last whole batch are not used.
-          recomputed: BN uses the statistics of each batch; otherwise the running statistics in `variables`.
+          batch_size: number of images in a batch. The images of an incomplete last batch are not used.
+          recomputed: True: BN uses the statistics of each batch. False: BN uses the running statistics.
         """
         size = min(batch_size, len(labels))
         self.images = len(labels) // size * size
@@ -92,8 +94,7 @@ class Landscape:
         )
 
         def at_point(variables: Any, directions: Sequence[Tree], point: Array, batched: Any) -> tuple[Array, Array]:
-            """Sums of the loss and of misclassified images at params + sum_i point[i] directions[i]; point: [D]."""
-            params = variables["params"]
+            params = variables["params"]  # moved to params + sum_i point[i] directions[i]; point: [D]
             for i, direction in enumerate(directions):
                 params = jax.tree.map(lambda w, d, i=i: w + point[i].astype(w.dtype) * d, params, direction)
             moved = {**variables, "params": params}
@@ -114,6 +115,6 @@ class Landscape:
         self._call, self._fixed, self._batched = at_points, (variables, list(directions)), batched
 
     def at(self, points: Floats) -> PointValues:
-        """The loss and the error at points [P, D], in one call."""
+        """Computes the loss and the error at points [P, D], given by their coordinates along the D directions."""
         loss, wrong = jax.device_get(self._call(*self._fixed, points, self._batched))
         return PointValues(np.asarray(loss, np.float64) / self.images, np.asarray(wrong, np.float64) / self.images)

@@ -1,6 +1,7 @@
-"""Reads and changes values inside a net with Flax's interceptors, through which every call of a module passes.
+"""Reads and changes values inside a net with Flax's interceptors (`nn.intercept_methods`).
 
-Interceptors run where the net is traced, so they work under jit, grad, jvp and vmap alike.
+Flax passes every call of a module through the interceptor, also while JAX traces the net. So these functions work under
+jit, grad, jvp and vmap.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ Handle = Callable[[nn.Module, str, Array, Callable[[Array], Any]], Any]
 
 @contextmanager
 def intercepted(handle: Handle) -> Iterator[None]:
-    """A context in which `handle(module, name, x, call)` replaces the call of every module inside a net.
+    """Context manager that replaces every call of a module inside a net by `handle(module, name, x, call)`.
 
-    x is the module's input, `call(x)` is the module's own output, and `name` is the name of its parameters, such as
-    "stage1_block1/conv1". The returned value becomes the module's output.
+    Args:
+      handle: function whose result becomes the output of the module. `name` is the path of the module, such as
+        "stage1_block1/conv1". `x` is the module's input, and `call(x)` computes the module's original output.
     """
 
     def intercept(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], context: Any) -> Any:
@@ -41,15 +43,15 @@ def intercepted(handle: Handle) -> Iterator[None]:
 
 
 def preserved_blocks(model: ResNet, variables: Any, images: Any) -> list[str]:
-    """The names of the blocks whose output has the shape of their input, in the order of computation.
+    """The names of the blocks whose output has the same shape as their input, in the order of computation.
 
     Args:
-      model: net that is not scanned.
+      model: net with `stages="unrolled"`.
       variables: variables of the model.
       images: [N, H, W, C], or their shape and dtype.
 
     Raises:
-      UserError: there is no such block, as in a bottleneck net with one block in each stage.
+      UserError: the net has no such block, as a bottleneck net with one block in each stage.
     """
     names: list[str] = []
 
@@ -64,27 +66,27 @@ def preserved_blocks(model: ResNet, variables: Any, images: Any) -> list[str]:
     if not names:
         net = f"{model.config.net}-{model.config.depth}"
         raise UserError(
-            f"nets: got {net} with {model.config.block_kind} blocks, each of which changes the shape of its "
-            "input; legal here: nets with blocks that keep it, so deeper ones."
+            f"nets: got {net}, in which every {model.config.block_kind} block changes the shape of its input; "
+            "legal here: deeper nets, with blocks that keep the shape."
         )
     return names
 
 
 def eval_mode(model: ResNet, variables: Any, images: Array) -> Array:
-    """Logits in eval mode, [N, classes]."""
+    """Computes logits in eval mode: images [N, H, W, C] -> [N, classes]."""
     logits: Any = model.apply(variables, images, train=False)
     found: Array = logits
     return found
 
 
 def train_mode(model: ResNet, variables: Any, images: Array) -> tuple[Array, Any]:
-    """Logits in train mode, [N, classes], and the updated running statistics."""
+    """Computes logits in train mode, [N, classes], and the updated running statistics."""
     logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
     return logits, updated["batch_stats"]
 
 
 def block_outputs(model: ResNet, variables: Any, images: Array, *, train: bool) -> dict[str, Array]:
-    """The output of every block, by name and in order, [N, H', W', C']; the first entry, "stem", is block 1's input."""
+    """The outputs of all blocks by name, in order, [N, H', W', C'] each. The first, "stem", is the input of block 1."""
     outputs: dict[str, Array] = {}
 
     def keep(module: nn.Module, name: str, x: Array, call: Callable[[Array], Any]) -> Any:
@@ -100,10 +102,10 @@ def block_outputs(model: ResNet, variables: Any, images: Array, *, train: bool) 
 
 
 def with_statistics_of(model: ResNet, variables: Any, images: Array) -> Any:
-    """`variables` with the batch statistics of these images instead of the running statistics.
+    """Returns `variables` with the batch statistics of some images, [N, H, W, C], as the running statistics.
 
-    With them, eval mode gives the same logits for this batch as train mode. But the statistics are fixed, so each image
-    is independent of the others. The running statistics of an untrained net are meaningless.
+    With the new variables, eval mode gives the same logits for this batch as train mode. Each image is then computed
+    independently of the others. Untrained nets need this, because their running statistics are meaningless.
     """
     # With momentum 0 the new running statistics are the batch's.
     norm = dataclasses.replace(model.config.norm, momentum=0.0)

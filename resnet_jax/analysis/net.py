@@ -1,4 +1,4 @@
-"""The input of an instrument: a net with values, and its data."""
+"""A net with its parameters and its data set, as the input of an instrument, and a loader of such nets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from resnet_jax.types import Variables
 
 
 class Examples(NamedTuple):
-    """Normalised images [N, H, W, C] in the dtype of the net's parameters, labels [N] int32; on the host."""
+    """NumPy arrays: normalised images [N, H, W, C] in the dtype of the net's parameters, and labels [N], int32."""
 
     images: Any
     labels: Any
@@ -31,22 +31,22 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True)
 class Net:
-    """A net with the values of its parameters, block by block (not scanned)."""
+    """A net with its parameters, batch statistics, configuration and data set. Its stages are unrolled, not scanned."""
 
     name: str
     config: ExperimentConfig
-    """The configuration of its run, with the number of classes resolved."""
+    """Configuration of the run, in which the number of classes is filled in."""
     model: ResNet
     variables: Variables
     """{"params": ..., "batch_stats": ...}, on the host."""
     dataset: Dataset
     normalization: Normalization
     directory: Path | None = None
-    """The run's directory; None where the net was made from a configuration."""
+    """The run directory; None for a net that was built from a configuration."""
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Facts about the net for figures and JSON: its run, configuration and commit."""
+        """The net's name, kind, depth, configuration, run, and version of the code, for JSON files."""
         model = self.config.model
         facts = {"name": self.name, "net": model.net, "depth": model.depth, "plain": model.is_plain}
         facts |= {"config": to_dict(self.config), "run": None, "code": None}
@@ -56,9 +56,10 @@ class Net:
         return facts
 
     def examples(self, split: str, number: int, seed: int = 0) -> Examples:
-        """Examples of a split ("train", "test"), drawn by `seed` without repetition; all, if the split has no more.
+        """Draws examples of a split ("train" or "test") at random, without replacement.
 
-        They are drawn at random because the first images of a folder are all of one class.
+        If the split has no more than `number` examples, all are drawn. The choice is random because the first images of
+        an image folder all have the same class.
         """
         part = getattr(self.dataset, split)
         index = np.random.default_rng(seed).permutation(len(part))[:number]
@@ -66,33 +67,33 @@ class Net:
         return Examples(self.normalization(part.take(index)).astype(dtype), part.labels[index])
 
     def in_float64(self) -> Net:
-        """The same net, computing in float64; JAX's x64 mode must be on."""
+        """Returns the same net with computations in float64. JAX's x64 mode must be on."""
         config = dataclasses.replace(self.config, model=dataclasses.replace(self.config.model, dtype="float64"))
         variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), self.variables)
         return dataclasses.replace(self, config=config, model=build(config.model), variables=variables)
 
 
 class Loader:
-    """Loads nets, and each data set once."""
+    """Loads nets. Each data set is loaded only once."""
 
     def __init__(self, note: Note = lambda text: None) -> None:
         self._note = note
         self._datasets: dict[DataConfig, Dataset] = {}
 
     def trained(self, directory: Path, name: str) -> Net:
-        """The net of a finished run's last step.
+        """Loads the net after the last step of a finished run.
 
         Raises:
-          UserError: the run has not finished, its checkpoint is missing or damaged, or its data have changed.
+          UserError: the run has not finished, its checkpoint is missing or damaged, or its data set has changed.
         """
         assembly, state = restore(directory, self._note, self._load)
         return _net(name, assembly, state, directory)
 
     def untrained(self, config: ExperimentConfig, name: str, directory: Path | None = None) -> Net:
-        """The net at the start of a run of `config`: initial values, or those of `finetune.weights`.
+        """Builds the net at the start of a run, with random values or with the weights of `finetune.weights`.
 
         Raises:
-          UserError: the data or the weights are missing or damaged, or not what the configuration says.
+          UserError: the data or the weights are missing or damaged, or differ from what the configuration requires.
         """
         assembly = assemble(config, self._note, dataset=self._load(config.data, self._note))
         return _net(name, assembly, assembly.initial, directory)

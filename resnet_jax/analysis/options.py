@@ -1,6 +1,6 @@
-"""The arguments of instruments besides the net: options, a display of progress, and a file for partial results.
+"""The arguments of an instrument besides the net: options, a progress display, and a file for partial results.
 
-Nothing here imports JAX.
+This module does not import JAX.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from resnet_jax.config import Section
 
 @dataclass(frozen=True)
 class Options(Section):
-    """The common options of all instruments."""
+    """The options that all instruments have."""
 
     looks_at: ClassVar[Literal["trained", "initial", "either"]] = "trained"
-    """The nets that the instrument measures: finished nets, initial values (so configurations are legal), or either."""
+    """The nets that the instrument accepts. "trained": finished runs. "initial": nets at their initial values, from a
+    run or a configuration. "either": both."""
     double: ClassVar[bool] = False
     """Whether the instrument computes in float64."""
 
     images: int = 512
-    """Number of images, drawn by `seed`, or all of the split if it has fewer."""
+    """Number of images, drawn at random by `seed`. If the split has fewer images, all are used."""
     seed: int = 0
     """Seed of all random choices of the instrument."""
 
@@ -44,9 +45,10 @@ def _silent(total: int, what: str) -> Iterator[Advance]:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The display and the file of one measurement."""
+    """The progress display and the file for partial results of one measurement."""
 
     progress: Callable[[int, str], AbstractContextManager[Advance]] = _silent
-    """Starts a display: takes the number of parts and a text; returns a function to call after each part."""
+    """Context manager that shows a progress display. It takes the number of steps and a text, and yields a function to
+    call after each step."""
     scratch: Path | None = None
-    """File for partial results of an interrupted measurement; None: nothing is kept."""
+    """File for partial results, so that an interrupted measurement can resume; None: partial results are not kept."""

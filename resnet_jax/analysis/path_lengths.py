@@ -1,12 +1,14 @@
-"""The paths through a residual net, and the gradient of the paths of each length (Veit et al. 2016, Fig. 6).
+"""Paths through a residual net, and the gradient along paths of each length (Veit et al. 2016, Fig. 6).
 
-With every block x + F(x), a net of n blocks is a sum over 2^n paths: each block is passed either by its shortcut or by
-its residual branch. The number of branches on a path is its length, so lengths are binomial. The gradient with respect
-to the first block's input is a sum over the same paths. The gradient of one path is computed by a backward pass that
-uses only one of the two ways in each block; the forward pass is not changed. The paper's estimate for one length is the
-mean norm of random paths of that length, times the number of such paths.
+If every block computes x + F(x), a net of n blocks is a sum over 2^n paths. In each block, a path takes either the
+shortcut or the residual branch. The length of a path is its number of residual branches, so the lengths have a binomial
+distribution.
 
-Departs from the paper: BN is in eval mode, so that each image has its own gradient.
+The gradient with respect to the first block's input is a sum over the same paths. To compute the gradient of one path,
+the backward pass uses only the path's choice in each block. The forward pass is not changed. To estimate the gradient
+of all paths of one length, the paper multiplies the mean norm over random paths by the number of paths.
+
+Departs from the paper: BN is in eval mode, so that the gradient of an image does not depend on other images.
 """
 
 from __future__ import annotations
@@ -29,19 +31,19 @@ from resnet_jax.models.stacking import block_name
 from resnet_jax.training.losses import cross_entropy
 
 ORDER = "original"
-"""The order of activations in which the first layer of every residual branch takes the block's input as it is."""
+"""The only legal order of activations: the first layer of every residual branch takes the block's input unchanged."""
 
 
 def path_gradient(model: ResNet, variables: Any, images: Array, labels: Array, through: Array | None) -> Array:
-    """The gradient of each image's loss with respect to the first block's input along one path, [N, H, W, C].
+    """The gradient of each image's loss with respect to the first block's input, along one path, [N, H, W, C].
 
     Args:
-      model: net that is not scanned, with a shortcut on every block, and in the original order of activations.
+      model: net with `stages="unrolled"`, a shortcut on every block, and the original order of activations.
       variables: variables of the model.
       images: [N, H, W, C], normalised.
       labels: [N] int32.
-      through: [blocks] of 0 and 1 in the order of computation: 1 if the path takes the residual branch, 0 if it takes
-        the shortcut; None: all paths together, the whole gradient.
+      through: [blocks], in the order of computation: 1 if the path takes the residual branch, 0 if it takes the
+        shortcut. None: the whole gradient, which is the sum over all paths.
     """
     places = {block_name(*block): place for place, block in enumerate(model.config.blocks)}
 
@@ -58,7 +60,7 @@ def path_gradient(model: ResNet, variables: Any, images: Array, labels: Array, t
                 if through is None:
                     return call(x)
                 way = through[places[name]].astype(x.dtype)
-                # The values are equal, but the gradient passes only one of them.
+                # Both have the values of x, but only one of them passes the gradient on.
                 outer = _let_through(x, 1.0 - way)
                 inputs[name] = (outer, _let_through(x, way))
                 return call(outer)
@@ -76,7 +78,6 @@ def path_gradient(model: ResNet, variables: Any, images: Array, labels: Array, t
 
 
 def _let_through(x: Array, share: Array) -> Array:
-    """Returns x, and multiplies its gradient by `share`."""
     return share * x + (1.0 - share) * jax.lax.stop_gradient(x)
 
 
@@ -86,7 +87,11 @@ def paths_of_length(blocks: int) -> list[int]:
 
 
 def check(config: ModelConfig) -> None:
-    """Raises UserError if a net is not a sum over paths, or its branches cannot be separated from its shortcuts."""
+    """Checks that a net is a sum over paths, and that its residual branches can be separated from its shortcuts.
+
+    Raises:
+      UserError: a block has no shortcut, or the order of activations is not the original one.
+    """
     if config.is_plain or config.cut:
         what = "model.shortcut='none'" if config.is_plain else f"model.cut={list(config.cut)}"
         raise UserError(f"nets: got {what}; legal here: nets with a shortcut on every block.")

@@ -1,8 +1,8 @@
 """Signal propagation at initialisation, by depth: forward variance, Jacobians, and autocorrelation of derivatives.
 
-BN's statistics are those of a batch of training images, held fixed, so that a net is a function of one image. Departs
-from the paper: Balduzzi et al. 2017 use nets from R to R and points on a grid; here points lie on a line between two
-images.
+BN uses fixed statistics, those of one batch of training images, so that the net is a function of one image. Departs
+from the paper: Balduzzi et al. 2017 use nets from R to R and points on a grid. Here the points lie on a line between
+two images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONSTANT = 1e-20
 
 
 class Outputs(NamedTuple):
-    """Outputs of a net's blocks, in order; the first, "stem", is the first block's input."""
+    """The names and sizes of the block outputs, in order. The first output, "stem", is the first block's input."""
 
     names: list[str]
     sizes: list[int]
@@ -32,7 +32,7 @@ class Outputs(NamedTuple):
 
 
 def outputs(model: ResNet, variables: Any, images: Any) -> Outputs:
-    """The names and sizes of the arrays that `activations` returns, without computing them."""
+    """The names and sizes of the arrays that `activations` returns, without computing these arrays."""
     names: list[str] = []
 
     def trace(variables: Any, images: Array) -> list[Array]:
@@ -45,28 +45,28 @@ def outputs(model: ResNet, variables: Any, images: Any) -> Outputs:
 
 
 def activations(model: ResNet, variables: Any, images: Array) -> list[Array]:
-    """The stem's output and that of each block, in eval mode: images [N, H, W, C] -> [N, size] each."""
+    """The flattened outputs of the stem and of each block, in eval mode: images [N, H, W, C] -> [N, size] each."""
     found = block_outputs(model, variables, images, train=False)
     return [y.reshape(len(images), -1) for y in found.values()]
 
 
 def forward_variance(model: ResNet, variables: Any, images: Array) -> Floats:
-    """The variance of each of `activations` over images, pixels and channels: [blocks + 1]."""
+    """The variance of the stem's and each block's output over images, pixels and channels: [blocks + 1]."""
     found = jax.jit(lambda v, x: [jnp.var(y) for y in activations(model, v, x)])(variables, images)
     return np.asarray(jax.device_get(found))
 
 
 class Jacobians:
-    """The Jacobians of all blocks' outputs with respect to one image, available through products with vectors.
+    """The Jacobians of all block outputs with respect to one image, available only as products with vectors.
 
-    One batched jvp or vjp of the whole net gives the products of all Jacobians.
+    One batched jvp or vjp of the whole net gives the products for all blocks.
     """
 
     def __init__(self, model: ResNet, variables: Any, image_shape: tuple[int, ...]) -> None:
         """
         Args:
-          model: net that is not scanned.
-          variables: variables of the model, with the batch statistics that are held fixed.
+          model: net with `stages="unrolled"`.
+          variables: variables of the model; the batch statistics in them stay fixed.
           image_shape: [H, W, C].
         """
         one = jnp.zeros((1, *image_shape), jnp.dtype(model.config.dtype))
@@ -76,15 +76,15 @@ class Jacobians:
         def of_image(variables: Any, image: Array) -> list[Array]:
             return [y[0] for y in activations(model, variables, image.reshape(1, *image_shape))]
 
+        # For each block l, its Jacobian times vector l: [L, inputs] -> L arrays [outputs of block l].
         @jax.jit
         def forward(variables: Any, image: Array, vectors: Array) -> list[Array]:
-            """For each block l, its Jacobian times vector l: [L, inputs] -> L arrays [outputs of block l]."""
             push: Any = jax.vmap(lambda v: jax.jvp(lambda x: of_image(variables, x), (image,), (v,))[1])
             return [tangents[i] for i, tangents in enumerate(push(vectors))]
 
+        # For each block l, its transposed Jacobian times vector l: [L, inputs].
         @jax.jit
         def backward(variables: Any, image: Array, vectors: list[Array]) -> Array:
-            """For each block l, its transposed Jacobian times vector l: [L, inputs]."""
             pull: Any = jax.vjp(lambda x: of_image(variables, x), image)[1]
             alone = [jnp.zeros((len(vectors), v.size), v.dtype).at[i].set(v) for i, v in enumerate(vectors)]
             (products,) = jax.vmap(pull)(alone)
@@ -94,7 +94,7 @@ class Jacobians:
         self._variables, self._forward, self._backward = variables, forward, backward
 
     def singular_values(self, image: Array, steps: int, seed: int, each_step: Any = lambda: None) -> list[Floats]:
-        """The singular values of each Jacobian at an image [H, W, C], as singular_values.py gives them."""
+        """The singular values of each Jacobian at an image [H, W, C], in descending order; see singular_values.py."""
         flat = image.ravel()
         return singular_values(
             lambda vectors: jax.device_get(self._forward(self._variables, flat, vectors.astype(flat.dtype))),
@@ -110,13 +110,16 @@ class Jacobians:
 
 
 def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, points: int, lags: int) -> Floats:
-    """Autocorrelation of derivatives along lines between images: [blocks + 1, lags + 1], 1 at lag 0.
+    """The autocorrelation of derivatives along lines between images: [blocks + 1, lags + 1], 1 at lag 0.
 
-    On a line x(t) = start + t (end - start), t = 0 .. 1, every number of a block's output is a function from R to R,
-    like the nets of Balduzzi et al. 2017, Sec. 2, with a derivative d(t) at each of the points. The
-    autocorrelation at lag k is sum (d(t) - m)(d(t + k) - m) / sum (d(t) - m)^2, m the mean of d over the line;
-    numerators and denominators are summed over the elements of an output and over lines. White noise has 0 at all lags
-    but 0. The result is NaN if derivatives are constant, as after a stem of one convolution.
+    A line is x(t) = start + t (end - start), t = 0 .. 1. Along a line, each element of a block's output is a function
+    from R to R, like the nets of Balduzzi et al. 2017, Sec. 2. It has a derivative d(t) at each point of the line. With
+    m, the mean of d over the line, the autocorrelation at lag k is
+
+        sum_t (d(t) - m)(d(t + k) - m) / sum_t (d(t) - m)^2.
+
+    The numerator and the denominator are summed over all elements of the output and over all lines. White noise has 0
+    at every lag except 0. The result is NaN if the derivatives are constant, as after a stem of one convolution.
 
     Args:
       model, variables: as for `Jacobians`.
@@ -142,6 +145,6 @@ def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, p
 
 
 def lagged_products(d: Array, lags: int) -> Array:
-    """sum_t <d(t) - m, d(t + k) - m> for k = 0 .. lags, m the mean over t: d [points, size] -> [lags + 1]."""
+    """sum_t <d(t) - m, d(t + k) - m> for k = 0 .. lags, where m is the mean over t: d [points, size] -> [lags + 1]."""
     apart = d - d.mean(axis=0, keepdims=True)
     return jnp.stack([jnp.vdot(apart[: len(d) - k], apart[k:]) for k in range(lags + 1)])

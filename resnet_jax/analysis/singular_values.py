@@ -1,10 +1,12 @@
-"""Singular values of many linear maps from one space, given as products with vectors.
+"""Singular values of linear maps that are available only through products with vectors.
 
-Golub and Kahan's bidiagonalisation (1965): k steps from a random vector give orthonormal V and U with J V = U B for an
-upper bidiagonal B [k, k], whose largest singular values approach those of J. Every vector is orthogonalised twice
-against all earlier ones, so that rounding causes no copies. A vector that vanishes is replaced by a random one. If k
-equals the dimension of the space, V is a basis, and B has all singular values of J. With fewer steps, B's largest
-singular value is a lower bound of J's largest, and B's smallest is an upper bound of J's smallest.
+The method is Golub and Kahan's bidiagonalisation (1965). From a random start vector, k steps give orthonormal V and U
+with J V = U B, where B [k, k] is upper bidiagonal. The largest singular values of B approach those of J. Every vector
+is orthogonalised twice against all earlier vectors, since rounding errors would otherwise give copies of singular
+values. A vector that vanishes is replaced by a random one.
+
+If k equals the dimension of the input space, V is a basis, and B has all singular values of J. With fewer steps, B's
+largest singular value is at most J's largest, and B's smallest is at least J's smallest.
 """
 
 from __future__ import annotations
@@ -28,15 +30,19 @@ def singular_values(
     seed: int,
     each_step: Callable[[], None] = lambda: None,
 ) -> list[Floats]:
-    """The singular values of B for each map J_l: [inputs] -> [outputs[l]], falling, [min(steps, inputs, outputs)].
+    """Approximates the singular values of several linear maps J_l from R^inputs to R^outputs[l], all at once.
 
     Args:
-      forward: [maps, inputs] -> for each map J_l v_l, [outputs[l]].
-      backward: for each map u_l, [outputs[l]] -> J_l^T u_l, [maps, inputs].
-      inputs, outputs: dimensions.
+      forward: takes a vector v_l for each map, [maps, inputs], and returns the products J_l v_l, [outputs[l]] each.
+      backward: takes a vector u_l for each map, [outputs[l]] each, and returns the products J_l^T u_l, [maps, inputs].
+      inputs: dimension of the input space.
+      outputs: dimension of each map's output space.
       steps: number of steps of the bidiagonalisation.
-      seed: random seed for the first vectors, and for vectors that replace vanished ones.
-      each_step: called after each step.
+      seed: random seed for the start vectors, and for vectors that replace vanished ones.
+      each_step: function that is called after each step.
+
+    Returns:
+      For each map, the singular values of B in descending order, [min(steps, inputs, *outputs)].
     """
     rng = np.random.default_rng(seed)
     maps, k = len(outputs), min(steps, inputs, *outputs)
@@ -59,7 +65,7 @@ def singular_values(
 
 
 def _next(vector: Floats, before: Floats, b: Floats, rng: np.random.Generator) -> tuple[Floats, float]:
-    """A unit vector orthogonal to `before` [j, n], and the norm of the orthogonal part of `vector`."""
+    """Returns a unit vector orthogonal to `before` [j, n], and the norm of the orthogonal part of `vector`."""
     scale = max(float(np.abs(b).max()), float(np.linalg.norm(vector)))
     vector = _without(vector, before)
     length = float(np.linalg.norm(vector))

@@ -40,39 +40,42 @@ class DataConfig(Section):
     """"digits": scikit-learn's 1,797 handwritten digits, 8x8 pixels, without a download; "tfds": `name` from
     TensorFlow Datasets; "folder": images in <path>/{train,test}/<class>/; "npz": NumPy arrays in one file."""
     name: str | None = field(None, DATA, needs=only_with("data.source", "tfds"), open_in_papers=True)
-    """For "tfds": the data set's name, such as cifar10."""
+    """For "tfds": the name of the data set, such as cifar10."""
     path: str | None = field(
         None,
         Role("place", compared="never", open_in_papers=True, is_path=True, bound_to="data.source"),
         needs=Condition(lambda data: data.source != "digits", "another data.source than 'digits'"),
     )
-    """Path of the images. For "tfds": its data directory; None: the usual one."""
+    """Path of the images. For "tfds": the data directory of TensorFlow Datasets; None: its usual directory."""
     stream: bool = field(False, DATA, needs=only_with("data.source", *STREAMED), open_in_papers=True)
     """For "folder" and "tfds": decode images when they are needed, instead of keeping all of them in memory."""
     classes: tuple[str, ...] = field((), DATA, needs=_FILES)
-    """Classes to use, by name; or one number: that many classes, the first by name. (): all."""
+    """Names of the classes to use; or one number n: the first n classes in alphabetical order. (): all classes."""
     image_size: int | None = field(None, DATA, needs=_FILES)
-    """Height and width, in pixels, of the net's input. For images in memory: the shorter side is resized to this, and
-    the centre is cut out; None: the images are used as they are, and must have equal sizes. The paper, for ImageNet:
-    224."""
+    """Height and width, in pixels, of the net's input. Images in memory are resized so that the shorter side has this
+    length, and the centre is cut out; None: they are used as they are, and must have equal sizes. The paper: 224 for
+    ImageNet."""
     bad_images: Literal["stop", "skip"] = field(
         "stop", DATA, needs=only_with("data.source", "folder"), open_in_papers=True
     )
-    """For "folder": what to do with an image that cannot be read: stop and name it, or leave it out and count it. With
-    `stream`, images are left out when the headers of all files are read; an image that fails later stops the run."""
+    """For "folder": what to do with an image that cannot be read. "stop": stop with a message that names it; "skip":
+    leave it out and count it. With `stream`, "skip" applies while the headers of all files are read; an image that
+    fails later stops the run."""
     channels: int | Literal["auto"] = field("auto", DATA, needs=_FILES)
-    """Channels of the images. 1: grey; 3: colour; "auto": grey if every training and test image is grey, otherwise
-    colour."""
+    """Number of channels of the images. 1: grey; 3: colour; "auto": 1 if every training and test image is grey,
+    otherwise 3."""
     workers: int | Literal["auto"] = field("auto", OPERATIONAL, needs=_STREAM)
-    """Threads that decode images; "auto": one for each core."""
+    """Number of threads that decode images; "auto": one for each core."""
     statistics_images: int = field(10_000, DATA, needs=_STREAM, open_in_papers=True)
-    """Number of training images, evenly spaced, from which mean, standard deviation and colour components are
-    computed."""
+    """Number of training images, evenly spaced in the training set, from which mean, standard deviation and colour
+    components are computed."""
     train_subset: int | None = field(None, DATA, words="training images")
-    """Number of training images to use, each class in proportion, chosen by `split_seed`; None: all."""
+    """Number of training images to use, drawn at random (`split_seed`) with the class proportions of the whole set;
+    None: all."""
     validation: int = field(0, DATA)
-    """Number of training images held out for validation, each class in proportion, chosen by `split_seed`. With
-    validation, the test set is evaluated once, after the last step. The paper's 45k/5k split: 5000; 0: none."""
+    """Number of training images held out for validation, drawn at random (`split_seed`) with the class proportions of
+    the whole set; 0: none. With validation, the test set is evaluated only once, after the last step. The paper's
+    45k/5k split: 5000."""
     split_seed: int = field(
         0,
         DATA,
@@ -81,30 +84,32 @@ class DataConfig(Section):
         ),
         open_in_papers=True,
     )
-    """Random seed of `train_subset` and `validation`. It is not the seed of the run, so all seeds use the same
-    images."""
+    """Random seed that selects the images of `train_subset` and `validation`. It does not depend on the run's `seed`,
+    so runs with different seeds use the same images."""
     placement: Literal["auto", "device", "host"] = field("auto", OPERATIONAL)
     """Keep all images on the device, or send each batch from the host; "auto": on the device if they fit."""
     normalize: Literal["pixel_mean", "channel_mean_std", "weights"] = field("pixel_mean", DATA)
     """"pixel_mean": subtract the mean image of the training set (the paper); "channel_mean_std": standardise each
-    channel; "weights": normalise as in the training of `finetune.weights`, which frozen stages need."""
+    channel; "weights": normalise as in the training of the net in `finetune.weights`, which is needed if its stages are
+    frozen."""
     pad: int = field(0, DATA, words="padding before the crop", needs=_PAD)
-    """Zero padding on each side, in pixels, before a random crop of the original size; 0: no crop. The paper: 4."""
+    """Zero padding on each side, in pixels, before a random crop of the original size (the paper: 4); 0: no crop."""
     flip: bool = field(False, DATA, words="random mirror")
-    """Mirror each image with probability 1/2. The paper: on for CIFAR; wrong for digits."""
+    """Mirror each training image left to right with probability 1/2. The paper: on for CIFAR. Wrong for digits."""
     mixup: float = field(0.0, DATA)
-    """Mix each training image and its label with another of the batch, by a weight drawn from Beta(mixup, mixup)
-    (H. Zhang et al. 2018, arXiv 1710.09412; theirs: 1 for CIFAR, 0.2 for ImageNet); 0: off. Departs from the paper."""
+    """Mix each training image and its label with those of another image of the batch. The weight is drawn from
+    Beta(mixup, mixup) (H. Zhang et al. 2018, arXiv 1710.09412: 1 for CIFAR, 0.2 for ImageNet). Departs from the paper.
+    0: off."""
     cutmix: float = field(0.0, DATA)
     """Paste a box of another training image into each image, and mix the labels by area. The share of the area is drawn
-    from Beta(cutmix, cutmix) (Yun et al. 2019, arXiv 1905.04899; theirs: 1); 0: off. If `mixup` is on too, each image
-    gets one of the two, with equal probability. Departs from the paper."""
+    from Beta(cutmix, cutmix) (Yun et al. 2019, arXiv 1905.04899, with 1); 0: off. If `mixup` is on too, each image gets
+    one of the two, with equal probability. Departs from the paper."""
 
     crop: Literal["center", "scale", "area"] = field("center", DATA, needs=_STREAM)
-    """Training crops of `image_size`. "center": as in evaluation. "scale": the shorter side is resized to a random
-    length from `scales`, and a random square is cut out (He et al. 2015, Sec. 3.4). "area": a rectangle with a random
-    share of the image from `areas` and a random width / height from `aspects` is resized to the square
-    (fb.resnet.torch)."""
+    """Training crops of `image_size` x `image_size` pixels. "center": the centre, as in evaluation. "scale": the
+    shorter side is resized to a random length from `scales`, and a random square is cut out (He et al. 2015, Sec. 3.4).
+    "area": a random rectangle, with a share of the area from `areas` and a width / height from `aspects`, is resized to
+    the square (fb.resnet.torch)."""
     scales: tuple[int, ...] = field((256, 480), DATA, needs=_SCALE)
     """Smallest and largest length of the shorter side, in pixels. The paper: 256 and 480."""
     areas: tuple[float, ...] = field((0.08, 1.0), DATA, needs=_AREA)
@@ -112,13 +117,13 @@ class DataConfig(Section):
     aspects: tuple[float, ...] = field((0.75, 4 / 3), DATA, needs=_AREA)
     """Smallest and largest width / height of the rectangle."""
     color_noise: float = field(0.0, DATA)
-    """Standard deviation of the random multiples of the principal components of colour that are added to an image
-    (Krizhevsky et al. 2012, Sec. 4.1: 0.1); 0: none. Images with three channels only."""
+    """Random multiples of the principal components of colour are added to each training image. This is the standard
+    deviation of the multiples (Krizhevsky et al. 2012, Sec. 4.1: 0.1); 0: off. Images with three channels only."""
     jitter: float = field(0.0, DATA)
-    """Brightness, contrast and saturation are each changed by a factor drawn from 1 - jitter to 1 + jitter, in random
-    order (fb.resnet.torch: 0.4); 0: not at all. Images with three channels only."""
+    """Change brightness, contrast and saturation of each training image in random order, each by a factor drawn from
+    1 - jitter to 1 + jitter (fb.resnet.torch: 0.4); 0: off. Images with three channels only."""
     eval_resize: int = field(256, DATA, needs=_STREAM)
-    """Shorter side in pixels that an image is resized to in evaluation, before its crops are taken. The paper: 256."""
+    """Length in pixels to which the shorter side is resized in evaluation, before the crop. The paper: 256."""
     protocol: Literal["center", "ten_crop", "multi_scale"] = field("center", DATA, needs=_STREAM)
     """Parts of each test image that the evaluation after the last step uses; other evaluations use the centre crop.
     "ten_crop": the centre, the corners and their mirror images (Tables 2 and 3). "multi_scale": the whole image and its
@@ -130,12 +135,12 @@ class DataConfig(Section):
 
     @property
     def streamed(self) -> bool:
-        """Whether images are decoded when they are needed: `stream` is on and has an effect."""
+        """Whether images are decoded when they are needed: `stream` is on, and the source supports it."""
         return self.stream and self.source in STREAMED
 
     @property
     def by_protocol(self) -> bool:
-        """Whether the last evaluation on the test set uses more than the centre crop."""
+        """Whether the last evaluation on the test set averages over several crops or scales (`protocol`)."""
         return self.streamed and self.protocol != "center"
 
     def _check(self) -> None:
@@ -169,7 +174,7 @@ class DataConfig(Section):
 
     @property
     def mixes(self) -> bool:
-        """Whether training images are mixed with one another."""
+        """Whether training images are mixed with each other (`mixup` or `cutmix`)."""
         return self.mixup > 0.0 or self.cutmix > 0.0
 
     def _check_stream(self) -> None:

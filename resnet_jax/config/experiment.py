@@ -1,4 +1,4 @@
-"""The configuration of a run: its length, its devices, and all sections together."""
+"""The configuration of a whole run, and its sections about the training loop and the devices."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from resnet_jax.errors import UserError
 
 @dataclass(frozen=True)
 class TrainConfig(Section):
-    """Iterations, batches, evaluations, checkpoints."""
+    """The training loop: iterations, batch sizes, evaluations, checkpoints."""
 
     _section: typing.ClassVar[str] = "train"
 
     iterations: int = field(64_000, BUDGET)
     """Optimizer steps of the run; 64k for CIFAR (He et al. 2015, Sec. 4.2)."""
     batch_size: int = field(128, RECIPE)
-    """Images per step, over all devices. A batch may reach into the next epoch, so each is full and no image is
-    dropped."""
+    """Images per step, over all devices. The last batch of an epoch is filled with images of the next epoch, so every
+    batch is full and no image is left out."""
     accumulation: int = field(1, RECIPE, open_in_papers=True)
-    """Number of parts of a batch that are computed one after another, for a batch too large for memory; their gradients
-    are averaged. BN normalises each part by itself: with the scope "ghost" the result is that of the whole batch, with
-    "global" and "device" it is not."""
+    """Number of equal parts into which a batch is divided, for batches that do not fit in memory. The parts are
+    computed one after another, and their gradients are averaged. BN normalises each part separately: with the scope
+    "ghost" the result equals that of the undivided batch, with "global" and "device" it does not."""
     eval_batch_size: int = field(512, BOOKKEEPING)
     """Images per evaluation step, over all devices; a short last batch is padded with examples of weight 0."""
     eval_every: int = field(1, BOOKKEEPING)
     """Epochs between evaluations on the test set (for curves, never for selection); 0: only after the last step."""
     recompute_batch_stats: bool = field(False, RECIPE)
-    """Before the final evaluation, replace BN's running statistics by averages over the training set, as the authors
-    did for the models that they published."""
+    """Before the final evaluation, replace BN's running statistics by averages over the training set, as the authors of
+    the paper did for the models that they published."""
     checkpoint_steps: int = field(1_000, OPERATIONAL)
     """Steps between checkpoints; 0: only on Ctrl-C, on SIGTERM and at the end."""
     steps_per_dispatch: int | Literal["auto"] = field("auto", OPERATIONAL)
-    """Training steps that the host starts by one call; the results are equal up to rounding. "auto": 1 on a CPU or with
-    images on the host, otherwise the number in training/program.py."""
+    """Number of training steps that the host starts with one call; the results are equal up to rounding. "auto": 1 on a
+    CPU or with images on the host, otherwise the number in training/program.py."""
     keep_checkpoints: int = field(2, OPERATIONAL)
     """Number of newest checkpoints to keep; older ones are deleted."""
     keep_every: int = field(0, OPERATIONAL)
-    """Older checkpoints are kept too if their step is a multiple of this; 0: none."""
+    """Also keep older checkpoints whose step is a multiple of this number; 0: keep none of them."""
     gradient_norms_every: int = field(0, RECIPE)
-    """Steps between lines of gradients.jsonl, which have the norm of the gradient in each layer; the first is measured
-    at the initial values. 0: no such file, and no code for it in the compiled step."""
+    """Steps between measurements of the norm of the gradient in each layer, which are written to gradients.jsonl. The
+    first measurement is at the initial values. 0: no measurements."""
 
     def _check(self) -> None:
         for name in ("iterations", "batch_size", "accumulation", "eval_batch_size", "keep_checkpoints"):
@@ -68,20 +68,21 @@ class ParallelConfig(Section):
     _section: typing.ClassVar[str] = "parallel"
 
     mode: Literal["jit", "shard_map", "pmap"] = field("jit", OPERATIONAL)
-    """"jit": the compiler divides the step over the devices; "shard_map" and "pmap": the code divides it."""
+    """How a step is divided over the devices. "jit": by the compiler; "shard_map", "pmap": by the code of this
+    project."""
     devices: int = field(1, OPERATIONAL, decides=lambda config: config.statistics_depend_on_devices)
     """Number of devices that share each batch, over all processes."""
     processes: int | Literal["auto"] = field(1, OPERATIONAL)
-    """Number of processes that share the devices equally; "auto": as many as Slurm, Open MPI 4 or a TPU pod started."""
+    """Number of processes, with equal numbers of devices; "auto": as many as Slurm, Open MPI 4 or a TPU pod started."""
     coordinator: str | None = field(None, OPERATIONAL, needs=_PROCESSES)
-    """HOST:PORT at which process 0 listens for the others; None: the launcher's value."""
+    """HOST:PORT at which process 0 listens for the other processes; None: the value of the launcher, such as Slurm."""
     process: int | None = field(None, OPERATIONAL, needs=_PROCESSES)
-    """The number of this process, from 0; None: the launcher's value."""
+    """The number of this process, from 0; None: the value of the launcher, such as Slurm."""
     start_seconds: float = field(60.0, OPERATIONAL, needs=_PROCESSES)
-    """How long processes wait for each other at the start, in seconds."""
+    """Longest time that processes wait for each other at the start, in seconds."""
     stall_seconds: float = field(300.0, OPERATIONAL, needs=_PROCESSES)
-    """Seconds after which a process that is silent, or behind the others, ends the run. After a fifth of this time a
-    message names the process."""
+    """Time in seconds after which the run ends if a process sends no heartbeat or makes no progress. After a fifth of
+    this time a message names the process."""
 
     def _check(self) -> None:
         self._require(self.devices >= 1, "devices", "a whole number above 0")
@@ -103,7 +104,7 @@ class ParallelConfig(Section):
 
 @dataclass(frozen=True)
 class ExperimentConfig(Section):
-    """A complete run: with the version of the code and the device, it determines the result."""
+    """The configuration of a whole run. Together with the code's version and the device, it determines the result."""
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -145,12 +146,12 @@ class ExperimentConfig(Section):
             self.finetune.check_stages(len(self.model.stage_blocks))
 
     def in_iterations(self) -> ExperimentConfig:
-        """The same run, with milestones and warm-up as iterations instead of shares of the run."""
+        """Returns the same configuration, with milestones and warm-up in iterations instead of shares of the run."""
         return dataclasses.replace(self, optim=self.optim.in_iterations(self.train.iterations))
 
     @property
     def norm_batch(self) -> int:
-        """Number of images that share batch statistics in training."""
+        """Number of images over which BN computes each mean and variance in training."""
         at_once = self.train.batch_size // self.train.accumulation
         if self.model.norm.scope == "global":
             return at_once
@@ -159,15 +160,16 @@ class ExperimentConfig(Section):
     @property
     def statistics_depend_on_devices(self) -> bool:
         """Whether the groups of images that share batch statistics depend on the number of devices."""
-        # A part of an accumulated batch has images of every device, so with "global" the parts depend on the devices.
+        # With accumulation, each device contributes images to each part of the batch, so the parts depend on the number
+        # of devices.
         scope = self.model.norm.scope
         return scope == "device" or (scope == "global" and self.train.accumulation > 1)
 
     @property
     def operational(self) -> frozenset[str]:
-        """Dotted names of the fields that change this run's results only by rounding.
+        """Dotted names of the fields that change this run's results at most by rounding.
 
-        A run may be resumed with other values of them, and a finished run counts for any values.
+        A run may be resumed with other values of these fields. A finished run is not repeated when only they differ.
         """
         return frozenset(
             name

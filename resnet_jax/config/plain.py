@@ -1,4 +1,4 @@
-"""Configurations as nested dictionaries for JSON, and changes by dotted name."""
+"""Converts configurations to and from nested dictionaries, and changes fields by dotted name, as in "model.depth"."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RETIRED = {"train.checkpoint_every"}
 
 
 def to_dict(config: ExperimentConfig) -> dict[str, Any]:
-    """The configuration as nested dictionaries of JSON's types (tuples become lists)."""
+    """Converts a configuration to nested dictionaries for JSON; tuples become lists."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -32,10 +32,10 @@ def to_dict(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> ExperimentConfig:
-    """The inverse of `to_dict`.
+    """Builds a configuration from nested dictionaries, as `to_dict` returns them; missing fields get their defaults.
 
     Raises:
-      UserError: an unknown field (the nearest name is given), a value of a wrong type, or an illegal one.
+      UserError: a field is unknown, or a value is illegal or of a wrong type.
     """
     return _build(ExperimentConfig, values, "")
 
@@ -57,25 +57,28 @@ def _build(cls: type[_T], values: Mapping[str, Any], prefix: str) -> _T:
 
 
 def override(config: ExperimentConfig, changes: Mapping[str, Any]) -> ExperimentConfig:
-    """`config` with fields changed by dotted name, as in `{"model.depth": 56}`; then checked as a whole, and settled.
+    """Returns `config` with new values of some fields, by dotted name, as in `{"model.depth": 56}`.
+
+    The result is checked as a whole. Other fields that no longer have an effect, or that depend on a changed field, get
+    their defaults.
 
     Raises:
-      UserError: a name is no field, the values are not legal together, or a change has no effect.
+      UserError: a field is unknown, the values are illegal together, or a changed field has no effect.
     """
     new = _changed(config, changes)
     return settle(unbind(new, [name for name in changes if config.value(name) != new.value(name)]), chosen=changes)
 
 
 def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collection[str] = ()) -> ExperimentConfig:
-    """`config` without inherited values that belong to an old value, such as the path of another `data.source`.
+    """Resets fields that depend on a changed field to their defaults; `data.path` depends on `data.source`.
 
     Args:
-      config: after the changes.
-      changed: dotted names of the fields that have another value than before.
-      typed: dotted names of the fields that the user gave, with a new value or the old one; they stay.
+      config: the configuration after the changes.
+      changed: dotted names of the fields whose values have changed.
+      typed: dotted names of the fields that the user gave. They are not reset.
 
     Raises:
-      UserError: the default of a field is not legal here, such as no path for images in a folder.
+      UserError: a default is illegal in this configuration: for example, images in a folder need a path.
     """
     roles = config.roles().items()
     foreign = [name for name, role in roles if role.bound_to in changed and name not in {*changed, *typed}]
@@ -83,17 +86,17 @@ def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collect
 
 
 def settle(config: ExperimentConfig, *, chosen: Collection[str]) -> ExperimentConfig:
-    """`config` without values that have no effect, such as the name of a TFDS data set when the images are from a file.
+    """Resets the fields that have no effect to their defaults, such as `data.name` if the images are not from TFDS.
 
-    An inherited value is set to the field's default. A chosen value is refused, because the record of the run would
-    seem to show its effect.
+    If the user has changed such a field, a UserError is raised instead, because the record of the run would suggest
+    that the field had an effect.
 
     Args:
-      config: after the changes.
+      config: the configuration after the changes.
       chosen: dotted names of the fields that the user changed.
 
     Raises:
-      UserError: a chosen field has no effect and another value than its default.
+      UserError: a field in `chosen` has no effect, and its value is not the default.
     """
     config.require_effect(chosen)
     idle = {name: config.default(name) for name in config.without_effect()}
@@ -101,14 +104,14 @@ def settle(config: ExperimentConfig, *, chosen: Collection[str]) -> ExperimentCo
 
 
 def one_spelling(config: ExperimentConfig) -> ExperimentConfig:
-    """`config` with normalised paths: "x", "x/" and "./x" become equal, and "~" becomes the home folder."""
+    """Returns `config` with normalised paths: "x/" and "./x" become "x", and "~" becomes the home folder."""
     paths = {name: config.value(name) for name in config.fields_where(lambda role: role.is_path)}
     spelled = {name: os.path.normpath(os.path.expanduser(path)) for name, path in paths.items() if path}
     return _changed(config, {name: path for name, path in spelled.items() if path != paths[name]})
 
 
 def changed_fields(before: ExperimentConfig, after: ExperimentConfig) -> dict[str, Any]:
-    """The fields in which two configurations differ, by dotted name, with the values of `after`."""
+    """The fields in which two configurations differ: {dotted name: value in `after`}."""
     old, new = flatten(to_dict(before)), flatten(to_dict(after))
     return {name: value for name, value in new.items() if value != old[name]}
 
@@ -129,7 +132,7 @@ def _changed(config: ExperimentConfig, changes: Mapping[str, Any]) -> Experiment
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one dictionary with dotted names."""
+    """Flattens nested dictionaries: {"model": {"depth": 20}} becomes {"model.depth": 20}; names begin with `prefix`."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):

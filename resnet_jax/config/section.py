@@ -1,7 +1,7 @@
-"""The base of all configurations: frozen dataclasses that are checked when they are built, and whose fields have roles.
+"""The base class of all configurations: frozen dataclasses whose values are checked when they are built.
 
-A wrong value gets one sentence with the field, the value and the legal values. Code that compares, names or records
-runs uses the roles of the fields, and has no lists of fields. Nothing here imports JAX.
+The message about a wrong value gives the field, the value and the legal values. Each field has a role, which says what
+it describes. Code that compares, names or records runs uses these roles instead of lists of fields.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ class Condition:
     """The condition under which a field has an effect."""
 
     holds: Callable[[Any], bool]
-    """Function of the section that the field belongs to."""
+    """Says whether the condition holds. Its argument is the section that the field belongs to."""
     words: str
-    """The condition in words, such as "data.source='tfds'"."""
+    """The condition as text for messages, such as "data.source='tfds'"."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """What a field is."""
+    """What a config field describes, and how reports treat runs that differ in it."""
 
     of: Kind
     """What the field describes:
 
     - "net": the function that a net computes in eval mode, given its parameters.
     - "data": the images and labels, and how they are prepared for the net.
-    - "place": where the images are. Runs are not distinguished by it: data are identified by their fingerprint.
+    - "place": the path of the images. Runs may differ in it, because a fingerprint identifies the data.
     - "recipe": how the net is trained and evaluated.
     - "operational": how a run is carried out. It changes results only by rounding.
     """
@@ -51,8 +51,8 @@ class Role:
 
     - "setting": the runs are in different tables.
     - "net": the runs are in one table, as different nets.
-    - "shortcut": as "net"; a plain net is the twin of residual nets that differ from it only in such fields.
-    - "warm-up": the runs are in one table, because each depth may have its warm-up.
+    - "shortcut": as "net". A plain net and a residual net that differ only in such fields form a pair.
+    - "warm-up": the runs are in one table, because each depth may have its own warm-up.
     - "budget": the runs are controls of each other, with another number of iterations or another learning rate.
     - "bookkeeping": the runs are in one table; the field says how often, and in what batches, they are evaluated.
     - "seed": the runs are repetitions.
@@ -63,20 +63,20 @@ class Role:
     named: bool = False
     """Whether the value follows from the net's name, such as "preact-resnet-56"."""
     open_in_papers: bool = False
-    """Whether a run with any value may be compared with the papers' numbers: the papers do not specify it, it changes
-    no result, or reports/papers checks it together with other fields."""
+    """Whether a run with any value of the field may be compared with the papers' numbers: the papers do not specify the
+    field, it changes no result, or reports/papers checks it together with other fields."""
     is_path: bool = False
     """Whether the value is a path, which `plain.one_spelling` normalises."""
     needs: Condition | None = None
     """The condition under which the field has an effect; None: always."""
     words: str = ""
-    """The field's name in reports; empty: the last part of its dotted name, with spaces."""
+    """The field's name in reports; empty: the last part of its dotted name, with spaces instead of underscores."""
     bound_to: str | None = None
-    """Dotted name of the field on which this one depends, as `data.path` depends on `data.source`: when that field is
-    changed, an inherited value is replaced by the default. None: no such field."""
+    """Dotted name of the field on which this one depends, as `data.path` depends on `data.source`. When a run is
+    changed in that field only, this one gets its default. None: it depends on no field."""
     decides: Callable[[Any], bool] | None = None
-    """For operational fields: a function of the whole configuration that says whether the field changes its results;
-    None: never."""
+    """For operational fields: a function of an ExperimentConfig that says whether the field changes the results of that
+    run; None: never."""
 
 
 NET = Role("net", compared="net")
@@ -90,11 +90,11 @@ OPERATIONAL = Role("operational", open_in_papers=True)
 
 
 def field(default: T, role: Role, **details: Any) -> T:
-    """A field of a configuration.
+    """Declares a field of a configuration.
 
     Args:
-      default: also the required value when the field has no effect.
-      role: what the field is.
+      default: default value; also the only legal value when the field has no effect.
+      role: what the field describes.
       details: attributes of Role that replace those of `role`.
     """
     found: T = dataclasses.field(default=default, metadata={"role": dataclasses.replace(role, **details)})
@@ -102,19 +102,14 @@ def field(default: T, role: Role, **details: Any) -> T:
 
 
 def only_with(name: str, *values: object) -> Condition:
-    """The condition that another field of the same section has one of some values.
-
-    Args:
-      name: dotted name of the other field.
-      values: the values with which the field has an effect.
-    """
+    """The condition that the field `name` of the same section, such as "data.source", has one of `values`."""
     *others, last = map(repr, values)
     listed = f"{', '.join(others)} or {last}" if others else last
     return Condition(lambda section: getattr(section, name.rsplit(".", 1)[-1]) in values, f"{name}={listed}")
 
 
 class Section:
-    """Base of all configurations: construction checks the types, then `_check` checks the values."""
+    """Base class of all configurations. The constructor checks the types of the fields, then `_check` their values."""
 
     _section: typing.ClassVar[str] = ""
 
@@ -128,8 +123,7 @@ class Section:
 
     @classmethod
     @functools.cache
-    def _declared(cls) -> Mapping[str, tuple[Role, Any]]:
-        """Role and default of each field, by dotted name."""
+    def _declared(cls) -> Mapping[str, tuple[Role, Any]]:  # {dotted name: (role, default)}
         found: dict[str, tuple[Role, Any]] = {}
         hints = typing.get_type_hints(cls)
         for f in dataclasses.fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
@@ -142,25 +136,25 @@ class Section:
 
     @classmethod
     def roles(cls) -> dict[str, Role]:
-        """The role of each field, by dotted name within this section: "depth" and "norm.scope" for a ModelConfig."""
+        """The role of each field: {dotted name: role}. A name in ModelConfig is, for example, "norm.scope"."""
         return {name: role for name, (role, _) in cls._declared().items()}
 
     @classmethod
     def fields_where(cls, wanted: Callable[[Role], bool]) -> tuple[str, ...]:
-        """The dotted names of the fields for whose role `wanted` is true, in the order of declaration."""
+        """Dotted names of the fields whose roles satisfy `wanted`, in the order of declaration."""
         return tuple(name for name, role in cls.roles().items() if wanted(role))
 
     @classmethod
     def default(cls, name: str) -> Any:
-        """The default of a field, by dotted name."""
+        """The default of the field with the dotted name `name`."""
         return cls._declared()[name][1]
 
     def value(self, name: str) -> Any:
-        """The value of a field, by dotted name."""
+        """The value of the field with the dotted name `name`."""
         return functools.reduce(getattr, name.split("."), self)
 
     def without_effect(self) -> dict[str, Condition]:
-        """The fields that have no effect in this configuration, by dotted name, each with its condition."""
+        """The fields that have no effect in this configuration: {dotted name: the condition that does not hold}."""
         found = {}
         for name, role in self.roles().items():
             section, _, _ = name.rpartition(".")
@@ -169,13 +163,13 @@ class Section:
         return found
 
     def require_effect(self, names: Container[str] | None = None) -> None:
-        """Checks that fields without effect have their defaults.
+        """Checks that each field without effect in this configuration has its default value.
 
         Args:
           names: dotted names of the fields to check; None: all.
 
         Raises:
-          UserError: a field has no effect and another value than its default.
+          UserError: a field has no effect, and its value is not the default.
         """
         for name, needs in self.without_effect().items():
             if (names is None or name in names) and self.value(name) != self.default(name):
@@ -189,14 +183,14 @@ class Section:
         """Raises UserError for illegal values and combinations."""
 
     def _require(self, condition: bool, name: str, legal: str, got: str | None = None) -> None:
-        """Raises UserError where a condition on a field does not hold; `got` says more than the field's value."""
+        """Raises UserError about the field `name` if `condition` is false; `got` replaces the value in the message."""
         if not condition:
             full = f"{self._section}.{name}" if self._section else name
             raise UserError(f"{full}: got {got or repr(getattr(self, name))}; legal: {legal}.")
 
 
 def typed(name: str, hint: Any, value: Any) -> Any:
-    """`value` as the type `hint`; raises UserError if that is not possible."""
+    """Returns the value of the field `name` as the type `hint`; raises UserError if the type of `value` is illegal."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value in args and type(value) in {type(a) for a in args}:

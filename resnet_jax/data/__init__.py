@@ -1,4 +1,4 @@
-"""Data of a run: `load(config)` gives a Dataset from any source."""
+"""The data of a run: `load(config)` returns a Dataset, with training and test images from any source."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["ArraySource", "Dataset", "Draws", "Normalization", "Source", "import
 
 
 def load(config: DataConfig, note: Note = lambda text: None) -> Dataset:
-    """The data set of `config`, with its subset and its validation set.
+    """Loads the data set of `config`, and draws its subset and its validation set if the configuration has them.
 
     Args:
-      config: source, path and splits.
-      note: receives remarks, a line at a time: on classes, images left out, the cache.
+      config: the configuration of the data.
+      note: called with each remark, one line of text: about the classes, images that are left out, the cache.
 
     Raises:
       UserError: the data are missing or damaged; the message says what to do.
@@ -38,12 +38,12 @@ def load(config: DataConfig, note: Note = lambda text: None) -> Dataset:
 
 
 def fingerprint(config: DataConfig) -> str:
-    """`Dataset.fingerprint` of the data that a run of `config` would see here; they are read once in a process.
+    """Loads the data of `config` and returns `Dataset.fingerprint`. The result is cached in this process.
 
     Raises:
       UserError: the data are missing or damaged.
     """
-    # What is done to the images afterwards is no part of the data.
+    # These fields do not change the data, only their later processing: they get one value, for more cache hits.
     return _fingerprint(dataclasses.replace(config, placement="auto", normalize="pixel_mean", pad=0, flip=False))
 
 
@@ -53,10 +53,10 @@ def _fingerprint(config: DataConfig) -> str:
 
 
 def import_source(name: str) -> ModuleType:
-    """Imports the module of a `data.source`. Each source has libraries that the others do not need.
+    """Imports the module of a data source, such as "tfds", and with it the libraries that only this source needs.
 
     Raises:
-      UserError: such a library is not installed.
+      UserError: one of these libraries is not installed.
     """
     try:
         return importlib.import_module(f"resnet_jax.data.sources.{name}")

@@ -1,6 +1,7 @@
-"""Arrays in NumPy's .npz files, read without trusting the file.
+"""Reads arrays from NumPy's .npz files that may be damaged or malicious.
 
-Pickled objects are never read: they could run any program. An array takes no more memory than the file holds.
+Pickled objects are never read, because they could run any program. Before an array is read, its header is compared with
+the size of its data, so that a wrong header cannot make NumPy allocate too much memory.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 
 
 class Damaged(Exception):
-    """Why a file, or the array `name` in it, cannot be read; the message is a clause."""
+    """A file, or the array `name` in it, cannot be read. The message is the reason, as a part of a sentence."""
 
     def __init__(self, why: str, name: str = "") -> None:
         super().__init__(why)
@@ -36,35 +37,33 @@ class Archive:
     def __init__(self, file: zipfile.ZipFile) -> None:
         self._file = file
         self._members = {name.removesuffix(".npy"): name for name in file.namelist()}
-        for name in self._members.values():  # compares its name in the two places where the file has it
+        for name in self._members.values():  # a zip file stores each name twice; `open` checks that they are equal
             file.open(name).close()
 
     @property
     def names(self) -> list[str]:
-        """The names of the arrays."""
+        """The names of the arrays, without the suffix ".npy"."""
         return list(self._members)
 
     def size(self, name: str) -> int:
-        """Bytes of an array by its header, which are those that the file holds."""
+        """Size of an array in bytes, from its header. Raises Damaged if its data have another size."""
         with _reasons(name), self._file.open(self._members[name]) as member:
             try:
                 version = np.lib.format.read_magic(member)
             except ValueError:
                 raise ValueError("it is not in NumPy's .npy form") from None
             if version not in HEADERS:  # the third is for the fields of structured arrays
-                raise ValueError(f"its .npy form has the version {version[0]}.{version[1]}")
+                raise ValueError(f"its .npy form has the version {version[0]}.{version[1]}; legal: 1.0 and 2.0")
             shape, _, dtype = HEADERS[version](member)
             if dtype.hasobject:
                 raise ValueError("it holds pickled Python objects, which could run any program and are not read")
             size = math.prod(map(int, shape)) * dtype.itemsize
             if size != self._file.getinfo(member.name).file_size - member.tell() or min(shape, default=0) < 0:
-                raise ValueError(
-                    f"its header asks for an array of shape {shape} and dtype {dtype}, which its data are not"
-                )
+                raise ValueError(f"its header says shape {shape} and dtype {dtype}, but its data have another size")
             return size
 
     def read(self, name: str) -> Array:
-        """Reads one array of the archive."""
+        """Reads an array; raises Damaged if it holds pickled objects or its header does not fit its data."""
         self.size(name)
         with _reasons(name), self._file.open(self._members[name]) as member:
             array: Array = np.lib.format.read_array(member, allow_pickle=False)
@@ -73,11 +72,11 @@ class Archive:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Archive]:
-    """The arrays of an .npz file.
+    """Opens an .npz file for reading.
 
     Raises:
-      OSError: the file is not there, or cannot be opened.
-      Damaged: it is no .npz file, or it is truncated.
+      OSError: the file is missing, or cannot be opened.
+      Damaged: it is not an .npz file, or it is truncated.
     """
     with path.open("rb") as stream:
         with _reasons(""):
@@ -89,9 +88,8 @@ def opened(path: Path) -> Iterator[Archive]:
 
 @contextlib.contextmanager
 def _reasons(name: str) -> Iterator[None]:
-    """Converts errors of zipfile, zlib and NumPy about a damaged file to Damaged."""
     try:
-        # NumPy warns where a damaged header looks like an old one; the error says more.
+        # NumPy may warn before it fails, if a damaged header looks like an old one. The error is enough.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield

@@ -1,7 +1,7 @@
-"""Makes the net's input from stored pixels, inside the compiled step: colours, normalise, pad, crop, flip.
+"""Computes the net's input from stored pixels, inside the compiled step: change colours, normalise, pad, crop, flip.
 
 He et al. 2015, Sec. 4.2: "4 pixels are padded on each side, and a 32x32 crop is randomly sampled from the padded
-image or its horizontal flip". Images are normalised first, so the zeros of the padding are the mean colour.
+image or its horizontal flip". Images are normalised before they are padded, so padding with zeros adds the mean colour.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from resnet_jax.data.statistics import Normalization
 
 
 def normalize(images: Array, mean: Array, std: Array) -> Array:
-    """Pixels [N, H, W, C] uint8 to (pixels / 255 - mean) / std, in the dtype of `mean`.
+    """Normalises images: [N, H, W, C] uint8 -> (images / 255 - mean) / std, [N, H, W, C] in the dtype of `mean`.
 
-    `mean` and `std` are those of data.Normalization, on the device: [1, H, W, C] or [1, 1, 1, C].
+    `mean` and `std` come from data.Normalization: [1, H, W, C] or [1, 1, 1, C].
     """
     return (images.astype(mean.dtype) / 255.0 - mean) / std
 
 
 def example_key(key: Array, epoch: Array, index: Array) -> Array:
-    """The key of one example in one epoch (both scalars), derived from the run's augmentation key."""
+    """Derives the random key of an example in an epoch (`index` and `epoch`, int32 scalars) from the run's `key`."""
     return jax.random.fold_in(jax.random.fold_in(key, epoch), index)
 
 
 def draw(key: Array, epoch: Array, index: Array, *, pad: int) -> tuple[Array, Array]:
-    """The random crop and flip of each example, which depend only on (key, its epoch, its index).
+    """Draws a random crop and flip for each example.
 
-    So they do not depend on the batch, device or process.
+    They depend only on the key and on the example's epoch and index, and not on the batch, the device or the process.
 
     Args:
       key: the run's augmentation key.
-      epoch, index: [N] int32.
+      epoch, index: [N] int32, the epoch of each example and its position in the training set.
       pad: pixels of padding on each side.
 
     Returns:
-      offsets [N, 2] int32 in 0 .. 2 pad, row and column of the crop's corner in the padded image; flips [N] bool.
+      offsets: [N, 2] int32, from 0 to 2 * pad: row and column of the crop's top left corner in the padded image.
+      flips: [N] bool, whether the image is mirrored.
     """
 
     def one(epoch: Array, index: Array) -> tuple[Array, Array]:
@@ -52,14 +53,9 @@ def draw(key: Array, epoch: Array, index: Array, *, pad: int) -> tuple[Array, Ar
 
 
 def pad_crop_flip(images: Array, offsets: Array, flips: Array, *, pad: int) -> Array:
-    """Pads each image with zeros, crops it at its offset, and mirrors it left to right if its flip is True.
+    """Pads images [N, H, W, C] with `pad` zeros on each side, crops them to [N, H, W, C], and mirrors some of them.
 
-    Args:
-      images: [N, H, W, C], normalised.
-      offsets: [N, 2] int32; flips: [N] bool.
-
-    Returns:
-      [N, H, W, C]
+    `offsets` [N, 2] has the row and the column of each crop in the padded image; `flips` [N] says which to mirror.
     """
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
 
@@ -73,19 +69,19 @@ def pad_crop_flip(images: Array, offsets: Array, flips: Array, *, pad: int) -> A
 def training_inputs(
     images: Array, key: Array, epoch: Array, index: Array, *, stats: Normalization, data: DataConfig, dtype: Any
 ) -> Array:
-    """Training images as the input of the net: normalised and augmented.
+    """Normalises and augments training images.
 
     Args:
       images: [N, H, W, C] uint8.
       key: the run's augmentation key.
-      epoch: [N] int32.
+      epoch: [N] int32, the epoch of each image.
       index: [N] int32, positions in the training set.
       stats: the run's normalisation.
-      data: padding, flips and changes of colour.
+      data: settings of padding, flips and changes of colour.
       dtype: dtype of the result.
 
     Returns:
-      [N, H, W, C], normalised.
+      [N, H, W, C], the input of the net.
     """
     mean, std = jnp.asarray(stats.mean, dtype), jnp.asarray(stats.std, dtype)
     if data.jitter == data.color_noise == 0.0:
@@ -103,7 +99,7 @@ def training_inputs(
 
 
 def augment(images: Array, key: Array, epoch: Array, index: Array, *, pad: int, flip: bool) -> Array:
-    """Pads, crops and mirrors normalised training images [N, H, W, C], by settings of DataConfig."""
+    """Pads, crops and (if `flip`) mirrors normalised images [N, H, W, C] at random; see `draw` for the arguments."""
     if not pad and not flip:
         return images
     offsets, flips = draw(key, epoch, index, pad=pad)

@@ -1,7 +1,8 @@
-"""A cache of results from a data set for the next start: decoded images, headers, statistics.
+"""Keeps arrays that were computed from a data set, for later runs: decoded images, headers, statistics.
 
-Each is an .npz file in one folder. It holds a key, a digest of all that its arrays depend on: a file with another key
-is not used. The checksums of the zip format notice damage.
+They are .npz files in $XDG_CACHE_HOME/resnet_jax, or by default in ~/.cache/resnet_jax. Each file contains a key, which
+is a digest of everything that its arrays depend on. A file with another key is not used. The checksums of the zip
+format detect damage.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ KEY = "key"
 
 
 def file(name: str, kind: str, digest: str) -> Path | None:
-    """Path of a cached file; None if there is no home folder.
+    """Path of a cache file; None if there is no home folder.
 
     Args:
-      name: name of the data set, for human readers.
+      name: name of the data set; its letters and digits become part of the file name.
       kind: content of the file, such as "headers".
-      digest: hexadecimal; other digests give other files.
+      digest: hexadecimal digest; its first 16 digits become part of the file name.
     """
     given = os.environ.get("XDG_CACHE_HOME", "")
     try:
@@ -45,16 +46,18 @@ def file(name: str, kind: str, digest: str) -> Path | None:
 
 
 def key(*parts: str) -> str:
-    """A key: SHA-256 over the parts and the rules by which images are decoded here, hexadecimal."""
+    """Computes a key: SHA-256 of `parts`, Pillow's version and the version of decode.py's rules, in hexadecimal."""
     rules = f"{decode.VERSION} Pillow {PIL.__version__}"
     return hashlib.sha256("\0".join((rules, *parts)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read(path: Path | None, key: str, note: Note) -> dict[str, Array] | None:
-    """The arrays that `write` kept with this key, or None; a file that is damaged, or has another key, is removed.
+    """Reads the arrays that `write` stored with this key; None if there are none.
+
+    A file that is damaged or has another key is deleted, and `note` gets a remark.
 
     Raises:
-      UserError: the arrays need more memory than there is.
+      UserError: the arrays need more memory than is available.
     """
     if path is None:
         return None
@@ -76,10 +79,10 @@ def read(path: Path | None, key: str, note: Note) -> dict[str, Array] | None:
 
 
 def write(path: Path | None, key: str, kept: Mapping[str, Array], note: Note) -> bool:
-    """Keeps arrays for `read`, and returns whether it did; where it cannot, a sentence says why, and no file is left.
+    """Writes arrays to a cache file, and returns whether it did.
 
-    Where another process writes the same file, that one keeps it. A process that is killed leaves a part of a file,
-    which the next one to write that file uses.
+    If the file cannot be written, `note` gets the reason. If another process is writing the same file, this call writes
+    nothing. A killed process leaves an incomplete file, PATH.part, which the next call overwrites.
     """
     size = sum(array.nbytes for array in kept.values())
     try:
@@ -94,7 +97,7 @@ def write(path: Path | None, key: str, kept: Mapping[str, Array], note: Note) ->
         return False
     except OSError as error:
         what = f"the cache {shown(str(path))}" if path else "a cache"
-        note(f"{what} ({memory.gigabytes(size)}) cannot be written: {reason(error)}; the next start reads again.")
+        note(f"{what} ({memory.gigabytes(size)}) cannot be written: {reason(error)}; the next run reads all again.")
         return False
     return True
 
@@ -104,7 +107,7 @@ def _write(path: Path, kept: Mapping[str, Array]) -> None:
     with open(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not part.exists() or not os.path.samestat(os.fstat(stream.fileno()), part.stat()):
-            raise BlockingIOError  # the other process finished between the two calls above
+            raise BlockingIOError  # another process replaced the file between `open` and `flock`
         try:
             stream.truncate()
             np.savez(stream, **kept)  # type: ignore[arg-type]  # its stub takes no **

@@ -1,4 +1,4 @@
-"""Random changes of colour inside the compiled step: noise along principal components, and jitter."""
+"""Changes the colours of images at random, inside the compiled step: jitter, and noise along principal components."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-# Number of the key of an example's colours. The keys of its crop and its flip have the numbers 0 and 1.
+# The number that is folded into an example's key for its colours. Its crop and flip use the keys 0 and 1 of a split.
 COLORS = 2
 # Weights of red, green and blue in a grey value (ITU-R BT.601, as in fb.resnet.torch and torchvision).
 GREY = (0.299, 0.587, 0.114)
 
 
 def recolor(images: Array, keys: Array, *, jitter: float, noise: float, components: Array | None) -> Array:
-    """Changes the colours of each image by its own random draw: first the jitter, then the noise.
+    """Changes the colours of each image at random, first jitter, then noise: [N, H, W, 3] -> [N, H, W, 3].
 
     Args:
-      images: [N, H, W, 3] in [0, 1]. The result may leave that range.
-      keys: [N], the keys of the examples; see augment.example_key.
+      images: [N, H, W, 3] in [0, 1]. The result may lie outside of this range.
+      keys: [N], a random key for each image; see augment.example_key.
       jitter: brightness, contrast and saturation are changed by factors uniform in [1 - jitter, 1 + jitter].
-      noise: standard deviation of the multiples of `components`; 0: none.
-      components: [3, 3], columns; see statistics.Normalization. None where `noise` is 0.
+      noise: standard deviation of the multiples of `components`; 0: no noise.
+      components: [3, 3], principal components of colour as columns; see Normalization.colors. None if `noise` is 0.
     """
 
     def one(image: Array, key: Array) -> Array:
@@ -38,19 +38,19 @@ def recolor(images: Array, keys: Array, *, jitter: float, noise: float, componen
 
 
 def jittered(image: Array, order: Array, factors: Array) -> Array:
-    """Brightness (0), contrast (1) and saturation (2) of an image, changed one after another.
+    """Changes brightness (0), contrast (1) and saturation (2) of an image in a given order: [H, W, 3] -> [H, W, 3].
 
-    Each change is factor * image + (1 - factor) * other, where `other` is black, the mean grey of the image, or the
-    image in grey (fb.resnet.torch, datasets/transforms.lua).
+    Each change is factor * image + (1 - factor) * other. For brightness, `other` is black; for contrast, the mean grey
+    value of the image; for saturation, the image in grey (fb.resnet.torch, datasets/transforms.lua).
 
     Args:
       image: [H, W, 3].
       order: [3], the order of the changes, a permutation of 0, 1, 2.
-      factors: [3], the factor of each change.
+      factors: [3], the factors of brightness, contrast and saturation.
     """
     weights = jnp.asarray(GREY, image.dtype).reshape(1, 1, 3)
-    for place in range(3):
-        kind = order[place]
+    for step in range(3):
+        kind = order[step]
         grey = (image * weights).sum(axis=-1, keepdims=True)  # [H, W, 1]
         other = jnp.where(kind == 0, 0.0, jnp.where(kind == 1, grey.mean(), grey))
         factor = factors[kind]

@@ -1,7 +1,7 @@
-"""The geometry of crops: which part of an image is used, and to which size it is resized.
+"""The geometry of crops: which part of an image is cut out, and to which size it is resized.
 
-A training crop is a pure function of (seed, epoch, index, width, height). So it does not depend on threads, devices and
-processes, and a resumed run needs no state.
+A training crop is a pure function of (seed, epoch, index, width, height). So it is the same for any number of threads,
+devices and processes, and a resumed run needs no stored state of a random generator.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from resnet_jax.config import DataConfig
 
-# Separates the random numbers of crops from those of an epoch's order, whose seed is (seed, epoch).
+# Part of the seed of a crop, so that its random numbers differ from those of the order of an epoch (order.py).
 CROPS = 1
-# Attempts to draw a crop of random area before the centre is used, as in torchvision and fb.resnet.torch.
+# Attempts to draw a crop of random area, as in torchvision and fb.resnet.torch.
 ATTEMPTS = 10
-# Pixels of a whole image that a net is given; the first activations of a ResNet-50 fill 64 bytes for each.
+# Largest number of pixels of a resized image. The first activations of a ResNet-50 fill 64 bytes for each pixel.
 LARGEST = 1 << 25
 
 
@@ -34,20 +34,21 @@ class Crop(NamedTuple):
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass of an evaluation protocol over all images."""
+    """A pass over all images in an evaluation: how each image is resized and cropped."""
 
     resize: int
-    """Pixels of the image's shorter side, before the crop."""
+    """Length in pixels to which the shorter side of the image is resized, before the crop."""
     crop: int | None
-    """Pixels of the square that is cut out; None: the whole image."""
+    """Side in pixels of the square that is cut out; None: the whole image is used."""
     corners: bool = False
     """Whether the four corners are cut out in addition to the centre."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    """How the image is resized, with antialiasing; timm and Hugging Face mostly use "bicubic"."""
+    """Interpolation with which the image is resized, with antialiasing; many nets of timm and Hugging Face use
+    "bicubic"."""
 
 
 def passes(config: DataConfig) -> tuple[Pass, ...]:
-    """The passes of `config.protocol` over all images."""
+    """The passes over all images that the evaluation protocol `config.protocol` needs."""
     assert config.image_size is not None
     if config.protocol == "multi_scale":
         return tuple(Pass(scale, None) for scale in config.eval_scales)
@@ -55,19 +56,20 @@ def passes(config: DataConfig) -> tuple[Pass, ...]:
 
 
 def resized(width: int, height: int, short: int) -> tuple[int, int]:
-    """Width and height of an image whose shorter side becomes `short` pixels (torchvision's Resize, which cuts off)."""
+    """Width and height of an image after resizing: the shorter side becomes `short` pixels, as in torchvision."""
     shorter = min(width, height)
     return int(width * short / shorter), int(height * short / shorter)
 
 
 def training_crop(config: DataConfig, seed: int, epoch: int, index: int, width: int, height: int) -> Crop:
-    """The crop of a training image of width x height pixels; it is resized to `config.image_size` pixels.
+    """Draws the random crop of a training image: a box, and the size to which it is resized, `config.image_size`.
 
     Args:
-      config: `crop` names the recipe, "scale" or "area"; see DataConfig.
+      config: settings of the crop; `config.crop` is "scale" or "area".
       seed: the seed of the run.
-      epoch: the epoch of the image.
+      epoch: the epoch in which the image is used.
       index: the image's position in the training set.
+      width, height: size of the stored image in pixels.
     """
     size = config.image_size
     assert size is not None
@@ -84,11 +86,11 @@ def training_crop(config: DataConfig, seed: int, epoch: int, index: int, width: 
 
 
 def _area(config: DataConfig, draw: np.random.Generator, width: int, height: int) -> tuple[float, float, float, float]:
-    """A rectangle of random area and shape: torchvision's RandomResizedCrop, with other random numbers.
+    """Draws a rectangle (left, top, right, bottom) of random area and shape, like torchvision's RandomResizedCrop.
 
-    The share of the area is uniform in `config.areas`, and the logarithm of width / height is uniform between the
-    logarithms of `config.aspects`. If ten attempts do not fit into the image, its centre with the nearest legal shape
-    is used.
+    The share of the image's area is uniform in `config.areas`, and the logarithm of width / height is uniform between
+    the logarithms of `config.aspects`. If ten rectangles in a row do not fit into the image, a rectangle in its centre
+    is used, as large as `config.aspects` allows.
     """
     (least, most), (low, high) = config.areas, config.aspects
     for _ in range(ATTEMPTS):
@@ -108,8 +110,10 @@ def _area(config: DataConfig, draw: np.random.Generator, width: int, height: int
 
 
 def offsets(width: int, height: int, look: Pass) -> list[tuple[int, int]]:
-    """Left and top of each square that a pass cuts out of an image resized to width x height: the centre, then the
-    corners."""
+    """The corner (left, top) of each square crop of an image that was resized to width x height pixels.
+
+    The centre crop is first; the four corner crops follow if `look.corners` is True.
+    """
     assert look.crop is not None
     right, bottom = width - look.crop, height - look.crop
     centre = (round(right / 2), round(bottom / 2))
@@ -117,10 +121,10 @@ def offsets(width: int, height: int, look: Pass) -> list[tuple[int, int]]:
 
 
 def whole(width: int, height: int, look: Pass, multiple: int) -> tuple[int, int]:
-    """Width and height of an image in a pass without crops.
+    """Width and height to which an image of width x height pixels is resized, in a pass without crops.
 
-    The shorter side is `look.resize`. The longer side is rounded to a multiple, so that a data set has few shapes,
-    because a step is compiled for each shape. It is at least as long as the shorter side.
+    The shorter side becomes `look.resize` pixels. The longer side is rounded to a multiple of `multiple` pixels,
+    because an evaluation step is compiled for each shape. It is at least as long as the shorter side.
     """
     scale = look.resize / min(width, height)
 
@@ -131,11 +135,9 @@ def whole(width: int, height: int, look: Pass, multiple: int) -> tuple[int, int]
 
 
 def too_long(config: DataConfig, sizes: npt.NDArray[np.int32]) -> dict[int, str]:
-    """The images that are too long and narrow for a net to be given them whole, by position, with the reasons.
+    """Finds images so narrow that the protocol "multi_scale" would resize them to too many pixels: {position: reason}.
 
-    Args:
-      config: `protocol` says whether whole images are looked at, and `eval_scales` in which sizes.
-      sizes: [N, 2], width and height in pixels; zeros where they are not known.
+    `sizes` [N, 2] has the width and height of each image in pixels, or zeros if they are unknown.
     """
     if not config.by_protocol or config.protocol != "multi_scale":
         return {}
@@ -146,6 +148,6 @@ def too_long(config: DataConfig, sizes: npt.NDArray[np.int32]) -> dict[int, str]
         if wide * tall > LARGEST:
             found[i] = (
                 f"it is so narrow ({width}x{height} pixels) that at the scale {largest.resize} it would be "
-                f"{wide}x{tall} pixels, too many for a net; the protocols 'center' and 'ten_crop' can show it"
+                f"{wide}x{tall} pixels, too many for a net; with data.protocol='center' or 'ten_crop' it can be used"
             )
     return found

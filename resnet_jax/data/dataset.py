@@ -1,9 +1,8 @@
-"""Data sets: labelled images by position, from any source."""
+"""Data sets: training, validation and test images with their labels, in memory or decoded on demand."""
 
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,23 +12,24 @@ import numpy as np
 import numpy.typing as npt
 
 from resnet_jax.errors import UserError
+from resnet_jax.text import composed
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
 Positions = npt.NDArray[np.integer[Any]]
-# Images in a piece when all images of a source are read.
+# Number of images that are read at once when all images of a source are read.
 PIECE = 1024
 
 
 class Digest(Protocol):
-    """The interface of hashlib's objects."""
+    """The interface of a digest of hashlib, such as hashlib.sha256()."""
 
     def update(self, data: Any, /) -> None:
-        """Adds bytes, or an array's memory."""
+        """Adds bytes, or the memory of an array, to the digest."""
 
 
 class Draws(NamedTuple):
-    """The seed and epochs that decide the random crops of training images."""
+    """The seed and the epochs that determine the random crops of training images."""
 
     seed: int
     """Random seed of the run."""
@@ -38,12 +38,12 @@ class Draws(NamedTuple):
 
 
 class Source(Protocol):
-    """Labelled images by position: a training, a validation or a test set.
+    """The interface of a training, validation or test set: N labelled images, at positions 0 to N - 1.
 
-    Pixels are read only by `take`, so a source may keep them in memory or decode them when they are needed. An image
-    depends only on its position, and in training also on the run's seed and the image's epoch. It does not depend on
-    other or earlier requests. So several processes may each take their own rows of a batch, and a run that goes on at a
-    later step takes what it would have taken.
+    Only `take` returns pixels, so a source may keep them in memory or decode them on demand. An image depends only on
+    its position and, in training, on the run's seed and the image's epoch. It does not depend on earlier calls. So
+    several processes can each take their part of a batch, and a resumed run gets the same images as an uninterrupted
+    one.
     """
 
     @property
@@ -62,32 +62,33 @@ class Source(Protocol):
 
         Args:
           index: [B] positions from 0 to N - 1.
-          draws: for training, if the source crops images while it decodes them; None: the images for evaluation. Images
-            in memory are equal in every epoch, and are augmented in the train step.
+          draws: seed and epochs of random crops, for sources that crop training images while they decode them. None:
+            the images are for evaluation. Sources in memory ignore `draws`, because the train step augments the images.
 
         Returns:
           [B, H, W, C] uint8.
         """
 
     def begin(self, index: Positions, draws: Draws | None = None) -> None:
-        """Announces a call of `take` with these arguments, so that a source can prepare the images in the meantime.
+        """Announces a later call of `take` with the same arguments, so that the source can decode the images in
+        advance.
 
-        This changes no result. A source in memory does nothing.
+        This does not change the result of `take`. A source in memory does nothing.
         """
 
     def part(self, index: Positions) -> Source:
-        """A source with some of the images, in the order of `index` [B]."""
+        """Returns a source with the images at the positions `index` [B], in that order."""
 
     def fingerprint(self, digest: Digest) -> None:
-        """Adds to a digest what identifies these images and labels."""
+        """Adds data that identify the images and labels to a digest."""
 
 
 @dataclass(frozen=True)
 class ArraySource:
-    """A source in memory: images [N, H, W, C] uint8 and labels [N] int32."""
+    """A source in memory: images [N, H, W, C] uint8 and labels [N] int32. It implements the interface `Source`."""
 
     images: Images
-    """For code that reads data sets; code that uses a source calls `take`."""
+    """Code that works with any source calls `take` instead."""
     labels: Labels
 
     def __post_init__(self) -> None:
@@ -101,31 +102,31 @@ class ArraySource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """See Source."""
+        """Height, width and channels of every image."""
         _, height, width, channels = self.images.shape
         return height, width, channels
 
     def take(self, index: Positions, draws: Draws | None = None) -> Images:
-        """See Source."""
+        """Returns the images at the positions `index` [B], as a new array [B, H, W, C] uint8; ignores `draws`."""
         taken: Images = self.images[index]
         return taken
 
     def begin(self, index: Positions, draws: Draws | None = None) -> None:
-        """See Source."""
+        """Does nothing, because the images are in memory."""
 
     def part(self, index: Positions) -> ArraySource:
-        """See Source."""
+        """Returns a source with the images at the positions `index` [B], in that order."""
         return ArraySource(self.images[index], self.labels[index])
 
     def fingerprint(self, digest: Digest) -> None:
-        """Adds shape, pixels and labels."""
+        """Adds the shape, the pixels and the labels to a digest."""
         digest.update(repr(self.images.shape).encode())
         digest.update(np.ascontiguousarray(self.images).data)
         digest.update(np.ascontiguousarray(self.labels.astype("<i4")).data)
 
 
 def all_images(source: Source) -> Iterator[Images]:
-    """Yields every image once, in order, in pieces of at most PIECE images [n, H, W, C]."""
+    """Yields all images in order, in arrays [n, H, W, C] uint8 of at most PIECE images."""
     for start in range(0, len(source), PIECE):
         yield source.take(np.arange(start, min(start + PIECE, len(source))))
 
@@ -135,11 +136,12 @@ class Dataset:
     """A training set, a test set and the names of their classes.
 
     Raises:
-      UserError: an empty source, image shapes that differ between sources, or labels that are not 0 .. classes - 1.
+      UserError: a set is empty, training and test images have different shapes, or a label is not from 0 to
+        num_classes - 1.
     """
 
     name: str
-    """The name for tables: "digits", "CIFAR-10"."""
+    """The name in tables, such as "CIFAR-10"."""
     train: Source
     test: Source
     class_names: tuple[str, ...]
@@ -170,20 +172,20 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels."""
+        """Height, width and channels of every image."""
         return self.train.shape
 
     @property
     def sources(self) -> dict[str, Source]:
-        """The sources by name: "train", "validation" if there is one, "test"."""
+        """The sets by name: "train", "validation" (if there is one) and "test"."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: source for name, source in named.items() if source is not None}
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the class names and the fingerprints of the sources, shortened to 16 hexadecimal digits.
+        """A digest that identifies the data: SHA-256 of class names and images, shortened to 16 hexadecimal digits.
 
-        A source in memory adds its shape, pixels and labels.
+        For images in memory, it depends on their shape, pixels and labels. For other images, see their source.
         """
         digest = hashlib.sha256("\0".join(self.class_names).encode())
         for source in (self.train, self.test, self.validation):
@@ -193,10 +195,10 @@ class Dataset:
 
 
 def require_names(names: Sequence[str], what: str) -> None:
-    """Checks that the names of classes can be printed and are different.
+    """Checks that the names of classes are printable and different.
 
     Raises:
-      UserError: a name is empty or has control characters, or two are equal; the message starts with `what`.
+      UserError: a name is empty or has control characters, or two names are equal. The message starts with `what`.
     """
     numbers: dict[str, int] = {}
     for i, name in enumerate(names):
@@ -204,7 +206,6 @@ def require_names(names: Sequence[str], what: str) -> None:
             raise UserError(
                 f"{what} names class {i} {name!a}; legal: a name that is not empty and has no control characters."
             )
-        # Composed: the same letter may be written as one character or as two.
-        first = numbers.setdefault(unicodedata.normalize("NFC", name), i)
+        first = numbers.setdefault(composed(name), i)
         if first != i:
             raise UserError(f"{what} names both class {first} and class {i} {name!r}; the names must differ.")

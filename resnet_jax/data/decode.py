@@ -1,14 +1,14 @@
-"""Image files to uint8 arrays, by Pillow, in parallel.
+"""Decodes image files to uint8 arrays, with Pillow.
 
 | case                     | what happens                                                                              |
 |--------------------------|-------------------------------------------------------------------------------------------|
-| in colour                | Pillow's `convert("RGB")`: an alpha channel is dropped, a palette is looked up            |
-| in grey                  | `convert("L")`; an image with a palette counts as colour                                  |
-| 16-bit grey              | scaled to 8 bits: v / 257, rounded (Pillow's own conversion would clip)                   |
-| 16-bit colour            | the upper byte, which is all that Pillow keeps                                            |
-| several frames           | the first                                                                                 |
-| an orientation in EXIF   | applied                                                                                   |
-| resizing                 | torchvision's Resize and CenterCrop: bilinear (or bicubic) with antialiasing              |
+| 3 channels               | Pillow's `convert("RGB")`: an alpha channel is dropped, palette colours become RGB        |
+| 1 channel                | Pillow's `convert("L")`; an image with a palette counts as a colour image                 |
+| 16-bit grey              | scaled to 8 bits: v / 257, rounded (Pillow's own conversion would clip the values)        |
+| 16-bit colour            | the upper byte of each value, because Pillow keeps only that byte                         |
+| several frames           | the first frame                                                                           |
+| EXIF orientation         | applied, so that the image is upright                                                     |
+| resizing                 | as torchvision's Resize and CenterCrop: bilinear (or bicubic) with antialiasing           |
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from resnet_jax.text import reason
 
 VERSION = 2
 """Version of the rules above; a cache made by another version is not used."""
-# Recognised by content, not by name. Pillow has more readers, but that for EPS would start another program.
+# A format is recognised by the file's content. Pillow has more formats, but its reader for EPS starts another program.
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-if features.check("avif"):  # Pillow 11.3 and later, where it was built with it
+if features.check("avif"):  # Pillow 11.3 and later, if it was built with AVIF
     FORMATS += ("AVIF",)
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by channels
 GREY_MODES = frozenset(["1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N", "I"])
@@ -40,17 +40,17 @@ NO_RANGE = "its pixels are 32-bit numbers of unknown range; save it with 8 or 16
 
 
 class Unreadable(Exception):
-    """An image cannot be read; the message is the reason, as a clause."""
+    """An image cannot be read. The message is the reason, as a part of a sentence."""
 
     def __init__(self, reason: str, *, passing: bool = False) -> None:
         super().__init__(reason)
         self.passing = passing
-        """Whether the file system gave the reason, or may have: another attempt can succeed on the same file."""
+        """Whether the file system may have caused the error, so that a second attempt could succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The header of an image file; sizes in pixels, of the upright image."""
+    """The header of an image file: height and width of the upright image in pixels, and whether it is grey."""
 
     height: int
     width: int
@@ -58,33 +58,33 @@ class Header:
 
 
 def header(file: str | bytes) -> Header:
-    """Reads the size and mode of an image, without decoding it.
+    """Reads the size of an image, and whether it is grey, from its header.
 
     Args:
-      file: its path, or its content.
+      file: the path of the image file, or its content.
 
     Raises:
-      Unreadable: it is missing, empty, not an image, damaged, or too large to be decoded.
+      Unreadable: the file is missing, empty, not an image, damaged, or too large to be decoded.
     """
     with _reasons(), _stream(file) as stream, Image.open(stream, formats=FORMATS) as image:
         grey = image.mode in GREY_MODES
         _require_range(image)
         if image.width != image.height and _orientation(image) >= 5:
-            _turn(image)  # rare, so it may decode; formats differ in whether the size is already swapped
+            _turn(image)  # formats differ in whether they have swapped the size already; decoding is slow, but rare
         return Header(image.height, image.width, grey)
 
 
 def upright(file: str | bytes, *, channels: int) -> Image.Image:
-    """A decoded image, upright, with 8 bits for each of its channels.
+    """Decodes an image, applies its EXIF orientation, and converts it to 8 bits per channel.
 
     Args:
-      file: the image's path, or its content.
+      file: the path of the image file, or its content.
       channels: 3 for colour; 1 for grey; 4 for colour with an alpha channel.
 
     Raises:
-      Unreadable: see `header`; or it is truncated.
+      Unreadable: the file is missing, empty, not an image, damaged, truncated, or too large to be decoded.
     """
-    # Read at once, because Pillow would read in small steps.
+    # The file is read at once, because Pillow would read it in small steps.
     with _reasons(), _stream(file) as stream, Image.open(io.BytesIO(stream.read()), formats=FORMATS) as stored:
         _require_range(stored)
         _turn(stored)
@@ -92,18 +92,18 @@ def upright(file: str | bytes, *, channels: int) -> Image.Image:
 
 
 def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int) -> Images:
-    """Cuts out and resizes a part of an image: [height, width, channels] uint8.
+    """Decodes an image, cuts out a part, and resizes the part: [height, width, channels] uint8.
 
-    Only the part is resized. The filter also reads pixels outside the part, so the result is that of resizing the whole
-    image first, up to rounding.
+    The filter also reads pixels outside the part. So the result is the same, up to rounding, as if the whole image was
+    resized first and then cropped.
 
     Args:
-      file: the image's path, or its content.
-      choose: a function of the upright image's width and height that gives the part.
-      channels: 3 or 1.
+      file: the path of the image file, or its content.
+      choose: a function that returns the part, given the width and height of the upright image in pixels.
+      channels: 3 for colour; 1 for grey.
 
     Raises:
-      Unreadable: see `upright`.
+      Unreadable: the image cannot be read; see `upright`.
     """
     image = upright(file, channels=channels)
     part = choose(image.width, image.height)
@@ -111,19 +111,19 @@ def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int
 
 
 def look(file: str | bytes, seen: Pass | None, *, channels: int, multiple: int = 1) -> Images:
-    """The crops of an image in a pass of an evaluation protocol: [V, height, width, channels] uint8.
+    """Decodes an image and returns its V crops in a pass of an evaluation protocol: [V, height, width, channels] uint8.
 
-    The whole image is resized, then cropped. Of an image so narrow that it would become absurdly long, only
-    the crops are resized.
+    The whole image is resized and then cropped. If the resized image would be larger than crops.LARGEST, only its crops
+    are resized.
 
     Args:
-      file: the image's path, or its content.
-      seen: the pass; None: the image as it is stored.
-      channels: 3 or 1.
-      multiple: see `crops.whole`; for a pass without a crop.
+      file: the path of the image file, or its content.
+      seen: the pass; None: the image is not resized.
+      channels: 3 for colour; 1 for grey.
+      multiple: in a pass without crops, the longer side is rounded to a multiple of this many pixels.
 
     Raises:
-      Unreadable: see `upright`.
+      Unreadable: the image cannot be read; see `upright`.
     """
     image = upright(file, channels=channels)
     if seen is None:
@@ -145,7 +145,7 @@ def look(file: str | bytes, seen: Pass | None, *, channels: int, multiple: int =
 def quiet() -> Iterator[None]:
     """Turns off Pillow's warnings about damaged metadata, in all threads.
 
-    The warning about images too large to decode becomes an error.
+    Pillow's warning about images that are too large to decode becomes an error.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -155,7 +155,6 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _reasons() -> Iterator[None]:
-    """Turns all errors of Pillow into Unreadable."""
     try:
         yield
     except (Unreadable, MemoryError):
@@ -167,7 +166,7 @@ def _reasons() -> Iterator[None]:
     except UnidentifiedImageError:
         raise Unreadable(f"it is not an image in one of the formats {', '.join(FORMATS)}") from None
     except Exception as error:  # with damaged files, Pillow raises many kinds of errors
-        # Errors of the file system have a number, Pillow's own have none.
+        # Errors of the file system have an errno; errors of Pillow have none.
         raise Unreadable(reason(error), passing=isinstance(error, OSError) and error.errno is not None) from None
 
 
@@ -195,8 +194,8 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _turn(image: Image.Image) -> None:
-    """Applies the EXIF orientation in place. One that cannot be read is ignored, as in image viewers."""
-    image.load()  # before the next block, which ignores errors of metadata
+    """Applies the EXIF orientation in place. A damaged orientation is ignored, as in image viewers."""
+    image.load()  # errors in the pixels are raised here; the next block ignores errors in the metadata
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
 
@@ -206,7 +205,7 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
         values: npt.NDArray[np.uint32] = np.asarray(image).astype(np.uint32)
         # v / 257, rounded; 257 is odd, so there are no ties.
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    if mode != "RGBA":  # Pillow would carry a transparent colour over, and warn where it cannot
+    if mode != "RGBA":  # otherwise Pillow would keep a transparent colour, or warn that it cannot
         image.info.pop("transparency", None)
     return image if image.mode == mode else image.convert(mode)
 
@@ -215,6 +214,5 @@ def _resized(image: Image.Image, size: tuple[int, int], filter: Image.Resampling
     return image if size == image.size else image.resize(size, filter)
 
 
-def _pixels(image: Image.Image) -> Images:
-    """[height, width, channels], a copy."""
+def _pixels(image: Image.Image) -> Images:  # [height, width, channels], a copy
     return np.array(image).reshape(image.height, image.width, -1)

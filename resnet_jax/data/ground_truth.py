@@ -1,13 +1,15 @@
-"""The classes of ImageNet's validation images, which their archive has without class folders.
+"""Finds the classes of ImageNet's validation images, because the archive of these images has no class folders.
 
-| file                                         | a line                       |
-|----------------------------------------------|------------------------------|
-| ILSVRC2012_validation_ground_truth.txt       | a number, see below          |
-| imagenet_2012_validation_synset_labels.txt   | a class folder's name        |
-| LOC_val_solution.csv                         | an image's name, then a class folder's name and boxes |
+One of these files is needed:
 
-In the first two files, the lines are in the order of the images' names. The numbers in the first are those of the
-development kit's meta.mat, which must be in the same folder. They are not in the order of the class names.
+| file                                       | content of a line                                         |
+|--------------------------------------------|-----------------------------------------------------------|
+| ILSVRC2012_validation_ground_truth.txt     | the number of a class                                     |
+| imagenet_2012_validation_synset_labels.txt | the name of a class folder                                |
+| LOC_val_solution.csv                       | the name of an image, then the name of its class folder   |
+
+The lines of the first two files are in the order of the images' names. The file meta.mat of ImageNet's development kit
+gives the class folder for each number; it must be in the folder of the first file.
 """
 
 from __future__ import annotations
@@ -30,30 +32,30 @@ LEAVES = 1000  # the first synsets in meta.mat have no children; these are the c
 
 
 def find(root: str) -> str | None:
-    """The file with the classes of the validation images, in `root` or where the archives put it, or None."""
-    places = (os.path.join(root, folder, name) for folder in FOLDERS for name in FILES)
-    return next((place for place in places if os.path.isfile(place)), None)
+    """Finds a file with the classes of the validation images, in `root` or in FOLDERS below it; None if none exists."""
+    paths = (os.path.join(root, folder, name) for folder in FOLDERS for name in FILES)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def classes_of(file: str, images: Sequence[str]) -> list[str]:
-    """The name of the class folder of each image.
+    """Reads the name of the class folder of each image.
 
     Args:
-      file: the result of `find`.
-      images: the names of the image files, in order.
+      file: path of a file that `find` has found.
+      images: names of the image files, in alphabetical order.
 
     Raises:
-      UserError: the file cannot be read, does not fit the images, or needs a meta.mat that is missing.
+      UserError: the file cannot be read, or does not fit the images, or meta.mat is needed and missing.
     """
     try:
         with open(file, encoding="utf-8", newline="") as stream:
             rows = [row for row in csv.reader(stream) if row]
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{file} cannot be read ({error}); get it again.") from None
+        raise UserError(f"{file} cannot be read ({error}); download it again.") from None
     if os.path.basename(file) == TABLE:
         return _by_name(file, rows, images)
     if len(rows) != len(images):
-        raise UserError(f"{file} has {len(rows):,} lines and there are {len(images):,} images; each needs one line.")
+        raise UserError(f"{file} has {len(rows):,} lines and there are {len(images):,} images; legal: a line for each.")
     labels = [row[0].strip() for row in rows]
     if os.path.basename(file) == NAMES:
         return labels
@@ -73,11 +75,11 @@ def _by_name(file: str, rows: Sequence[Sequence[str]], images: Sequence[str]) ->
     return [found[stem] for stem in stems]
 
 
-def _synsets(file: str) -> dict[str, str]:
-    """The class folder's name by number, from the development kit's meta.mat."""
+def _synsets(file: str) -> dict[str, str]:  # {number of a class: name of its folder}
     if not os.path.isfile(file):
         raise UserError(
-            f"{file} is missing, which says what the numbers in {OFFICIAL} mean; the development kit has both files."
+            f"{file} is missing; it gives the class for each number in {OFFICIAL}; take both files from ImageNet's "
+            "development kit."
         )
     from scipy.io import loadmat  # installed with scikit-learn
 

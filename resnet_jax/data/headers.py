@@ -1,6 +1,7 @@
-"""The headers of all images of a data set, read once before the first step and kept for the next start.
+"""Reads the headers of all images of a data set before the first step, and keeps them in the cache for later runs.
 
-So a file that is no image stops a run before it has begun, and the size of every image is known without decoding it.
+So a file that is not an image is found before training begins, and the size of every image is known without decoding
+it.
 """
 
 from __future__ import annotations
@@ -18,33 +19,33 @@ from resnet_jax.text import Note
 
 
 class Entry(NamedTuple):
-    """The header of an image."""
+    """The header of an image, and its label if the label is stored with the image."""
 
     header: decode.Header
     label: int = -1
-    """The class, if it is stored with the image; -1: it is in the listing."""
+    """The number of the class; -1: the listing of the files gives it."""
     checksum: int = 0
-    """CRC-32 of the encoded image, if it was read as a whole; otherwise 0."""
+    """CRC-32 of the encoded image, if the whole image was read; otherwise 0."""
 
 
 @dataclass(frozen=True)
 class Headers:
-    """The headers of all images, in the order of the listing."""
+    """The headers of N images. All arrays are indexed by the position of the image."""
 
     sizes: npt.NDArray[np.int32]
     """[N, 2]: width and height of the upright image in pixels; zeros if it cannot be read."""
     grey: npt.NDArray[np.bool_]
-    """[N]: whether an image is grey; False if it cannot be read."""
+    """[N]: whether the image is grey; False if it cannot be read."""
     labels: npt.NDArray[np.int32]
-    """[N]: see Entry; -1 if the image cannot be read."""
+    """[N]: `Entry.label`; -1 if the image cannot be read."""
     checksums: npt.NDArray[np.uint32]
-    """[N]: see Entry; 0 if the image cannot be read."""
+    """[N]: `Entry.checksum`; 0 if the image cannot be read."""
     unreadable: dict[int, str]
-    """The images that cannot be read, by position, with the reasons."""
+    """{position: reason} of the images that cannot be read."""
 
     @classmethod
     def unknown(cls, count: int) -> Headers:
-        """The headers of `count` images before any is read."""
+        """The initial value of the headers of `count` images, before they are read."""
         zeros = np.zeros(count, np.uint32)
         return cls(np.zeros((count, 2), np.int32), zeros > 0, np.full(count, -1, np.int32), zeros, {})
 
@@ -58,15 +59,15 @@ def read(
     note: Note,
     refuse: Callable[[int, decode.Unreadable], Any] = lambda position, reason: None,
 ) -> Headers:
-    """The headers of `count` images; those that are kept from an earlier start are not read again.
+    """Returns the headers of `count` images. Headers from the cache are not read again.
 
     Args:
-      read_one: returns the entry of an image, by position, or raises decode.Unreadable.
+      read_one: returns the entry of the image at a position, or raises decode.Unreadable.
       count: number of images.
-      name: the name of the data, for the file name and for messages.
-      key: from cache.key, of all that the headers depend on; None: they are not kept.
-      note: receives remarks, a line at a time.
-      refuse: is given the position of an image that cannot be read, and the reason; it may raise, which ends the work.
+      name: name of the data set, for the name of the cache file and for messages.
+      key: the key of the cache (cache.key), made from everything that the headers depend on; None: no cache.
+      note: called with each remark, one line of text.
+      refuse: called with the position of each image that cannot be read, and the reason. It may raise an exception.
     """
     file = cache.file(name, "headers", key) if key else None
     kept = cache.read(file, key, note) if key else None
@@ -76,7 +77,7 @@ def read(
         found = Headers(**kept, unreadable=bad)
         for position, reason in bad.items():
             refuse(position, decode.Unreadable(reason))
-    # What failed for a reason that may pass was not kept.
+    # Images that could not be read for a temporary reason are not in the cache.
     todo = [i for i in np.flatnonzero(found.sizes[:, 0] == 0).tolist() if i not in found.unreadable]
     passing = _read(found, todo, read_one, name, note, refuse) if todo else set()
     if todo and key:
@@ -95,8 +96,7 @@ def _read(
     note: Note,
     refuse: Callable[[int, decode.Unreadable], Any],
 ) -> set[int]:
-    """Reads some headers into their places; gives the positions of those that failed for a reason that may pass."""
-
+    # Reads headers into `found`; returns the positions with a temporary error.
     def work(number: int) -> Entry | decode.Unreadable:
         try:
             return read_one(todo[number])

@@ -1,4 +1,4 @@
-"""Names of training sets that are recognised by their content, in any order and from any file."""
+"""Recognises well-known training sets by their images and labels, whatever their order and their source."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ KNOWN: dict[_Facts, dict[str, str]] = {
     # All 50,000 original training images with their labels, 0 (airplane) to 9 (truck).
     (50_000, (32, 32, 3)): {"530cf98e0732d890": "CIFAR-10"},
 }
-"""{(number of images, shape): {digest: name for tables}}."""
+"""{(number of images, shape of an image): {digest: name of the data set in tables}}."""
 
 
 def name_of(train: Source) -> str | None:
-    """The name of a training set, by its images and labels, or None."""
+    """The name of a training set, such as "CIFAR-10", if its images and labels are known; otherwise None."""
     names = KNOWN.get((len(train), train.shape))
     return None if names is None else names.get(digest(train))
 
 
 def digest(source: Source) -> str:
-    """SHA-256 over the sorted SHA-256 of each image with its label, shortened to 16 hexadecimal digits.
+    """A digest of a set of examples, 16 hexadecimal digits long, which does not depend on their order.
 
-    Two sources have the same digest if they have the same examples, in any order.
+    It is the SHA-256 of the sorted SHA-256 digests of the examples (image and label).
     """
     images = itertools.chain.from_iterable(all_images(source))
     each = sorted(

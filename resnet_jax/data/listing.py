@@ -1,9 +1,8 @@
-"""Lists the images of folders, with their order and classes. No image is opened.
+"""Lists the images of folders, in order and with their classes. No image is opened.
 
-Every command that reads pictures from folders lists them here: `scan` for training, `class_folders` for evaluation,
-`pictures` for classification. In all three, symbolic links are followed. Hidden entries and files that are not images
-by their names are passed over, and `note` is told how many and why. ImageNet's validation images may also lie in val as
-they are in their archive, see ground_truth.py.
+`scan` lists images for training, `class_folders` for evaluation, and `pictures` for classification. All three follow
+symbolic links. They leave out hidden files and files without the extension of an image, and report them to `note`.
+ImageNet's validation images may also be in val/ without class folders, as in their archive; see ground_truth.py.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ TEST_FOLDERS = ("test", "val")
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a data set. Classes, and the images of a class, are ordered by the code points of their names.
+    """The images of a data set. Classes, and the images of a class, are sorted by name (by Unicode code points).
 
     Class names are in Unicode's composed form (NFC), because some systems store "é" as two characters.
     """
@@ -45,18 +44,18 @@ class Listing:
 
 
 def scan(path: str, classes: Sequence[str] = (), note: Note = lambda text: None) -> Listing:
-    """Lists the images of a data set: <root>/train/<class>/<image> and <root>/test/<class>/<image>.
+    """Lists the images of a data set: <path>/train/<class>/<image> and <path>/test/<class>/<image>.
 
-    Without a folder test, val is used (ImageNet's layout).
+    If there is no folder test, the folder val is the test set, as in ImageNet.
 
     Args:
-      path: the folder.
-      classes: value of `data.classes`; see `choose`.
-      note: receives remarks, a line at a time.
+      path: the folder of the data set.
+      classes: the value of `data.classes`; see `choose`.
+      note: called with each remark, one line of text.
 
     Raises:
-      UserError: the folder, its training or its test part is missing, a class is empty, there is only one class,
-        the classes of training and test differ, or `classes` has an unknown name.
+      UserError: a folder is missing, a class has no images, there is only one class, training and test have different
+        classes, or `classes` has an unknown name.
     """
     try:
         return _scan(path, classes, note)
@@ -66,12 +65,12 @@ def scan(path: str, classes: Sequence[str] = (), note: Note = lambda text: None)
 
 
 def class_folders(folder: str, note: Note = lambda text: None) -> dict[str, tuple[ImageFile, ...]]:
-    """Lists the images of a folder that holds <class>/<image>.
+    """Lists the images <folder>/<class>/<image>: {name of the class: images}, sorted by the name of the class.
 
-    They are by the class's name in composed Unicode, in the order of the names. Labels are positions in that order.
+    The label of a class is its position in this order. Names are in Unicode's composed form (NFC).
 
     Raises:
-      UserError: there is no such folder, it has no class folders, or a class has no images.
+      UserError: the folder is missing, it has no class folders, or a class has no images.
     """
     if not os.path.isdir(folder):
         raise UserError(f"{shown(folder)}: {'not a folder' if os.path.exists(folder) else 'there is no such folder'}.")
@@ -82,24 +81,26 @@ def class_folders(folder: str, note: Note = lambda text: None) -> dict[str, tupl
     return {name: _labelled(classes[name], label) for label, name in enumerate(sorted(classes))}
 
 
-def pictures(places: Sequence[str], note: Note = lambda text: None) -> list[str]:
-    """Lists the files that are named, whatever their names, and the images of folders that are named, at any depth.
+def pictures(paths: Sequence[str], note: Note = lambda text: None) -> list[str]:
+    """Lists the images to classify: each file in `paths`, and all images below each folder in `paths`.
+
+    A file in `paths` is listed whatever its extension is.
 
     Raises:
       UserError: a folder has no images.
     """
-    paths: list[str] = []
-    for place in places:
-        if not os.path.isdir(place):
-            paths.append(place)
+    images: list[str] = []
+    for path in paths:
+        if not os.path.isdir(path):
+            images.append(path)
             continue
         aside = PassedOver()
-        found = _album(place, "", aside, frozenset())
-        aside.tell(place, note)
+        found = _album(path, "", aside, frozenset())
+        aside.tell(path, note)
         if not found:
-            raise UserError(f"{shown(place)}: a folder without images ({', '.join(sorted(EXTENSIONS))}).")
-        paths += found
-    return paths
+            raise UserError(f"{shown(path)}: a folder without images; legal: {', '.join(sorted(EXTENSIONS))}.")
+        images += found
+    return images
 
 
 def _scan(path: str, chosen: Sequence[str], note: Note) -> Listing:
@@ -140,7 +141,7 @@ def _found(present: set[str]) -> str:
 
 
 def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: PassedOver) -> dict[str, list[ImageFile]]:
-    """The test images by class, for the chosen classes. `known` has all classes of the training images."""
+    """Lists the test images of the chosen classes; `known` has all classes of the training images."""
     folder = os.path.join(root, part)
     files = [entry for entry in entries(folder) if not is_folder(entry) and not entry.name.startswith(".")]
     loose = [entry.name for entry in files if may_be_image(entry, "", PassedOver())]
@@ -148,11 +149,11 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
         folders = folders_of(root, part, aside)
         if loose and not folders.keys() & known:
             raise UserError(
-                f"{shown(folder)} has {len(loose):,} images outside class folders, and the folder "
-                f"{some([shown(name) for name in folders])}, which is no class of train; remove it, or sort the images "
-                f"into {part}/<class>/."
+                f"{shown(folder)} has {len(loose):,} images outside class folders, and its folders "
+                f"({some([shown(name) for name in folders])}) are not classes of train; remove these folders, or sort "
+                f"the images into {part}/<class>/."
             )
-        # If all classes are wanted, all are listed, so that a class without training images is noticed.
+        # If all classes are chosen, all test folders are listed, so that a class without training images is noticed.
         return images_of(folders, [name for name in folders if name in chosen or chosen == known], part, aside)
     labels = ground_truth.find(root)
     if labels is None:
@@ -172,10 +173,10 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
 
 
 def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """The class names that `data.classes` selects, sorted: all, those that it names, or the first ones.
+    """Selects classes from `names` by the field data.classes: some names, a number n for the first n, or () for all.
 
     Raises:
-      UserError: it has an unknown name, more classes than there are, or only one.
+      UserError: a name is unknown, or the number is below 2 or larger than the number of classes.
     """
     wanted = sorted(names)
     if len(classes) == 1:
@@ -193,7 +194,7 @@ def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
 
 
 def _album(folder: str, relative: str, aside: PassedOver, above: frozenset[str]) -> list[str]:
-    """The images of a folder and of its folders, by name; `above` has the real paths of the folders above it."""
+    """Lists the images below a folder, at any depth. `above` has the real paths of the folders that contain it."""
     above |= {os.path.realpath(folder)}
     paths = []
     for entry in entries(folder):
@@ -204,7 +205,7 @@ def _album(folder: str, relative: str, aside: PassedOver, above: frozenset[str])
             if may_be_image(entry, below, aside):
                 paths.append(entry.path)
         elif os.path.realpath(entry.path) in above:
-            aside.add("links to a folder above them", below)
+            aside.add("links to a folder that contains them", below)
         else:
             paths += _album(entry.path, below, aside, above)
     return paths

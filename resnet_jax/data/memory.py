@@ -1,5 +1,4 @@
-"""Checks the available memory before a large allocation. Linux kills a process that takes too much, without a
-message."""
+"""Checks the available memory before a large allocation, because Linux kills a process that needs too much."""
 
 from __future__ import annotations
 
@@ -13,17 +12,17 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def available() -> int | None:
-    """Bytes that can be allocated without swapping, within the limit of a container; None if unknown."""
+    """Number of bytes that can be allocated without swapping and within a container's limit; None if it is unknown."""
     known = [size for size in (_free(), _limit()) if size is not None]
     return min(known, default=None)
 
 
 def require(size: int, what: str, remedy: str) -> None:
-    """Checks that `size` bytes are available.
+    """Checks that `size` bytes of memory are available.
 
     Raises:
-      UserError: there is too little memory. The message starts with `what`, such as "10 images of 2x2x3", and ends with
-        `remedy`.
+      UserError: less is available. The message begins with `what`, such as "10 images of 2x2x3", and ends with
+      `remedy`.
     """
     there = available()
     if there is not None and size > there:
@@ -31,7 +30,7 @@ def require(size: int, what: str, remedy: str) -> None:
 
 
 def gigabytes(size: int) -> str:
-    """A number of bytes as text: "184 MB", "1.2 GB"."""
+    """A number of bytes as text, such as "184 MB" or "1.2 GB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size:,} bytes"
 
 
@@ -42,7 +41,7 @@ def _free() -> int | None:
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
-    try:  # not Linux: only the whole memory is known
+    try:  # on other systems than Linux, only the total memory is known
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None

@@ -1,12 +1,12 @@
 """Mixup and CutMix of training images, inside the compiled step.
 
 Mixup (H. Zhang et al. 2018, arXiv 1710.09412, Eq. 1) blends two images. CutMix (Yun et al. 2019, arXiv 1905.04899,
-Eq. 1 and 2) pastes a box of one into the other; labels are mixed by the same shares.
+Eq. 1 and 2) pastes a box of one image into the other. Labels are mixed with the same weights as the pixels.
 
-The partner of an image is its neighbour in the batch: 0 with 1, 2 with 3 and so on. The batch is in random order, so
-the partner is random. The mixture of an image depends only on the run's key, its epoch and its position in the training
-set. So the numbers of devices and processes do not change it, provided that both images of a pair are on the same
-device. Departs from both papers: there a batch has one weight or box for all images.
+Images are mixed in pairs: images 0 and 1 of the batch, images 2 and 3, and so on. The pairs are random, because the
+batch is in random order. The weight or box of an image depends only on the run's key, the image's epoch and its
+position in the training set. So the number of devices does not change it; both images of a pair must be on one device.
+Departs from both papers, in which all images of a batch have the same weight or box.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-# No epoch has this number, so these draws differ from those of crops, flips and the noise of the net.
+# Replaces the epoch when the key is derived. No epoch has this number, so no other random numbers use the same key.
 MIX = 2**32 - 2
 
 
 class Mix(NamedTuple):
-    """The mixture of each image of a batch with its partner."""
+    """How each image of a batch is mixed with the other image of its pair."""
 
     weight: Array
-    """[N], weight of the image's own pixels outside the box; the partner has the rest. 1 with CutMix."""
+    """[N], weight of the image's own pixels outside the box; the other image's is 1 - weight. 1 for CutMix."""
     box: Array
-    """[N, 4] int32: first row, end row, first column and end column of the box with the partner's pixels; empty with
+    """[N, 4] int32: first row, end row, first column and end column of the box that the other image fills; empty for
     mixup."""
     share: Array
-    """[N], share of the image's own label."""
+    """[N], weight of the image's own label."""
 
 
 def draw(
     key: Array, epoch: Array, index: Array, *, size: tuple[int, int], mixup: float, cutmix: float, dtype: jnp.dtype
 ) -> Mix:
-    """The mixture of each image, which depends only on (key, its epoch, its index).
+    """Draws the weight or box of each image. They depend only on the key and on the image's epoch and index.
 
     Args:
       key: the run's augmentation key.
-      epoch, index: [N] int32.
-      size: height and width of the images.
-      mixup, cutmix: the parameter of the Beta distribution; 0: off.
-      dtype: dtype of weights and shares.
+      epoch, index: [N] int32, the epoch of each image and its position in the training set.
+      size: height and width of the images in pixels.
+      mixup, cutmix: the parameters of the Beta distributions; 0: off. At least one is above 0.
+      dtype: dtype of `Mix.weight` and `Mix.share`.
     """
     height, width = size
 
@@ -53,7 +53,7 @@ def draw(
         cuts = jax.random.bernoulli(kind_key) if mixup and cutmix else jnp.asarray(cutmix > 0.0)
         alpha = jnp.where(cuts, jnp.asarray(cutmix, dtype), jnp.asarray(mixup, dtype))
         weight = jax.random.beta(beta_key, alpha, alpha, dtype=dtype)
-        # As in the authors' code, the centre may be anywhere, and the box ends at the border of the image.
+        # As in the code of CutMix's authors: the centre may be anywhere, and the box is clipped at the border.
         root = jnp.sqrt(jnp.ones((), dtype) - weight)
         ends = []
         for centre_key, length in ((row_key, height), (column_key, width)):
@@ -69,13 +69,13 @@ def draw(
 
 
 def partners(values: Array) -> Array:
-    """The value of each example's partner: [N, ...] -> [N, ...]; N is even."""
+    """Swaps the values of the two examples of each pair: [N, ...] -> [N, ...]; N is even."""
     pairs = values.reshape(-1, 2, *values.shape[1:])
     return pairs[:, ::-1].reshape(values.shape)
 
 
 def blend(images: Array, mix: Mix) -> Array:
-    """Mixes each image with its partner: [N, H, W, C], normalised -> [N, H, W, C]."""
+    """Mixes each normalised image with the other image of its pair: [N, H, W, C] -> [N, H, W, C]."""
     rows, columns = (jnp.arange(length, dtype=jnp.int32) for length in images.shape[1:3])
 
     def one(image: Array, partner: Array, weight: Array, box: Array) -> Array:

@@ -1,8 +1,8 @@
-"""The order of examples in training and evaluation, on the host: a function of (seed, step).
+"""The order of the examples in training and evaluation, computed on the host.
 
-In each epoch the training set has a new random order. The epochs follow each other without a gap, and are cut into
-batches. So a batch may reach into the next epoch: every batch is full, and each example occurs exactly once in an
-epoch. The paper does not say what it does with the last, short batch.
+In each epoch the training set has a new random order, which depends on the seed. The epochs form one sequence, which is
+divided into batches. So a batch may contain examples of two epochs, every batch is full, and each example occurs
+exactly once in an epoch. The paper does not say what happens to the last, incomplete batch of an epoch.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of training examples."""
+    """A batch of B training examples: their positions in the training set and their epochs, both [B] int32."""
 
     index: Index
     epoch: Index
-    """Epoch of each example, [B] int32; its augmentation depends on (seed, epoch, index)."""
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> Index:
-    """The order of the training set in an epoch: a permutation [examples] int32, a function of the arguments."""
+    """The order of the training set in an epoch: a permutation [examples] int32 that depends only on the arguments."""
     return np.random.default_rng((seed, epoch)).permutation(examples).astype(np.int32)
 
 
 def training_batches(*, seed: int, examples: int, batch_size: int, first_step: int) -> Iterator[Batch]:
-    """Yields the batches of the steps first_step, first_step + 1, ... without end. They do not depend on first_step."""
+    """Yields the batches of the steps first_step, first_step + 1, ... without end; steps count from 0.
+
+    A resumed run starts at a later step and gets the same batches as an uninterrupted run.
+    """
     position = first_step * batch_size
     epoch = position // examples
     order = epoch_order(seed, epoch, examples)
@@ -60,7 +62,7 @@ def epochs_done(step: int, *, examples: int, batch_size: int) -> int:
 
 
 def epoch_ends(steps: int, *, examples: int, batch_size: int) -> list[int]:
-    """The steps, up to `steps`, that complete an epoch."""
+    """The steps, from 1 to `steps`, that complete an epoch."""
     done = epochs_done(steps, examples=examples, batch_size=batch_size)
     return [-(-epoch * examples // batch_size) for epoch in range(1, done + 1)]
 
@@ -74,12 +76,10 @@ def next_epoch_end(step: int, *, examples: int, batch_size: int) -> int:
 def eval_batches(
     examples: int, batch_size: int, multiple_of: int = 1
 ) -> Iterator[tuple[Index, npt.NDArray[np.float32]]]:
-    """Every example once, in order: (index [B'] int32, weight [B'] float32); weight 0 marks padding.
+    """Yields batches of an evaluation, which contain every example once, in order.
 
-    Args:
-      examples: number of examples of the split.
-      batch_size: examples in each batch; the last is padded with the last example of the split.
-      multiple_of: the number of devices; every batch is padded to B', the next multiple of it.
+    Each batch is (index [B] int32, weight [B] float32), where B is `batch_size`, rounded up to a multiple of
+    `multiple_of`, the number of devices. Entries that are only padding have the weight 0, all others the weight 1.
     """
     rows = np.arange(padded(batch_size, multiple_of))
     for start in range(0, examples, batch_size):
@@ -89,12 +89,12 @@ def eval_batches(
 
 
 def padded(batch_size: int, multiple_of: int) -> int:
-    """The smallest multiple of `multiple_of` that is at least `batch_size`."""
+    """Rounds `batch_size` up to a multiple of `multiple_of`."""
     return -(-batch_size // multiple_of) * multiple_of
 
 
 def announced(batches: Iterable[T], begin: Callable[[T], None], ahead: int) -> Iterator[T]:
-    """Yields the same batches in order, and calls `begin` for each batch `ahead` batches before it is yielded."""
+    """Yields the batches in order, and calls `begin` for each batch, `ahead` batches before the batch is yielded."""
     waiting: deque[T] = deque()
     for batch in batches:
         begin(batch)

@@ -1,4 +1,4 @@
-"""Progress bars."""
+"""Progress bars for work on many images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from resnet_jax.text import Note
 
 
 def columns() -> Progress:
-    """Progress bars on rich's shared console; hidden unless it is a terminal."""
+    """Progress bars on rich's shared console; hidden if the console is not a terminal."""
     console = rich.get_console()
     return Progress(
         TextColumn("[bold]{task.description}"),
@@ -29,9 +29,9 @@ def columns() -> Progress:
 
 @contextlib.contextmanager
 def progress(title: str, count: int, note: Note) -> Iterator[Callable[[int], None]]:
-    """A bar for work on `count` images on a terminal; elsewhere a line at the start.
+    """Shows a progress bar for `count` images on a terminal; elsewhere, `note` gets one line at the start.
 
-    Gives what is called with the number of images that are done since the last call.
+    Yields a function. Call it with the number of images that were processed since its last call.
     """
     bars = columns()
     if bars.disable:

@@ -1,10 +1,11 @@
-"""Evaluation by ten crops, or by the whole image at several sizes (He et al. 2015, Sec. 3.4).
+"""Batches for evaluation with ten crops, or with the whole image at several sizes (He et al. 2015, Sec. 3.4).
 
-The result is the mean of the probabilities (softmax) over all crops and their mirror images, and over all passes. For a
-whole image, the net gives one vector of logits. Its average pooling covers a map of any size, and its last layer is
-linear, so this is the mean of the logits at all positions of the map: the net in fully convolutional form. The paper
-does not say whether it averages logits or probabilities, and whether it uses mirror images at several sizes. Here
-probabilities are averaged, and mirror images are used, as in the works that the paper follows.
+The result for an image is the mean of the probabilities (softmax) over all its crops or sizes and their mirror images.
+A whole image of any size is possible, because the average pooling takes a feature map of any size. The logits are those
+of the paper's fully convolutional net, averaged over all positions, because the last layer is linear.
+
+The paper does not say whether it averages logits or probabilities, and whether it uses mirror images at several sizes.
+Here probabilities are averaged and mirror images are used, as in the works that the paper follows.
 """
 
 from __future__ import annotations
@@ -25,22 +26,27 @@ Index: TypeAlias = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Looked:
-    """The images of one call, by position; the last ones repeat an image if there are too few."""
+    """A batch of images for one pass of an evaluation protocol."""
 
     index: Index
+    """[B] int64, positions of the images. Entries from `count` on are padding: they repeat the last image."""
     count: int
-    """The number of positions, from the first, that count; the others are padding."""
+    """Number of images without padding."""
     look: Pass
+    """The pass in which the images are evaluated."""
 
 
 def batches(source: StreamSource, looks: Sequence[Pass], batch_size: int, multiple_of: int) -> Iterator[Looked]:
-    """Every image once for each look, in batches whose images have one shape; for a shape all batches have one length.
+    """Yields batches that contain every image once for each pass.
+
+    The images of a batch have one shape. All batches with images of the same shape have the same length, so that one
+    program is compiled for each shape.
 
     Args:
       source: the images.
-      looks: see crops.passes.
-      batch_size: images of the source's size in a batch; fewer of a larger size.
-      multiple_of: the number of devices, which divides the number of images of every batch.
+      looks: the passes; see crops.passes.
+      batch_size: number of images in a batch if they have the source's size. Batches of larger images are smaller.
+      multiple_of: the number of devices; the length of every batch is a multiple of it.
     """
     for look in looks:
         if look.crop is None:

@@ -1,4 +1,4 @@
-"""The image files of a folder for a streamed source: read by position, with a check that they have not changed."""
+"""Reads the image files of a folder for a streamed source, and checks that they have not changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resnet_jax.text import reason, shown
 
 
 class FileRecords:
-    """The files of a listing, in 130 bytes plus the length of the name for each file."""
+    """Reads the image files of a listing. It implements the interface `stream.Records`."""
 
     def __init__(self, root: str, files: Sequence[ImageFile]) -> None:
         self._root = root
@@ -24,26 +24,26 @@ class FileRecords:
         self._sizes = np.array([file.size for file in files], np.int64)
         self._times = np.array([file.mtime_ns for file in files], np.int64)
         self.state = state(root, files)
-        """The state of the files; see `Records` in stream.py."""
+        """Digest of what the file system says about the files; see the function `state`."""
 
     def path(self, position: int) -> str:
-        """The file's path."""
+        """The path of a file."""
         return os.path.join(self._root, self._names[position])
 
     def name(self, position: int) -> str:
-        """Name for messages: the file's path."""
+        """The path of a file, as printable text for messages."""
         return shown(self.path(position))
 
     def entry(self, position: int) -> Entry:
-        """Size and mode of the image; the label is in the listing.
+        """Reads the header of an image.
 
         Raises:
-          decode.Unreadable: it is missing, empty, not an image, or damaged.
+          decode.Unreadable: the file is missing, empty, not an image, or damaged.
         """
         return Entry(decode.header(self.path(position)))
 
     def content(self, position: int) -> bytes:
-        """The bytes of the file; raises the errors in `Records` of stream.py."""
+        """Reads a file; raises decode.Unreadable if it is missing, or has changed since it was listed."""
         try:
             with open(self.path(position), "rb") as file:
                 status = os.fstat(file.fileno())
@@ -55,18 +55,17 @@ class FileRecords:
         return content
 
     def fingerprint(self, digest: Digest, positions: Positions) -> None:
-        """Adds path below the root and size in bytes of each file."""
+        """Adds the path (relative to the root) and the size in bytes of each file to a digest."""
         for position in positions.tolist():
             digest.update(os.fsencode(self._names[position]) + f"\0{self._sizes[position]}\n".encode())
 
 
 def state(root: str, files: Iterable[ImageFile]) -> str:
-    """SHA-256, hexadecimal, over the folder's real path and what the file system says of its files.
+    """A digest of a folder's path and of what the file system says about its files: SHA-256, in hexadecimal.
 
-    Names, sizes and modification times are not enough: archives give all their files one time, and copies keep it. So
-    the inode is in it too, which sees folders or files that swapped names, and the time of the inode's change, which
-    sees a file rewritten in place whatever modification time it was given. The price: a folder that was copied, moved
-    to another disk, or had its owner or permissions changed is read again though its pixels are the same.
+    Names, sizes and modification times are not enough, because archives and copies keep modification times. So the
+    inode is included, which detects files that have swapped their names, and the time of the inode's last change, which
+    detects files that were rewritten in place. A copied folder has another digest, although its pixels are the same.
     """
     digest = hashlib.sha256(os.fsencode(os.path.realpath(root)))
     for file in files:

@@ -1,4 +1,4 @@
-"""Parts of a training set in which each class has its share: a subset to train on, a validation set held out."""
+"""Draws a subset and a validation set from a training set, with the class proportions of the whole set."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ Index = npt.NDArray[np.int64]
 
 
 def stratified(labels: Labels, count: int, *, seed: int | tuple[int, ...], field: str) -> tuple[Index, Index]:
-    """Draws `count` examples, each class in proportion, by the method of the largest remainder.
+    """Draws `count` examples with the class proportions of all examples, by the method of the largest remainder.
 
-    A class of n of the N examples has the quota count * n / N. It gets the whole part of it, and the classes with the
-    largest remainders get one more each until there are `count`; among equal remainders the lowest label comes first.
-    In a class the draw is uniform. With the same seed a larger draw contains a smaller one, but for a class whose
-    share shrinks as `count` grows, as largest remainders now and then have it.
+    A class with n of the N examples has the quota count * n / N. It gets the integer part of its quota. The classes
+    with the largest remainders get one example more, until `count` is reached; among equal remainders, the lowest label
+    comes first. Within a class, examples are drawn uniformly.
+
+    With the same seed, a larger draw usually contains a smaller one.
 
     Args:
       labels: [N] int32.
-      count: how many to draw, from 1 to N.
+      count: number of examples to draw, from 1 to N.
       seed: random seed of the draw.
-      field: the configuration's field for messages, such as "data.train_subset".
+      field: name of the configuration's field, for messages, such as "data.train_subset".
 
     Returns:
-      Positions of the examples drawn [count] and of the others [N - count], int64, rising.
+      Positions of the drawn examples [count] and of the others [N - count], int64, both in increasing order.
 
     Raises:
-      UserError: `count` is not from 1 to N, or a class would have no example among those drawn.
+      UserError: `count` is not from 1 to N, or a class would get no example.
     """
     total = len(labels)
     if not 1 <= count <= total:
         raise UserError(f"{field}: got {count}; legal: 1 to {total}, the number of images to choose from.")
     classes, sizes = np.unique(labels, return_counts=True)
-    # Whole numbers throughout: remainders that are equal compare equal.
+    # Integer arithmetic, so that equal remainders compare as equal.
     share, remainder = np.divmod(count * sizes.astype(np.int64), total)
     more = count - int(share.sum())
     share[np.argsort(-remainder, kind="stable")[:more]] += 1
@@ -45,7 +46,7 @@ def stratified(labels: Labels, count: int, *, seed: int | tuple[int, ...], field
         first, enough = classes[share == 0][0], -(-total // int(sizes.min()))
         raise UserError(
             f"{field}: got {count}, which leaves class {first} without an image ({sizes.min()} of {total} in the "
-            f"smallest class); {enough} are enough for one of each class."
+            f"smallest class); {enough} are enough for one image of each class."
         )
     rng = np.random.default_rng(seed)
     chosen = np.zeros(total, np.bool_)
@@ -57,30 +58,31 @@ def stratified(labels: Labels, count: int, *, seed: int | tuple[int, ...], field
 def apply(
     dataset: Dataset, *, train_subset: int | None, validation: int, split_seed: int
 ) -> tuple[Dataset, Source | None]:
-    """Reduces the training set: to a subset first, then by a validation set held out of what is left.
+    """Draws a subset of the training set, and then draws a validation set from this subset.
 
     Args:
-      dataset: whole.
-      train_subset: images of the training set to keep; None: all.
-      validation: how many of those to hold out; 0: none.
+      dataset: the whole data set.
+      train_subset: number of training images to keep; None: all.
+      validation: number of these images to hold out for validation; 0: none.
       split_seed: random seed of both draws. The subset does not depend on `validation`.
 
     Returns:
-      The data set, its name with the number of training images if they are fewer now, and the validation set or None.
+      The data set with the remaining training images, and the validation set or None. The name of the data set gives
+      the number of training images if images were removed.
 
     Raises:
-      UserError: a number is too large, or leaves a class without an image in training or in validation.
+      UserError: a number is too large, or a class would have no image for training or for validation.
     """
     train, held_out = dataset.train, None
-    # Each draw has its own stream: from the same one the second would follow the first.
+    # The draws have different seeds, so that they are independent.
     if train_subset is not None:
         chosen, rest = stratified(train.labels, train_subset, seed=(split_seed, 0), field="data.train_subset")
         train = train.part(chosen) if len(rest) else train
     if validation:
         if validation >= len(train):
             raise UserError(
-                f"data.validation: got {validation}; legal: 0 to {len(train) - 1}, so that of {len(train)} images "
-                "some are left to train on."
+                f"data.validation: got {validation}; legal: 0 to {len(train) - 1}, so that at least one of the "
+                f"{len(train)} images is left to train on."
             )
         chosen, rest = stratified(train.labels, validation, seed=(split_seed, 1), field="data.validation")
         lost = np.setdiff1d(train.labels, train.labels[rest])

@@ -1,7 +1,7 @@
-"""Statistics of training images: what is subtracted, what is divided by, and the principal components of colour.
+"""Computes statistics of training images: the mean, the standard deviation, and the principal components of colour.
 
-Of images in memory all are taken, by exact integer sums. Of images on a disk a stated number is decoded once, and the
-result kept with the other caches, for exactly these files.
+They follow from exact integer sums. For images in memory, the sums are over all images. For streamed images, they are
+over `data.statistics_images` images, which are decoded once; the cache keeps these sums for later runs.
 """
 
 from __future__ import annotations
@@ -20,46 +20,44 @@ from resnet_jax.data.stream import StreamSource
 from resnet_jax.text import Note
 from resnet_jax.types import Floats
 
-# Images of one piece of a streamed set: small, so that the bar moves.
+# Number of streamed images that are summed at once; small, so that the progress bar moves.
 STREAMED_PIECE = 64
-# Pixels of which products are made at once.
+# Number of pixels whose products are computed at once.
 AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """normalised = (pixels / 255 - mean) / std; mean and std broadcast over [N, H, W, C]."""
+    """The normalisation of images [N, H, W, C]: (pixels / 255 - mean) / std."""
 
     mean: Floats
-    """[1, H, W, C] (pixel_mean) or [1, 1, 1, C], in units of pixels / 255."""
+    """[1, H, W, C] for data.normalize="pixel_mean", otherwise [1, 1, 1, C]; in units of pixels / 255."""
     std: Floats
     """[1, 1, 1, C] or [1, 1, 1, 1]."""
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Normalises pixels [N, H, W, C] on the host. In compiled steps, data.augment.normalize does this."""
+        """Normalises images [N, H, W, C] on the host. Compiled steps use data.augment.normalize instead."""
         return (images / 255.0 - self.mean) / self.std
 
     colors: Floats | None = None
-    """[3, 3], for colour noise: column i is the i-th principal component of the colours of pixels / 255, an eigenvector
-    of their covariance, times its eigenvalue; largest first. None: there is none."""
+    """[3, 3], for colour noise: the principal components of the colours of pixels / 255, largest first. Each column is
+    an eigenvector of the covariance, times its eigenvalue. None: there is no colour noise."""
 
     def for_size(self, height: int, width: int) -> Normalization:
-        """The normalisation for images of this size; replaces a mean image of another size by its mean over pixels."""
+        """The normalisation for images of height x width pixels.
+
+        A mean image of another size is replaced by its mean over all pixels.
+        """
         if self.mean.shape[1:3] in ((1, 1), (height, width)):
             return self
         return dataclasses.replace(self, mean=self.mean.mean(axis=(1, 2), keepdims=True))
 
 
 def normalization(source: Source, config: DataConfig, note: Note = lambda text: None) -> Normalization:
-    """The statistics of training images that `config` names.
+    """Computes the normalisation `config.normalize` from the training images.
 
-    "pixel_mean" subtracts the mean image and divides by nothing (He et al. 2015, Sec. 4.2). The paper does not give
-    the scale of its pixels; here they are in [0, 1]. The first BN makes the scale irrelevant.
-
-    Args:
-      source: the training set.
-      config: `normalize`, `color_noise` and, for a streamed set, `statistics_images`.
-      note: receives remarks, a line at a time.
+    "pixel_mean" subtracts the mean image and does not divide (He et al. 2015, Sec. 4.2). The paper does not give the
+    scale of its pixels; here they are in [0, 1]. The first BN makes the scale irrelevant.
 
     Raises:
       UserError: an image cannot be read.
@@ -74,40 +72,40 @@ def normalization(source: Source, config: DataConfig, note: Note = lambda text: 
 
 @dataclass(frozen=True)
 class Sums:
-    """Exact sums over the pixels of some images [N, H, W, C] uint8."""
+    """Exact sums over the pixels of N images [N, H, W, C] uint8."""
 
     images: int
-    """N."""
+    """The number of images, N."""
     image: npt.NDArray[np.int64]
-    """[H, W, C], summed over the images."""
+    """[H, W, C], the sum of the images."""
     products: npt.NDArray[np.int64]
-    """[C, C]: products of two channels of a pixel, summed over all pixels."""
+    """[C, C], the products of each two channels of a pixel, summed over all pixels of all images."""
 
     def mean_image(self) -> Floats:
-        """[1, H, W, C], in units of pixels / 255."""
+        """The mean image [1, H, W, C], in units of pixels / 255."""
         return self.image[None] / (self.images * 255.0)
 
     def channels(self) -> tuple[Floats, Floats]:
         """Mean and standard deviation of each channel, [1, 1, 1, C] each, in units of pixels / 255."""
         mean = (self.image.sum(axis=(0, 1)) / self._pixels).reshape(1, 1, 1, -1)
         std = np.sqrt(np.diagonal(self.products).reshape(1, 1, 1, -1) / self._pixels - np.square(mean))
-        # A channel that never varies (grey stored as colour has none, a blank channel has) is left unscaled.
+        # A constant channel is not scaled.
         return mean / 255.0, np.where(std > 0.0, std / 255.0, 1.0)
 
     def components(self) -> tuple[Floats, Floats]:
-        """The principal components of the colours of pixels / 255, that with the largest variance first.
+        """The principal components of the colours of pixels / 255. The component with the largest variance is first.
 
         Returns:
-          Their variances [C], and the components as columns of length 1 [C, C], each with a sum of at least 0.
+          The variances [C], and the components [C, C] as columns. A column has length 1 and a sum of at least 0.
         """
         mean = self.image.sum(axis=(0, 1)) / self._pixels
         covariance = (self.products / self._pixels - np.outer(mean, mean)) / 255.0**2
-        values, vectors = np.linalg.eigh(covariance)  # rising; each vector's sign is free
+        values, vectors = np.linalg.eigh(covariance)  # in increasing order; the sign of each vector is arbitrary
         vectors = vectors * np.where(vectors.sum(axis=0) < 0.0, -1.0, 1.0)
         return np.maximum(values, 0.0)[::-1], vectors[:, ::-1]
 
     def colors(self) -> Floats:
-        """See `Normalization.colors` (Krizhevsky et al. 2012, Sec. 4.1)."""
+        """The array `Normalization.colors`, [3, 3] (Krizhevsky et al. 2012, Sec. 4.1)."""
         variances, vectors = self.components()
         found: Floats = vectors * variances
         return found
@@ -119,13 +117,9 @@ class Sums:
 
 
 def sums(source: Source, config: DataConfig, note: Note = lambda text: None, *, products: bool = True) -> Sums:
-    """The sums over a training set: over all images in memory, or over `config.statistics_images` streamed images.
+    """Sums the pixels of all training images in memory, or of `config.statistics_images` streamed training images.
 
-    Args:
-      source: the training set.
-      config: configuration of the data set.
-      note: receives remarks, a line at a time.
-      products: whether the products of channels are wanted; without them they may be zeros.
+    If `products` is False, `Sums.products` may be zeros.
 
     Raises:
       UserError: an image cannot be read.
@@ -142,20 +136,16 @@ def measure(
     products: bool = True,
     advance: Callable[[int], None] = lambda more: None,
 ) -> Sums:
-    """The sums over some images as they are evaluated.
+    """Sums the pixels of the images at the positions `index` [n], without random crops.
 
-    Args:
-      source: the training set.
-      index: positions of the images.
-      products: whether the products of channels are wanted; without them they are zeros.
-      advance: receives how many more images are done.
+    If `products` is False, `Sums.products` is zeros. `advance` is called with the number of images of each piece.
     """
     channels = source.shape[2]
     image = np.zeros(source.shape, np.int64)
     total = np.zeros((channels, channels), np.int64)
     for images in _pieces(source, index):
         image += images.sum(axis=0, dtype=np.int64)
-        # In float64: below 2**53 whole numbers are exact, and its matrix products are fast.
+        # In float64, because its matrix products are fast, and integers below 2**53 are exact.
         flat = images.reshape(-1, channels)
         for start in range(0, len(flat) if products else 0, AT_ONCE):
             part = flat[start : start + AT_ONCE].astype(np.float64)
@@ -165,7 +155,7 @@ def measure(
 
 
 def kept(source: StreamSource, config: DataConfig, note: Note) -> Sums:
-    """The sums over `config.statistics_images` images of a streamed training set, measured once and kept in a file.
+    """Sums the pixels of `config.statistics_images` streamed training images, or reads the sums from the cache.
 
     Raises:
       UserError: an image cannot be read.

@@ -1,7 +1,7 @@
-"""A source without pixels in memory: images are read, decoded and cropped when they are asked for.
+"""A source that reads, decodes and crops images on demand, so that their pixels need not fit in memory.
 
-Threads do it, for Pillow decodes and resizes outside Python's lock. What will be asked for next can be announced, and
-is then made while the devices compute; a bounded number of batches lies ahead, so memory stays flat.
+Threads do the work in parallel, because Pillow releases Python's global lock while it decodes and resizes. The next
+batches can be announced; they are then decoded while the devices compute. At most SLOTS batches are decoded ahead.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from resnet_jax.data.dataset import Digest, Draws, Images, Labels, Positions
 from resnet_jax.data.headers import Headers
 from resnet_jax.errors import UserError
 
-# Batches that may be under way for one source. Each is as large as a batch of images: 39 MB for 256 of 224x224.
+# Number of announced batches of a source that are kept in memory. A batch of 256 images of 224x224 pixels has 39 MB.
 SLOTS = 4
-# Images in one task of a thread.
+# Number of images that a thread decodes in one task.
 TASK = 4
 
 
 class Records(Protocol):
-    """Encoded images on a disk, by position."""
+    """The interface of a collection of encoded images on a disk, at positions from 0 on."""
 
     @property
     def state(self) -> str:
-        """A digest, hexadecimal, of what the file system says of all the files: one that changes gives another."""
+        """A hexadecimal digest of what the file system says about all files. It changes when a file changes."""
 
     def content(self, position: int) -> bytes:
-        """The image's file, whole.
+        """Reads an encoded image.
 
         Raises:
-          decode.Unreadable: it is gone, or is no longer the file that was listed.
+          decode.Unreadable: the file is missing or damaged, or it has changed since it was listed.
         """
 
     def name(self, position: int) -> str:
-        """Name of the image in messages: its path."""
+        """The name of an image in messages, such as its path."""
 
     def fingerprint(self, digest: Digest, positions: Positions) -> None:
-        """Adds to a digest the facts in the listing that identify the images at these positions."""
+        """Adds data that identify the images at these positions to a digest, without reading the files."""
 
 
 class Decoders:
-    """The threads that make a run's images, and the time that the run has waited for them."""
+    """The threads that decode the images of a run, and the seconds that the run has waited for them (`waited_s`)."""
 
     def __init__(self, config: DataConfig) -> None:
         self.workers = threads.cores() if config.workers == "auto" else config.workers
@@ -60,16 +60,16 @@ class Decoders:
 
 
 class _Request(NamedTuple):
-    """The request; equal requests give equal images."""
+    """Everything that determines the images of a batch."""
 
     indices: tuple[int, ...]
     draws: tuple[int, tuple[int, ...]] | None
-    """The run's seed and the epoch of each image; None: the images as they are evaluated."""
+    """The run's seed and the epoch of each image; None: images without random crops."""
     look: Pass
 
 
 class _Slot(NamedTuple):
-    """A batch under way: its images are complete when its tasks are done."""
+    """A batch that is being decoded. Its images are complete when all its tasks are done."""
 
     images: Images
     tasks: list[Future[None]]
@@ -80,7 +80,7 @@ class _Slot(NamedTuple):
 
 
 class StreamSource:
-    """A source whose images lie on a disk, encoded. See `dataset.Source`; `sources` makes them."""
+    """A source that decodes images on demand. It implements the interface `dataset.Source`; see `sources`."""
 
     def __init__(
         self,
@@ -105,31 +105,33 @@ class StreamSource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """See Source."""
+        """Height, width and channels of every image."""
         assert self._config.image_size is not None
         return self._config.image_size, self._config.image_size, self._channels
 
     @property
     def labels(self) -> Labels:
-        """See Source."""
+        """The class of every image, [N] int32."""
         return self._labels
 
     def name(self, index: int) -> str:
-        """Name of one of the images in messages: its path."""
+        """The name of an image in messages, such as its path."""
         return self._records.name(int(self._positions[index]))
 
     @property
     def waited_s(self) -> float:
-        """Seconds for which `take` and `views` have waited for images of this data set."""
+        """Time in seconds that `take` and `views` have waited for images, of the training and the test set together."""
         return self._decoders.waited_s
 
     @property
     def place(self) -> str:
-        """Location of the images, for messages."""
+        """Where the images are and how they are decoded, as text for messages."""
         return f"on the disk, decoded by {self._decoders.workers} threads"
 
     def take(self, index: Positions, draws: Draws | None = None) -> Images:
-        """See Source.
+        """Returns the images at the positions `index` [B], as [B, H, W, C] uint8.
+
+        They are cropped at random by `draws`, or at the centre if `draws` is None.
 
         Raises:
           UserError: an image cannot be read, or has changed since it was listed; the message has its path.
@@ -137,19 +139,19 @@ class StreamSource:
         return self._finish(self._request(index, draws, None))[:, 0]
 
     def views(self, index: Positions, look: Pass) -> Images:
-        """The views of some images in a pass of an evaluation protocol: [B, V, H, W, C] uint8.
+        """Returns the V crops of each image in a pass of an evaluation protocol: [B, V, H, W, C] uint8.
 
-        Without a crop the images must all have the same `view_shapes`.
+        In a pass without crops, all images must have the same resized shape (`view_shapes`).
 
         Raises:
-          UserError: for the same reasons as `take`.
+          UserError: an image cannot be read, or has changed since it was listed; the message has its path.
         """
         return self._finish(self._request(index, None, look))
 
     def begin(self, index: Positions, draws: Draws | None = None, look: Pass | None = None) -> None:
-        """Starts to make images that `take`, or `views` where a pass is given, will ask for with the same arguments.
+        """Starts to decode images for a later call of `take` (or of `views`, if `look` is given).
 
-        At most SLOTS calls are under way; the oldest is dropped for a new one.
+        The later call has the same arguments. At most SLOTS announced batches are kept; a new one replaces the oldest.
         """
         request = self._request(index, draws, look)
         if request not in self._slots:
@@ -158,13 +160,13 @@ class StreamSource:
             self._slots[request] = self._start(request)
 
     def view_shapes(self, look: Pass) -> npt.NDArray[np.int32]:
-        """Width and height of every image as a pass without a crop shows it: [N, 2]."""
+        """Width and height of every image after it is resized in a pass without crops: [N, 2] int32."""
         multiple = self._config.eval_multiple
         found = [crops.whole(width, height, look, multiple) for width, height in self._sizes.tolist()]
         return np.array(found, np.int32).reshape(-1, 2)
 
     def part(self, index: Positions) -> StreamSource:
-        """See Source."""
+        """Returns a source with the images at the positions `index` [B], in that order."""
         some = copy.copy(self)
         some._positions, some._labels, some._sizes = self._positions[index], self._labels[index], self._sizes[index]
         some._slots = {}
@@ -172,18 +174,18 @@ class StreamSource:
 
     @property
     def state(self) -> str:
-        """A digest of which images these are and of what the file system says of their files: see Records.
+        """A hexadecimal digest of the positions of the images and of what the file system says about the files.
 
-        Unlike the fingerprint, it differs between a copy and the original, and between files of equal name and size.
+        Unlike `fingerprint`, it changes when a file is copied or replaced by another file of the same size.
         """
         positions = np.ascontiguousarray(self._positions, np.int64).tobytes()
         return hashlib.sha256(self._records.state.encode() + positions).hexdigest()
 
     def fingerprint(self, digest: Digest) -> None:
-        """Adds what the records know of each image, and its label.
+        """Adds facts about each image (see `Records.fingerprint`) and its label to a digest, without reading files.
 
-        Files are not read for it, so this is weaker than the fingerprint of images in memory: it does not see a file
-        whose content changed and whose name and size stayed.
+        So it is weaker than the fingerprint of images in memory. For images in a folder, the facts are path and size:
+        it does not change if a file gets other content of the same size.
         """
         digest.update(f"stream {self.shape}".encode())
         self._records.fingerprint(digest, self._positions)
@@ -197,7 +199,7 @@ class StreamSource:
 
     def _finish(self, request: _Request) -> Images:
         while request in self._slots and next(iter(self._slots)) != request:
-            self._slots.pop(next(iter(self._slots))).cancel()  # begun for a batch that was never asked for
+            self._slots.pop(next(iter(self._slots))).cancel()  # this batch was announced, but not requested
         slot = self._slots.pop(request, None) or self._start(request)
         began = time.monotonic()
         try:
@@ -210,7 +212,7 @@ class StreamSource:
 
     def _start(self, request: _Request) -> _Slot:
         rows = request.indices
-        # A new array each time: a step may still read the last one, which JAX need not have copied.
+        # A new array for each batch, because JAX may not have copied the previous one yet.
         images = np.empty((len(rows), *self._view_shape(rows[0], request.look)), np.uint8)
 
         def work(start: int) -> None:
@@ -227,7 +229,6 @@ class StreamSource:
         return 1, height, width, self._channels
 
     def _made(self, request: _Request, row: int, shape: tuple[int, ...]) -> Images:
-        """One image of a batch, of the shape [V, height, width, channels]."""
         index, config = request.indices[row], self._config
         position, listed = int(self._positions[index]), tuple(self._sizes[index].tolist())
 
@@ -248,24 +249,24 @@ class StreamSource:
             return seen
         except decode.Unreadable as reason:
             raise UserError(
-                f"{self._records.name(position)} cannot be read as an image: {reason}; the run stops, because leaving "
-                "the image out would change its data. Put the image back as it was, and the same command goes on; if "
-                "it was damaged from the start, remove it and begin a new run."
+                f"{self._records.name(position)} cannot be read as an image: {reason}; the run stops, because without "
+                "this image its data would change. Restore the image, and run the same command again to resume; if the "
+                "image was damaged from the start, remove it and begin a new run."
             ) from None
 
 
 def sources(
     records: Records, parts: Sequence[Positions], labels: Labels, heads: Headers, config: DataConfig, channels: int
 ) -> list[StreamSource]:
-    """Sources of some of the images of `records`, which share their threads.
+    """Makes several sources from one collection of encoded images. They share one pool of threads.
 
     Args:
-      records: the encoded images, N of them.
-      parts: the positions of each source's images, in its order.
-      labels: [N] int32.
-      heads: sizes and modes of the images.
-      config: settings of the crops; `image_size` is set.
-      channels: 1 if the images of the data set are grey, else 3.
+      records: N encoded images.
+      parts: for each source, the positions of its images in `records`.
+      labels: [N] int32, the classes of the images.
+      heads: the headers of the images.
+      config: the configuration of the data; `image_size` is not None.
+      channels: number of channels of the decoded images: 1 (grey) or 3 (colour).
     """
     decoders = Decoders(config)
     return [

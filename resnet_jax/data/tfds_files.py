@@ -1,7 +1,7 @@
 """Finds the files of a data set that TensorFlow Datasets (TFDS) has prepared, and checks that they are complete.
 
-Nothing here goes to a network: the directory is found and checked before TFDS is asked for anything, since TFDS itself
-would retry a download for minutes.
+This module does not use the network. It checks the directory before it calls TFDS, because TFDS would try to download
+a missing data set for minutes.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ INSTALL = "pip install -e '.[prepare]'"
 INFO, FEATURES, NAMES = "dataset_info.json", "features.json", "label.labels.txt"
 SUPPORTED = "supported: uint8 images of one size under 'image' and a class under 'label'"
 VERSION = re.compile(r"\d+\.\d+\.\d+")
-LEGAL = re.compile(r"[\w./:*=,-]+")  # TFDS reads what it can of a name and drops the rest, as in "cifar 10"
+LEGAL = re.compile(r"[\w./:*=,-]+")  # checked here, because TFDS ignores the rest of a name such as "cifar 10"
 
 
 @dataclass(frozen=True)
 class Name:
-    """A data set by TFDS's name: "name", "name/config", "name:1.0.0" or "name/config:1.*.*"."""
+    """The name of a TFDS data set: "name", "name/config", "name:1.0.0" or "name/config:1.*.*"."""
 
     dataset: str
     config: str | None = None
@@ -42,11 +42,7 @@ class Name:
 
     @classmethod
     def parse(cls, text: str) -> Name:
-        """The parts of `text`.
-
-        Raises:
-          UserError: it is not of TFDS's form, or it has a namespace or arguments for a builder's code.
-        """
+        """Parses a name with an optional configuration and version; raises UserError for other texts."""
         form = "legal: name, name/config, name:1.0.0 or name/config:1.0.0"
         if not LEGAL.fullmatch(text):
             raise UserError(f"data.name: got {text!r}; {form}.")
@@ -55,7 +51,7 @@ class Name:
             version = parts.pop("version", None)
             if version is not None:
                 tensorflow_datasets.core.Version("0.0.0").match(version)
-        except Exception as error:  # TFDS raises what its parsing stumbles over, AttributeError among others
+        except Exception as error:  # TFDS raises many kinds of errors here, such as AttributeError
             raise UserError(f"data.name: got {text!r}; {form}.") from error
         config = parts.pop("config", None)
         if parts or dataset.namespace or not isinstance(config, str | None):
@@ -69,17 +65,17 @@ class Name:
 
 def root(data_dir: str | None) -> Path:
     """The folder of all prepared data sets: `data_dir`, or TFDS's default ($TFDS_DATA_DIR or ~/tensorflow_datasets)."""
-    # Not pathlib's: it raises where there is no such home. Absolute, so that TFDS does not look for the home again.
+    # Not pathlib's expanduser, which raises if there is no home folder. Absolute, so that TFDS does not expand "~".
     return Path(os.path.expanduser(data_dir or constants.DATA_DIR)).absolute()
 
 
 def find(name: Name, data_dir: str | None) -> Path | None:
-    """The directory of the highest prepared version that `name` allows, complete or not; None without one."""
+    """Finds the directory of the highest prepared version that `name` allows, or None. Its files may be incomplete."""
     folder = root(data_dir) / name.dataset
     config = name.config or _default_config(name)
     if config:
         folder /= config
-    # A directory that is still being made is called incomplete.XXXXXX_<version>, and so is left out.
+    # This leaves out directories that TFDS is still writing: they are called incomplete.XXXXXX_<version>.
     found = [path.name for path in folder.glob("*") if VERSION.fullmatch(path.name) and path.is_dir()]
     versions = [tensorflow_datasets.core.Version(version) for version in found]
     legal = [version for version in versions if name.version is None or version.match(name.version)]
@@ -87,7 +83,7 @@ def find(name: Name, data_dir: str | None) -> Path | None:
 
 
 def prepare_command(name: Name, data_dir: str | None) -> str:
-    """The command that prepares `name`."""
+    """The command that prepares the data set `name`."""
     place = f" --data-dir {shlex.quote(data_dir)}" if data_dir else ""
     return f"python -m experiments.prepare {shlex.quote(str(name))}{place}"
 
@@ -98,16 +94,16 @@ def has_tensorflow() -> bool:
 
 
 def require_known(name: Name) -> None:
-    """Makes sure that this TFDS has code for `name`, and its configuration.
+    """Checks that the installed version of TFDS has the data set `name` and its configuration.
 
     Raises:
-      UserError: it has not; the message gives the nearest names.
+      UserError: there is no such data set or configuration; the message gives similar names.
     """
     known = tensorflow_datasets.list_builders(with_community_datasets=False)  # the community's list is on a server
     if name.dataset not in known:
-        plain = {word.replace("_", ""): word for word in known}  # fashionmnist, and FashionMNIST, which TFDS splits
+        plain = {word.replace("_", ""): word for word in known}  # so that fashionmnist is similar to fashion_mnist
         near = [plain[word] for word in difflib.get_close_matches(name.dataset.replace("_", ""), plain, n=3)]
-        hint = f"the nearest names are {', '.join(near)}" if near else "none of its names is near, see its catalogue"
+        hint = f"the nearest names are {', '.join(near)}" if near else "it has no similar name, see its catalogue"
         raise UserError(f"data.name: TFDS {tensorflow_datasets.__version__} has no {name.dataset!r}; {hint}.")
     configs = list(tensorflow_datasets.builder_cls(name.dataset).builder_configs)
     if name.config and name.config not in configs:
@@ -116,7 +112,7 @@ def require_known(name: Name) -> None:
 
 
 def not_prepared(name: Name, data_dir: str | None) -> str:
-    """The sentence for a data set that is not there, with the commands that make it.
+    """The message for a data set that is not prepared, with the commands that prepare it.
 
     Raises:
       UserError: TFDS has no data set of that name.
@@ -128,16 +124,16 @@ def not_prepared(name: Name, data_dir: str | None) -> str:
 
 
 def open_prepared(directory: Path, name: Name, data_dir: str | None) -> Any:
-    """TFDS's builder for the data in `directory`, whose metadata and files were found whole.
+    """Returns TFDS's builder for the data in `directory`, after a check that metadata and files are complete.
 
     Raises:
-      UserError: prepared in another format, or damaged; the message names the file.
+      UserError: the data are in another format than array_record, or a file is missing or damaged.
     """
     remedy = again(name, data_dir, directory)
     builder = open_metadata(directory, name, data_dir)
     if not has_array_record(builder):
         command = prepare_command(name, data_dir)
-        mend = f"{command} makes array_record of it." if is_tfrecord(builder) else f"{remedy}."
+        mend = f"{command} converts it to array_record." if is_tfrecord(builder) else f"{remedy}."
         kind = builder.info.file_format.value
         raise UserError(f"{directory}: prepared as {kind}, which cannot be read without TensorFlow; {mend}")
     builder.info.set_file_format("array_record", override=True, override_if_initialized=True)
@@ -146,7 +142,7 @@ def open_prepared(directory: Path, name: Name, data_dir: str | None) -> Any:
             if not file.is_file():
                 raise UserError(f"{file}: missing; {remedy}.")
             try:
-                # The index of a file is at its end, so that a truncated one is found here.
+                # The index of a file is at its end, so a truncated file is detected here.
                 there = file_adapters.ArrayRecordFileAdapter.num_examples(file)
             except Exception as error:  # array_record raises RuntimeError, ValueError and more
                 raise UserError(f"{file}: truncated or damaged; {remedy}.") from error
@@ -156,10 +152,10 @@ def open_prepared(directory: Path, name: Name, data_dir: str | None) -> Any:
 
 
 def open_metadata(directory: Path, name: Name, data_dir: str | None) -> Any:
-    """TFDS's builder for the data in `directory`, by dataset_info.json, features.json and the classes' names alone.
+    """Returns TFDS's builder for the data in `directory`, after a check of its metadata but not of its data files.
 
     Raises:
-      UserError: one of the first two is missing, or any is broken; the message names it.
+      UserError: a file of the metadata is missing or damaged; the message has its path.
     """
     remedy = again(name, data_dir, directory)
     for file in (directory / INFO, directory / FEATURES):
@@ -171,13 +167,13 @@ def open_metadata(directory: Path, name: Name, data_dir: str | None) -> Any:
             raise UserError(f"{file}: broken, it is not JSON ({reason(error)}); {remedy}.") from error
     _check_names(directory / NAMES, remedy)
     try:
-        # From the directory, not by name: that would take the version and the features of the installed code.
+        # Not tfds.builder(name), which would use the version and the features of the installed code.
         builder = tensorflow_datasets.builder_from_directory(directory)
         if not builder.info.splits or builder.info.file_format is None:
             raise ValueError("it has no splits, or no file format")
         for split in builder.info.splits.values():
             _ = split.filepaths  # made by a template that is in the file
-    except Exception as error:  # whatever TFDS stumbles over in files that are JSON, but not what it wrote
+    except Exception as error:  # TFDS raises many kinds of errors if the content of the files is wrong
         raise UserError(
             f"{directory}: TFDS cannot read its {INFO} and {FEATURES} ({reason(error)}); {remedy}."
         ) from error
@@ -185,7 +181,7 @@ def open_metadata(directory: Path, name: Name, data_dir: str | None) -> Any:
 
 
 def _check_names(file: Path, remedy: str) -> None:
-    """Here, for TFDS's own complaints do not name the file. It need not be there: some data sets have no names."""
+    """Checks the file with the names of the classes, if there is one, because TFDS's errors do not name the file."""
     try:
         lines = file.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
@@ -204,17 +200,16 @@ def has_array_record(builder: Any) -> bool:
 
 
 def is_tfrecord(builder: Any) -> bool:
-    """Whether a prepared data set is in TFDS's usual format, of which array_record can be made."""
+    """Whether a prepared data set is in TFDS's usual format, tfrecord, which can be converted to array_record."""
     return bool(builder.info.file_format is tensorflow_datasets.core.FileFormat.TFRECORD)
 
 
 def again(name: Name, data_dir: str | None, directory: Path) -> str:
-    """Advice about a damaged directory, as the end of a sentence."""
+    """Advice about a damaged directory, for the end of a message."""
     return f"delete {directory} and run {prepare_command(name, data_dir)}"
 
 
 def _default_config(name: Name) -> str | None:
-    """TFDS's default configuration of a data set; None if it has no configurations, or if TFDS does not know it."""
     if name.dataset not in tensorflow_datasets.list_builders(with_community_datasets=False):
         return None
     default = tensorflow_datasets.builder_cls(name.dataset).default_builder_config
@@ -222,10 +217,14 @@ def _default_config(name: Name) -> str | None:
 
 
 def features(name: Name, info: Any) -> tuple[int, tuple[str, ...]]:
-    """Channels of the images and names of the classes, by TFDS's `info` on a data set, prepared or not.
+    """The number of channels of the images, and the names of the classes.
+
+    Args:
+      name: name of the data set, for messages.
+      info: TFDS's DatasetInfo; the data set need not be prepared.
 
     Raises:
-      UserError: it has no images with a class, or images that are not of 8 bits.
+      UserError: an example is not an image with a class label, or the images do not have 8 bits per channel.
     """
     found = dict(info.features.items())
     image, label = found.get("image"), found.get("label")

@@ -1,4 +1,4 @@
-"""The examples of a prepared TFDS data set, read one by one from its array_record files for a streamed source."""
+"""Reads the examples of a prepared TFDS data set from its array_record files, for a streamed source."""
 
 from __future__ import annotations
 
@@ -20,23 +20,26 @@ from resnet_jax.data.headers import Entry
 from resnet_jax.errors import UserError
 from resnet_jax.text import reason, shown
 
-OTHER_FILES = 512  # that a process has open besides: checkpoints, sockets, libraries
+OTHER_FILES = 512  # upper estimate of the other files that a process has open: checkpoints, sockets, libraries
 
 
 class TfdsRecords:
-    """The examples of some splits, split after split. Several threads may read them at once."""
+    """Reads the examples of one or more splits. It implements the interface `stream.Records`.
+
+    Positions count the examples of the first split, then those of the next. Several threads may read at the same time.
+    """
 
     def __init__(self, builder: Any, splits: Sequence[str]) -> None:
-        """Opens nothing yet: a file is opened at its first example, and stays open.
+        """Opens no file: each file is opened when its first example is read, and stays open.
 
         Args:
-          builder: from tfds_files.open_prepared.
+          builder: TFDS's builder of the data set; see tfds_files.open_prepared.
           splits: names of splits.
         """
         self._splits = splits
         self._infos = [builder.info.splits[split] for split in splits]
         self._ends = list(accumulate(int(info.num_examples) for info in self._infos))
-        # Undecoded: TFDS would take OpenCV where it is installed, and decode images that are not used.
+        # Images stay encoded: TFDS would decode all, also unused ones, and with OpenCV if it is installed.
         skip = {
             name: tensorflow_datasets.decode.SkipDecoding()
             for name, feature in builder.info.features.items()
@@ -45,14 +48,14 @@ class TfdsRecords:
         self._sources = [builder.as_data_source(split=split, decoders=skip) for split in splits]
         self._version = f"{builder.name} {builder.version}"
         self.checksums: npt.NDArray[np.uint32] | None = None
-        """[N], by position, of the encoded images: to be set once the headers have been read."""
+        """[N], CRC-32 of each encoded image; None until the caller has read the headers and sets it."""
 
     def __len__(self) -> int:
         return self._ends[-1]
 
     @property
     def state(self) -> str:
-        """See stream.Records."""
+        """A hexadecimal digest of what the file system says about all files. It changes when a file changes."""
         digest = hashlib.sha256()
         for file in self.files():
             status = os.stat(file)
@@ -61,10 +64,10 @@ class TfdsRecords:
         return digest.hexdigest()
 
     def allow_open_files(self) -> None:
-        """Lets this process hold all files open: those of imagenet2012 are more than systems usually allow.
+        """Increases this process's limit of open files, because data sets such as imagenet2012 have very many files.
 
         Raises:
-          UserError: the system does not allow so many.
+          UserError: the system does not allow enough open files.
         """
         try:
             import resource
@@ -76,47 +79,46 @@ class TfdsRecords:
             return
         if hard != resource.RLIM_INFINITY and hard < needed:
             raise UserError(
-                f"{self._version}: its {len(self.files()):,} files are held open, and the system allows a process "
-                f"{hard:,} (ulimit -Hn); raise that to {needed:,}, or prepare the data in fewer files."
+                f"{self._version}: its {len(self.files()):,} files are kept open, but the system allows a process only "
+                f"{hard:,} open files (ulimit -Hn); raise this limit to {needed:,}, or prepare the data in fewer files."
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
     def content(self, position: int) -> bytes:
-        """See stream.Records."""
+        """Reads an encoded image; raises decode.Unreadable if the file is missing, or damaged at this example."""
         return self.example(position)[0]
 
     def entry(self, position: int) -> Entry:
-        """The header of an image, its label and its checksum.
+        """Reads the header of an image, its label and its checksum.
 
         Raises:
-          decode.Unreadable: the file is damaged at this example, or the image is damaged.
+          decode.Unreadable: the file is missing, or damaged at this example, or the image is damaged.
         """
         image, label = self.example(position)
         return Entry(decode.header(image), label, zlib.crc32(image))
 
     def name(self, position: int) -> str:
-        """See stream.Records."""
+        """The name of an image in messages, such as "image 7 of train in PATH"."""
         part, i = self._place(position)
         shard = bisect_right(list(accumulate(self._infos[part].shard_lengths)), i)
         return f"image {i:,} of {self._splits[part]} in {shown(str(self._infos[part].filepaths[shard]))}"
 
     def fingerprint(self, digest: Digest, positions: Positions) -> None:
-        """Adds the data set's name and version, and the checksum of each encoded image."""
+        """Adds the data set's name and version, and the checksum of each encoded image, to a digest."""
         assert self.checksums is not None
         digest.update(f"{self._version}\0".encode())
         digest.update(self.checksums[positions].astype("<u4").tobytes())
 
     def files(self) -> list[str]:
-        """The paths of all files, split after split."""
+        """The paths of all files of the splits."""
         return [str(file) for info in self._infos for file in info.filepaths]
 
-    def _place(self, position: int) -> tuple[int, int]:
-        """The number of the split, and the position within it."""
+    def _place(self, position: int) -> tuple[int, int]:  # the number of the split, and the position in this split
         part = bisect_right(self._ends, position)
         return part, position - (self._ends[part - 1] if part else 0)
 
     def example(self, position: int) -> tuple[bytes, int]:
-        """The encoded image and its label.
+        """Reads an encoded image and its label.
 
         Raises:
           decode.Unreadable: the file is missing, or damaged at this example.
@@ -125,5 +127,5 @@ class TfdsRecords:
         try:
             found = self._sources[part][i]
             return found["image"], int(found["label"])
-        except Exception as error:  # a checksum that is wrong, a file that is gone, or an example of other features
+        except Exception as error:  # for example a wrong checksum, a missing file, or an example with other features
             raise decode.Unreadable(f"its example cannot be read ({reason(error)})", passing=True) from None

@@ -1,4 +1,4 @@
-"""Work on images in parallel, its results in order."""
+"""Processes images in parallel, with the results in order."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias, TypeVar
 
-CHUNK = 32  # images a task: the bar still moves with large images, and small ones are not all overhead
+CHUNK = 32  # images per task: few enough that the progress bar moves, and many enough that small images are fast
 
 T = TypeVar("T")
 Results: TypeAlias = Generator[T, None, None]
 
 
 def in_order(work: Callable[[int], T], count: int, advance: Callable[[int], None]) -> Results[T]:
-    """work(0), work(1), ... from a pool of threads; what is not begun when the caller closes this is not done.
+    """Yields work(0), work(1), ..., work(count - 1), which a pool of threads computes.
 
-    Threads, for Pillow decodes and resizes outside Python's lock. Images of 32x32 pixels take most of their time in
-    Python, so for them threads gain little. Two processes were no faster there (10,000 of them, two busy cores), and
-    each would import the caller's program again.
+    When the caller closes the generator, calls that have not begun are cancelled. `advance` is called with the number
+    of results since its last call. Threads gain little for images of 32x32 pixels, because most of the time is spent in
+    Python; for larger images, Pillow releases Python's global lock while it decodes and resizes.
     """
 
     def chunk(start: int) -> list[T]:
@@ -34,5 +34,5 @@ def in_order(work: Callable[[int], T], count: int, advance: Callable[[int], None
 
 
 def cores() -> int:
-    """The cores that this process may use, where the system says: a container may have fewer than the machine."""
+    """Number of CPU cores that this process may use; in a container it may be smaller than that of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

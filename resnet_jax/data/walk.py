@@ -1,4 +1,4 @@
-"""Entries of a folder: class folders, the images in them, and files that are left out."""
+"""Lists the entries of folders: class folders, the images in them, and files that are left out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from resnet_jax.errors import UserError
 from resnet_jax.text import Note, composed, shown, some
 
-# Those of decode.FORMATS.
+# The extensions of the formats in decode.FORMATS.
 EXTENSIONS = frozenset(
     [
         *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"),
@@ -21,23 +21,24 @@ EXTENSIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """One image, as the file system describes it."""
+    """An image file, and what the file system says about it."""
 
     path: str
     relative: str
-    """Below the root, such as "train/cat/0001.png"."""
+    """Path relative to the root of the data set, such as "train/cat/0001.png"."""
     label: int
+    """Number of the class, from 0; -1: not known yet."""
     size: int
     """Size in bytes."""
     mtime_ns: int
     ctime_ns: int
-    """When anything about the file was last changed; unlike `mtime_ns` no program can set it."""
+    """Time of the last change of the content or the metadata, in nanoseconds; programs cannot set it."""
     inode: int
-    """The file's number on its disk, which it keeps where it is renamed or moved."""
+    """Number of the file on its disk; it stays the same when the file is renamed."""
 
 
 class PassedOver:
-    """Files that a listing leaves out, by reason."""
+    """Collects the files that a listing leaves out, by reason."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
@@ -46,17 +47,17 @@ class PassedOver:
         self._names.setdefault(reason, []).append(shown(name))
 
     def tell(self, root: str, note: Note) -> None:
-        """Gives `note` a sentence with the number of entries for each reason, and the first of them."""
+        """Calls `note` with one sentence: for each reason, the number of files and the first file."""
         counts = [f"{len(names):,} {reason} ({some(names, 1)})" for reason, names in sorted(self._names.items())]
         if counts:
             note(f"passed over in {shown(root)}: {', '.join(counts)}.")
 
 
 def entries(folder: str) -> list[os.DirEntry[str]]:
-    """The entries of a folder, by name.
+    """The entries of a folder, sorted by name.
 
     Raises:
-      UserError: it cannot be listed.
+      UserError: the folder cannot be listed.
     """
     try:
         with os.scandir(folder) as found:
@@ -66,7 +67,7 @@ def entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def has_classes(folder: str) -> bool:
-    """Whether a folder has folders that are not hidden."""
+    """Whether a folder contains folders that are not hidden."""
     return any(is_folder(entry) and not entry.name.startswith(".") for entry in entries(folder))
 
 
@@ -79,7 +80,11 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def folders_of(root: str, part: str, aside: PassedOver) -> dict[str, os.DirEntry[str]]:
-    """The folder of each class in a part of a folder, or in the folder itself, by the class's name."""
+    """Lists the class folders in root/part, or in `root` if `part` is empty: {name of the class: its folder}.
+
+    Raises:
+      UserError: there are no class folders, a name cannot be printed, or two names are equal.
+    """
     folder = os.path.join(root, part) if part else root
     classes: dict[str, os.DirEntry[str]] = {}
     for entry in entries(folder):
@@ -109,7 +114,7 @@ def folders_of(root: str, part: str, aside: PassedOver) -> dict[str, os.DirEntry
 def images_of(
     folders: Mapping[str, os.DirEntry[str]], names: Sequence[str], part: str, aside: PassedOver
 ) -> dict[str, list[ImageFile]]:
-    """The images of each of these classes; their labels are not yet known."""
+    """Lists the images of the classes `names`, without labels; raises UserError if a class has none."""
     classes = {}
     for name in names:
         entry = folders[name]
@@ -121,7 +126,7 @@ def images_of(
 
 
 def class_files(folder: str, relative: str, aside: PassedOver) -> list[ImageFile]:
-    """The images of one class's folder; their labels are not yet known."""
+    """Lists the images of a class folder, without labels. `relative` is the path of the folder in messages."""
     files = []
     for entry in entries(folder):
         below = f"{relative}/{entry.name}"
@@ -133,14 +138,14 @@ def class_files(folder: str, relative: str, aside: PassedOver) -> list[ImageFile
             try:
                 status = entry.stat()
                 told = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-            except OSError:  # a link to nothing: an image that cannot be read, which its reader will say
+            except OSError:  # for example a broken link: reading the image will raise the error
                 told = (0, 0, 0, 0)
             files.append(ImageFile(entry.path, below, -1, *told))
     return files
 
 
 def may_be_image(entry: os.DirEntry[str], relative: str, aside: PassedOver) -> bool:
-    """Whether an entry that is no folder is an image by its name; if not, it is passed over."""
+    """Whether a file is a regular file with the extension of an image; if not, it is added to `aside`."""
     if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
         aside.add("not images by their names", relative)
         return False
@@ -148,6 +153,6 @@ def may_be_image(entry: os.DirEntry[str], relative: str, aside: PassedOver) -> b
         if not stat.S_ISREG(entry.stat().st_mode):  # opening a pipe would wait for ever
             aside.add("not regular files", relative)
             return False
-    except OSError:  # a link to nothing: its reader will say so
+    except OSError:  # for example a broken link: reading the image will raise the error
         pass
     return True

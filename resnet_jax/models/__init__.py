@@ -1,1 +1,1 @@
-"""The nets (`resnet.build`), and their parameters, multiply-adds and memory by formula (`cost`)."""
+"""The nets (`resnet.build`), and formulas for their parameters, multiply-adds and memory (`cost`)."""

@@ -1,6 +1,6 @@
-"""Residual units: basic and bottleneck (He et al. 2015, Fig. 5), with any order of activations and any shortcut.
+"""Residual units: basic and bottleneck (He et al. 2015, Fig. 5).
 
-A unit has convolutions, an order of activations (models/orders.py) and a shortcut (models/shortcuts.py).
+A unit consists of convolutions, an order of BN and ReLU (models/orders.py) and a shortcut (models/shortcuts.py).
 """
 
 from __future__ import annotations
@@ -20,44 +20,44 @@ from resnet_jax.models.shortcuts import SHORTCUTS, projects
 
 
 class Chance(NamedTuple):
-    """The randomness of a block in one step, for stochastic depth and dropout."""
+    """The inputs of stochastic depth and dropout in a block."""
 
     survival: Array
-    """Probability that its residual is used, a float32 scalar; only for stochastic depth."""
+    """Probability that the block's residual is used, a float32 scalar; only for stochastic depth."""
     noise: Noise | None
-    """Random keys; None: expectations instead of draws, as in eval mode."""
+    """Random keys of the block; None: no random draws, expectations are used instead, as in eval mode."""
 
 
 class Block(nn.Module):
-    """A residual unit. Submodules: conv1, norm1, conv2, norm2 (conv3, norm3), and, depending on the shortcut,
-    shortcut_conv, shortcut_norm, shortcut_gate and skip_init.
+    """A residual unit, or a unit of a plain net (shortcut "none").
 
-    Its plain twin (shortcut "none") has the same submodules except those of the shortcut, with parameters of the same
-    names.
+    Submodules: conv1, norm1, conv2, norm2; conv3 and norm3 in bottleneck units; shortcut_conv, shortcut_norm,
+    shortcut_gate and skip_init if the configuration needs them. In a plain net, the submodules for the convolutions and
+    their BNs have the same names.
     """
 
     config: ModelConfig
     convs: tuple[tuple[int, int, int], ...]
-    """Output channels, kernel size and stride of each convolution; see ModelConfig.convs."""
+    """The convolutions, as (output channels, kernel size, stride); see ModelConfig.convs."""
     shortcut: str
-    """The name of the shortcut; "none" if this block is cut."""
+    """The name of the shortcut; "none": no shortcut."""
     conv: Any
-    """Conv(features=, kernel=, stride=, name=); the net has bound the dtype."""
+    """Makes a convolution: conv(features=, kernel=, stride=, name=)."""
     norm: Any
-    """BatchNorm(name=, zero_scale=); the net has bound the configuration."""
+    """Makes a batch norm: norm(name=, zero_scale=)."""
     preactivate: bool = True
-    """Pre-activation orders only: False if the stem already has BN and ReLU before this unit."""
+    """For pre-activation orders: False if the stem already has the BN and ReLU that this unit would begin with."""
     share_preactivation: bool = False
-    """Pre-activation orders only: the shortcut starts after the first activation, not before."""
+    """For pre-activation orders: whether the shortcut starts after the first activation instead of before it."""
 
     @nn.compact
     def __call__(self, x: Array, chance: Chance | None = None, *, train: bool) -> Array:
-        """x: [N, H, W, C] -> [N, ceil(H / s), ceil(W / s), C'] for the unit's stride s."""
+        """Computes the unit: x [N, H, W, C] -> [N, ceil(H / s), ceil(W / s), C'] for the unit's stride s."""
         order, y, source, last = ORDERS[self.config.activation_order], x, x, len(self.convs)
         for i in range(1, last + 1):
             if i > 1 or self.preactivate:
                 y = self._steps(order.before, i, y, train=train)
-            # With pre-activation, the input of a projection is activated (2016, Appendix, and the authors' code).
+            # With pre-activation, a projection takes the activated input (2016, Appendix, and the authors' code).
             if i == 1 and (self.share_preactivation or self._projects(x)):
                 source = y
             y = self._conv(i)(y)
@@ -87,7 +87,6 @@ class Block(nn.Module):
         return y
 
     def _weighed(self, residual: Array, chance: Chance | None) -> Array:
-        """The residual, multiplied by the factors that do not depend on the shortcut."""
         c = self.config
         if c.skip_init is not None:
             residual = Scalar(c.skip_init, dtype=jnp.dtype(c.dtype), name="skip_init")(residual)
@@ -104,9 +103,7 @@ class Block(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Paths:
-    """The two paths of a block; see shortcuts.Paths."""
-
+class _Paths:  # implements shortcuts.Paths
     block: Block
     x: Array
     residual: Array

@@ -1,24 +1,24 @@
-"""The cost of a net by formula: shapes, parameters, multiply-adds and memory. Nothing here imports JAX.
+"""Computes the cost of a net with formulas: shapes, parameters, multiply-adds and memory. It does not import JAX.
 
 Multiply-adds are counted for convolutions and the last layer, in the forward pass of one image. He et al. 2015 (Table
-1) call them FLOPs. Taps on the padding count, as in the paper's 3.6e9 for the 34-layer net.
+1) call them FLOPs. Products with the zeros of the padding count too, as in the paper's 3.6e9 for the 34-layer net.
 
-On each device, training needs this memory, with P parameters of 4 bytes (8 in float64) and activations of b bytes (2 in
-bfloat16):
+Training needs this memory in bytes on each device, for a net with P parameters. A parameter has p bytes (8 in float64,
+otherwise 4), and an activation has b bytes (2 in bfloat16, 4 in float32, 8 in float64):
 
-    parameters    4 P
-    gradients     4 P, twice with accumulation: the sum so far, and that of the part
-    optimizer     4 P, the velocity; twice with an average of the parameters (optim.ema)
-    activations   b * (images at once) * (numbers kept for each image)
+    parameters    p P
+    gradients     p P; 2 p P with accumulation, for the sum and the gradient of the current part
+    optimizer     p P for the velocity; 2 p P with an average of the parameters (optim.ema)
+    activations   b * (images that are computed at once) * (numbers that are kept for each image)
 
-For the backward pass, these are kept:
+These numbers are kept for the backward pass:
 
-- the input of every convolution and BN, of the max-pool and of the last average (the output of a ReLU is the next
-  input, and a projection has the input of its block);
-- for a gate its output and the signal that it multiplies, for SkipInit's scalar the residual, for dropout nothing;
-- with `remat` only the input of each block, and all of the above for the one block that is in its backward pass.
+- the inputs of each convolution, each BN, the max-pool and the last average pooling. The output of a ReLU is not
+  counted separately, because it is the input of the next layer; a projection has the same input as its block.
+- the output of a gate and the signal that the gate multiplies; the residual that the SkipInit factor multiplies.
+- with `remat`, only the input of each block, and all of the above for the one block in its backward pass.
 
-The formula counts what the mathematics needs. A compiler may keep more where that is faster, or less.
+The compiler may keep more or fewer numbers than this.
 """
 
 from __future__ import annotations
@@ -33,28 +33,29 @@ from resnet_jax.models.orders import ORDERS
 from resnet_jax.models.shortcuts import SHORTCUTS, projects
 
 Shape = tuple[int, int, int]
+"""Height, width and channels."""
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """A layer, or several together."""
+    """The cost of a layer, or the sum over several layers."""
 
     name: str
-    """The name in the tree of parameters, such as "stage2_block1/conv1"."""
+    """The name of the layer in the parameters, such as "stage2_block1/conv1"."""
     output: Shape
-    """Height, width, channels."""
     parameters: int
     multiply_adds: int
+    """Multiply-adds in the forward pass of one image."""
     kept: int
     """Numbers that are kept for the backward pass of one image, without `remat`."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory of training on each device, by the formula above, in bytes."""
+    """Memory in bytes that training needs on each device, by the formulas in the module's docstring."""
 
     images: int
-    """Images that each device computes at once."""
+    """Number of images that each device computes at once; not bytes."""
     parameters: int
     gradients: int
     optimizer: int
@@ -62,17 +63,17 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The sum of all parts, in bytes."""
         return self.parameters + self.gradients + self.optimizer + self.activations
 
 
 def layers(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
-    """Every layer with parameters, in order of computation; `config` has its number of classes."""
+    """The cost of every layer with parameters, in the order of computation; config.num_classes must not be None."""
     return list(_layers(config, image_shape))
 
 
 def stages(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
-    """The sums over the layers of each stage: stem, stage1, ..., head. The name has the number of blocks."""
+    """The cost of each stage, as sums over its layers: "stem", "stage1 (3 blocks)" and so on, "head"."""
     groups: dict[str, list[LayerCost]] = {}
     for row in layers(config, image_shape):
         part = row.name.split("/")[0].split("_")[0]
@@ -86,13 +87,13 @@ def stages(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
 
 
 def total(config: ModelConfig, image_shape: Shape) -> LayerCost:
-    """The whole net."""
+    """The cost of the whole net."""
     rows = layers(config, image_shape)
     return LayerCost("total", rows[-1].output, *_sums(rows))
 
 
 def memory(config: ExperimentConfig, image_shape: Shape) -> Memory:
-    """The memory that training needs on each device; `config.model` has its number of classes."""
+    """The memory that training needs on each device; config.model.num_classes must not be None."""
     train = config.train
     rows = layers(config.model, image_shape)
     images = train.batch_size // (config.parallel.devices * train.accumulation)
@@ -109,7 +110,7 @@ def memory(config: ExperimentConfig, image_shape: Shape) -> Memory:
 
 
 def _kept_with_remat(rows: list[LayerCost]) -> int:
-    """The inputs of all blocks, the most that one block keeps, and all that is kept outside blocks."""
+    """The count of numbers that are kept for the backward pass of an image with `remat`."""
     blocks: dict[str, list[LayerCost]] = {}
     outside = 0
     for row in rows:
@@ -167,7 +168,6 @@ def _layers(c: ModelConfig, image_shape: Shape) -> Iterator[LayerCost]:
 def _block(
     c: ModelConfig, at: tuple[int, int], shape: Shape, width: int, stride: int, *, preactivated: bool
 ) -> Iterator[LayerCost]:
-    """The rows of one block; the last has the block's output."""
     name, order, shortcut = f"stage{at[0]}_block{at[1]}", ORDERS[c.activation_order], c.shortcut_of(at)
     source, out = shape, c.expansion * width
     convs = c.convs(width, stride)

@@ -1,7 +1,7 @@
-"""Convolution, batch normalisation, the layers of shortcuts, and the last layer.
+"""Layers of the nets: convolution, batch normalisation, the layers of shortcuts, and the last layer.
 
-Each has a computation dtype. Parameters and running statistics are float32, or float64 if the computation is, and batch
-statistics are computed in the same dtype.
+Each layer has a computation dtype. Parameters, running statistics and batch statistics are float32, or float64 if the
+computation is in float64.
 """
 
 from __future__ import annotations
@@ -21,34 +21,35 @@ from resnet_jax.models.conv import conv2d
 
 Dtype = Any  # what jnp.dtype() takes
 
-SHORTEST_DRAW = 4**8  # numbers; larger than the largest kernel of a CIFAR net
+SHORTEST_DRAW = 4**8  # smallest number of random numbers drawn at once; larger than every kernel of a CIFAR net
 
 
 def he_normal(key: Array, shape: tuple[int, ...], dtype: Dtype) -> Array:
-    """Kernels [K, K, C, F]: `jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")` (in jax 0.10 to the bit).
+    """Initial values of kernels [K, K, C, F]: normal with mean 0 and variance 2 / (K^2 F), and not truncated.
 
-    He et al. 2015b (arXiv 1502.01852), Eq. 14: a normal distribution with mean 0 and variance 2 / (k^2 c_out), as in
-    the authors' published CIFAR code. It keeps the variance of the gradient; Eq. 10, with c_in, keeps that of the
-    signal. It is not truncated, in contrast to jax.nn.initializers.he_normal.
+    Source: He et al. 2015b (arXiv 1502.01852), Eq. 14, and the authors' published CIFAR code. This variance preserves
+    the variance of the gradients; Eq. 10, with C instead of F, preserves the variance of the activations. Up to
+    rounding, the values equal those of `jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal")`. JAX's own
+    he_normal is different: it uses C, and a truncated normal distribution.
     """
     fan_out = math.prod(shape) // shape[-2]
     return _draw(jax.random.normal, key, shape, dtype, 2.0 / fan_out)
 
 
 def head_uniform(key: Array, shape: tuple[int, ...], dtype: Dtype) -> Array:
-    """Initial values of the last layer [C, classes]: uniform in +-1/sqrt(c_in).
+    """Initial values of the last layer's kernel [C, classes]: uniform between -1 / sqrt(C) and 1 / sqrt(C).
 
-    This is Torch's default, which the authors' code uses; `variance_scaling(1 / 3, "fan_in", "uniform")`.
+    Source: the default of Torch, which the authors' code uses. It equals JAX's initializer
+    `variance_scaling(1 / 3, "fan_in", "uniform")`.
     """
     return _draw(partial(jax.random.uniform, minval=-1.0), key, shape, dtype, 1.0 / shape[0])
 
 
 def _draw(random: Callable[..., Array], key: Array, shape: tuple[int, ...], dtype: Dtype, square: float) -> Array:
-    """Random numbers, multiplied by the square root of `square`.
+    """Draws random numbers of shape `shape`, multiplied by the square root of `square`.
 
-    Each program of random draws takes a second or two to compile, so arrays are drawn in a few lengths and cut. This
-    changes no
-    value: in JAX a number depends only on the key and on its position in the flattened array.
+    JAX compiles a program for each length, which takes a second or two. So arrays are drawn in a few lengths and cut.
+    This changes no value, because a random number depends only on the key and its position in the flattened array.
     """
     size = math.prod(shape)
     length = max(SHORTEST_DRAW, 4 ** math.ceil(math.log(size, 4)))
@@ -61,10 +62,10 @@ def param_dtype(dtype: Dtype) -> Dtype:
 
 
 class Conv(nn.Module):
-    """2-D convolution without bias (the batch norm after it has one).
+    """2-D convolution without bias, because the batch norm after it has a bias.
 
-    The padding is (kernel - 1) / 2 on both sides, at any stride, as in the papers' nets. "SAME" would pad an even input
-    at stride 2 on one side only.
+    The padding is (kernel - 1) / 2 pixels on all sides, for every stride, as in the papers' nets. "SAME" would be
+    different: for inputs of even size at stride 2, it pads more on one side than on the other.
     """
 
     features: int
@@ -74,7 +75,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """x: [N, H, W, C] -> [N, ceil(H / stride), ceil(W / stride), features] in `dtype`."""
+        """Convolves x: [N, H, W, C] -> [N, ceil(H / stride), ceil(W / stride), features] in `dtype`."""
         assert self.kernel % 2 == 1, "symmetric padding needs an odd kernel"
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", he_normal, shape, param_dtype(self.dtype))
@@ -82,7 +83,7 @@ class Conv(nn.Module):
 
 
 class Gate(nn.Module):
-    """g(x) = sigmoid(W_g x + b_g), a 1x1 convolution with bias (He et al. 2016, Sec. 3.1)."""
+    """A gate, g(x) = sigmoid(W_g x + b_g), where W_g is a 1x1 convolution (He et al. 2016, Sec. 3.1)."""
 
     features: int
     stride: int
@@ -92,7 +93,7 @@ class Gate(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """x: [N, H, W, C] -> [N, ceil(H / stride), ceil(W / stride), features], between 0 and 1."""
+        """Computes g(x), between 0 and 1: [N, H, W, C] -> [N, ceil(H / stride), ceil(W / stride), features]."""
         stored = param_dtype(self.dtype)
         kernel = self.param("kernel", he_normal, (1, 1, x.shape[-1], self.features), stored)
         bias = self.param("bias", nn.initializers.constant(self.bias), (self.features,), stored)
@@ -101,25 +102,24 @@ class Gate(nn.Module):
 
 
 class Scalar(nn.Module):
-    """Multiplies by one learned number (SkipInit: De and Smith 2020, Sec. 4)."""
+    """Multiplies its input by one learned number, alpha (SkipInit: De and Smith 2020, Sec. 4)."""
 
     start: float
     dtype: Dtype
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """x -> alpha x."""
+        """Returns alpha * x, in the shape of x."""
         alpha = self.param("alpha", nn.initializers.constant(self.start), (), param_dtype(self.dtype))
         return alpha.astype(self.dtype) * x
 
 
 @jax.custom_jvp
 def relu(x: Array) -> Array:
-    """max(x, 0), elementwise, with gradient 0 at 0 (as jax.nn.relu).
+    """max(x, 0), elementwise, with gradient 0 at x = 0, like jax.nn.relu.
 
-    The result and its gradient are computed once. The mask of the gradient follows from the result, which the next
-    convolution keeps anyway, and barriers keep XLA from computing either again in each fused loop. On a CPU this saves
-    about a twelfth of the train step of a net on 8x8 images.
+    It is faster on CPUs: optimization barriers prevent XLA from computing the result, or its gradient, again in each
+    fused loop. The gradient's mask is computed from the result, which the next convolution keeps in memory anyway.
     """
     y: Array = jax.lax.optimization_barrier(jnp.maximum(x, 0))
     return y
@@ -133,13 +133,13 @@ def _relu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Arr
 
 
 def strided_identity(x: Array, *, stride: int, features: int, padding: Literal["end", "both"]) -> Array:
-    """Option A: every `stride`-th pixel, and zero channels up to `features`; no parameters.
+    """The shortcut of option A: takes every `stride`-th pixel, and adds zero channels. It has no parameters.
 
     Args:
       x: [N, H, W, C].
       stride: 1 keeps all pixels.
-      features: channels of the result, at least C.
-      padding: "end" puts all zero channels after the signal, "both" half of them (rounded down) before it.
+      features: number of channels of the result, at least C.
+      padding: "end" puts all zero channels after those of x; "both" puts half of them (rounded down) before.
 
     Returns:
       [N, ceil(H / stride), ceil(W / stride), features]
@@ -153,11 +153,11 @@ def strided_identity(x: Array, *, stride: int, features: int, padding: Literal["
 
 @jax.custom_jvp
 def _variance(x: Array, mean: Array) -> Array:
-    """Variance of each group around its mean; x: [G, N, H, W, C], mean: [G, 1, 1, 1, C] -> [G, 1, 1, 1, C].
+    """Variance of each group around its mean: x [G, N, H, W, C] and mean [G, 1, 1, 1, C] -> [G, 1, 1, 1, C].
 
-    `mean` must be the mean of `x` (over all devices, if it is averaged over devices). Then the first derivative with
-    respect to the mean is 0, and this function leaves that term out; automatic differentiation would compute it as a
-    sum over all pixels. Second derivatives are exact too.
+    `mean` must be the mean of `x`, over all devices if statistics are averaged over devices. Then the derivative with
+    respect to the mean is 0. So it is left out here; automatic differentiation would compute it as a sum over all
+    pixels. Second derivatives are exact too.
     """
     return jnp.square(x - mean).mean(axis=(1, 2, 3), keepdims=True)
 
@@ -170,10 +170,10 @@ def _variance_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -
 
 @jax.custom_jvp
 def _normalise(x: Array, mean: Array, factor: Array, bias: Array) -> Array:
-    """(x - mean) * factor + bias; x: [G, N, H, W, C], the others [G, 1, 1, 1, C], and bias [1, 1, 1, 1, C].
+    """(x - mean) * factor + bias, for x [G, N, H, W, C], mean and factor [G, 1, 1, 1, C], and bias [1, 1, 1, 1, C].
 
-    The derivative adds the contributions of `mean` and `bias` before it broadcasts them, so that the gradient needs two
-    sums over the pixels instead of three.
+    The derivative adds the contributions of `mean` and `bias` before it broadcasts them. So the gradient needs two sums
+    over the pixels instead of three.
     """
     return (x - mean) * factor + bias
 
@@ -186,25 +186,25 @@ def _normalise_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> t
 
 @dataclass(frozen=True)
 class BatchStatsScope:
-    """Which images share batch statistics, in terms of devices and axes; training/mesh.py derives it from the
-    configuration."""
+    """Which images share batch statistics; training/mesh.py makes it from the configuration and the devices."""
 
     groups: int = 1
-    """Number of equal groups of consecutive images in this call of the net; each is normalised by itself."""
+    """Number of equal groups of consecutive images in a call of the net; each group has its own statistics."""
     average_over: str | None = None
-    """Mapped axis (pmap, shard_map) over which batch statistics are averaged; None: not over devices."""
+    """Name of the mapped axis (pmap, shard_map) over which batch statistics are averaged; None: no average."""
     running_over: str | None = None
-    """Mapped axis over which the running statistics are averaged, so that they are equal on all devices."""
+    """Name of the mapped axis over which running statistics are averaged, so that all devices have equal ones; None: no
+    average."""
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over N, H, W (Ioffe and Szegedy 2015), always with the biased variance.
+    """Batch normalisation over N, H and W (Ioffe and Szegedy 2015), with the biased variance.
 
-    With G groups, each group of N/G images is normalised by its own mean and variance. The running statistics move
-    toward the means of these over the groups and devices. PyTorch keeps the unbiased variance instead, which is larger
-    by m / (m - 1) with m = N H W / G.
+    With G groups, each group of N / G images is normalised with its own mean and variance. The running statistics are
+    updated with the averages of these means and variances over groups and devices. PyTorch's running variance is
+    unbiased instead: larger by the factor m / (m - 1), with m = N H W / G.
 
-    The variance is computed around the mean, in a second pass, because E[x^2] - E[x]^2 loses precision in float32.
+    The variance is the mean of (x - E[x])^2, because E[x^2] - E[x]^2 loses precision in float32.
     """
 
     momentum: float
@@ -215,7 +215,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """x: [N, H, W, C] -> the same shape in `dtype`; in train mode updates the collection `batch_stats`."""
+        """Normalises x: [N, H, W, C] -> the same shape in `dtype`. In train mode it updates the running statistics."""
         channels, stats_dtype = x.shape[-1], param_dtype(self.dtype)
         start = nn.initializers.zeros if self.zero_scale else nn.initializers.ones
         scale = self.param("scale", start, (channels,), stats_dtype)
@@ -250,14 +250,14 @@ class BatchNorm(nn.Module):
 
 
 class Linear(nn.Module):
-    """The last layer: x W + b; the initial bias is 0."""
+    """The last layer, x W + b, with an initial bias of 0."""
 
     features: int
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """x: [N, C] -> logits [N, features] in the dtype of the parameters (float32), for any computation dtype."""
+        """Computes logits: x [N, C] -> [N, features], always in the dtype of the parameters (float32 or float64)."""
         stats_dtype = param_dtype(self.dtype)
         kernel = self.param("kernel", head_uniform, (x.shape[-1], self.features), stats_dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), stats_dtype)

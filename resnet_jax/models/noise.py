@@ -1,7 +1,8 @@
-"""Random numbers of a train step, for stochastic depth and dropout. They are equal on any number of devices.
+"""Random numbers of a training step, for stochastic depth and dropout.
 
-All derive from one key of the run, the step, and the example's epoch and position in the data. So they are also equal
-under jit, shard_map and pmap, with accumulation, with remat, in scanned stages, and after a run was resumed.
+They depend only on a key of the run, the step, and the example's epoch and position in the training set. So they are
+the same for any number of devices, under jit, shard_map and pmap, with accumulation, with remat, in scanned stages, and
+after a run was resumed.
 """
 
 from __future__ import annotations
@@ -14,27 +15,28 @@ from jax import Array
 
 
 class Noise(NamedTuple):
-    """The keys of a train step, or of one block in it."""
+    """The random keys of a training step, or of one block in this step."""
 
     batch: Array
-    """One key for all images."""
+    """One key for the whole batch."""
     images: Array
-    """[N]: a key for each image."""
+    """[N], a key for each image."""
 
     def of_block(self, number: Array | int) -> Noise:
-        """The keys of a block, counted from 1."""
+        """Derives the keys of a block from the keys of a step; `number` counts the blocks of the net from 1."""
         return Noise(
             jax.random.fold_in(self.batch, number), jax.vmap(jax.random.fold_in, (0, None))(self.images, number)
         )
 
 
 def noise(key: Array, step: Array, epoch: Array, example: Array) -> Noise:
-    """The keys of a train step.
+    """Derives the random keys of a training step.
 
     Args:
-      key: random key of the run's noise.
-      step: steps done before, int32 scalar.
-      epoch, example: [N] int32; an example occurs once in an epoch.
+      key: the run's key for noise.
+      step: number of the step, from 0; int32 scalar.
+      epoch: [N] int32, the epoch of each image.
+      example: [N] int32, positions in the training set.
     """
     batch, images = jax.random.split(jax.random.fold_in(key, step))
 
@@ -45,11 +47,10 @@ def noise(key: Array, step: Array, epoch: Array, example: Array) -> Noise:
 
 
 def dropout(x: Array, rate: float, noise: Noise | None) -> Array:
-    """Sets each number of x [N, ...] to zero with probability `rate`; with `noise` None gives the expectation, (1 -
-    rate) x.
+    """Sets each number of x [N, ...] to zero with probability `rate`. If `noise` is None, returns (1 - rate) * x.
 
-    Numbers are not scaled up in training. He et al. 2016, Sec. 3.1, use the dropout of Hinton et al. 2012 (arXiv
-    1207.0580), which scales at test time: it "imposes a scale with an expectation of 0.5 on the shortcut".
+    Numbers that are kept are not scaled up in training. He et al. 2016, Sec. 3.1, use the dropout of Hinton et al. 2012
+    (arXiv 1207.0580), which scales at test time: it "imposes a scale with an expectation of 0.5 on the shortcut".
     """
     if noise is None:
         return x * (1.0 - rate)
@@ -61,14 +62,16 @@ def dropout(x: Array, rate: float, noise: Noise | None) -> Array:
 
 
 def survive(residual: Array, survival: Array, noise: Noise | None) -> Array:
-    """The residual, or zeros for the whole batch; with `noise` None, the expectation (Huang et al. 2016, Eq. 2 and 5).
+    """Stochastic depth: returns the residual with probability `survival`, otherwise zeros, for the whole batch.
 
-    Departs from the paper: a residual that is not used is computed all the same. So it saves no time, and the running
-    statistics of its BNs are updated.
+    If `noise` is None, it returns the expectation, survival * residual (Huang et al. 2016, Eq. 2 and 5). Departs from
+    the paper: a residual that is not used is computed nevertheless. So no time is saved, and the running statistics of
+    its BNs are updated.
 
     Args:
       residual: [N, H, W, C].
       survival: float32 scalar, the probability that the residual is used.
+      noise: random keys of the block.
     """
     if noise is None:
         return residual * survival.astype(residual.dtype)

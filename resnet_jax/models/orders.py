@@ -1,7 +1,7 @@
-"""The orders of convolution, BN and ReLU in a residual unit: He et al. 2016, Fig. 4. Nothing here imports JAX.
+"""The orders of convolution, BN and ReLU in a residual unit (He et al. 2016, Fig. 4). This module does not import JAX.
 
-Every convolution conv{i} has one BN, norm{i}. An order says where BNs and ReLUs are. A new order is an entry here and a
-name in ModelConfig.activation_order.
+Each convolution conv{i} of a unit has one BN, norm{i}. An order says where the BNs and ReLUs are. For a new order, add
+an entry to ORDERS and its name to ModelConfig.activation_order.
 """
 
 from __future__ import annotations
@@ -15,26 +15,24 @@ Step = Literal["norm", "relu"]
 
 @dataclass(frozen=True)
 class Order:
-    """The positions of BNs and ReLUs in a unit. Those of the stem and the end of the net follow: see
-    `models/resnet.py`."""
+    """The positions of BNs and ReLUs in a residual unit."""
 
     before: tuple[Step, ...] = ()
-    """Layers before each convolution; orders that have any are pre-activations."""
+    """Layers before each convolution; not empty for pre-activation orders."""
     after: tuple[Step, ...] = ()
-    """Layers after each convolution but the last."""
+    """Layers after each convolution except the last."""
     last: tuple[Step, ...] = ()
     """Layers after the last convolution, before the addition."""
     joined: tuple[Step, ...] = ()
-    """Layers after the addition: f in 2016, Eq. 1."""
+    """Layers after the addition: the function f in 2016, Eq. 1."""
 
     @property
     def norm_first(self) -> bool:
-        """Whether a unit begins with a BN; then the stem has none, and the end of the net has one."""
+        """Whether a unit begins with a BN. Then the stem of CIFAR nets has no BN, and the end of the net has one."""
         return "norm" in self.before
 
     def last_norm(self, convs: int) -> int:
-        """The number of the last BN before the addition, in a unit of `convs` convolutions; zero_gamma applies to
-        it."""
+        """The number, from 1, of the last BN before the addition in a unit with `convs` convolutions."""
         return convs if "norm" in self.before + self.last else convs - 1
 
 

@@ -1,11 +1,11 @@
-"""The nets: CIFAR nets of 6n+2 and 9n+2 layers, ImageNet nets of 18 to 152, and the plain twin of each.
+"""The nets: CIFAR nets with 6n+2 or 9n+2 layers, ImageNet nets with 18 to 152 layers, with and without shortcuts.
 
 model = build(config)
 variables = model.init(key, images, train=False)            # {"params": ..., "batch_stats": ...}
 logits = model.apply(variables, images, train=False)
 logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
 
-In a train step, a net with stochastic depth or dropout also needs random numbers: noise=noise(...), see
+In training, a net with stochastic depth or dropout also needs random keys: the argument noise=noise(...), see
 models/noise.py.
 """
 
@@ -30,41 +30,42 @@ from resnet_jax.models.stacking import block_name, rest_name, stacked_stages, st
 
 
 class _Position(NamedTuple):
-    """The position of a block as data, or [length] positions of the blocks of a scan, so that all have the same
-    code."""
+    """The number of a block in the net, from 1, and its survival probability. In a scan, both are arrays."""
 
     number: np.ndarray
     survival: np.ndarray
 
 
 class ResNet(nn.Module):
-    """A residual net, or its plain twin, as `config` says.
+    """A residual net, or a plain net if config.shortcut is "none".
 
-    Submodules: stem_conv, stem_norm, stage{i}_block{j} (counted from 1), final_norm, head. The name of a block does not
-    depend on the depth. A plain net and its twin with option A have the same parameters, with the same names. Flax
-    derives the key of each parameter from its name, so for one key their initial values are equal too.
+    Submodules: stem_conv, stem_norm, stage{i}_block{j} (i and j from 1), final_norm, head. The names of the blocks do
+    not depend on the depth. A plain net and the residual net with option A have the same parameters, with the same
+    names. For the same key, their initial values are equal too, because Flax derives the key of a parameter from its
+    name.
     """
 
     config: ModelConfig
     stats_scope: BatchStatsScope = BatchStatsScope()
     """Which images share batch statistics; set by training/mesh.py."""
     scanned: bool = False
-    """Loop over all blocks of a stage but the first, with variables stacked as in stacking.py. The results are equal,
-    and the program does not grow with depth. Such a net cannot be initialised, only applied."""
+    """Whether the blocks of a stage, except the first, are computed in a loop, with stacked variables (stacking.py).
+    The results are equal, and the compiled program does not grow with depth. Such a net can be applied but not
+    initialised."""
     frozen_stages: int = 0
-    """Number of stages, from the first, that are not trained, together with the stem. In train mode their batch norms
-    use the running statistics and do not update them, and their parameters get no gradient."""
+    """Number of stages that are not trained, counted from the first; with at least one, the stem is not trained either.
+    Their batch norms work as in evaluation, and their parameters get no gradient."""
 
     @nn.compact
     def __call__(self, images: Array, *, train: bool, noise: Noise | None = None) -> Array:
-        """Logits of images.
+        """Computes the logits of images.
 
         Args:
           images: [N, H, W, C] float, normalised.
-          train: True normalises by batch statistics and updates the running ones (pass mutable=["batch_stats"]);
-            False uses the running ones.
-          noise: the random keys of the step, for a net with stochastic depth or dropout in train mode. None:
-            expectations instead of draws, as in eval mode.
+          train: True: batch norms use batch statistics and update the running statistics (pass
+            mutable=["batch_stats"] to `apply`). False: they use the running statistics.
+          noise: random keys of the training step, for a net with stochastic depth or dropout. None: no random draws;
+            expectations are used instead, as in eval mode.
 
         Returns:
           [N, num_classes] float32 (float64 for a float64 net).
@@ -82,8 +83,8 @@ class ResNet(nn.Module):
         x = images.astype(dtype)
         if c.family == "cifar":
             x = conv(features=c.base_width, kernel=3, name="stem_conv")(x)
-            # Full pre-activation: the first activation, "right after conv1 and before splitting into two paths" (2016,
-            # Appendix), belongs to the first unit. With ReLU-only pre-activation, conv1 has its BN as usual.
+            # With full pre-activation, the first activation, "right after conv1 and before splitting into two paths"
+            # (2016, Appendix), belongs to the first unit. With ReLU-only pre-activation, BN follows conv1 as usual.
             stem_activation = not order.norm_first
         else:
             x = conv(features=c.base_width, kernel=7, stride=2, name="stem_conv")(x)
@@ -119,7 +120,7 @@ class ResNet(nn.Module):
             for j in range(1, blocks + 1):
                 rest = stacked.get(i, range(0))
                 if j in rest[1:]:
-                    continue  # computed together with the first of the rest
+                    continue  # computed in the scan, which begins with block rest[0]
                 first_unit = (i, j) == (1, 1)
                 stride = 2 if i > 1 and j == 1 else 1
                 block = Block(
@@ -138,7 +139,7 @@ class ResNet(nn.Module):
             if i == self.frozen_stages:
                 x = jax.lax.stop_gradient(x)
 
-        # The activation that a next unit would begin with: "an extra activation right after its element-wise addition".
+        # Pre-activation: "an extra activation right after its element-wise addition" of the last unit (2016, Appendix).
         for step in order.before:
             x = relu(x) if step == "relu" else norm(name="final_norm")(x, train=trained("final_norm"))
         if self.frozen_stages == len(c.stage_blocks):
@@ -149,7 +150,6 @@ class ResNet(nn.Module):
 
 
 def _position(config: ModelConfig, block: tuple[int, int], length: int) -> _Position | None:
-    """The position of a block, or of `length` blocks from it on; None for a net without random numbers."""
     if not config.is_noisy:
         return None
     first = config.blocks.index(block) + 1
@@ -159,10 +159,10 @@ def _position(config: ModelConfig, block: tuple[int, int], length: int) -> _Posi
 
 
 def build(config: ModelConfig) -> ResNet:
-    """The net that `config` describes.
+    """Builds the Flax module of the net that `config` describes.
 
     Raises:
-      UserError: `config.num_classes` is None, which is legal only where a data set gives the number.
+      UserError: `config.num_classes` is None. (In a run, the data set sets this number.)
     """
     if config.num_classes is None:
         raise UserError("model.num_classes: got None; legal here: the number of classes.")

@@ -1,12 +1,12 @@
-"""Shortcuts: the ways to join a block's input x to its residual F. Each is one function and one name in this module.
+"""Shortcuts: the ways to add a block's input x to its residual F. Each has a function and a name in this module.
 
-Sources: He et al. 2015, Sec. 3.3 and 4.1 (options), and 2016, Sec. 3.1, Fig. 2 and Table 1. Layers after the sum belong
-to the order of activations (orders.py).
+Sources: He et al. 2015, Sec. 3.3 and 4.1 (options A, B, C), and 2016, Sec. 3.1, Fig. 2 and Table 1. Layers after the
+addition belong to the order of activations (orders.py).
 
 | name             | h(x) + F(x)          | source                                                                   |
 |------------------|----------------------|--------------------------------------------------------------------------|
 | `none`           | F                    | the plain net; 2016, Table 1: constant scaling by 0                      |
-| `A`              | x + F                | 2015: identity, zero channels where they grow                            |
+| `A`              | x + F                | 2015: identity, with zeros for the additional channels                   |
 | `B`              | x + F                | 2015: identity, a projection (1x1 conv, BN) where the shape changes      |
 | `C`              | W x + F              | 2015: a projection everywhere; 2016, Fig. 2e: "1x1 conv (known as C)"    |
 | `identity`       | x + F                | 2016, Fig. 2a                                                            |
@@ -15,12 +15,12 @@ to the order of activations (orders.py).
 | `shortcut_gate`  | (1 - g) x + F        | 2016, Fig. 2d                                                            |
 | `dropout`        | m x + F              | 2016, Fig. 2f; m is 0 or 1 for each number |
 
-Where a block changes the shape, the shortcuts of 2016 are applied to the shortcut of the paper's nets: option A in
-basic nets (its ResNet-110 is that of 2015, "option A"), option B in bottleneck nets (2016, Appendix: "we use projection
-shortcuts for increasing dimensions"). There, a gate is a 1x1 convolution with the stride of the block.
+In blocks that change the shape, F cannot be added to x itself. There, the shortcuts of 2016 replace x: by option A in
+nets of basic blocks (the ResNet-110 of 2015 has "option A"), and by option B in nets of bottleneck blocks (2016,
+Appendix: "we use projection shortcuts for increasing dimensions"). The gates of these blocks have the block's stride.
 
-The names in `SHORTCUTS` are the legal values of `model.shortcut`. The configuration imports them, so this module
-imports neither JAX nor anything else of this package.
+The names in `SHORTCUTS` are the legal values of `model.shortcut`. The configuration imports this module, so it imports
+neither JAX nor other modules of this package.
 """
 
 from __future__ import annotations
@@ -34,33 +34,34 @@ Config = Any  # a ModelConfig
 
 
 class Paths(Protocol):
-    """The two paths of a block, as a shortcut uses them. A layer is created when its method is called."""
+    """The two paths of a block, from which a shortcut computes the output. A method creates the layer that it needs."""
 
     @property
     def config(self) -> Config:
-        """The net's configuration, with its rates, factors and biases."""
+        """The configuration of the net."""
 
     @property
     def residual(self) -> Array:
-        """The output F(x) of the residual branch, [N, H', W', C'], after the branch's own factors."""
+        """The residual F(x), [N, H', W', C'], after SkipInit, the residual scale and stochastic depth."""
 
     def skip(self) -> Array:
-        """x in the shape of the residual, by identity, option A or a projection; `Shortcut.projects` decides which."""
+        """The input x, converted by option A or a projection to the residual's shape [N, H', W', C'] if needed."""
 
     def gate(self) -> Array:
-        """g(x) = sigmoid(W_g x + b_g) in the shape of the residual."""
+        """The gate g(x) = sigmoid(W_g x + b_g), in the shape of the residual, [N, H', W', C']."""
 
     def dropout(self, x: Array) -> Array:
-        """x with a share of its numbers set to zero in training, and its expectation in eval mode."""
+        """Applies dropout to x in training; returns the expectation in eval mode."""
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A way to join the two paths, and its layers."""
+    """A kind of shortcut: how it joins the two paths of a block, and which layers it needs."""
 
     join: Callable[[Paths], Array]
+    """Computes the sum of shortcut and residual."""
     projects: Literal["never", "where the shape changes", "always", "as in the paper"] = "as in the paper"
-    """Blocks with a projection; "as in the paper": bottleneck blocks that change the shape."""
+    """Which blocks have a projection; "as in the paper" (2016): bottleneck blocks that change the shape."""
     gated: bool = False
     """Whether a block has a gate."""
 
@@ -104,10 +105,10 @@ SHORTCUTS: Mapping[str, Shortcut] = {
 
 
 def projects(shortcut: str, block_kind: str, *, shape_changes: bool) -> bool:
-    """Whether a block with this shortcut has a projection.
+    """Whether a block with this shortcut has a projection (a 1x1 convolution).
 
     Args:
-      shortcut: a name of `SHORTCUTS`.
+      shortcut: a name in `SHORTCUTS`.
       block_kind: "basic" or "bottleneck".
       shape_changes: whether the block's output has another shape than its input.
     """

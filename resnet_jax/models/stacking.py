@@ -1,8 +1,8 @@
-"""Two layouts of a net's variables: block by block, and stacked by stage for a scan.
+"""Converts between two layouts of a net's variables: block by block, and stacked by stage.
 
-Files, records and all tools use the first layout, block by block ("stage2_block3"). A net that scans over the blocks of
-a stage takes all but the first together ("stage2_rest"), with a leading axis of blocks. So its program is as long at
-1202 layers as at 20. training/program.py converts between the layouts.
+In the first layout, each block has its own arrays ("stage2_block3"). Files, records and tools use this layout. In the
+second layout, the blocks of a stage except the first share arrays with a leading axis of blocks ("stage2_rest"). A net
+that loops over these blocks with a scan uses this layout; its compiled program is as long for 1202 layers as for 20.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ UNROLLED_DEPTH = 200
 
 
 def scans(config: ModelConfig) -> bool:
-    """Whether the stages of a net are scanned; resolves "auto"."""
+    """Whether the blocks of a stage are computed in a scan, according to `config.stages`."""
     return config.stages == "scanned" or (config.stages == "auto" and config.depth > UNROLLED_DEPTH)
 
 
 def block_name(stage: int, block: int) -> str:
-    """The name of a block; both count from 1."""
+    """The name of a block, such as "stage2_block3"; both numbers count from 1."""
     return f"stage{stage}_block{block}"
 
 
 def rest_name(stage: int) -> str:
-    """The name of all of a stage's blocks but the first, stacked."""
+    """The name of the stacked blocks of a stage, such as "stage2_rest"."""
     return f"stage{stage}_rest"
 
 
 def stage_of(module: str, stages: int) -> int:
-    """The stage, from 1, to which a module of a net with `stages` stages belongs, given the module's name.
+    """The number of the stage, from 1, to which the submodule `module` of a net with `stages` stages belongs.
 
-    The stem belongs to the first stage, the BN after the last block to the last stage. The last layer gives `stages +
-    1`.
+    The stem belongs to the first stage, and the BN after the last block to the last stage. For the last layer ("head"),
+    the number is `stages + 1`.
     """
     if module.startswith("stem"):
         return 1
@@ -49,22 +49,22 @@ def stage_of(module: str, stages: int) -> int:
 
 
 def stacked_stages(config: ModelConfig) -> dict[int, range]:
-    """The stages that are stacked, each with the numbers of its stacked blocks.
+    """The stages whose blocks are stacked: {number of the stage: numbers of its stacked blocks}.
 
-    A stage is stacked if it has at least two blocks beside the first and they are equal. It is not stacked if only some
-    of them are cut (`model.cut`).
+    A stage is stacked if it has at least three blocks, and all blocks except the first have the same shortcut
+    (`model.cut` can remove the shortcuts of some blocks).
     """
     rests = {i: range(2, n + 1) for i, n in enumerate(config.stage_blocks, start=1) if n > 2}
     return {i: rest for i, rest in rests.items() if len({config.shortcut_of((i, j)) for j in rest}) == 1}
 
 
 def stack(tree: Tree, config: ModelConfig) -> Tree:
-    """Block by block -> stacked by stage.
+    """Converts the variables of nets from the layout "block by block" to the layout "stacked by stage".
 
     Args:
-      tree: a pytree that contains variables of nets (parameters, running statistics, momenta), with NumPy arrays as
-        leaves; other parts are unchanged.
-      config: configuration of the nets.
+      tree: a pytree with NumPy arrays as leaves. All variables of nets in it are converted: parameters, running
+        statistics, momenta. Other parts are unchanged.
+      config: configuration of the net.
     """
 
     def convert(net: Variables) -> Variables:
@@ -78,7 +78,7 @@ def stack(tree: Tree, config: ModelConfig) -> Tree:
 
 
 def unstack(tree: Tree, config: ModelConfig) -> Tree:
-    """Stacked by stage -> block by block: the inverse of `stack`."""
+    """Converts from the layout "stacked by stage" to "block by block": the inverse of `stack`."""
 
     def convert(net: Variables) -> Variables:
         net = dict(net)

@@ -1,19 +1,18 @@
-"""What a run leaves behind: the files of a run directory and their schema, for the loop that writes them
-and the reports that read them. Nothing here imports JAX.
+"""The files of a run directory and their schema. Training writes these files, and reports read them.
 
 A run directory `runs/<study>/<run>/` holds
 
-| file              | what                                                                              |
+| file              | content                                                                           |
 |-------------------|-----------------------------------------------------------------------------------|
 | `config.json`     | the run's ExperimentConfig, written first                                         |
-| `metrics.jsonl`   | one `MetricsLine` per epoch, appended; the same whatever interruptions there were |
-| `gradients.jsonl` | one `GradientLine` every `train.gradient_norms_every` steps, in the same way      |
-| `timings.jsonl`   | wall-clock seconds and sessions, apart, since they never repeat                   |
-| `record.json`     | the `RunRecord`, written last and atomically: its presence means finished         |
-| `checkpoints/`    | where an interrupted run goes on from                                             |
-| `weights/`        | the net of the last step, as resnet_jax.weights writes and reads it               |
+| `metrics.jsonl`   | one `MetricsLine` per epoch, appended; interruptions do not change its content    |
+| `gradients.jsonl` | one `GradientLine` every `train.gradient_norms_every` steps, appended             |
+| `timings.jsonl`   | wall-clock seconds and sessions, which differ even between equal runs             |
+| `record.json`     | the `RunRecord`, written last and atomically: a run with this file has ended      |
+| `checkpoints/`    | checkpoints, from which an interrupted run resumes                                |
+| `weights/`        | the net after the last step, in the format of resnet_jax.weights                  |
 
-and `runs/<study>/study.json` lists the study's runs in its order.
+The file `runs/<study>/study.json` lists the names of the study's runs. This package does not import JAX.
 """
 
 from resnet_jax.record.files import (

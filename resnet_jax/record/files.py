@@ -30,22 +30,23 @@ T = TypeVar("T")
 _hints = functools.cache(typing.get_type_hints)
 OTHER_VERSION = "read it with the version that wrote it"
 PLACES = frozenset(ExperimentConfig.fields_where(lambda role: role.of == "place"))
-"""Fields with the location of the images. They do not distinguish runs: the data's fingerprint does."""
+"""Fields with the location of the images. Runs that differ only in these fields are the same run: the fingerprint
+identifies the data."""
 
 
 def read_record(path: Path) -> RunRecord:
-    """Reads a record from a file.
+    """Reads a record from a record.json.
 
     Raises:
-      UserError: the file cannot be read, is cut short, or has another schema; the message names the file.
+      UserError: the file cannot be read, is incomplete, or has another schema. The message names the file.
     """
     return record_from(read_json(path), path)
 
 
 def record_from(values: dict[str, Any], path: Path) -> RunRecord:
-    """Builds a record from the values of the record.json at `path`; raises the same errors as `read_record`."""
+    """Builds a record from the values in the record.json at `path`. Raises UserError as `read_record` does."""
     if values.get("schema", SCHEMA) != SCHEMA:
-        raise UserError(f"{path}: a record of schema {values['schema']}, not {SCHEMA}; {OTHER_VERSION}.")
+        raise UserError(f"{path}: the record has schema {values['schema']}, legal here: {SCHEMA}; {OTHER_VERSION}.")
     try:
         values = _with_sessions(values)
         final = values["final"]
@@ -68,33 +69,33 @@ def record_from(values: dict[str, Any], path: Path) -> RunRecord:
         return record
     except UserError as error:  # a field or a value that this version lacks
         said = str(error).rstrip(".?")
-        raise UserError(f"{path}: not a record of this version ({said}); {OTHER_VERSION}.") from error
+        raise UserError(f"{path}: this version cannot read the record ({said}); {OTHER_VERSION}.") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: not a run record ({error}); move it away to run this run again.") from error
+        raise UserError(f"{path}: not a run record ({error}); move it away to repeat the run.") from error
 
 
 def record_to_json(record: RunRecord) -> str:
-    """The text of record.json."""
+    """Returns the text of the record.json for a record."""
     values = dataclasses.asdict(record) | {"config": to_dict(record.config)}
     return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
 
 def read_metrics(path: Path) -> list[MetricsLine]:
-    """Reads the lines of a metrics.jsonl; skips a last line that a crash has cut short.
+    """Reads all lines of a metrics.jsonl. A crash can leave an incomplete last line, which is skipped.
 
     Raises:
-      UserError: the file is missing, or a line that is not the last is damaged.
+      UserError: the file is missing, or a line before the last is damaged.
     """
     return _read_lines(path, MetricsLine)
 
 
 def read_gradients(path: Path) -> list[GradientLine]:
-    """Reads the lines of a gradients.jsonl; same rules and errors as `read_metrics`."""
+    """Reads the lines of a gradients.jsonl, with the rules and errors of `read_metrics`."""
     return _read_lines(path, GradientLine)
 
 
 def ends_half_written(path: Path) -> bool:
-    """Whether the last line of a metrics.jsonl or gradients.jsonl is cut short: a complete line ends with a newline."""
+    """Whether the last line of a metrics.jsonl or gradients.jsonl is incomplete, without a newline at its end."""
     return path.exists() and not _read_text(path).endswith("\n")
 
 
@@ -102,7 +103,7 @@ def read_config(path: Path) -> ExperimentConfig:
     """Reads a configuration from a config.json.
 
     Raises:
-      UserError: the file is missing or damaged, or has fields that this version does not know.
+      UserError: the file is missing or damaged, or contains a field that this version does not know.
     """
     values = read_json(path, "delete the run directory to run anew")
     try:
@@ -112,10 +113,10 @@ def read_config(path: Path) -> ExperimentConfig:
 
 
 def read_json(path: Path, advice: str = "put back the whole file, or delete it") -> dict[str, Any]:
-    """Reads the JSON object in a file; `advice` ends the error message about a damaged file.
+    """Reads a file that contains one JSON object. The advice ends the error message about a damaged file.
 
     Raises:
-      UserError: the file cannot be read or does not hold one JSON object.
+      UserError: the file cannot be read, or its content is not one JSON object.
     """
     try:
         values = json.loads(_read_text(path), parse_constant=_refuse)
@@ -127,11 +128,10 @@ def read_json(path: Path, advice: str = "put back the whole file, or delete it")
 
 
 def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
-    """The fields in which two runs differ, as "name: a's value, b's value".
+    """Lists the fields in which two configurations differ, as "name: a's value, b's value".
 
-    The comparison ignores `operational` fields, fields without effect in both runs, and the location of the images
-    (`PLACES`); a caller that needs equal data compares the fingerprints. Milestones and warm-up are compared in
-    iterations, even if a configuration gives them as fractions.
+    Operational fields, fields without effect in both configurations, and the location of the images are ignored. The
+    data sets are not compared. Milestones and warm-up are compared in iterations, even if they are given as fractions.
     """
     a, b = a.in_iterations(), b.in_iterations()
     left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), (a.operational & b.operational) | PLACES
@@ -140,13 +140,11 @@ def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
     return [f"{name}: {left[name]!r}, {right[name]!r}" for name in names]
 
 
-def _refuse(constant: str) -> None:
-    """Rejects NaN and infinity: they are not JSON, but Python's parser accepts them."""
+def _refuse(constant: str) -> None:  # JSON has no NaN and no infinity, but Python's parser accepts them
     raise ValueError(f"{constant} is no number")
 
 
 def _check_final(final: Final, data: DataFacts) -> None:
-    """Checks that the results are possible, such as errors from 0 to 1."""
     for name in ("train_error", "test_error"):
         if not 0.0 <= getattr(final, name) <= 1.0:
             raise ValueError(f"{name} is {getattr(final, name)}, no fraction between 0 and 1")
@@ -156,7 +154,7 @@ def _check_final(final: Final, data: DataFacts) -> None:
 
 
 def _with_sessions(values: Any) -> dict[str, Any]:
-    """Renames fields of earlier versions, which called sessions sittings."""
+    """Renames the field `sittings`, which earlier versions wrote, to `sessions`."""
     return {"sessions" if name == "sittings" else name: value for name, value in _mapping(values).items()}
 
 
@@ -167,7 +165,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _part(cls: type[T], values: Any) -> T:
-    """Builds one part of a record, such as `Cost`, and checks the types of its values."""
+    """Builds a part of a record, such as `Cost`, after checking the types of its values."""
     for name, hint in _hints(cls).items():  # type: ignore[arg-type]  # a class is hashable
         if name not in _mapping(values) and hasattr(cls, name):
             continue  # an earlier version wrote the record; the default applies
@@ -195,6 +193,6 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: damaged, not text.") from error
+        raise UserError(f"{path}: not a text file in UTF-8; it may be damaged.") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error

@@ -1,4 +1,4 @@
-"""The parts of a run's record, as dataclasses, and the names of a run directory's files."""
+"""The dataclasses of a run's record, and the names of the files in a run directory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SCHEMA = 1
 CONFIG_FILE, METRICS_FILE, TIMINGS_FILE, RECORD_FILE = "config.json", "metrics.jsonl", "timings.jsonl", "record.json"
 GRADIENTS_FILE = "gradients.jsonl"
 STUDY_FILE = "study.json"
-"""In the folder of a study: the names of its runs, in the order of the study."""
+"""Name of the file in a study's folder that lists the names of the study's runs."""
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights"
 
 
@@ -20,14 +20,14 @@ class MetricsLine:
     """One line of metrics.jsonl, written at the end of an epoch or of the run."""
 
     epoch: int
-    """Number of completed epochs. The last line of a run may be within the next epoch."""
+    """Number of completed epochs. A run may end within an epoch; its last line then has the epochs before."""
     step: int
     """Number of completed iterations."""
     learning_rate: float
     """Learning rate of the last step."""
     running_loss: float
-    """Mean loss, in nats, of the training batches since the last line, in train mode, while the net changed: the
-    cross-entropy, with label smoothing and mixed labels if the run has them."""
+    """Mean training loss in nats over the batches since the previous line, in train mode. The parameters change from
+    batch to batch. The loss is the cross-entropy, with label smoothing and mixed labels if the run uses them."""
     running_error: float
     """Training error of the same batches, a fraction from 0 to 1, as in He et al.'s training curves. For a mixed image,
     the label with the larger share counts."""
@@ -36,20 +36,21 @@ class MetricsLine:
     test_error: float | None
     """Test error, a fraction from 0 to 1; None if this epoch was not evaluated."""
     validation_loss: float | None = None
-    """As `test_loss`, on the validation set; None without one. With one, the test set is evaluated only at the end."""
+    """As `test_loss`, but on the validation set; None without a validation set. With a validation set, the test set is
+    evaluated only at the end of the run."""
     validation_error: float | None = None
-    """As `test_error`, on the validation set."""
+    """As `test_error`, but on the validation set."""
 
 
 @dataclass(frozen=True)
 class GradientLine:
-    """One line of gradients.jsonl: the gradient of a training step, on its batch, in train mode."""
+    """One line of gradients.jsonl: norms of the gradient of one training step, on the step's batch, in train mode."""
 
     step: int
-    """Number of iterations completed before the step: 0 is at the initial values."""
+    """Number of iterations completed before the step; 0 means the gradient at the initial values."""
     norms: dict[str, float]
-    """Euclidean norm of the gradient of the mean loss (nats), without weight decay, with respect to each kernel, by
-    layer name ("stage1_block1/conv1"), in the order of computation."""
+    """Euclidean norm of the gradient with respect to each kernel, by layer name ("stage1_block1/conv1"), in the order
+    of computation. The gradient is that of the mean loss in nats, without weight decay."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Final:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The data of a run."""
+    """The data set of a run."""
 
     name: str
     """Name for tables: "digits", "CIFAR-10"."""
@@ -101,16 +102,17 @@ class Start:
     """The pretrained net from which a run started."""
 
     file: str
-    """Name of the file without its folder. For a folder of this project's form, the name of the folder and the file."""
+    """Name of the weights file, without its folder. For a folder that resnet_jax.weights wrote: the name of the folder
+    and of the file."""
     digest: str
     """SHA-256 of the file, shortened to 16 hexadecimal digits."""
     num_classes: int
-    """Number of classes of that net; 0 without a last layer. The last layer of the run is new."""
+    """Number of classes of the pretrained net; 0 if it has no last layer. The run starts with a new last layer."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """The versions and the machine of a run."""
+    """The software versions and the machine of a run."""
 
     code: str
     """Package version and, in a git checkout, the commit ("+changes" if files had changed since)."""
@@ -127,12 +129,12 @@ class Environment:
     devices: int
     """Number of devices of the run, over all processes."""
     cpu_cores: int
-    """Number of CPU cores that the process could use. Results repeat to the bit only on the same number."""
+    """Number of CPU cores that the process could use. Results are equal to the bit only for equal numbers of cores."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """A part of a run, from one start to its interruption or its end."""
+    """A part of a run without interruption: from a start to the next interruption, or to the end of the run."""
 
     step: int
     """Number of iterations completed before the session."""
@@ -149,7 +151,7 @@ class Session:
     processes: int = 1
     """Number of processes that shared the devices."""
     together: int = 1
-    """Only in records of earlier versions: the number of runs that were stepped together, including this one."""
+    """Number of runs, including this one, that an earlier version trained together in one step. Now always 1."""
 
 
 @dataclass(frozen=True)
@@ -171,29 +173,30 @@ class Cost:
     ended: str
     """Time of the end, UTC, in ISO 8601."""
     input_s: float | None = None
-    """Seconds of `train_s` that the run waited for images to be decoded; None if they are in memory."""
+    """Seconds of `train_s` in which the run waited for decoded images; None if all images are in memory."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """record.json: the record of a finished run."""
+    """The record of a finished or diverged run, stored in record.json."""
 
     study: str
     """Name of the study or experiment."""
     run: str
     """Name of the run directory, such as "plain-56-seed0"."""
     status: Literal["finished", "diverged"]
-    """"diverged": the loss was not finite; then `final` is None and `diverged_at_step` is set."""
+    """ "diverged": the loss was not finite. Then `final` is None and `diverged_at_step` is set."""
     config: ExperimentConfig
-    """The configuration, as given."""
+    """The configuration of the run."""
     data: DataFacts
     """The data; see DataFacts."""
     parameters: int
     """Number of trainable parameters."""
     multiply_adds: int
-    """Multiply-adds of the forward pass of one image, in convolutions and the last layer."""
+    """Multiply-adds of the forward pass of one image, in the convolutions and the last layer."""
     initial_fingerprint: str
-    """SHA-256 over the initial parameters (without names, in order), 16 hexadecimal digits; equal for twins."""
+    """SHA-256 over the values of the initial parameters, without their names, shortened to 16 hexadecimal digits. It is
+    equal for a plain net and a residual net with the same initial parameters."""
     final: Final | None
     """The results; see Final. None if the run diverged."""
     diverged_at_step: int | None
@@ -203,10 +206,11 @@ class RunRecord:
     cost: Cost
     """Time of the run; see Cost."""
     final_fingerprint: str | None = None
-    """SHA-256 over the final parameters, as `initial_fingerprint`; equal for runs that are equal to the bit."""
+    """SHA-256 over the values of the final parameters, as in `initial_fingerprint`. It is equal if two runs are equal
+    to the bit. None if the run diverged, and in records of earlier versions."""
     sessions: tuple[Session, ...] = ()
     """The sessions of the run, in order; see Session."""
     start: Start | None = None
-    """The pretrained net; see Start. None: random values."""
+    """The pretrained net from which the run started; None if the run started from random values."""
     schema: int = SCHEMA
     """Version of this format."""

@@ -1,4 +1,4 @@
-"""Groups of runs for a report: seeds of one configuration (`Variant`), and nets to compare (`Comparison`)."""
+"""Groups of runs in a report: a `Variant` has the runs of one configuration, a `Comparison` has variants to compare."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from resnet_jax.reports.runs import Run
 from resnet_jax.reports.stats import Summary
 
 Measure = Literal["train_error", "running_error", "test_error"]
-"""Properties of a run that reports compare."""
+"""The errors of a run that reports compare."""
 MEASURES: dict[Measure, str] = {
     "train_error": "training error",
     "running_error": "running training error",
     "test_error": "test error",
 }
-"""Names of the measures in texts."""
+"""Names of the measures in texts and tables."""
 FINAL_MEASURES: tuple[Measure, ...] = ("train_error", "test_error")
 """Measures of the net after the last step."""
 
@@ -29,12 +29,12 @@ BASE_DEPTH = 20
 
 @dataclass(frozen=True)
 class Variant:
-    """The runs of one configuration, one for each seed."""
+    """The runs of one configuration, one run for each seed."""
 
     runs: tuple[Run, ...]
     """The runs, ordered by seed."""
     net: str
-    """Kind of net, such as "plain" or "resnet"; with a field in brackets if the kind alone is ambiguous."""
+    """Kind of net, such as "plain" or "resnet". A field follows in brackets if the kind and depth are ambiguous."""
     label: str = ""
     """The fields that differ from the baseline, in words; "baseline" for the baseline itself, and the net's name for
     a single variant. Empty in a comparison of depths."""
@@ -46,7 +46,7 @@ class Variant:
 
     @property
     def depth(self) -> int:
-        """Weighted layers."""
+        """Number of layers with weights."""
         return self.config.model.depth
 
     @property
@@ -61,7 +61,7 @@ class Variant:
 
     @property
     def iterations(self) -> int:
-        """Optimizer steps of a run."""
+        """Number of optimizer steps of a run."""
         return self.config.train.iterations
 
     @property
@@ -71,12 +71,12 @@ class Variant:
 
     @property
     def schedule(self) -> str:
-        """The learning rate, and whether there is a warm-up: "0.1", "0.1 with warm-up"."""
+        """The learning rate and the warm-up as text, such as "0.1" or "0.1 with warm-up"."""
         return f"{self.rate:g}" + (" with warm-up" if self.config.optim.warmup != "none" else "")
 
     @property
     def finished(self) -> tuple[Run, ...]:
-        """Runs that reached their last step."""
+        """The runs that reached their last step."""
         return tuple(run for run in self.runs if not run.diverged)
 
     @property
@@ -85,37 +85,37 @@ class Variant:
         return len(self.runs) - len(self.finished)
 
     def by_seed(self, measure: Measure) -> dict[int, float]:
-        """A measure by seed, for the finished runs that have it."""
+        """The values of a measure by seed, as fractions. Runs without a value are left out."""
         measured = {run.seed: getattr(run, measure) for run in self.finished}
         return {seed: value for seed, value in measured.items() if value is not None}
 
     def summary(self, measure: Measure) -> Summary | None:
-        """Mean and spread of a measure over the finished runs; None without such runs."""
+        """Mean and standard deviation of a measure over the finished runs; None if no run has a value."""
         values = tuple(self.by_seed(measure).values())
         return Summary(values) if values else None
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A numeric field on the x-axis of a comparison's figure."""
+    """The x-axis of a comparison's figure, with the lines that are drawn along it."""
 
     field: str
-    """Dotted name of the field."""
+    """Dotted name of the numeric field on the axis."""
     lines: tuple[tuple[str, tuple[Variant, ...]], ...]
-    """Label and points of each line, ordered by the field's value. A single line has an empty label."""
+    """Label and variants of each line, ordered by the field's value. A single line has an empty label."""
 
     def value(self, variant: Variant) -> float:
-        """The value of the field for a variant."""
+        """The value of the axis's field for a variant."""
         return float(fields.values(variant.config)[self.field])
 
     def reference(self, points: tuple[Variant, ...]) -> Variant:
-        """The point with which the other points of a line are compared: at the field's default, or else the first."""
+        """The variant to compare the other variants of a line with: at the field's default value, or else the first."""
         default = fields.values(ExperimentConfig())[self.field]
         return next((point for point in points if self.value(point) == default), points[0])
 
     @property
     def logarithmic(self) -> bool:
-        """Whether a logarithmic axis fits: the values span a decade or more, or each is twice the one before."""
+        """Whether the axis is logarithmic: its values span a factor of 10, or four or more values about double."""
         found = sorted({self.value(variant) for _, points in self.lines for variant in points})
         doubling = len(found) > 3 and all(b >= 1.7 * a for a, b in itertools.pairwise(found))
         return found[0] > 0.0 and (found[-1] >= 10.0 * found[0] or doubling)
@@ -123,43 +123,45 @@ class Axis:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Nets on one data set, with the question for which they are compared."""
+    """Variants on one data set that are compared to answer one question."""
 
     question: Literal["depth", "fields"]
-    """"depth": the papers' question. "fields": the effect of the fields that differ."""
+    """ "depth": the effect of depth, as in the papers. "fields": the effect of the fields that differ."""
     varied: tuple[str, ...]
-    """The fields that differ between the cells."""
+    """Dotted names of the fields that differ between the cells."""
     cells: tuple[Variant, ...]
     """The variants to compare. For "depth": ordered by depth, plain before residual. For "fields": line by line with
     an axis; without an axis the baseline first, then in the study's order."""
     others: tuple[Variant, ...] = ()
-    """For "depth": the same nets with other budgets or rates, ordered by net, depth, iterations and rate."""
+    """For "depth": the same nets with other numbers of iterations or other learning rates, ordered by net, depth,
+    iterations and rate."""
     axis: Axis | None = None
-    """For "fields": the numeric field on the x-axis; None: each variant is a row."""
+    """For "fields": the x-axis of the figure. None: the figure has a row for each variant."""
 
     @property
     def baseline(self) -> Variant:
-        """The variant with which the others are compared, for the question "fields" without an axis."""
+        """The first variant. For the question "fields" without an axis, the other variants are compared with it."""
         return self.cells[0]
 
     @property
     def nets(self) -> tuple[str, ...]:
-        """Kinds of net, plain first."""
+        """The kinds of net in the comparison, with plain nets first."""
         return tuple(dict.fromkeys(cell.net for cell in sorted(self.cells, key=lambda c: (not c.is_plain, c.net))))
 
     def of_net(self, net: str) -> tuple[Variant, ...]:
-        """The cells of one kind of net, ordered by depth."""
+        """The variants of one kind of net, ordered by depth."""
         return tuple(cell for cell in self.cells if cell.net == net)
 
     def base_cell(self, net: str) -> Variant:
-        """The baseline for depth: the shallowest net of at least 20 layers, if a deeper one exists.
+        """The variant of a kind of net with which deeper nets of this kind are compared.
 
-        Otherwise it is the shallowest net."""
+        It is the shallowest net of at least 20 layers, if a deeper one exists, and otherwise the shallowest net.
+        """
         cells = self.of_net(net)
         return next((cell for cell in cells[:-1] if cell.depth >= BASE_DEPTH), cells[0])
 
     def deeper_cells(self, net: str) -> tuple[Variant, ...]:
-        """The cells of one kind of net that are deeper than its base."""
+        """The variants of one kind of net that are deeper than its `base_cell`."""
         return tuple(cell for cell in self.of_net(net) if cell.depth > self.base_cell(net).depth)
 
     def twins(self) -> tuple[tuple[Variant, Variant], ...]:
@@ -175,6 +177,5 @@ class Comparison:
 
 
 def _beside_shortcuts(model: ModelConfig) -> list[Any]:
-    """The properties that a plain net and its residual twin share."""
     names = ModelConfig.fields_where(lambda role: role.compared == "net")
     return [model.block_kind if name == "block" else model.value(name) for name in names]

@@ -1,8 +1,8 @@
-"""The control: is it degradation, or only too little training?
+"""The control of a comparison of depths: does more training remove the degradation of plain nets?
 
-He et al. 2015, Sec. 4.1, trained their plain nets three times as long on ImageNet and still saw degradation. In
-the control the deepest plain net gets more iterations and other rates. This module computes the remaining gap in
-training error, with its spread over seeds.
+He et al. 2015, Sec. 4.1, trained plain nets on ImageNet for three times as many iterations, and still saw degradation.
+In the control, the deepest plain net is trained with more iterations and at other learning rates. The gap is the
+training error of this net minus that of a shallower plain net. This module computes how much of the gap remains.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from resnet_jax.reports.stats import MIN_PAIRS, Difference, difference
 from resnet_jax.reports.tables import measured
 from resnet_jax.reports.text import MINUS, NOTHING, TIMES, count, difference_text, interval_cell, interval_words, points
 
-# A gap counts as closed if the whole interval of the remaining gap lies below one percentage point.
+# A gap is closed if the whole confidence interval of the remaining gap lies below one percentage point.
 CLOSED = 0.01
 
 Conclusion = Literal[
@@ -26,47 +26,49 @@ Conclusion = Literal[
 
 @dataclass(frozen=True)
 class Control:
-    """The deepest plain net with several budgets and rates, and the nets with which it is compared."""
+    """The deepest plain net with several budgets (numbers of iterations) and learning rates, and nets to compare
+    with."""
 
     base: Variant
-    """The deepest plain net in the smallest budget, at the rate of the main comparison."""
+    """The deepest plain net with the smallest budget, at the learning rate of the main comparison."""
     points: tuple[Variant, ...]
-    """The same net with every budget and rate, including `base`."""
+    """The deepest plain net with every budget and learning rate, including `base`."""
     best: Variant | None
-    """The point of the largest budget with the lowest mean training error; None if all its points diverged."""
+    """The variant of `points` with the largest budget and the lowest mean training error; None if all these variants
+    diverged."""
     shallow: Variant | None
-    """The plain net of the base depth, with the base's budget."""
+    """The shallower plain net, with the budget and learning rate of `base`."""
     residual: Variant | None
-    """The residual twin, with the base's budget."""
+    """The residual net that differs from `base` only in its shortcuts."""
     shallow_residual: Variant | None
-    """The residual net of the base depth, with the base's budget."""
+    """The shallower residual net, with the budget and learning rate of `base`."""
     references: tuple[Variant, ...]
-    """These three nets and others, with other budgets or rates."""
+    """All other variants with other budgets or learning rates."""
 
     @property
     def largest(self) -> tuple[Variant, ...]:
-        """The points with the largest budget."""
+        """The variants of `points` with the most iterations."""
         most = max(point.iterations for point in self.points)
         return tuple(point for point in self.points if point.iterations == most)
 
     @property
     def gap(self) -> Difference | None:
-        """Difference in training error, deepest minus shallow plain net, with the smallest budget."""
+        """Training error of `base` minus that of `shallow`, the shallower plain net; None without `shallow`."""
         return errors_apart(self.base, self.shallow)
 
     @property
     def left(self) -> Difference | None:
-        """The same difference with the best point of the largest budget: the remaining gap."""
+        """The remaining gap: training error of `best` minus that of `shallow`."""
         return errors_apart(self.best, self.shallow)
 
     @property
     def gone(self) -> Difference | None:
-        """Decrease in training error of the deepest plain net through more training."""
+        """Training error of `base` minus that of `best`: the decrease through more training."""
         return errors_apart(self.base, self.best)
 
     @property
     def conclusion(self) -> Conclusion:
-        """The conclusion that the intervals support."""
+        """The conclusion from the confidence intervals of `gap`, `left` and `gone`."""
         gap, left, gone = self.gap, self.left, self.gone
         if gap is None or left is None or gone is None:
             return "no comparison"
@@ -84,7 +86,8 @@ class Control:
 
 
 def find_control(comparison: Comparison) -> Control | None:
-    """The control in a comparison; None if the deepest plain net has a single budget and a single rate."""
+    """Finds the runs that trained the deepest plain net for longer or at other learning rates; None without such
+    runs."""
     plain = [cell for cell in comparison.cells if cell.is_plain]
     if not plain or comparison.question != "depth":
         return None
@@ -99,13 +102,12 @@ def find_control(comparison: Comparison) -> Control | None:
     everything = (*comparison.cells, *comparison.others)
 
     def same_budget(variant: Variant | None, point: Variant) -> Variant | None:
-        """The variant of a net with the budget and rate of a point; None without one."""
         if variant is None or (variant.net, variant.depth) == (point.net, point.depth):
             return None
         alike = (v for v in everything if (v.net, v.depth) == (variant.net, variant.depth))
         return next((v for v in alike if (v.iterations, v.schedule) == (point.iterations, point.schedule)), None)
 
-    # The smallest budget with which the shallow net was trained too, so that there is a gap.
+    # The smallest budget with which the shallower net was also trained: without this net there is no gap.
     scheduled = [point for point in points if point.schedule == main.schedule]
     base = next((point for point in scheduled if same_budget(compared[0], point) is not None), main)
     shallow, residual, shallow_residual = (same_budget(variant, base) for variant in compared)
@@ -114,7 +116,6 @@ def find_control(comparison: Comparison) -> Control | None:
     most = max(point.iterations for point in points)
     candidates = [(s.mean, p) for p in points if p.iterations == most and (s := p.summary("train_error")) is not None]
     best = min(candidates, key=lambda pair: pair[0])[1] if candidates else None
-    # From the main comparison only the nets that are compared; from the others every variant that is not a point.
     names = {(v.net, v.depth) for v in compared if v is not None}
     rest = (*(cell for cell in comparison.cells if (cell.net, cell.depth) in names), *comparison.others)
     taken = {id(v) for v in (*points, shallow, residual, shallow_residual)}
@@ -123,7 +124,7 @@ def find_control(comparison: Comparison) -> Control | None:
 
 
 def control_findings(control: Control) -> Table:
-    """A table of the gap, its decrease through more training, and the remaining gap."""
+    """Makes a table of the gap in training error, its decrease through more training, and the remaining gap."""
     longest = max(point.iterations for point in control.points)
     best = control.best
     rates = len({point.schedule for point in control.largest})
@@ -148,7 +149,7 @@ def control_findings(control: Control) -> Table:
 
 
 def control_sentence(control: Control) -> str:
-    """The conclusion in one sentence."""
+    """Writes one sentence on whether more training removes the degradation of plain nets."""
     gap, left, gone = control.gap, control.left, control.gone
     if gap is None or left is None or gone is None or control.best is None:
         return "These runs do not answer whether longer training closes the gap."
@@ -172,7 +173,7 @@ def _trained(variant: Variant) -> str:
 
 
 def control_table(control: Control) -> Table:
-    """A table of errors by budget and rate: the deepest plain net, and the nets with which it is compared."""
+    """Makes a table of errors by budget and learning rate, for the deepest plain net and the nets to compare with."""
     compared = [v for v in (control.shallow, control.residual, control.shallow_residual) if v is not None]
     rest = sorted(
         (*compared, *control.references), key=lambda v: (not v.is_plain, v.net, v.depth, v.iterations, -v.rate)
@@ -191,7 +192,7 @@ def control_table(control: Control) -> Table:
 
 
 def gap_table(control: Control) -> Table | None:
-    """A table, by budget, of the deep nets' training error minus the shallow nets'; None with a single budget."""
+    """Makes a table of the deep nets' training error minus the shallower nets', by iterations; None for one row."""
     pairs = [(control.base, control.shallow), (control.residual, control.shallow_residual)]
     named = [(deep, shallow) for deep, shallow in pairs if deep is not None and shallow is not None]
     rate = control.base.schedule
@@ -218,15 +219,17 @@ def gap_table(control: Control) -> Table | None:
     return Table(caption, headers, tuple(rows), text_columns=1)
 
 
-def _trainings(control: Control, variant: Variant) -> list[Variant]:
-    """The variants of a net, by budget and rate, that have a finished run."""
+def _trainings(control: Control, variant: Variant) -> list[Variant]:  # by budget and rate
     compared = (control.shallow, control.residual, control.shallow_residual)
     everything = (*control.points, *compared, *control.references)
     return [v for v in everything if v and (v.net, v.depth) == (variant.net, variant.depth) and v.finished]
 
 
 def as_long(control: Control, variant: Variant) -> Variant | None:
-    """A net with the largest budget: at the best rate of the plain net, or else at the net's own best rate."""
+    """Finds the variant of a net with as many iterations as `control.largest`; None if there is none.
+
+    It prefers the learning rate of `control.best`, and then the lowest mean training error.
+    """
 
     def preference(v: Variant) -> tuple[bool, float]:
         summary = v.summary("train_error")
@@ -238,7 +241,7 @@ def as_long(control: Control, variant: Variant) -> Variant | None:
 
 
 def errors_apart(left: Variant | None, right: Variant | None) -> Difference | None:
-    """Difference in training error, left minus right; None if either net is missing."""
+    """Difference in training error, `left` minus `right`; None if either variant is missing."""
     if left is None or right is None:
         return None
     return difference(left.by_seed("train_error"), right.by_seed("train_error"))

@@ -1,4 +1,4 @@
-"""Tables for other programs: runs.csv has one row per run, table.csv has one row per variant."""
+"""CSV files of a report: runs.csv has one row per run, and table.csv has one row per variant."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from resnet_jax.reports.runs import Run
 
 
 def runs_csv(runs: Sequence[Run]) -> str:
-    """One row per run: results, cost and every field of its configuration, values as in record.json.
+    """Returns CSV with one row per run: its results, its cost, and every field of its configuration.
 
-    Errors are fractions. Numbers read back exactly as in the record.
+    Errors are fractions. Numbers have all digits of the record.
     """
     rows: list[dict[str, Any]] = []
     for run in runs:
@@ -42,9 +42,9 @@ def runs_csv(runs: Sequence[Run]) -> str:
 
 
 def table_csv(comparisons: Sequence[Comparison]) -> str:
-    """One row per variant, with the control's: mean and sample standard deviation over seeds, and fields that differ.
+    """Returns CSV with one row per variant: errors over seeds, and the fields that differ between variants.
 
-    Errors are fractions, as in runs.csv; the standard deviation of a single seed is empty.
+    Each error has a mean and a sample standard deviation, as fractions. A single seed has no standard deviation.
     """
     rows: list[dict[str, Any]] = []
     for comparison in comparisons:

@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Heading:
-    """Title of a section; level 1 is the title of the document."""
+    """A section title; level 1 is the title of the document."""
 
     text: str
     level: int = 2
@@ -19,11 +19,11 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Plain text."""
+    """A paragraph of plain text."""
 
     text: str
     lead: bool = False
-    """Whether the paragraph is the short answer of the report."""
+    """Whether the paragraph is the short answer at the start of the report."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Link:
-    """Text that links to a file, with the file's path relative to the report's folder."""
+    """A link to a file, by its path relative to the report's folder."""
 
     text: str
     target: str
@@ -53,13 +53,13 @@ Cell = str | Link | Command
 
 @dataclass(frozen=True)
 class Table:
-    """Plain text, links and commands in rows and columns."""
+    """A table whose cells are plain text, links or commands."""
 
     caption: str
     headers: tuple[str, ...]
     rows: Sequence[tuple[Cell, ...]]
     text_columns: int = 1
-    """Number of left columns with words, which are aligned left; the others have numbers, aligned right."""
+    """Number of columns with words, which come first and are aligned left. The other columns are aligned right."""
 
     def __post_init__(self) -> None:
         assert all(len(row) == len(self.headers) for row in self.rows), "a row's length is the headers'"
@@ -74,19 +74,19 @@ class Picture:
     alternative: str
     """Alternative text."""
     curves: Mapping[str, Any] | None = None
-    """The same curves as plain data, for the interactive figure of the HTML page; see page.js."""
+    """The data of the curves, for the interactive figure of the HTML page (page.js); None: no interactive figure."""
 
 
 Element = Heading | Paragraph | Bullets | Table | Picture
 
 
 def markdown(blocks: Sequence[Element]) -> str:
-    """The document as Markdown (with GitHub's tables); pictures are links to files beside it."""
+    """Renders blocks as Markdown with GitHub's tables. Pictures are links to PNG files in the same folder."""
     return "\n\n".join(_block(block) for block in blocks) + "\n"
 
 
 def markdown_table(table: Table) -> str:
-    """One table as Markdown, with its caption below."""
+    """Renders a table as Markdown, with its caption below."""
     rule = ["---" if i < table.text_columns else "---:" for i in range(len(table.headers))]
     lines = [list(map(_escape, table.headers)), rule, *(list(map(_cell, row)) for row in table.rows)]
     body = ["| " + " | ".join(row) + " |" for row in lines]

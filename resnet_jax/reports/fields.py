@@ -1,4 +1,4 @@
-"""The fields that differ between runs, and the words for fields and values in reports."""
+"""Configuration fields in reports: which fields differ between runs, and the words for fields and values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SHORTCUTS = {"none": "none (plain)", "identity": "identity", "scale": "scaled"}
 
 
 def compared(*ways: str) -> frozenset[str]:
-    """The fields whose role has one of these values of `compared`; see Role.compared."""
+    """The dotted names of the configuration fields that reports treat in one of these ways; see `Role.compared`."""
     return frozenset(ExperimentConfig.fields_where(lambda role: role.compared in ways))
 
 
 def values(config: ExperimentConfig) -> dict[str, Any]:
-    """The effective value of every field, by dotted name.
+    """The effective value of every field of a configuration, by dotted name.
 
-    A field without effect gets its default value, since a record of an earlier version may have another value there.
+    A field without effect gets its default value, because a record of an earlier version may have another value there.
     A width of None becomes the papers' width.
     """
     flat = flatten(to_dict(config)) | {name: config.default(name) for name in config.without_effect()}
@@ -33,10 +33,10 @@ def values(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def varied(configs: Sequence[ExperimentConfig]) -> tuple[str, ...]:
-    """The fields that differ between the compared nets, in the order of their declaration.
+    """The dotted names of the fields that differ between configurations, in the order of their declaration.
 
-    Seeds, bookkeeping, locations and operational fields do not count. Milestones at the same fractions of the
-    iterations count as equal.
+    Seeds, settings of evaluation, locations of images, and operational fields are ignored. Milestones at the same
+    fractions of the iterations count as equal.
     """
     silent = compared("seed", "bookkeeping", "never").union(*(config.operational for config in configs))
     flats = [values(config) for config in configs]
@@ -50,12 +50,12 @@ def varied(configs: Sequence[ExperimentConfig]) -> tuple[str, ...]:
 
 
 def word(name: str) -> str:
-    """The words for a field: "skips cut", "learning rate"."""
+    """The words for a field in a report, such as "learning rate" for "optim.learning_rate"."""
     return ExperimentConfig.roles()[name].words or name.rsplit(".", 1)[-1].replace("_", " ")
 
 
 def value_words(name: str, value: Any) -> str:
-    """The text for a value: "none", "0.05", "stage2_block3", "full preactivation"."""
+    """The text for a value of a field, such as "none", "0.05" or "full preactivation"."""
     if value is None or value == []:
         return "none"
     if isinstance(value, bool):
@@ -72,11 +72,11 @@ def value_words(name: str, value: Any) -> str:
 
 
 def words(config: ExperimentConfig, names: Collection[str]) -> str:
-    """Some fields of a configuration, in words: "skips cut: stage2_block3; shortcut: B"."""
+    """The text for some fields of a configuration, such as "skips cut: stage2_block3; shortcut: B"."""
     flat = values(config)
     return "; ".join(f"{word(name)}: {value_words(name, flat[name])}" for name in names)
 
 
 def is_numeric(flats: Sequence[Mapping[str, Any]], name: str) -> bool:
-    """Whether a field is a number in every configuration, so that it can be an axis."""
+    """Whether a field is a number in every configuration, so that it can be an axis. `flats`: values by dotted name."""
     return all(isinstance(flat[name], int | float) and not isinstance(flat[name], bool) for flat in flats)

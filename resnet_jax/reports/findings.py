@@ -1,4 +1,4 @@
-"""The findings of a comparison: labelled differences with intervals and verdicts, and a summary sentence."""
+"""The findings of a comparison: differences between variants, with intervals and verdicts, and a summary sentence."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ from resnet_jax.reports.text import (
 Verdict = Literal["worse", "better", "equal", "not established", "too few seeds", "no pair"]
 
 MOST_ALL_PAIRS = 4
-"""Largest number of variants for which every pair is compared, and not only pairs with the baseline."""
+"""Largest number of variants for which all pairs are compared. With more, each variant is compared with the baseline
+only."""
 MOST_NAMED = 6
-"""Largest number of variants that the answer names; of more it gives the number for each verdict."""
+"""Largest number of variants that the summary sentence names. With more, it gives the number of variants with each
+verdict."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The difference in one error between two variants."""
+    """The difference in one kind of error between two variants."""
 
     label: str
-    """Label of the compared variant, such as "shortcut: B"."""
+    """The two variants in words."""
     measure: str
     """"training error" or "test error"."""
     difference: Difference | None
@@ -51,7 +53,10 @@ class Finding:
 
 
 def verdict(difference: Difference | None) -> Verdict:
-    """ "worse" or "better" if the interval excludes zero, "equal" if all pairs are equal."""
+    """Judges a difference: "worse" or "better" if its interval excludes zero, "equal" if all pairs are equal.
+
+    Otherwise: "not established" if the interval includes zero, "too few seeds" without an interval, "no pair" for None.
+    """
     if difference is None:
         return "no pair"
     if difference.interval is None:
@@ -64,17 +69,17 @@ def verdict(difference: Difference | None) -> Verdict:
 
 
 Pair = tuple[str, Variant, Variant]
-"""A label, a variant, and the variant with which it is compared."""
+"""A label, a variant, and the variant to compare it with."""
 
 
 def find(comparison: Comparison) -> tuple[Finding, ...]:
-    """The differences that answer the comparison's question, for training and test error."""
+    """The differences in training and test error that answer the comparison's question."""
     deepest, _ = _depth_pairs(comparison)
     return differences(deepest if comparison.question == "depth" else _pairs(comparison))
 
 
 def find_more(comparison: Comparison) -> tuple[Finding, ...]:
-    """Further differences: at other depths, or between variants other than the baseline if these are few."""
+    """Further differences: between nets of other depths, or between all variants if there are at most four."""
     if comparison.question == "depth":
         return differences(_depth_pairs(comparison)[1])
     if comparison.axis is not None or len(comparison.cells) > MOST_ALL_PAIRS:
@@ -84,7 +89,7 @@ def find_more(comparison: Comparison) -> tuple[Finding, ...]:
 
 
 def differences(pairs: Iterable[Pair]) -> tuple[Finding, ...]:
-    """The differences of pairs, for training and test error."""
+    """The differences in training and test error between pairs of variants."""
     return tuple(
         Finding(label, MEASURES[measure], paired_difference(left.by_seed(measure), right.by_seed(measure)))
         for label, left, right in pairs
@@ -93,10 +98,9 @@ def differences(pairs: Iterable[Pair]) -> tuple[Finding, ...]:
 
 
 def _depth_pairs(comparison: Comparison) -> tuple[list[Pair], list[Pair]]:
-    """Pairs of a deeper net with the base of its kind, and of a residual net with its plain twin.
+    """Pairs to compare: a deeper net with a shallower one of its kind, and a residual net with its plain twin.
 
-    The first list has the pairs of the deepest nets, the second all others. The base is the shallowest net of at least
-    20 layers: degradation is about layers added to a net that already works.
+    The first list has the pairs with the deepest nets. The second list has the other pairs.
     """
     kinds: list[list[Pair]] = [
         [
@@ -126,7 +130,7 @@ def _pairs(comparison: Comparison) -> Iterator[Pair]:
 
 
 def findings_table(found: Sequence[Finding], data: str) -> Table:
-    """A table with one row per finding."""
+    """Makes a table with one row per finding; `data` is the name of the data set."""
     rows = tuple(
         (
             finding.label if i == 0 or found[i - 1].label != finding.label else "",
@@ -147,7 +151,7 @@ def findings_table(found: Sequence[Finding], data: str) -> Table:
 
 
 def headline(comparison: Comparison, found: Sequence[Finding]) -> str:
-    """The answer in one sentence, and the number of diverged runs in another: no mean includes these."""
+    """The answer to the comparison's question in one sentence. A second sentence gives the number of diverged runs."""
     diverged = sum(cell.diverged for cell in comparison.cells)
     runs = sum(len(cell.runs) for cell in comparison.cells)
     note = f" {diverged} of {runs} runs diverged and {'is' if diverged == 1 else 'are'} in no mean." * bool(diverged)
@@ -186,7 +190,6 @@ def _depth_clause(finding: Finding) -> str:
 
 
 def _row_clauses(found: Sequence[tuple[str, Finding]]) -> Iterator[str]:
-    """A clause for each verdict, with the variants of that verdict."""
     starts: dict[Verdict, str] = {
         "worse": "higher with",
         "better": "lower with",

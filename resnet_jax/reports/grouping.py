@@ -1,14 +1,14 @@
-"""Groups runs: seeds of one configuration into a variant, variants that are compared into a comparison.
+"""Groups runs into variants, and variants into comparisons.
 
 - A *variant* is a set of runs on one data set whose configurations differ only in the seed.
-- Runs of one study on one data set are compared, whatever fields differ between them. Runs of several studies are
-  compared if they differ only in the net, the warm-up for a depth, and the training budget. The role of a field says
-  to which of these it belongs: see `compared` in config/section.py.
-- The question is "what does depth do?", as in the papers, if only the net's name and the budget differ and one kind of
-  net has two depths. Then the setting with the most nets is the main table. Other budgets are its control: "is it
-  degradation, or only too little training?".
-- Otherwise the question is the effect of the fields that differ. One numeric field becomes the axis, and a second field
-  makes lines. If that is not possible, each variant is a row beside a baseline.
+- Variants of one study on one data set are compared, whichever fields differ. Variants of different studies are
+  compared only if they differ in nothing but the net, the warm-up and the training budget. `Role.compared` in
+  config/section.py assigns each field to one of these groups.
+- The question of a comparison is the effect of depth if only nets and budgets differ, and one kind of net has two
+  depths. The recipe with the most nets becomes the main table. Other budgets become its control, which tests whether
+  the nets were only trained too little.
+- In all other cases, the question is the effect of the fields that differ. If possible, one numeric field becomes the
+  x-axis, and a second field distinguishes lines. Otherwise each variant is a row, and one variant is the baseline.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ MOST_LINES, LEAST_POINTS = 6, 3
 
 
 def comparisons(runs: Iterable[Run], order: Mapping[str, int] | None = None) -> tuple[Comparison, ...]:
-    """Groups runs into variants and variants into comparisons; the comparison with the most nets comes first.
+    """Groups runs into variants and variants into comparisons. The comparison with the most variants comes first.
 
     Args:
       runs: runs with a record.
-      order: the place of a run's name in its study's list; runs without one come last, by name.
+      order: position of each run in its study, by the run's name. Runs that are not in it come last, ordered by name.
     """
     variants: dict[str, list[Run]] = {}
     for run in runs:
@@ -41,7 +41,6 @@ def comparisons(runs: Iterable[Run], order: Mapping[str, int] | None = None) -> 
 
 
 def _components(variants: Sequence[list[Run]]) -> list[list[list[Run]]]:
-    """Groups variants of one study and data set, and variants that differ only in net and budget, transitively."""
     blind = fields.compared("seed", "net", "shortcut", "warm-up", "bookkeeping", "budget")
     groups: list[tuple[set[str], list[list[Run]]]] = []
     for members in variants:
@@ -113,7 +112,7 @@ def _by_fields(variants: list[list[Run]], varied: tuple[str, ...], order: Mappin
 
 
 def _oddity(flat: Mapping[str, Any], flats: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> tuple[int, int]:
-    """The number of fields that differ from the other variants, and from the defaults; the baseline has the least."""
+    """Counts differences from the other variants and from the defaults. The baseline is the variant with the fewest."""
     defaults = fields.values(ExperimentConfig())
     return (
         sum(flat[name] != other[name] for other in flats for name in varied),
@@ -122,9 +121,10 @@ def _oddity(flat: Mapping[str, Any], flats: Sequence[Mapping[str, Any]], varied:
 
 
 def find_axis(cells: Sequence[Variant], varied: tuple[str, ...]) -> Axis | None:
-    """The numeric field for the axis: the depth, or the field with the most values.
+    """Chooses the numeric field for the x-axis: the depth, or else the field with the most values.
 
-    None if no field is suitable: each line needs two points, the axis three, and the lines must be few.
+    Returns None if no field is suitable. The axis needs at least three values, every line needs at least two points,
+    and at most six lines are drawn.
     """
     flats = {id(cell): fields.values(cell.config) for cell in cells}
     several = [n for n in varied if fields.is_numeric(list(flats.values()), n)]
@@ -147,7 +147,6 @@ def find_axis(cells: Sequence[Variant], varied: tuple[str, ...]) -> Axis | None:
 
 
 def _variants(setting: list[list[Run]], unnamed: Collection[str] = ()) -> list[Variant]:
-    """Variants of one setting; a net's name includes a field if depth and kind alone are ambiguous."""
     named: dict[tuple[str, int], list[list[Run]]] = {}
     for members in setting:
         model = members[0].record.config.model

@@ -1,4 +1,4 @@
-"""Renders a document as one self-contained HTML page, with styles, figures and the script for the curves."""
+"""Renders a document as one self-contained HTML page, with its styles, figures, and a script for interactive curves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONG_CELL = 48  # number of characters from which a cell with words may wrap
 
 
 def page(title: str, blocks: Sequence[Element], folder: Path) -> str:
-    """The whole page; pictures are read from <stem>.svg in `folder`."""
+    """Renders the whole page. The pictures are read from <stem>.svg in `folder`."""
     body = "\n".join(_block(block, folder) for block in blocks)
     drawn = any(isinstance(block, Picture) and block.curves for block in blocks)
     script = f"<script>\n{_SCRIPT}</script>\n" if drawn else ""
@@ -54,7 +54,7 @@ def _block(block: Element, folder: Path) -> str:
 
 
 def _image(picture: Picture, folder: Path) -> str:
-    """The figure as an image, not as inline SVG, because two figures could contain equal ids."""
+    # Not inline SVG, because two figures on one page could contain equal ids.
     data = base64.b64encode((folder / f"{picture.stem}.svg").read_bytes()).decode("ascii")
     return f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(picture.alternative)}">'
 

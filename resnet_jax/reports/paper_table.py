@@ -1,6 +1,6 @@
-"""Compares the lines of a paper's table with our runs: the order of the errors, and which nets fail.
+"""Compares runs with the lines of a paper's table: the order of their errors, and which nets fail.
 
-On other data or with another recipe the paper's numbers mean nothing, but the order of its lines is a prediction.
+With other data or another recipe, the paper's errors are not comparable. But the order of its lines is a prediction.
 """
 
 from __future__ import annotations
@@ -17,27 +17,30 @@ from resnet_jax.reports.papers.published import FAILS, TABLES, PaperRow, PaperTa
 from resnet_jax.reports.tables import PaperColumns, measured
 from resnet_jax.reports.text import MINUS
 
-# With fewer lines an order says little: even one plain and one residual net are two lines of Table 1.
+# Fewer lines have hardly an order: one plain and one residual net are already two lines of Table 1.
 LEAST = 3
 _FAILS = "fails"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A variant and its line of the paper's table."""
+    """A variant, and the line of the paper's table that has the same net."""
 
     row: PaperRow
     variant: Variant
 
     @property
     def error(self) -> float:
-        """Mean test error, a fraction; infinite if every run diverged."""
+        """Mean test error of the variant, a fraction; infinite if every run diverged."""
         summary = self.variant.summary("test_error")
         return math.inf if summary is None else summary.mean
 
     @property
     def papers_error(self) -> float:
-        """The paper's test error at this depth or the nearest one in the table; infinite if the net fails there."""
+        """The paper's test error, a fraction; infinite if the net fails in the paper.
+
+        If the paper's table lacks the depth of the net, the error at another depth is taken.
+        """
         error = self.row.result(self.variant.config.model).test_error
         return math.inf if error is None else error
 
@@ -49,21 +52,24 @@ class Line:
 
 @dataclass(frozen=True)
 class PaperLines:
-    """The nets of a comparison as lines of a paper's table."""
+    """The variants of a comparison as lines of a paper's table."""
 
     table: PaperTable
     lines: tuple[Line, ...]
-    """The lines in the paper's order; within a line by depth."""
+    """The lines in the paper's order. Variants with the same line are ordered by depth."""
 
     @property
     def by_depth(self) -> Mapping[int, tuple[Line, ...]]:
-        """The lines of each depth."""
+        """The lines of the paper's table, by depth of the net."""
         depths = sorted({line.variant.depth for line in self.lines})
         return {depth: tuple(line for line in self.lines if line.variant.depth == depth) for depth in depths}
 
 
 def find_lines(comparison: Comparison) -> PaperLines | None:
-    """The paper's table that has a line for every net of the comparison, if at least three lines occur."""
+    """Finds a paper's table that has a line for every variant of a comparison.
+
+    Returns None if no table fits, or if the variants have fewer than three different lines.
+    """
     for table in TABLES:
         found = [(table.row(cell.config.model), cell) for cell in comparison.cells]
         lines = [Line(row, cell) for row, cell in found if row is not None]
@@ -75,12 +81,12 @@ def find_lines(comparison: Comparison) -> PaperLines | None:
 
 
 def ranks(errors: list[float]) -> list[str]:
-    """The rank of each error, with 1 for the lowest; "fails" for errors above 20 %."""
+    """The rank of each error as text: "1" for the lowest, and "fails" for errors above 20 %."""
     return [_FAILS if e > FAILS else str(1 + sum(other < e for other in errors)) for e in errors]
 
 
 def in_order(lines: tuple[Line, ...]) -> tuple[int, int]:
-    """The number of pairs of lines with different errors in the paper, and how many have the same order here."""
+    """Counts the pairs of lines with different errors in the paper, and the pairs with the same order here."""
     pairs = [
         (a, b) if a.papers_error < b.papers_error else (b, a)
         for a, b in itertools.combinations(lines, 2)
@@ -90,7 +96,7 @@ def in_order(lines: tuple[Line, ...]) -> tuple[int, int]:
 
 
 def lines_table(found: PaperLines) -> Table:
-    """A table of the lines in the paper's order, with our errors and both ranks."""
+    """Makes a table of the lines in the paper's order, with our errors, our ranks and the paper's ranks."""
     table, papers = found.table, PaperColumns([line.variant for line in found.lines], (found.table,))
     headers = ("case", "depth", "seeds", "training error, %", "test error, %", "place", "the paper's place")
     places: dict[int, tuple[str, str]] = {}
@@ -113,7 +119,7 @@ def lines_table(found: PaperLines) -> Table:
 
 
 def against_the_first(found: PaperLines) -> list[Pair]:
-    """Pairs of each line with the paper's first line, the original net; none at depths without that line."""
+    """Pairs each line with the paper's first line, the original net, at the same depth."""
     first, pairs = found.table.rows[0], []
     for depth, lines in found.by_depth.items():
         at = f", {depth} layers" * (len(found.by_depth) > 1)
@@ -124,7 +130,7 @@ def against_the_first(found: PaperLines) -> list[Pair]:
 
 
 def lines_headline(found: PaperLines) -> str:
-    """The answer in one sentence: which nets fail here and in the paper, and how far the orders agree."""
+    """Writes one sentence: how many nets fail here and in the paper, and how many pairs have the paper's order."""
     clauses = []
     for depth, lines in found.by_depth.items():
         ours, papers = sum(line.fails for line in lines), sum(line.papers_error > FAILS for line in lines)

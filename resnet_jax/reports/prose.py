@@ -1,4 +1,4 @@
-"""The sentences of a report that do not depend on its numbers: the questions, and how each number was measured."""
+"""The texts of a report that do not depend on its numbers: the questions, and how each number was measured."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def title(subjects: Sequence[str], comparisons: Sequence[Comparison]) -> str:
 
 
 def data_words(run: Run) -> str:
-    """The data set in a few words."""
+    """The data set of a run as text: its name, numbers of images, image shape and number of classes."""
     data = run.record.data
     height, width, channels = data.image_shape
     return (

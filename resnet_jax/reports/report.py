@@ -42,7 +42,7 @@ from resnet_jax.reports.views import View, curve_data
 
 DEFAULT_FOLDER = "report"
 Repeat = Callable[[Run], str | None]
-"""Gives the command that repeats a run; None if there is none."""
+"""Function that returns the command to repeat a run, or None if there is no such command."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,21 @@ class Report:
     views: tuple[View, ...]
     """The view of each comparison."""
     apart: str
-    """Why there are several comparisons; empty for one comparison."""
+    """A sentence on why there are several comparisons; empty for one comparison."""
     files: tuple[Path, ...]
     """The written files, the most important first."""
 
 
 def write_report(runs: Runs, folder: Path, *, repeat: Repeat | None = None, command: str = "") -> Report:
-    """Writes the report on runs into a folder; creates the folder if necessary.
+    """Writes the report on some runs into a folder, and creates the folder if necessary.
 
     The same runs give the same bytes, so a report can be kept under version control.
 
     Args:
       runs: the runs that `read_runs` found.
       folder: the folder for the report's files.
-      repeat: gives the command that repeats a run, for the table of runs.
-      command: the command that makes the report, for the figures' metadata.
+      repeat: function that returns the command to repeat a run, for the table of runs.
+      command: the command that makes the report, for the metadata of the figures.
 
     Raises:
       UserError: no run has a record yet, or the folder cannot be written.
@@ -87,8 +87,6 @@ def write_report(runs: Runs, folder: Path, *, repeat: Repeat | None = None, comm
 
 @dataclass(frozen=True)
 class _Writer:
-    """Writes one report."""
-
     runs: Runs
     compared: tuple[Comparison, ...]
     folder: Path
@@ -96,7 +94,6 @@ class _Writer:
     command: str
 
     def write(self) -> Report:
-        """Writes figures, texts and the page."""
         views = tuple(View.of(comparison) for comparison in self.compared)
         heading = title([view.subject for view in views], self.compared)
         blocks: list[Element] = [Heading(heading, 1)]
@@ -123,7 +120,6 @@ class _Writer:
         return Report(views, apart, files)
 
     def _comparison(self, view: View, number: int | None, suffix: str, stems: list[str]) -> list[Element]:
-        """Saves the figures of one comparison, adds their names to `stems`, and returns its sections."""
         comparison = view.comparison
         about = self._about(comparison)
 
@@ -171,7 +167,6 @@ class _Writer:
         return [*blocks, Heading("Cost"), cost_table(comparison)]
 
     def _about(self, comparison: Comparison) -> dict[str, str]:
-        """The study, runs and command of a figure, for its metadata."""
         runs = [run for v in (*comparison.cells, *comparison.others) for run in v.runs]
         about = {
             "Study": ", ".join(dict.fromkeys(run.record.study for run in runs)),
@@ -182,7 +177,6 @@ class _Writer:
         return {**about, **({"Command": self.command} if self.command else {})}
 
     def _closing(self) -> list[Element]:
-        """The last sections: how the numbers were measured, on which machine, and what they leave out."""
         runs = self.runs
         blocks: list[Element] = [Heading("How each number came about"), Bullets(METHOD)]
         blocks += [Heading("Data and environment"), _environment(runs.complete)]
@@ -204,7 +198,6 @@ class _Writer:
         return blocks
 
     def _links(self, run: Run) -> tuple[Cell, ...]:
-        """Links to the run's record and configuration, and the command that repeats it."""
         links = []
         for name, text in ((RECORD_FILE, "record"), (CONFIG_FILE, "configuration")):
             path = Path(os.path.relpath(run.directory.resolve() / name, self.folder.resolve())).as_posix()
@@ -214,7 +207,6 @@ class _Writer:
 
 
 def _why_apart(compared: Sequence[Comparison]) -> str:
-    """Why there are several comparisons; empty where there is one."""
     if len(compared) == 1:
         return ""
     data = {c.cells[0].runs[0].record.data.fingerprint: c.cells[0].runs[0].record.data.name for c in compared}
@@ -230,7 +222,6 @@ def _why_apart(compared: Sequence[Comparison]) -> str:
 
 
 def _environment(runs: Sequence[Run]) -> Table:
-    """A table of the runs' environments: each distinct value, and its number of runs."""
     found: dict[str, Counter[str]] = {}
     for run in runs:
         environment = run.record.environment

@@ -1,4 +1,4 @@
-"""Finds and reads run directories: finished runs, unfinished runs, and damaged ones."""
+"""Finds and reads run directories with finished, unfinished or damaged runs."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ from resnet_jax.record import (
     read_record,
 )
 
-# A folder of studies contains studies, and these contain runs. Two levels are enough, so a search never walks through
-# a whole disk.
+# Number of levels of folders to search: a folder of studies contains studies, and a study contains runs.
 LEVELS = 2
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run with a record: it has finished or diverged."""
+    """A run with a record. It has finished or diverged."""
 
     directory: Path
     record: RunRecord
@@ -41,7 +40,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Study and run, with the names in the record."""
+        """Name of the study and the run from the record, such as "digits-depth/plain-56-seed0"."""
         return f"{self.record.study}/{self.record.run}"
 
     @property
@@ -51,7 +50,7 @@ class Run:
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss stopped being a finite number."""
+        """Whether the run ended early because its loss was not finite."""
         return self.record.final is None
 
     @property
@@ -68,7 +67,7 @@ class Run:
 
     @property
     def running_error(self) -> float | None:
-        """Training error while the net changed, from the last line of the metrics; None without a line."""
+        """Training error of the last epoch, a fraction, in train mode while the net changed; None without metrics."""
         final = self.record.final
         if final is None or not self.metrics or self.metrics[-1].step != final.step:
             return None
@@ -87,13 +86,13 @@ class Unfinished:
 
     @property
     def name(self) -> str:
-        """Study and run, from the names of the directories."""
+        """Name of the study and the run, from the names of the directories."""
         return f"{self.directory.resolve().parent.name}/{self.directory.resolve().name}"
 
 
 @dataclass(frozen=True)
 class Runs:
-    """All runs that were found, with warnings."""
+    """The runs that `read_runs` found, with warnings about files that could not be read."""
 
     complete: tuple[Run, ...]
     """Runs with a record; each configuration and seed occurs once."""
@@ -101,13 +100,13 @@ class Runs:
     warnings: tuple[str, ...]
     """Sentences about files that could not be used."""
     order: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """Position of each run's name in its study, from the study's study.json; the first run is of the baseline."""
+    """Position of each run in its study, by the run's name, from study.json. The first run belongs to the baseline."""
     missing: tuple[str, ...] = ()
-    """Study and run of each run that study.json lists and that has not begun."""
+    """Names of the runs that study.json lists but that have no directory, such as "digits-depth/plain-56-seed0"."""
 
 
 def read_runs(paths: Sequence[Path]) -> Runs:
-    """Reads the runs under some directories. Each is a run, a study, or a folder of studies.
+    """Reads all runs in the given directories: run directories, folders of one study, or folders of several studies.
 
     A damaged file affects only its own run, and adds a sentence to `warnings`.
 
@@ -127,8 +126,8 @@ def read_runs(paths: Sequence[Path]) -> Runs:
                 ended = record.final is None or [line.step for line in metrics or ()][-1:] == [record.final.step]
                 if metrics is not None and (not ended or ends_half_written(directory / METRICS_FILE)):
                     warnings.append(
-                        f"{directory / METRICS_FILE}: its last line is missing or half-written, though the run has "
-                        f"finished; the curves end before it, the results in {RECORD_FILE} do not depend on it."
+                        f"{directory / METRICS_FILE}: the last line is missing or half-written, although the run has "
+                        f"finished; the curves end early, but the results in {RECORD_FILE} are complete."
                     )
         else:
             unfinished.append(_unfinished(directory, warnings))
@@ -140,7 +139,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
 
 
 def _listed(directories: Sequence[Path], warnings: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Reads each study.json: the position of each run in its study, and the runs that have not begun."""
+    """Reads each study.json: the position of each run in its study, and the names of runs without a directory."""
     names: list[str] = []
     missing: list[str] = []
     for folder in dict.fromkeys(directory.resolve().parent for directory in directories):
@@ -153,7 +152,7 @@ def _listed(directories: Sequence[Path], warnings: list[str]) -> tuple[dict[str,
 
 
 def configuration_key(config: ExperimentConfig) -> str:
-    """The whole configuration as one string; equal configurations give equal strings."""
+    """Returns the whole configuration as a string. Equal configurations give equal strings."""
     return json.dumps(to_dict(config), sort_keys=True)
 
 
@@ -161,7 +160,9 @@ def _run_directories(paths: Sequence[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for path in paths:
         if not path.is_dir():
-            raise UserError(f"{path}: no such directory; give a run, a study such as runs/digits-depth, or a folder.")
+            raise UserError(
+                f"{path}: no such directory; legal: a run directory, or a folder of runs such as runs/digits-depth."
+            )
         for directory in _search(path, LEVELS):
             # Two arguments may contain the same run.
             found.setdefault(directory.resolve(), directory)
@@ -189,7 +190,7 @@ def _unfinished(directory: Path, warnings: list[str]) -> Unfinished:
 
 
 def _each_once(runs: list[Run], warnings: list[str]) -> tuple[Run, ...]:
-    """Keeps the first of the runs with equal configuration, seed and data; warns of a copy with another result."""
+    """Keeps the first run for each configuration and data set, and warns if a copy has another result."""
     kept: dict[tuple[str, str], Run] = {}
     for run in runs:
         first = kept.setdefault((configuration_key(run.record.config), run.record.data.fingerprint), run)

@@ -1,6 +1,6 @@
-"""Means, sample standard deviations and 95 % t-intervals over seeds: the only statistics a report uses.
+"""The statistics of a report: means, sample standard deviations, and 95 % t-intervals, over seeds.
 
-The caller chooses the measure; in reports values are errors, as fractions of the examples.
+In reports, all values are errors, as fractions from 0 to 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ degree of freedom and is 12.7 standard errors wide on each side: it includes zer
 
 @dataclass(frozen=True)
 class Interval:
-    """Both ends of a confidence interval."""
+    """The ends of a confidence interval."""
 
     low: float
     high: float
@@ -34,7 +34,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Summary:
-    """One measure over the finished seeds."""
+    """The values of one measure over seeds, with their statistics."""
 
     values: tuple[float, ...]
 
@@ -59,13 +59,13 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of one set of runs minus that of another."""
+    """The mean of a measure over some runs (left) minus its mean over other runs (right)."""
 
     mean: float
     std: float | None
     """Sample standard deviation of the paired differences; None with fewer than two pairs."""
     n: int
-    """Number of pairs; for an unpaired difference the number of values on the smaller side."""
+    """Number of pairs. For an unpaired difference: the number of values on the smaller side."""
     interval: Interval | None
     """95 % confidence interval; None if `n` is below `MIN_PAIRS`."""
     values: tuple[float, ...] = ()
@@ -73,12 +73,12 @@ class Difference:
 
     @property
     def paired(self) -> bool:
-        """Whether the difference is a mean of differences by seed."""
+        """Whether the difference is the mean of differences between runs of the same seed."""
         return bool(self.values)
 
     @property
     def too_few_pairs(self) -> bool:
-        """Whether the pairs are too few for an interval, so that each is shown by itself."""
+        """Whether there are too few pairs for an interval. Reports then show the difference of each pair."""
         return self.paired and self.n < MIN_PAIRS
 
     @property
@@ -94,7 +94,7 @@ class Difference:
 
 
 def paired_difference(left: Mapping[int, float], right: Mapping[int, float]) -> Difference | None:
-    """Left minus right over the common seeds; None without a common seed.
+    """Left minus right, paired by seed, from values by seed; None if no seed is on both sides.
 
     With at least `MIN_PAIRS` pairs, the interval is Student's t-interval of the mean difference.
     """
@@ -109,10 +109,11 @@ def paired_difference(left: Mapping[int, float], right: Mapping[int, float]) -> 
 
 
 def difference(left: Mapping[int, float], right: Mapping[int, float]) -> Difference | None:
-    """Left minus right: paired by seed with two or more common seeds, else a difference of the two means.
+    """Left minus right, from values by seed; None if a side has no value.
 
-    The interval of an unpaired difference is Welch's t-interval (unequal variances), if both sides have at least
-    `MIN_PAIRS` values. Returns None if a side has no value.
+    The difference is paired if two or more seeds are on both sides, or if both sides have the same seeds. Otherwise it
+    is the difference of the two means. Its interval is then Welch's t-interval (unequal variances), if both sides have
+    at least `MIN_PAIRS` values.
     """
     if not left or not right:
         return None

@@ -1,4 +1,4 @@
-"""The tables of a report. Errors are per cent, differences percentage points; records hold fractions."""
+"""The tables of a report. Errors are in per cent, and differences are in percentage points."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from resnet_jax.reports.text import (
 
 
 def measured(variant: Variant, measure: Measure) -> str:
-    """Mean ± std over the finished seeds, and the number of diverged runs if there are any."""
+    """The text of a cell: mean ± standard deviation over finished seeds, and the number of diverged runs, if any."""
     parts = []
     summary = variant.summary(measure)
     if summary is not None:
@@ -36,16 +36,16 @@ def measured(variant: Variant, measure: Measure) -> str:
 
 
 def paper_of(variant: Variant, tables: tuple[PaperTable, ...] = TABLES) -> PaperResult | None:
-    """The paper's number, if every run of the variant has the paper's data and recipe; else None."""
+    """The paper's result for a variant, if all its runs have the paper's data and recipe; otherwise None."""
     results = [paper_result(run.record, tables) for run in variant.runs]
     return results[0] if all(result is not None for result in results) else None
 
 
 def error_table(comparison: Comparison) -> Table:
-    """A row for each variant: its name, its errors, and the paper's number if data and recipe are the paper's.
+    """Makes the main table: a row for each variant, with its name, its errors, and the paper's error where comparable.
 
-    A comparison of depths has columns for depth and net. Other comparisons have columns for the fields that differ,
-    the parameters and the multiply-adds.
+    A comparison of depths has columns for depth and net. Other comparisons have columns for the fields that differ, the
+    number of parameters, and the multiply-adds.
     """
     by_depth, by_row, names = comparison.question == "depth", comparison.axis is None, comparison.varied
     papers = PaperColumns(comparison.cells)
@@ -75,7 +75,7 @@ def error_table(comparison: Comparison) -> Table:
 
 
 class PaperColumns:
-    """The columns with a paper's numbers; no columns if no variant has a paper's data and recipe."""
+    """The columns with a paper's errors. There are no columns if no variant has a paper's data and recipe."""
 
     def __init__(self, cells: Sequence[Variant], tables: tuple[PaperTable, ...] = TABLES) -> None:
         self._results = {id(cell): paper_of(cell, tables) for cell in cells}
@@ -91,7 +91,7 @@ class PaperColumns:
             )
 
     def cells(self, variant: Variant) -> tuple[str, ...]:
-        """Cells for one variant: the paper's error, and the difference from it; no cells if there are no columns."""
+        """The cells of one variant: the paper's error, and our error minus the paper's. Empty without columns."""
         if not self.headers:
             return ()
         paper, ours = self._results[id(variant)], variant.summary("test_error")
@@ -104,7 +104,7 @@ class PaperColumns:
 
 
 def cost_table(comparison: Comparison) -> Table:
-    """Size and cost of each variant, with the control's; seconds are means over the finished runs."""
+    """Makes a table of the size and cost of each variant. Times are means over the finished runs."""
     rows = []
     for variant in (*comparison.cells, *comparison.others):
         costs = [run.record.cost for run in variant.finished]
@@ -128,7 +128,10 @@ def cost_table(comparison: Comparison) -> Table:
 
 
 def twins_table(comparison: Comparison) -> Table | None:
-    """Whether plain nets and their residual twins have the same parameters and initial values; None without twins."""
+    """Makes a table that compares each plain net with the residual net that differs only in its shortcuts.
+
+    It shows whether both have equal numbers of parameters and equal initial values. Returns None without such pairs.
+    """
     rows = []
     for plain, other in comparison.twins():
         mine, theirs = ({run.seed: run.record.initial_fingerprint for run in v.runs} for v in (plain, other))
@@ -157,11 +160,11 @@ def twins_table(comparison: Comparison) -> Table | None:
 
 
 def runs_table(runs: Sequence[Run], links: Callable[[Run], tuple[Cell, ...]] | None = None) -> Table:
-    """A row for each run, with the fields that differ from the first run.
+    """Makes a table with a row for each run, and with the fields that differ from the first run.
 
     Args:
       runs: the runs, in the order of the rows.
-      links: gives three further cells: the run's record, its configuration, and the command that repeats it.
+      links: function that returns three more cells for a run: its record, its configuration, its command.
     """
     rows: list[tuple[Cell, ...]] = []
     for run in runs:
@@ -182,7 +185,7 @@ def runs_table(runs: Sequence[Run], links: Callable[[Run], tuple[Cell, ...]] | N
 
 
 def _apart(first: Run, run: Run) -> list[str]:
-    """The fields that differ from the first run, as "name = value"; fields with a column are left out."""
+    """Lists the fields that differ from the first run, as "name = value". Fields with a column are left out."""
     mine, theirs = (flatten(to_dict(r.record.config)) for r in (run, first))
     said = ExperimentConfig.fields_where(lambda role: role.named or role.compared == "seed")
     fields = [f"{name} = {mine[name]}" for name in mine if name not in said and mine[name] != theirs[name]]

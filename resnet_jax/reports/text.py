@@ -1,4 +1,4 @@
-"""Texts for numbers: fractions as per cent, differences as percentage points, with their spread."""
+"""Formats numbers as text: errors in per cent, differences in percentage points, counts and durations."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ NOTHING = EN_DASH
 
 
 def percent(fraction: float, signed: bool = False) -> str:
-    """A fraction in per cent with two decimals, without "%"; `signed`: with a plus or minus sign."""
+    """Formats a fraction in per cent, with two decimals and without "%". With `signed`, the sign is always shown."""
     text = f"{100.0 * fraction:+.2f}" if signed else f"{100.0 * fraction:.2f}"
     # A rounded zero has no sign.
     text = "0.00" if float(text) == 0.0 else text
     return text.replace("-", MINUS)
 
 
-def summary_text(summary: Summary | None) -> str:
-    """ "12.34 ± 0.56" in per cent; for one seed the mean alone."""
-    if summary is None:
-        return NOTHING
+def summary_text(summary: Summary) -> str:
+    """Formats mean and standard deviation in per cent, such as "12.34 ± 0.56". One seed has no standard deviation."""
     return percent(summary.mean) + (f" ± {percent(summary.std)}" if summary.std is not None else "")
 
 
 def difference_text(difference: Difference | None) -> str:
-    """ "+12.34 ± 0.56" in percentage points; with too few pairs for an interval, each pair: "+11.20 and +13.60"."""
+    """Formats a difference in percentage points, such as "+12.34 ± 0.56".
+
+    With too few pairs for an interval, each pair is shown, such as "+11.20 and +13.60".
+    """
     if difference is None:
         return NOTHING
     if difference.too_few_pairs:
@@ -34,31 +35,34 @@ def difference_text(difference: Difference | None) -> str:
 
 
 def both(difference: Difference, signed: bool = False) -> str:
-    """The difference of each pair, ordered by seed: "+56.20 and +79.60"."""
+    """Formats the difference of each pair, ordered by seed, such as "+56.20 and +79.60"."""
     return listed([percent(value, signed) for value in difference.values])
 
 
 def points(difference: Difference, signed: bool = False) -> str:
-    """ "12.34 points"; with too few pairs for an interval, each pair: "56.20 and 79.60 points"."""
+    """Formats a difference with its unit, such as "12.34 points".
+
+    With too few pairs for an interval, each pair is shown, such as "56.20 and 79.60 points".
+    """
     if difference.too_few_pairs:
         return f"{both(difference, signed or difference.on_both_sides)} points"
     return f"{percent(difference.mean, signed)} points"
 
 
 def interval_text(interval: Interval) -> str:
-    """ "+1.20 to +3.40" in percentage points."""
+    """Formats an interval in percentage points, such as "+1.20 to +3.40"."""
     return f"{percent(interval.low, signed=True)} to {percent(interval.high, signed=True)}"
 
 
 def interval_cell(difference: Difference | None) -> str:
-    """The interval for a table cell, or a note that there are too few seeds."""
+    """Formats the interval of a difference for a table cell; "too few seeds" if there is no interval."""
     if difference is None:
         return NOTHING
     return "too few seeds" if difference.interval is None else interval_text(difference.interval)
 
 
 def interval_words(difference: Difference) -> str:
-    """The interval in brackets, for a sentence; or the reason why there is none."""
+    """Formats the interval of a difference in brackets, for a sentence, or gives the reason why there is none."""
     if difference.interval is None:
         if not difference.paired:
             return "(too few seeds for an interval)"
@@ -68,22 +72,22 @@ def interval_words(difference: Difference) -> str:
 
 
 def diverged_text(diverged: int, runs: int) -> str:
-    """ "diverged (1 of 3)", for a cell."""
+    """Formats the number of diverged runs, such as "diverged (1 of 3)"."""
     return f"diverged ({diverged} of {runs})"
 
 
 def count(number: int) -> str:
-    """A whole number with thousands set apart by commas."""
+    """Formats a whole number with commas between thousands."""
     return f"{number:,}"
 
 
 def plural(number: int, noun: str) -> str:
-    """ "1 seed", "3 seeds"."""
+    """Formats a number with its noun, such as "1 seed" or "3 seeds"."""
     return f"{count(number)} {noun}" + ("" if number == 1 else "s")
 
 
 def seconds(value: float) -> str:
-    """A duration: "41.5 s", "3 min 05 s", "2 h 10 min"."""
+    """Formats a duration, such as "41.5 s", "3 min 05 s" or "2 h 10 min"."""
     if value < 60.0:
         return f"{value:.1f} s"
     whole = round(value)
@@ -94,16 +98,16 @@ def seconds(value: float) -> str:
 
 
 def listed(items: list[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
+    """Joins words, such as "a", "a and b", or "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def shortened(label: str, most: int = 4) -> str:
-    """Shortens a label, counting further fields: "mixup: 0.2; cutmix: 1; nesterov: yes; 7 more"."""
+    """Shortens a label of fields, such as "mixup: 0.2; cutmix: 1; nesterov: yes; 7 more"."""
     parts = label.split("; ")
     return label if len(parts) <= most else "; ".join([*parts[: most - 1], f"{len(parts) - most + 1} more"])
 
 
 def nets(net: str) -> str:
-    """A kind of net in the plural: "plain nets", "residual nets", "resnet-B nets"."""
+    """The plural for a kind of net, such as "plain nets", "residual nets" or "resnet-B nets"."""
     return {"plain": "plain nets", "resnet": "residual nets"}.get(net, f"{net} nets")

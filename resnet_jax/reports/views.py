@@ -1,4 +1,4 @@
-"""The view of a comparison: main table and figure, answer, differences and curves."""
+"""The content of a report on one comparison: its tables, figures, answer and training curves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from resnet_jax.reports.tables import error_table
 
 @dataclass(frozen=True)
 class View:
-    """The view of a comparison: by depth, as the lines of a paper's table, or by the fields that differ."""
+    """The content of a report on one comparison."""
 
     comparison: Comparison
     lines: PaperLines | None
@@ -34,7 +34,7 @@ class View:
 
     @classmethod
     def of(cls, comparison: Comparison) -> View:
-        """The view of a comparison."""
+        """Makes the tables, the figure and the texts for a comparison."""
         lines, found = find_lines(comparison), findings.find(comparison)
         more = findings.find_more(comparison)
         subject, answer, table = _subject(comparison), findings.headline(comparison, found), error_table(comparison)
@@ -57,7 +57,6 @@ def _subject(comparison: Comparison) -> str:
 
 
 def _figure(comparison: Comparison, lines: PaperLines | None) -> tuple[Picture, Callable[[], Figure]]:
-    """The main figure, and the function that draws it."""
     last, bars = "Error of the net of the last step", "Mean over seeds, bars: sample standard deviation"
     single = f"{bars}, small open marks: single seeds. Runs that diverged are in no mean."
     if lines is not None:
@@ -90,7 +89,7 @@ def _figure(comparison: Comparison, lines: PaperLines | None) -> tuple[Picture, 
 
 
 def curve_data(comparison: Comparison, lines: PaperLines | None) -> dict[str, Any]:
-    """The training curves as plain data, for page.js: [step, mean, lowest, highest] in per cent."""
+    """The training curves as data for page.js. A point is [step, mean, lowest, highest] over seeds, in per cent."""
 
     def series(variant: Any, name: str) -> list[list[float]]:
         steps, runs = mean_curve(variant, name)

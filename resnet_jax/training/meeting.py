@@ -54,15 +54,25 @@ def send(peer: socket.socket, message: Mapping[str, Any]) -> None:
         peer.sendall(json.dumps(message).encode() + b"\n")
 
 
+def _address(coordinator: str) -> tuple[str, int]:
+    """Host and port of "node0:9000", "10.0.0.1:9000" or "[fd00::2]:9000"."""
+    host, _, port = coordinator.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not bare or (":" in bare) != (f"[{bare}]" == host) or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise UserError(
+            f"parallel.coordinator: got {coordinator!r}; legal: host:port, with a port up to 65535; an IPv6 address is "
+            f"written in brackets."
+        )
+    return bare, int(port)
+
+
 def _meet(launch: Launch, seconds: float, facts: Mapping[str, Any], peers: Peers) -> dict[str, Any]:
-    host, _, port = launch.coordinator.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise UserError(f"parallel.coordinator: got {launch.coordinator!r}; legal: host:port, with a port up to 65535.")
+    host, port = _address(launch.coordinator)
     hello = {"hello": HELLO, "process": launch.process, "of": launch.processes, "facts": dict(facts)}
     hello["host"] = socket.gethostname()
     if launch.process != 0:
-        return _join(launch, host, int(port), hello, seconds, peers)
-    hellos = _accept(launch, int(port), hello, seconds, peers)
+        return _join(launch, host, port, hello, seconds, peers)
+    hellos = _accept(launch, port, hello, seconds, peers)
     with socket.socket() as probe:
         probe.bind(("", 0))
         free = probe.getsockname()[1]
@@ -81,17 +91,15 @@ def _meet(launch: Launch, seconds: float, facts: Mapping[str, Any], peers: Peers
 def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peers: Peers) -> dict[int, dict[str, Any]]:
     hellos, said = {0: own}, False
     began = time.monotonic()
-    server = socket.socket()
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    both = socket.has_dualstack_ipv6()  # listens to IPv4 too
+    family = socket.AF_INET6 if both else socket.AF_INET
+    try:
+        server = socket.create_server(("", port), family=family, backlog=launch.processes, dualstack_ipv6=both)
+    except OSError as error:
+        raise UserError(
+            f"parallel.coordinator: port {port} of this machine cannot be used ({error.strerror}); choose another port."
+        ) from error
     with server:
-        try:
-            server.bind(("", port))
-        except OSError as error:
-            raise UserError(
-                f"parallel.coordinator: port {port} of this machine cannot be used ({error.strerror}); choose "
-                f"another port."
-            ) from error
-        server.listen(launch.processes)
         while len(hellos) < launch.processes or _drop_closed(peers, hellos):
             limit = seconds if said else min(PATIENCE, seconds)
             server.settimeout(max(0.01, began + limit - time.monotonic()))

@@ -165,7 +165,7 @@ def table(program: Program) -> str:
     joined = {"processes": shares} if count > 1 else {}
     idle = f"; {where.idle} more that are visible here are idle" if where.idle else ""
     rows = {
-        "platform": f"{where.first.platform}, {where.first.device_kind}",
+        "platform": ", ".join(dict.fromkeys((where.first.platform, where.first.device_kind))),  # a CPU has one name
         **joined,
         "devices": f"{where.count}, {where.mode}{idle}",
         "batch": batch,

@@ -58,7 +58,7 @@ def test_it_holds_for_full_preactivation_with_identity_shortcuts() -> None:
 @pytest.mark.usefixtures("x64")
 def test_a_net_without_blocks_that_keep_their_shape_gets_a_sentence() -> None:
     model, variables = small(11, block="bottleneck")
-    with pytest.raises(UserError, match="resnet-11 with bottleneck blocks, each of which changes the shape"):
+    with pytest.raises(UserError, match="resnet-11, in which every bottleneck block changes the shape"):
         identity_terms(model, variables, *examples(2))
 
 

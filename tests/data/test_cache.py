@@ -50,7 +50,7 @@ def same(a: Dataset, b: Dataset) -> bool:
 def test_the_second_start_opens_no_image(root: Path, no_decoder: Callable[[], None], size: int | None) -> None:
     told: list[str] = []
     data = load(root, told, size=size)
-    assert any(line.startswith("kept for the next start in ") for line in told)
+    assert any(line.startswith("kept for the next run in ") for line in told)
     no_decoder()
     again: list[str] = []
     assert same(load(root, again, size=size), data)
@@ -201,7 +201,7 @@ def test_a_full_disk_leaves_nothing_behind(
         data = load(root, told)
     assert len(data.train) == 6
     (line,) = [line for line in told if "cannot be written" in line]
-    assert line.endswith("cannot be written: No space left on device; the next start reads again.")
+    assert line.endswith("cannot be written: No space left on device; the next run reads all again.")
     assert list(cache_home.iterdir()) == []
 
 

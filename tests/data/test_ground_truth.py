@@ -84,7 +84,7 @@ def test_what_can_be_wrong_with_it(root: Path) -> None:
     refused(root, f"val has images, but no class folders, and none of the files {OFFICIAL}, {NAMES}, {TABLE}; needed: ")
     names(root)
     (root / "val" / "new").mkdir()
-    refused(root, "val has 6 images outside class folders, and the folder new, which is no class of train; remove it")
+    refused(root, r"val has 6 images outside class folders, and its folders \(new\) are not classes of train; remove")
     (root / "val" / "new").rmdir()
     (root / NAMES).unlink()
     official(root)

@@ -146,7 +146,7 @@ def test_an_image_too_long_for_several_scales_is_found_at_once(root: Path) -> No
     long = root / "val" / "n00000001" / "val_00001.JPEG"
     Image.new("RGB", (5, 25_000), (10, 200, 30)).save(long, quality=100)
     sentence = r"val_00001\.JPEG cannot be read as an image: it is so narrow \(5x25000 pixels\) that at the scale 640 "
-    with pytest.raises(UserError, match=sentence + r"it would be 640x3200000 pixels.*'ten_crop' can show it; "):
+    with pytest.raises(UserError, match=sentence + r"it would be 640x3200000 pixels.*'ten_crop' it can be used; "):
         heard(root, protocol="multi_scale")
     dataset, told = heard(root, protocol="multi_scale", bad_images="skip")
     assert len(dataset.test) == 5

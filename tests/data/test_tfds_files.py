@@ -51,7 +51,7 @@ def test_another_version_and_one_half_prepared_do_not_count(small: Path) -> None
         ("cfar10", "TFDS .* has no 'cfar10'; the nearest names are cifar10, "),
         ("fashionmnist", "the nearest names are fashion_mnist"),
         ("CIFAR10", "the nearest names are cifar10, "),
-        ("zzzzqqqq", "none of its names is near"),
+        ("zzzzqqqq", "it has no similar name"),
         ("imagenette/161px", "has no configuration '161px'; legal: full-size-v2, "),
         ("cifar10/small", "has no configuration 'small'; legal: none"),
         ("cifar 10", "got 'cifar 10'; legal: name, name/config"),
@@ -72,7 +72,7 @@ def test_prepared_as_tfrecord(tmp_path: Path) -> None:
     command = f"python -m experiments.prepare cifar10 --data-dir {tmp_path}"
     refused(
         tmp_path,
-        f"{directory}: prepared as tfrecord, which cannot be read without TensorFlow; {command} makes array_record",
+        f"{directory}: prepared as tfrecord, which cannot be read without TensorFlow; {command} converts it",
     )
 
 

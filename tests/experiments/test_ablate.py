@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from experiments.ablate import main, parse_variant, variants
+from experiments.ablate import main, variants
 from experiments.studies import experiments
+from experiments.study import parse_changes
 from resnet_jax.config import override
 from resnet_jax.errors import UserError
 
@@ -29,7 +30,7 @@ BASE = override(experiments()["digits-resnet"], {"model.depth": 56})
     ],
 )
 def test_a_variant_is_fields_and_values(word: str, changes: dict[str, Any]) -> None:
-    assert parse_variant(BASE, word) == changes
+    assert parse_changes(BASE, word) == changes
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_an_ablation_without_variants_says_how() -> None:
 
 @pytest.mark.parametrize("seeds", [[], ["0", "0"]])
 def test_seeds_are_given_each_once(seeds: list[str]) -> None:
-    with pytest.raises(UserError, match=r"seeds: got .*; legal: one or more whole numbers, each once"):
+    with pytest.raises(UserError, match=r"seeds: got .*; legal: one or more different whole numbers"):
         main(["digits-resnet", "width=8", "--seeds", *seeds])
 
 

@@ -115,9 +115,9 @@ def test_what_a_user_gets_wrong_is_a_sentence(runs: Path, tmp_path: Path) -> Non
         (["gradient-flow", "digits-plain:model.depth=57", out], "model.depth: got 57"),
         (["gradient-flow", 'digits-resnet:model.cut=["stage1","stage4"],seed=1', out], "model.cut: got 'stage4'"),
         (["gradient-flow", "digits-plain:model.depht=56", out], "model.depht: no such field"),
-        (["lesions", good, f"--out={file}"], "is a file, but --out must be a folder"),
+        (["lesions", good, f"--out={file}"], "is a file; legal: a folder"),
         (["figures"], "files: none given"),
-        (["figures", str(file)], "file.json: not a whole measurement of lesions"),
+        (["figures", str(file)], "file.json: not a complete measurement of lesions"),
         (["figures", str(runs / "resnet-8-seed0" / "config.json")], "instrument: got 'None'; legal: gradient-flow"),
     )
     for words, sentence in cases:

@@ -124,7 +124,7 @@ def test_a_picture_that_cannot_be_read(place: Path, capsys: pytest.CaptureFixtur
     [
         (
             ["--resize=30"],
-            "resize: got 30, which has an effect only with protocol 'ten_crop'; leave it",
+            "resize: got 30, which has an effect only with protocol 'ten_crop'; omit",
         ),
         (
             ["--protocol=ten_crop", "--scales", "16"],

@@ -96,6 +96,9 @@ def test_nothing_is_suggested_that_cannot_be_done(tmp_path: Path) -> None:
     assert "experiments.analyze" not in words(folder)  # records alone, copied from elsewhere
     write_run(tmp_path, "plain", 56, iterations=720, study="digits-depth-long")
     assert "experiments.sweep" not in words(tmp_path)  # the control is here already
+    assert "experiments.train" in words(tmp_path)
+    write_run(tmp_path, "resnet", 20, study="digits-depth", changes={"model.cut": ("stage2_block1",)})
+    assert "experiments.train" not in words(tmp_path)  # a net without one of its shortcuts is here already
     other = tmp_path / "other"
     write_run(other, "resnet", 20, study="digits-depth", changes={"optim.momentum": 0.8, "data.validation": 100})
     assert words(other) == {}  # another configuration than the study's, far from every experiment

@@ -53,7 +53,7 @@ def test_good_runs_get_their_row_and_others_a_sentence(tmp_path: Path, capsys: p
 def test_no_run_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none given"):
         main([])
-    with pytest.raises(UserError, match=r"no run with a record\.json in it"):
+    with pytest.raises(UserError, match=r"no run with a record\.json, neither here"):
         main([str(tmp_path)])
 
 

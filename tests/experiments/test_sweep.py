@@ -179,10 +179,10 @@ def test_a_path_in_a_variant_stays_inside_its_folder() -> None:
 
 
 def test_a_change_that_the_study_would_undo_is_refused(study: Study, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"model\.shortcut: got 'B', but tiny varies it itself"):
+    with pytest.raises(UserError, match=r"model\.shortcut: got 'B', but the runs of tiny differ in this field"):
         sweep.main(["tiny", "--runs", str(tmp_path), "--model.shortcut=B"])
     before = STUDY.base.model.shortcut  # typed all the same
-    with pytest.raises(UserError, match=rf"model\.shortcut: got '{before}', but tiny varies it itself"):
+    with pytest.raises(UserError, match=rf"model\.shortcut: got '{before}', but the runs of tiny differ in this field"):
         sweep.main(["tiny", "--runs", str(tmp_path), f"--model.shortcut={before}"])
     with pytest.raises(UserError, match="use --seeds"):
         sweep.main(["tiny", "--runs", str(tmp_path), "--seed=3"])

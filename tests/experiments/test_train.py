@@ -49,7 +49,7 @@ def test_the_help_of_profile_states_its_numbers(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         main(["digits-resnet", "--help"])
     words = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
-    assert f"Write a trace of {TRACED} steps (after {WARM} other steps)" in words
+    assert f"profile of {TRACED} train steps (after {WARM} other steps)" in words
 
 
 def test_a_file_where_the_trace_should_go_is_found_before_anything_is_compiled(
@@ -136,10 +136,13 @@ def test_a_run_that_diverges_has_a_status_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_says_that_nothing_was_trained(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*TINY, "--directory=there"]) == 0
+    assert main([*TINY]) == 0
     assert "nothing was trained" not in capsys.readouterr().out
-    assert main([*TINY, "--directory=there"]) == 0
+    # In the same directory, since devices and checkpoints have no effect on the result.
+    assert main([*TINY, "--parallel.devices=2", "--parallel.mode=pmap", "--train.checkpoint-steps=1"]) == 0
     assert "This run was already finished; nothing was trained." in capsys.readouterr().out
+    (run,) = Path("runs/digits-resnet").iterdir()
+    assert "devices" not in run.name
 
 
 def test_a_path_typed_in_full_or_not_is_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

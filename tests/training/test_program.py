@@ -48,6 +48,7 @@ def dispatches(monkeypatch: pytest.MonkeyPatch) -> list[range]:
     return seen
 
 
+@pytest.mark.slow  # two runs in float64; test_in_every_mode_and_from_the_host has the same steps without a run
 @pytest.mark.usefixtures("x64")
 def test_seven_at_once_are_seven_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = override(FOURTEEN, {"model.dtype": "float64"})
@@ -69,7 +70,7 @@ def numbers(line: Any) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-@pytest.mark.parametrize("mode", ["jit", "shard_map", "pmap"])
+@pytest.mark.parametrize("mode", ["jit", "shard_map", pytest.param("pmap", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("placement", ["device", pytest.param("host", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("x64")
 def test_in_every_mode_and_from_the_host(mode: str, placement: str) -> None:
@@ -104,6 +105,7 @@ def test_fifty_at_once_drift_no_further_than_another_mode() -> None:
     assert largest_difference(after_50(**{"train.steps_per_dispatch": 50}), one) < 10 * another_mode
 
 
+@pytest.mark.slow  # two runs of 24 steps, with programs of one step and of seven
 def test_a_run_stopped_between_dispatches_goes_on_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Steps 1 to 7 at once, 8 to 10 one by one to a checkpoint, 11 to 14 one by one to the end of an epoch, and so on.
     config = override(FOURTEEN, {**SEVEN, "train.iterations": 24, "train.checkpoint_steps": 10})
@@ -158,13 +160,16 @@ def test_boundaries_are_where_the_host_has_something_to_do(checkpoint_steps: int
 
 
 def test_what_auto_stands_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert prepare(SMALL).steps_per_dispatch == 1  # a CPU
-    monkeypatch.setattr("resnet_jax.training.program.CPU_DISPATCH", 4)
-    assert prepare(SMALL).steps_per_dispatch == 4
-    assert prepare(override(SMALL, {"train.iterations": 2})).steps_per_dispatch == 2  # never more than there are
-    # Nor than fit between two boundaries: 1437 images hold two batches of 600; a checkpoint is due each 3 steps.
-    assert prepare(override(SMALL, {"train.batch_size": 600})).steps_per_dispatch == 2
-    assert prepare(override(SMALL, {"train.checkpoint_steps": 3})).steps_per_dispatch == 3
+    with monkeypatch.context() as nothing_compiled:
+        for name in ("train", "evaluate"):
+            nothing_compiled.setattr(f"resnet_jax.training.compiled.Steps.{name}", lambda *_: None)
+        assert prepare(SMALL).steps_per_dispatch == 1  # a CPU
+        nothing_compiled.setattr("resnet_jax.training.program.CPU_DISPATCH", 4)
+        assert prepare(SMALL).steps_per_dispatch == 4
+        assert prepare(override(SMALL, {"train.iterations": 2})).steps_per_dispatch == 2  # never more than there are
+        # Nor than fit between two boundaries: 1437 images hold two batches of 600; a checkpoint is due each 3 steps.
+        assert prepare(override(SMALL, {"train.batch_size": 600})).steps_per_dispatch == 2
+        assert prepare(override(SMALL, {"train.checkpoint_steps": 3})).steps_per_dispatch == 3
     with pytest.raises(UserError, match=r"train\.steps_per_dispatch: got 0; legal: 'auto' or a whole number above 0"):
         override(SMALL, {"train.steps_per_dispatch": 0})
     with pytest.raises(UserError, match=r"train\.steps_per_dispatch: got 'all'; legal: 'auto'"):

@@ -52,15 +52,9 @@ SESSIONS = {
 
 @pytest.mark.parametrize(
     ("name", "scope"),
-    [
-        ("jit to shard_map to pmap", "global"),
-        *(
-            pytest.param(name, "ghost" if name == "pmap to jit" else "global", marks=pytest.mark.slow)
-            for name in SESSIONS
-            if name != "jit to shard_map to pmap"
-        ),
-    ],
+    [(name, "ghost" if name == "pmap to jit" else "global") for name in SESSIONS],
 )
+@pytest.mark.slow  # three to four programs each; without modes and devices, the tests below go on too
 @pytest.mark.usefixtures("x64")
 def test_a_run_may_go_on_in_another_mode_on_other_devices(tmp_path: Path, name: str, scope: str) -> None:
     sessions: tuple[dict[str, Any], ...] = SESSIONS[name]

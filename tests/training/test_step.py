@@ -148,7 +148,7 @@ def test_the_table_says_where_and_how_a_run_computes(monkeypatch: pytest.MonkeyP
     }
     lines = table(tiny(monkeypatch, 7, changes)).splitlines()
     assert lines == [
-        "  platform     cpu, cpu",
+        "  platform     cpu",
         "  devices      3, shard_map; 5 more that are visible here are idle",
         "  batch        96 images a step, 32 on each device, in 2 parts of 16",
         "  batch norm   ghost, over 8 images",

@@ -1,1 +1,1 @@
-"""The peers: the same nets in straightforward Flax and PyTorch, and other image loaders. None imports resnet_jax."""
+"""Peers in the benchmark: the papers' nets in Flax and in PyTorch, and other image loaders. None imports resnet_jax."""

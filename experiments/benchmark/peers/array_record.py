@@ -1,4 +1,4 @@
-"""Writes image files as a data set of TFDS in the format array_record, to measure the speed of reading it."""
+"""Writes a data set of TensorFlow Datasets (TFDS) in the format array_record, whose loading the benchmark times."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ EXAMPLES_A_FILE = 1000  # about as many as a file of imagenet2012 has
 
 
 def prepare(data_dir: Path, files: Sequence[str]) -> None:
-    """Writes the files without changes: all as training images, and the first two also as test images.
+    """Writes JPEG files, without decoding them, as a data set with two invented classes.
 
     Args:
-      data_dir: TFDS's folder; the data set is called NAME there.
-      files: JPEGs; their classes are invented.
+      data_dir: folder of prepared data sets; this data set is called `NAME` there.
+      files: the JPEG files. All are training images, and the first two are also test images.
     """
     directory = data_dir / NAME / VERSION
     directory.mkdir(parents=True)

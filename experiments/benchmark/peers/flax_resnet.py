@@ -1,6 +1,6 @@
 """The nets of He et al. 2015 (arXiv 1512.03385) in straightforward Flax linen: nn.Conv, nn.BatchNorm, jit.
 
-It shares nothing with `resnet_jax`, and must not import it: it shows what straightforward code costs.
+The benchmark compares their speed with `resnet_jax`. This module must not import `resnet_jax`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 
 
 class Block(nn.Module):
-    """Basic (two 3x3) or bottleneck (1x1 with the stride, 3x3, 1x1) unit, plain or with option A or B."""
+    """A unit: basic (3x3, 3x3) or bottleneck (1x1 with the stride, 3x3, 1x1), with shortcut A or B, or without."""
 
     width: int
     stride: int
@@ -31,7 +31,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """x: [N, H, W, C] -> [N, ceil(H / stride), ceil(W / stride), width], or 4 times the width."""
+        """x: [N, H, W, C] -> [N, ceil(H / stride), ceil(W / stride), width], or 4 * width channels for a bottleneck."""
         strides = (self.stride, self.stride)
         if self.bottleneck:
             y = nn.relu(self.norm()(self.conv(self.width, (1, 1), strides)(x)))
@@ -52,7 +52,7 @@ class Block(nn.Module):
 
 
 class FlaxResNet(nn.Module):
-    """CIFAR nets (Sec. 4.2) and ImageNet nets (Table 1): images [N, H, W, C] -> logits [N, classes] float32."""
+    """CIFAR net (Sec. 4.2) or ImageNet net (Table 1): images [N, H, W, C] -> logits [N, classes] float32."""
 
     imagenet: bool
     depth: int
@@ -64,7 +64,7 @@ class FlaxResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        """x: normalised images; in train mode the call updates the collection `batch_stats`."""
+        """x: normalised images [N, H, W, C]. With `train`, the call updates the collection `batch_stats`."""
 
         def conv(
             features: int, kernel: tuple[int, int], strides: tuple[int, int] = (1, 1), name: str | None = None
@@ -91,7 +91,7 @@ class FlaxResNet(nn.Module):
 def train_step(
     model: FlaxResNet, optimizer: optax.GradientTransformation
 ) -> Callable[[Any, Array, Array], tuple[Any, Array]]:
-    """step(state, images, labels) -> state, mean loss. The state is (params, batch_stats, opt_state)."""
+    """Makes step(state, images, labels) -> (state, mean loss); state is (params, batch_stats, opt_state)."""
 
     def flax_train(state: Any, images: Array, labels: Array) -> tuple[Any, Array]:
         params, batch_stats, opt_state = state
@@ -110,7 +110,7 @@ def train_step(
 
 
 def eval_step(model: FlaxResNet) -> Callable[[Any, Array, Array], tuple[Array, Array]]:
-    """step(state, images, labels) -> sum of losses, number of errors."""
+    """Makes step(state, images, labels) -> (sum of losses, number of errors)."""
 
     def flax_eval(state: Any, images: Array, labels: Array) -> tuple[Array, Array]:
         params, batch_stats, _ = state

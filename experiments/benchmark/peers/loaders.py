@@ -1,4 +1,8 @@
-"""Other loaders for comparison: the same random crops, with other libraries' order of operations."""
+"""Image loaders of other libraries, which the benchmark compares. All make the same kind of random crops.
+
+Each loader takes the paths of the images, the crop size, the range of the shorter side (both in pixels), the batch size
+and the number of workers. It yields the number of images of each batch, without end.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from PIL import Image
 
 
 def naive(paths: list[str], size: int, scales: tuple[int, int], batch: int, workers: int) -> Iterator[int]:
-    """Pillow in `workers` threads; resizes the whole image before the crop."""
+    """Loads with Pillow in `workers` threads; resizes the whole image before the crop."""
 
     def one(path: str) -> Any:
         return np.asarray(_resize_and_crop(path, size, scales))
@@ -22,7 +26,7 @@ def naive(paths: list[str], size: int, scales: tuple[int, int], batch: int, work
 
 
 def torchvision(paths: list[str], size: int, scales: tuple[int, int], batch: int, workers: int) -> Iterator[int]:
-    """torchvision's transforms in a DataLoader with a process for each core."""
+    """Loads with torchvision's transforms in a DataLoader with `workers` processes."""
     import torch
     from torchvision.transforms import v2
 
@@ -41,7 +45,7 @@ def torchvision(paths: list[str], size: int, scales: tuple[int, int], batch: int
 
 
 def grain(paths: list[str], size: int, scales: tuple[int, int], batch: int, workers: int) -> Iterator[int]:
-    """grain with a thread for each core; resizes the whole image before the crop."""
+    """Loads with grain in `workers` threads; resizes the whole image with Pillow before the crop."""
     import grain
 
     data = grain.MapDataset.source(paths).shuffle(seed=0).repeat()
@@ -53,7 +57,7 @@ def grain(paths: list[str], size: int, scales: tuple[int, int], batch: int, work
 
 
 def tf_data(paths: list[str], size: int, scales: tuple[int, int], batch: int, workers: int) -> Iterator[int]:
-    """tf.data with TensorFlow's JPEG decoder, which resizes without antialiasing."""
+    """Loads with tf.data: TensorFlow's JPEG decoder, and a resize without antialiasing before the crop."""
     import tensorflow as tf
 
     def one(path: Any) -> Any:
@@ -94,5 +98,4 @@ PEERS: dict[str, tuple[str | None, Callable[[list[str], int, tuple[int, int], in
     "grain": ("grain", grain),
     "tf.data": ("tensorflow", tf_data),
 }
-"""For each loader: the module that it needs, and its function. The function takes files, crop size, scales,
-batch size and number of workers, and yields the number of images of each batch without end."""
+"""For each loader: the module that must be installed (None: Pillow is enough), and the function."""

@@ -1,8 +1,7 @@
 """The nets of He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027) in PyTorch.
 
-Written from the papers with PyTorch's layers, in NCHW, with a class for the units of each paper. It shares no code with
-`resnet_jax`, and must not import it: tests/parity compares the numbers of two independent implementations, and the
-benchmark compares their speed.
+This is a second, independent implementation: tests/parity compares its results with those of `resnet_jax`, and the
+benchmark compares the speed. It must not import `resnet_jax`. Images are NCHW.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def bn(channels: int) -> nn.BatchNorm2d:
 
 
 class PaddedIdentity(nn.Module):
-    """Option A (2015, Sec. 4.1): identity at every stride-th pixel, zeros in the new channels."""
+    """Shortcut of option A (2015, Sec. 4.1): takes every stride-th pixel, and adds channels of zeros."""
 
     def __init__(self, c_in: int, c_out: int, stride: int, padding: Padding) -> None:
         super().__init__()
@@ -45,7 +44,7 @@ class PaddedIdentity(nn.Module):
 
 
 class Unit(nn.Module):
-    """The convolutions conv1, conv2 (conv3) of a unit, each [c_in, c_out, kernel, stride], and its shortcut."""
+    """Base class of residual units: convolutions, each given as (c_in, c_out, kernel, stride), and a shortcut."""
 
     def __init__(self, convs: list[tuple[int, int, int, int]], shortcut: Shortcut, padding: Padding) -> None:
         super().__init__()
@@ -59,14 +58,14 @@ class Unit(nn.Module):
         self.convs = self.numbered("conv", [conv(*shape) for shape in convs])
 
     def numbered(self, name: str, modules: list[nn.Module]) -> tuple[nn.Module, ...]:
-        """The modules, which become submodules called name1, name2, ..."""
+        """Registers modules as submodules called name1, name2, ...; returns them."""
         for number, module in enumerate(modules, start=1):
             self.add_module(f"{name}{number}", module)
         return tuple(modules)
 
 
 class OriginalUnit(Unit):
-    """2015, Fig. 2 and 5: BN follows every convolution and projection; the last ReLU stands after the addition."""
+    """Unit of 2015 (Fig. 2 and 5): BN follows every convolution and projection; a ReLU follows the addition."""
 
     def __init__(self, convs: list[tuple[int, int, int, int]], shortcut: Shortcut, padding: Padding) -> None:
         super().__init__(convs, shortcut, padding)
@@ -84,14 +83,14 @@ class OriginalUnit(Unit):
 
 
 class PreactUnit(Unit):
-    """2016, Fig. 4e and Appendix: BN and ReLU before every convolution, none after the addition.
+    """Unit of 2016 (Fig. 4e and Appendix): BN and ReLU come before every convolution; nothing follows the addition.
 
-    `first` says how the first unit of the net treats its input:
-      "own": the unit has BN and ReLU, and both paths start after them (CIFAR nets: "right after conv1 and before
+    The argument `first` describes the unit's place in the net:
+      "own": first unit of a CIFAR net. Its first BN and ReLU come before both paths ("right after conv1 and before
         splitting into two paths", Appendix).
-      "done": the stem has BN and ReLU, between conv1 and the pool (ImageNet nets), so the unit has no first BN.
-      None: not the first unit. An identity shortcut takes the raw input; a projection takes the activated input, as in
-        the authors' code.
+      "done": first unit of an ImageNet net. The stem already has BN and ReLU, so the unit has no first BN.
+      None: any other unit. An identity shortcut takes the unit's input; a projection takes the input after BN and ReLU,
+        as in the authors' code.
     """
 
     def __init__(
@@ -121,7 +120,10 @@ class PreactUnit(Unit):
 
 
 def unit_convs(c_in: int, width: int, stride: int, bottleneck: bool, v1_5: bool) -> list[tuple[int, int, int, int]]:
-    """2015, Fig. 5. A bottleneck's stride is on the first conv (Table 1's caption), or on the second in "v1.5"."""
+    """The convolutions of a unit as (c_in, c_out, kernel, stride) (2015, Fig. 5).
+
+    The stride of a bottleneck is in its first convolution (Table 1, caption), or in its second with `v1_5`.
+    """
     if not bottleneck:
         return [(c_in, width, 3, stride), (width, width, 3, 1)]
     s1, s2 = (1, stride) if v1_5 else (stride, 1)
@@ -129,7 +131,7 @@ def unit_convs(c_in: int, width: int, stride: int, bottleneck: bool, v1_5: bool)
 
 
 class TorchResNet(nn.Module):
-    """CIFAR nets (2015, Sec. 4.2) and ImageNet nets (2015, Table 1): [N, C, H, W] -> logits [N, classes]."""
+    """CIFAR net (2015, Sec. 4.2) or ImageNet net (2015, Table 1): images [N, C, H, W] -> logits [N, classes]."""
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
-"""The instruments: each module here is one. Its command has hyphens in its name instead of underscores.
+"""The instruments. Each module here is one; on the command line, its name has hyphens instead of underscores.
 
-A module has `OPTIONS`, a class of options whose docstring has the measured quantity, its source and the cost (for
-digits nets on one CPU core), and `measure(net, options, workspace)`, which returns the content of a JSON file. Modules
-import JAX only when they measure, so that --help is quick; the mathematics are in modules of resnet_jax/analysis.
-Figures are in reports/figures/draw.py.
+Each module has `OPTIONS`, a class of options, and `measure(net, options, workspace)`, which returns the results for a
+JSON file. The docstring of the class names the measured quantity, its source, and its cost for digits nets on one CPU
+core. Modules import JAX only to measure, so that --help is quick. The mathematics is in resnet_jax/analysis, and the
+figures are in reports/figures/draw.py.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from resnet_jax.analysis.options import Options
 
 
 def instruments() -> dict[str, type[Options]]:
-    """The options of every instrument, by its name."""
+    """The options class of each instrument, by the instrument's name."""
     names = (module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
     return {name: instrument(name).OPTIONS for name in names}
 
 
 def instrument(name: str) -> ModuleType:
-    """The module of an instrument."""
+    """The module of an instrument, such as "layer-responses"."""
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")

@@ -1,4 +1,4 @@
-"""Options of the instrument gradient-flow, and its entrance."""
+"""The instrument gradient-flow: its options and its measurement."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GradientFlow(Options):
-    """The norm of the loss's gradient with respect to each kernel. Before training, it is measured on one batch, in
-    train mode. During training, it is read from the run, if train.gradient-norms-every was set.
+    """The norm of the loss's gradient with respect to each kernel. At the initial values, it is measured on one batch,
+    in train mode. During training, it is read from the run, if train.gradient-norms-every was set.
 
-    Source: He et al. 2015, Sec. 4.1 ("backward propagated gradients exhibit healthy norms with BN"). Before training, a
-      configuration such as digits-plain:model.depth=110 will do. Cost: compilation, and seconds for each net.
+    Source: He et al. 2015, Sec. 4.1 ("backward propagated gradients exhibit healthy norms with BN"). A configuration
+    such as digits-plain:model.depth=110 is enough for the norms at the initial values. Cost: compilation, and seconds
+    for each net.
     """
 
     looks_at: ClassVar[Literal["trained", "initial", "either"]] = "initial"
 
     images: int = 128
-    """Images of the batch, drawn from the training set by `seed`."""
+    """Number of images in the batch, drawn from the training set by `seed`."""
 
 
 OPTIONS = GradientFlow
 
 
 def measure(net: Net, options: GradientFlow, workspace: Workspace) -> dict[str, Any]:
-    """Layers by name with their norms at the initial values, and the lines of gradients.jsonl, for JSON."""
+    """Returns the names of the layers, the norms at the initial values, and the recorded norms, for a JSON file.
+
+    The recorded norms are [steps][layers]. They are empty without a gradients.jsonl in the run directory.
+    """
     from resnet_jax.analysis.gradient_flow import gradient_norms
 
     examples = net.examples("train", options.images, options.seed)

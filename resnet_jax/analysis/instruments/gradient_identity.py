@@ -1,4 +1,4 @@
-"""Options of the instrument gradient-identity, and its entrance."""
+"""The instrument gradient-identity: its options and its measurement."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class GradientIdentity(Options):
     """The gradient at a block's input as a sum of two terms: dL/dx_l = dL/dx_L (1 + d/dx_l sum F). The shortcuts carry
-    the first from the end of the stage; the residual functions add the second. Both are measured for each block, with
-    the remainder of dL/dx_l. In float64, train mode.
+    the first term from the end of the stage; the residual branches add the second. Both terms and the remainder of
+    dL/dx_l are measured for each block, in float64 and in train mode.
 
-    Source: He et al. 2016, Eq. 5. It holds between blocks of one shape with identity shortcuts and nothing after the
-    addition (full pre-activation); for other nets the remainder is not zero. It takes finished nets and, for initial
-    values, configurations such as digits-resnet:model.depth=110. Cost: compilation, and seconds for each net.
+    Source: He et al. 2016, Eq. 5. The equation holds between blocks of one shape, with identity shortcuts and nothing
+    after the addition (full pre-activation). For other nets the remainder is not zero. Cost: compilation, and seconds
+    for each net. The instrument accepts finished runs, and configurations such as digits-resnet:model.depth=110.
     """
 
     looks_at: ClassVar[Literal["trained", "initial", "either"]] = "either"
     double: ClassVar[bool] = True
 
     images: int = 128
-    """Images of the batch, drawn from the training set by `seed`."""
+    """Number of images in the batch, drawn from the training set by `seed`."""
 
 
 OPTIONS = GradientIdentity
 
 
 def measure(net: Net, options: GradientIdentity, workspace: Workspace) -> dict[str, Any]:
-    """By block: the norms of the terms and of the remainder, and the cosine between the two terms; for JSON."""
+    """Returns norms of the gradient, its terms and the remainder, and the terms' cosine, by block, for a JSON file."""
     import jax.numpy as jnp
 
     from resnet_jax.analysis.gradient_identity import identity_terms

@@ -1,4 +1,4 @@
-"""Options of the instrument layer-responses, and its entrance."""
+"""The instrument layer-responses: its options and its measurement."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerResponses(Options):
-    """The strength of each 3x3 layer's response: the standard deviation of its output after BN, before nonlinearity and
-    addition, over images, pixels and channels, in eval mode. In the order of layers, and sorted by magnitude.
+    """The strength of each 3x3 layer's response: the standard deviation of its output over images, pixels and channels,
+    in eval mode. The output is taken after BN, before the nonlinearity and the addition. If no BN follows a convolution
+    directly, as after the last convolution of a pre-activation block, the output of the convolution is taken.
 
-    Source: He et al. 2015, Sec. 4.2, Fig. 7. If no BN follows a convolution directly (the last one with
-      pre-activation), the response is the output of the convolution.
-    Cost: seconds for each net.
+    Source: He et al. 2015, Sec. 4.2, Fig. 7. Cost: seconds for each net.
     """
 
     split: Literal["train", "test"] = "test"
@@ -29,7 +28,7 @@ OPTIONS = LayerResponses
 
 
 def measure(net: Net, options: LayerResponses, workspace: Workspace) -> dict[str, Any]:
-    """Layers by name with their standard deviations, for JSON."""
+    """Returns the names of the layers, their standard deviations, and the number of images, for a JSON file."""
     from resnet_jax.analysis.layer_responses import layer_responses
 
     images = net.examples(options.split, options.images, options.seed).images

@@ -1,4 +1,4 @@
-"""Options of the instrument lesions, and its entrance."""
+"""The instrument lesions: its options and its measurement."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lesions(Options):
-    """The error of a net after lesions: each block that keeps the shape of its input is deleted in turn, k random
-    blocks are deleted, and blocks are swapped within their stages. A deleted block becomes the identity. The net is not
-    trained again, and its batch statistics do not change.
+    """The error of a net after lesions of three kinds: each block is deleted alone; k random blocks are deleted; k
+    random pairs of blocks are swapped within their stages. A deleted block becomes the identity. Only blocks that keep
+    the shape of their input are deleted or swapped. The net is not trained again, and its batch statistics do not
+    change.
 
-    Source: Veit et al. 2016 (arXiv 1605.06431), Sec. 4. Cost: a pass over the images for each lesion, a minute
-    or two for ResNet-32 on 360 digits.
+    Source: Veit et al. 2016 (arXiv 1605.06431), Sec. 4. Cost: a pass over the images for each lesion, a minute or two
+    for ResNet-32 on 360 digits.
     """
 
     split: Literal["train", "test"] = "test"
     """The split of the images."""
     repeats: int = 10
-    """Number of random choices for each number of deleted blocks, and for each number of swaps."""
+    """Number of random choices for each number of deleted blocks, and for each number of swapped pairs."""
 
 
 OPTIONS = Lesions
 
 
 def measure(net: Net, options: Lesions, workspace: Workspace) -> dict[str, Any]:
-    """Error of the whole net, and by kind of lesion: [blocks] for "single", [k][repeats] for the others; for JSON."""
+    """Returns the error of the whole net, "single" [blocks], "deleted" and "swapped" [k][repeats], for a JSON file."""
     from resnet_jax.analysis.lesions import NONE, Patient, plan
 
     examples = net.examples(options.split, options.images, options.seed)

@@ -1,4 +1,4 @@
-"""Options of the instrument loss-landscape, and its entrance."""
+"""The instrument loss-landscape: its options and its measurement."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LossLandscape(Options):
-    """The loss around a trained net, along random directions that are normalised filter by filter: on a line or
-    on a plane. Directions change only kernels, and the change of a filter has the filter's norm; BN scales and biases
-    do not change.
+    """The loss around a trained net along random directions, on a line or on a plane. Each filter of a direction has
+    the norm of the net's filter. Directions change only kernels; BN scales and biases do not change.
 
-    Source: Li et al. 2018 (arXiv 1712.09913), Sec. 4. Cost: a pass over the images for each point; 25 x 25 points of
-    ResNet-56 on 512 digits, about 5 minutes. After an interruption, the same command resumes from the last row.
+    Source: Li et al. 2018 (arXiv 1712.09913), Sec. 4. Cost: a pass over the images for each point, about 5 minutes for
+    25 x 25 points of ResNet-56 on 512 digits. After an interruption, the same command resumes after the last finished
+    row.
     """
 
     split: Literal["train", "test"] = "train"
     """The split of the images."""
     dimensions: Literal[1, 2] = 2
-    """A line or a plane."""
+    """1 for a line, 2 for a plane."""
     points: int = 25
-    """Number of points along each direction, from -span to span; odd, so that the net itself is a point."""
+    """Number of points along each direction, from -span to span. It must be odd, so that the net itself is a point."""
     span: float = 1.0
-    """Largest distance, in units of the direction: at 1 every filter has changed by its own norm."""
+    """Largest distance from the net along each direction. At distance 1, every filter has changed by its own norm."""
     batch_stats: Literal["running", "recomputed"] = "recomputed"
-    """Statistics of BN at each point. "recomputed": those of the images at the point, by batches as in training; this
-    is the loss that SGD minimises. "running": the running statistics of the trained net, as in Li et al.'s code; they
-    do not fit the changed weights."""
+    """The BN statistics at each point. "recomputed": computed from the images in batches, as in training, so that the
+    loss is the one that SGD minimises. "running": the running statistics of the trained net, as in Li et al.'s code;
+    they do not fit the changed weights."""
 
     def _check(self) -> None:
         super()._check()
@@ -52,10 +52,10 @@ OPTIONS = LossLandscape
 
 
 def measure(net: Net, options: LossLandscape, workspace: Workspace) -> dict[str, Any]:
-    """Coordinates along a direction [points], loss and error [points] or [points][points], and seconds; for JSON.
+    """Returns the coordinates along a direction, the loss and error at each point, and the seconds, for a JSON file.
 
-    The first index is for the first direction. Each row is one call; after it, all rows so far are written to
-    `workspace.scratch`.
+    Losses and errors are [points] on a line and [points][points] on a plane, where the first index belongs to the first
+    direction. After each row, all rows so far are written to `workspace.scratch`.
     """
     from resnet_jax.analysis.loss_landscape import Landscape, PointValues, random_directions
     from resnet_jax.training.state import fingerprint
@@ -94,7 +94,7 @@ def measure(net: Net, options: LossLandscape, workspace: Workspace) -> dict[str,
 
 
 def _kept(scratch: Path | None, key: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of an interrupted measurement with the same nets and options."""
+    """The rows of an interrupted measurement of the same net, with the same data and options."""
     if scratch is None or not scratch.exists():
         return []
     try:

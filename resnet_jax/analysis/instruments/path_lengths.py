@@ -1,4 +1,4 @@
-"""Options of the instrument path-lengths, and its entrance."""
+"""The instrument path-lengths: its options and its measurement."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PathLengths(Options):
-    """The lengths of the paths through a residual net, and the gradient of paths of each length: the norm of the
-    gradient at the first block's input, for random paths of each length and for all paths of a length together.
+    """The lengths of the paths through a residual net, and the norm of the gradient along paths of each length. The
+    gradient is taken at the first block's input, for random paths of each length and for all paths together.
 
-    Source: Veit et al. 2016 (arXiv 1605.06431), Sec. 5, Fig. 6. Nets with a shortcut on every block, in the original
-    order. Cost: a backward pass for each path; ResNet-56 with 10 paths of each length, about a minute.
+    Source: Veit et al. 2016 (arXiv 1605.06431), Sec. 5, Fig. 6. The net needs a shortcut on every block and the
+    original order of activations. Cost: a backward pass for each path, about a minute for ResNet-56 with 10 paths of
+    each length.
     """
 
     images: int = 64
@@ -36,7 +37,11 @@ OPTIONS = PathLengths
 
 
 def measure(net: Net, options: PathLengths, workspace: Workspace) -> dict[str, Any]:
-    """Number of paths, and gradient norms of random paths, by length; means over images, [lengths][repeats]."""
+    """Returns the number of paths by length, and gradient norms of random paths and of the whole gradient, for a JSON
+    file.
+
+    The norms are means over images. Those of random paths are [lengths][repeats].
+    """
     import jax
 
     from resnet_jax.analysis.path_lengths import check, path_gradient, paths_of_length

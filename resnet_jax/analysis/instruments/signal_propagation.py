@@ -1,4 +1,4 @@
-"""Options of the instrument signal-propagation, and its entrance."""
+"""The instrument signal-propagation: its options and its measurement."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SignalPropagation(Options):
-    """Signals at the initial values after each block: the forward variance, the largest and the
-    smallest singular value of the Jacobian of a block's output with respect to the image, and the autocorrelation of
-    the derivative along a line between two images. BN's statistics are those of a batch, held fixed. In float64.
+    """Signals after each block, at the initial values: the variance of the block's output; the largest and the smallest
+    singular value of the Jacobian of the output with respect to the image; the autocorrelation of the derivative along
+    a line between two images. BN uses fixed statistics, those of one batch. All computations are in float64.
 
-    Singular values are Golub and Kahan's, with full reorthogonalisation, by a jvp and a vjp of the net in each step.
-    With as many steps as an image has numbers, all are exact. With fewer, the largest converges first, and the smallest
-    is an upper bound. Source: Balduzzi et al. 2017 (arXiv 1702.08591), Sec. 2, for the autocorrelation; Saxe et al.
-    2014 (arXiv 1312.6120), Sec. 3, for singular values. It also takes configurations, such as
+    The singular values come from Golub and Kahan's bidiagonalisation with full reorthogonalisation. Each step needs a
+    jvp and a vjp of the net. With as many steps as an image has values, all singular values are exact. With fewer
+    steps, the largest converges first, and the smallest is an upper bound.
+
+    Source: for the autocorrelation, Balduzzi et al. 2017 (arXiv 1702.08591), Sec. 2; for the singular values, Saxe et
+    al. 2014 (arXiv 1312.6120), Sec. 3. The instrument accepts runs, and configurations such as
     digits-plain:model.depth=110. Cost: a minute or two for a net of 56 layers.
     """
 
@@ -29,17 +31,17 @@ class SignalPropagation(Options):
     double: ClassVar[bool] = True
 
     images: int = 128
-    """Images of the batch, drawn from the training set by `seed`."""
+    """Number of images in the batch, drawn from the training set by `seed`."""
     jacobians: int = 2
-    """Number of images with Jacobians."""
+    """Number of images at which the Jacobians are computed."""
     steps: int = 64
-    """Largest number of steps of the bidiagonalisation; digits have 64 pixels."""
+    """Largest number of steps of the bidiagonalisation. Digits have 64 pixels, so 64 steps are exact."""
     lines: int = 4
-    """Number of pairs of images, between which derivatives are taken."""
+    """Number of lines for the autocorrelation, each between two images."""
     points: int = 256
-    """Points on each line."""
+    """Number of points on each line."""
     lags: int = 16
-    """Lags of the autocorrelation, in points."""
+    """Largest lag of the autocorrelation, in points."""
 
     def _check(self) -> None:
         super()._check()
@@ -52,7 +54,10 @@ OPTIONS = SignalPropagation
 
 
 def measure(net: Net, options: SignalPropagation, workspace: Workspace) -> dict[str, Any]:
-    """By block: forward variance, extreme singular values at each image [images][blocks], autocorrelation; for JSON."""
+    """Returns the forward variance, extreme singular values and autocorrelation after each block, for a JSON file.
+
+    The singular values are [images][blocks], and the autocorrelation is [blocks][lags + 1]; the stem comes first.
+    """
     import jax
 
     from resnet_jax.analysis.modules import with_statistics_of

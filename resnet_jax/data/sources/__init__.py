@@ -1,4 +1,4 @@
-"""Where data come from: each module here is a legal `data.source`, with `load(config, note) -> Dataset`.
+"""The sources of data. The name of each module is a legal `data.source`; its `load(config, note)` returns a Dataset.
 
-A new data set is a new module. Nothing else lists them: config/data.py reads the names off this folder.
+For a new source, add a module. There is no list to change: config/data.py reads the names of the modules here.
 """

@@ -1,6 +1,6 @@
-"""The embedded default: 1,797 real handwritten digits of 8x8 pixels, ten classes, shipped with scikit-learn.
+"""The default data set: 1,797 handwritten digits of 8x8 pixels in ten classes, which are part of scikit-learn.
 
-A part of the test set of UCI's "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak, 1998).
+They are the test set of UCI's "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak, 1998).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from resnet_jax.config import DataConfig
 from resnet_jax.data.dataset import ArraySource, Dataset
 from resnet_jax.text import Note
 
-# The split is part of what "digits" means here, not a setting: a fifth for testing, each class in proportion.
+# The split belongs to the data set, and is no setting: a fifth of the images of each class is for testing.
 TEST_EXAMPLES = 360
 SPLIT_SEED = 0
 MAX_PIXEL = 16
 
 
 def load(config: DataConfig, note: Note) -> Dataset:
-    """1,437 training and 360 test images [N, 8, 8, 1] uint8, stretched from 0..16 to 0..255."""
+    """Loads 1,437 training and 360 test images [N, 8, 8, 1] uint8. Pixels are scaled from 0..16 to 0..255."""
     pixels, labels = load_digits(return_X_y=True)
     images = np.rint(pixels * (255 / MAX_PIXEL)).astype(np.uint8).reshape(-1, 8, 8, 1)
     train_images, test_images, train_labels, test_labels = train_test_split(

@@ -1,7 +1,7 @@
-"""A folder of images as a data set: <root>/{train,test}/<class>/<image>, or ImageNet's train and val.
+"""Loads a data set from a folder of images: <root>/{train,test}/<class>/<image>, or the folders train and val.
 
-Where the images are is `listing`'s matter, pixels are `decode`'s, `cache` makes the second start fast, and `stream`
-keeps no pixels in memory at all.
+listing.py lists the files, and decode.py decodes them. Decoded images are kept in the cache (cache.py) for later runs.
+With `data.stream`, images are decoded on demand instead (stream.py).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ IMAGENET_SIZE = 224  # suggested for large images (He et al. 2015, Sec. 3.4)
 
 
 def load(config: DataConfig, note: Note) -> Dataset:
-    """The images below `config.path`, in memory or, with `config.streamed`, decoded when they are asked for.
+    """Loads the images below `config.path`: into memory, or as a source that decodes on demand (`config.streamed`).
 
-    The order is that of the classes' and files' names. Images have `config.channels` channels. Images in memory are
-    decoded, or come from the cache if nothing has changed since they were; that takes little more memory than they do.
+    Images are sorted by the names of their classes and files. For images in memory, the cache is used if no file has
+    changed; otherwise all are decoded. Decoding needs little more memory than the images themselves.
 
     Raises:
       UserError: the folder is not as `listing.scan` needs it, an image cannot be read, or a class has no readable
-        image. For images in memory also: sizes differ and no image_size is given, or they need more than there is.
+        image. For images in memory also: their sizes differ and `image_size` is None, or they need too much memory.
     """
     assert config.path is not None, "checked by DataConfig"
     listing = scan(config.path, config.classes, note)
@@ -55,7 +55,7 @@ def load(config: DataConfig, note: Note) -> Dataset:
 
 
 class _Folder:
-    """A folder while it is read. An image is known by its position in the listing, training images first."""
+    """A folder while it is read. Positions of images count the training images first, then the test images."""
 
     def __init__(self, listing: Listing, config: DataConfig, name: str, note: Note) -> None:
         self.listing, self.config, self.name, self.note = listing, config, name, note
@@ -64,28 +64,27 @@ class _Folder:
         self.records = FileRecords(listing.root, self.files)
         self.left_out: dict[int, str] = {}
         self.passing = False
-        """Whether an image is left out for a reason that may pass."""
+        """Whether an image is left out because of an error that may be temporary."""
 
     def headers(self, *, keep: bool) -> Headers:
-        """The headers of all images; one that cannot be read is left out, or ends the run."""
+        """Reads the headers of all images; `keep` says whether the cache is used."""
         key = cache.key(self.records.state) if keep else None
         return headers.read(
             self.records.entry, len(self.files), name=self.name, key=key, note=self.note, refuse=self.leave_out
         )
 
     def leave_out(self, position: int, reason: decode.Unreadable) -> None:
-        """Leaves an image out, or ends the run at it, as `bad_images` says."""
         file = self.files[position]
         if self.config.bad_images == "stop":
             raise UserError(
-                f"{shown(file.path)} cannot be read as an image: {reason}; mend it or remove it, or use "
+                f"{shown(file.path)} cannot be read as an image: {reason}; repair it or remove it, or use "
                 "--data.bad-images=skip, which leaves such images out."
             )
         self.left_out[position] = f"{shown(file.relative)} ({reason})"
         self.passing |= reason.passing
 
     def parts(self) -> list[npt.NDArray[np.int64]]:
-        """The positions of the training images and of the test images that are not left out."""
+        """The positions of the training and of the test images that are not left out."""
         kept = np.setdiff1d(np.arange(len(self.files)), list(self.left_out))
         parts = np.split(kept, [int(np.searchsorted(kept, len(self.listing.train)))])
         for part, files in zip(parts, (self.listing.train, self.listing.test), strict=True):
@@ -93,13 +92,14 @@ class _Folder:
             if gone:
                 first = next(file for file in files if file.label == min(gone))
                 raise UserError(
-                    f"data.path: no image of the class folder {shown(os.path.dirname(first.path))} can be read, such "
-                    f"as {shown(os.path.basename(first.path))}; mend them, or remove the class from training and test."
+                    f"data.path: no image of the class folder {shown(os.path.dirname(first.path))} can be read, for "
+                    f"example {shown(os.path.basename(first.path))}; repair the images, or remove the class from "
+                    "training and test."
                 )
         return parts
 
     def channels(self, heads: Headers) -> tuple[int, list[str]]:
-        """The channels that all images will have, and a remark where a few in colour make all of them colour."""
+        """The number of channels of all images, and a remark if most images are grey but some are in colour."""
         if self.config.channels != "auto":
             return int(self.config.channels), []
         kept = [i for i in range(len(self.files)) if i not in self.left_out]
@@ -112,13 +112,11 @@ class _Folder:
         ]
 
     def remarks(self) -> list[str]:
-        """The message about images that are left out."""
         left_out = [self.left_out[position] for position in sorted(self.left_out)]
         return [f"images that cannot be read, left out: {len(left_out):,} ({some(left_out)})."] if left_out else []
 
 
 def _streamed(folder: _Folder) -> Sequence[Source]:
-    """Training and test images that are decoded on demand, once the headers of all have been read."""
     heads, test = folder.headers(keep=True), len(folder.listing.train)
     for position, reason in crops.too_long(folder.config, heads.sizes[test:]).items():
         folder.leave_out(test + position, decode.Unreadable(reason))
@@ -130,9 +128,8 @@ def _streamed(folder: _Folder) -> Sequence[Source]:
 
 
 def _in_memory(folder: _Folder) -> Sequence[Source]:
-    """Training and test images from the cache, or else decoded and put there."""
     c, root = folder.config, os.path.realpath(folder.listing.root)
-    # One file for a folder and a way to read it, which is replaced when the folder changes.
+    # There is one cache file for a folder and these settings. It is replaced when the folder changes.
     way = f"{c.image_size} {c.bad_images} {c.channels} {c.classes}"
     digest = short_digest(os.fsencode(root), way.encode())
     file = cache.file(os.path.basename(root), f"{c.image_size or 'as-stored'}-images", digest)
@@ -141,14 +138,14 @@ def _in_memory(folder: _Folder) -> Sequence[Source]:
     if kept is None:
         kept = _decoded(folder)
         if not folder.passing and cache.write(file, key, kept, folder.note):
-            folder.note(f"kept for the next start in {shown(str(file))}.")
+            folder.note(f"kept for the next run in {shown(str(file))}.")
     for remark in kept["remarks"].tolist():
         folder.note(remark)
     return [ArraySource(kept[f"{part}_images"], kept[f"{part}_labels"]) for part in ("train", "test")]
 
 
 def _decoded(folder: _Folder) -> dict[str, Array]:
-    """Two passes: over the headers, for the arrays' shape and early errors, and over the pixels."""
+    """Decodes all images. First it reads all headers, for the shape of the arrays and to find errors early."""
     start, size = time.monotonic(), folder.config.image_size
     heads = folder.headers(keep=False)
     parts = folder.parts()
@@ -158,8 +155,7 @@ def _decoded(folder: _Folder) -> dict[str, Array]:
     memory.require(
         count * height * width * channels,
         f"{count:,} images of {height}x{width}x{channels}",
-        f"have them resized to less with --data.image-size ({'now ' + str(size) if size else 'now not set'}), "
-        "or use a folder with fewer images",
+        f"use a smaller --data.image-size ({'now ' + str(size) if size else 'now not set'}) or fewer images",
     )
     arrays: dict[str, Array] = {}
     with decode.quiet(), progress.progress("decoding", count, folder.note) as advance:
@@ -169,7 +165,7 @@ def _decoded(folder: _Folder) -> dict[str, Array]:
             with contextlib.closing(_fill(images, [folder.files[i].path for i in part], size, advance)) as reasons:
                 for row, reason in enumerate(reasons):
                     if reason is None:
-                        images[len(rows)] = images[row]  # moved up in place: a copy would double the memory
+                        images[len(rows)] = images[row]  # moved in place, because a copy would need twice the memory
                         rows.append(row)
                     else:
                         folder.leave_out(int(part[row]), reason)
@@ -182,10 +178,7 @@ def _decoded(folder: _Folder) -> dict[str, Array]:
 def _fill(
     images: Images, paths: Sequence[str], size: int | None, advance: Callable[[int], None]
 ) -> Results[decode.Unreadable | None]:
-    """Decodes each image into its row of `images` [N, H, W, C]; yields, in order, None or the reason for a failure.
-
-    To be closed by the caller (contextlib.closing): that ends the threads.
-    """
+    """Decodes images into the rows of `images` [N, H, W, C]; yields None or an error for each image, in order."""
     seen = None if size is None else crops.Pass(size, size)
 
     def work(i: int) -> decode.Unreadable | None:
@@ -194,7 +187,7 @@ def _fill(
         except decode.Unreadable as reason:
             return reason
         if image.shape != images.shape[1:]:
-            return decode.Unreadable(f"it is {image.shape[1]}x{image.shape[0]} pixels, which its header does not say")
+            return decode.Unreadable(f"it is {image.shape[1]}x{image.shape[0]} pixels, but its header has another size")
         images[i] = image
         return None
 
@@ -202,7 +195,7 @@ def _fill(
 
 
 def _stored_size(folder: _Folder, heads: Headers) -> tuple[int, int]:
-    """Height and width of all images, which must be of one size."""
+    """Height and width of the stored images; raises UserError if they differ in size."""
     kept = [i for i in range(len(folder.files)) if i not in folder.left_out]
     first = kept[0]
     for i in kept:
@@ -210,8 +203,8 @@ def _stored_size(folder: _Folder, heads: Headers) -> tuple[int, int]:
             one, other = heads.sizes[first].tolist(), heads.sizes[i].tolist()
             raise UserError(
                 f"images differ in size: {shown(folder.files[first].path)} is {one[0]}x{one[1]} pixels and "
-                f"{shown(folder.files[i].path)} is {other[0]}x{other[1]}; have all resized to one size, "
-                f"such as --data.image-size={min(*one, *other, IMAGENET_SIZE)}."
+                f"{shown(folder.files[i].path)} is {other[0]}x{other[1]}; resize all to one size, for example with "
+                f"--data.image-size={min(*one, *other, IMAGENET_SIZE)}."
             )
     width, height = heads.sizes[first].tolist()
     return height, width

@@ -1,4 +1,4 @@
-"""NumPy's .npz files as a data set: two arrays of images, two of labels."""
+"""Loads a data set from an .npz file of NumPy: two arrays of images and two of labels."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ CHANNELS = (1, 3, 4)
 
 
 def load(config: DataConfig, note: Note) -> Dataset:
-    """Reads train_images, train_labels, test_images and test_labels, or Keras's x_train, y_train, x_test, y_test.
+    """Loads train_images, train_labels, test_images and test_labels, or Keras's x_train, y_train, x_test, y_test.
 
-    Images are uint8 [N, H, W] or [N, H, W, C] with C = 1, 3 or 4; labels are whole numbers [N] or [N, 1] from 0.
-    Names of the classes are in class_names, an array of strings [K]; without it the classes are "0", "1", ... up to
-    the highest label. The data set is named after the file, `config.path`. If known.py recognises the images of its
-    training set, the data set has the name that known.py gives.
+    Images are uint8 [N, H, W] or [N, H, W, C] with C = 1, 3 or 4. Labels are whole numbers from 0, [N] or [N, 1]. An
+    array of strings [K], class_names, may give the names of the classes; the default names are "0", "1" and so on. The
+    data set gets the name of the file, or a well-known name such as "CIFAR-10" if known.py recognises its images.
 
     Raises:
-      UserError: the file is missing or damaged, an array is missing or not as described here, the classes of training
-        and test differ, or the arrays need more memory than there is.
+      UserError: the file is missing or damaged, an array is missing or not as described here, training and test have
+        different classes, or the arrays need more memory than is available.
     """
     assert config.path is not None, "checked by DataConfig"
     place = Path(os.path.expanduser(config.path))
@@ -60,18 +59,18 @@ def _arrays(path: Path) -> dict[str, Array]:
         what = f"{error.name} in {path}" if isinstance(error, Damaged) and error.name else str(path)
         raise UserError(
             f"data.path: {what} cannot be read ({reason(error)}); write it with np.savez and the arrays "
-            f"{', '.join(KEYS)}, and class_names (dtype=str) if you like."
+            f"{', '.join(KEYS)} and, optionally, class_names (dtype=str)."
         ) from None
 
 
 def _legal(path: Path, there: Iterable[str]) -> tuple[str, ...]:
-    """The keys of the four arrays in a file."""
+    """The names of the arrays in a file: training images, training labels, test images, test labels."""
     legal = next((keys for keys in (KEYS, KERAS_KEYS) if set(keys) <= set(there)), None)
     if legal is None:
         found = ", ".join(name if name.isprintable() else ascii(name) for name in sorted(there)) or "nothing"
         raise UserError(
             f"data.path: {path} has {found}; needed: {', '.join(KEYS)} (or {', '.join(KERAS_KEYS)}), "
-            "and class_names if you like."
+            "and, optionally, class_names."
         )
     return legal
 
@@ -92,16 +91,16 @@ def _images(what: str, images: Array) -> Images:
             remedy = "convert with np.rint(images * 255).astype(np.uint8) if they are from 0 to 1, without the * 255"
             remedy += " if they are from 0 to 255"
         else:
-            remedy = "convert with images.astype(np.uint8), once all values are from 0 to 255"
+            remedy = "convert with images.astype(np.uint8) if all values are from 0 to 255"
         raise UserError(f"{what} has dtype {images.dtype}; legal: uint8; {remedy}.")
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise UserError(
-            f"{what} has the shape {images.shape}; legal: [N, H, W] or [N, H, W, C], none of them 0, "
-            "as images.reshape(N, H, W, C) gives it."
+            f"{what} has the shape {images.shape}; legal: [N, H, W] or [N, H, W, C], none of them 0; convert with "
+            "images.reshape(N, H, W, C)."
         )
     if images.ndim == 3:
         return np.ascontiguousarray(images[..., None])
-    # PyTorch's order would otherwise pass for images of height 3 with many channels.
+    # Images in PyTorch's order [N, C, H, W] would look like images of height 3 with many channels.
     if images.shape[3] not in CHANNELS:
         raise UserError(
             f"{what} has the shape {images.shape}, so {images.shape[3]} channels; legal: [N, H, W, C], channels last, "
@@ -115,12 +114,10 @@ def _labels(what: str, labels: Array) -> Labels:
     if labels.ndim == 2 and shape[1] == 1:  # as Keras stores CIFAR's
         labels = labels[:, 0]
     if labels.ndim != 1:
-        hint = "; from one-hot labels, labels.argmax(axis=1) makes them" if labels.ndim == 2 else ""
+        hint = "; convert one-hot labels with labels.argmax(axis=1)" if labels.ndim == 2 else ""
         raise UserError(f"{what} has the shape {shape}; legal: [N]{hint}.")
     if labels.dtype.kind not in "iu":
-        raise UserError(
-            f"{what} has dtype {labels.dtype}; legal: whole numbers, as labels.astype(np.int64) gives them."
-        )
+        raise UserError(f"{what} has dtype {labels.dtype}; legal: whole numbers; convert with labels.astype(np.int64).")
     low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
     if low < 0:
         raise UserError(f"{what} has the label {low}; legal: whole numbers from 0.")
@@ -133,7 +130,7 @@ def _class_names(path: Path, names: Array | None, splits: list[ArraySource]) -> 
     train, test = splits
     count = 1 + max(int(split.labels.max(initial=0)) for split in splits)
     if names is None:
-        # More classes than images: most likely these are no labels at all, and their names could fill the memory.
+        # With more classes than images, these are probably not labels, and their names could fill the memory.
         if count > len(train) + len(test):
             raise UserError(
                 f"data.path: {path} has labels up to {count - 1:,} for {len(train) + len(test):,} images; "

@@ -1,8 +1,8 @@
-"""A data set of TensorFlow Datasets (TFDS) by name, read without TensorFlow.
+"""Loads a data set of TensorFlow Datasets (TFDS), without TensorFlow.
 
-Only a prepared data set is read, in the format array_record; `python -m experiments.prepare NAME` makes one, with
-TensorFlow. Images are decoded by Pillow, whatever other decoders are installed, so that pixels do not depend on them; a
-JPEG's may differ by a few grey levels from what TensorFlow makes of it.
+The data set must have been prepared in the format array_record. The command `python -m experiments.prepare NAME` does
+this, with TensorFlow. Images are always decoded by Pillow, so that pixels do not depend on the installed libraries. The
+pixels of a JPEG image may differ by a few grey levels from those that TensorFlow decodes.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ DISPLAY = {
 
 
 def load(config: DataConfig, note: Note) -> Dataset:
-    """The splits "train" and "test" of a prepared data set; "validation" stands in where there is no "test".
+    """Loads the splits "train" and "test" of a prepared data set, or "train" and "validation" if there is no "test".
 
-    Images are uint8 in TFDS's order, in memory or, with `config.streamed`, decoded when they are asked for. For
-    streaming every example is read once before the first step, for its label and the size of its image; these are kept
-    for the next start. An orientation in an image's EXIF data is applied, which TensorFlow does not do.
+    Images are in the order of TFDS. They are loaded into memory, or decoded on demand if `config.streamed` is True. In
+    that case, every example is read once before the first step, for its label and the size of its image; the cache
+    keeps these for later runs. EXIF orientations are applied, in contrast to TensorFlow.
 
     Args:
-      config: `name` as TFDS has it, such as "cifar10"; without a version, the highest that is prepared. `path` is where
-        TFDS keeps prepared data; None: TFDS's usual place.
-      note: called with a line of text before each part is read.
+      config: `config.name` is a name of TFDS, such as "cifar10"; without a version, the highest prepared version is
+        used. `config.path` is the data directory of TFDS; None: its usual directory.
+      note: called with each remark, one line of text.
 
     Raises:
-      UserError: no such data set, not prepared or not as array_record, a damaged directory, or data of another kind:
-        no images with labels, images not of 8 bits or, in memory, of different sizes, no split to test on.
+      UserError: the data set is unknown, not prepared as array_record, damaged, or not supported. Supported are 8-bit
+        images with class labels and a split for testing; images in memory must have equal sizes.
     """
     assert config.name is not None, "checked by DataConfig"
     prepared = _open(config.name, config.path, note)
@@ -63,7 +63,7 @@ def load(config: DataConfig, note: Note) -> Dataset:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A data set on the disk that was found whole."""
+    """A prepared data set whose files are complete."""
 
     builder: Any
     directory: Path
@@ -77,7 +77,6 @@ class _Prepared:
     """Advice about a damaged data set, as the end of a sentence."""
 
     def refuse(self, image: str, why: decode.Unreadable) -> NoReturn:
-        """Raises UserError about an image that cannot be read."""
         raise UserError(f"{image} cannot be read as an image: {why}; {self.remedy}.") from why
 
 
@@ -98,26 +97,25 @@ def _open(name: str, data_dir: str | None, note: Note) -> _Prepared:
     test = next((split for split in ("test", "validation") if split in splits), None)
     if "train" not in splits or test is None:
         raise UserError(
-            f"{wanted}: it has the splits {', '.join(splits)}; needed are train, and test or validation to test on."
+            f"{wanted}: it has the splits {', '.join(splits)}; needed: train, and either test or validation."
         )
     display = DISPLAY.get(wanted.dataset, wanted.dataset) + (f" ({wanted.config})" if wanted.config else "")
     if test != "test":
-        note(f"{display}: TFDS has no split test; the split {test} is tested on instead.")
+        note(f"{display}: TFDS has no split test; the split {test} is used for testing instead.")
     train, tested = (int(splits[split].num_examples) for split in ("train", test))
     if not train or not tested:
         raise UserError(f"{directory}: the split {test if train else 'train'} is empty.")
     if not (directory / NAMES).is_file():
-        note(f"{display}: no names of the classes are stored (there is no {directory / NAMES}); their numbers serve.")
+        note(f"{display}: no names of the classes are stored (there is no {directory / NAMES}); numbers are used.")
     return _Prepared(builder, directory, display, ("train", test), (train, tested), channels, class_names, remedy)
 
 
 def _streamed(prepared: _Prepared, records: TfdsRecords, config: DataConfig, note: Note) -> Dataset:
-    """The images of the chosen classes, decoded on demand; a class keeps its place among the chosen ones."""
     channels = prepared.channels if config.channels == "auto" else config.channels
     if channels not in (1, 3):
         raise UserError(
-            f"{prepared.directory}: its images have {channels} channels, and images that are decoded on demand have 1 "
-            "or 3; --data.channels=3 reads them in colour."
+            f"{prepared.directory}: its images have {channels} channels, but --data.stream=True supports only 1 or 3; "
+            "--data.channels=3 reads them in colour."
         )
 
     def refuse(position: int, why: decode.Unreadable) -> None:
@@ -139,13 +137,12 @@ def _streamed(prepared: _Prepared, records: TfdsRecords, config: DataConfig, not
     labels = numbers[heads.labels]
     parts = [part[labels[part] >= 0] for part in np.split(np.arange(len(records)), [prepared.counts[0]])]
     for position, why in crops.too_long(config, heads.sizes[parts[1]]).items():
-        raise UserError(f"{records.name(int(parts[1][position]))} cannot be shown to a net: {why}.")
+        raise UserError(f"{records.name(int(parts[1][position]))} cannot be used: {why}.")
     train, test = sources(records, parts, labels, heads, config, channels)
     return Dataset(name=prepared.display, train=train, test=test, class_names=tuple(ordered))
 
 
 def _in_memory(prepared: _Prepared, records: TfdsRecords, config: DataConfig, note: Note) -> Dataset:
-    """All images [N, H, W, channels] and labels [N], training images first."""
     count, labels = len(records), np.empty(len(records), np.int32)
 
     def pixels(i: int) -> Images:
@@ -160,7 +157,7 @@ def _in_memory(prepared: _Prepared, records: TfdsRecords, config: DataConfig, no
     memory.require(
         count * first.size,
         f"{prepared.directory}: {count:,} images of {'x'.join(map(str, first.shape))}",
-        "--data.stream=True with --data.image-size decodes them when they are asked for",
+        "use --data.stream=True and --data.image-size, which decode images on demand",
     )
     images = np.empty((count, *first.shape), np.uint8)
 
@@ -170,7 +167,8 @@ def _in_memory(prepared: _Prepared, records: TfdsRecords, config: DataConfig, no
             sizes = [f"{shape[1]}x{shape[0]} pixels" for shape in (first.shape, image.shape)]
             raise UserError(
                 f"{prepared.directory}: images differ in size, the first is {sizes[0]} and {records.name(i)} is "
-                f"{sizes[1]}; {SUPPORTED} (others: --data.stream=True with --data.image-size crops them to one size)."
+                f"{sizes[1]}; {SUPPORTED}; for other images, --data.stream=True with --data.image-size crops them to "
+                "one size."
             )
         images[i] = image
 

@@ -1,19 +1,18 @@
-"""A convolution and its two gradients on a CPU, computed in a way that depends on the shape.
+"""A convolution and its two gradients on a CPU. The algorithm depends on the shapes of the arrays.
 
-XLA:CPU's convolution is fast for most shapes, if its axes are in the order of a plain convolution. For these it is
-slow:
+XLA's convolution on CPUs is fast for most shapes, if its axes are in the order of a plain convolution. In these cases
+it is slow, and another algorithm is used:
 
-| case                                                    | computed instead as                                  |
-|---------------------------------------------------------|------------------------------------------------------|
-| tiny images, such as 2x2                                | one dense matrix product (dense.py)                  |
-| the input gradient at stride 2 of tiny images           | the same                                             |
-| few output channels                                     | neighbouring outputs as one with more (packed.py)    |
-| the input gradient at a stride, to few channels         | one convolution for each remainder (strided.py)      |
-| the kernel gradient of large batches                    | a loop of matrix products over taps (taps.py)        |
-| the kernel gradient of 1x1 convolutions                 | one matrix product                                   |
+| case                                                     | algorithm                                          |
+|----------------------------------------------------------|----------------------------------------------------|
+| tiny images, such as 2x2 pixels                          | one dense matrix product (dense.py)                |
+| input gradient with tiny output images                   | one dense matrix product (dense.py)                |
+| stride 1 and few output channels                         | neighbouring pixels become channels (packed.py)    |
+| input gradient at stride above 1, with few channels      | several convolutions at stride 1 (strided.py)      |
+| kernel gradient of large batches                         | a loop of matrix products (taps.py)                |
+| kernel gradient of 1x1 convolutions                      | one matrix product                                 |
 
-docs/performance.md has the measurements behind these rules. Each function computes one convolution; mapped axes are
-added around it.
+docs/performance.md has the measurements behind these rules.
 """
 
 from __future__ import annotations
@@ -26,18 +25,17 @@ from resnet_jax.models.conv import dense, packed, strided, taps
 from resnet_jax.models.conv.dense import sum_dtype
 from resnet_jax.models.conv.packed import NHWC
 
-# A dense product takes images of up to TINY positions; an input gradient, outputs of up to TINY and inputs of up to
-# SMALL positions.
+# dense.py is used for images of at most TINY pixels. For input gradients, it is used if the output has at most TINY
+# pixels and the input at most SMALL.
 TINY, SMALL = 4, 16
-# Number of output channels that XLA needs to be fast, and to which neighbouring outputs are packed. Twice as many if
-# the input has fewer channels than FEW.
+# Number of output channels that XLA needs to be fast. Twice as many if the input has fewer channels than FEW.
 WIDE, FEW = 32, 8
-# Smallest batch, in numbers (N H W C), whose kernel gradient is computed by taps.py.
+# Smallest size N H W C of a batch whose kernel gradient is computed by taps.py.
 LARGE_BATCH = 1 << 16
 
 
 def value(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
-    """The convolution: x [N, H, W, C] and kernel [K, K, C, F] -> [N, H', W', F]."""
+    """Computes the convolution: x [N, H, W, C] and kernel [K, K, C, F] -> [N, H', W', F]."""
     if kernel.shape[0] > 1 and _positions(x) <= TINY:
         return dense.value(x, kernel, stride=stride, pad=pad)
     if stride == 1:
@@ -49,7 +47,7 @@ def value(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
 
 
 def input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
-    """The input's gradient: dy [N, H', W', F] and kernel [K, K, C, F] -> [N, height, width, C]."""
+    """Computes the gradient of the input: dy [N, H', W', F] and kernel [K, K, C, F] -> [N, height, width, C]."""
     size = kernel.shape[0]
     if size > 1 and _positions(dy) <= TINY and height * width <= SMALL:
         return dense.input_gradient(dy, kernel, stride=stride, pad=pad, height=height, width=width)
@@ -66,23 +64,21 @@ def _at_stride_1(x: Array, kernel: Array, pad: int) -> Array:
 
 
 def outputs_packed(kernel_shape: tuple[int, ...], width_out: int) -> int:
-    """The number of neighbouring outputs to compute as one, from measurements: 1, 2 or 4."""
+    """The number of neighbouring output pixels that packed.py computes as one: 1, 2 or 4."""
     size, _, c, f = kernel_shape
     wide = WIDE if c >= FEW else 2 * WIDE
     fitting = [pack for pack in (4, 2) if pack * f <= wide and width_out % pack == 0 and width_out > pack]
     return fitting[0] if size > 1 and fitting else 1
 
 
-def _turned(kernel: Array) -> Array:
-    """[K, K, C, F] to [K, K, F, C], the kernel of the input gradient at stride 1."""
+def _turned(kernel: Array) -> Array:  # [K, K, C, F] -> [K, K, F, C]
     return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
 
 
 def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, groups: int) -> Array:
-    """The kernel's gradient: x [N, H, W, C] and dy [N, H', W', F] -> [size, size, C, F].
+    """Computes the gradient of the kernel: x [N, H, W, C] and dy [N, H', W', F] -> [size, size, C, F].
 
-    Args:
-      groups: a divisor of N: the number of parts into which the batch may be divided over devices.
+    `groups` is the number of parts into which the batch may be divided over devices, a divisor of N.
     """
     if size == 1 and pad == 0:
         return pointwise_kernel_gradient(x, dy, stride=stride)
@@ -94,17 +90,17 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
 
 
 def loop_pays(x_shape: tuple[int, ...]) -> bool:
-    """Whether taps.py was measured to be faster than XLA's kernel gradient.
+    """Whether taps.py computes the kernel gradient of an input x [N, H, W, C].
 
-    It is for all convolutions of the CIFAR and ImageNet nets, except with the smallest batches of small images. There
-    the gain is small, and a loop takes longer to compile.
+    In measurements, taps.py was faster than XLA for all convolutions of the CIFAR and ImageNet nets. For small batches
+    of small images it is not used, because it gains little there and takes longer to compile.
     """
     n, height, width, c = x_shape
     return n * height * width * c >= LARGE_BATCH
 
 
 def pointwise_kernel_gradient(x: Array, dy: Array, *, stride: int) -> Array:
-    """The kernel gradient [1, 1, C, F] of a 1x1 convolution without padding, as one matrix product."""
+    """Computes the gradient of a 1x1 kernel with one product: x [N, H, W, C], dy [N, H', W', F] -> [1, 1, C, F]."""
     product = jax.lax.dot_general(
         x[:, ::stride, ::stride],
         dy,
@@ -114,16 +110,16 @@ def pointwise_kernel_gradient(x: Array, dy: Array, *, stride: int) -> Array:
     return product[None, None].astype(x.dtype)
 
 
-# XLA:CPU has fast code only for the order of axes of a plain convolution. It rearranges other orders, such as those of
-# JAX's gradients, only in the outermost computation of a program. In a loop these take up to thirty times as long. So
-# the two functions below use the fast order.
+# XLA's fast code for CPUs needs the order of axes of a plain convolution. JAX's gradients have other orders. XLA
+# rearranges them in the outermost computation of a program, but not inside a loop, where they take up to thirty times
+# as long. So the two functions below use the order of a plain convolution.
 
 
 def ordered_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
-    """Same result as `input_gradient`, with XLA's own convolution."""
+    """Computes the same result as `input_gradient`, with XLA's convolution."""
     size = kernel.shape[0]
     before = size - 1 - pad
-    # dy is spread out by the stride, and zeros are added after it to reach the input's size.
+    # lhs_dilation inserts zeros between the pixels of dy; the padding extends it to the size of the input.
     padding = [
         (before, out - stride * (side - 1) - 1 + size - 1 - before)
         for out, side in ((height, dy.shape[1]), (width, dy.shape[2]))
@@ -140,12 +136,12 @@ def ordered_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, h
 
 
 def ordered_kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int) -> Array:
-    """The same gradient as `kernel_gradient`, computed by XLA's own convolution."""
+    """Computes the same result as `kernel_gradient`, with XLA's convolution."""
     padding = [
         (pad, size + stride * (side_out - 1) - side - pad)
         for side, side_out in zip(x.shape[1:3], dy.shape[1:3], strict=True)
     ]
-    # A channel of x is an "image", and an image a "channel": [C, H, W, N] * [H', W', N, F] -> [C, K, K, F].
+    # The axes of images and channels of x are exchanged: [C, H, W, N] * [H', W', N, F] -> [C, K, K, F].
     dkernel: Array = jax.lax.conv_general_dilated(
         x.transpose(3, 1, 2, 0),
         dy.transpose(1, 2, 0, 3),

@@ -1,16 +1,16 @@
 """Convolution of tiny images as one matrix product.
 
-A convolution is linear in its images, so it is a matrix D with a row for each input position and channel and a column
-for each output position and channel:
+A convolution is linear in its images. So it is the product with a matrix D, which has a row for each input pixel p and
+channel c, and a column for each output pixel q and channel f:
 
     y[n, (q, f)] = sum_(p, c) x[n, (p, c)] D[(p, c), (q, f)],    D[(p, c), (q, f)] = kernel[i, j, c, f],
 
-where (i, j) is the tap by which the output at position q reads the input at position p. D is zero for pairs of
-positions without a tap. With few positions most pairs have one: in 3x3 convolutions of 2x2 images all 16 pairs do. The
-convolution of the padded image has 36 products for each pair of channels, 20 of them with zeros of the padding.
+where (i, j) is the kernel entry that multiplies input pixel p for output pixel q. D is 0 if there is no such entry. In
+tiny images most pairs (p, q) have one: in a 3x3 convolution of 2x2 images, all 16 pairs do. The usual algorithm needs
+36 products for each pair of channels, because it also multiplies 20 zeros of the padding.
 
-The input gradient is the product with the transpose of D. The kernel gradient sums the gradient of D, x^T dy, over the
-pairs that share a tap.
+The input gradient is the product with the transpose of D. The kernel gradient follows from the gradient of D, x^T dy:
+it is the sum over all pairs (p, q) that use the same kernel entry.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Sides = tuple[int, int]
 
 
 def value(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
-    """[N, H, W, C] and [K, K, C, F] to [N, H', W', F], all in one dtype."""
+    """Computes the convolution: x [N, H, W, C] and kernel [K, K, C, F] -> [N, H', W', F], all in one dtype."""
     sides, out = (x.shape[1], x.shape[2]), _output_sides(x, kernel, stride, pad)
     matrix = _matrix(kernel, sides, out, stride, pad)
     y = jax.lax.dot_general(_rows(x), matrix, (((1,), (0,)), ((), ())))
@@ -34,16 +34,16 @@ def value(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
 
 
 def input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
-    """The input's gradient: dy [N, H', W', F] and kernel [K, K, C, F] -> [N, height, width, C], all in one dtype."""
+    """Computes the input gradient: dy [N, H', W', F] and kernel [K, K, C, F] -> [N, height, width, C], in one dtype."""
     matrix = _matrix(kernel, (height, width), (dy.shape[1], dy.shape[2]), stride, pad)
     dx = jax.lax.dot_general(_rows(dy), matrix, (((1,), (1,)), ((), ())))
     return dx.reshape(len(dy), height, width, kernel.shape[-2])
 
 
 def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int) -> Array:
-    """The kernel's gradient: x [N, H, W, C] and dy [N, H', W', F] -> [size, size, C, F].
+    """Computes the kernel gradient: x [N, H, W, C] and dy [N, H', W', F] -> [size, size, C, F].
 
-    The result has the dtype of x; sums are at least float32.
+    The result has the dtype of x. Sums are computed in float32, or in float64 if x is float64.
     """
     dtype = sum_dtype(x)
     product = jax.lax.dot_general(_rows(x), _rows(dy), (((0,), (0,)), ((), ())), preferred_element_type=dtype)
@@ -60,12 +60,12 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int) ->
 
 
 def sum_dtype(a: Array) -> Any:
-    """The dtype in which numbers of `a` are summed: float64 if they are float64, else float32."""
+    """The dtype in which numbers of `a` are summed: float64 if `a` is float64, otherwise float32."""
     return jnp.dtype(jnp.float64 if a.dtype == jnp.float64 else jnp.float32)
 
 
 def _matrix(kernel: Array, sides: Sides, out: Sides, stride: int, pad: int) -> Array:
-    """D of the module's docstring: [H W C, H' W' F]."""
+    """The matrix D of the module's docstring: [H W C, H' W' F]."""
     no_tap = jnp.zeros_like(kernel, shape=kernel.shape[2:])
     rows: dict[Sides, list[Array]] = {}
     for p, _, tap in _pairs(sides, out, kernel.shape[0], stride, pad):
@@ -74,7 +74,7 @@ def _matrix(kernel: Array, sides: Sides, out: Sides, stride: int, pad: int) -> A
 
 
 def _pairs(sides: Sides, out: Sides, size: int, stride: int, pad: int) -> Iterator[tuple[Sides, Sides, Sides | None]]:
-    """Input position, output position and the tap between them, if any; row by row, output positions inside."""
+    """Yields (input pixel p, output pixel q, kernel entry or None) for all pairs, ordered by p and then by q."""
     for p in _positions(sides):
         for q in _positions(out):
             i, j = (a - stride * b + pad for a, b in zip(p, q, strict=True))
@@ -91,9 +91,7 @@ def _output_sides(x: Array, kernel: Array, stride: int, pad: int) -> Sides:
     return height, width
 
 
-def _rows(images: Array) -> Array:
-    """[N, H, W, C] to [N, H W C]."""
-    # The barrier keeps what comes before in the shape of images: XLA's code for it is slow with channels and positions
-    # in one axis.
+def _rows(images: Array) -> Array:  # [N, H, W, C] -> [N, H W C]
+    # The barrier prevents XLA from fusing the reshape with earlier operations, which would be slow in this shape.
     kept: Array = jax.lax.optimization_barrier(images)
     return kept.reshape(len(images), -1)

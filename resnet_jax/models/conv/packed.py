@@ -1,12 +1,14 @@
-"""Convolution to few channels, with several neighbouring outputs computed as one with more channels.
+"""Convolution with few output channels: neighbouring output pixels of a row are computed as one pixel with more
+channels.
 
-XLA:CPU's convolution needs 32 output channels to be fast; with 16 it has half of that speed, with 8 a fifth. The images
-are not changed. The kernel is copied `pack` times, side by side, each copy one column further to the right:
+XLA's convolution on CPUs needs 32 output channels to be fast; with 16 channels it has half of that speed, with 8 a
+fifth. So `pack` copies of the kernel, each shifted one column further to the right, form a kernel with more channels:
 
-    wide[i, j, c, (t, f)] = kernel[i, j - t, c, f], or 0,    [K, K, C, F] -> [K, K + pack - 1, C, pack F].
+    wide[i, j, c, (t, f)] = kernel[i, j - t, c, f], or 0 outside,    [K, K, C, F] -> [K, K + pack - 1, C, pack F].
 
-At every `pack`-th column this gives the values of that column and of the next pack - 1 columns, in the order of the
-output in memory. With K = 3, a pack of two has 4/3 of the products, and a pack of four twice as many.
+A convolution with this kernel, at stride `pack` along a row, computes the outputs of `pack` neighbouring columns at
+once, in the order of the output in memory. With K = 3 it needs 4/3 of the products for pack = 2, and twice the products
+for pack = 4.
 """
 
 from __future__ import annotations
@@ -19,10 +21,9 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 def value(x: Array, kernel: Array, *, pad: int, pack: int) -> Array:
-    """A convolution at stride 1: [N, H, W, C] and [K, K, C, F] to [N, H', W', F], all in one dtype.
+    """Computes a convolution at stride 1: x [N, H, W, C] and kernel [K, K, C, F] -> [N, H', W', F], all in one dtype.
 
-    Args:
-      pack: outputs computed as one; a divisor of W' = W + 2 pad - K + 1.
+    `pack`, a divisor of W', is the number of output pixels that are computed as one.
     """
     size, f = kernel.shape[0], kernel.shape[-1]
     height, width = (side + 2 * pad - size + 1 for side in x.shape[1:3])

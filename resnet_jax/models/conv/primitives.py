@@ -1,7 +1,7 @@
-"""`conv2d` and its two gradients as JAX primitives, each linear in both operands.
+"""`conv2d` and its two gradients as JAX primitives.
 
 They behave like the convolution of jax.lax under jit, grad, jvp, vmap, checkpoint, shard_map and pmap, in any
-combination, with derivatives of any order. On CPUs they are computed by cpu.py, elsewhere by XLA's convolution.
+combination, and have derivatives of any order. On CPUs, cpu.py computes them; on other devices, XLA's convolution does.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from resnet_jax.models.conv.packed import NHWC
 
 
 def conv2d(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
-    """The convolution (cross-correlation) of x and kernel, zero-padded by `pad` on all four sides.
+    """Computes the convolution (cross-correlation) of images with a kernel.
 
     Args:
-      x: [N, H, W, C].
+      x: [N, H, W, C], the images.
       kernel: [K, K, C, F], in the dtype of x.
       stride: stride along both axes.
+      pad: zero padding on all four sides, in pixels.
 
     Returns:
       [N, (H + 2 pad - K) // stride + 1, (W + 2 pad - K) // stride + 1, F]
@@ -47,13 +48,15 @@ def _check(x: Array, kernel: Array, pad: int) -> None:
     if x.dtype != kernel.dtype:
         raise ValueError(f"conv2d: got x in {x.dtype} and the kernel in {kernel.dtype}; legal: one dtype.")
     if min(x.shape[1:3]) + 2 * pad < kernel.shape[0]:
-        raise ValueError(f"conv2d: got x {x.shape}, padded by {pad}, and kernel {kernel.shape}; legal: one that fits.")
+        raise ValueError(
+            f"conv2d: got x {x.shape}, padded by {pad}, and kernel {kernel.shape}; legal: a kernel not larger than x."
+        )
 
 
-# Three primitives. They are the partial derivatives of one trilinear form, sum(y * conv(x, kernel)):
+# The three primitives are the partial derivatives of one trilinear form, sum(y * conv(x, kernel)):
 #   conv(x, kernel) -> y, input_gradient(y, kernel) -> x, kernel_gradient(x, y) -> kernel.
-# The transposes of each are the other two. A custom_vjp would forbid forward mode; with primitives all of JAX's
-# transformations compose, to any order.
+# Each is linear in both operands, and its transposes are the other two. With primitives, all transformations of JAX
+# work, to any order; a custom_vjp would not allow forward mode.
 
 
 def _plain_conv(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
@@ -64,7 +67,7 @@ def _plain_conv(x: Array, kernel: Array, *, stride: int, pad: int) -> Array:
 
 
 def _plain_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
-    # Only the type of these zeros is used. Under shard_map it must say that they vary over devices, as dy does.
+    # Only the type of these zeros is used. Under shard_map, the type must vary over the same axes as that of dy.
     x = jnp.zeros_like(dy, shape=(dy.shape[0], height, width, kernel.shape[2]))
     transpose = jax.linear_transpose(lambda x: _plain_conv(x, kernel, stride=stride, pad=pad), x)
     (dx,) = transpose(dy)
@@ -72,7 +75,7 @@ def _plain_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, he
 
 
 def _plain_kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, groups: int) -> Array:
-    del groups  # which only a CPU's own way looks at
+    del groups  # only cpu.py uses it
     kernel = jnp.zeros_like(x, shape=(size, size, x.shape[-1], dy.shape[-1]))
     transpose = jax.linear_transpose(lambda kernel: _plain_conv(x, kernel, stride=stride, pad=pad), kernel)
     (dkernel,) = transpose(dy)
@@ -80,20 +83,20 @@ def _plain_kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: 
 
 
 def _groups(n: int) -> int:
-    """The number of parts into which the batch may be divided over devices outside this code."""
+    """The number of parts into which jit may divide a batch of n images over devices."""
     if any(kind == AxisType.Manual for kind in jax.sharding.get_abstract_mesh().axis_types):
-        return 1  # under shard_map and pmap, the batch is that of one device
+        return 1  # under shard_map and pmap, this code sees the images of one device
     count = jax.device_count()
     return count if n % count == 0 else 1
 
 
 def _equally_varying(x: Array, kernel: Array) -> tuple[Array, Array]:
-    # Under shard_map, an operand that is equal on all devices is marked as one that may differ, as lax does.
+    # Under shard_map, both operands must vary over the same axes; jax.lax converts its operands in the same way.
     return _vary(x, _over(kernel) - _over(x)), _vary(kernel, _over(x) - _over(kernel))
 
 
 def _over(a: Array) -> frozenset[str]:
-    """The axes of a shard_map over which `a` varies; none without check_vma, which keeps account of them."""
+    """The axes of a shard_map over which `a` varies; empty if check_vma is off, since JAX does not track them then."""
     return frozenset(getattr(getattr(jax.typeof(a), "manual_axis_type", None), "varying", ()))
 
 
@@ -102,7 +105,7 @@ def _vary(a: Array, over: frozenset[str]) -> Array:
 
 
 def _over_axes(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Maps a function of one convolution over `mapped` leading axes."""
+    """Wraps a function of one convolution, so that it is mapped over `mapped` leading axes."""
 
     def over(a: Array, b: Array, *, mapped: int, **how: Any) -> Array:
         found: Callable[..., Array] = partial(function, **how)
@@ -148,7 +151,8 @@ def _to_kernel(dy: Array, x: Array, kernel: Any, *, stride: int, pad: int, mappe
 def _map(primitive: Primitive, operands: Any, axes: Any, *, mapped: int, **how: int) -> tuple[Array, int]:
     shared_kernel = primitive is not _kernel_gradient_p and axes[1] is None and mapped == 0
     if shared_kernel:
-        images, kernel = jnp.moveaxis(operands[0], axes[0], 0), operands[1]  # One kernel: more images.
+        # The kernel is the same along the new axis, so the axis becomes part of the batch.
+        images, kernel = jnp.moveaxis(operands[0], axes[0], 0), operands[1]
         y = primitive.bind(images.reshape(-1, *images.shape[2:]), kernel, mapped=0, **how)
         return y.reshape(*images.shape[:2], *y.shape[1:]), 0
     (length,) = {a.shape[axis] for a, axis in zip(operands, axes, strict=True) if axis is not None}
@@ -160,11 +164,11 @@ def _primitive(
     name: str, function: Callable[..., Array], on_cpu: Callable[..., Array], shape: Callable[..., Any]
 ) -> Primitive:
     primitive = Primitive(name)
-    # Outside jit: compiled once for each set of parameters. Under disable_jit this would call itself without end.
+    # For calls outside jit: compiled once for each set of parameters.
     compiled = jax.jit(lambda operands, how: primitive.bind(*operands, **dict(how)), static_argnums=1)
 
     def alone(*operands: Array, **how: Any) -> Array:
-        with jax.disable_jit(False):
+        with jax.disable_jit(False):  # under disable_jit, `compiled` would call `alone` again, without end
             y: Array = compiled(operands, tuple(how.items()))
         return y
 
@@ -183,8 +187,8 @@ _input_gradient_p = _primitive(
 _kernel_gradient_p = _primitive(
     "conv2d_kernel_gradient", _plain_kernel_gradient, cpu.kernel_gradient, _kernel_gradient_shape
 )
-# Each primitive with its transposes in the first and in the second operand. These are functions of the cotangent and of
-# both operands; of the operand that is sought, only the shape is known.
+# The arguments are a primitive and its transposes in the first and in the second operand. A transpose is a function of
+# the cotangent and both operands; for the operand whose cotangent it computes, it gets only the shape.
 ad.defbilinear(_conv_p, _to_x, _to_kernel)
 ad.defbilinear(_input_gradient_p, _to_y, lambda x, dy, kernel, **how: _to_kernel(dy, x, kernel, **how))
 ad.defbilinear(

@@ -1,13 +1,12 @@
-"""The input gradient of a strided convolution, one residue of the rows at a time.
+"""The input gradient of a convolution with stride s > 1, as s convolutions at stride 1.
 
-XLA inserts zeros between the rows and columns of the output's gradient. With few channels, its CPU code for that
-reaches a sixth of a core's speed. Here, s is the stride. Row r = s q + a of the input is only read by the taps i with i
-= a + pad (mod s):
+XLA inserts zeros between the rows and columns of dy, the gradient of the output. With few channels, this is slow on
+CPUs. But row s q + a of the input, with 0 <= a < s, is used only by the kernel rows that equal a + pad modulo s:
 
     dx[s q + a] = sum_m dy[q + t - m] kernel[i + s m],    i = (a + pad) mod s,    t = (a + pad - i) / s.
 
-So for each residue a of the rows, a convolution of dy at stride 1 gives every s-th row. The residues of the columns are
-packed into its channels, [N, H', W', (s, C)], which is the order of a row in memory (see packed.py).
+So for each residue a, one convolution of dy at stride 1 gives every s-th row. The s residues of the columns become
+channels of its result, [N, H', W', (s, C)], which is the order of the numbers of a row in memory.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from resnet_jax.models.conv.packed import NHWC
 
 
 def input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
-    """The input's gradient: dy [N, H', W', F] and kernel [K, K, C, F] -> [N, height, width, C], all in one dtype."""
+    """Computes the input gradient: dy [N, H', W', F] and kernel [K, K, C, F] -> [N, height, width, C], in one dtype."""
     n, size, c = len(dy), kernel.shape[0], kernel.shape[2]
     rows, columns = -(-height // stride), -(-width // stride)
-    # For each residue, the offsets t - m into dy and the taps there.
+    # For each residue a: {offset t - m into dy: index i + s m of the kernel's row or column}.
     reads = [{(a + pad - i) // stride: i for i in range((a + pad) % stride, size, stride)} for a in range(stride)]
     offsets = [t for of_residue in reads for t in of_residue]
     first, last = min(offsets), max(offsets)
 
     def wide(i: int) -> Array:
-        """Tap i of the rows with the column taps of all residues side by side: [last - first + 1, F, stride C]."""
+        # Row i of the kernel, with separate channels for each residue of the columns: [last - first + 1, F, stride C].
         none = jnp.zeros_like(kernel, shape=kernel.shape[2:])
         by_offset = [
             jnp.concatenate([kernel[i, taps[t]] if t in taps else none for taps in reads])

@@ -1,17 +1,17 @@
-"""The kernel gradient as matrix products over taps of rows and of columns.
+"""The kernel gradient of large batches, as matrix products.
 
-XLA computes the kernel gradient as a convolution with a window as large as the image, for which its CPU code is slow.
-Here it is a matrix product over the positions p of the images,
+XLA computes the kernel gradient as a convolution with a window as large as the image, which is slow on CPUs. Here it is
+a matrix product that sums over the pixels p of all images (written for stride 1 without padding):
 
-    dkernel[i, j, c, f] = sum_p x[p + (i, j), c] dy[p, f] = sum_p x[p + (0, j), c] dy[p - (i, 0), f],
+    dkernel[i, j, c, f] = sum_p x[p + (i, j), c] dy[p, f] = sum_p x[p + (0, j), c] dy[p - (i, 0), f].
 
-of the K column taps of x with the K row taps of dy: [p, (j, c)] and [p, (i, f)]. This copies x and dy K times each,
-where im2col would copy x K^2 times. The product has the shape K C x K F (48 x 48 for 16 channels), nearly square and so
-fast; im2col's is K^2 C x F (144 x 16). With a stride, the rows of each remainder are taken together with the taps that
-read them, so that no product with zeros is computed.
+Its operands are K copies of x, shifted by j columns, [p, (j, c)], and K copies of dy, shifted by i rows, [p, (i, f)].
+The usual algorithm, im2col, copies x K^2 times. The result here has K C rows and K F columns (48 x 48 for 16 channels),
+which is nearly square and therefore fast; im2col's has K^2 C rows and F columns (144 x 16). With a stride s, the rows
+of x with the same residue modulo s are taken together, so that no product with zeros is computed.
 
-The sum runs over the batch in a loop, in chunks of a few images, so that the taps of a chunk stay in the cache.
-docs/performance.md has the speeds.
+A loop sums over chunks of a few images, so that the copies of a chunk stay in the CPU's cache. docs/performance.md has
+the speeds.
 """
 
 from __future__ import annotations
@@ -22,29 +22,24 @@ from jax import Array
 
 from resnet_jax.models.conv.dense import sum_dtype
 
-# Size limit of the taps of a chunk, which should stay in a core's cache, unless the product would become too short.
+# Largest size of the copies of a chunk, which should stay in a core's cache. LONG_PRODUCT has priority.
 SCRATCH_BYTES = 1 << 19
-# Positions (image, row, column) that a chunk's matrix product should sum over at least.
+# Smallest number of pixels over which the matrix product of a chunk sums, because short sums are slow.
 LONG_PRODUCT = 1024
-# Up to this number of chunks there is no loop, because a loop would cost more than it gains.
+# Up to this number of chunks, the loop is unrolled.
 WRITTEN_OUT = 4
 
 
 def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, groups: int) -> Array:
-    """The kernel gradient as matrix products over chunks of images; see the module's docstring.
+    """Computes the kernel gradient: x [N, H, W, C] and dy [N, H', W', F] -> [size, size, C, F] in the dtype of x.
 
-    Args:
-      x: [N, H, W, C].
-      dy: [N, H', W', F].
-      groups: number of parts that the batch is divided into. The sums of the parts are added last. Divides N.
-
-    Returns:
-      [size, size, C, F] in the dtype of x; sums are float32 at least.
+    The batch is divided into `groups` parts, whose sums are added last, so that each part may be on another device;
+    `groups` divides N. Sums are computed in float32, or in float64 if x is float64.
     """
     (n, height, _, c), (_, _, dy_width, f) = x.shape, dy.shape
     dtype = sum_dtype(x)
-    # For row r of dy, tap i reads row stride * r + i - pad of x, which is row stride * (r + shift) + phase. The rows of
-    # a phase are taken together. [(i, shift)] by phase:
+    # Row i of the kernel multiplies row r of dy with row stride * r + i - pad of x, which is row stride * (r + shift) +
+    # phase. The rows of x with the same phase are taken together: {phase: [(i, shift), ...]}.
     phases: dict[int, list[tuple[int, int]]] = {}
     for i in range(size):
         shift, phase = divmod(i - pad, stride)
@@ -54,7 +49,7 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
     chunk = _chunk(n // groups, positions=max(rows.values()) * dy_width, width=widest, itemsize=dtype.itemsize)
 
     def product_of(images: tuple[Array, Array]) -> dict[int, Array]:
-        """A chunk's part of the sum, by phase; images: [groups, chunk, ...]."""
+        # images: (x, dy), each [groups, chunk, ...]
         x, dy = (part.astype(dtype) for part in images)
         products = {}
         for phase, taps in phases.items():
@@ -64,9 +59,9 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
             products[phase] = _product(jnp.concatenate(columns, -1), jnp.concatenate(shifted, -1))
         return products
 
-    # Without the barrier, XLA may compute x and dy again for each copy of a tap.
+    # Without the barrier, XLA may compute x and dy again for each copy.
     x, dy = jax.lax.optimization_barrier((x, dy))
-    # [N, ...] -> [groups, steps, chunk, ...]. A batch that is divided over devices is divided along `groups`.
+    # [N, ...] -> [groups, steps, chunk, ...]. If the batch is divided over devices, it is divided along `groups`.
     split_x, split_dy = (images.reshape(groups, -1, chunk, *images.shape[1:]) for images in (x, dy))
     steps = n // groups // chunk
     if steps <= WRITTEN_OUT:
@@ -89,7 +84,7 @@ def kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int, gr
 
 
 def _window(a: Array, axis: int, start: int, count: int, stride: int) -> Array:
-    """`count` entries of an axis, every `stride`-th from `start` on; zeros outside the array."""
+    """Takes `count` entries along an axis: every `stride`-th entry from `start` on, zeros outside the array."""
     last = start + stride * (count - 1)
     before, after = max(0, -start), max(0, last + 1 - a.shape[axis])
     padding = [(0, 0)] * a.ndim
@@ -98,7 +93,7 @@ def _window(a: Array, axis: int, start: int, count: int, stride: int) -> Array:
 
 
 def _product(columns: Array, shifted: Array) -> Array:
-    # [G, n, h, w, A] x [G, n, h, w, B] -> [G, A, B]. One group has no batch axis: XLA:CPU has faster code for that.
+    # [G, n, h, w, A] x [G, n, h, w, B] -> [G, A, B]. With one group, XLA is faster without a batch axis.
     (groups, *_, a), b = columns.shape, shifted.shape[-1]
     columns, shifted = columns.reshape(groups, -1, a), shifted.reshape(groups, -1, b)
     if groups == 1:
@@ -107,7 +102,7 @@ def _product(columns: Array, shifted: Array) -> Array:
 
 
 def _chunk(n: int, *, positions: int, width: int, itemsize: int) -> int:
-    """Images per chunk, a divisor of n: as many as fit the size limit, but enough for a long product."""
+    """The number of images in a chunk: a divisor of n, limited by SCRATCH_BYTES and LONG_PRODUCT."""
     divisors = [d for d in range(1, n + 1) if n % d == 0]
     fit = max((d for d in divisors if d * positions * width * itemsize <= SCRATCH_BYTES), default=1)
     long = next((d for d in divisors if d * positions >= LONG_PRODUCT), n)

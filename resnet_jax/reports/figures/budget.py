@@ -1,4 +1,4 @@
-"""The control's figure: training error by budget, with a column for each net and rate."""
+"""The figure of the control: training error against the training budget (number of iterations)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _OTHER_MARKERS = MARKERS[2:]
 
 
 def error_against_budget(control: Control) -> Figure:
-    """Training error in per cent by budget: a colour and a shade for each net, an open marker for each other rate.
+    """Draws training error in per cent by budget (number of iterations), for each net and learning rate of the control.
 
-    Each budget is a band. Inside a band each net and rate has its own column, so that points at zero do not overlap.
-    A line joins the points of a net at the base's rate, with circles for plain nets and squares for residual nets.
+    Each budget is a vertical band. Inside a band, each net and rate has its own column, so that points at zero do not
+    overlap. A line joins the points of a net at the base rate, with circles for plain nets and squares for residual
+    nets. Other rates have open markers without a line.
     """
     nets = [net for net in (control.shallow_residual, control.shallow, control.residual, control.base) if net]
     everything = (*control.points, *control.references, *nets)
@@ -71,5 +72,4 @@ def error_against_budget(control: Control) -> Figure:
 
 
 def _by_budget(variants: Sequence[Variant]) -> list[Variant]:
-    """One variant for each budget, ordered by budget."""
     return list({v.iterations: v for v in sorted(variants, key=lambda v: v.iterations)}.values())

@@ -42,14 +42,14 @@ _COLUMNS = 4
 
 @dataclass(frozen=True)
 class Curve:
-    """One net in a panel."""
+    """The curves of one variant in a panel: their label, colour and marker."""
 
     variant: Variant
     label: str
     colour: str
     mark: str = "o"
     behind: bool = False
-    """Whether the net is only a reference, drawn thin and grey."""
+    """Whether the variant is only a reference, drawn thin and grey."""
 
 
 Panels = dict[str, list[Curve]]
@@ -58,8 +58,9 @@ Panels = dict[str, list[Curve]]
 def curve_panels(comparison: Comparison, found: PaperLines | None = None) -> Panels:
     """The curves to draw, by the title of their panel.
 
-    For depths: a panel for each kind of net, with a shade for each depth. With a paper's table: a panel for each of its
-    lines. For other fields: one panel with a colour for each variant, or a panel for each variant if they are many.
+    A comparison of depths has a panel for each kind of net, with a shade for each depth. A comparison with a paper's
+    table has a panel for each line of the table. With a numeric axis, there is a panel for each line of the axis. Other
+    comparisons have one panel, or a panel for each variant if there are many.
     """
     if found is not None:
         first = found.lines[0].variant
@@ -109,7 +110,7 @@ def _beside(variant: Variant, reference: Variant, colour: str) -> list[Curve]:
 
 
 def training_curves(comparison: Comparison, found: PaperLines | None = None) -> Figure:
-    """Errors in per cent against iterations; means over seeds with the range from lowest to highest."""
+    """Draws errors in per cent against iterations: means over seeds, with bands from the lowest to the highest."""
     panels = curve_panels(comparison, found)
     many = len(panels) > MOST_PANELS
     columns = _COLUMNS if many else min(3, len(panels))
@@ -139,7 +140,6 @@ def training_curves(comparison: Comparison, found: PaperLines | None = None) -> 
 
 
 def _handles(panels: Panels) -> list[Line2D]:
-    """Legend handles: one for each colour with a meaning within the panels, and one for each kind of line."""
     curves = [curve for several in panels.values() for curve in several]
     handles: dict[str, Line2D] = {}
     colours: dict[str, set[str]] = {}
@@ -160,11 +160,11 @@ def _handles(panels: Panels) -> list[Line2D]:
 
 
 def mean_curve(variant: Variant, name: str) -> tuple[list[int], list[list[float]]]:
-    """Steps, and the errors in per cent of each finished run at those steps, [runs][steps].
+    """The steps of a variant's curve, and the errors in per cent of each finished run at these steps, [runs][steps].
 
     Args:
       variant: the variant with the runs.
-      name: a field of MetricsLine.
+      name: a field of MetricsLine, such as "test_error".
     """
     lines = [_curve(run.metrics, name) for run in variant.finished]
     # All seeds of a configuration are measured at the same steps; a file that is cut short may lack some.
@@ -173,8 +173,7 @@ def mean_curve(variant: Variant, name: str) -> tuple[list[int], list[list[float]
 
 
 def _draw(axes: Axes, curve: Curve) -> None:
-    """Draws both curves of one net, with its marker at their ends. Diverged runs are drawn one by one, dotted, with a
-    cross at the end."""
+    """Draws the training curve and the test curve of a variant. Diverged runs are dotted lines that end in a cross."""
     variant, colour = curve.variant, curve.colour
     kinds = (
         ("running_error", 0.8 if curve.behind else 1.1, DASHED, "training"),
@@ -206,18 +205,16 @@ def _draw(axes: Axes, curve: Curve) -> None:
 
 
 def watched(variant: Variant) -> str:
-    """The split that was evaluated during training: the validation set if there is one, else the test set."""
+    """The split that was evaluated during training: "validation" if there is a validation set, else "test"."""
     return "validation" if variant.config.data.validation else "test"
 
 
 def _curve(metrics: Sequence[MetricsLine], name: str) -> dict[int, float]:
-    """The error in per cent by step, for the steps with a measurement."""
     values = {line.step: getattr(line, name) for line in metrics}
     return {step: 100.0 * value for step, value in values.items() if value is not None}
 
 
 def _rate_drops(axes: Axes, cells: Sequence[Variant]) -> None:
-    """Draws a light line at each drop of the learning rate that all nets of the panel share."""
     common = set.intersection(*(set(cell.config.optim.milestones) for cell in cells))
     for step in sorted(step for step in common if step < min(cell.iterations for cell in cells)):
         axes.axvline(step, color=LIGHT, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0.5)

@@ -1,4 +1,4 @@
-"""Draws the measurements of the instruments of resnet_jax/analysis, from their JSON files alone."""
+"""Draws figures of the results of instruments (resnet_jax/analysis), which it reads from their JSON files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Measured = dict[str, Any]
 
 
 def figures(measured: Measured) -> dict[str, Figure]:
-    """The figures of a measurement, by suffix for the file's name; an instrument may have no figures.
+    """Draws the figures of a measurement. The keys are suffixes of file names. Some instruments have no figures.
 
     Raises:
-      UserError: the instrument is unknown, or the measurement lacks parts.
+      UserError: the instrument is unknown, or the measurement is incomplete.
     """
     name = str(measured.get("instrument"))
     if name not in FIGURES:
@@ -34,14 +34,14 @@ def figures(measured: Measured) -> dict[str, Figure]:
         drawn = {suffix: draw_one(measured) for suffix, draw_one in FIGURES[name].items()}
         return {suffix: figure for suffix, figure in drawn.items() if figure is not None}
     except (KeyError, TypeError, IndexError) as error:
-        raise UserError(f"not a whole measurement of {name} ({error!r}).") from error
+        raise UserError(f"not a complete measurement of {name} ({error!r}).") from error
 
 
 def draw(file: Path) -> list[Path]:
-    """Draws the figures of a measurement, saves them beside its file, and returns their paths (PNG and SVG).
+    """Draws the figures of a measurement as PNG and SVG beside its JSON file, and returns the paths of the figures.
 
     Raises:
-      UserError: the file is missing, damaged, or no measurement.
+      UserError: the file is missing, damaged, or not a measurement.
     """
     try:
         measured = read_json(file)
@@ -56,7 +56,7 @@ def draw(file: Path) -> list[Path]:
 
 
 def about(measured: Measured) -> dict[str, str]:
-    """The origin of a measurement, for its figures' metadata; files of earlier versions contain less."""
+    """The nets, data, code version and command of a measurement, for the metadata of its figures."""
     nets = measured["nets"]
     facts = {
         "Instrument": str(measured["instrument"]),
@@ -79,4 +79,5 @@ FIGURES: Mapping[str, Mapping[str, Callable[[Measured], Figure | None]]] = {
     "loss-landscape": {"": landscape},
     "path-lengths": {"": path_lengths},
 }
-"""Functions that draw figures, by instrument; None: the measurement has no data for that figure."""
+"""Functions that draw figures, by instrument and suffix. They return None if the measurement has no data for the
+figure."""

@@ -1,4 +1,4 @@
-"""Figures of errors after the last step: against depth, against a numeric field, or a row for each variant."""
+"""Figures of errors after the last step: against depth, against a numeric field, or with a row for each variant."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from resnet_jax.reports.stats import paired_difference
 from resnet_jax.reports.text import nets, shortened
 
 _LABELLED = 3
-"""Largest number of lines that have their names at their ends instead of a legend."""
+"""Largest number of lines with names at their ends. With more lines, the figure has a legend."""
 Line = tuple[str, Sequence[tuple[float, Variant]], str, str]
 """Label of a line, x-position and variant of each point, colour, marker."""
 
 
 def error_against_depth(comparison: Comparison) -> Figure:
-    """Training and test error in per cent against depth, a line per kind of net, with std over seeds and every seed."""
+    """Draws training and test error in per cent against depth: a line for each kind of net, and single seeds."""
     colours = kind_colours(comparison.nets)
     lines = [
         (
@@ -55,7 +55,7 @@ def error_against_depth(comparison: Comparison) -> Figure:
 
 
 def error_against_field(comparison: Comparison) -> Figure:
-    """Training and test error in per cent against the numeric field that was varied, a line for each other setting."""
+    """Draws training and test error in per cent against the field of the comparison's axis."""
     axis = comparison.axis
     assert axis is not None
     if len(axis.lines) == 1:
@@ -145,7 +145,7 @@ def _draw_line(axes: Axes, line: Line, measure: Measure, side: float, logarithmi
 
 
 def error_by_row(comparison: Comparison) -> Figure:
-    """A row for each variant: both errors in per cent, and their differences from the baseline, with intervals."""
+    """Draws a row for each variant: errors in per cent, and differences from the baseline with confidence intervals."""
     cells = comparison.cells
     colours = variant_colours(cells)
     with mpl.rc_context(STYLE):
@@ -181,7 +181,7 @@ def error_by_row(comparison: Comparison) -> Figure:
 
 
 def error_by_line(found: PaperLines) -> Figure:
-    """Training and test error in per cent of each line of a paper's table, in its order; a panel for each depth."""
+    """Draws errors in per cent, with a row for each line of a paper's table and a panel for each depth."""
     with mpl.rc_context(STYLE):
         panels_of = found.by_depth
         most = max(len(lines) for lines in panels_of.values())
@@ -206,7 +206,6 @@ def error_by_line(found: PaperLines) -> Figure:
 
 
 def _row_looks(colour: str) -> tuple[tuple[Measure, float, dict[str, Any]], ...]:
-    """Looks of a row: training error open and above, test error filled and below, in the net's colour."""
     return (
         ("train_error", -0.14, {"color": colour, "marker": "s", "markerfacecolor": "white", "linestyle": "none"}),
         ("test_error", 0.14, {"color": colour, "marker": "o", "linestyle": "none"}),
@@ -239,7 +238,6 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _wrapped(name: str, width: int = 34) -> str:
-    """Breaks a label into two lines if it is long and has several parts."""
     name = shortened(name)
     parts = name.split("; ")
     if len(name) <= width or len(parts) == 1:

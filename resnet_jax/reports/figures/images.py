@@ -1,4 +1,4 @@
-"""A grid of images with their class names, as the net receives them."""
+"""Draws images in a grid, with their class names."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ NO_GLYPH = re.compile(r"Glyph .* missing from")  # how Matplotlib's warning star
 
 
 def image_grid(images: npt.NDArray[np.float64], titles: Sequence[str], heading: str) -> Figure:
-    """A figure of images in rows of eight.
+    """Draws images in rows of eight, each with a title above it.
 
     Args:
-      images: [N, H, W, C] in 0..1. With three or more channels, the first three are red, green and blue, and others
-        are not drawn. With fewer channels, the first is drawn in grey.
-      titles: [N], one above each image, as plain text: a dollar sign starts no formula.
+      images: [N, H, W, C], values in [0, 1]. The first three channels are red, green and blue; further channels are not
+        drawn. With fewer than three channels, the first channel is drawn in grey.
+      titles: [N]. They are plain text: a dollar sign does not start a formula.
       heading: title of the figure.
     """
     rows = math.ceil(len(images) / COLUMNS)
@@ -47,13 +47,13 @@ def image_grid(images: npt.NDArray[np.float64], titles: Sequence[str], heading: 
 
 
 def save(figure: Figure, file: Path) -> bool:
-    """Writes a figure atomically, in the format of the file's suffix: on a full disk the older file remains.
+    """Writes a figure in the format of the file's suffix. If writing fails, an existing file stays unchanged.
 
     Returns:
-      Whether every character could be drawn: for missing characters, such as Chinese ones, the font draws boxes.
+      Whether the font has all characters. It draws a box for a missing one, such as a Chinese character.
 
     Raises:
-      OSError: the file cannot be written; the message names it.
+      OSError: the file cannot be written. The message names the file.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

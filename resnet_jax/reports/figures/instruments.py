@@ -1,4 +1,4 @@
-"""The instruments' figures; the loss landscape's are in landscape.py. Colours and line styles distinguish nets."""
+"""The figures of the instruments, except loss-landscape (landscape.py) and path-lengths (paths.py)."""
 
 from __future__ import annotations
 
@@ -37,12 +37,11 @@ _WIDE = 5.0  # from this ratio on, a linear axis hides small values
 
 
 def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Line style of each net: the colour of its kind, the shade and marker of its depth, as in every figure.
+    """Line styles for nets: the colour shows the kind of net, and the shade and the marker show its depth.
 
-    In grey, plain and residual nets of one depth would look alike: markers of plain nets are open, those of residual
-    nets are filled, and other kinds have dashes. Markers are sparse, so that the dashes stay visible. Nets of
-    one kind and depth have different dashes and markers. If such nets differ in more than the seed, they also have
-    different colours.
+    Markers are open for plain nets and filled for residual nets, and other kinds have dashes. So kinds differ without
+    colour. Nets of equal kind and depth have different dashes and markers. If they differ in more than the seed, their
+    colours also differ.
     """
     colours = kind_colours([net["net"] for net in nets])
     found = []
@@ -64,7 +63,7 @@ def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
 
 
 def logarithmic(axes: Axes) -> None:
-    """Makes the y-axis logarithmic, with plain numbers as labels if it spans at most two decades."""
+    """Makes the y-axis logarithmic. If it spans less than two decades, its labels are plain numbers."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     if high < 100.0 * low:
@@ -74,9 +73,9 @@ def logarithmic(axes: Axes) -> None:
 
 
 def layer_responses(measured: Measured) -> Figure:
-    """As He et al. 2015, Fig. 7: standard deviations by layer, and sorted in falling order.
+    """Draws standard deviations of layer responses as in He et al. 2015, Fig. 7: by layer, and in descending order.
 
-    Seeds of one net are one line: their mean, with a band from the lowest to the highest.
+    The seeds of a net become one line, their mean, with a band from the lowest to the highest value.
     """
     by_net: dict[str, list[Measured]] = {}
     for net in measured["nets"]:
@@ -108,7 +107,7 @@ def layer_responses(measured: Measured) -> Figure:
 
 
 def gradient_flow(measured: Measured) -> Figure:
-    """Norms of the gradient at the initial values, against the layer."""
+    """Draws the norms of the gradient at the initial values, by layer."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         axes = figure.subplots()
@@ -122,7 +121,7 @@ def gradient_flow(measured: Measured) -> Figure:
 
 
 def gradient_flow_in_training(measured: Measured) -> Figure | None:
-    """Norms of the gradient by layer and iteration, a panel for each net that recorded them, on one scale."""
+    """Draws gradient norms by layer and iteration, with a panel for each net. None if no net recorded them."""
     nets = [net for net in measured["nets"] if net["steps"]]
     if not nets:
         return None
@@ -152,7 +151,7 @@ def gradient_flow_in_training(measured: Measured) -> Figure | None:
 
 
 def gradient_identity(measured: Measured) -> Figure:
-    """The two terms of each block's gradient, and the remainder; a column for each net."""
+    """Draws the gradient at each block, its two terms, and the remainder, with a column of panels for each net."""
     nets = measured["nets"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(max(3.4, 2.7 * len(nets)), 4.2), layout="constrained")
@@ -179,7 +178,7 @@ def gradient_identity(measured: Measured) -> Figure:
 
 
 def _by_stage(axes: Axes, blocks: Sequence[str], values: Any, label: str, **look: Any) -> None:
-    """Draws a separate line for each stage, since values restart with each stage; one legend entry for all."""
+    """Draws a separate line for each stage, with one legend entry for all lines."""
     stages = [name.partition("_")[0] for name in blocks]
     for stage in dict.fromkeys(stages):
         here = [i for i, other in enumerate(stages) if other == stage]
@@ -188,7 +187,6 @@ def _by_stage(axes: Axes, blocks: Sequence[str], values: Any, label: str, **look
 
 
 def _stage_lines(axes: Axes, blocks: Sequence[str]) -> None:
-    """Draws a light line between stages."""
     stages = [name.partition("_")[0] for name in blocks]
     for i, (a, b) in enumerate(itertools.pairwise(stages), start=1):
         if a != b and "stem" not in (a, b):
@@ -196,7 +194,7 @@ def _stage_lines(axes: Axes, blocks: Sequence[str]) -> None:
 
 
 def signal_propagation(measured: Measured) -> Figure:
-    """Forward variance, extreme singular values, and autocorrelation, against the block."""
+    """Draws the forward variance, the extreme singular values, and the autocorrelation, by block."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 5.4), layout="constrained")
         ((variance, singular), (lag_one, by_lag)) = figure.subplots(2, 2)
@@ -227,13 +225,12 @@ def signal_propagation(measured: Measured) -> Figure:
         return figure
 
 
-def _geometric_mean(values: Any) -> Any:
-    """Geometric mean over images, [images][blocks] -> [blocks]; values below 1e-300 count as 1e-300."""
+def _geometric_mean(values: Any) -> Any:  # over images: [images][blocks] -> [blocks]
     return np.exp(np.log(np.maximum(np.asarray(values, np.float64), 1e-300)).mean(axis=0))
 
 
 def lesions(measured: Measured) -> Figure:
-    """Error with each block deleted in turn, against the number deleted at random, and against the number of swaps."""
+    """Draws the error with each block deleted alone, with random blocks deleted, and with random blocks swapped."""
     nets = measured["nets"]
     with mpl.rc_context(STYLE):
         swaps = any(net["swapped"] for net in nets)
@@ -267,7 +264,7 @@ def lesions(measured: Measured) -> Figure:
 
 
 def _spread(axes: Axes, whole: float, errors: Any, look: dict[str, Any]) -> None:
-    """Draws the mean and range over random choices, starting with the whole net."""
+    """Draws the mean and the range of errors over random choices. The first point is the unchanged net."""
     values = 100.0 * np.asarray([[whole] * len(errors[0]), *errors])
     x = np.arange(len(values))
     axes.plot(x, values.mean(axis=1), **look)

@@ -1,4 +1,4 @@
-"""Loss landscapes as Li et al. 2018 draw them, several nets on one scale."""
+"""Figures of loss landscapes in the style of Li et al. 2018, with several nets on one scale."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ _COLOURS = "viridis"
 
 
 def landscape(measured: Measured) -> Figure:
-    """The loss along a line, or over a plane."""
+    """Draws the loss along a line, or over a plane."""
     return _line(measured) if measured["options"]["dimensions"] == 1 else _plane(measured)
 
 
 def _line(measured: Measured) -> Figure:
-    """Loss (logarithmic) and error along one direction, with all nets together in each of the two panels."""
     nets = measured["nets"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
@@ -44,7 +43,6 @@ def _line(measured: Measured) -> Figure:
 
 
 def _plane(measured: Measured) -> Figure:
-    """Contours above and surfaces below, a column for each net; all nets share levels, heights and colours."""
     nets = measured["nets"]
     grids = [_numbers(net["loss"]) for net in nets]
     levels = _shared_levels(grids)
@@ -78,7 +76,6 @@ def _plane(measured: Measured) -> Figure:
 def _surface(
     figure: Figure, place: tuple[int, int, int], along: Floats, shown: Floats, norm: LogNorm, name: str
 ) -> None:
-    """Draws a surface whose heights are logarithms of the loss, like the contours' levels."""
     axes: Any = figure.add_subplot(*place, projection="3d")
     x, y = np.meshgrid(along, along, indexing="ij")
     axes.plot_surface(
@@ -101,12 +98,10 @@ def _surface(
 
 
 def _shared_levels(grids: Sequence[Floats]) -> Floats:
-    """Logarithmic levels over the range of all grids."""
     low = min(float(np.nanmin(grid)) for grid in grids)
     high = max(float(np.nanmax(grid)) for grid in grids)
     return np.geomspace(max(low, 1e-4) * 0.999, max(high, 1e-3) * 1.001, _LEVELS)
 
 
 def _numbers(values: Any) -> Floats:
-    """Losses as an array, with NaN for values that were not finite."""
     return np.asarray(values, np.float64)

@@ -1,4 +1,4 @@
-"""The figure of path lengths, as Veit et al. 2016, Fig. 6."""
+"""The figure of path lengths, in the style of Veit et al. 2016, Fig. 6."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from resnet_jax.reports.figures.style import STYLE
 
 
 def path_lengths(measured: dict[str, Any]) -> Figure:
-    """By path length: the number of paths, the gradient of one path, and the gradient of all paths together."""
+    """Draws, by path length: the number of paths, the gradient of one path, and that of all paths of this length."""
     nets = measured["nets"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 3.2), layout="constrained")

@@ -1,11 +1,11 @@
 """Colours and markers for all figures, and the function that saves figures.
 
-- The colour shows the kind of net: vermilion for plain, blue for residual, see `KINDS` for others.
+- The colour shows the kind of net: vermilion for plain, blue for residual, `KINDS` for other kinds.
 - The shade and the marker show the depth, in the same way in every figure. Deeper nets are darker.
-- Training error is dashed with open markers, test error is solid with filled markers.
+- Training error is dashed with open markers. Test error is solid with filled markers.
 
-Colours are Okabe and Ito's (2008), which colour-blind readers can distinguish; no figure relies on colour alone. No
-global Matplotlib setting changes, and the same runs give the same bytes.
+Colours are Okabe and Ito's (2008), which colour-blind readers can distinguish. No figure relies on colour alone. The
+functions change no global Matplotlib setting, and the same runs give the same bytes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ STYLE: dict[Any, Any] = {
 
 
 def shade(colour: str, depth: int) -> str:
-    """The shade of a colour for a depth: paler for shallow nets, with one scale for all figures."""
+    """Lightens a colour for a depth: shallower nets are paler, on the same scale in all figures."""
     share = math.log(depth / _SHALLOW) / math.log(_DEEP / _SHALLOW)
     strength = _PALEST + (1.0 - _PALEST) * min(1.0, max(0.0, share))
     red, green, blue = (strength * c + (1.0 - strength) for c in to_rgb(colour))
@@ -69,19 +69,19 @@ def shade(colour: str, depth: int) -> str:
 
 
 def marker(depth: int) -> str:
-    """The marker of nets of a depth."""
+    """The marker for nets of a depth."""
     return _MARKERS.get(depth, "*")
 
 
 def kind_colours(kinds: Sequence[str]) -> dict[str, str]:
-    """A colour for each kind of net; a kind that `KINDS` lacks gets an unused colour."""
+    """A colour for each kind of net. A kind that is not in `KINDS` gets a colour that no other kind has."""
     free = [colour for colour in (*OTHERS, GREY) if colour not in {KINDS.get(kind) for kind in kinds}]
     unknown = [kind for kind in dict.fromkeys(kinds) if kind not in KINDS]
     return {**KINDS, **{kind: free[i % len(free)] for i, kind in enumerate(unknown)}}
 
 
 def variant_colours(cells: Sequence[Variant]) -> list[str]:
-    """A colour for each variant; the first variant is the baseline."""
+    """A colour for each variant. The first variant is the baseline."""
     free = [colour for colour in OTHERS if colour != (KINDS.get(cells[0].net) if cells else None)]
     colours, taken = [], 0
     for number, cell in enumerate(cells):
@@ -94,18 +94,18 @@ def variant_colours(cells: Sequence[Variant]) -> list[str]:
 
 
 def sequence(number: int) -> list[str]:
-    """Colours for a number of values of a numeric field: dark for low, light for high, without yellow."""
+    """Colours for the values of a numeric field, from dark for the lowest to light for the highest value."""
     scale = mpl.colormaps["viridis"]
     return [to_hex(scale(0.78 * (i / max(1, number - 1)))) for i in range(number)]
 
 
 def spread(summary: Summary) -> float:
-    """The length of the error bar in per cent; NaN for one seed, since a bar of length 0 would mean no spread."""
+    """The length of an error bar in per cent: the standard deviation. NaN for one seed, which has no error bar."""
     return math.nan if summary.std is None else 100.0 * summary.std
 
 
 def from_zero(axes: Axes, most: float | None = None) -> None:
-    """Starts the axis a little below zero, so that a marker at zero is drawn whole."""
+    """Starts the y-axis slightly below zero, so that a marker at zero is completely visible."""
     top = max(axes.dataLim.y1, *(other.dataLim.y1 for other in axes.figure.axes))
     top = max(1.0, 1.08 * top)
     top = min(top, most * 1.02) if most is not None else top
@@ -122,11 +122,11 @@ def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Writes labels at the right ends of lines; moves overlapping labels apart.
+    """Writes labels at the right ends of lines, and moves overlapping labels apart.
 
     Args:
-      axes: axes whose limits are already set.
-      ends: x, y, text and colour of each.
+      axes: axes with their final limits.
+      ends: x, y, text and colour of each label.
     """
     low, high = axes.get_ylim()
     least = 0.085 * (high - low)
@@ -140,13 +140,13 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
 
 
 def save(figure: Figure, folder: Path, stem: str, about: Mapping[str, str] | None = None) -> None:
-    """Writes <stem>.png and <stem>.svg, without dates or versions, so that rebuilding gives the same bytes.
+    """Writes <stem>.png and <stem>.svg, without dates or versions, so that the same figure gives the same bytes.
 
     Args:
       figure: the figure to save.
       folder: an existing folder.
       stem: name of the files without suffix.
-      about: the origin of the figure, for the files' metadata, such as {"Study": "digits-depth"}.
+      about: origin of the figure, for the metadata of the files, such as {"Study": "digits-depth"}.
     """
     FigureCanvasAgg(figure)
     text = {key: value.encode("latin-1", "replace").decode("latin-1") for key, value in (about or {}).items()}

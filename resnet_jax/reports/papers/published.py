@@ -1,4 +1,4 @@
-"""The papers' numbers: He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027), CIFAR-10 and CIFAR-100."""
+"""Test errors from He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027), on CIFAR-10 and CIFAR-100."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FAILS = 0.2
 
 @dataclass(frozen=True)
 class PaperResult:
-    """A test error from a paper."""
+    """A test error that a paper reports."""
 
     test_error: float | None
-    """A fraction from 0 to 1; None: the paper says that the net fails."""
+    """A fraction from 0 to 1; None if the paper says that the net fails."""
     std: float | None = None
     """Standard deviation over the paper's runs; None if the paper gives none."""
     source: str = ""
@@ -29,40 +29,46 @@ class PaperRow:
     """A line of a paper's table."""
 
     case: str
-    """The paper's name of the line."""
+    """The paper's name for the line."""
     changes: Mapping[str, Any]
-    """Fields of the line's net, by dotted name, that differ from a residual net; without the depth."""
+    """Fields of the line's net that differ from a residual net, by dotted name, without the depth."""
     results: Mapping[int, PaperResult]
     """The test errors, by depth."""
 
     def result(self, model: ModelConfig) -> PaperResult:
-        """The result at the depth of a net, or else at the first depth with the same kind of block."""
+        """The paper's result at the depth of a net. If the table lacks the depth: a result for the same kind of
+        block."""
         near = [depth for depth in self.results if block_of(depth) == model.block_kind] or list(self.results)
         return self.results[model.depth if model.depth in self.results else near[0]]
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of test errors."""
+    """A paper's table of test errors."""
 
     source: str
     subject: str
-    """Heading for the compared property: "Shortcuts"."""
+    """What the lines of the table compare, as a heading: "Shortcuts"."""
     rows: tuple[PaperRow, ...]
     data: Mapping[str, Any]
     """Fields of DataFacts that identify the paper's data set."""
     warmups: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    """`optim.warmup` for depths with another warm-up than `warmup`."""
+    """Legal values of `optim.warmup` by depth, for depths where they differ from `warmup`."""
     warmup: tuple[str, ...] = ("iterations",)
+    """Legal values of `optim.warmup`."""
 
     def row(self, model: ModelConfig) -> PaperRow | None:
-        """The line for a net of any depth and on any data; None if no line has this net."""
+        """The line for a net, whatever its depth and data; None if no line has this net."""
         return next((row for row in self.rows if net_fields(model) == net_fields(model, row.changes)), None)
 
 
 def net_fields(model: ModelConfig, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The fields that identify a net, without the fields that a paper leaves open, such as the depth. With `changes`:
-    the fields of a residual net of the same depth with these changes."""
+    """The fields that identify a net in a paper's table, without fields that the papers leave open, such as the depth.
+
+    Args:
+      model: configuration of the net.
+      changes: if given, the fields are those of a residual net of the same depth with these changes.
+    """
     if changes is not None:
         given = {name.removeprefix("model."): value for name, value in changes.items()}
         # A net of the same depth, so that "identity" has the same meaning for both nets.
@@ -75,12 +81,12 @@ def net_fields(model: ModelConfig, changes: Mapping[str, Any] | None = None) -> 
 
 
 def block_of(depth: int) -> str:
-    """The kind of block in the papers' CIFAR nets of a depth: nets of 164 and 1001 layers have bottlenecks."""
+    """The kind of block in the papers' CIFAR nets: "bottleneck" for 164 and 1001 layers, "basic" for other depths."""
     return "bottleneck" if depth in (164, 1001) else "basic"
 
 
 def _results(source: str, **per_cent: float | None) -> dict[int, PaperResult]:
-    """Builds results from errors in per cent by depth, such as d110=6.61; None: the net fails."""
+    """Makes results by depth from errors in per cent, such as d110=6.61. None means that the net fails."""
     return {int(k[1:]): PaperResult(None if e is None else e / 100, source=source) for k, e in per_cent.items()}
 
 

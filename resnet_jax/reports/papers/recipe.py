@@ -1,7 +1,6 @@
 """Decides whether a run is comparable with a paper's number: data and recipe must be the paper's.
 
-Source of the recipes: He et al. 2015, Sec. 4.2, and 2016, Appendix. With other data or another recipe, the numbers are
-not comparable. Then only the order of a table's lines is compared: see paper_table.py.
+Source of the recipes: He et al. 2015, Sec. 4.2, and 2016, Appendix.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _RECIPE = ExperimentConfig(
 
 
 def paper_result(record: RunRecord, tables: tuple[PaperTable, ...] = TABLES) -> PaperResult | None:
-    """The paper's number for a run; None if data, recipe, net or depth are not the paper's."""
+    """The paper's result for a run; None if the data, the recipe, the net or the depth is not the paper's."""
     for table in tables:
         row = table.row(record.config.model)
         if row is not None and not departures(record, table):
@@ -48,9 +47,9 @@ def paper_result(record: RunRecord, tables: tuple[PaperTable, ...] = TABLES) -> 
 
 
 def departures(record: RunRecord, table: PaperTable = TABLE_6) -> list[str]:
-    """Fields of a run that differ from the nets of a table, as "name: value, not the paper's value".
+    """Lists the fields of a run that differ from a paper's table, as "name: value, not the paper's value".
 
-    The run is compared with the table's line for its net, or else with the first line.
+    The run is compared with the table's line for its net. If there is no such line, it is compared with the first line.
     """
     config, found = record.config, []
     row = table.row(config.model) or table.rows[0]
@@ -59,8 +58,7 @@ def departures(record: RunRecord, table: PaperTable = TABLE_6) -> list[str]:
             found.append(_departure(f"data set {name}", getattr(record.data, name), value))
     mine = flatten(to_dict(config)) | net_fields(config.model)
     papers = flatten(to_dict(_RECIPE)) | net_fields(config.model, row.changes)
-    # A field departs from the papers if they do not leave it open and its value is not the default. So a new field that
-    # somebody turns on takes a run out of the comparison without a change here.
+    # Every field counts unless its role says that the papers leave it open. So a new field needs no change here.
     judged = ExperimentConfig.fields_where(lambda role: not role.open_in_papers)
     found += [_departure(n, mine[n], papers[n]) for n in judged if mine[n] != papers[n]]
     return found + _special(config, table, row)

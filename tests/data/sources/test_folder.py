@@ -241,7 +241,7 @@ def test_of_many_skipped_images_the_first_are_named(root: Path) -> None:
 @pytest.mark.parametrize("spoil", [cut, lambda path: path.write_bytes(b"")])
 def test_a_class_without_a_readable_image(root: Path, cache_home: Path, spoil: Callable[[Path], Any]) -> None:
     spoil(root / "test/dog/0.png")
-    refused(root, "no image of the class folder .*test/dog can be read, such as 0.png", bad="skip")
+    refused(root, "no image of the class folder .*test/dog can be read, for example 0.png", bad="skip")
     assert not cache_home.exists()
 
 
@@ -249,7 +249,7 @@ def test_sizes_that_differ_without_a_resize(root: Path) -> None:
     put(root, "train/dog/1.png", noise(5, 8, 3))
     message = refused(root, "images differ in size: ")
     assert f"{root}/train/cat/0.png is 6x4 pixels and {root}/train/dog/1.png is 8x5; " in message
-    assert message.endswith("such as --data.image-size=4.")
+    assert message.endswith("for example with --data.image-size=4.")
     assert load(root, size=4).image_shape == (4, 4, 3)
 
 

@@ -81,7 +81,7 @@ def test_validation_where_there_is_no_test(tmp_path: Path) -> None:
 
 def test_no_split_to_test_on(tmp_path: Path) -> None:
     write(tmp_path, {"train": examples(random_images(3)), "extra": examples(random_images(3))})
-    refused(tmp_path, r"cifar10: it has the splits train, extra; needed are train, and test or validation")
+    refused(tmp_path, r"cifar10: it has the splits train, extra; needed: train, and either test or validation")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_classes_without_names_are_numbered_and_told(tmp_path: Path) -> None:
     told: list[str] = []
     assert read(data_dir=tmp_path, note=told.append).class_names == ("0", "1", "2")
     assert told[0] == (
-        f"CIFAR-10: no names of the classes are stored (there is no {directory}/label.labels.txt); their numbers serve."
+        f"CIFAR-10: no names of the classes are stored (there is no {directory}/label.labels.txt); numbers are used."
     )
 
 
@@ -243,6 +243,4 @@ def test_labels_that_are_no_classes(tmp_path: Path) -> None:
 
 def test_more_images_than_memory(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 1000)
-    refused(
-        small.parents[1], "11 images of 8x8x3 need 2,112 bytes of memory and 1,000 bytes are available; --data.stream"
-    )
+    refused(small.parents[1], "11 images of 8x8x3 need 2,112 bytes of memory and 1,000 bytes are available; use --data")

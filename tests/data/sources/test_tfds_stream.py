@@ -86,7 +86,7 @@ def test_examples_are_read_once_before_the_first_step(
     told: list[str] = []
     first = load(config(tmp_path), told.append)
     assert sum("reading the headers" in line for line in told) == 1
-    assert any("the split validation is tested on instead" in line for line in told)
+    assert any("the split validation is used for testing instead" in line for line in told)
     monkeypatch.setattr("resnet_jax.data.tfds_records.TfdsRecords.entry", None)
     assert load(config(tmp_path)).fingerprint == first.fingerprint
 
@@ -145,7 +145,7 @@ def test_equal_files_elsewhere_have_statistics_of_their_own(tmp_path: Path, cont
 def test_an_image_too_long_for_several_scales(tmp_path: Path, content: Content) -> None:
     content["validation"][1] = (encode(np.zeros((1, 9000, 3), np.uint8)), 0)
     prepared(tmp_path, content)
-    with pytest.raises(UserError, match=r"^image 1 of validation in .* cannot be shown to a net: it is so narrow"):
+    with pytest.raises(UserError, match=r"^image 1 of validation in .* cannot be used: it is so narrow"):
         load(config(tmp_path, protocol="multi_scale"))
 
 
@@ -231,5 +231,5 @@ def test_as_many_files_may_be_open_as_there_are(
 def test_more_files_than_the_system_allows(tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared(tmp_path, content)
     monkeypatch.setattr(resource, "getrlimit", lambda what: (100, 200))
-    with pytest.raises(UserError, match=r"its 6 files are held open, and the system allows a process 200 .* to 518"):
+    with pytest.raises(UserError, match=r"its 6 files are kept open, but .* a process only 200 .* to 518"):
         load(config(tmp_path))

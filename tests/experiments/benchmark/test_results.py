@@ -39,7 +39,7 @@ def test_medians_ratios_and_shares_by_hand() -> None:
     kept = 1024 * (3 + 16 + 16 * 4) + 1024 * 16 + 256 * 32 * 3 + 256 * 32 + 64 * 64 * 3 + 64 * 64
     weights = 432 + 2 * 2304 + 4608 + 9216 + 18432 + 36864 + 640 + 10 + 2 * (3 * 16 + 2 * 32 + 2 * 64)
     assert row["share_of_memory"] == pytest.approx((5 * 4 * 4 * kept + 28 * weights) / 3.0 / 1e10)
-    assert limits.asked(CONFIG, "eval", (32, 32, 3)).multiply_adds == 4 * per_image
+    assert limits.work(CONFIG, "eval", (32, 32, 3))[0] == 4 * per_image
 
 
 def test_tables_of_a_record(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_without_tensorflow_the_command_that_brings_it(tmp_path: Path, monkeypat
     urls = asked_for(monkeypatch, nobody)
     message = refused(tmp_path)
     assert message == (
-        "preparing needs tensorflow and importlib_resources, not installed here; run pip install -e '.[prepare]'"
+        "preparing needs tensorflow and importlib_resources, which is not installed; run pip install -e '.[prepare]'"
     )
     assert urls == []
 
@@ -50,8 +50,8 @@ def test_without_a_network_one_sentence(
     with_builder(Builder(tmp_path, work=lambda: pytest.fail("TFDS would retry for minutes")))
     urls = asked_for(monkeypatch, nobody)
     assert refused(tmp_path) == (
-        f"cifar10: data.invalid cannot be reached; prepare where there is a network, or put {URL} into "
-        f"{tmp_path}/downloads/manual and run this again."
+        f"cifar10: data.invalid cannot be reached; run this command on a machine with a network, or "
+        f"put {URL} into {tmp_path}/downloads/manual and run it again."
     )
     assert urls == [URL]
 

@@ -180,7 +180,7 @@ def test_without_jit() -> None:
         (((1, 4, 4, 2), "float32"), ((3, 3, 3, 1), "float32"), "legal: [N, H, W, C] and [K, K, C, F]"),
         (((1, 4, 4, 2), "float32"), ((3, 1, 2, 1), "float32"), "legal: [N, H, W, C] and [K, K, C, F]"),
         (((1, 4, 4, 2), "float32"), ((3, 3, 2, 1), "bfloat16"), "legal: one dtype"),
-        (((1, 4, 4, 2), "float32"), ((7, 7, 2, 1), "float32"), "legal: one that fits"),
+        (((1, 4, 4, 2), "float32"), ((7, 7, 2, 1), "float32"), "legal: a kernel not larger than x"),
     ],
     ids=["channels", "window", "dtype", "size"],
 )

@@ -94,7 +94,7 @@ def test_nets_are_told_apart_by_more_than_colour() -> None:
 def test_what_is_no_measurement_is_said() -> None:
     with pytest.raises(UserError, match="instrument: got 'lesion'"):
         figures({"instrument": "lesion"})
-    with pytest.raises(UserError, match="not a whole measurement of lesions"):
+    with pytest.raises(UserError, match="not a complete measurement of lesions"):
         figures({"instrument": "lesions", "nets": [{}], "options": {}})
 
 
