@@ -31,7 +31,7 @@ class Weights:
     """A trained net: its configuration, arrays, preprocessing and class names.
 
     Raises:
-      UserError: there is not one class name for each class, or a name cannot be printed.
+      UserError: the number of class names differs from the number of classes, or a name cannot be printed.
     """
 
     model: ModelConfig
