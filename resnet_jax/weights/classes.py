@@ -49,7 +49,7 @@ def imagenet() -> tuple[tuple[str, ...], tuple[str, ...]]:
 def usual_classes(model: ModelConfig) -> tuple[str, ...]:
     """The class names of published nets with this family and number of classes: ImageNet's or CIFAR-10's.
 
-    For other numbers of classes, they are "0", "1", ...; for a net without a last layer, ().
+    For other numbers of classes, they are "0", "1", ... A net without a last layer has no class names: ().
     """
     if model.family == "imagenet" and model.num_classes == len(imagenet()[0]):
         return imagenet()[1]
