@@ -132,7 +132,7 @@ class Trainer:
         return state
 
     def _next_boundary(self, step: int) -> int:
-        """The first step after `step` at which an epoch or the run ends or a checkpoint is due."""
+        """The next step, after `step`, at which an epoch ends, the run ends, or a checkpoint is due."""
         c = self.config.train
         ends = [c.iterations, next_epoch_end(step, examples=self.examples, batch_size=c.batch_size)]
         if c.checkpoint_steps:

@@ -93,7 +93,7 @@ class Sink(Observer):
         self._begun = 0
 
     def open(self, step: int) -> None:
-        """Starts to write, after `step` iterations. Numbers of later steps, which an earlier start wrote, are removed."""
+        """Starts to write, after `step` iterations. Removes later numbers, from before the run was interrupted."""
         raise NotImplementedError
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
