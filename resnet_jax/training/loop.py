@@ -115,7 +115,6 @@ class Trainer:
         return int(state.step), state
 
     def _train(self, step: int, state: TrainState) -> TrainState:
-        """Trains from the state after `step` steps, and returns the state after the last step."""
         c = self.config.train
         self.pace.begin(step)
         while step < c.iterations:
@@ -203,7 +202,6 @@ class Trainer:
                 self._take(step + 1, own, self._records_gradient(step))
 
     def _records_gradient(self, step: int) -> bool:
-        """Whether to record the gradient that is computed after `step` steps."""
         every = self.config.train.gradient_norms_every
         return every > 0 and step % every == 0
 

@@ -139,9 +139,7 @@ def launched_by() -> str:
 
 
 def on_primary(work: Callable[[], T]) -> T:
-    """Calls `work` in process 0 and returns its result in all processes.
-
-    With several processes, the result must have JSON's types.
+    """Calls `work` in process 0, and returns its result in all processes. The result must have JSON's types.
 
     Raises:
       UserError: in every process, if `work` raised UserError or OSError in process 0. Process 0 raises the original

@@ -63,9 +63,7 @@ class Weights:
 
     @property
     def net(self) -> ResNet:
-        """The Flax module. `net.apply(weights.variables(), images, train=False)` gives the logits [N, classes].
-
-        The images must be normalised, [N, H, W, C].
+        """The Flax module. `net.apply(weights.variables(), images, train=False)` gives logits of normalised images.
 
         Raises:
           UserError: the net has no last layer.
