@@ -1,4 +1,4 @@
-"""The control of a comparison of depths: does more training remove the degradation of plain nets?
+"""The control experiment of a comparison of depths: does more training remove the degradation of plain nets?
 
 He et al. 2015, Sec. 4.1, trained plain nets on ImageNet for three times as many iterations, and still saw degradation.
 In the control, the deepest plain net is trained with more iterations and at other learning rates. The gap is the
@@ -26,7 +26,7 @@ Conclusion = Literal[
 
 @dataclass(frozen=True)
 class Control:
-    """The deepest plain net with several budgets (numbers of iterations) and learning rates, and nets to compare
+    """The deepest plain net with several numbers of iterations (budgets) and learning rates, and nets to compare it
     with."""
 
     base: Variant
@@ -173,7 +173,7 @@ def _trained(variant: Variant) -> str:
 
 
 def control_table(control: Control) -> Table:
-    """Makes a table of errors by budget and learning rate, for the deepest plain net and the nets to compare with."""
+    """Makes a table of errors by number of iterations and learning rate, for all nets of a control experiment."""
     compared = [v for v in (control.shallow, control.residual, control.shallow_residual) if v is not None]
     rest = sorted(
         (*compared, *control.references), key=lambda v: (not v.is_plain, v.net, v.depth, v.iterations, -v.rate)
@@ -192,7 +192,7 @@ def control_table(control: Control) -> Table:
 
 
 def gap_table(control: Control) -> Table | None:
-    """Makes a table of the deep nets' training error minus the shallower nets', by iterations; None for one row."""
+    """Makes a table of training errors, deep nets minus shallower nets, by number of iterations. None for one row."""
     pairs = [(control.base, control.shallow), (control.residual, control.shallow_residual)]
     named = [(deep, shallow) for deep, shallow in pairs if deep is not None and shallow is not None]
     rate = control.base.schedule

@@ -98,7 +98,8 @@ def differences(pairs: Iterable[Pair]) -> tuple[Finding, ...]:
 
 
 def _depth_pairs(comparison: Comparison) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to compare: a deeper net with a shallower one of its kind, and a residual net with its plain twin.
+    """Pairs to compare: a deeper net with a shallower one, and a residual net with the plain net that has equal
+    parameters.
 
     The first list has the pairs with the deepest nets. The second list has the other pairs.
     """

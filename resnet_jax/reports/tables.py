@@ -42,7 +42,8 @@ def paper_of(variant: Variant, tables: tuple[PaperTable, ...] = TABLES) -> Paper
 
 
 def error_table(comparison: Comparison) -> Table:
-    """Makes the main table: a row for each variant, with its name, its errors, and the paper's error where comparable.
+    """Makes the main table: a row for each variant, with its name, its errors, and the paper's error if it is
+    comparable.
 
     A comparison of depths has columns for depth and net. Other comparisons have columns for the fields that differ, the
     number of parameters, and the multiply-adds.
@@ -185,7 +186,7 @@ def runs_table(runs: Sequence[Run], links: Callable[[Run], tuple[Cell, ...]] | N
 
 
 def _apart(first: Run, run: Run) -> list[str]:
-    """Lists the fields that differ from the first run, as "name = value". Fields with a column are left out."""
+    """Lists the fields that differ from the first run, as "name = value", without fields that have a column."""
     mine, theirs = (flatten(to_dict(r.record.config)) for r in (run, first))
     said = ExperimentConfig.fields_where(lambda role: role.named or role.compared == "seed")
     fields = [f"{name} = {mine[name]}" for name in mine if name not in said and mine[name] != theirs[name]]
