@@ -155,8 +155,8 @@ def headline(comparison: Comparison, found: Sequence[Finding]) -> str:
     """The answer to the comparison's question in one sentence. A second sentence gives the number of diverged runs."""
     diverged = sum(cell.diverged for cell in comparison.cells)
     runs = sum(len(cell.runs) for cell in comparison.cells)
-    note = f" {diverged} of {runs} runs diverged and {'is' if diverged == 1 else 'are'} in no mean." * bool(diverged)
-    return _answer(comparison, found) + note
+    note = f" {diverged} of {runs} runs diverged; no mean includes {'it' if diverged == 1 else 'them'}."
+    return _answer(comparison, found) + note * bool(diverged)
 
 
 def _answer(comparison: Comparison, found: Sequence[Finding]) -> str:
