@@ -13,7 +13,7 @@ from resnet_jax.data import Normalization
 from resnet_jax.data.crops import Pass
 from resnet_jax.data.dataset import Images, Labels
 from resnet_jax.data.order import announced
-from resnet_jax.data.protocols import Looked, batches
+from resnet_jax.data.protocols import PassBatch, batches
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.training import processes
@@ -69,42 +69,42 @@ class Predictor:
 def by_protocol(
     predict: Callable[[Images], Floats],
     source: StreamSource,
-    looks: Sequence[Pass],
+    passes: Sequence[Pass],
     *,
     devices: Devices,
     classes: int,
     batch_size: int,
 ) -> npt.NDArray[np.float64]:
-    """The mean probabilities of every image of a source by a protocol, [N, K]; each image counts once in each look.
+    """The mean probabilities of every image of a source by a protocol, [N, K]; each image counts once in each pass.
 
     Args:
       predict: takes this process's `Devices.rows` of images of equal shape [n, H, W, C], and gives the probabilities of
         the images of all processes: a Predictor with its variables. It is called with few shapes, and with one number
         of images for each.
       source: the images.
-      looks: the passes of the protocol, see crops.passes.
+      passes: the passes of the protocol; see crops.passes.
       devices: devices that share the images of every call.
       classes: K.
       batch_size: images of the source's size in one call, on all devices together; fewer of a larger size.
 
     Raises:
-      Miscounted: an image was not seen once by each look of the protocol.
+      Miscounted: an image was not evaluated exactly once in each pass of the protocol.
       UserError: an image cannot be read.
     """
-    tallies = {look: Tally("test", len(source)) for look in looks}
+    tallies = {pass_: Tally("test", len(source)) for pass_ in passes}
     total = np.zeros((len(source), classes), np.float64)
 
-    def own(batch: Looked) -> npt.NDArray[np.int64]:
+    def own(batch: PassBatch) -> npt.NDArray[np.int64]:
         return batch.index[devices.rows(len(batch.index))]
 
-    todo = batches(source, looks, batch_size, devices.count)
-    for batch in announced(todo, lambda batch: source.begin(own(batch), None, batch.look), AHEAD):
+    todo = batches(source, passes, batch_size, devices.count)
+    for batch in announced(todo, lambda batch: source.begin(own(batch), None, batch.pass_), AHEAD):
         processes.report("the evaluation on test")
-        seen = source.views(own(batch), batch.look)  # [B, V, H, W, C], or this process's part of B
+        seen = source.views(own(batch), batch.pass_)  # [B, V, H, W, C], or this process's part of B
         found = predict(seen.reshape(-1, *seen.shape[2:])).reshape(len(batch.index), seen.shape[1], classes)
-        total[batch.index[: batch.count]] += found[: batch.count].mean(axis=1) / len(looks)
+        total[batch.index[: batch.count]] += found[: batch.count].mean(axis=1) / len(passes)
         weight = np.arange(len(batch.index)) < batch.count
-        tallies[batch.look].add(batch.index.astype(np.int32), weight.astype(np.float32))
+        tallies[batch.pass_].add(batch.index.astype(np.int32), weight.astype(np.float32))
     for tally in tallies.values():
         tally.check(Totals(examples=len(source)))
     return total
