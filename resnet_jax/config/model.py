@@ -168,14 +168,13 @@ class ModelConfig(Section):
             self._require(getattr(self, name) >= 0.0, name, "a number of at least 0")
         self._require(0.0 <= self.shortcut_dropout < 1.0, "shortcut_dropout", "0 <= shortcut_dropout < 1")
         self._require(0.0 < self.survival <= 1.0, "survival", "0 < survival <= 1")
-        if self.survival < 1.0 and (self.is_plain or self.cut):
-            self._require(False, "survival", "1 where blocks have no shortcut (model.shortcut='none', model.cut)")
         if self.zero_gamma and self.activation_order in RELU_AFTER_LAST_NORM:
             legal = f"False with model.activation_order={self.activation_order!r}, where a following ReLU stops the"
-            self._require(False, "zero_gamma", f"{legal} gradient; model.skip_init=0 starts from zero there")
+            self._require(False, "zero_gamma", f"{legal} gradient; model.skip_init=0 can be used instead")
         if self.is_plain or self.cut:  # without a shortcut, a factor of zero gets a zero gradient and stays zero
-            without = "where blocks have no shortcut (model.shortcut='none', model.cut)"
-            self._require(not self.zero_gamma, "zero_gamma", f"False {without}")
+            without = "because blocks have no shortcut (model.shortcut='none' or model.cut)"
+            self._require(self.survival == 1.0, "survival", f"1, {without}")
+            self._require(not self.zero_gamma, "zero_gamma", f"False, {without}")
             self._require(self.skip_init != 0.0, "skip_init", f"None, or another number than 0, {without}")
         for name in self.cut:
             blocks = ", ".join(map(str, self.stage_blocks))

@@ -48,11 +48,20 @@ from resnet_jax.training.checkpoints import identity
         ),
         ({"model.shortcut_dropout": 0.1, "model.shortcut": "C"}, "model.shortcut_dropout: got 0.1, which has"),
         ({"model.survival": 0}, "model.survival: got 0.0; legal: 0 < survival <= 1."),
-        ({"model.survival": 0.5, "model.shortcut": "none"}, "model.survival: got 0.5; legal: 1 where blocks have no"),
-        ({"model.survival": 0.5, "model.cut": ("stage1",)}, "model.survival: got 0.5; legal: 1 where blocks have no"),
+        (
+            {"model.survival": 0.5, "model.shortcut": "none"},
+            "model.survival: got 0.5; legal: 1, because blocks",
+        ),
+        (
+            {"model.survival": 0.5, "model.cut": ("stage1",)},
+            "model.survival: got 0.5; legal: 1, because blocks",
+        ),
         ({"model.widen": 0}, "model.widen: got 0; legal: a whole number above 0."),
-        ({"model.zero_gamma": True, "model.shortcut": "none"}, "model.zero_gamma: got True; legal: False where blocks"),
-        ({"model.zero_gamma": True, "model.activation_order": "full_preactivation"}, "model.skip_init=0 starts from"),
+        (
+            {"model.zero_gamma": True, "model.shortcut": "none"},
+            "model.zero_gamma: got True; legal: False, because blocks",
+        ),
+        ({"model.zero_gamma": True, "model.activation_order": "full_preactivation"}, "model.skip_init=0 can be used"),
         ({"model.skip_init": 0, "model.cut": ("stage1",)}, "model.skip_init: got 0.0; legal: None, or another number"),
         ({"model.skip_init": "no"}, "model.skip_init: got 'no'; legal: a value of type float."),
         (
