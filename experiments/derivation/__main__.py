@@ -1,11 +1,10 @@
-"""Prints the tables of docs/derivation.md: the cost of nets by formula, and measured gradients at the start of
-training.
+"""Prints the tables of docs/derivation.md: the cost of nets by formula, and measured gradients before training.
 
     python -m experiments.derivation                     # all tables; --language=zh for derivation.zh.md
     python -m experiments.derivation --measure           # first measures the gradients and writes them to --record
 
-`python -m experiments.documents` writes the tables into the documents. Cost: a second. With --measure it is some
-minutes on 2 CPU cores, mostly for compilation.
+`python -m experiments.documents` writes the tables into the documents. Cost: a second; with --measure some minutes on 2
+CPU cores, mostly for compilation.
 """
 
 from __future__ import annotations

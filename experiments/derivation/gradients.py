@@ -1,8 +1,6 @@
-"""Measures gradients at the start of training: of the mean loss of the first batch, with respect to the initial
-kernels.
+"""Measures gradients before training: of the mean loss of the first batch, with respect to the initial kernels.
 
-Gradients are in float64, so that different machines give the same values to many digits. JAX is imported only to
-measure.
+Gradients are in float64, so that different machines give the same values to many digits. Only `measure` imports JAX.
 """
 
 from __future__ import annotations
@@ -42,8 +40,7 @@ def measure() -> list[dict[str, Any]]:
 def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[list[float]]:
     """Yields, for each seed, the Euclidean norms of the gradients of all conv kernels, ordered from the input on.
 
-    The loss is the mean over the run's first batch, in train mode, without augmentation. A net in float64 needs x64
-    mode.
+    The loss is the mean over the run's first batch, in train mode, without augmentation. A float64 net needs x64 mode.
     """
     import jax
     import jax.numpy as jnp
@@ -84,9 +81,7 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
 
 
 def growth_per_layer(norms: Sequence[float]) -> float:
-    """The factor by which the norm of the gradient grows per conv of stage 1, from its last conv back to its first.
-
-    It is the geometric mean over the convs of the stage.
+    """The growth of the gradient's norm from one conv of stage 1 to the conv before it, as a geometric mean.
 
     Args:
       norms: norms of the gradients of all convs: first the stem's, then those of three equally long stages.

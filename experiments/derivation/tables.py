@@ -114,8 +114,7 @@ def depth_table(words: dict[str, str]) -> str:
 
 
 def cost_table(words: dict[str, str]) -> str:
-    """The table of the cost of a bottleneck block at 56x56 pixels, and of two 3x3 convs of its full or quarter
-    width."""
+    """The table of the cost of a bottleneck block at 56x56 pixels, and of blocks of two 3x3 convs for comparison."""
     pixels = (56, 56, 3)
     pair = ModelConfig(depth=8, width=256, num_classes=2)
     units = {
@@ -132,7 +131,8 @@ def cost_table(words: dict[str, str]) -> str:
 
 
 def gradient_table(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> str:
-    """The table of the norms of the kernels' gradients: medians over seeds, with the range of the ratio."""
+    """The table of gradient norms in the first conv of stage 1 and in the last conv: medians over seeds, and their
+    ratio."""
     cells = []
     for net, depth in dict.fromkeys((row["net"], row["depth"]) for row in rows):
         found = [row["norms"] for row in rows if (row["net"], row["depth"]) == (net, depth)]
@@ -158,6 +158,5 @@ def _shape(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))
 
 
-def _figures(value: float) -> str:
-    """A number with two significant figures, without an exponent."""
+def _figures(value: float) -> str:  # two significant figures, no exponent
     return f"{value:#.2g}" if value < 10 else f"{float(f'{value:.2g}'):,.0f}"

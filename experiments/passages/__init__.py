@@ -34,7 +34,7 @@ PASSAGE = re.compile(r"<!-- begin: (?P<what>[^>]*?)\s*-->(?P<text>.*?)<!-- end -
 
 
 def renewed(page: str, name: str) -> str:
-    """Returns the text of a page with all passages renewed. Messages call the page `name`.
+    """Returns the text of a page with all passages renewed; `name` is the page's name for error messages.
 
     Raises:
       UserError: a passage cannot be made, a marker is missing, or Markdown would misread the position of a marker.
@@ -58,14 +58,14 @@ def stale(page: str, name: str) -> Iterator[str]:
 
 
 def made(what: str, name: str) -> str:
-    """Makes the text of a passage from the words in its begin marker.
+    """Makes the text of a passage.
 
     Args:
-      what: the kind of the passage, and the words for its function.
+      what: the words in the begin marker: the kind of the passage, and the arguments of its function.
       name: name of the page, for error messages.
 
     Raises:
-      UserError: the kind is unknown, or the words are not legal for this kind.
+      UserError: the kind is unknown, or the arguments are not legal for this kind.
     """
     kind, *words = what.split()
     if kind not in KINDS:
@@ -84,13 +84,12 @@ def _check_markers(page: str, name: str) -> None:
         alone = found["text"].startswith("\n")
         # Markdown reads a line that begins with a comment as HTML, and ends the paragraph there.
         if page[: found.start()].endswith("\n") != alone:
-            where = "the markers of a table need lines of their own; the marker of a number must not begin a line"
+            where = "the markers of a table must be on separate lines; the marker of a number must not begin a line"
             raise UserError(f"{name}: {found['what']}: {where}.")
 
 
 def renew(page: Path) -> bool:
-    """Renews the passages in a page's file, and returns whether the file changed. Raises UserError as `renewed`
-    does."""
+    """Renews the passages in a file, and returns whether the file changed. Raises UserError as `renewed` does."""
     text = page.read_text(encoding="utf-8")
     new = renewed(text, page.name)
     if new != text:

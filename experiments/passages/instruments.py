@@ -5,13 +5,12 @@ The functions take the name of a file without its suffix, and the names of nets 
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 import numpy as np
 
-from experiments.passages.records import RECORDS
+from experiments.passages.records import content
 from resnet_jax.reports.document import Table, markdown_table
 from resnet_jax.reports.text import MINUS
 from resnet_jax.types import Floats
@@ -109,8 +108,7 @@ def value(file: str, net: str, what: str) -> float:
 
 
 def _nets(file: str) -> dict[str, dict[str, Any]]:
-    content = json.loads((RECORDS / "analysis" / f"{file}.json").read_text(encoding="utf-8"))
-    return {net["name"]: net for net in content["nets"]}
+    return {net["name"]: net for net in content(f"analysis/{file}")["nets"]}
 
 
 def _name(net: str) -> str:

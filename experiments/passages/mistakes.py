@@ -140,7 +140,7 @@ def answers() -> dict[str, Answer]:
 
 
 def _run(command: str, folder: Path) -> Answer:
-    """Runs a command as `python -m` does, in this process."""
+    """Runs a command in this process, as `python -m` does."""
     name, *words = shlex.split(command)
     module = importlib.import_module(f"experiments.{name}")
     output, errors = io.StringIO(), io.StringIO()

@@ -1,15 +1,15 @@
-"""Numbers within sentences of the documents, from the committed records. The arguments come from a marker.
+"""Numbers within sentences of the documents, from the committed records.
 
-The name STUDY/RUN, without a seed, means the runs of all seeds. Errors and their differences are in per cent.
+The arguments are words in the marker of a document. The name STUDY/RUN, without a seed, means the runs of all seeds.
+Errors and their differences are in per cent.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 from typing import Any
 
-from experiments.passages.records import RECORDS, errors, finals, records
+from experiments.passages.records import RECORDS, content, errors, finals, records
 from resnet_jax.record import METRICS_FILE, read_metrics
 from resnet_jax.reports.stats import Difference, Summary, paired_difference
 from resnet_jax.reports.text import MINUS, listed
@@ -57,13 +57,13 @@ def change_apart(left: str, right: str, before: str, beside: str) -> str:
 
 
 def images_apart(left: str, right: str, images: str) -> str:
-    """Difference in the number of wrong training images, out of `images`, between two nets, for each seed: "2 and
-    4"."""
+    """For each seed, the difference between two nets in misclassified training images, out of `images`: "2 and 4"."""
     return listed([f"{abs(int(images) * value):.0f}" for value in _difference(left, right).values])
 
 
 def most_images(study: str, net: str, images: str) -> str:
-    """Largest number of wrong training images, out of `images`, over the runs of a study whose kind of net is `net`."""
+    """Largest number of misclassified training images, out of `images`, among the runs of a study with one kind of
+    net."""
     ended = [record.final for record in records(study) if record.config.model.net == net]
     return f"{max(int(images) * final.train_error for final in ended if final is not None):.0f}"
 
@@ -86,8 +86,7 @@ def cost(what: str, study: str) -> str:
     """A number on the cost of a study's runs.
 
     Args:
-      what: "runs" or "interrupted" for a count, "hours" for the sum over all runs, "longest" for the minutes of one
-        run.
+      what: "runs" or "interrupted" for a count, "hours" for the sum over all runs, "longest" for minutes of one run.
       study: name of the study.
     """
     found = records(study)
@@ -102,29 +101,29 @@ def cost(what: str, study: str) -> str:
 
 def recomputed(split: str) -> str:
     """Largest change of an error, in points, when batch statistics are recomputed; `split` is "train" or "test"."""
-    rows = [row[f"{split}_error"] for row in _json("recomputed")["rows"]]
+    rows = [row[f"{split}_error"] for row in content("recomputed")["rows"]]
     return _percent(max(abs(row["recomputed"] - row["running"]) for row in rows), "1")
 
 
 def imported_error() -> str:
     """Test error of the published net that was imported."""
-    return _percent(_json("imported")["error"])
+    return _percent(content("imported")["error"])
 
 
 def compile_growth() -> str:
     """Time to compile the training step of ResNet-1202, divided by the time for ResNet-20."""
-    shallow, deep = _json("benchmark-1202")["results"]
+    shallow, deep = content("benchmark-1202")["results"]
     assert (shallow["net"], deep["net"]) == ("resnet-20", "resnet-1202")
     return f"{deep['median'] / shallow['median']:.2f}"
 
 
 def speed(record: str, net: str, contestant: str) -> str:
-    """Speed of a contestant's training step, divided by the speed of the implementation that it is compared with."""
+    """Speed of one program's training step in a benchmark, divided by the speed of the program it is compared with."""
     return f"{_steps(record, 'train')[net, contestant]['ratio']:.2f}"
 
 
 def over_flax(record: str, phase: str, decimals: str, *nets: str) -> str:
-    """Speed of this project's step divided by the speed of Flax's: the median over rounds, as a range over nets."""
+    """Speed of this project's step divided by the speed of a Flax net's step: median over rounds, range over nets."""
     rows, ratios = _steps(record, phase), []
     for net in nets:
         ours, flax = (rows[net, name]["seconds"] for name in ("resnet_jax", "flax"))
@@ -133,14 +132,14 @@ def over_flax(record: str, phase: str, decimals: str, *nets: str) -> str:
 
 
 def loader(*words: str) -> str:
-    """Images per second and core of one loader in the benchmark of input."""
-    (row,) = (row for row in _json("benchmark-input")["results"] if row.get("loader") == " ".join(words))
+    """Images per second and core of one loader, from the benchmark of loaders."""
+    (row,) = (row for row in content("benchmark-input")["results"] if row.get("loader") == " ".join(words))
     return f"{row['images'] / row['core_s']:,.0f}"
 
 
 def peak_memory(record: str, row: str) -> str:
     """Peak resident memory in GB of the process that measured one row of a record. The first row is 1."""
-    return f"{_json(f'benchmark-{record}')['results'][int(row) - 1]['peak_resident_bytes'] / 1e9:.1f}"
+    return f"{content(f'benchmark-{record}')['results'][int(row) - 1]['peak_resident_bytes'] / 1e9:.1f}"
 
 
 def _percent(fraction: float, decimals: str = "2") -> str:
@@ -161,11 +160,6 @@ def _upward(left: str, right: str, split: str) -> Difference:
     return found if keeps else found.negated()
 
 
-def _json(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
-
-
 def _steps(record: str, phase: str) -> dict[tuple[str, str], dict[str, Any]]:
-    rows = _json(f"benchmark-{record}")["results"]
+    rows = content(f"benchmark-{record}")["results"]
     return {(row["net"], row["contestant"]): row for row in rows if row["phase"] == phase}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
-from experiments.passages.records import RECORDS
+from experiments.passages.records import content
 from resnet_jax.reports.document import Table, markdown_table
 
 
 def processes() -> str:
     """A table of the largest differences between runs over 1, 2 or 4 processes and a reference run in one process."""
     by_count: dict[int, list[dict[str, Any]]] = {}
-    for run in _json("processes")["runs"]:
+    for run in content("processes")["runs"]:
         by_count.setdefault(run["processes"], []).append(run)
     rows = [
         (str(count), *(f"{max(run[what] for run in runs):.1e}" for what in ("parameters", "losses")))
@@ -25,7 +24,7 @@ def processes() -> str:
 
 def faults() -> str:
     """A table of the number of injected faults of each kind, in runs over 2 and 4 processes."""
-    counts = Counter((fault["fault"], fault["of"]) for fault in _json("faults")["faults"])
+    counts = Counter((fault["fault"], fault["of"]) for fault in content("faults")["faults"])
     rows = [(kind, *(str(counts[kind, of]) for of in (2, 4))) for kind in sorted({kind for kind, _ in counts})]
     return markdown_table(Table("", ("fault", "2 processes", "4 processes"), tuple(rows), text_columns=1))
 
@@ -37,11 +36,7 @@ def fault_runs(what: str) -> str:
       what: "faults" or "runs" for their count, "difference" for the largest difference from an undisturbed run,
         "tolerance" for the largest legal difference.
     """
-    record = _json("faults")
+    record = content("faults")
     if what in ("faults", "runs"):
         return str(len(record[what]))
     return f"{record[what] if what == 'tolerance' else max(run['difference'] for run in record['runs']):.1e}"
-
-
-def _json(name: str) -> Any:
-    return json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))

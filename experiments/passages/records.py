@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
-from resnet_jax.record import RECORD_FILE, Final, RunRecord, read_record
+from resnet_jax.record import RECORD_FILE, Final, RunRecord, read_json, read_record
 
 RECORDS = Path(__file__).parents[1] / "records"
 SPLITS = ("train", "test")
+
+
+def content(name: str) -> dict[str, Any]:
+    """The content of a JSON file in experiments/records, by its name without the suffix."""
+    return read_json(RECORDS / f"{name}.json")
 
 
 @functools.cache

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from experiments.benchmark.table import render
 from experiments.derivation.tables import Language, tables as derived
 from experiments.passages.numbers import error
-from experiments.passages.records import RECORDS, records
+from experiments.passages.records import RECORDS, content, records
 from resnet_jax.reports.comparison import Comparison
 from resnet_jax.reports.control import find_control, gap_table
 from resnet_jax.reports.document import Table, markdown_table
@@ -24,7 +22,8 @@ def report(*studies: str) -> str:
 
 
 def gaps(*studies: str) -> str:
-    """The table of the gap between deep and shallow nets by number of iterations, from the control of some studies."""
+    """A table of the gap in training error between deep and shallower nets, for each number of iterations in some
+    studies."""
     control = find_control(_compared(studies))
     table = None if control is None else gap_table(control)
     if table is None:
@@ -48,7 +47,7 @@ def nets(*runs: str) -> str:
 def recomputed_statistics() -> str:
     """A table of errors with running batch statistics, and with batch statistics over the whole training set."""
     rows = []
-    for row in json.loads((RECORDS / "recomputed.json").read_text(encoding="utf-8"))["rows"]:
+    for row in content("recomputed")["rows"]:
         values = (row[split][kind] for split in ("train_error", "test_error") for kind in ("running", "recomputed"))
         rows.append((row["run"], *(f"{100 * value:.2f}" for value in values)))
     headers = ("run", "training, running", "recomputed", "test, running", "recomputed")
@@ -58,7 +57,7 @@ def recomputed_statistics() -> str:
 def equivalence() -> str:
     """A table of the difference in parameters from one device after ten steps: the largest over all parallel modes."""
     worst: dict[tuple[str, str, str], dict[int, float]] = {}
-    for row in json.loads((RECORDS / "equivalence.json").read_text(encoding="utf-8"))["rows"]:
+    for row in content("equivalence")["rows"]:
         cells = worst.setdefault((row["net"], row["dtype"], row["scope"]), {})
         cells[row["devices"]] = max(cells.get(row["devices"], 0.0), row["drift"][-1])
     devices = sorted({number for cells in worst.values() for number in cells})

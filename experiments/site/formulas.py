@@ -40,5 +40,5 @@ class Formulas(markdown.Extension):
     """The Python-Markdown extension for formulas inside a line."""
 
     def extendMarkdown(self, md: markdown.Markdown) -> None:
-        """Registers formulas after code, but before Markdown's escapes and emphasis, which would change them."""
+        """Registers the pattern of formulas: after code, but before Markdown's escapes and emphasis."""
         md.inlinePatterns.register(_Inline(r"(?<![\\$])\$([^$\n]+)\$(?!\$)", md), "formulas", 185)

@@ -33,7 +33,7 @@ def page_of(target: PurePosixPath) -> PurePosixPath:
 
 
 def redirected(page: PurePosixPath, text: str) -> tuple[str, set[PurePosixPath]]:
-    """Replaces the links of a page that lead outside docs/. Returns the new text, and the targets of these links."""
+    """Replaces a page's links that lead outside docs/. Returns the new text, and the targets of these links."""
     targets: set[PurePosixPath] = set()
 
     def lead(match: re.Match[str]) -> str:

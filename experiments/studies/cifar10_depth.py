@@ -6,18 +6,17 @@
     python -m experiments.report runs/cifar10-depth
 
 cifar10.npz holds the original images as NumPy arrays, such as Keras's x_train, y_train, x_test, y_test. Without DATA,
-the images come from TensorFlow Datasets. Without make, run `python -m experiments.prepare cifar10` for this, and then
-the sweep without its options.
+make takes the images from TensorFlow Datasets, with the commands `python -m experiments.prepare cifar10` and `python -m
+experiments.sweep cifar10-depth`.
 
-The study has the nets of the paper's Table 6 and Fig. 6 (Sec. 4.2), with the paper's recipe (cifar.py). Nets of 110
+The nets are those of the paper's Table 6 and Fig. 6 (Sec. 4.2), and the recipe is the paper's (cifar.py). Nets of 110
 layers and more start at learning rate 0.01 until their training error falls below 80 %.
 
 Cost of a run in multiply-adds: 1.0e15 (20 layers), 1.7e15 (32), 2.4e15 (44), 3.1e15 (56), 6.2e15 (110), 7.0e16 (1202).
 The five seeds of all nets take 5.7 days of a GPU at 1e12 multiply-adds/s, of which ResNet-1202 takes seven tenths.
 
-`cifar10-depth-short` is for two CPU cores: the 20-layer nets with 3,200 iterations. Departs from the paper: the number
-of iterations, a twentieth of the paper's. The milestones stay at one half and three quarters. Cost: 78 min of one CPU
-core.
+`cifar10-depth-short` is for two CPU cores: the 20-layer nets with 3,200 iterations. Departs from the paper: a twentieth
+of its iterations. The milestones stay at one half and three quarters. Cost: 78 min of one CPU core.
 """
 
 from experiments.studies.cifar import RESNET, WARMUP

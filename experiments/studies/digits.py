@@ -1,4 +1,4 @@
-"""A plain and a residual net on scikit-learn's 1,797 real digits of 8x8 pixels, for minutes on a laptop.
+"""A plain and a residual net on scikit-learn's 1,797 real handwritten digits of 8x8 pixels.
 
     python -m experiments.train digits-plain --model.depth=56
     python -m experiments.train digits-resnet --model.depth=56

@@ -1,16 +1,17 @@
 """The gradient identity of He et al. 2016, Eq. 5, measured for each block.
 
-If shortcuts are the identity and nothing follows the addition, blocks of one shape compute x_L = x_l + sum_i F(x_i), i
-= l .. L - 1. Here x_l is the input of a block, and x_L is the output of its stage. The gradient of the loss is then
+If shortcuts are the identity and nothing follows the addition, the blocks of a stage compute x_L = x_l + sum_i F(x_i),
+i = l .. L - 1. Here x_l is the input of block l, and x_L is the output of the stage. The gradient dL/dx of the loss is
+then
 
     dL/dx_l = dL/dx_L + dL/dx_L d/dx_l sum_i F(x_i).
 
 The first term comes through the shortcuts, without passing any weight. The second term comes through the residual
-branches. F(x_i) is the output of the residual branch of block i, times the factors of the net's variant.
+branches. F(x_i) is the output of the residual branch of block i, times the factors that the net applies to it.
 
-One backward pass of the whole net gives dL/dx_l and dL/dx_L. The second term is the gradient of <dL/dx_L, sum_i
-F(x_i)>. The remainder, dL/dx_l minus both terms, is zero if the identity holds. The measurement does not assume that it
-holds.
+One backward pass of the whole net gives dL/dx_l and dL/dx_L. The second term is the gradient of <dL/dx_L, sum_i F(x_i)>
+with constant dL/dx_L. The remainder, dL/dx_l minus both terms, is zero if the identity holds. The measurement does not
+assume that it holds.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 BN statistics depend on the weights. By default, BN uses the statistics of each batch at each point, as in training. So
 the loss is the one that SGD minimises. Departs from the paper: the authors' code keeps the running statistics of the
-trained net ("running" here). They do not fit the changed weights at other points. Their error grows from layer to
-layer, and in deep nets it hides the curvature of the loss.
+trained net, as the option batch_stats="running" does here. They do not fit the changed weights at other points. Their
+error grows from layer to layer, and in deep nets it hides the curvature of the loss.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def filter_normalised(direction: Tree, params: Tree) -> Tree:
 
 
 def random_directions(params: Tree, number: int, seed: int) -> list[Tree]:
-    """Draws filter-normalised Gaussian directions. Nets with parameters of equal shapes get equal random numbers."""
+    """Draws Gaussian directions with `filter_normalised`. Nets with parameters of equal shapes get equal random
+    numbers."""
     rng = np.random.default_rng(seed)
 
     def draw() -> Tree:

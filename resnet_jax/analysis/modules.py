@@ -86,8 +86,7 @@ def train_mode(model: ResNet, variables: Any, images: Array) -> tuple[Array, Any
 
 
 def block_outputs(model: ResNet, variables: Any, images: Array, *, train: bool) -> dict[str, Array]:
-    """The outputs of all blocks by name, in order, [N, H', W', C'] each. The first, "stem", is the first block's
-    input."""
+    """The outputs of all blocks by name, in order, [N, H', W', C'] each. The first, "stem", is the input of block 1."""
     outputs: dict[str, Array] = {}
 
     def keep(module: nn.Module, name: str, x: Array, call: Callable[[Array], Any]) -> Any:
@@ -103,7 +102,7 @@ def block_outputs(model: ResNet, variables: Any, images: Array, *, train: bool) 
 
 
 def with_statistics_of(model: ResNet, variables: Any, images: Array) -> Any:
-    """Replaces the running statistics in `variables` by the batch statistics of these images, [N, H, W, C].
+    """Returns `variables` with the batch statistics of some images, [N, H, W, C], as the running statistics.
 
     With the new variables, eval mode gives the same logits for this batch as train mode. Each image is then computed
     independently of the others. Untrained nets need this, because their running statistics are meaningless.

@@ -5,8 +5,8 @@ with J V = U B, where B [k, k] is upper bidiagonal. The largest singular values 
 is orthogonalised twice against all earlier vectors, since rounding errors would otherwise give copies of singular
 values. A vector that vanishes is replaced by a random one.
 
-If k equals the dimension of the input space, V is a basis, and B has all singular values of J. With fewer steps, the
-largest singular value of B is a lower bound of that of J, and the smallest one is an upper bound.
+If k equals the dimension of the input space, V is a basis, and B has all singular values of J. With fewer steps, B's
+largest singular value is at most J's largest, and B's smallest is at least J's smallest.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ def singular_values(
     seed: int,
     each_step: Callable[[], None] = lambda: None,
 ) -> list[Floats]:
-    """Approximates the singular values of several linear maps J_l from R^inputs to R^outputs[l].
-
-    All maps are applied together, so that one call of `forward` or `backward` serves all of them.
+    """Approximates the singular values of several linear maps J_l from R^inputs to R^outputs[l], all at once.
 
     Args:
       forward: takes a vector v_l for each map, [maps, inputs], and returns the products J_l v_l, [outputs[l]] each.

@@ -71,7 +71,7 @@ def record_from(values: dict[str, Any], path: Path) -> RunRecord:
         said = str(error).rstrip(".?")
         raise UserError(f"{path}: this version cannot read the record ({said}); {OTHER_VERSION}.") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: not a run record ({error}); move it away to run this run again.") from error
+        raise UserError(f"{path}: not a run record ({error}); move it away to repeat the run.") from error
 
 
 def record_to_json(record: RunRecord) -> str:
@@ -90,8 +90,7 @@ def read_metrics(path: Path) -> list[MetricsLine]:
 
 
 def read_gradients(path: Path) -> list[GradientLine]:
-    """Reads all lines of a gradients.jsonl. Skips an incomplete last line and raises UserError as `read_metrics`
-    does."""
+    """Reads the lines of a gradients.jsonl, with the rules and errors of `read_metrics`."""
     return _read_lines(path, GradientLine)
 
 
@@ -131,9 +130,8 @@ def read_json(path: Path, advice: str = "put back the whole file, or delete it")
 def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
     """Lists the fields in which two configurations differ, as "name: a's value, b's value".
 
-    Operational fields, fields without effect in both configurations, and the location of the images are ignored. So
-    equal data must be checked with their fingerprints. Milestones and warm-up are compared in iterations, also if a
-    configuration gives them as fractions.
+    Operational fields, fields without effect in both configurations, and the location of the images are ignored. The
+    data sets are not compared. Milestones and warm-up are compared in iterations, even if they are given as fractions.
     """
     a, b = a.in_iterations(), b.in_iterations()
     left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), (a.operational & b.operational) | PLACES

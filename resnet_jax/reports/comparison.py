@@ -115,8 +115,7 @@ class Axis:
 
     @property
     def logarithmic(self) -> bool:
-        """Whether the axis is logarithmic: the values span a factor of 10, or at least four values about double each
-        time."""
+        """Whether the axis is logarithmic: its values span a factor of 10, or four or more values about double."""
         found = sorted({self.value(variant) for _, points in self.lines for variant in points})
         doubling = len(found) > 3 and all(b >= 1.7 * a for a, b in itertools.pairwise(found))
         return found[0] > 0.0 and (found[-1] >= 10.0 * found[0] or doubling)

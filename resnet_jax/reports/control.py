@@ -26,7 +26,7 @@ Conclusion = Literal[
 
 @dataclass(frozen=True)
 class Control:
-    """The deepest plain net with several budgets (numbers of iterations) and learning rates, and the nets to compare
+    """The deepest plain net with several budgets (numbers of iterations) and learning rates, and nets to compare
     with."""
 
     base: Variant
@@ -47,18 +47,18 @@ class Control:
 
     @property
     def largest(self) -> tuple[Variant, ...]:
-        """The variants of `points` with the largest budget."""
+        """The variants of `points` with the most iterations."""
         most = max(point.iterations for point in self.points)
         return tuple(point for point in self.points if point.iterations == most)
 
     @property
     def gap(self) -> Difference | None:
-        """Training error of the deepest plain net minus that of the shallower one, with the smallest budget."""
+        """Training error of `base` minus that of `shallow`, the shallower plain net; None without `shallow`."""
         return errors_apart(self.base, self.shallow)
 
     @property
     def left(self) -> Difference | None:
-        """The remaining gap: training error of `best` minus that of the shallower plain net."""
+        """The remaining gap: training error of `best` minus that of `shallow`."""
         return errors_apart(self.best, self.shallow)
 
     @property
@@ -86,8 +86,8 @@ class Control:
 
 
 def find_control(comparison: Comparison) -> Control | None:
-    """Finds the control in a comparison; None if the deepest plain net has a single budget and a single learning
-    rate."""
+    """Finds the runs that trained the deepest plain net for longer or at other learning rates; None without such
+    runs."""
     plain = [cell for cell in comparison.cells if cell.is_plain]
     if not plain or comparison.question != "depth":
         return None
@@ -124,7 +124,7 @@ def find_control(comparison: Comparison) -> Control | None:
 
 
 def control_findings(control: Control) -> Table:
-    """Makes a table of the gap, its decrease through more training, and the remaining gap."""
+    """Makes a table of the gap in training error, its decrease through more training, and the remaining gap."""
     longest = max(point.iterations for point in control.points)
     best = control.best
     rates = len({point.schedule for point in control.largest})
@@ -149,7 +149,7 @@ def control_findings(control: Control) -> Table:
 
 
 def control_sentence(control: Control) -> str:
-    """Writes the conclusion of the control in one sentence."""
+    """Writes one sentence on whether more training removes the degradation of plain nets."""
     gap, left, gone = control.gap, control.left, control.gone
     if gap is None or left is None or gone is None or control.best is None:
         return "These runs do not answer whether longer training closes the gap."
@@ -192,7 +192,7 @@ def control_table(control: Control) -> Table:
 
 
 def gap_table(control: Control) -> Table | None:
-    """Makes a table by budget: training error of deep nets minus that of shallower nets. None for a single budget."""
+    """Makes a table of the deep nets' training error minus the shallower nets', by iterations; None for one row."""
     pairs = [(control.base, control.shallow), (control.residual, control.shallow_residual)]
     named = [(deep, shallow) for deep, shallow in pairs if deep is not None and shallow is not None]
     rate = control.base.schedule
@@ -226,10 +226,9 @@ def _trainings(control: Control, variant: Variant) -> list[Variant]:  # by budge
 
 
 def as_long(control: Control, variant: Variant) -> Variant | None:
-    """Finds the variant of a net with the largest budget, if possible at the learning rate of `control.best`.
+    """Finds the variant of a net with as many iterations as `control.largest`; None if there is none.
 
-    If the net was not trained at this rate, the rate with the lowest mean training error is taken. None without the
-    budget.
+    It prefers the learning rate of `control.best`, and then the lowest mean training error.
     """
 
     def preference(v: Variant) -> tuple[bool, float]:

@@ -44,8 +44,7 @@ def runs_csv(runs: Sequence[Run]) -> str:
 def table_csv(comparisons: Sequence[Comparison]) -> str:
     """Returns CSV with one row per variant: errors over seeds, and the fields that differ between variants.
 
-    Each error has a mean and a sample standard deviation, as fractions. The standard deviation of a single seed is
-    empty.
+    Each error has a mean and a sample standard deviation, as fractions. A single seed has no standard deviation.
     """
     rows: list[dict[str, Any]] = []
     for comparison in comparisons:

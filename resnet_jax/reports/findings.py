@@ -55,7 +55,7 @@ class Finding:
 def verdict(difference: Difference | None) -> Verdict:
     """Judges a difference: "worse" or "better" if its interval excludes zero, "equal" if all pairs are equal.
 
-    Otherwise it is "not established", "too few seeds" for an interval, or "no pair" of runs with the same seed.
+    Otherwise: "not established" if the interval includes zero, "too few seeds" without an interval, "no pair" for None.
     """
     if difference is None:
         return "no pair"
@@ -98,7 +98,7 @@ def differences(pairs: Iterable[Pair]) -> tuple[Finding, ...]:
 
 
 def _depth_pairs(comparison: Comparison) -> tuple[list[Pair], list[Pair]]:
-    """Pairs of a deeper net with the base of its kind, and of a residual net with its plain twin.
+    """Pairs to compare: a deeper net with a shallower one of its kind, and a residual net with its plain twin.
 
     The first list has the pairs with the deepest nets. The second list has the other pairs.
     """

@@ -5,8 +5,8 @@
   compared only if they differ in nothing but the net, the warm-up and the training budget. `Role.compared` in
   config/section.py assigns each field to one of these groups.
 - The question of a comparison is the effect of depth if only nets and budgets differ, and one kind of net has two
-  depths. The setting with the most nets becomes the main table. The other budgets become its control, which tests
-  whether the nets were only trained too little.
+  depths. The recipe with the most nets becomes the main table. Other budgets become its control, which tests whether
+  the nets were only trained too little.
 - In all other cases, the question is the effect of the fields that differ. If possible, one numeric field becomes the
   x-axis, and a second field distinguishes lines. Otherwise each variant is a row, and one variant is the baseline.
 """
@@ -41,7 +41,6 @@ def comparisons(runs: Iterable[Run], order: Mapping[str, int] | None = None) -> 
 
 
 def _components(variants: Sequence[list[Run]]) -> list[list[list[Run]]]:
-    """Groups the variants that belong to one comparison, as the module's docstring says. The relation is transitive."""
     blind = fields.compared("seed", "net", "shortcut", "warm-up", "bookkeeping", "budget")
     groups: list[tuple[set[str], list[list[Run]]]] = []
     for members in variants:
@@ -148,8 +147,6 @@ def find_axis(cells: Sequence[Variant], varied: tuple[str, ...]) -> Axis | None:
 
 
 def _variants(setting: list[list[Run]], unnamed: Collection[str] = ()) -> list[Variant]:
-    """Makes the variants of one setting. If kind and depth are ambiguous, a variant's name includes the fields that
-    differ."""
     named: dict[tuple[str, int], list[list[Run]]] = {}
     for members in setting:
         model = members[0].record.config.model

@@ -1,7 +1,6 @@
 """Compares runs with the lines of a paper's table: the order of their errors, and which nets fail.
 
-On other data or with another recipe, the paper's numbers are not comparable. But the order of its lines is a
-prediction.
+With other data or another recipe, the paper's errors are not comparable. But the order of its lines is a prediction.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Line:
     def papers_error(self) -> float:
         """The paper's test error, a fraction; infinite if the net fails in the paper.
 
-        For a depth that the table does not have, it is the error at a depth that the table has.
+        If the paper's table lacks the depth of the net, the error at another depth is taken.
         """
         error = self.row.result(self.variant.config.model).test_error
         return math.inf if error is None else error
@@ -61,7 +60,7 @@ class PaperLines:
 
     @property
     def by_depth(self) -> Mapping[int, tuple[Line, ...]]:
-        """The lines by depth."""
+        """The lines of the paper's table, by depth of the net."""
         depths = sorted({line.variant.depth for line in self.lines})
         return {depth: tuple(line for line in self.lines if line.variant.depth == depth) for depth in depths}
 
@@ -87,7 +86,7 @@ def ranks(errors: list[float]) -> list[str]:
 
 
 def in_order(lines: tuple[Line, ...]) -> tuple[int, int]:
-    """Counts the pairs of lines that the paper orders, and the pairs among them that have the same order here."""
+    """Counts the pairs of lines with different errors in the paper, and the pairs with the same order here."""
     pairs = [
         (a, b) if a.papers_error < b.papers_error else (b, a)
         for a, b in itertools.combinations(lines, 2)

@@ -120,7 +120,6 @@ class _Writer:
         return Report(views, apart, files)
 
     def _comparison(self, view: View, number: int | None, suffix: str, stems: list[str]) -> list[Element]:
-        """Saves the figures of one comparison, appends their names to `stems`, and returns the sections."""
         comparison = view.comparison
         about = self._about(comparison)
 

@@ -67,8 +67,7 @@ class Run:
 
     @property
     def running_error(self) -> float | None:
-        """Training error of the last epoch, a fraction, in train mode while the net changed; None if the metrics lack
-        it."""
+        """Training error of the last epoch, a fraction, in train mode while the net changed; None without metrics."""
         final = self.record.final
         if final is None or not self.metrics or self.metrics[-1].step != final.step:
             return None
@@ -140,8 +139,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
 
 
 def _listed(directories: Sequence[Path], warnings: list[str]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Reads each study.json. Returns the position of each run in its study, and the names of runs without a
-    directory."""
+    """Reads each study.json: the position of each run in its study, and the names of runs without a directory."""
     names: list[str] = []
     missing: list[str] = []
     for folder in dict.fromkeys(directory.resolve().parent for directory in directories):

@@ -23,8 +23,7 @@ from resnet_jax.reports.text import (
 
 
 def measured(variant: Variant, measure: Measure) -> str:
-    """The text of a cell: mean ± standard deviation over the finished seeds, and the number of diverged runs, if
-    any."""
+    """The text of a cell: mean ± standard deviation over finished seeds, and the number of diverged runs, if any."""
     parts = []
     summary = variant.summary(measure)
     if summary is not None:
@@ -92,8 +91,7 @@ class PaperColumns:
             )
 
     def cells(self, variant: Variant) -> tuple[str, ...]:
-        """The cells of one variant: the paper's error, and our error minus the paper's. Empty if there are no
-        columns."""
+        """The cells of one variant: the paper's error, and our error minus the paper's. Empty without columns."""
         if not self.headers:
             return ()
         paper, ours = self._results[id(variant)], variant.summary("test_error")
@@ -130,9 +128,9 @@ def cost_table(comparison: Comparison) -> Table:
 
 
 def twins_table(comparison: Comparison) -> Table | None:
-    """Makes a table that shows whether plain nets and their residual twins have equal parameters and initial values.
+    """Makes a table that compares each plain net with the residual net that differs only in its shortcuts.
 
-    Returns None if the comparison has no twins.
+    It shows whether both have equal numbers of parameters and equal initial values. Returns None without such pairs.
     """
     rows = []
     for plain, other in comparison.twins():
@@ -166,8 +164,7 @@ def runs_table(runs: Sequence[Run], links: Callable[[Run], tuple[Cell, ...]] | N
 
     Args:
       runs: the runs, in the order of the rows.
-      links: function that returns three more cells for a run: its record, its configuration, and the command to repeat
-        it.
+      links: function that returns three more cells for a run: its record, its configuration, its command.
     """
     rows: list[tuple[Cell, ...]] = []
     for run in runs:

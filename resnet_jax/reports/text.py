@@ -16,10 +16,8 @@ def percent(fraction: float, signed: bool = False) -> str:
     return text.replace("-", MINUS)
 
 
-def summary_text(summary: Summary | None) -> str:
+def summary_text(summary: Summary) -> str:
     """Formats mean and standard deviation in per cent, such as "12.34 ± 0.56". One seed has no standard deviation."""
-    if summary is None:
-        return NOTHING
     return percent(summary.mean) + (f" ± {percent(summary.std)}" if summary.std is not None else "")
 
 
@@ -57,7 +55,7 @@ def interval_text(interval: Interval) -> str:
 
 
 def interval_cell(difference: Difference | None) -> str:
-    """Formats the interval of a difference for a table cell, or gives a note that there are too few seeds."""
+    """Formats the interval of a difference for a table cell; "too few seeds" if there is no interval."""
     if difference is None:
         return NOTHING
     return "too few seeds" if difference.interval is None else interval_text(difference.interval)

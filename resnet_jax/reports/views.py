@@ -89,8 +89,7 @@ def _figure(comparison: Comparison, lines: PaperLines | None) -> tuple[Picture, 
 
 
 def curve_data(comparison: Comparison, lines: PaperLines | None) -> dict[str, Any]:
-    """The training curves as plain data for page.js. A point is [step, mean, lowest, highest] over seeds, in per
-    cent."""
+    """The training curves as data for page.js. A point is [step, mean, lowest, highest] over seeds, in per cent."""
 
     def series(variant: Any, name: str) -> list[list[float]]:
         steps, runs = mean_curve(variant, name)

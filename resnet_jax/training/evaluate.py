@@ -1,4 +1,4 @@
-"""Evaluation by the papers' protocols: a net's probabilities for each image, and loss and error from them."""
+"""Evaluation by the papers' protocols, such as ten crops: mean probabilities of each image, their loss and error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from resnet_jax.training.step import predict_step
 from resnet_jax.types import Variables
 
 Floats: TypeAlias = npt.NDArray[np.floating]
-# Batches made ahead of the one that is asked for: below stream.SLOTS.
+# Number of batches that are prepared ahead; must be below stream.SLOTS.
 AHEAD = 1
 
 
@@ -31,23 +31,21 @@ class Predictor:
     """A net in eval mode on the devices, compiled once for each shape of images."""
 
     def __init__(self, devices: Devices, model: ResNet, normalization: Normalization, precision: str) -> None:
-        """Takes the net.
+        """Stores the net, which the first call compiles.
 
-        Args:
-          devices: devices that share the images of every call.
-          model: the net.
-          normalization: for the images; a mean image of another size is replaced by the mean of its pixels.
-          precision: precision of matrix products, as in `model.precision`.
+        If the mean in `normalization` is an image of another size, the mean of its pixels is used. `precision` is the
+        precision of matrix products, as in `ModelConfig.precision`.
         """
         self.devices, self._model, self._normalization, self._precision = devices, model, normalization, precision
         self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}  # by the images' shape
 
     def __call__(self, variables: Variables, images: Images) -> Floats:
-        """The mean of the probabilities of each image and of its mirror image: [N, K].
+        """The probabilities of K classes for N images, [N, K]: the mean over each image and its mirror image.
 
         Args:
           variables: {"params": ..., "batch_stats": ...}, from `Devices.replicate_state`.
-          images: [n, H, W, C], this process's `Devices.rows` of N images; N is a multiple of the number of devices.
+          images: [n, H, W, C] uint8, the rows of this process (`Devices.rows`) among the N images. With one process, n
+            is N. N is a multiple of the number of devices.
         """
         at = self.devices.shard(images)
         compiled = self._compiled.get(images.shape)
@@ -75,20 +73,19 @@ def by_protocol(
     classes: int,
     batch_size: int,
 ) -> npt.NDArray[np.float64]:
-    """The mean probabilities of every image of a source by a protocol, [N, K]; each image counts once in each pass.
+    """The mean probabilities [N, K] of the N images of a source over all passes of a protocol.
 
     Args:
-      predict: takes this process's `Devices.rows` of images of equal shape [n, H, W, C], and gives the probabilities of
-        the images of all processes: a Predictor with its variables. It is called with few shapes, and with one number
-        of images for each.
-      source: the images.
-      passes: the passes of the protocol; see crops.passes.
-      devices: devices that share the images of every call.
-      classes: K.
-      batch_size: images of the source's size in one call, on all devices together; fewer of a larger size.
+      predict: returns the probabilities of a batch of images of one shape, such as a Predictor with its variables. The
+        argument [n, H, W, C] has the images of this process (`Devices.rows`). The result has one row for each image of
+        all processes. All batches of one image shape have the same number of images.
+      passes: the passes of the protocol, from crops.passes.
+      classes: the number K of classes.
+      batch_size: number of images in a call, on all devices together, at the source's image size; a call with larger
+        images has fewer.
 
     Raises:
-      Miscounted: an image was not evaluated exactly once in each pass of the protocol.
+      Miscounted: a pass did not use every image exactly once.
       UserError: an image cannot be read.
     """
     tallies = {pass_: Tally("test", len(source)) for pass_ in passes}
@@ -111,7 +108,7 @@ def by_protocol(
 
 
 def score(found: Floats, labels: Labels) -> Totals:
-    """Loss and error of probabilities [N, K]; the loss is that of the mean probabilities, labels are [N]."""
+    """The summed loss, in nats, and the number of errors of N images with mean probabilities [N, K] and labels [N]."""
     own = found[np.arange(len(labels)), labels]
     wrong = int((found.argmax(axis=1) != labels).sum())
     return Totals(float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).sum()), wrong, len(labels))

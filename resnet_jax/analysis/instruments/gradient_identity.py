@@ -34,8 +34,7 @@ OPTIONS = GradientIdentity
 
 
 def measure(net: Net, options: GradientIdentity, workspace: Workspace) -> dict[str, Any]:
-    """Returns, for each block, the norms of the gradient, its terms and the remainder, and the cosine of the two
-    terms."""
+    """Returns norms of the gradient, its terms and the remainder, and the terms' cosine, by block, for a JSON file."""
     import jax.numpy as jnp
 
     from resnet_jax.analysis.gradient_identity import identity_terms

@@ -32,8 +32,7 @@ OPTIONS = Lesions
 
 
 def measure(net: Net, options: Lesions, workspace: Workspace) -> dict[str, Any]:
-    """Returns the error of the whole net, and after each lesion: "single" [blocks], "deleted" and "swapped"
-    [k][repeats]."""
+    """Returns the error of the whole net, "single" [blocks], "deleted" and "swapped" [k][repeats], for a JSON file."""
     from resnet_jax.analysis.lesions import NONE, Patient, plan
 
     examples = net.examples(options.split, options.images, options.seed)

@@ -37,8 +37,8 @@ OPTIONS = PathLengths
 
 
 def measure(net: Net, options: PathLengths, workspace: Workspace) -> dict[str, Any]:
-    """Returns the number of paths of each length, the gradient norms of random paths, and the norm of the whole
-    gradient.
+    """Returns the number of paths by length, and gradient norms of random paths and of the whole gradient, for a JSON
+    file.
 
     The norms are means over images. Those of random paths are [lengths][repeats].
     """

@@ -56,8 +56,7 @@ OPTIONS = SignalPropagation
 def measure(net: Net, options: SignalPropagation, workspace: Workspace) -> dict[str, Any]:
     """Returns the forward variance, extreme singular values and autocorrelation after each block, for a JSON file.
 
-    The singular values are [images][blocks], and the autocorrelation is [blocks][lags + 1]. The first block is the
-    stem.
+    The singular values are [images][blocks], and the autocorrelation is [blocks][lags + 1]; the stem comes first.
     """
     import jax
 

@@ -110,8 +110,7 @@ def _beside(variant: Variant, reference: Variant, colour: str) -> list[Curve]:
 
 
 def training_curves(comparison: Comparison, found: PaperLines | None = None) -> Figure:
-    """Draws errors in per cent against iterations: means over seeds, with bands from the lowest to the highest
-    error."""
+    """Draws errors in per cent against iterations: means over seeds, with bands from the lowest to the highest."""
     panels = curve_panels(comparison, found)
     many = len(panels) > MOST_PANELS
     columns = _COLUMNS if many else min(3, len(panels))
@@ -174,8 +173,7 @@ def mean_curve(variant: Variant, name: str) -> tuple[list[int], list[list[float]
 
 
 def _draw(axes: Axes, curve: Curve) -> None:
-    """Draws the training curve and the test curve of a variant. A diverged run is a dotted line that ends in a
-    cross."""
+    """Draws the training curve and the test curve of a variant. Diverged runs are dotted lines that end in a cross."""
     variant, colour = curve.variant, curve.colour
     kinds = (
         ("running_error", 0.8 if curve.behind else 1.1, DASHED, "training"),
@@ -217,7 +215,6 @@ def _curve(metrics: Sequence[MetricsLine], name: str) -> dict[int, float]:
 
 
 def _rate_drops(axes: Axes, cells: Sequence[Variant]) -> None:
-    """Draws a light line at each drop of the learning rate that all variants of a panel have."""
     common = set.intersection(*(set(cell.config.optim.milestones) for cell in cells))
     for step in sorted(step for step in common if step < min(cell.iterations for cell in cells)):
         axes.axvline(step, color=LIGHT, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0.5)

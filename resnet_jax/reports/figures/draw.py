@@ -20,7 +20,7 @@ Measured = dict[str, Any]
 
 
 def figures(measured: Measured) -> dict[str, Figure]:
-    """Draws the figures of a measurement, by the suffix for each figure's file name. Some instruments have no figures.
+    """Draws the figures of a measurement. The keys are suffixes of file names. Some instruments have no figures.
 
     Raises:
       UserError: the instrument is unknown, or the measurement is incomplete.

@@ -39,8 +39,7 @@ Line = tuple[str, Sequence[tuple[float, Variant]], str, str]
 
 
 def error_against_depth(comparison: Comparison) -> Figure:
-    """Draws training and test error in per cent against depth: a line for each kind of net, error bars, and single
-    seeds."""
+    """Draws training and test error in per cent against depth: a line for each kind of net, and single seeds."""
     colours = kind_colours(comparison.nets)
     lines = [
         (
@@ -56,8 +55,7 @@ def error_against_depth(comparison: Comparison) -> Figure:
 
 
 def error_against_field(comparison: Comparison) -> Figure:
-    """Draws training and test error in per cent against the field of the comparison's axis, with a line for each
-    setting."""
+    """Draws training and test error in per cent against the field of the comparison's axis."""
     axis = comparison.axis
     assert axis is not None
     if len(axis.lines) == 1:
@@ -183,8 +181,7 @@ def error_by_row(comparison: Comparison) -> Figure:
 
 
 def error_by_line(found: PaperLines) -> Figure:
-    """Draws training and test error in per cent, with a row for each line of a paper's table and a panel for each
-    depth."""
+    """Draws errors in per cent, with a row for each line of a paper's table and a panel for each depth."""
     with mpl.rc_context(STYLE):
         panels_of = found.by_depth
         most = max(len(lines) for lines in panels_of.values())

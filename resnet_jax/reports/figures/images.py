@@ -47,7 +47,7 @@ def image_grid(images: npt.NDArray[np.float64], titles: Sequence[str], heading: 
 
 
 def save(figure: Figure, file: Path) -> bool:
-    """Writes a figure in the format of the file's suffix. If writing fails, an older file stays complete.
+    """Writes a figure in the format of the file's suffix. If writing fails, an existing file stays unchanged.
 
     Returns:
       Whether the font has all characters. It draws a box for a missing one, such as a Chinese character.

@@ -121,8 +121,7 @@ def gradient_flow(measured: Measured) -> Figure:
 
 
 def gradient_flow_in_training(measured: Measured) -> Figure | None:
-    """Draws the norms of the gradient by layer and iteration, with a panel for each net. None if no net recorded
-    them."""
+    """Draws gradient norms by layer and iteration, with a panel for each net. None if no net recorded them."""
     nets = [net for net in measured["nets"] if net["steps"]]
     if not nets:
         return None
@@ -231,8 +230,7 @@ def _geometric_mean(values: Any) -> Any:  # over images: [images][blocks] -> [bl
 
 
 def lesions(measured: Measured) -> Figure:
-    """Draws the error with each block deleted alone, with several random blocks deleted, and with random blocks
-    swapped."""
+    """Draws the error with each block deleted alone, with random blocks deleted, and with random blocks swapped."""
     nets = measured["nets"]
     with mpl.rc_context(STYLE):
         swaps = any(net["swapped"] for net in nets)

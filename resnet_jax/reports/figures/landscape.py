@@ -43,7 +43,6 @@ def _line(measured: Measured) -> Figure:
 
 
 def _plane(measured: Measured) -> Figure:
-    """Draws contours above and surfaces below, with a column for each net. All nets share levels and colours."""
     nets = measured["nets"]
     grids = [_numbers(net["loss"]) for net in nets]
     levels = _shared_levels(grids)
@@ -77,7 +76,6 @@ def _plane(measured: Measured) -> Figure:
 def _surface(
     figure: Figure, place: tuple[int, int, int], along: Floats, shown: Floats, norm: LogNorm, name: str
 ) -> None:
-    """Draws the loss as a surface. Its height is the logarithm of the loss."""
     axes: Any = figure.add_subplot(*place, projection="3d")
     x, y = np.meshgrid(along, along, indexing="ij")
     axes.plot_surface(

@@ -14,8 +14,7 @@ from resnet_jax.reports.figures.style import STYLE
 
 
 def path_lengths(measured: dict[str, Any]) -> Figure:
-    """Draws three quantities by path length: the number of paths, the gradient of one path, and that of all paths
-    together."""
+    """Draws, by path length: the number of paths, the gradient of one path, and that of all paths of this length."""
     nets = measured["nets"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 3.2), layout="constrained")

@@ -36,7 +36,8 @@ class PaperRow:
     """The test errors, by depth."""
 
     def result(self, model: ModelConfig) -> PaperResult:
-        """The result at the depth of a net. If the table lacks this depth: at a depth with the same kind of block."""
+        """The paper's result at the depth of a net. If the table lacks the depth: a result for the same kind of
+        block."""
         near = [depth for depth in self.results if block_of(depth) == model.block_kind] or list(self.results)
         return self.results[model.depth if model.depth in self.results else near[0]]
 
@@ -62,8 +63,7 @@ class PaperTable:
 
 
 def net_fields(model: ModelConfig, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The fields that identify a net in a paper's table. Fields that the papers leave open, such as the depth, are left
-    out.
+    """The fields that identify a net in a paper's table, without fields that the papers leave open, such as the depth.
 
     Args:
       model: configuration of the net.
