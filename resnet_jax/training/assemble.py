@@ -1,7 +1,7 @@
 """`assemble(config)`: the data, normalisation, net, optimizer and initial values of a run.
 
-Training, the tools for finished runs, the analysis and the pictures of a batch all use an Assembly, so that they agree.
-Nothing here is compiled, and nothing depends on the devices.
+Training, analysis and all tools for finished runs use the same Assembly, so they agree. Nothing here is compiled or
+depends on the devices.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ HEAD = "head"
 
 @dataclass(frozen=True)
 class Assembly:
-    """The parts of a run before any step is compiled."""
+    """The data, normalisation, net, optimizer and initial values of a run, before any step is compiled."""
 
     config: ExperimentConfig
-    """The configuration, with the number of classes set and with iterations instead of shares of the run."""
+    """The configuration, with `num_classes` set, and with milestones and warm-up in iterations."""
     dataset: Dataset
     normalization: Normalization
     model: ResNet
-    """The net, block by block (not scanned), with its frozen stages."""
+    """The net with its frozen stages. It doesn't scan over blocks, so each block has its own subtree of variables."""
     optimizer: optax.GradientTransformationExtraArgs
     pretrained: Pretrained | None
-    """The net that the initial values come from; None for random values, or if `assemble` did not read it."""
+    """The source of the initial values; None if they are random, or if `assemble` did not read it."""
 
     @cached_property
     def initial(self) -> TrainState:
-        """The state before the first step, on the host, block by block."""
+        """The state before the first step, on the host, with one subtree of variables for each block."""
         assert self.pretrained is not None or self.config.finetune.weights is None
         key, _ = run_keys(self.config.seed)
         state: TrainState = jax.device_get(self._create(key))
@@ -64,17 +64,16 @@ class Assembly:
         return state
 
     def weights(self, state: TrainState, name: str) -> Weights:
-        """The net of a state as it is saved: with preprocessing and class names, so that it can be used without the
-        data.
+        """The net of a state with its preprocessing and class names, so that it can be used without the data.
 
-        The preprocessing treats a picture like the run's images in evaluation:
+        The preprocessing depends on the run's images:
 
-        - streamed images are resized to `data.eval_resize` and cropped;
-        - images of a folder in memory are resized to the square of the run's size;
-        - if the run's images are not square, a picture must have their size.
+        - streamed images: a picture is resized to `data.eval_resize` and cropped;
+        - square images in memory: a picture is resized to their size;
+        - other images: a picture must have their size.
 
         Args:
-          state: on the host, block by block.
+          state: a state on the host, with one subtree of variables for each block.
           name: the run's name.
         """
         state = ema.evaluated(state, self.config.optim)
@@ -94,7 +93,6 @@ class Assembly:
         return self._averaging(state_lib.create(self.model, self.optimizer, key, self.dataset.image_shape))
 
     def _averaging(self, state: TrainState) -> TrainState:
-        """An initial state, with the initial average of the parameters if the run keeps one."""
         return state if self.config.optim.ema is None else ema.start(state)
 
 
@@ -105,18 +103,18 @@ def assemble(
     dataset: Dataset | None = None,
     starting: bool = True,
 ) -> Assembly:
-    """Makes the parts of a run of `config`.
+    """Makes the data, normalisation, net, optimizer and initial values of a run of `config`.
 
     Args:
-      config: the run.
-      note: receives remarks about the data, a line at a time.
+      config: the configuration of the run.
+      note: called with each remark about the data, one line of text.
       dataset: the data set of `config.data`, if it is already loaded.
-      starting: whether initial values are needed. False for a finished run, whose values come from its checkpoint; then
-        `finetune.weights` is read only if the normalisation comes from it.
+      starting: whether initial values are needed. If False, `finetune.weights` is read only for the normalisation. Pass
+        False for a finished run, because its values come from its checkpoint.
 
     Raises:
-      UserError: the data are missing or damaged, or do not have `num_classes` classes; the file of `finetune.weights`
-        cannot be read, or does not fit the net or the images.
+      UserError: the data are missing, damaged, or have another number of classes than `model.num_classes`; or the file
+        of `finetune.weights` cannot be read; or its net differs from `config.model` or takes other images.
     """
     # Read before the data, so that a wrong file is reported before images are decoded.
     net = pretrained(config) if starting or config.data.normalize == "weights" else None
@@ -135,16 +133,16 @@ def assemble(
 
 
 def run_keys(seed: int) -> tuple[Array, Array]:
-    """The random keys of a run: for initial values, and for augmentation and noise."""
+    """Two random keys of a run: one for initial values, one for augmentation and noise."""
     initial, augmentation = jax.random.split(jax.random.key(seed))
     return initial, augmentation
 
 
 def resolve(config: ModelConfig, dataset: Dataset) -> ModelConfig:
-    """`config` with `num_classes` from the data, if it is None.
+    """Returns `config` with the number of classes of the data as `num_classes`.
 
     Raises:
-      UserError: `num_classes` differs from the data.
+      UserError: `config.num_classes` is neither None nor the number of classes of the data.
     """
     if config.num_classes not in (None, dataset.num_classes):
         raise UserError(
@@ -157,10 +155,11 @@ def resolve(config: ModelConfig, dataset: Dataset) -> ModelConfig:
 def run_normalization(
     config: ExperimentConfig, dataset: Dataset, net: Pretrained | None, note: Note = lambda text: None
 ) -> Normalization:
-    """The statistics by which a run's images are normalised.
+    """The mean and standard deviation that normalise a run's images; with `data.normalize` "weights", those of `net`.
 
     Raises:
-      UserError: the net has another number of channels than the data, or a mean image of another size.
+      UserError: the net takes images with another number of channels, or its mean image has another size than the
+        images.
     """
     channels = dataset.image_shape[2]
     if net is not None and channels != net.preprocessing.channels:
@@ -169,7 +168,7 @@ def run_normalization(
         readable = files and net.preprocessing.channels in (1, 3)
         remedy = f"; use --data.channels={net.preprocessing.channels}" if readable else ""
         raise UserError(
-            f"finetune.weights: {net.facts.file} takes images of {net.preprocessing.channels} channels, but those "
+            f"finetune.weights: {net.facts.file} takes images of {net.preprocessing.channels} channels, but the images "
             f"of {dataset.name} have {channels}{remedy}."
         )
     if config.data.normalize != "weights":

@@ -1,8 +1,8 @@
 """Replaces BN's running statistics by averages over the training set, after training.
 
 The authors' published models have such averages, "not moving average", computed "on a sufficiently large training batch
-after the training procedure" (github.com/KaimingHe/deep-residual-networks). Running statistics depend mostly on the
-last few batches, and on parameters that have changed since.
+after the training procedure" (github.com/KaimingHe/deep-residual-networks). Running statistics, in contrast, come
+mostly from the last few batches, and each batch was computed with older parameters.
 """
 
 from __future__ import annotations
@@ -27,20 +27,14 @@ from resnet_jax.types import Tree
 
 
 def recompute(program: Program, state: TrainState) -> TrainState:
-    """Returns `state` with the batch statistics of the evaluated net averaged over the training set.
+    """Returns `state` with batch statistics that are averages over the training set.
 
-    The training images, without augmentation, are taken once each, in the order of the run's first epoch. They are
-    normalised in groups of `ExperimentConfig.norm_batch` images, as in training; the last group may be smaller. The new
-    mean and variance of each BN are the averages of the groups' means and (biased) variances, weighted by images.
-    Stochastic depth and dropout are replaced by their expectations, as in evaluation. This runs on one device, in
-    process 0.
+    Each training image is used once, without augmentation, in the order of the run's first epoch. BN normalises groups
+    of `ExperimentConfig.norm_batch` images, as in training; the last group may be smaller. The new mean and variance of
+    each BN layer are averages of the groups' means and (biased) variances, weighted by the number of images. Stochastic
+    depth and dropout are replaced by their expectations, as in evaluation. This runs on one device, in process 0.
 
-    Args:
-      program: the program of the run.
-      state: on the devices; it is not changed.
-
-    Returns:
-      A state on the devices.
+    `state` and the result are on the devices. If the run evaluates averaged parameters, their statistics are replaced.
     """
     host, config = program.fetch(state), program.assembly.config.optim
     net = evaluated(host, config)
@@ -49,7 +43,10 @@ def recompute(program: Program, state: TrainState) -> TrainState:
 
 
 def averages(program: Program, params: Tree, batch_stats: Tree) -> Tree:
-    """The averages that replace `batch_stats`, in the same dtypes; all on the host."""
+    """Batch statistics averaged over the training set, with the structure and dtypes of `batch_stats`.
+
+    Arguments and result are on the host.
+    """
     assembly = program.assembly
     config, dataset, stats = assembly.config, assembly.dataset, assembly.normalization
     # With momentum 0, the new running statistics are those of the batch.
@@ -76,8 +73,8 @@ def averages(program: Program, params: Tree, batch_stats: Tree) -> Tree:
 
 
 def _groups(dataset: Dataset, seed: int, size: int, at_once: int) -> Iterator[tuple[Index, int]]:
-    """Yields all positions of the training set in batches of whole groups, each with its number of groups."""
-    # Shuffled, because a folder is in the order of classes, and a group should not be of one class.
+    """Yields (positions in the training set, number of groups among them), until every position has been yielded."""
+    # Shuffled, because images in a folder are sorted by class, and a group should have images of several classes.
     order, start = epoch_order(seed, 0, len(dataset.train)), 0
     while start < len(order):
         groups = max(1, min(at_once, len(order) - start) // size)

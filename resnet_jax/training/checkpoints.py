@@ -1,14 +1,14 @@
-"""Checkpoints of a run: the state, and the sums of the current epoch.
+"""Checkpoints of a run: the training state, and the sums of loss and errors over the current epoch.
 
 A checkpoint is a folder named after its step:
 
-| in it      | what                                                                                   |
+| entry      | content                                                                                |
 |------------|----------------------------------------------------------------------------------------|
 | `arrays/`  | the state, written by orbax                                                            |
 | `manifest` | step, sums, fingerprint of the data; SHA-256 of each leaf, of each file, and of itself |
 
-It is written under another name, flushed to the disk and then renamed, so a folder named after a step is complete. The
-checksums reveal later damage; Orbax by itself restores changed bits without an error.
+A checkpoint is written under another name, flushed to the disk and then renamed, so a folder named after a step is
+complete. The checksums reveal later damage; Orbax alone would restore changed bits without an error.
 """
 
 from __future__ import annotations
@@ -40,10 +40,13 @@ ARRAYS, DAMAGED, UNFINISHED = "arrays", ".damaged", ".unfinished"
 
 
 def identity(config: ExperimentConfig) -> dict[str, Any]:
-    """The fields that identify a run, by dotted name.
+    """The values that identify a run, by dotted field name, with milestones and warm-up in iterations.
 
-    These are all fields except operational ones, which may change between sessions, paths of images, and fields without
-    effect. Milestones and warm-up are in iterations.
+    All fields are included except:
+
+    - operational fields, such as the number of devices, which may change when a run is resumed;
+    - paths of images;
+    - fields without effect in this configuration.
     """
     values = flatten(to_dict(config.in_iterations()))
     left_out = {*config.operational, *PLACES, *config.without_effect()}
@@ -51,14 +54,17 @@ def identity(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def steps_in(directory: Path) -> list[int]:
-    """The steps of the checkpoints in a folder, in rising order; the folder need not exist."""
+    """The steps of the checkpoints in a folder, in rising order; empty if the folder does not exist."""
     if not directory.is_dir():
         return []
     return sorted(int(entry.name) for entry in directory.iterdir() if entry.name.isdecimal())
 
 
 class Checkpoints:
-    """The checkpoints of a run, by step. They hold plain arrays, so a run can be resumed in any mode on any devices."""
+    """The checkpoints of a run, one for each saved step.
+
+    They hold NumPy arrays, so a run can be resumed with another parallel mode or other devices.
+    """
 
     def __init__(
         self,
@@ -69,14 +75,14 @@ class Checkpoints:
         run: Mapping[str, Any] | None = None,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """Opens a folder of checkpoints, which need not exist; the caller has locked it.
+        """Starts the thread that writes checkpoints. Only one process at a time may write to the folder.
 
         Args:
-          directory: the folder.
+          directory: the folder; it is made by the first save.
           keep: number of newest checkpoints to keep.
-          keep_every: older checkpoints are kept if their step is a multiple of this; 0: none.
-          run: what identifies the run, in JSON's types; a checkpoint of another run is refused.
-          note: receives a sentence for each checkpoint that cannot be used.
+          keep_every: an older checkpoint is also kept if its step is a multiple of this number; 0 keeps none.
+          run: the values that identify the run, from `identity`; a checkpoint with other values is refused.
+          note: called with one sentence for each damaged checkpoint.
         """
         self._directory, self._keep, self._keep_every, self._note = directory, keep, keep_every, note
         self._run = dict(run or {})
@@ -86,12 +92,9 @@ class Checkpoints:
         self._writing: Future[None] | None = None
 
     def save(self, state: Tree, totals: Totals, data: str) -> None:
-        """Copies a state and returns; the copy is written while training continues.
+        """Copies a state, which is on the host, and returns; a thread writes the copy while training continues.
 
-        Args:
-          state: on the host.
-          totals: the sums of the current epoch so far.
-          data: fingerprint of the training data.
+        `totals` are the sums over the current epoch so far, and `data` is the fingerprint of the training data.
 
         Raises:
           UserError: the previous checkpoint could not be written.
@@ -99,7 +102,7 @@ class Checkpoints:
         self.wait()
         step = int(state.step)
         if step == self._newest:
-            return  # the step already has a checkpoint, and was interrupted there
+            return  # the step has a checkpoint already
         # A copy, because on a CPU the host's array is the device's buffer, which the next step overwrites.
         copy = jax.tree.map(lambda x: np.array(x, copy=True), state)
         facts = {"step": step, "data": data, "run": self._run, "totals": dataclasses.asdict(totals)}
@@ -110,7 +113,7 @@ class Checkpoints:
         """Waits until the last checkpoint is on the disk.
 
         Raises:
-          UserError: it could not be written; earlier checkpoints are unchanged.
+          UserError: the checkpoint could not be written; earlier checkpoints are unchanged.
         """
         writing, self._writing = self._writing, None
         if writing is not None:
@@ -120,17 +123,20 @@ class Checkpoints:
                 self._newest = None
                 raise
 
-    def restore(self, like: Tree, data: str, *, put_aside: bool = True) -> tuple[Tree, Totals] | None:
-        """Reads the newest undamaged checkpoint; None if there is no checkpoint.
-
-        Each newer, damaged one is reported and, with `put_aside`, renamed to `<step>.damaged`.
+    def restore(self, like: Tree, data: str, *, rename_damaged: bool = True) -> tuple[Tree, Totals] | None:
+        """Reads the newest undamaged checkpoint: the state, and the sums over the current epoch.
 
         Args:
           like: a state of the same structure, shapes and dtypes.
           data: fingerprint of the training data.
+          rename_damaged: whether newer, damaged checkpoints are renamed to `<step>.damaged`. They are reported to
+            `note` in any case.
+
+        Returns:
+          None if there is no checkpoint.
 
         Raises:
-          UserError: all checkpoints are damaged, or the newest is of another model, run or data.
+          UserError: all checkpoints are damaged, or the newest undamaged one has another model, run or data.
         """
         self.wait()
         steps = self.steps()
@@ -146,19 +152,19 @@ class Checkpoints:
                 there, here = facts["run"][name], self._run[name]
                 if there != here:
                     raise UserError(
-                        f"{place}: a checkpoint of another run: {name} is {there!r} there and {here!r} here."
+                        f"{place}: a checkpoint of another run: its {name} is {there!r}, and the run's is {here!r}."
                     )
             if facts["data"] != data:
                 raise UserError(
-                    f"{place}: a checkpoint of a run on other data (fingerprint {facts['data']}, now {data}); "
-                    f"restore those data, or choose another directory."
+                    f"{place}: a checkpoint of a run on other data (their fingerprint is {facts['data']}, and the "
+                    f"run's data have {data}); put back the earlier data, or choose another directory."
                 )
             for bad, why in damaged:
                 aside = bad.with_name(bad.name + DAMAGED)
-                if put_aside:
+                if rename_damaged:
                     shutil.rmtree(aside, ignore_errors=True)
                     bad.rename(aside)
-                done = f"renamed to {aside.name}; " * put_aside
+                done = f"renamed to {aside.name}; " * rename_damaged
                 self._note(f"{bad}: damaged ({why}); {done}the run continues from step {step}.")
             self._newest = step
             return state, Totals(**facts["totals"])
@@ -175,7 +181,7 @@ class Checkpoints:
         return steps_in(self._directory)
 
     def close(self) -> None:
-        """Waits for the writer, and ends it."""
+        """Waits for the thread that writes checkpoints, and ends it."""
         self._writer.shutdown(wait=True)
 
     def _write(self, state: Tree, facts: dict[str, Any]) -> None:
@@ -199,7 +205,7 @@ class Checkpoints:
             self._prune()
         except (OSError, ValueError) as error:  # Orbax reports errors of its writer as ValueError
             raise UserError(
-                f"{place}: the checkpoint could not be written ({reason(error)}); earlier ones are unchanged."
+                f"{place}: the checkpoint could not be written ({reason(error)}); earlier checkpoints are unchanged."
             ) from error
 
     def _prune(self) -> None:
@@ -215,8 +221,8 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
     """Reads the state and the manifest of a checkpoint.
 
     Raises:
-      Damaged: it has changed since it was written.
-      UserError: it is of another model.
+      Damaged: the checkpoint has changed since it was written.
+      UserError: the checkpoint has another model than `like`.
     """
     facts = unsealed(place / MANIFEST)
     try:
@@ -241,7 +247,7 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Orbax's writer and reader, for one process; it does not wait for the other processes."""
+    """Orbax's reader and writer for this process alone, which doesn't wait for the other processes."""
     if processes.count() == 1:
         return ocp.Checkpointer(ocp.StandardCheckpointHandler())
     own = ocp.options.MultiprocessingOptions(
@@ -266,7 +272,9 @@ def _check_alike(leaves: dict[str, Any], like: Tree, place: Path) -> None:
         there = _kind(leaves[name]["dtype"], leaves[name]["shape"]) if name in leaves else "missing"
         here = _kind(wanted[name].dtype, np.shape(wanted[name])) if name in wanted else "missing"
         if there != here:
-            raise UserError(f"{place}: a checkpoint of another model: {name} is {there} there and {here} in this run.")
+            raise UserError(
+                f"{place}: a checkpoint of another model: {name} is {there} in the checkpoint and {here} in this run."
+            )
 
 
 def _kind(dtype: Any, shape: Any) -> str:

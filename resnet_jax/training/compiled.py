@@ -21,23 +21,24 @@ from resnet_jax.training.step import eval_step, train_step
 
 @dataclass(frozen=True)
 class Steps:
-    """Compiles the steps of an assembled run."""
+    """Compiles the train and eval steps of a run."""
 
     assembly: Assembly
     model: ResNet
-    """The net for evaluation; its blocks may be stacked for a scan."""
+    """The net. For a scan over blocks, the variables of equal blocks are stacked."""
     devices: Devices
     feed: Feed
 
     def train(self, state: TrainState, key: jax.Array, steps: int) -> jax.stages.Compiled:
-        """Compiles one train step, or several in a scan: (state, batch, key, *feed.fixed) -> (state, report).
-
-        The batch is in the form of `Feed.train`.
+        """Compiles a program of K train steps, with signature (state, batch, key, *feed.fixed) -> (state, report).
 
         Args:
           state: any state of the run, on the devices; only its shapes are used.
-          key: the augmentation key, on the devices.
-          steps: number K of steps in the program; the reports of several steps are stacked, [K].
+          key: the random key for augmentation, on the devices.
+          steps: K. Several steps run in a `lax.scan`, and the leaves of their report are stacked, [K, ...].
+
+        Returns:
+          The compiled program. Its argument `batch` is a result of `Feed.train`, sent by `Devices.shard`.
         """
         assembly, devices = self.assembly, self.devices
         c = assembly.config
@@ -75,7 +76,10 @@ class Steps:
         return devices.compile(program, state, at, key, *self.feed.fixed, donate_state=True, stacked=stacked)
 
     def evaluate(self, state: TrainState) -> jax.stages.Compiled:
-        """Compiles an eval step: (state, batch, *feed.fixed) -> Sums. Of `state`, only the shapes are used."""
+        """Compiles an eval step, with signature (state, batch, *feed.fixed) -> Sums.
+
+        Only the shapes of `state` are used.
+        """
 
         def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:
             batch, stats = self.feed.eval_batch(at, *fixed), self.assembly.normalization

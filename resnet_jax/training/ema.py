@@ -1,14 +1,14 @@
 """Exponential average of the parameters over the training steps.
 
-After t steps with parameters w_1, ..., w_t, the average is a weighted mean. The weight of a step falls by the factor d
-with each later step:
+After t steps with parameters w_1, ..., w_t, the average is a weighted mean. Each later step multiplies the weight of an
+earlier step by d:
 
     a_t = sum_s d^(t - s) w_s / sum_s d^(t - s)      so that      a_t = a_(t-1) + (1 - d) / (1 - d^t) (w_t - a_(t-1))
 
-The initial values have no weight (the correction of Kingma and Ba 2015, arXiv 1412.6980, Sec. 3). When d^t is small,
-the newest step has the weight 1 - d, as in a usual moving average. With d = 0 the average is w_t.
+The initial values have no weight: this is the bias correction of Kingma and Ba 2015 (arXiv 1412.6980, Sec. 3). When d^t
+is small, the newest step has the weight 1 - d, as in a usual moving average. With d = 0 the average is w_t.
 
-The running statistics of BN are averaged in the same way, because those of the last steps belong to other parameters.
+The running statistics of BN are averaged with the same weights, so that they fit the averaged parameters.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from resnet_jax.types import Tree
 
 
 def start(state: TrainState) -> AveragedState:
-    """An initial state with its average, which is a copy of the parameters until the first step."""
+    """Adds the average to an initial state. It begins as a copy of the parameters and running statistics."""
     average = jax.tree.map(lambda leaf: leaf.copy(), {"params": state.params, "batch_stats": state.batch_stats})
     return AveragedState(state.step, state.params, state.batch_stats, state.opt_state, average)
 
 
 def update(average: Tree, params: Tree, batch_stats: Tree, step: Array, decay: float) -> Tree:
-    """The average after a step.
+    """Returns the average after a step: {"params": ..., "batch_stats": ...}.
 
     Args:
-      average: before the step.
-      params, batch_stats: after the step.
-      step: number of steps, including this one; int32 scalar.
-      decay: d in the formula above.
+      average: the average before the step.
+      params, batch_stats: the values after the step.
+      step: the number of steps, including this one; an int32 scalar.
+      decay: the factor d, the weight of a step relative to the next step.
     """
 
     log = math.log(decay) if decay > 0.0 else -math.inf
@@ -55,8 +55,10 @@ def update(average: Tree, params: Tree, batch_stats: Tree, step: Array, decay: f
 
 
 def evaluated(state: TrainState, config: OptimConfig) -> TrainState:
-    """`state` with the parameters and running statistics that are evaluated and saved: the average, or those of the
-    step."""
+    """Returns `state` with the parameters and running statistics that are evaluated and saved.
+
+    They are the averages if `config.ema_evaluated` is set, and otherwise the values after the last step.
+    """
     if not isinstance(state, AveragedState) or not config.ema_evaluated:
         return state
     averaged: TrainState = state.replace(**state.average)
@@ -64,7 +66,7 @@ def evaluated(state: TrainState, config: OptimConfig) -> TrainState:
 
 
 def with_batch_stats(state: TrainState, config: OptimConfig, batch_stats: Tree) -> TrainState:
-    """`state` with other running statistics in the evaluated net."""
+    """Returns `state` with `batch_stats` as the running statistics of the net that `evaluated` returns."""
     changed: TrainState
     if isinstance(state, AveragedState) and config.ema_evaluated:
         changed = state.replace(average={**state.average, "batch_stats": batch_stats})

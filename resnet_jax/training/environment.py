@@ -1,4 +1,4 @@
-"""The environment of a run, for its record."""
+"""The software and hardware of a run, for its record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def describe(devices: Devices) -> Environment:
-    """Code, versions, flags and devices of this process."""
+    """The version of the code, versions of libraries, XLA flags and devices of this process."""
     first = devices.first
     return Environment(
         code=code_version(),
@@ -31,7 +31,7 @@ def describe(devices: Devices) -> Environment:
 
 
 def code_version() -> str:
-    """The package's version and, in a git checkout of this project, its commit."""
+    """The package's version; in a git checkout of this project, also the commit, and a mark if files were changed."""
     version = resnet_jax.__version__
     root = Path(resnet_jax.__file__).parent.parent
     commit = _git(root, "rev-parse", "--short=12", "HEAD")

@@ -1,4 +1,4 @@
-"""Evaluation by the papers' protocols: a net's probabilities for each image, and loss and error from them."""
+"""Evaluation by the papers' protocols, such as ten crops: mean probabilities of each image, their loss and error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resnet_jax.data import Normalization
 from resnet_jax.data.crops import Pass
 from resnet_jax.data.dataset import Images, Labels
 from resnet_jax.data.order import announced
-from resnet_jax.data.protocols import Looked, batches
+from resnet_jax.data.protocols import PassBatch, batches
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.training import processes
@@ -23,7 +23,7 @@ from resnet_jax.training.step import predict_step
 from resnet_jax.types import Variables
 
 Floats: TypeAlias = npt.NDArray[np.floating]
-# Batches made ahead of the one that is asked for: below stream.SLOTS.
+# Number of batches that are prepared ahead; must be below stream.SLOTS.
 AHEAD = 1
 
 
@@ -31,23 +31,21 @@ class Predictor:
     """A net in eval mode on the devices, compiled once for each shape of images."""
 
     def __init__(self, devices: Devices, model: ResNet, normalization: Normalization, precision: str) -> None:
-        """Takes the net.
+        """Stores the net, which the first call compiles.
 
-        Args:
-          devices: devices that share the images of every call.
-          model: the net.
-          normalization: for the images; a mean image of another size is replaced by the mean of its pixels.
-          precision: precision of matrix products, as in `model.precision`.
+        If the mean in `normalization` is an image of another size, the mean of its pixels is used. `precision` is the
+        precision of matrix products, as in `ModelConfig.precision`.
         """
         self.devices, self._model, self._normalization, self._precision = devices, model, normalization, precision
         self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}  # by the images' shape
 
     def __call__(self, variables: Variables, images: Images) -> Floats:
-        """The mean of the probabilities of each image and of its mirror image: [N, K].
+        """The probabilities of K classes for N images, [N, K]: the mean over each image and its mirror image.
 
         Args:
           variables: {"params": ..., "batch_stats": ...}, from `Devices.replicate_state`.
-          images: [n, H, W, C], this process's `Devices.rows` of N images; N is a multiple of the number of devices.
+          images: [n, H, W, C] uint8, the rows of this process (`Devices.rows`) among the N images. With one process, n
+            is N. N is a multiple of the number of devices.
         """
         at = self.devices.shard(images)
         compiled = self._compiled.get(images.shape)
@@ -69,49 +67,48 @@ class Predictor:
 def by_protocol(
     predict: Callable[[Images], Floats],
     source: StreamSource,
-    looks: Sequence[Pass],
+    passes: Sequence[Pass],
     *,
     devices: Devices,
     classes: int,
     batch_size: int,
 ) -> npt.NDArray[np.float64]:
-    """The mean probabilities of every image of a source by a protocol, [N, K]; each image counts once in each look.
+    """The mean probabilities [N, K] of the N images of a source over all passes of a protocol.
 
     Args:
-      predict: takes this process's `Devices.rows` of images of equal shape [n, H, W, C], and gives the probabilities of
-        the images of all processes: a Predictor with its variables. It is called with few shapes, and with one number
-        of images for each.
-      source: the images.
-      looks: the passes of the protocol, see crops.passes.
-      devices: devices that share the images of every call.
-      classes: K.
-      batch_size: images of the source's size in one call, on all devices together; fewer of a larger size.
+      predict: returns the probabilities of a batch of images of one shape, such as a Predictor with its variables. The
+        argument [n, H, W, C] has the images of this process (`Devices.rows`). The result has one row for each image of
+        all processes. All batches of one image shape have the same number of images.
+      passes: the passes of the protocol, from crops.passes.
+      classes: the number K of classes.
+      batch_size: number of images in a call, on all devices together, at the source's image size; a call with larger
+        images has fewer.
 
     Raises:
-      Miscounted: an image was not seen once by each look of the protocol.
+      Miscounted: a pass did not use every image exactly once.
       UserError: an image cannot be read.
     """
-    tallies = {look: Tally("test", len(source)) for look in looks}
+    tallies = {pass_: Tally("test", len(source)) for pass_ in passes}
     total = np.zeros((len(source), classes), np.float64)
 
-    def own(batch: Looked) -> npt.NDArray[np.int64]:
+    def own(batch: PassBatch) -> npt.NDArray[np.int64]:
         return batch.index[devices.rows(len(batch.index))]
 
-    todo = batches(source, looks, batch_size, devices.count)
-    for batch in announced(todo, lambda batch: source.begin(own(batch), None, batch.look), AHEAD):
+    todo = batches(source, passes, batch_size, devices.count)
+    for batch in announced(todo, lambda batch: source.begin(own(batch), None, batch.pass_), AHEAD):
         processes.report("the evaluation on test")
-        seen = source.views(own(batch), batch.look)  # [B, V, H, W, C], or this process's part of B
+        seen = source.views(own(batch), batch.pass_)  # [B, V, H, W, C], or this process's part of B
         found = predict(seen.reshape(-1, *seen.shape[2:])).reshape(len(batch.index), seen.shape[1], classes)
-        total[batch.index[: batch.count]] += found[: batch.count].mean(axis=1) / len(looks)
+        total[batch.index[: batch.count]] += found[: batch.count].mean(axis=1) / len(passes)
         weight = np.arange(len(batch.index)) < batch.count
-        tallies[batch.look].add(batch.index.astype(np.int32), weight.astype(np.float32))
+        tallies[batch.pass_].add(batch.index.astype(np.int32), weight.astype(np.float32))
     for tally in tallies.values():
         tally.check(Totals(examples=len(source)))
     return total
 
 
 def score(found: Floats, labels: Labels) -> Totals:
-    """Loss and error of probabilities [N, K]; the loss is that of the mean probabilities, labels are [N]."""
+    """The summed loss, in nats, and the number of errors of N images with mean probabilities [N, K] and labels [N]."""
     own = found[np.arange(len(labels)), labels]
     wrong = int((found.argmax(axis=1) != labels).sum())
     return Totals(float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).sum()), wrong, len(labels))

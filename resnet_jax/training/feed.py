@@ -1,7 +1,7 @@
 """The input of compiled steps: gathered on the device from all images, or sent from the host batch by batch.
 
-Both give the same arrays, so the choice changes no result. Steps are dispatched ahead of the device
-(program.STEPS_AHEAD), so a batch is gathered and sent while earlier steps compute.
+Both ways give the same arrays, so the choice changes no result. The host dispatches steps without waiting for the
+devices, so a batch is gathered and sent while earlier steps compute.
 """
 
 from __future__ import annotations
@@ -27,55 +27,55 @@ DEVICE_SHARE = 0.5
 
 
 class Feed(Protocol):
-    """The source of examples for compiled steps."""
+    """Provides the images and labels of compiled steps."""
 
     place: str
-    """The place and size of the images, for messages."""
+    """For messages: where the images are, and their size, such as "on the device, 0.3 GB"."""
     fixed: tuple[Tree, ...]
-    """Arguments of a compiled step that are equal in every call, on the devices."""
+    """Arguments of a compiled step that are the same in every call, on the devices."""
 
     def train(self, batch: Batch) -> Tree:
-        """A batch for `Devices.shard`; if the arrays of `batch` are [K, B], the batches of K steps."""
+        """The input of a train step, on the host. `batch` has arrays [B], or [K, B] for K steps in one dispatch."""
 
     def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
-        """A batch of a split ("train", "validation", "test") for `Devices.shard`."""
+        """The input of an eval step, on the host, for positions [B] in a split such as "test", and weights [B]."""
 
     def begin_train(self, batch: Batch) -> None:
-        """Announces a call of `train`, so that its images can be decoded in the meantime."""
+        """Announces a call of `train`, so that its images are decoded in the background."""
 
     def begin_evaluate(self, split: str, index: Index) -> None:
-        """Announces a call of `evaluate`."""
+        """Announces a call of `evaluate`, so that its images are decoded in the background."""
 
     def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
-        """Makes the batch from the arguments of the compiled step, inside it."""
+        """Makes the batch inside a compiled step, from the result of `train` on the devices, and from `fixed`."""
 
     def eval_batch(self, at: Tree, *fixed: Tree) -> EvalBatch:
-        """Makes the batch from the arguments of the compiled step, inside it."""
+        """Makes the batch inside a compiled step, from the result of `evaluate` on the devices, and from `fixed`."""
 
 
 class Resident(NamedTuple):
-    """All images and labels, split after split."""
+    """Images [N, H, W, C] uint8 and labels [N] int32 of all splits, concatenated; the training set comes first."""
 
     images: Any
     labels: Any
 
 
 class _TrainIndex(NamedTuple):
-    """The examples of a train step: [B] int32 each."""
+    """Epochs and positions of the examples of a train step, each [B] int32."""
 
     epoch: Any
     example: Any
 
 
 class _EvalIndex(NamedTuple):
-    """The examples of an evaluation step, and their weights: [B]."""
+    """Positions of the examples of an eval step in `Resident`, and their weights, each [B]."""
 
     example: Any
     weight: Any
 
 
 class OnDevice:
-    """All images are on every device; a step gets positions. For sources whose images are equal in every epoch."""
+    """A feed that keeps all images on every device; a step gathers its images by position."""
 
     def __init__(self, dataset: Dataset, devices: Devices) -> None:
         sources = dataset.sources
@@ -92,32 +92,28 @@ class OnDevice:
         self.place = f"on the device, {memory.gigabytes(images.nbytes)}"
 
     def train(self, batch: Batch) -> Tree:
-        """The epoch and the positions [B] of the examples."""
         return _TrainIndex(batch.epoch, batch.index)
 
     def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
-        """The positions [B] and weights [B] of the examples."""
         return _EvalIndex(index + self._offsets[split], weight)
 
     def begin_train(self, batch: Batch) -> None:
-        """Nothing is to be made."""
+        pass  # the images are on the device already
 
     def begin_evaluate(self, split: str, index: Index) -> None:
-        """Nothing is to be made."""
+        pass
 
     def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
-        """Gathers on the device. The training set comes first, so its positions need no offset."""
-        (resident,) = fixed
+        (resident,) = fixed  # the training set comes first, so its positions need no offset
         return TrainBatch(resident.images[at.example], resident.labels[at.example], at.epoch, at.example)
 
     def eval_batch(self, at: Tree, *fixed: Tree) -> EvalBatch:
-        """Gathers on the device."""
         (resident,) = fixed
         return EvalBatch(resident.images[at.example], resident.labels[at.example], at.weight)
 
 
 class FromHost:
-    """Images stay on the host, or on its disk; a step gets the images of its batch."""
+    """A feed that keeps the images on the host or its disk, and sends each step the images of its batch."""
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self._sources, self._seed = dataset.sources, seed
@@ -127,47 +123,38 @@ class FromHost:
         self.place = f"{where}, sent in batches"
 
     def begin_train(self, batch: Batch) -> None:
-        """Lets the source prepare the images."""
         self._sources["train"].begin(batch.index, Draws(self._seed, batch.epoch))
 
     def begin_evaluate(self, split: str, index: Index) -> None:
-        """Lets the source prepare the images."""
         self._sources[split].begin(index)
 
     def train(self, batch: Batch) -> Tree:
-        """The batch's images, labels, epochs and positions."""
         train = self._sources["train"]
         if batch.index.ndim == 1:
             images = train.take(batch.index, Draws(self._seed, batch.epoch))
-        else:  # those of several steps
+        else:  # the images of several steps
             each = zip(batch.index, batch.epoch, strict=True)
             images = np.stack([train.take(index, Draws(self._seed, epoch)) for index, epoch in each])
         return TrainBatch(images, train.labels[batch.index], batch.epoch, batch.index)
 
     def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
-        """The batch's images, labels and weights."""
         source = self._sources[split]
         return EvalBatch(source.take(index), source.labels[index], weight)
 
     def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
-        """Returns the batch as it was sent to the device."""
         batch: TrainBatch = at
         return batch
 
     def eval_batch(self, at: Tree, *fixed: Tree) -> EvalBatch:
-        """Returns the batch as it was sent to the device."""
         batch: EvalBatch = at
         return batch
 
 
 def feed(config: DataConfig, dataset: Dataset, devices: Devices, seed: int) -> Feed:
-    """The feed of `config.placement`; "auto" keeps images on the device if they need at most half of its memory.
+    """Makes the feed for `config.placement`.
 
-    Args:
-      config: placement, and whether images are streamed; streamed images are never kept on the device.
-      dataset: the data set of the run.
-      devices: the devices of the run.
-      seed: the seed of the run.
+    Images are kept on the device unless `config.placement` is "host" or they are streamed. With "auto", they must also
+    need at most half of the device's memory.
     """
     if config.placement == "host" or config.streamed:
         return FromHost(dataset, seed)
@@ -183,7 +170,7 @@ def _size(source: Source) -> int:
 
 
 def _memory(device: jax.Device) -> float:
-    """Memory of a device in bytes; for a CPU the free memory of the machine; infinite if unknown."""
+    """Memory of a device in bytes. For a CPU it is the free memory of the machine. Infinite if unknown."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return float(stats["bytes_limit"])

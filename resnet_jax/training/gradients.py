@@ -1,4 +1,4 @@
-"""Norms of the gradient in each layer: inside a train step, and by name for gradients.jsonl."""
+"""Computes the norm of each layer's gradient in a train step, and finds the layers' names for gradients.jsonl."""
 
 from __future__ import annotations
 
@@ -16,23 +16,19 @@ KERNEL = "kernel"
 
 
 def gradient_norms(grads: Tree, model: ResNet) -> Tree:
-    """The Euclidean norm of each leaf: scalars in the same structure.
+    """Replaces each leaf of the gradients by its Euclidean norm, a scalar.
 
-    Args:
-      grads: a tree with the structure of the net's parameters.
-      model: the net. A leaf with B stacked blocks gets a norm for each, [B].
+    If `model` stacks B blocks for a scan, each leaf of these blocks has one norm per block, [B].
     """
     stacked = {rest_name(stage) for stage in stacked_stages(model.config)} if model.scanned else set()
     return {name: jax.tree.map(jax.vmap(_norm) if name in stacked else _norm, part) for name, part in grads.items()}
 
 
 def by_layer(norms: Tree, config: ModelConfig, image_shape: tuple[int, int, int]) -> dict[str, float]:
-    """The norms of kernels by the name of their layer, in the order of computation.
+    """The gradient norm of each layer's kernel, by the layer's name, in the order of the forward pass.
 
-    Args:
-      norms: on the host, block by block.
-      config: the net's configuration, with `num_classes` set.
-      image_shape: height, width, channels.
+    `norms` is the result of `gradient_norms`, on the host, with one subtree for each block. `image_shape` is height,
+    width, channels. `config.num_classes` must be set.
     """
     flat = flax.traverse_util.flatten_dict(norms, sep="/")
     names = [row.name for row in cost.layers(config, image_shape)]

@@ -1,11 +1,11 @@
-"""How the processes of a run find each other: by environment variables of a launcher, or by options.
+"""Finds the number of this process and the address of process 0, from a launcher's environment variables or options.
 
-| launcher      | what it sets                                                                     |
+| launcher      | environment variables                                                            |
 |---------------|----------------------------------------------------------------------------------|
 | Slurm         | SLURM_STEP_NUM_TASKS, SLURM_PROCID, SLURM_STEP_NODELIST: in every task of `srun` |
 | Open MPI 4    | OMPI_COMM_WORLD_SIZE, OMPI_COMM_WORLD_RANK, OMPI_MCA_orte_hnp_uri                |
 | TPU pod       | TPU_WORKER_HOSTNAMES, TPU_WORKER_ID                                              |
-| Kubernetes    | JOB_COMPLETION_INDEX, in an indexed job; the rest is given by options            |
+| Kubernetes    | JOB_COMPLETION_INDEX, in an indexed job; options must give the other values      |
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ FIRST_PORT, PORTS = 61_000, 4_000
 
 @dataclass(frozen=True)
 class Launch:
-    """The number of this process, and how to reach process 0."""
+    """The number of this process, the number of all processes, and the address of process 0."""
 
     coordinator: str
     """host:port where process 0 listens."""
     processes: int
     process: int
     by: str
-    """The origin of these values, for messages."""
+    """The launcher that gave these values, or "hand" for options; used in messages."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class _Found:
 
 
 def detect(environment: Mapping[str, str]) -> _Found | None:
-    """The values of a launcher for this process; None without one of the launchers above."""
+    """The values that a launcher gave to this process; None if no known launcher started it."""
     get = environment.get
     if "SLURM_STEP_NUM_TASKS" in environment and "SLURM_PROCID" in environment:
         # Two steps of a job may run at the same time, so each has its own port.
@@ -55,7 +55,7 @@ def detect(environment: Mapping[str, str]) -> _Found | None:
             f"{host}:{_port(number)}",
         )
     if "OMPI_MCA_orte_hnp_uri" in environment and "OMPI_COMM_WORLD_RANK" in environment:
-        # Such as 1531576320.0;tcp://10.96.0.1,10.148.0.1:34911: the job's number, and addresses of mpirun's machine.
+        # An example is 1531576320.0;tcp://10.96.0.1,10.148.0.1:34911: job number, and addresses of mpirun's machine.
         job, _, address = environment["OMPI_MCA_orte_hnp_uri"].partition(";tcp://")
         host = re.split(r"[,:]", address)[0]
         number = int(job.split(".")[0])
@@ -70,13 +70,13 @@ def detect(environment: Mapping[str, str]) -> _Found | None:
 
 
 def launch(config: ParallelConfig, environment: Mapping[str, str]) -> Launch | None:
-    """The number of this process and the address of process 0, from the configuration or from a launcher.
+    """Finds the number of this process and the address of process 0; None if the run has one process.
 
-    Returns:
-      None if the run has one process.
+    Values in `config` replace a launcher's values.
 
     Raises:
-      UserError: a value is given by neither, the two differ, or the devices cannot be shared equally.
+      UserError: a value is neither in `config` nor given by a launcher, the launcher started another number of
+        processes, or the number of devices is not a multiple of the number of processes.
     """
     if config.processes == 1:
         return None
@@ -100,8 +100,8 @@ def launch(config: ParallelConfig, environment: Mapping[str, str]) -> Launch | N
         raise UserError(f"parallel.process: got {process}; legal: 0 to {count - 1}, for {count} processes.")
     if config.devices % count:
         raise UserError(
-            f"parallel.devices: got {config.devices}, which {count} processes do not share equally; legal: a multiple "
-            f"of {count}: it counts the devices of the whole run."
+            f"parallel.devices: got {config.devices} for {count} processes; legal: a multiple of {count}, because it "
+            f"is the number of devices of the whole run."
         )
     if count == 1:
         return None
@@ -109,7 +109,7 @@ def launch(config: ParallelConfig, environment: Mapping[str, str]) -> Launch | N
 
 
 def hint(environment: Mapping[str, str]) -> str:
-    """The end of a message about a run directory in use, if a launcher started several independent processes."""
+    """A hint for the message that another process uses the run directory; empty unless a launcher started several."""
     found = detect(environment)
     if found is None or found.processes in (None, 1):
         return ""
@@ -117,7 +117,7 @@ def hint(environment: Mapping[str, str]) -> str:
 
 
 def _first_host(nodes: str) -> str:
-    """The first of Slurm's list of hosts: node[001-004,7]-ib, other -> node001-ib."""
+    """The first host in Slurm's list of hosts: "node[001-004,7]-ib,other" gives "node001-ib"."""
     match = re.match(r"([^,\[]+)(?:\[([^\],-]+)[^\]]*\]([^,\[]*))?", nodes)
     assert match is not None, nodes
     return "".join(part or "" for part in match.groups())

@@ -1,9 +1,9 @@
-"""TCP connections between process 0 and the other processes of a run, for agreement and for faults.
+"""TCP connections between process 0 and the other processes of a run: small values, a common stop, reports of faults.
 
-JAX moves arrays between processes. But when a process dies or is stuck, the others wait for its arrays without a
-message. So process 0 keeps a TCP connection to every other process. Each message is a line of JSON. A closed
-connection, a message about a fault or a long silence ends all processes, with one sentence that names the process and
-the cause. Nothing here imports JAX.
+JAX moves arrays between processes. But when a process dies or is stuck, the other processes wait for its arrays and
+print no message. So process 0 keeps a TCP connection to every other process. Each message is a line of JSON. A closed
+connection, a message about a fault or a long silence ends all processes. They print one sentence, which names the
+process and the cause. Nothing here imports JAX.
 """
 
 from __future__ import annotations
@@ -24,28 +24,26 @@ from resnet_jax.training.launchers import Launch
 from resnet_jax.training.meeting import difference, meet, send
 
 FAILED = 1
-# Seconds between two reports of a process; and seconds that a process waits until the others know of its fault.
-BEAT, LAST_WORDS = 0.5, 2.0
-# A silent process is named after this share of `stall_seconds`.
+BEAT = 0.5  # seconds between two reports of a process
+LAST_WORDS = 2.0  # seconds that a failed process waits for process 0 to end it
+# A warning names a silent process after this share of `stall_seconds`.
 NAMED_AFTER = 0.2
-# Before the first step a process may be behind the others for so many times as long: reading data and compiling take
-# different times on different machines.
+# Before the first step, this factor multiplies the time that a process may be behind the others, because reading data
+# and compiling take different times on different machines.
 SET_UP = 4.0
 
 
 class Link:
-    """The connections of a process: in process 0 to all others, in the others to process 0.
+    """The TCP connections of one process: process 0 is connected to all other processes, they only to process 0.
 
     The main threads of all processes must call `share`, `gather`, `barrier` and `agree` in the same order.
     """
 
     def __init__(self, launch: Launch, start_seconds: float, stall_seconds: float) -> None:
-        """Does not connect yet.
+        """Stores the settings; `connect` opens the connections.
 
-        Args:
-          launch: the number of this process, and the address of process 0.
-          start_seconds: how long processes wait for each other at the start.
-          stall_seconds: how long a process may be silent, or behind the others, before the run ends.
+        Processes wait at most `start_seconds` for each other at the start. The run ends if a process is silent, or
+        behind the others, for `stall_seconds`.
         """
         self.launch, self.start_seconds, self.stall_seconds = launch, start_seconds, stall_seconds
         self.primary = launch.process == 0
@@ -65,7 +63,7 @@ class Link:
         self.restart_agreement()
 
     def connect(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Meets the other processes; see `meet` for arguments, result and errors."""
+        """Connects to the other processes; see meeting.meet for the argument, the result and the errors."""
         self._peers, welcome = meet(self.launch, self.start_seconds, facts)
         self._start_threads()
         return welcome
@@ -82,14 +80,14 @@ class Link:
     # Values
 
     def gather(self, value: Any) -> list[Any]:
-        """In process 0, the values of all processes in order; in the others, an empty list."""
+        """Sends each process's value to process 0. Returns all values in process 0, and [] in the other processes."""
         if not self.primary:
             self._send(0, {"value": value})
             return []
         return [value, *(self._inbox[process].get() for process in sorted(self._peers))]
 
     def share(self, value: Any) -> Any:
-        """The value of process 0, in all processes."""
+        """Returns the value of process 0 in every process."""
         if not self.primary:
             return self._inbox[0].get()
         for process in self._peers:
@@ -100,7 +98,7 @@ class Link:
         """Waits until all processes have called this.
 
         Raises:
-          UserError: a process has not after `seconds`; process 0 names it.
+          UserError: in process 0, if a process has not called this within `seconds`. The message names the process.
         """
         if not self.primary:
             self._send(0, {"value": name})
@@ -114,24 +112,24 @@ class Link:
             except queue.Empty:
                 missing.append(str(process))
         if missing:
-            raise UserError(f"process {' and '.join(missing)} did not come to {name} within {seconds:g} s.")
+            raise UserError(f"process {' and '.join(missing)} did not reach {name} within {seconds:g} s.")
         self.share(name)
 
     # Agreement
 
     def restart_agreement(self) -> None:
-        """Resets `agree`, before a new run."""
+        """Resets `agree` before a new run."""
         self._steps = False
         self._calls, self._asked, self._hold = 0, False, False
         self._last_call: int | None = None
         self._answers: dict[int, int] = {}
 
     def agree(self, flag: bool) -> bool:
-        """Whether all processes stop here: True in the same call of every process, soon after one of them passed True.
+        """Whether all processes stop now. Each process calls this after every dispatch of steps.
 
-        The calls of different processes happen at different times. When a process passes True, process 0 asks the
-        others for their numbers of calls. Each waits until it knows the call at which all stop: the next call of the
-        process that is farthest ahead.
+        Soon after one process has passed True, the same call, such as the 812th, returns True in all processes. To
+        choose this call, process 0 asks the others how many calls they have made, and adds 1 to the largest number.
+        The others wait until they know it.
         """
         with self._turn:
             self._calls += 1
@@ -155,24 +153,25 @@ class Link:
         """Reports that the main thread of this process makes progress.
 
         Args:
-          where: its position, such as "step 812"; None: the one before.
-          steps: whether the set-up is over.
-          counted: whether all processes make this report, in the same order.
+          where: its position, such as "step 812"; None keeps the last position.
+          steps: True from the first train step on.
+          counted: whether every process makes this report, in the same order. The number of such reports shows which
+            process is behind.
         """
         self._where, self._steps = where or self._where, self._steps or steps
         self._reports, self._reported = self._reports + counted, time.monotonic()
 
     def fail(self, cause: str, status: int = FAILED) -> NoReturn:
-        """Ends all processes, and this one last; does not return."""
+        """Ends all processes, which print `cause` and the number of this process. Does not return."""
         if self.primary:
             self._end(f"process 0: {cause}", status)
         self._send(0, {"fault": cause, "status": status})
-        # The answer ends this process, with the sentence that the others print.
+        # Process 0 answers with the sentence that all processes print, which ends this process.
         time.sleep(LAST_WORDS)
         self._end(f"process {self.launch.process}: {cause}", status)
 
     def leave(self) -> None:
-        """Closes the connections; after this, a closed connection is not a fault."""
+        """Waits for the other processes, then closes the connections. After this, the end of a process is no fault."""
         self.barrier("the end", self.stall_seconds)
         for process, peer in self._peers.items():
             self._send(process, {"bye": True})
@@ -199,7 +198,7 @@ class Link:
             self._left.wait()
             peer.close()
         else:
-            self._end(f"process {process} ended without a word, as a process does that is killed", FAILED)
+            self._end(f"process {process} ended without a message; perhaps it was killed", FAILED)
 
     def _take(self, process: int, message: dict[str, Any]) -> None:
         match message:
@@ -231,12 +230,12 @@ class Link:
                 self._asked = True
 
     def _watch(self) -> None:
-        """Sends reports, and watches for the silence of others."""
+        """Sends this process's reports, and checks that the other processes report and make progress."""
         before = time.monotonic()
         while not self._left.wait(BEAT):
             now = time.monotonic()
             if now - before > BEAT + self.stall_seconds * NAMED_AFTER / 2:
-                # This process itself was suspended, and perhaps the whole job: reports of the others may be unread.
+                # This process was suspended, and perhaps the whole job, so reports of other processes may be unread.
                 self._heard, self._moved = (dict.fromkeys(times, now) for times in (self._heard, self._moved))
                 self._reported = now
             before = now
@@ -248,7 +247,7 @@ class Link:
                 self._judge_progress(now)
 
     def _judge_progress(self, now: float) -> None:
-        """Finds processes that are behind. The others wait for them, because all do the same work in the same order."""
+        """Finds processes that are behind the others, which wait for them because all do the same work."""
         farthest = max([self._reports, *(reports for reports, _, _ in self._progress.values())])
         for process, (reports, _, steps) in self._progress.items():
             if reports < farthest:
@@ -257,7 +256,7 @@ class Link:
             self._judge(0, now - self._reported, "has not moved on", 1.0 if self._steps else SET_UP)
 
     def _judge(self, process: int, seconds: float, what: str, times: float = 1.0) -> None:
-        """Names a process after a time, and ends the run after `times` the time of a stall."""
+        """Warns about a process that is slow for `seconds`, or ends the run after `times * stall_seconds`."""
         if process in self._gone or seconds < NAMED_AFTER * times * self.stall_seconds:
             return
         own = process == self.launch.process
@@ -275,8 +274,7 @@ class Link:
 
 
 def first_difference(link: Link, facts: Mapping[str, Any]) -> str:
-    """A sentence about a process whose facts differ from those of process 0; empty if all agree. Equal in all
-    processes."""
+    """Returns one sentence, in all processes, about a process whose facts differ from process 0; empty if all agree."""
     found = link.gather(dict(facts))
     answer: str = link.share(difference(dict(enumerate(found))) if link.primary else "")
     return answer

@@ -1,8 +1,8 @@
-"""The training loop: drives a program from boundary to boundary and reports what happened to observers.
+"""The training loop: runs the compiled steps and reports their results to observers.
 
 A boundary is a step after which the host has work: the end of an epoch (an evaluation, a line of metrics), a
-checkpoint, or the end of the run. Between boundaries, steps are dispatched ahead of the devices, and their reports are
-read in order.
+checkpoint, or the end of the run. Between boundaries, the host dispatches steps without waiting for the devices, and
+reads the reports of finished steps in order.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from resnet_jax.training.state import TrainState
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was stopped, with a checkpoint on the disk. The message says how to resume it.
+    """The run was stopped, and a checkpoint was written. The message says how to resume the run.
 
-    With several processes it is raised in all of them.
+    With several processes, every process raises it.
     """
 
 
@@ -40,7 +40,7 @@ class _Diverged(Exception):
 
 
 class Trainer:
-    """One session of a run, from the beginning or from the newest checkpoint."""
+    """Trains a run, from its beginning or from its newest checkpoint."""
 
     def __init__(
         self,
@@ -52,31 +52,31 @@ class Trainer:
         name: str,
         stop: Callable[[], bool],
     ) -> None:
-        """Arguments as for `run`; `name` is the name of the run, for messages."""
+        """Stores the parts of a run. `name` is for messages; when `stop()` returns True, `go` raises Interrupted."""
         self.program, self.recorder, self.checkpoints = program, recorder, checkpoints
         self.observers = (recorder, *observers)
         self.name, self.stop = name, stop
         self.config, self.dataset = program.assembly.config, program.assembly.dataset
         self.examples = len(self.dataset.train)
-        self.totals = Totals()  # of the batches since the last line
-        self.evaluated: dict[str, Totals] = {}  # by split, at the last line
+        self.totals = Totals()  # sums over the batches since the last line of metrics
+        self.evaluated: dict[str, Totals] = {}  # by split, for the last line of metrics
         self.rate = 0.0
-        self.pending: deque[tuple[range, Any]] = deque()  # dispatched, oldest first
+        self.pending: deque[tuple[range, Any]] = deque()  # dispatched steps and their reports, oldest first
         self.images_per_second = 0.0
         self.pace = Pace(lambda: program.waited_s)
 
     def go(self, started: float) -> RunRecord | None:
-        """Trains to the end, or to the first loss that is not finite.
+        """Trains to the end of the run, or to the first loss that is not finite.
 
         Args:
-          started: the monotonic time at which the setup of the run began.
+          started: the time at which the setup of the run began, from `time.monotonic`.
 
         Returns:
           The record; None in a process that does not write it.
 
         Raises:
           Interrupted: `stop` returned True.
-          UserError: the checkpoints are damaged or of another run, or a checkpoint cannot be written.
+          UserError: the checkpoints are damaged or belong to another run, or a checkpoint cannot be written.
         """
         step, host = self._restore()
         setup_s = time.monotonic() - started - self.program.compile_s
@@ -94,7 +94,7 @@ class Trainer:
             return self.recorder.diverged(step)
 
     def _restore(self) -> tuple[int, TrainState]:
-        """The number of completed steps, and the state after them, on the host."""
+        """Returns the number of completed steps, and the state after them, on the host."""
         initial = state = self.program.assembly.initial
 
         def restore() -> dict[str, Any] | None:
@@ -115,7 +115,7 @@ class Trainer:
         return int(state.step), state
 
     def _train(self, step: int, state: TrainState) -> TrainState:
-        """Trains from the state after `step` steps to the end."""
+        """Trains from the state after `step` steps, and returns the state after the last step."""
         c = self.config.train
         self.pace.begin(step)
         while step < c.iterations:
@@ -153,7 +153,7 @@ class Trainer:
         return state
 
     def _end_epoch(self, epoch: int, step: int, state: TrainState) -> None:
-        """Evaluates if it is due, and makes the line of the epoch."""
+        """Evaluates the net if an evaluation is due, and reports the epoch's line of metrics."""
         self._read_reports(0)
         trained = self.pace.timing()
         c, last = self.config.train, step == self.config.train.iterations
@@ -190,7 +190,7 @@ class Trainer:
             raise _Diverged(step)  # the last update made the net diverge
 
     def _read_reports(self, leave: int) -> None:
-        """Reads the reports of finished dispatches, in order; waits while more than `leave` steps are unfinished."""
+        """Reads the reports of finished steps in order, and waits until at most `leave` steps have not been read."""
         # All processes read a report after the same dispatch, so a diverged run ends at the same step in all of them.
         alone = processes.count() == 1
         unread = sum(len(steps) for steps, _ in self.pending)
@@ -198,17 +198,17 @@ class Trainer:
             steps, report = self.pending.popleft()
             unread -= len(steps)
             if not any(map(self._records_gradient, steps)):
-                report = report._replace(gradient_norms=None)  # it stays on the devices
+                report = report._replace(gradient_norms=None)  # norms that are not recorded stay on the devices
             for step, own in zip(steps, self.program.reports(report, len(steps)), strict=True):
                 self._take(step + 1, own, self._records_gradient(step))
 
     def _records_gradient(self, step: int) -> bool:
-        """Whether the gradient after `step` steps is recorded."""
+        """Whether to record the gradient that is computed after `step` steps."""
         every = self.config.train.gradient_norms_every
         return every > 0 and step % every == 0
 
     def _take(self, number: int, report: StepReport, with_gradient: bool) -> None:
-        """Adds the report of a step, on the host, to the sums, and passes it to the observers."""
+        """Adds the report of a step to the epoch's sums, and passes it to the observers."""
         if not math.isfinite(float(report.sums.loss)):
             raise _Diverged(number)
         batch = Totals()
@@ -225,7 +225,6 @@ class Trainer:
             observer.step(step)
 
     def _save(self, state: TrainState) -> None:
-        """Starts to write a checkpoint."""
         if processes.primary():
             self.checkpoints.save(self.program.fetch(state), self.totals, self.dataset.fingerprint)
 
@@ -240,7 +239,7 @@ class Trainer:
         )
 
     def _finish(self, state: TrainState) -> RunRecord | None:
-        """Evaluates the last state on the splits that its line lacks, and writes the record."""
+        """Evaluates the last state on all splits that have no result yet, and writes the record."""
         start, step = time.monotonic(), self.config.train.iterations
         for split in ["train", "test"] + ["validation"] * (self.dataset.validation is not None):
             if split not in self.evaluated:

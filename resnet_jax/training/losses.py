@@ -9,15 +9,17 @@ from jax import Array
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Softmax cross-entropy in nats of each example: logits [N, K], labels [N] int32 -> [N]."""
+    """Softmax cross-entropy of each example, in nats: logits [N, K], labels [N] int32 -> [N]."""
     loss: Array = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return loss
 
 
 def smoothed_cross_entropy(logits: Array, labels: Array, smoothing: float) -> Array:
-    """Cross-entropy with the target 1 - smoothing for the label, plus smoothing / K for each of the K classes.
+    """Cross-entropy of each example with smoothed targets, in nats: logits [N, K], labels [N] int32 -> [N].
 
-    Szegedy et al. 2016 (arXiv 1512.00567), Sec. 7. Shapes are those of `cross_entropy`, which has smoothing 0.
+    The target of each of the K classes is smoothing / K, plus 1 - smoothing for the label.
+
+    Source: Szegedy et al. 2016 (arXiv 1512.00567), Sec. 7.
     """
     if smoothing == 0.0:
         return cross_entropy(logits, labels)
@@ -27,13 +29,14 @@ def smoothed_cross_entropy(logits: Array, labels: Array, smoothing: float) -> Ar
 
 
 def mixed_cross_entropy(logits: Array, labels: Array, others: Array, share: Array, smoothing: float) -> Array:
-    """The loss of mixed images: the losses of both labels, weighted by their shares of the image.
+    """The loss of mixed images, in nats: share * loss of `labels` + (1 - share) * loss of `others`.
 
     Args:
       logits: [N, K].
-      labels, others: [N] int32, the labels of the two images of a mixture.
-      share: [N], the share of the first.
-      smoothing: as for `smoothed_cross_entropy`.
+      labels: [N] int32, the label of the first image of each mixture.
+      others: [N] int32, the label of the second image.
+      share: [N], the share of the first image, between 0 and 1.
+      smoothing: label smoothing, as in `smoothed_cross_entropy`.
 
     Returns:
       [N]

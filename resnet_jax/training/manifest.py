@@ -1,4 +1,4 @@
-"""The manifest of a checkpoint: its content, with checksums that reveal later damage."""
+"""The manifest of a checkpoint: a file with facts about it, and with checksums that reveal later damage."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ MANIFEST = "manifest"
 
 
 class Damaged(Exception):
-    """A checkpoint has changed since it was written; the message names the change."""
+    """A checkpoint has changed since it was written. The message names the file or leaf that has changed."""
 
 
 def sealed(facts: dict[str, Any]) -> bytes:
-    """The text of a manifest: a line with the SHA-256 of the rest, and the rest."""
+    """The content of a manifest file: `facts` as JSON, after one line with the SHA-256 of this JSON."""
     text = json.dumps(facts, indent=1).encode() + b"\n"
     return _seal(text) + text
 
 
 def unsealed(manifest: Path) -> dict[str, Any]:
-    """The facts in a manifest.
+    """Reads the facts of a manifest file.
 
     Raises:
-      Damaged: it is missing, or has changed since it was written.
+      Damaged: the file is missing, or its content does not match the SHA-256 in its first line.
     """
     try:
         content = manifest.read_bytes()
@@ -41,13 +41,13 @@ def unsealed(manifest: Path) -> dict[str, Any]:
 
 
 def digests(checkpoint: Path) -> dict[str, str]:
-    """SHA-256 of each file of a checkpoint but the manifest, by its path in the checkpoint."""
+    """The SHA-256 of each file of a checkpoint except the manifest, by the file's path inside the checkpoint."""
     files = sorted(p for p in checkpoint.rglob("*") if p.is_file() and p != checkpoint / MANIFEST)
     return {str(p.relative_to(checkpoint)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 def flush(folder: Path) -> None:
-    """Flushes a folder and its content to the disk, so that they survive a power cut after the rename."""
+    """Flushes a folder and all that is in it to the disk, so that it survives a power cut."""
     for path in [*folder.rglob("*"), folder]:
         flush_entry(path)
 

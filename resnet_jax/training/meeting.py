@@ -1,4 +1,4 @@
-"""How the processes of a run meet: they connect to process 0, which compares them before anything runs.
+"""Connects the processes of a run to process 0, which checks that they agree before anything runs.
 
 Nothing here imports JAX.
 """
@@ -23,19 +23,21 @@ PATIENCE = 5.0
 
 
 def meet(launch: Launch, seconds: float, facts: Mapping[str, Any]) -> tuple[Peers, dict[str, Any]]:
-    """Waits until all processes are connected, and compares them.
+    """Waits until all processes are connected, and checks that their facts are equal.
 
     Args:
       launch: the number of this process, and the address of process 0.
-      seconds: how long processes wait for each other.
+      seconds: longest time that processes wait for each other.
       facts: values that must be equal in all processes, by name, in JSON's types.
 
-    Returns: The connections by process: in process 0 to all others, in the others to process 0. And a dictionary: "jax"
-      is the port for JAX's service; "local" has this process's number on its machine, and the number of processes
-      there.
+    Returns:
+      The connections, by the number of the other process: in process 0 to all other processes, in each other process
+      only to process 0.
+      A dictionary {"jax": port, "local": [i, n]}: the port for JAX's service on process 0, and the index i of this
+      process among the n processes of its machine.
 
     Raises:
-      UserError: process 0 cannot be reached, its port is in use, a process does not connect, or two differ.
+      UserError: process 0 cannot be reached, its port is in use, a process does not connect, or the facts differ.
     """
     peers: Peers = {}
     try:
@@ -47,7 +49,7 @@ def meet(launch: Launch, seconds: float, facts: Mapping[str, Any]) -> tuple[Peer
 
 
 def send(peer: socket.socket, message: Mapping[str, Any]) -> None:
-    """Sends a message as a line of JSON. A broken connection is noticed by the thread that reads from it."""
+    """Sends a message as a line of JSON. A broken connection is ignored; the thread that reads from it reports it."""
     with contextlib.suppress(OSError):
         peer.sendall(json.dumps(message).encode() + b"\n")
 
@@ -110,7 +112,8 @@ def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peer
                     _say(f"process 0 waits at {launch.coordinator} for process {missing}, {seconds:g} s at most.")
                     continue
                 sentence = (
-                    f"process {missing} of {launch.processes} did not come within {seconds:g} s to {launch.coordinator}"
+                    f"process {missing} of {launch.processes} did not connect to {launch.coordinator} within "
+                    f"{seconds:g} s"
                 )
                 for process in peers:
                     send(peers[process], {"refused": sentence})
@@ -120,7 +123,7 @@ def _accept(launch: Launch, port: int, own: dict[str, Any], seconds: float, peer
                 peer.close()  # not a process of this run
                 continue
             process, problem = hello["process"], ""
-            _drop_closed(peers, hellos)  # it may have died, and have been started again
+            _drop_closed(peers, hellos)  # the process may have died and been started again
             if hello.get("of") != launch.processes:
                 problem = f"process {process} expects {hello.get('of')} processes, and process 0 expects {own['of']}"
             elif process in hellos:
@@ -155,11 +158,12 @@ def _join(launch: Launch, host: str, port: int, hello: dict[str, Any], seconds: 
             time.sleep(0.2)
     peers[0] = peer
     send(peer, hello)
-    # Process 0 may wait for the others as long again.
+    # Process 0 may have started later, and then waits for the other processes up to `seconds`.
     answer = _first_line(peer, 2 * seconds)
     if answer is None:
         raise UserError(
-            f"parallel.coordinator: {launch.coordinator} did not answer like process 0 of a run, or it ended."
+            f"parallel.coordinator: {launch.coordinator} did not answer as process 0 of a run would; another program "
+            f"may use this port, or process 0 has ended."
         )
     if "refused" in answer:
         raise UserError(f"{answer['refused']}.")
@@ -171,12 +175,12 @@ def _say(sentence: str) -> None:
 
 
 def _first_line(peer: socket.socket, seconds: float = 5.0) -> dict[str, Any] | None:
-    """The first message of a connection; None if none arrives in time, or if it is not from this project."""
+    """Reads the first message of a connection; None if no JSON object arrives in time."""
     peer.settimeout(seconds)
     received = b""
     try:
         while not received.endswith(b"\n"):
-            byte = peer.recv(1)  # byte by byte, because another thread reads what follows the line
+            byte = peer.recv(1)  # one byte at a time, because another thread reads the lines after this one
             if not byte or len(received) > 1 << 20:
                 return None
             received += byte
@@ -187,7 +191,7 @@ def _first_line(peer: socket.socket, seconds: float = 5.0) -> dict[str, Any] | N
 
 
 def _drop_closed(peers: Peers, hellos: dict[int, Any]) -> bool:
-    """Forgets processes whose connection is closed, because they died. Returns whether there were any."""
+    """Removes processes that died: their connection is closed. Returns whether there were any."""
     gone = [process for process, peer in peers.items() if _is_closed(peer)]
     for process in gone:
         peers.pop(process).close()
@@ -196,7 +200,7 @@ def _drop_closed(peers: Peers, hellos: dict[int, Any]) -> bool:
 
 
 def _is_closed(peer: socket.socket) -> bool:
-    """Whether the other side of a connection, which has nothing to say now, is gone."""
+    """Whether the other process has closed an idle connection."""
     peer.setblocking(False)
     try:
         return peer.recv(1, socket.MSG_PEEK) == b""
@@ -209,13 +213,13 @@ def _is_closed(peer: socket.socket) -> bool:
 
 
 def difference(facts: Mapping[int, Mapping[str, Any]]) -> str:
-    """A sentence about a process whose facts differ from those of process 0; empty if all agree."""
+    """A sentence about a process whose facts differ from the facts of process 0; empty if all agree."""
     own = facts[0]
     for process, theirs in sorted(facts.items()):
         for name in sorted(own.keys() | theirs.keys()):
             if own.get(name) != theirs.get(name):
                 return (
-                    f"process {process} differs from process 0 in {name}: {theirs.get(name)!r} there, "
-                    f"{own.get(name)!r} here"
+                    f"process {process} differs from process 0 in {name}: it has {theirs.get(name)!r}, and process 0 "
+                    f"has {own.get(name)!r}"
                 )
     return ""

@@ -1,10 +1,10 @@
 """The devices of a run. Only this module has code for meshes, shardings, mapped axes and donation.
 
-| mode      | input of the step | communication                                               |
-|-----------|-------------------|-------------------------------------------------------------|
-| jit       | the global batch  | the compiler, from the shardings of its arguments           |
-| shard_map | its shard         | the step, by pmean and psum over the axis                   |
-| pmap      | its shard         | the step; state carries a leading axis of devices           |
+| mode      | input of the step  | communication is added by           | leaves of a state               |
+|-----------|--------------------|-------------------------------------|---------------------------------|
+| jit       | the global batch   | the compiler, from the shardings    | as in the net                   |
+| shard_map | one device's shard | the step: pmean and psum            | as in the net                   |
+| pmap      | one device's shard | the step: pmean and psum            | with a leading axis of devices  |
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from resnet_jax.types import Tree
 
 AXIS = "batch"
 REPLICATED, SHARDED, STACKED = PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(None, AXIS)
-# On a CPU, XLA removes optimization barriers early, and then merges the two computations of a rematerialised block, so
-# that no memory is saved. Without the pass that removes them, they work. An eval step needs no barriers, and jaxlib
-# 0.12 cannot compile one in a loop.
+# On a CPU, one of XLA's passes removes optimization barriers. Then XLA merges the two computations of a rematerialised
+# block, so that no memory is saved. This option disables that pass. It is used only for train steps: an eval step needs
+# no barriers, and jaxlib 0.12 cannot compile a barrier in a loop.
 _CPU_OPTIONS: dict[str, str | bool] = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a run, and how they share a batch."""
+    """The devices of a run, and the way they share a batch."""
 
     mode: str
     mesh: Mesh
@@ -59,7 +59,7 @@ class Devices:
         return len(jax.local_devices()) - len(self.mesh.local_devices)
 
     def rows(self, size: int) -> slice:
-        """The rows of a global batch of `size` examples that this process prepares: those of its devices."""
+        """The rows of a global batch of `size` examples that the devices of this process need."""
         share = size // processes.count()
         return slice(processes.index() * share, (processes.index() + 1) * share)
 
@@ -69,15 +69,13 @@ class Devices:
         return None if self.mode == "jit" else AXIS
 
     def parts(self, accumulation: int) -> Parts:
-        """The parts of a batch in a train step, for `train.accumulation` in this mode."""
+        """The division of a batch in a train step into `accumulation` parts, in this mode."""
         return Parts(accumulation, shards=self.count if self.mode == "jit" else 1)
 
     def batch_stats_scope(self, norm: BatchNormConfig, at_once: int) -> BatchStatsScope:
-        """The groups and axes of batch norm, for `norm.scope` in this mode.
+        """The groups of images and the mapped axes over which batch norm averages, for `norm.scope` in this mode.
 
-        Args:
-          norm: its scope and ghost size.
-          at_once: images on all devices at once: a batch, or a part of one.
+        `at_once` is the number of images in one forward pass on all devices: a batch, or a part of it.
         """
         per_call = at_once if self.mode == "jit" else at_once // self.count
         if norm.scope == "global":
@@ -88,9 +86,9 @@ class Devices:
         return BatchStatsScope(per_call // norm.ghost_size, running_over=self.axis_name)
 
     def replicate(self, tree: Tree) -> Tree:
-        """The same value on every device, for the `fixed` arguments of a compiled step.
+        """Copies a tree to every device, for the `fixed` arguments of a compiled step.
 
-        With several processes each has its own copy, and all copies must be equal.
+        With several processes, all processes must pass equal values.
         """
         sharding = NamedSharding(self.mesh, REPLICATED)
         if processes.count() == 1:
@@ -107,17 +105,20 @@ class Devices:
         return jax.tree.map(put, tree)
 
     def replicate_state(self, state: Tree) -> Tree:
-        """A state on every device, for the `state` argument of a compiled step; under pmap with a leading axis."""
+        """Copies a state to every device, for the `state` argument of a compiled step.
+
+        Under pmap, each leaf gets a leading axis of D devices: [D, ...].
+        """
         if self.mode != "pmap":
             return self.replicate(state)
         stacked = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (self.count, *np.shape(x))), state)
         return jax.device_put(stacked, NamedSharding(self.mesh, SHARDED))
 
     def shard(self, batch: Tree, *, stacked: bool = False) -> Tree:
-        """A batch on the host (arrays [B, ...]), divided over the devices in consecutive shards.
+        """Divides a batch over the devices, in consecutive shards.
 
         Args:
-          batch: the arrays; with several processes, the `rows` of this process.
+          batch: arrays [B, ...] on the host; with several processes, only the `rows` of this process.
           stacked: whether the arrays are K batches, [K, B, ...], for K steps in one dispatch.
         """
         if self.mode == "pmap":
@@ -129,7 +130,7 @@ class Devices:
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch)
 
     def fetch(self, tree: Tree) -> Tree:
-        """A result of a compiled step, as NumPy arrays on the host; waits for it."""
+        """Waits for a result of a compiled step, and returns it as NumPy arrays on the host."""
         if self.mode == "pmap":
             # The copy of the first device, because indexing the global array would dispatch a program.
             tree = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
@@ -137,15 +138,14 @@ class Devices:
         return jax.device_get(tree)
 
     def broadcast(self, tree: Tree) -> Tree:
-        """The tree of process 0 on the host, in all processes, to the bit.
+        """Returns the tree of process 0 in every process, bit for bit, on the host.
 
-        Args:
-          tree: of equal structure, shapes and dtypes in all processes; only the values of process 0 are used.
+        The trees of all processes must be on the host, with the same structure, shapes and dtypes.
         """
         if processes.count() == 1:
             return tree
         leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, tree))
-        # As bytes, because a sum of numbers would turn -0.0 into 0.0; by one device of each process.
+        # Sums bytes, because a sum of floats would turn -0.0 into 0.0. One device of each process takes part.
         own = np.concatenate([np.frombuffer(np.ascontiguousarray(leaf).tobytes(), np.uint8) for leaf in leaves])
         if not processes.primary():
             own = np.zeros_like(own)
@@ -170,14 +170,13 @@ class Devices:
         donate_state: bool,
         stacked: bool = False,
     ) -> jax.stages.Compiled:
-        """Compiles `step(state, batch, *fixed)` for these devices, and for the shapes of these arguments.
+        """Compiles `step(state, batch, *fixed)` for these devices and for the shapes of these arguments.
 
         Args:
-          step: returns replicated results: a state, sums over the global batch, or both.
-          state: from `replicate_state`.
-          batch: from `shard`.
-          fixed: from `replicate`.
-          donate_state: the buffers of the state are reused for the result, so the state is invalid after a call.
+          step: a function whose results are the same on every device: a state, sums over the global batch, or both.
+          state, batch, fixed: results of `replicate_state`, `shard` and `replicate`.
+          donate_state: whether the buffers of the state are reused for the result. The state is then invalid after a
+            call.
           stacked: whether `batch` has the batches of several steps; see `shard`.
         """
         donate = (0,) if donate_state else ()
@@ -195,24 +194,24 @@ class Devices:
         return jitted.lower(state, batch, *fixed).compile(options)
 
     def _by_device(self, x: Any) -> Any:
-        """[B, ...] -> [D, B / D, ...]."""
+        """Reshapes [B, ...] to [D, B / D, ...] for D devices."""
         return x.reshape(self.count, -1, *x.shape[1:])
 
     def _by_device_stacked(self, x: Any) -> Any:
-        """[K, B, ...] -> [D, K, B / D, ...]."""
+        """Reshapes [K, B, ...] to [D, K, B / D, ...] for D devices and K steps."""
         return np.moveaxis(x.reshape(len(x), self.count, -1, *x.shape[2:]), 1, 0)
 
 
 def devices(config: ParallelConfig) -> Devices:
-    """The first `config.devices` devices: equally many of each process, in the order of the processes.
+    """The first `config.devices` devices: the same number from each process, in the order of the processes.
 
     Raises:
-      UserError: there are fewer devices, or another number of processes has joined.
+      UserError: there are fewer devices, or `config.processes` is not the number of processes in this run.
     """
     require_backend()
     count = processes.count()
     if config.processes not in ("auto", count):
-        raise UserError(f"parallel.processes: got {config.processes}; legal here: {count}, which have joined.")
+        raise UserError(f"parallel.processes: got {config.processes}; legal: {count}, the processes in this run.")
     if config.devices % count:
         raise UserError(
             f"parallel.devices: got {config.devices}; legal: a multiple of {count}, the number of processes."
@@ -221,10 +220,10 @@ def devices(config: ParallelConfig) -> Devices:
     if each > len(available):
         kind = available[0].platform
         hint = f"; XLA_FLAGS=--xla_force_host_platform_device_count={each} makes virtual ones" * (kind == "cpu")
-        whole = f" {count} x" if count > 1 else ""
+        where = "here" if count == 1 else "in all processes"
         raise UserError(
-            f"parallel.devices: got {config.devices}; legal:{whole} 1 to {len(available)}, "
-            f"the {kind} devices that JAX sees here{hint}."
+            f"parallel.devices: got {config.devices}; legal: {count} to {count * len(available)}, the {kind} devices "
+            f"that JAX sees {where}{hint}."
         )
     by_process: dict[int, list[jax.Device]] = {}
     for device in sorted(jax.devices(), key=lambda d: (d.process_index, d.id)):
@@ -239,16 +238,16 @@ def require_backend() -> None:
     """Checks that JAX has devices.
 
     Raises:
-      UserError: it has none, for example because JAX_PLATFORMS names a kind that is missing or not installed.
+      UserError: JAX has none, for example because JAX_PLATFORMS names a platform that is missing or not installed.
     """
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
-        asked = os.environ.get("JAX_PLATFORMS") or "none in particular"
+        asked = os.environ.get("JAX_PLATFORMS") or "not set"
         why = f": {reason(error)}" if str(error) else ""  # JAX's assertion has no message
         raise UserError(
-            f"JAX has no device to compute on (JAX_PLATFORMS asks for {asked}){why}. Install JAX for the "
-            f"device, as with pip install 'jax[cuda13]', or set JAX_PLATFORMS=cpu."
+            f"JAX has no device to compute on (JAX_PLATFORMS is {asked}){why}. Install JAX for the device, as with "
+            f"pip install 'jax[cuda13]', or set JAX_PLATFORMS=cpu."
         ) from error
 
 
@@ -256,7 +255,7 @@ def check_machine(config: ExperimentConfig) -> Devices:
     """Checks that this process can run `config`, and returns the devices.
 
     Raises:
-      UserError: more devices than there are, or float64 without JAX's x64 mode.
+      UserError: `config` needs more devices than there are, or float64 without JAX's x64 mode.
     """
     if config.model.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
         raise UserError("model.dtype: got 'float64', which needs JAX's x64 mode: set JAX_ENABLE_X64=1.")

@@ -1,4 +1,4 @@
-"""Loss and error as weighted sums with the number of examples; means are computed at the end, on the host."""
+"""Sums of loss and errors with the number of examples. Means are computed from these sums at the end, on the host."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Sums(NamedTuple):
 
     loss: Array
     errors: Array
-    """Number of examples whose largest logit is not that of the label."""
+    """Number of examples whose largest logit belongs to another class than the label."""
     examples: Array
 
 
 class StepReport(NamedTuple):
-    """The result of a train step, in addition to the new state."""
+    """The result of a train step besides the new state: sums, learning rate and gradient norms."""
 
     sums: Sums
     rate: Array
@@ -35,7 +35,7 @@ class StepReport(NamedTuple):
 
 
 def weighted_sums(losses: Array, logits: Array, labels: Array, weight: Array) -> Sums:
-    """Sums over examples: losses [N], logits [N, K], labels [N], weight [N] (1, or 0 for padding)."""
+    """Sums over a batch of N examples. Arguments: losses [N], logits [N, K], labels [N], weight [N] (0 for padding)."""
     wrong = (jax.lax.argmax(logits, 1, labels.dtype) != labels).astype(losses.dtype)
     weight = weight.astype(losses.dtype)
     # `where` instead of a product, because the loss of padding may be infinite, and 0 * inf is not 0.
@@ -45,14 +45,14 @@ def weighted_sums(losses: Array, logits: Array, labels: Array, weight: Array) ->
 
 @dataclass
 class Totals:
-    """Sums over steps, on the host: the loss in double precision, exact counts."""
+    """Sums over steps, on the host: the loss in double precision, and exact counts."""
 
     loss: float = 0.0
     errors: int = 0
     examples: int = 0
 
     def add(self, sums: Sums | Totals) -> None:
-        """Adds the sums of one step, which are on the host."""
+        """Adds the sums of one or more steps; they must be on the host."""
         self.loss += float(sums.loss)
         self.errors += round(float(sums.errors))
         self.examples += round(float(sums.examples))
@@ -80,17 +80,21 @@ class Tally:
         self._counts = np.zeros(examples, np.int64)
 
     def add(self, index: npt.NDArray[np.int32], weight: npt.NDArray[np.float32]) -> None:
-        """Adds a batch that was sent: positions in the split [B], weights [B]; examples of weight 0 do not count."""
+        """Counts the examples of a batch: positions in the split [B], weights [B] (1, or 0 for padding).
+
+        Raises:
+          Miscounted: a weight is neither 0 nor 1, or a position is outside the split.
+        """
         counted = index[weight > 0]
         if not np.isin(weight, (0.0, 1.0)).all() or (counted < 0).any() or (counted >= len(self._counts)).any():
             raise Miscounted(f"{self._split}: a batch has weights other than 0 and 1, or positions outside the split.")
         np.add.at(self._counts, counted, 1)
 
     def check(self, totals: Totals) -> None:
-        """Checks that every example was sent once, and that the devices counted equally many.
+        """Checks that every example was counted once, and that `totals`, summed by the devices, has all examples.
 
         Raises:
-          Miscounted: an example was left out or counted twice; the message names the first.
+          Miscounted: an example was left out or counted twice. The message names the first such example.
         """
         wrong = np.flatnonzero(self._counts != 1)
         if wrong.size:

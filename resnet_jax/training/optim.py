@@ -1,13 +1,13 @@
-"""SGD with momentum as in the papers, with decay of all parameters; schedules.py has the learning rates.
+"""SGD with momentum and decay of all parameters, as in the papers. The learning rates are in schedules.py.
 
     g <- g + weight_decay * w;   v <- momentum * v + g;   w <- w - rate * v
 
-With Nesterov's momentum the last is w <- w - rate * (g + momentum * v). Optionally, only kernels have decay, and the
-gradient g is clipped before the decay is added.
+With Nesterov's momentum the last update is w <- w - rate * (g + momentum * v). The configuration can restrict the decay
+to kernels, and can clip the gradient g before the decay is added.
 
-The rate multiplies the velocity, as in PyTorch and optax. In Caffe it is part of the velocity; the two differ only in
-the iterations after a change of the rate. In fine-tuning, a stage may have a factor of the rate, or be frozen: then its
-parameters do not change.
+The rate multiplies the velocity, as in PyTorch and optax. In Caffe it is part of the velocity, which makes a difference
+only in the iterations after a change of the rate. In fine-tuning, a factor can multiply the rate of a stage, and the
+parameters of frozen stages do not change.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ FROM_SCRATCH = FinetuneConfig()
 def sgd(
     config: OptimConfig, finetune: FinetuneConfig = FROM_SCRATCH, stages: int = 0, *, iterations: int | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimizer of `config`. Its `update` takes `error`, the training error of the step's batch (a fraction).
+    """Makes the optimizer of `config`. Its `update` needs `error`, the training error of the step's batch, 0 to 1.
 
     Args:
       config: settings with milestones and warm-up in iterations.
-      finetune: the frozen stages, and the factors of the rate of the others.
-      stages: number of stages of the net; needed if `finetune` has any.
-      iterations: steps of the run; needed only for the schedule "cosine".
+      finetune: the frozen stages, and the factor of the rate of each stage.
+      stages: number of stages of the net; needed only if `finetune` has frozen stages or factors.
+      iterations: number of steps of the run; needed only for the schedule "cosine".
     """
     frozen, rates = finetune.frozen_stages, (*finetune.stage_rates, 1.0)
 
@@ -57,10 +57,10 @@ def sgd(
 
 
 def _is_kernel(params: Any) -> Any:
-    """For each leaf, whether it is a kernel of a convolution or of the last layer."""
+    """A tree of booleans: whether each leaf is the kernel of a convolution or of the last layer."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
 def _by_stage(function: Callable[[int, Any], Any], tree: Any, stages: int) -> Any:
-    """A tree with the structure of a net's parameters, with each leaf replaced by function(stage, leaf)."""
+    """Replaces each leaf of a tree of parameters by function(stage, leaf)."""
     return jax.tree_util.tree_map_with_path(lambda path, leaf: function(stage_of(path[0].key, stages), leaf), tree)

@@ -16,19 +16,19 @@ from resnet_jax.weights.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class Pretrained:
-    """The pretrained net of a fine-tuning run."""
+    """The pretrained net of a fine-tuning run: where it comes from, its variables and its preprocessing."""
 
     facts: Start
     variables: dict[str, Any]
-    """{"params": ..., "batch_stats": ...} on the host, with the last layer of the file."""
+    """{"params": ..., "batch_stats": ...} on the host, including the file's last layer."""
     preprocessing: Preprocessing
 
 
 def pretrained(config: ExperimentConfig) -> Pretrained | None:
-    """Reads the net of `config.finetune`; None if the run starts from random values.
+    """Reads the net of `config.finetune.weights`; None if the run starts from random values.
 
     Raises:
-      UserError: the file cannot be read, or its net is not that of `config.model`.
+      UserError: the file cannot be read, or its net differs from `config.model`.
     """
     if config.finetune.weights is None:
         return None
@@ -52,7 +52,6 @@ def _require_same_net(here: ModelConfig, there: ModelConfig, file: str) -> None:
 
 
 def _option(value: Any) -> str:
-    """A value as words of a command line."""
     if isinstance(value, tuple | list):
         return "".join(f" {item}" for item in value)
     return f"={value}"

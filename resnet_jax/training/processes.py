@@ -1,8 +1,8 @@
 """The processes of a run. Only this module starts and ends JAX's distributed service.
 
-With one process, which is the usual case, the functions do nothing and give the answers of one process, so a caller
-need not distinguish the cases. With several, `join` must be called before any device is used, and `leave` at the end.
-All processes must call these functions in the same order.
+In a run of one process, each function returns at once with the answer for one process, so callers need no special
+case. In a run of several processes, all must call these functions in the same order: `join` before any device is used,
+and `leave` at the end.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ T = TypeVar("T")
 
 
 class OfPrimary(UserError):
-    """Raised in the other processes if process 0 fails; carries its message."""
+    """Process 0 failed in `on_primary`; raised in the other processes, with the message of process 0."""
 
 
 # Fields that may differ between processes.
 _OWN = ("parallel.process", "parallel.coordinator", "parallel.processes")
-# Seconds within which the link notices that a process has ended, after JAX has noticed it.
+# JAX notices the end of a process first; the link notices it at most so many seconds later.
 _NOTICE = 1.5
 _link: Link | None = None
 
@@ -47,17 +47,21 @@ def join(
     visible: int | None = None,
     also_alike: Mapping[str, Any] | None = None,
 ) -> None:
-    """Joins the processes of a run, by `config.parallel` or a launcher. Must be called before JAX uses its devices.
+    """Connects this process with the other processes of the run. Must be called before JAX uses its devices.
+
+    The number of processes, the number of this process and the address of process 0 come from `config.parallel` or from
+    a launcher.
 
     Args:
-      config: equal in all processes, except for the number of the process.
-      environment: the variables of a launcher.
-      visible: number of accelerators that this process can use. If there are enough, the processes of a machine divide
-        them. None if unknown, or on a CPU.
+      config: the configuration of the run; equal in all processes, except for `parallel.process`,
+        `parallel.processes` and `parallel.coordinator`.
+      environment: the environment variables of this process, which a launcher may have set.
+      visible: number of accelerators that this process can use; None if unknown, or on a CPU. If they are enough for
+        all processes of the machine, these processes divide them.
       also_alike: other values that must be equal in all processes, by name, in JSON's types.
 
     Raises:
-      UserError: processes cannot find each other, or differ; the message says which and in what.
+      UserError: the processes cannot connect, or their values differ. The message names the process and the value.
     """
     global _link
     place = launch(config.parallel, environment)
@@ -74,7 +78,7 @@ def join(
 
 
 def _shared(config: ExperimentConfig) -> dict[str, Any]:
-    """The fields of a configuration that all processes have in common, by dotted name."""
+    """The values of a configuration that must be equal in all processes, by dotted field name."""
     return {name: value for name, value in flatten(to_dict(config)).items() if name not in _OWN}
 
 
@@ -82,7 +86,7 @@ def _start_jax(link: Link, welcome: Mapping[str, Any], config: ParallelConfig, v
     place = link.launch
     each = config.devices // place.processes
     index, mates = welcome["local"]
-    # If a launcher gave each process its own devices, only those are visible.
+    # A launcher may make only the process's own devices visible; then the processes have nothing to divide.
     shared = visible is not None and mates > 1 and visible >= each * mates
     _delay_aborts()
     # Processes agree on a stop over the link; JAX's handler of SIGTERM would prevent that.
@@ -105,9 +109,9 @@ def _start_jax(link: Link, welcome: Mapping[str, Any], config: ParallelConfig, v
 def _delay_aborts() -> None:
     """Delays an abort of this process by 6 s.
 
-    Gloo, which moves arrays between CPUs, may abort when another process dies during a sum. Within the delay the link
-    notices the dead process, prints the cause and ends this process. The handler of the signal is the C function sleep,
-    called with the number of the signal, 6, because the aborting thread need not be a thread of Python.
+    Gloo, which moves arrays between CPUs, may abort when another process dies. In the delay, the link notices the dead
+    process, prints the cause and ends this process. The thread that aborts may not belong to Python, so the handler of
+    the signal is the C function sleep. Its argument is the number of the signal, 6.
     """
     libc = ctypes.CDLL(None)
     libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
@@ -125,20 +129,23 @@ def index() -> int:
 
 
 def primary() -> bool:
-    """Whether this is process 0, the one that writes and displays."""
+    """Whether this is process 0, which writes the files of the run and displays its progress."""
     return index() == 0
 
 
 def launched_by() -> str:
-    """Launcher of the processes: "Slurm", "hand", ...; empty with one process."""
+    """The launcher of the processes, such as "Slurm"; "hand" if there was none; empty if the run has one process."""
     return "" if _link is None else _link.launch.by
 
 
 def on_primary(work: Callable[[], T]) -> T:
-    """Calls `work` in process 0 and returns its result in all processes. With several, it must have JSON's types.
+    """Calls `work` in process 0 and returns its result in all processes.
+
+    With several processes, the result must have JSON's types.
 
     Raises:
-      UserError: `work` raised UserError or OSError; raised in every process.
+      UserError: in every process, if `work` raised UserError or OSError in process 0. Process 0 raises the original
+        error.
     """
     if _link is None:
         return work()
@@ -158,10 +165,10 @@ def on_primary(work: Callable[[], T]) -> T:
 
 
 def require_alike(facts: Mapping[str, Any], config: ExperimentConfig | None = None) -> None:
-    """Checks that all processes have the same facts, by name, in JSON's types, and the same configuration.
+    """Checks that all processes have the same facts (values by name, in JSON's types) and the same configuration.
 
     Raises:
-      UserError: a process differs from process 0; the message names the difference.
+      UserError: a process has another value than process 0. The message names the process and both values.
     """
     if _link is None:
         return
@@ -171,7 +178,7 @@ def require_alike(facts: Mapping[str, Any], config: ExperimentConfig | None = No
 
 
 def any_of(flag: bool) -> bool:
-    """Whether the flag is set in one of the processes."""
+    """Whether `flag` is True in at least one process."""
     if _link is None:
         return flag
     _link.report()
@@ -181,27 +188,30 @@ def any_of(flag: bool) -> bool:
 
 
 def restart_agreement() -> None:
-    """Resets `agree` at the beginning of a run; must be called between two calls of `on_primary`."""
+    """Resets `agree` at the beginning of a run. The caller must call `on_primary` before and after it."""
     if _link is not None:
         _link.restart_agreement()
 
 
 def agree(flag: bool) -> bool:
-    """Whether all processes stop here: True in the same call of each, after one of them has passed True."""
+    """Whether all processes stop now. Each process calls this after every dispatch of steps.
+
+    Soon after one process has passed True, the same call, such as the 812th, returns True in all processes.
+    """
     return flag if _link is None else _link.agree(flag)
 
 
 def report(where: str) -> None:
-    """Reports the position of this process, from the first step on.
+    """Reports the position of this process, such as "step 812", from the first step on.
 
-    All processes report equally often, so that one that is behind is noticed.
+    All processes must make the same number of reports, because the numbers show which process is behind.
     """
     if _link is not None:
         _link.report(where, steps=True)
 
 
 def set_up(what: str) -> None:
-    """Reports the part of the set-up that this process begins, such as "compiling"."""
+    """Reports, before the first step, what this process does now, such as "compiling"."""
     if _link is not None:
         _link.report(what, counted=False)
 
@@ -210,7 +220,7 @@ def barrier(name: str, seconds: float) -> None:
     """Waits until all processes have called this, for at most `seconds`.
 
     Raises:
-      UserError: in process 0; the message names the missing processes.
+      UserError: in process 0, if a process has not called this in time. The message names the missing processes.
     """
     if _link is not None:
         _link.barrier(name, seconds)
@@ -226,7 +236,7 @@ def leave() -> None:
 
 
 def fail(error: BaseException, status: int = FAILED) -> NoReturn:
-    """Ends all processes with one sentence that names this process and the cause."""
+    """Ends all processes. They print one sentence with the number of this process and the error."""
     assert _link is not None
     if isinstance(error, OfPrimary):
         time.sleep(_NOTICE)  # process 0 ends all processes

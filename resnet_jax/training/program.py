@@ -1,7 +1,7 @@
 """The compiled steps of a run, with its state and images on the devices.
 
-Steps are dispatched without waiting for the devices. A dispatch is one step, or `steps_per_dispatch` steps in a
-`lax.scan` over batches of positions on the devices. Both are compiled before the loop.
+The host dispatches steps without waiting for the devices. A dispatch has one step, or `steps_per_dispatch` steps in a
+`lax.scan`; programs for both are compiled before training begins.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from resnet_jax.training.mesh import Devices, check_machine
 from resnet_jax.training.metrics import StepReport, Sums, Tally, Totals
 from resnet_jax.training.state import TrainState
 
-# Steps that the host may dispatch before it waits for the oldest. Limits the queue of the device; changes no result.
+# Number of dispatched steps after which the host waits for the oldest. Changes no result.
 STEPS_AHEAD = 16
-# Batches that a streamed source prepares ahead; below stream.SLOTS. Changes no result.
+# Number of batches that a streamed source prepares ahead; must be below stream.SLOTS. Changes no result.
 BATCHES_AHEAD = 2
 # Steps in one dispatch with "auto". On a CPU a dispatch is cheap compared with a step; accelerators were not measured.
 CPU_DISPATCH, ACCELERATOR_DISPATCH = 1, 20
 
 
 class Program:
-    """The compiled steps of an assembled run on its devices.
+    """The compiled steps of a run on its devices.
 
     States are on the devices: `put` sends a state there, `fetch` returns it to the host.
     """
@@ -51,11 +51,11 @@ class Program:
         self.assembly, self.devices = assembly, devices
         c = assembly.config
         self.model = assembly.model.clone(scanned=scans(c.model))
-        """The net for evaluation; its blocks may be stacked for a scan."""
+        """The net. For a scan over blocks, the variables of equal blocks are stacked."""
         phase("placing the images")
         self._feed = feed(c.data, assembly.dataset, devices, c.seed)
         self.place = self._feed.place
-        """The place of the images, for messages."""
+        """For messages: where the images are, and their size."""
         self.steps_per_dispatch = self._steps_per_dispatch()
         _, augmentation_key = run_keys(c.seed)
         self._key = devices.replicate(augmentation_key)
@@ -80,42 +80,45 @@ class Program:
         return train.waited_s if isinstance(train, StreamSource) else None
 
     def put(self, state: TrainState) -> TrainState:
-        """Sends a state on the host (block by block) to the devices."""
+        """Sends a state to the devices; it must be on the host, with one subtree of variables for each block."""
         placed: TrainState = self.devices.replicate_state(self.to_layout(state))
         return placed
 
     def fetch(self, state: TrainState) -> TrainState:
-        """Returns a state on the devices as NumPy arrays on the host, block by block; waits for it."""
+        """Waits for a state, and returns it on the host, with one subtree of variables for each block."""
         host: TrainState = self.from_layout(self.devices.fetch(state))
         return host
 
     def to_layout(self, tree: Any) -> Any:
-        """Variables on the host, from block by block to the layout of `model`."""
+        """Converts variables on the host from one subtree for each block to the layout of `model`, stacked or not."""
         return stack(tree, self.model.config) if self.model.scanned else tree
 
     def from_layout(self, tree: Any) -> Any:
-        """Variables on the host, from the layout of `model` to block by block."""
+        """Converts variables on the host from the layout of `model` to one subtree for each block."""
         return unstack(tree, self.model.config) if self.model.scanned else tree
 
     def steps_at_once(self, steps: int) -> int:
-        """The number of steps in the next dispatch, if `steps` are left before the next boundary."""
+        """The number of steps in the next dispatch, if `steps` are left before the host must do other work."""
         return self.steps_per_dispatch if steps >= self.steps_per_dispatch else 1
 
     def train(self, state: TrainState, steps: range) -> tuple[TrainState, StepReport]:
-        """Dispatches the train steps with these numbers, counted from 0: one, or `steps_per_dispatch` of them.
+        """Dispatches train steps, and returns before they are computed.
 
         Args:
-          state: on the devices; it is invalid after the call.
-          steps: the numbers of the steps, which determine the examples. A process prepares its own part of each batch.
+          state: the state on the devices before the steps; it is invalid after the call.
+          steps: the numbers of the steps, counted from 0: one step, or `steps_per_dispatch` steps. The numbers
+            determine the examples.
 
         Returns:
-          The state after the steps, and their report, on the devices; see `reports`.
+          The state after the steps, and a report for all steps, both on the devices; `reports` divides the report.
         """
         return self.train_on(state, self._batches(steps))
 
     def train_on(self, state: TrainState, batches: Sequence[Batch]) -> tuple[TrainState, StepReport]:
-        """Dispatches a train step on each of these batches, which have the rows of this process; otherwise as
-        `train`."""
+        """Does the same as `train`, with given batches: one batch, or `steps_per_dispatch` batches.
+
+        With several processes, a batch has only the rows of this process.
+        """
         stacked = len(batches) > 1
         batch = batches[0]
         if stacked:
@@ -126,16 +129,15 @@ class Program:
         return new, report
 
     def reports(self, report: StepReport, steps: int) -> list[StepReport]:
-        """The report of a dispatch, divided into one report for each step, on the host; waits for it."""
+        """Waits for the report of a dispatch of `steps` steps, and returns one report for each step, on the host."""
         host: StepReport = self.devices.fetch(report)
         return [host] if steps == 1 else [jax.tree.map(lambda x, i=i: x[i], host) for i in range(steps)]
 
     def evaluate(self, state: TrainState, split: str) -> Totals:
-        """Loss and error on a whole split ("train", "validation", "test"), in eval mode, each example once.
+        """Loss and error on all examples of a split ("train", "validation" or "test"), in eval mode.
 
         Raises:
-          Miscounted: an example did not count exactly once, by the positions sent or by the sum of weights on the
-            devices.
+          Miscounted: the host or the devices did not count each example exactly once.
         """
         size = len(getattr(self.assembly.dataset, split))
         pending: deque[Sums] = deque()
@@ -158,7 +160,12 @@ class Program:
         return totals
 
     def evaluate_by_protocol(self, state: TrainState) -> Totals:
-        """Loss and error on the test set by `data.protocol`; see evaluate.by_protocol for its errors."""
+        """Loss and error on the test set by `data.protocol`, such as ten crops.
+
+        Raises:
+          Miscounted: a pass of the protocol did not use every image exactly once.
+          UserError: an image cannot be read.
+        """
         c, data = self.assembly.config, self.assembly.dataset
         assert isinstance(data.test, StreamSource), "checked by DataConfig"
         net = evaluated(state, c.optim)
@@ -174,9 +181,9 @@ class Program:
         return score(found, data.test.labels)
 
     def memory(self) -> tuple[int, int] | None:
-        """The compiler's figures for a train step on each device: bytes of its arguments, and of temporaries.
+        """The memory of a train step on each device, in bytes: its arguments, and its temporary arrays.
 
-        Arguments are the state, and the images if they are on the device. None if the compiler gives no figures.
+        The arguments are the state, and the images if they are on the device. None if the compiler gives no figures.
         """
         found = self._train[1].memory_analysis()
         return None if found is None else (found.argument_size_in_bytes, found.temp_size_in_bytes)
@@ -195,7 +202,7 @@ class Program:
         return list(itertools.islice(self._order, len(steps)))
 
     def _steps_per_dispatch(self) -> int:
-        """The configured number, but at most the number that always fits between two boundaries of the loop."""
+        """The configured number of steps per dispatch, but at most the steps of an epoch or between two checkpoints."""
         c = self.assembly.config.train
         # With images on the host, K steps need K batches of images at once.
         one_by_one = self.devices.first.platform == "cpu" or not self._feed.fixed
@@ -213,12 +220,13 @@ def prepare(
     dataset: Dataset | None = None,
     phase: Note = lambda name: None,
 ) -> Program:
-    """The program of a run: `assemble`, then Program. Arguments as for `assemble`.
+    """Loads the data of a run and compiles its steps: `assemble`, then Program.
 
-    `phase` receives the name of each part of the work when it begins.
+    `phase` is called with the name of each part of the work when it begins, such as "compiling". The other arguments
+    are those of `assemble`.
 
     Raises:
-      UserError: there are too few devices, data are missing or damaged; and as `assemble`.
+      UserError: there are too few devices, the processes have different data, or `assemble` fails.
     """
 
     def begin(part: str) -> None:

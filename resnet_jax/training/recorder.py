@@ -1,4 +1,4 @@
-"""Writes the files of a run: lines of gradients, metrics and timings, the net, the record."""
+"""Writes the files of a run: gradients, metrics, timings, the trained net and the record."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from resnet_jax.weights import files
 
 
 class Spectator(Observer):
-    """The Recorder of a process that does not write."""
+    """Does nothing. It replaces the Recorder in all processes except process 0, because only process 0 writes files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def session(self, step: int, *, setup_s: float, compile_s: float) -> None:
-        """Does nothing."""
+        pass
 
     def timing(self, **values: Any) -> None:
-        """Does nothing."""
+        pass
 
     def finish(self, state: TrainState) -> None:
-        """Does nothing."""
+        pass
 
     def diverged(self, step: int) -> None:
-        """Does nothing."""
+        pass
 
 
 class Recorder(Observer):
-    """The observer that keeps a run's directory."""
+    """The observer that writes the files of a run to its directory."""
 
     def __init__(self, directory: RunDirectory, study: str, assembly: Assembly, devices: Devices) -> None:
         self._directory, self._study, self._assembly, self._devices = directory, study, assembly, devices
         self._config = directory.config  # as given by the user
-        self._evaluated: dict[str, Totals] = {}  # the newest, by split
+        self._evaluated: dict[str, Totals] = {}  # the newest results, by split
         self.path = directory.path
 
     def begin(self, step: int) -> None:
-        """Begins a session after `step` iterations: removes later lines, which will be written again.
+        """Removes the lines of metrics and gradients after `step` iterations, because they will be written again.
 
         Raises:
           UserError: an earlier line is missing, or exists twice.
@@ -64,7 +64,10 @@ class Recorder(Observer):
             self._directory.rewind_gradients(step, range(0, step, c.gradient_norms_every))
 
     def session(self, step: int, *, setup_s: float, compile_s: float) -> None:
-        """Adds a session that begins after `step` iterations to the timings, with the seconds of its setup."""
+        """Adds a line to timings.jsonl when the run is started, or resumed after `step` iterations.
+
+        The run needed `setup_s` seconds for its setup without compilation, and `compile_s` seconds for compilation.
+        """
         here, parallel = describe(self._devices), self._config.parallel
         session = Session(
             step, parallel.mode, parallel.devices, here.device, here.cpu_cores, here.code, processes=processes.count()
@@ -82,11 +85,11 @@ class Recorder(Observer):
         self._directory.append_metrics(line)
 
     def timing(self, **values: Any) -> None:
-        """Adds a line of wall-clock seconds; their names end in `_s`."""
+        """Adds a line to timings.jsonl. Names of wall-clock seconds end in `_s`."""
         self._directory.append_timing(**values)
 
     def finish(self, state: TrainState) -> RunRecord:
-        """Writes the net and the record of a finished run, from its last state on the host."""
+        """Writes the net and the record of a finished run, from its last state on the host. Returns the record."""
         files.save(self._assembly.weights(state, self.path.name), self.path / WEIGHTS)
         train, test, validation = (self._evaluated.get(split) for split in ("train", "test", "validation"))
         assert train is not None
@@ -106,7 +109,7 @@ class Recorder(Observer):
         return self._finish(final, state_lib.fingerprint(state.params), None)
 
     def diverged(self, step: int) -> RunRecord:
-        """Writes the record of a run whose loss was not finite at `step`."""
+        """Writes and returns the record of a run whose loss was not finite at `step`."""
         return self._finish(None, None, step)
 
     def _finish(self, final: Final | None, final_fingerprint: str | None, diverged_at: int | None) -> RunRecord:

@@ -1,4 +1,4 @@
-"""Restores a finished run: its parts, the state of its last step and, if needed, its compiled steps."""
+"""Restores a finished run: its data, net and last state and, if needed, its compiled steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_finished(directory: Path, note: Note = lambda text: None) -> tuple[Prog
 
     Args:
       directory: a run directory with a record and the checkpoint of the last step.
-      note: receives remarks, a line at a time.
+      note: called with each remark about the data, one line of text.
 
     Raises:
       UserError: the run has not finished, its checkpoint is missing or damaged, or its data have changed.
@@ -37,12 +37,10 @@ def restore(
     note: Note = lambda text: None,
     load_data: Callable[[DataConfig, Note], Dataset] = load,
 ) -> tuple[Assembly, TrainState]:
-    """The parts of a finished run and its last state, on the host, block by block; compiles nothing.
+    """The data, net and optimizer of a finished run, and its last state on the host. Compiles nothing.
 
-    Args:
-      directory: as for `load_finished`, which raises the same.
-      note: receives remarks, a line at a time.
-      load_data: replaces `data.load`, for example by a function that keeps data sets.
+    Arguments and errors are those of `load_finished`. `load_data` replaces `data.load`, for example by a function that
+    keeps loaded data sets. The state has one subtree of variables for each block.
     """
     record = finished_record(directory)
     config = _on_one_device(record.config)
@@ -52,17 +50,17 @@ def restore(
 
 
 def _on_one_device(config: ExperimentConfig) -> ExperimentConfig:
-    """The configuration for one device; unchanged if batch statistics depend on the devices."""
+    """Changes a configuration to one device, unless batch statistics depend on the number of devices."""
     if config.model.norm.scope == "device":
         return config
     return override(config, {"parallel.mode": "jit", "parallel.devices": 1})
 
 
 def finished_record(directory: Path) -> RunRecord:
-    """The record of a finished run with the checkpoint of its last step.
+    """Reads the record of a finished run, and checks that the checkpoint of its last step exists.
 
     Raises:
-      UserError: the run has not finished, or the checkpoint is missing.
+      UserError: the run has not finished or has diverged, or the checkpoint is missing.
     """
     record = read_record(directory / RECORD_FILE)
     if record.final is None:
@@ -78,7 +76,7 @@ def finished_record(directory: Path) -> RunRecord:
 def _last_state(directory: Path, record: RunRecord, assembly: Assembly, note: Note) -> TrainState:
     checkpoints = Checkpoints(directory / CHECKPOINTS, keep=1, run=identity(record.config), note=note)
     # Read-only: the run may be somebody else's, so damaged checkpoints are not renamed.
-    restored = checkpoints.restore(assembly.blank, assembly.dataset.fingerprint, put_aside=False)
+    restored = checkpoints.restore(assembly.blank, assembly.dataset.fingerprint, rename_damaged=False)
     checkpoints.close()
     assert restored is not None
     assert record.final is not None

@@ -1,4 +1,4 @@
-"""`run(config, directory)`: from a configuration to a record, with any number of interruptions."""
+"""`run(config, directory)`: trains a net and writes its record; a run may be interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ def run(
     """Trains the net of `config` and writes a record to `directory`; resumes an interrupted run.
 
     Args:
-      config: the run's configuration.
-      directory: the run directory; its last part is the run's name. A finished run's record is returned as it is.
-      study: the study that the run belongs to, for the record.
-      observers: receive the run's progress. They are closed before this returns or raises.
-      stop: called after every dispatch of steps; when it returns True, a checkpoint is written and Interrupted is
+      config: the configuration of the run.
+      directory: the run directory; its last part is the name of the run. If it holds a finished run, its record is
+        returned and nothing is trained.
+      study: the name of the study that the run belongs to, for the record.
+      observers: receive the progress of the run. They are closed before this function returns or raises.
+      stop: called after every dispatch of steps. When it returns True, a checkpoint is written and Interrupted is
         raised.
 
     Raises:
@@ -52,9 +53,9 @@ def run(
     """
     try:
         config.require_effect()
-        config = config.in_iterations()  # so that the record has the iterations at which the rate drops
+        config = config.in_iterations()  # the record shall have the iterations at which the rate drops
         if not processes.on_primary((directory / RECORD_FILE).exists):
-            check_machine(config)  # before the directory is made, so that a mistake leaves no directory
+            check_machine(config)  # before the directory is made, so that a wrong value leaves no directory behind
         processes.restart_agreement()
         claimed, found = _claim(directory, config)
         if claimed is None:
@@ -67,7 +68,10 @@ def run(
 
 
 def _claim(path: Path, config: ExperimentConfig) -> tuple[RunDirectory | None, RunRecord | None]:
-    """The locked directory (None in a process that does not write), and the record if the run has finished."""
+    """Locks the directory in process 0, and reads the record if the run has finished.
+
+    Returns the locked directory (None in other processes) and the record (None if the run has not finished).
+    """
     claimed: RunDirectory | None = None
 
     def claim() -> dict[str, Any]:
@@ -97,8 +101,6 @@ def _train(
     observers: Sequence[Observer],
     stop: Callable[[], bool],
 ) -> RunRecord:
-    """Trains; `directory` is None in a process that does not write."""
-
     def note(text: str) -> None:
         for observer in observers:
             observer.note(text)
@@ -111,7 +113,7 @@ def _train(
     try:
         program = prepare(config, note, phase=phase)
         start = program.assembly.pretrained
-        _ = program.assembly.initial  # computed here, so that its errors are reported here
+        _ = program.assembly.initial  # its errors must be raised before the run directory is marked as begun
     except BaseException:  # also an interruption, because nothing has been trained
         if directory is not None:
             directory.abandon()
@@ -124,7 +126,7 @@ def _train(
         path / CHECKPOINTS,
         keep=config.train.keep_checkpoints,
         keep_every=config.train.keep_every,
-        # The file of weights may have changed under the same name.
+        # The digest is included because the file of weights may have changed under the same name.
         run=identity(config) | ({"finetune.digest": start.facts.digest} if start else {}),
         note=note,
     )
@@ -141,10 +143,10 @@ def _train(
 
 
 def headline(program: Program) -> str:
-    """The net and the data of a run, in one line."""
+    """One line about the net and the data of a run."""
     model, dataset = program.assembly.config.model, program.assembly.dataset
     parameters = count_parameters(program.assembly.initial.params)
-    name = dataset.name.split(",")[0]  # without the numbers of images, which this line has already
+    name = dataset.name.split(",")[0]  # without the numbers of images, which are in this line already
     return (
         f"{model.net}-{model.depth}, {parameters:,} parameters; {len(dataset.train):,} training and "
         f"{len(dataset.test):,} test images of {name} {program.place}"
@@ -152,7 +154,7 @@ def headline(program: Program) -> str:
 
 
 def table(program: Program) -> str:
-    """A table of the devices and settings of a run, in at most 80 columns."""
+    """A table of the devices and settings of a run, as text of at most 80 columns."""
     c, where, start = program.assembly.config, program.devices, program.assembly.pretrained
     parts, share = c.train.accumulation, c.train.batch_size // where.count
     batch = f"{c.train.batch_size} images a step, {share} on each device"
@@ -182,7 +184,7 @@ def table(program: Program) -> str:
 
 
 def products(config: ModelConfig, platform: str) -> str:
-    """The precision of products on a platform ("cpu", "gpu", "tpu"), in words."""
+    """One phrase about the precision of matrix products on a platform: "cpu", "gpu" or "tpu"."""
     chosen, dtype = config.precision, config.dtype
     if dtype != "float32" or platform == "cpu" or chosen == "highest":
         return f"{chosen}, products in {dtype}"

@@ -1,4 +1,4 @@
-"""The run directory: locked by one process while a run writes it, and complete when it has a record."""
+"""The run directory. One process locks it while it trains; the run is complete when the directory has a record."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ class Busy(UserError):
 
 
 class RunDirectory:
-    """A locked run directory, as a context manager. The lock ends with the process in any case."""
+    """A locked run directory. As a context manager it ends the lock, which also ends when the process ends."""
 
     def __init__(self, path: Path, config: ExperimentConfig) -> None:
-        """Locks `path` for a run of `config`; makes it if it does not exist.
+        """Locks the directory `path` for a run of `config`; makes it if it does not exist.
 
         Raises:
-          UserError: it has a run of another configuration.
-          Busy: another process has locked it.
-          OSError: it cannot be made or written.
+          UserError: the directory has a run of another configuration, or other files.
+          Busy: another process has locked the directory.
+          OSError: the directory cannot be made or written.
         """
         self.path, self.config, self._fresh = path, config, False
         self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -70,21 +70,21 @@ class RunDirectory:
             raise
 
     def _check(self, config: ExperimentConfig) -> None:
-        # The partial file of a killed process.
+        # A killed process may have left partial files.
         for name in (CONFIG_FILE, METRICS_FILE, GRADIENTS_FILE, RECORD_FILE):
             for part in self.path.glob(f".{name}.*"):
                 part.unlink()
         if self.checkpoints.exists() and not self.checkpoints.is_dir():
             raise UserError(
-                f"{self.checkpoints}: is a file, but the folder of checkpoints must be there; move it away."
+                f"{self.checkpoints}: is a file; legal: a folder of checkpoints, or nothing; move the file away."
             )
         config_file = self.path / CONFIG_FILE
         if config_file.exists():
             others = differences(read_config(config_file), config)
             if others:
                 raise UserError(
-                    f"{self.path}: holds a run of another configuration ({'; '.join(others)}: "
-                    f"there, asked for); choose another directory, or delete this one to run anew."
+                    f"{self.path}: holds a run of another configuration ({'; '.join(others)}; each first value is "
+                    f"that run's, the second was asked for); choose another directory, or delete this one to run anew."
                 )
             return
         # A record alone is enough, because it has the configuration.
@@ -112,12 +112,12 @@ class RunDirectory:
         self._lock.close()
 
     def begin(self) -> None:
-        """Marks the begin of training; from here on, a new directory is kept."""
+        """Marks the beginning of training; after this, `abandon` removes nothing."""
         self._fresh = False
         TAKEN_BACK.pop(self, None)
 
     def abandon(self) -> None:
-        """Removes what this object wrote into a new directory; an older directory is not changed."""
+        """Removes a new run directory, unless training has begun. Folders that existed before are kept."""
         TAKEN_BACK.pop(self, None)
         if self._fresh:
             for name in (CONFIG_FILE, LOCK_FILE):
@@ -132,10 +132,10 @@ class RunDirectory:
         return self.path / CHECKPOINTS
 
     def record(self) -> RunRecord | None:
-        """The record, if the run has finished.
+        """The record of a finished run; None if the run has not finished.
 
         Raises:
-          UserError: it cannot be read, or is of another configuration or of other data.
+          UserError: the record cannot be read, or has another configuration, other data or another pretrained net.
         """
         file = self.path / RECORD_FILE
         record = read_record(file) if file.exists() else None
@@ -145,7 +145,10 @@ class RunDirectory:
         if others:
             self.abandon()
             found = "; ".join(others)
-            raise UserError(f"{file}: a record of another configuration ({found}: in the record, and asked for).")
+            raise UserError(
+                f"{file}: a record of another configuration ({found}; each first value is the record's, the second "
+                f"was asked for)."
+            )
         problem = other_inputs(record, self.config)
         if problem:
             self.abandon()
@@ -157,40 +160,33 @@ class RunDirectory:
         write_atomically(self.path / RECORD_FILE, record_to_json(record))
 
     def rewind_metrics(self, step: int, epoch_ends: Sequence[int]) -> None:
-        """Removes the lines of metrics after `step`, which a resumed run writes again.
+        """Removes the lines of metrics after `step`, because a resumed run writes them again.
 
-        Args:
-          step: the number of completed steps.
-          epoch_ends: the steps, up to `step`, that must have a line.
+        Each of the steps `epoch_ends`, which are at most `step`, must have exactly one line.
 
         Raises:
-          UserError: the lines up to `step` are not those of `epoch_ends`.
+          UserError: a line up to `step` is missing, or there is a line too many.
         """
         file = self.path / METRICS_FILE
         kept = [line for line in read_metrics(file) if line.step <= step] if file.exists() else []
         _rewind(file, kept, epoch_ends, step)
 
     def rewind_gradients(self, step: int, taken: Sequence[int]) -> None:
-        """Removes the lines of gradients after `step`, as `rewind_metrics` does for metrics.
-
-        Args:
-          step: the number of completed steps.
-          taken: the steps, before `step`, that must have a line.
+        """Removes the lines of gradients from `step` on. All earlier lines must belong to the steps `taken`, one each.
 
         Raises:
-          UserError: the lines before `step` are not those of `taken`.
+          UserError: a line before `step` is missing, or there is a line too many.
         """
         file = self.path / GRADIENTS_FILE
         kept = [line for line in read_gradients(file) if line.step < step] if file.exists() else []
         _rewind(file, kept, taken, step)
 
     def append_metrics(self, line: MetricsLine) -> None:
-        """Adds a line to metrics.jsonl; returns when it is on the disk, so that a later checkpoint agrees with the
-        file."""
+        """Adds a line to metrics.jsonl, and waits until the line is on the disk."""
         self._append(METRICS_FILE, asdict(line))
 
     def append_gradients(self, line: GradientLine) -> None:
-        """Adds a line to gradients.jsonl, as `append_metrics` does."""
+        """Adds a line to gradients.jsonl, and waits until the line is on the disk."""
         self._append(GRADIENTS_FILE, asdict(line))
 
     def append_timing(self, **values: Any) -> None:
@@ -198,7 +194,7 @@ class RunDirectory:
         self._append(TIMINGS_FILE, values)
 
     def timings(self) -> list[dict[str, Any]]:
-        """The lines of timings.jsonl so far; a line cut short by a crash is left out."""
+        """The lines of timings.jsonl so far, without lines that a crash cut short."""
         file = self.path / TIMINGS_FILE
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
         timings = []
@@ -211,7 +207,7 @@ class RunDirectory:
 
     def _append(self, name: str, values: dict[str, Any]) -> None:
         with open(self.path / name, "a+b") as file:
-            # After a line that a crash cut short, the next line must begin on its own.
+            # If a crash cut the last line short, the new line begins after a line break.
             if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
                 file.write(b"\n")
             file.write(_json_line(values).encode())
@@ -220,10 +216,10 @@ class RunDirectory:
 
 
 def other_inputs(record: RunRecord, config: ExperimentConfig) -> str:
-    """How the inputs of a finished run differ from those of `config` on this machine; empty if they agree.
+    """A phrase about how the inputs of a finished run differ from the inputs of `config`; empty if they agree.
 
-    The fingerprints of the data, and of the file of a pretrained net, are compared, because paths say nothing about
-    content. If `config` has the paths of the record and nothing can be read there, the record counts.
+    The comparison uses fingerprints of the data and of the pretrained net, because files may change under the same
+    path. Files that cannot be read count as equal, except data at another path than the record's.
     """
     return _other_data(record, config) or _other_start(record, config)
 
@@ -236,10 +232,11 @@ def _other_data(record: RunRecord, config: ExperimentConfig) -> str:
     except UserError as error:
         if record.config.data.path == config.data.path:
             return ""
-        return f"a run on data of {record.config.data.path}, which cannot be compared with those asked for ({error})"
+        return f"a run on the data {record.config.data.path}; the data asked for cannot be compared with them ({error})"
     if found == record.data.fingerprint:
         return ""
-    return f"a run on other data, of fingerprint {record.data.fingerprint}; {config.data.path or 'here'} has {found}"
+    asked = config.data.path or "the data set"
+    return f"a run on other data, with fingerprint {record.data.fingerprint}; the fingerprint of {asked} is {found}"
 
 
 def _other_start(record: RunRecord, config: ExperimentConfig) -> str:
@@ -252,7 +249,7 @@ def _other_start(record: RunRecord, config: ExperimentConfig) -> str:
         return ""
     if found == record.start.digest:
         return ""
-    return f"a run that started from another net, of digest {record.start.digest}; {file} has {found}"
+    return f"a run that started from another net, with digest {record.start.digest}; the digest of {file} is {found}"
 
 
 @functools.cache
@@ -265,13 +262,15 @@ def _digest(file: str) -> str:
 
 
 def _rewind(file: Path, kept: Sequence[MetricsLine | GradientLine], expected: Sequence[int], step: int) -> None:
-    """Checks that the kept lines are those of the expected steps, and rewrites the file with them."""
+    """Checks that each expected step has exactly one kept line, and rewrites the file with the kept lines."""
     missing = sorted((Counter(expected) - Counter(line.step for line in kept)).elements())
     twice = sorted((Counter(line.step for line in kept) - Counter(expected)).elements())
     if missing or twice:
-        what = f"the line of step {missing[0]} is missing" if missing else f"a line of step {twice[0]} too many"
+        what = (
+            f"the line of step {missing[0]} is missing" if missing else f"there are too many lines of step {twice[0]}"
+        )
         raise UserError(
-            f"{file}: {what}, and the checkpoint is of step {step}; bring the file back, or delete the run "
+            f"{file}: {what}, and the checkpoint is of step {step}; put back the whole file, or delete the run "
             f"directory to run anew."
         )
     if file.exists():

@@ -1,6 +1,6 @@
-"""The learning rate as a function of the step: drops at milestones or half a cosine, with warm-ups.
+"""The learning rate as a function of the step: drops at milestones or half a cosine, optionally after a warm-up.
 
-Only the end of the warm-up "error" is not known before the run: it depends on the training error.
+All rates are known before the run, with one exception: the warm-up "error" ends when the training error is low enough.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class RateState(NamedTuple):
     """The state of the schedule, inside the optimizer state."""
 
     steps: Array
-    """Steps done, int32."""
+    """Number of completed steps, int32."""
     rate: Array
     """The rate of the last step."""
     running_error: Array
@@ -30,21 +30,20 @@ class RateState(NamedTuple):
 
 
 def rate_after_warm_up(config: OptimConfig, iterations: int | None) -> Callable[[Array, Any], Array]:
-    """The rate without warm-up, as a function of the number of steps (int32) and a dtype.
+    """The rate after the warm-up, as a function of the number of completed steps (int32 array) and a dtype.
 
-    - "steps": learning_rate * decay_factor ** (milestones passed). Milestones count from the first step.
-    - "cosine": learning_rate * (1 + cos(pi t / T)) / 2, with t and T counted from the end of a warm-up of known length.
+    - "steps": learning_rate * decay_factor ** (number of milestones passed). Milestones count from the first step.
+    - "cosine": learning_rate * (1 + cos(pi t / T)) / 2. Here t is the number of completed steps and T the number of all
+      steps (`iterations`), both without the steps of a warm-up of fixed length.
 
-    Args:
-      config: with milestones in iterations.
-      iterations: number of steps of the run; needed only for "cosine".
+    Milestones and warm-up in `config` must be in iterations. Only "cosine" needs `iterations`.
     """
     if config.schedule == "cosine":
         assert iterations is not None
         start = config.warmup_iterations if config.warmup in ("iterations", "linear") else 0
         cosine = optax.cosine_decay_schedule(config.learning_rate, max(1, iterations - int(start)))
         return lambda steps, dtype: jnp.asarray(cosine((steps - int(start)).astype(dtype)), dtype)
-    assert all(isinstance(m, int) for m in config.milestones), "shares of the run are to be resolved"
+    assert all(isinstance(m, int) for m in config.milestones), "milestones must be in iterations"
     table = [config.learning_rate * config.decay_factor**i for i in range(len(config.milestones) + 1)]
 
     def dropping(steps: Array, dtype: Any) -> Array:
@@ -55,10 +54,10 @@ def rate_after_warm_up(config: OptimConfig, iterations: int | None) -> Callable[
 
 
 def rate_in_warm_up(config: OptimConfig) -> Callable[[Array, Any], Array]:
-    """The rate in the warm-up, as a function of the number of steps and a dtype, like `rate_after_warm_up`.
+    """The rate in the warm-up, as a function of the number of completed steps (int32 array) and a dtype.
 
-    It is `warmup_rate`. With "linear" it rises in a line from `warmup_rate` to `learning_rate`, the rate of the first
-    step after the warm-up.
+    The rate is `warmup_rate`. With "linear" it rises linearly from `warmup_rate` to `learning_rate`, which the first
+    step after the warm-up has.
     """
     if config.warmup == "linear":
         line = optax.linear_schedule(config.warmup_rate, config.learning_rate, int(config.warmup_iterations))
@@ -67,12 +66,9 @@ def rate_in_warm_up(config: OptimConfig) -> Callable[[Array, Any], Array]:
 
 
 def rates(config: OptimConfig, iterations: int, steps: Sequence[int]) -> list[float]:
-    """The rate after each of these numbers of steps. The warm-up "error" is left out.
+    """The learning rate after each of the given numbers of completed steps. Ignores the warm-up "error".
 
-    Args:
-      config: with milestones and warm-up in iterations.
-      iterations: steps of the run.
-      steps: whole numbers of at least 0.
+    Milestones and warm-up in `config` must be in iterations.
     """
     done = jnp.asarray(steps, jnp.int32)
     after = jax.vmap(lambda step: rate_after_warm_up(config, iterations)(step, jnp.float32))(done)
@@ -83,15 +79,16 @@ def rates(config: OptimConfig, iterations: int, steps: Sequence[int]) -> list[fl
 
 
 def scheduled_rate(config: OptimConfig, iterations: int | None = None) -> optax.GradientTransformationExtraArgs:
-    """Multiplies updates by minus the rate: `rate_in_warm_up`, then `rate_after_warm_up`.
+    """An optax transformation that multiplies updates by minus the learning rate.
 
-    The warm-up ends after
-    `warmup_iterations` ("iterations"; He et al. 2016, Appendix; and "linear"), or once the running estimate of
-    training error, the current batch included, falls below `warmup_error` ("error"; 2015, Sec. 4.2).
+    The rate is `rate_in_warm_up` until the warm-up ends, and then `rate_after_warm_up`. The end of the warm-up depends
+    on `config.warmup`:
 
-    Args:
-      config: with milestones and warm-up in iterations.
-      iterations: number of steps of the run; needed only for the schedule "cosine".
+    - "iterations" (He et al. 2016, Appendix) and "linear": after `warmup_iterations` steps;
+    - "error" (He et al. 2015, Sec. 4.2): when the running estimate of the training error falls below `warmup_error`.
+      The estimate includes the current batch.
+
+    Milestones and warm-up in `config` must be in iterations. Only the schedule "cosine" needs `iterations`.
     """
     usual, warming = rate_after_warm_up(config, iterations), rate_in_warm_up(config)
 
@@ -123,9 +120,9 @@ def scheduled_rate(config: OptimConfig, iterations: int | None = None) -> optax.
 
 
 def schedule_rows(config: OptimConfig, iterations: int) -> dict[str, str]:
-    """Rows about the rate and the warm-up of a run of `iterations` steps, for its table.
+    """Rows for the table of a run of `iterations` steps: {"rate": text, "warm-up": text if there is one}.
 
-    They name milestones that the run never reaches, because a shortened run whose rate never drops is a usual mistake.
+    The text names milestones that the run never reaches. A user who shortens a run may forget to move them.
     """
     config = config.in_iterations(iterations)
     if config.schedule == "cosine":
@@ -149,7 +146,7 @@ def _warm_up(config: OptimConfig) -> dict[str, str]:
 
 
 def rate_state(opt_state: optax.OptState) -> RateState:
-    """The schedule's part of the state of `sgd`."""
+    """The state of the schedule inside an optimizer state of `sgd`."""
     state = opt_state[-1]  # optax.chain's state is a tuple, in the order of the chain
     assert isinstance(state, RateState)
     return state

@@ -1,4 +1,4 @@
-"""Everything that training changes, as one pytree."""
+"""The training state: all values that training changes, as one pytree."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from jax import Array
 
 from resnet_jax.files import short_digest
 from resnet_jax.models.resnet import ResNet
-
-Tree = Any  # a pytree of arrays
+from resnet_jax.types import Tree
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """The state between two steps. There is no other state: random keys derive from the seed and `step`."""
+    """All values that a train step changes. Random keys are not stored: they derive from the seed and `step`."""
 
     step: Array
-    """Number of steps, int32 scalar."""
+    """Number of completed steps, int32 scalar."""
     params: Tree
     batch_stats: Tree
     """Running mean and variance of every BN."""
@@ -38,32 +37,27 @@ class AveragedState(TrainState):
 def create(
     model: ResNet, optimizer: optax.GradientTransformation, key: Array, image_shape: tuple[int, int, int]
 ) -> TrainState:
-    """The state before the first step.
-
-    Args:
-      key: random key for the initial values.
-      image_shape: height, width, channels.
-    """
+    """Makes the state before the first step, for images of `image_shape` (height, width, channels)."""
     variables = initial_variables(model, key, image_shape)
     params = variables["params"]
     return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], optimizer.init(params))
 
 
 def initial_variables(model: ResNet, key: Array, image_shape: tuple[int, int, int]) -> dict[str, Tree]:
-    """A net's variables before the first step, {"params": ..., "batch_stats": ...}; arguments as for `create`."""
+    """The initial variables of a net, {"params": ..., "batch_stats": ...}; `image_shape` is height, width, channels."""
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.dtype(model.config.dtype))
-    # Not compiled as one program, because random draws are slow to compile; op by op, each is compiled once in a
-    # process. Lazily, so that the forward pass is not computed.
+    # `lazy_init` doesn't compute the forward pass. It is not jitted, because random draws are slow to compile: without
+    # jit, a process compiles each operation only once.
     variables: Any = model.lazy_init(key, images, train=False)
     found: dict[str, Tree] = variables
     return found
 
 
 def count_parameters(params: Tree) -> int:
-    """Number of trainable scalars."""
+    """The number of trainable scalars in `params`."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def fingerprint(params: Tree) -> str:
-    """SHA-256 over all leaves in the order of their names, shortened to 16 hexadecimal digits."""
+    """A digest of parameters: SHA-256 over all leaves in the order of their names, cut to 16 hexadecimal digits."""
     return short_digest(*(np.ascontiguousarray(leaf).data for leaf in jax.tree.leaves(params)))

@@ -1,9 +1,9 @@
 """The train step and the eval step: pure functions, the same under jit, shard_map and pmap.
 
-For a batch whose activations do not fit into memory, a train step can compute the gradients of parts of the batch, one
-after another. With "ghost" groups, a part consists of whole groups, so the result is that of the whole batch, up to
-rounding. With "global" and "device", BN normalises each part by its own statistics, so the result is another function
-of the batch.
+If the activations of a batch do not fit into memory, a train step can divide the batch into parts, compute their
+gradients one part after another, and average them (`train.accumulation`). With the BN scope "ghost", this changes the
+result only by rounding, because a part consists of whole groups. With "global" and "device", the result differs,
+because BN normalises each part by its own statistics.
 
 `axis_name` is the mapped axis of shard_map or pmap, over which gradients are averaged and sums added. It is None under
 jit, where each function gets the global batch, even if it is divided over devices.
@@ -37,9 +37,9 @@ NOISE = 2**32 - 1
 
 
 class TrainBatch(NamedTuple):
-    """Images [N, H, W, C] uint8, labels [N] int32, each example's epoch and position in the training set [N] int32.
+    """The input of a train step: images [N, H, W, C] uint8, labels [N] int32, epoch [N] int32, example [N] int32.
 
-    The arrays are on the devices, or on the host before they are sent.
+    `example` is the position of each example in the training set. `epoch` is its epoch, which changes the augmentation.
     """
 
     images: Any
@@ -49,7 +49,10 @@ class TrainBatch(NamedTuple):
 
 
 class EvalBatch(NamedTuple):
-    """Images [N, H, W, C] uint8, labels [N] int32, weight [N] float32: 1, or 0 for padding."""
+    """The input of an eval step: images [N, H, W, C] uint8, labels [N] int32, weight [N] float32.
+
+    The weight is 1, or 0 for an example that pads the batch.
+    """
 
     images: Any
     labels: Any
@@ -58,11 +61,12 @@ class EvalBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Parts:
-    """How a train step divides its batch; training/mesh.py derives it from the configuration."""
+    """The division of a batch into parts, whose gradients are computed one part after another."""
 
     count: int = 1
+    """Number of parts."""
     shards: int = 1
-    """Number of equal shards of consecutive images in this call of the step, one for each device."""
+    """Number of shards of consecutive images in the batch, one for each device. A part has equally many of each."""
 
 
 def train_step(
@@ -80,29 +84,32 @@ def train_step(
     label_smoothing: float = 0.0,
     ema_decay: float | None = None,
 ) -> tuple[TrainState, StepReport]:
-    """One step of SGD on a full batch.
+    """One step of SGD on a batch.
 
     Args:
-      state: before the step.
-      batch: the examples of this device; under jit all examples.
-      key: the run's augmentation key, equal in every step: the draw of an example depends on its epoch and its
-        position. The noise of stochastic depth and dropout derives from it and the step.
-      model: net with the BN scope for this mode, and for the images of one part.
-      parts: the parts of the batch, computed one after another. Each starts from the running statistics of `state`; the
-        new ones are the mean over parts, as over groups.
-      report_gradients: whether the report has the norms of the gradient of the whole batch, without weight decay.
-      label_smoothing: smoothing in the loss that is minimised and reported.
-      ema_decay: decay of the average in the state; None if it has none.
+      state: the state before the step.
+      batch: the examples of this device; under jit, all examples of the step.
+      key: the augmentation key of the run, the same in every step. Augmentation derives from the key and each example's
+        epoch and position. The noise of stochastic depth and dropout also depends on the step.
+      model: the net, with the BN scope for this mode and this number of images.
+      optimizer: the optimizer from training.optim.sgd.
+      normalization: the mean and standard deviation of the images.
+      data: the augmentation.
+      axis_name: the mapped axis over devices; None under jit.
+      parts: the division of the batch into parts. BN's new running statistics are the mean over the parts.
+      report_gradients: whether the report has the norm of each layer's gradient, without weight decay.
+      label_smoothing: smoothing of the targets in the loss that is minimised and reported.
+      ema_decay: decay of the average of the parameters in the state; None if the state has no average.
 
     Returns:
-      The state after the step, and the step's report: sums over the global batch, in train mode, before the update. For
-      a mixed image (`data.mixup`, `data.cutmix`), the label with the larger share counts.
+      The state after the step, and a report: sums of loss and errors over the global batch, in train mode, before the
+      update. For a mixed image (`data.mixup`, `data.cutmix`), an error is counted against the label with the larger
+      share.
     """
 
     def part_of(batch: TrainBatch) -> tuple[Any, Any, Sums]:
-        """Mean gradients, running statistics and sums of some examples."""
-        # Augmented here, because augmented images are four times as large as stored ones, and are needed for one part
-        # only.
+        """Mean gradients, running statistics and sums of one part of the batch."""
+        # Only this part is augmented, because augmented images need four times the memory of stored images.
         epoch, example, dtype = batch.epoch, batch.example, _input_dtype(model)
         images = training_inputs(batch.images, key, epoch, example, stats=normalization, data=data, dtype=dtype)
         mix = None
@@ -163,7 +170,15 @@ def eval_step(
     normalization: Normalization,
     axis_name: str | None = None,
 ) -> Sums:
-    """Sums over the examples of weight 1 of the global batch, in eval mode (running statistics, no augmentation)."""
+    """Sums of loss and errors over the global batch, in eval mode (running statistics, no augmentation).
+
+    Args:
+      state: the state with the net's parameters and running statistics.
+      batch: the examples of this device; under jit, all examples. Examples of weight 0 are not counted.
+      model: the net.
+      normalization: the mean and standard deviation of the images.
+      axis_name: the mapped axis over devices; None under jit.
+    """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     logits: Any = model.apply(variables, _inputs(batch.images, normalization, model), train=False)
     sums = weighted_sums(cross_entropy(logits, batch.labels), logits, batch.labels, batch.weight)
@@ -178,14 +193,17 @@ def predict_step(
     normalization: Normalization,
     axis_name: str | None = None,
 ) -> Array:
-    """The mean of the probabilities of each image and of its mirror image, in eval mode: [N, K] of the global batch.
+    """The probabilities of K classes in eval mode: the mean over each image and its mirror image.
 
     Args:
       variables: variables of the net, {"params": ..., "batch_stats": ...}.
-      images: [N, H, W, C] uint8, of any size that the net takes.
+      images: [N, H, W, C] uint8, of any size that the net takes; the images of this device, under jit all images.
       model: the net.
-      normalization: normalisation for images of this size.
-      axis_name: as for `train_step`.
+      normalization: the mean and standard deviation, for images of this size.
+      axis_name: the mapped axis over devices; None under jit.
+
+    Returns:
+      [N, K] for all images of the global batch.
     """
     inputs = _inputs(images, normalization, model)
     logits: Any = model.apply(variables, inputs, train=False)
@@ -199,8 +217,8 @@ def _accumulate(
 ) -> tuple[Any, Any, Sums]:
     """Averages gradients and running statistics, and adds sums, over the parts of a batch.
 
-    Part a consists of the a-th slice of consecutive images of each shard. So no image leaves its device, and ghost
-    groups are those of the whole shard.
+    Part a has the a-th slice of consecutive images of each shard. So no image leaves its device, and the ghost groups
+    are the same as without parts.
     """
 
     def cut(x: Array) -> Array:

@@ -1,8 +1,8 @@
-"""The arrays of a net by this project's names, and the comparison with those of a file.
+"""The arrays of a net by this project's names, and a comparison with the arrays of a file.
 
 A name is a path in the trees of variables, joined by slashes: "stage2_block1/conv1/kernel". Parameters and running
-statistics have different leaf names, so no name occurs twice. A batch norm of PyTorch may also count its batches, which
-changes no result. The count is kept as `batches`, so that a file can be written again without a change.
+statistics have different leaf names, so no name occurs twice. A batch norm of PyTorch may also count its batches. The
+count changes no result; it is kept as `batches`, so that a file can be written again without a change.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ HEAD = "head"
 
 @dataclass(frozen=True)
 class Differences:
-    """Differences between the arrays of a net and those of a file, by the names of the file."""
+    """The missing, unexpected and misshapen arrays of a file, compared with the arrays of a net."""
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     misshapen: tuple[str, ...]
-    """Arrays of a wrong shape, with both shapes: "fc.weight (10, 64), needed (10, 32)"."""
+    """Arrays of a wrong shape, as text with both shapes: "fc.weight (10, 64), needed (10, 32)"."""
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.unexpected or self.misshapen)
@@ -48,7 +48,7 @@ class Differences:
 
 
 class Mismatch(UserError):
-    """The arrays are not those of the net. `differences` has all differences, the message the first."""
+    """A file does not have the arrays of a net. The message names some differences, `differences` has all."""
 
     def __init__(self, file: str, net: str, differences: Differences) -> None:
         extra = " (experiments.convert --ignore-extra ignores unexpected arrays)" * bool(differences.unexpected)
@@ -59,7 +59,7 @@ class Mismatch(UserError):
 def shapes(model: ModelConfig, channels: int) -> dict[str, Shape]:
     """The shapes of all parameters and running statistics of a net, by name.
 
-    Without a number of classes the net has no last layer.
+    If `model.num_classes` is None, the last layer is left out.
     """
     images = jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32)
     net = build(dataclasses.replace(model, dtype="float32", num_classes=model.num_classes or 2))
@@ -73,22 +73,21 @@ def shapes(model: ModelConfig, channels: int) -> dict[str, Shape]:
 
 
 def shapes_of(arrays: Arrays) -> dict[str, Shape]:
-    """The shapes of arrays, by name."""
     return {name: array.shape for name, array in arrays.items()}
 
 
 def counts(names: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The names and shapes of the optional arrays that count batches, one for each batch norm."""
+    """Names and shapes of optional arrays: PyTorch's number of batches for each batch norm among `names`."""
     return {f"{name.rpartition('/')[0]}/{COUNT}": () for name in names if name.rpartition("/")[2] == STATISTICS[0]}
 
 
 def require_arrays(
     needed: Mapping[str, Shape], optional: Mapping[str, Shape], found: Mapping[str, Shape], file: str, net: str
 ) -> None:
-    """Checks that a file has exactly the arrays of a net, in their shapes.
+    """Checks that a file has all needed arrays, perhaps optional arrays, and no others, in their shapes.
 
     Raises:
-      Mismatch: it has not.
+      Mismatch: arrays are missing, unexpected or of a wrong shape.
     """
     legal = {**optional, **needed}
     differences = Differences(

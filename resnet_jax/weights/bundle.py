@@ -18,32 +18,32 @@ from resnet_jax.weights.preprocessing import Preprocessing, per_channel
 
 @dataclass(frozen=True)
 class Origin:
-    """The origin of a net."""
+    """The file or run that a net comes from."""
 
     file: str
     """Name of the file or run, without its folder."""
     digest: str
-    """SHA-256 of the file, or of a run's parameters, shortened to 16 hexadecimal digits."""
+    """SHA-256 of the file, or of the run's parameters, cut to 16 hexadecimal digits."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A net with everything that is needed to use it.
+    """A trained net: its configuration, arrays, preprocessing and class names.
 
     Raises:
-      UserError: the number of class names is not that of the classes, or a name cannot be printed.
+      UserError: there is not one class name for each class, or a name cannot be printed.
     """
 
     model: ModelConfig
-    """Has the number of classes, which is None for a net without a last layer, such as transformers' ResNetModel."""
+    """`num_classes` is None for a net without a last layer, such as transformers' ResNetModel."""
     arrays: Arrays
     """Arrays by this project's names (weights/arrays.py)."""
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     origin: Origin
-    """The first origin; it does not change when the net is converted."""
+    """The file or run that the net comes from originally. It does not change when the net is converted."""
     read_from: Origin | None = None
-    """The file from which the net was read."""
+    """The file that this object was read from; None if it was not read from a file."""
 
     def __post_init__(self) -> None:
         classes = self.model.num_classes or 0
@@ -63,15 +63,17 @@ class Weights:
 
     @property
     def net(self) -> ResNet:
-        """The Flax net: net.apply(weights.variables(), images, train=False) gives logits of normalised images.
+        """The Flax module. `net.apply(weights.variables(), images, train=False)` gives the logits [N, classes].
+
+        The images must be normalised, [N, H, W, C].
 
         Raises:
-          UserError: it has no last layer.
+          UserError: the net has no last layer.
         """
         return build(self.model)
 
     def variables(self) -> dict[str, Variables]:
-        """The variables of the Flax net, {"params": ..., "batch_stats": ...}, in float32."""
+        """The variables of the Flax module, {"params": ..., "batch_stats": ...}, in float32."""
         trees: dict[str, Arrays] = {"params": {}, "batch_stats": {}}
         for name, array in self.arrays.items():
             leaf = name.rpartition("/")[2]
@@ -81,15 +83,16 @@ class Weights:
 
 
 def flatten(params: Variables, batch_stats: Variables) -> Arrays:
-    """Trees of variables, on the host, as `Weights.arrays`."""
+    """Converts trees of variables on the host to `Weights.arrays`."""
     flat = traverse_util.flatten_dict(params, sep="/") | traverse_util.flatten_dict(batch_stats, sep="/")
     return {name: np.ascontiguousarray(array) for name, array in flat.items()}
 
 
 def usual_preprocessing(model: ModelConfig, channels: int) -> Preprocessing:
-    """The usual preprocessing of published nets of this family: 256 and 224 pixels as in torchvision, 32 for CIFAR.
+    """The usual preprocessing of published nets of this family, with ImageNet's mean and standard deviation.
 
-    Both are normalised by ImageNet's statistics of colours; a net for grey images by their mean.
+    ImageNet nets resize the shorter side to 256 pixels and crop 224, as in torchvision. CIFAR nets take 32 pixels. If
+    the number of channels is not 3, each channel has the mean of the three colours' statistics.
     """
     resize, crop = (256, 224) if model.family == "imagenet" else (32, 32)
     plain = per_channel(resize, crop)
@@ -101,7 +104,7 @@ def usual_preprocessing(model: ModelConfig, channels: int) -> Preprocessing:
 
 
 def describe(model: ModelConfig) -> str:
-    """A net in words, for messages: "resnet-20 (cifar, basic blocks, width 16, 10 classes)"."""
+    """A phrase about a net, for messages, such as "resnet-20 (cifar, basic blocks, width 16, 10 classes)"."""
     return (
         f"{model.net}-{model.depth} ({model.family}, {model.block_kind} blocks, width {model.base_width}, "
         f"{'no last layer' if model.num_classes is None else f'{model.num_classes} classes'})"
@@ -109,9 +112,9 @@ def describe(model: ModelConfig) -> str:
 
 
 def essentials(model: ModelConfig) -> dict[str, Any]:
-    """The fields of ModelConfig that determine the values of a net in eval mode.
+    """The values of the fields of ModelConfig that determine the outputs of a net in eval mode.
 
-    Fields such as "auto" are resolved, and fields without effect have their defaults.
+    Values such as "auto" are resolved, and fields without effect have their defaults.
     """
     names, idle = ModelConfig.fields_where(lambda role: role.of == "net"), model.without_effect()
     values = {name: model.default(name) if name in idle else model.value(name) for name in names}
@@ -119,6 +122,6 @@ def essentials(model: ModelConfig) -> dict[str, Any]:
 
 
 def unlike(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]]:
-    """The `essentials` in which two nets differ, with both values."""
+    """The fields of `essentials` that differ between two nets, each with both values."""
     a, b = essentials(one), essentials(other)
     return {name: (a[name], b[name]) for name in sorted(a) if a[name] != b[name]}

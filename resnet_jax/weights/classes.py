@@ -1,4 +1,4 @@
-"""Class names of published nets, and the class of a net to which a folder belongs."""
+"""Class names of published nets, and the class of a net that belongs to a folder of images."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from resnet_jax.text import composed, some
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 ORDER = "order"
-# Number of a net's 1,000 names that must be ImageNet's, at their positions, for WordNet IDs to be used.
-# Lists of names differ slightly: torchvision's and the original one in two.
+# A net has ImageNet's classes if so many of its 1,000 names are ImageNet's, at their positions. Not all need to be,
+# because lists of names differ slightly.
 IMAGENET_AGREES = 900
 
 
 @dataclass(frozen=True)
 class Matched:
-    """The class of a net for each name."""
+    """The result of `match`: the class of a net for each folder name."""
 
     numbers: tuple[int, ...]
-    """The class of each name, in the order of the names."""
+    """The number of each class, in the order of the folder names."""
     rule: str
-    """The rule that matched them: "name", "WordNet ID", "number", "order" or "file"."""
+    """The rule that matched the names: "name", "WordNet ID", "number", "order" or "file"."""
 
 
 class Unmatched(UserError):
-    """The names do not match the classes of a net; `names` and `classes` are the two lists."""
+    """Folder names do not match the classes of a net. `names` and `classes` are the two lists."""
 
     def __init__(self, message: str, names: Sequence[str], classes: Sequence[str]) -> None:
         super().__init__(message)
@@ -40,16 +40,16 @@ class Unmatched(UserError):
 
 @functools.cache
 def imagenet() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """WordNet IDs of ImageNet's 1,000 classes, in order, and torchvision's names of the classes."""
+    """The WordNet IDs of ImageNet's 1,000 classes, in rising order, and torchvision's names of the classes."""
     text = resources.files("resnet_jax.weights").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
     ids, names = zip(*(line.split(" ", 1) for line in text.splitlines()), strict=True)
     return ids, names
 
 
 def usual_classes(model: ModelConfig) -> tuple[str, ...]:
-    """The class names of published nets of this family and number of classes; else "0", "1", ...; () without a head.
+    """The class names of published nets with this family and number of classes: ImageNet's or CIFAR-10's.
 
-    ImageNet's classes are in the order of their WordNet IDs, with torchvision's names.
+    For other numbers of classes, they are "0", "1", ...; for a net without a last layer, ().
     """
     if model.family == "imagenet" and model.num_classes == len(imagenet()[0]):
         return imagenet()[1]
@@ -59,21 +59,21 @@ def usual_classes(model: ModelConfig) -> tuple[str, ...]:
 
 
 def match(names: Sequence[str], classes: Sequence[str], what: str, net: str, labels: str | None = None) -> Matched:
-    """Finds the class of a net for each name.
+    """Finds the class of a net for each folder name.
 
-    The first rule that fits all names is used: the name of a class (in composed Unicode); the WordNet ID of a class, if
-    the net has ImageNet's classes; the number of a class, from 0.
+    All folder names must be class names; or WordNet IDs, if the net has ImageNet's classes; or class numbers from 0.
+    The first of these rules that fits all names is used. Names are compared in composed Unicode.
 
     Args:
-      names: names of class folders, each once.
-      classes: the net's names of its classes, in order.
+      names: names of class folders, without repetitions.
+      classes: the net's class names, in order.
       what, net: the folder and the net, for messages.
-      labels: overrides the rules. "order": names and classes correspond in their order. Otherwise a text file with a
-        line "name = class" for each name, where the class is a name or a number.
+      labels: replaces the rules. "order": the first name belongs to the first class, and so on. Otherwise the path of a
+        text file with a line "name = class" for each name, where the class is a name or a number.
 
     Raises:
       Unmatched: the names do not match the classes of the net.
-      UserError: the file cannot be read, or lacks a name.
+      UserError: the file of `labels` cannot be read, or has no line for a name.
     """
     if labels == ORDER:
         if len(names) != len(classes):
@@ -86,7 +86,7 @@ def match(names: Sequence[str], classes: Sequence[str], what: str, net: str, lab
         return Matched(tuple(range(len(classes))), ORDER)
     if labels is not None:
         given = _read(Path(labels).expanduser(), names)
-        # One by one, because several folders may have one class, and the file may have names and numbers.
+        # Each name alone, because several folders may have the same class, and the file may mix names and numbers.
         found = (_matched([given[name]], classes, f"labels: {labels}", net).numbers[0] for name in names)
         return Matched(tuple(found), "file")
     return _matched(names, classes, what, net)
@@ -117,10 +117,7 @@ def _matched(names: Sequence[str], classes: Sequence[str], what: str, net: str) 
 
 
 def _is_imagenet(classes: Sequence[str]) -> bool:
-    """Whether the classes of a net are ImageNet's, in order, with the names of any project.
-
-    Some lists have synonyms, such as "tench, Tinca tinca".
-    """
+    """Whether a net has ImageNet's classes, in order. A name may list synonyms, such as "tench, Tinca tinca"."""
     ids, names = imagenet()
     if len(classes) != len(ids):
         return False
@@ -132,7 +129,6 @@ def _is_imagenet(classes: Sequence[str]) -> bool:
 
 
 def _read(file: Path, names: Sequence[str]) -> dict[str, str]:
-    """The class of each name, from a file of lines "name = class"."""
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:

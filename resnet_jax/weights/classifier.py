@@ -1,4 +1,4 @@
-"""Applies a net to pictures: probabilities of the classes, and the output of any block."""
+"""Applies a net to image files: class probabilities, and the output of any block."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from resnet_jax.text import nearest
 from resnet_jax.weights.arrays import Array
 from resnet_jax.weights.bundle import Weights
 
-AT_ONCE = 32  # pictures in a step: enough for a device, and few enough for memory
+AT_ONCE = 32  # pictures in a batch
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Prediction:
 
     path: str
     probabilities: Array
-    """[K] float32."""
+    """Probabilities of the K classes, [K] float32."""
     features: Array | None
-    """[H, W, C] float32, the output of the requested block."""
+    """The output of the requested block, [h, w, C] float32; None if no block was requested."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,18 @@ class Skipped:
 
     path: str
     reason: str
-    """The reason, as a clause."""
+    """The reason, such as "it is not an image"."""
 
 
 class Classifier:
     """A net in eval mode and float32, compiled for pictures of its size."""
 
     def __init__(self, weights: Weights, features: str | None = None) -> None:
-        """Prepares a net.
+        """Puts the arrays of a net on the first device.
 
         Args:
           weights: the net, from `load_weights`.
-          features: a block whose output is returned too, such as "stage3_block2".
+          features: name of a block whose output is also returned, such as "stage3_block2".
 
         Raises:
           UserError: the net has no such block, or no last layer.
@@ -83,7 +83,10 @@ class Classifier:
         self._apply = apply
 
     def logits(self, images: Images) -> tuple[Array, Array | None]:
-        """Logits [N, K] float32 of images [N, H, W, C] uint8 of the net's size, and features [N, h, w, c].
+        """Computes logits [N, K] float32, and features [N, h, w, C] float32 or None.
+
+        Args:
+          images: [N, H, W, C] uint8, not normalised. If the net's mean is an image, they must have its size.
 
         Raises:
           UserError: the images have another shape or dtype.
@@ -96,7 +99,7 @@ class Classifier:
     def _require(self, images: Images) -> None:
         shape = tuple(np.shape(images))
         channels, squeezed = self.weights.preprocessing.channels, self.weights.preprocessing.normalization.mean.shape
-        # A net accepts any size, but a mean image only its own.
+        # A net accepts images of any size, unless it subtracts a mean image.
         sides = self.weights.preprocessing.shape[:2] if squeezed[1:3] != (1, 1) else None
         if len(shape) == 4 and shape[3] == channels and min(shape) > 0 and sides in (None, shape[1:3]):
             if np.asarray(images).dtype == np.uint8:
@@ -106,12 +109,12 @@ class Classifier:
             got = f"the shape {shape}"
         h, w = ("H", "W") if sides is None else sides
         raise UserError(
-            f"images: got {got}; legal: [N, {h}, {w}, {channels}] uint8, pixels from 0 to 255, not normalised; "
-            f"Classifier.predict(paths) takes files."
+            f"images: got {got}; legal: [N, {h}, {w}, {channels}] uint8, pixels from 0 to 255, not normalised; for "
+            f"image files, use Classifier.predict(paths)."
         )
 
     def predict(self, paths: Sequence[str]) -> Iterator[Prediction | Skipped]:
-        """Yields the result for each picture, in order; pictures that cannot be read give Skipped."""
+        """Yields the result for each file, in order: Prediction, or Skipped if the file cannot be read."""
         size = min(AT_ONCE, len(paths))
 
         def read(path: str) -> Images | Skipped:
@@ -140,11 +143,7 @@ class Classifier:
 
 
 def require_head(weights: Weights) -> None:
-    """Checks that a net has a last layer.
-
-    Raises:
-      UserError: it has none.
-    """
+    """Raises UserError if a net has no last layer."""
     if not weights.has_head:
         raise UserError(
             f"{weights.origin.file}: a net without a last layer cannot classify; fine-tune it with --finetune.weights."

@@ -1,4 +1,4 @@
-"""Arrays from the bytes of a file: safetensors or a pickle of PyTorch, recognised by content."""
+"""Reads arrays from the bytes of a file. Its content shows whether it is safetensors or a pickle of PyTorch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DTYPES: dict[str, Any] = {
 
 
 def content_of(file: Path) -> bytes:
-    """The bytes of a file.
+    """Reads a whole file.
 
     Raises:
       UserError: the file is missing, empty, or larger than the available memory.
@@ -42,15 +42,13 @@ def content_of(file: Path) -> bytes:
 def arrays_of(
     content: bytes, file: str, *, from_key: str | None = None, note: Callable[[str], None] = lambda text: None
 ) -> Arrays:
-    """The arrays of a file, with its names, dtypes and layouts.
+    """The arrays of a file by name. Names, dtypes and layouts are as in the file.
 
-    Args:
-      content: the whole content of the file.
-      file: its name, for messages.
-      from_key, note: see `pickled.read`.
+    `content` is the whole content of the file, and `file` is its name, for messages. See `pickled.read` for `from_key`
+    and `note`.
 
     Raises:
-      UserError: it is neither safetensors nor a pickled state dict, it is damaged, or reading it would run code.
+      UserError: the file is neither safetensors nor a pickled state dict, is damaged, or would run code.
     """
     if pickled.is_pickled(content):
         arrays = pickled.read(content, file, from_key=from_key, note=note)
@@ -68,7 +66,7 @@ def _safetensors(content: bytes, file: str) -> Arrays:
     if content[8:9] != b"{":
         raise UserError(f"{file}: not safetensors, and not written by torch.save.")
     try:
-        # Sorted, because the library's order changes.
+        # Sorted, because safetensors returns another order in each call.
         entries = sorted(safetensors.deserialize(content))  # type: ignore[no-untyped-call]
         return {
             name: np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])

@@ -22,16 +22,16 @@ PICKLED = (".pt", ".pth", ".th")
 
 
 def state_dict(weights: Weights, format_name: str | None = None) -> tuple[Format, Arrays, tuple[str, ...]]:
-    """The net as a state dict with the names of another project.
+    """Converts a net to a PyTorch state dict with the names of another project.
 
     Args:
-      format_name: a format of weights/formats; None: torchvision's for ImageNet's nets, akamaster's for CIFAR's.
+      format_name: name of a format of weights/formats. None: torchvision for ImageNet nets, akamaster for CIFAR nets.
 
     Returns:
       The format, the arrays by its names, and remarks about properties that a state dict does not contain.
 
     Raises:
-      UserError: a net with these names would compute another function.
+      UserError: no net of that project computes the same function as this net.
     """
     form = format_for(weights.model, format_name)
     model, arrays, notes = form.writable(weights.model, weights.arrays)
@@ -62,15 +62,15 @@ def export(weights: Weights, file: Path, format_name: str | None = None) -> tupl
     """Writes a net as a PyTorch state dict, for torch.load or safetensors.torch.load_file.
 
     Args:
-      file: its name ends in .safetensors or, with PyTorch installed, in .pt, .pth or .th.
+      file: a path that ends in .safetensors or, if PyTorch is installed, in .pt, .pth or .th.
       format_name: see `state_dict`.
 
     Returns:
       The format, and remarks about properties that the file does not contain.
 
     Raises:
-      UserError: for the same reasons as `state_dict`; or PyTorch is missing; or the file's suffix is not legal.
-      OSError: it cannot be written.
+      UserError: `state_dict` fails, PyTorch is missing, or the path has another ending.
+      OSError: the file cannot be written.
     """
     form, state, notes = state_dict(weights, format_name)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def export(weights: Weights, file: Path, format_name: str | None = None) -> tupl
     elif file.suffix in PICKLED:
         _export_pickled(state, file)
     else:
-        raise UserError(f"{file}: legal endings: {', '.join((SAFETENSORS, *PICKLED))}.")
+        raise UserError(f"{file}: got the ending {file.suffix!r}; legal: {', '.join((SAFETENSORS, *PICKLED))}.")
     return form, notes
 
 
@@ -88,8 +88,8 @@ def _export_pickled(state: Arrays, file: Path) -> None:
         import torch
     except ImportError:
         raise UserError(
-            f"{file}: writing {file.suffix} needs PyTorch, which is not installed; {SAFETENSORS} needs none, and "
-            f"PyTorch reads it with safetensors.torch.load_file."
+            f"{file}: writing {file.suffix} needs PyTorch, which is not installed; {SAFETENSORS} files can be written "
+            f"without it, and PyTorch reads them with safetensors.torch.load_file."
         ) from None
 
     def tensor(array: Array) -> torch.Tensor:

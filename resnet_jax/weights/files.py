@@ -1,8 +1,8 @@
 """Reads a net from a file or folder, and writes a folder.
 
-This project's form is a folder of two files: `model.safetensors` has all arrays, and `config.json` has the
-configuration, preprocessing, class names and origin. A PyTorch state dict has only arrays: the rest follows from names
-and shapes, or is assumed as in the original project.
+This project stores a net as two files in a folder: `model.safetensors` has all arrays, and `config.json` has the
+configuration, preprocessing, class names and origin. A PyTorch state dict has only arrays. Their names and shapes show
+most of the configuration; the rest is assumed to be as in the original project.
 """
 
 from __future__ import annotations
@@ -45,18 +45,15 @@ def load(
     ignore_extra: bool = False,
     note: Note = lambda text: None,
 ) -> Weights:
-    """Reads a net from a folder of this project's form, the directory of a finished run, a state dict, or a folder of
-    the hub.
-
-    A folder of the hub is as the client of the Hugging Face hub downloads it: weights, config.json,
-    preprocessor_config.json.
+    """Reads a net. The content of the file or folder decides how it is read, not the ending of its name.
 
     Args:
-      place: the folder or the file; its content decides, not the ending of its name.
+      place: a PyTorch state dict, or a folder: one that `save` wrote, the directory of a finished run, or a download
+        from the Hugging Face hub (weights, config.json, preprocessor_config.json).
       unsaid: properties that a state dict does not contain.
       from_key: in a checkpoint with several nets, the key of the net, or the prefix of its names.
-      ignore_extra: ignore arrays of a state dict that do not belong to the net; `note` says which.
-      note: receives remarks, a line at a time.
+      ignore_extra: whether to ignore arrays of a state dict that do not belong to the net; `note` lists them.
+      note: called with each remark, one line of text.
 
     Raises:
       UserError: the file is missing or damaged, reading it would run code, its net is unknown, or its arrays do not fit
@@ -72,8 +69,8 @@ def load(
         if not _is_hubs(values):
             got = values.get("format", "")
             raise UserError(
-                f"{folder / NET_FILE}: got the format {got!r}; legal: {FORMAT!r}, or a config of timm's or "
-                f"transformers' nets; a state dict beside it is read where the file itself is named."
+                f"{folder / NET_FILE}: got the format {got!r}; legal: {FORMAT!r}, or the config of a net of timm or "
+                f"transformers; to read a state dict in this folder, give the path of its file."
             )
     else:
         file = place
@@ -84,24 +81,24 @@ def load(
     content = content_of(file)
     arrays = arrays_of(content, str(file), from_key=from_key, note=note)
     if pickled.is_pickled(content) and not any(name.startswith(f"{from_key}.") for name in arrays):
-        from_key = None  # used as a key, so it is not a prefix
+        from_key = None  # it was the key of a dictionary, so it is not a prefix
     state = _unwrapped(arrays, str(file), from_key, note)
     config, preprocessor = _beside(file, note)
-    form, told = recognise(Found(shapes_of(state), str(file), unsaid, config, preprocessor))
-    ours = shapes(told.model, told.channels)
+    form, facts = recognise(Found(shapes_of(state), str(file), unsaid, config, preprocessor))
+    ours = shapes(facts.model, facts.channels)
     needed, optional = form.shapes(ours), form.shapes({**ours, **counts(ours)})
     extra = [name for name in state if name not in needed and name not in optional]
     if extra and ignore_extra:
         note(f"{file}: {len(extra)} arrays do not belong to the net and are ignored: {some(extra)}.")
         state = {name: array for name, array in state.items() if name not in extra}
-    require_arrays(needed, optional, shapes_of(state), str(file), describe(told.model))
+    require_arrays(needed, optional, shapes_of(state), str(file), describe(facts.model))
     origin = Origin(file.name if file == place else f"{place.absolute().name}/{file.name}", short_digest(content))
     try:
         return Weights(
-            model=told.model,
+            model=facts.model,
             arrays=form.from_pytorch(state, (*ours, *counts(ours))),
-            preprocessing=told.preprocessing or usual_preprocessing(told.model, told.channels),
-            class_names=usual_classes(told.model) if told.class_names is None else told.class_names,
+            preprocessing=facts.preprocessing or usual_preprocessing(facts.model, facts.channels),
+            class_names=usual_classes(facts.model) if facts.class_names is None else facts.class_names,
             origin=origin,
             read_from=origin,
         )
@@ -110,11 +107,11 @@ def load(
 
 
 def save(weights: Weights, folder: Path) -> None:
-    """Writes a net in this project's form, completely or not at all; replaces an older net.
+    """Writes a net to a folder, completely or not at all. Replaces an older net in the folder.
 
     Raises:
       UserError: the folder exists and has other files.
-      OSError: it cannot be written.
+      OSError: the folder cannot be written.
     """
     if folder.exists() and not (folder.is_dir() and {p.name for p in folder.iterdir()} <= {MODEL_FILE, NET_FILE}):
         raise UserError(f"{folder}: exists and has other files than a net; choose another folder.")
@@ -142,20 +139,20 @@ def save(weights: Weights, folder: Path) -> None:
 
 
 def _folder(place: Path) -> Path:
-    """The folder with weights: `place`, or its folder weights/ if it is a finished run."""
+    """The folder with weights: `place` or, for a finished run, its subfolder weights/."""
     for folder in (place, place / WEIGHTS):
         if any((folder / name).exists() for name in (MODEL_FILE, *HUB_PICKLES)):
             return folder
     if (place / RECORD_FILE).exists():
         raise UserError(
-            f"{place}: a run of an earlier version, without {WEIGHTS}/; python -m experiments.convert {place} NET "
-            f"makes a net of it."
+            f"{place}: a run of an earlier version of this project, without {WEIGHTS}/; python -m experiments.convert "
+            f"{place} NET writes its net to a folder NET."
         )
     raise UserError(f"{place}: holds neither {MODEL_FILE} nor a finished run with {WEIGHTS}/.")
 
 
 def _unwrapped(arrays: Arrays, file: str, from_key: str | None, note: Note) -> Arrays:
-    """A state dict without the prefix of its names; names without the prefix do not change."""
+    """Removes the prefix that a wrapper, such as DataParallel, put before the names of a net."""
     prefix = wrapper_prefix(arrays, file, from_key)
     if prefix is None:
         return arrays
@@ -166,7 +163,7 @@ def _unwrapped(arrays: Arrays, file: str, from_key: str | None, note: Note) -> A
         inside.pop(name, None)
         outside.pop(name, None)
     if from_key is not None:
-        outside = {}  # another net's
+        outside = {}  # the other nets
     return inside | {name if name not in inside else f"{name} (outside {prefix})": a for name, a in outside.items()}
 
 
@@ -176,7 +173,8 @@ def _portable(folder: Path, values: dict[str, Any]) -> Weights:
     content = content_of(folder / MODEL_FILE)
     if short_digest(content) != values.get("digest"):
         raise UserError(
-            f"{folder / MODEL_FILE}: does not belong to {NET_FILE}: it is damaged, truncated, or of another net."
+            f"{folder / MODEL_FILE}: does not belong to the {NET_FILE} beside it; it is damaged, truncated or another "
+            f"net's."
         )
     arrays = arrays_of(content, str(folder / MODEL_FILE))
     try:
@@ -186,7 +184,8 @@ def _portable(folder: Path, values: dict[str, Any]) -> Weights:
         origin = Origin(**values["origin"])
         if sum(model.stage_blocks) > len(arrays):  # checked first, because a depth of millions would take long
             raise UserError(
-                f"model.depth: got {model.depth}; legal: the depth of the net, which has {len(arrays)} arrays."
+                f"model.depth: got {model.depth}; legal: the depth of the net in {MODEL_FILE}, which has only "
+                f"{len(arrays)} arrays."
             )
         ours = shapes(model, preprocessing.channels)
         require_arrays(ours, counts(ours), shapes_of(arrays), str(folder / MODEL_FILE), describe(model))
@@ -208,18 +207,17 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _is_ours(values: dict[str, Any]) -> bool:
-    """Whether a config.json has this project's form, in any version."""
     return str(values.get("format", "")).startswith(FAMILY)
 
 
 def _is_hubs(values: dict[str, Any]) -> bool:
-    """Whether a config.json is timm's or that of transformers' ResNet."""
+    """Whether a config.json belongs to a net of timm, or to a ResNet of transformers."""
     return "pretrained_cfg" in values or values.get("model_type") == "resnet"
 
 
 def _beside(file: Path, note: Note) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """The values of config.json and preprocessor_config.json of timm or transformers, beside a file."""
-    # Each by itself, so that one is used if the other is damaged.
+    """Reads config.json and preprocessor_config.json of timm or transformers, in the folder of a file."""
+    # If one of them is damaged, the other is used.
     config, pictures = (_undamaged(file.with_name(name), note) for name in (NET_FILE, PICTURES_FILE))
     if config is not None and not _is_hubs(config):
         return None, None
@@ -227,7 +225,7 @@ def _beside(file: Path, note: Note) -> tuple[dict[str, Any] | None, dict[str, An
 
 
 def _undamaged(file: Path, note: Note) -> dict[str, Any] | None:
-    """The values of a JSON file; None if it is missing or, with a remark, damaged."""
+    """The values of a JSON file; None if it is missing or damaged, and a remark if it is damaged."""
     try:
         return _json(file) if file.exists() else None
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The files that timm and transformers put beside weights on the hub: every field is checked where it is read."""
+"""Reads fields of the JSON files that timm and transformers store with weights, and checks each field."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import Any, NoReturn
 from resnet_jax.errors import UserError
 
 LARGEST = 8192
-"""Pixels of the largest side that a picture is resized to."""
+"""Largest side, in pixels, that a picture may be resized to."""
 
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of one file or table. A field that is missing or null has the default that the caller gives.
+    """The fields of a JSON file, or of a table inside it. A missing or null field has the caller's default.
 
-    Every method but `get` raises UserError, which names the file and the field, for a value that is not legal.
+    For an illegal value, every method except `get` raises UserError, which names the file and the field.
     """
 
     values: Mapping[str, Any]
     where: str
-    """The file, for messages, and the names of the tables down to this one, each with a point at its end."""
+    """The beginning of messages: the file and the path of this table, such as "config.json: pretrained_cfg."."""
     advice: str = ""
-    """Advice about a value, as the end of a sentence."""
+    """The end of messages: advice to the user."""
 
     def get(self, name: str) -> Any:
-        """The unchanged value in the file; None without one."""
+        """The unchecked value of a field; None if it is missing."""
         return self.values.get(name)
 
     def refuse(self, name: str, legal: str, got: str | None = None) -> NoReturn:
-        """Raises UserError for an illegal value of a field; `got` replaces a long value in the message."""
+        """Raises UserError for a field. The message shows its value, or `got`, and the legal values."""
         advice = f"; {self.advice}" if self.advice else ""
         raise UserError(f"{self.where}{name}: got {got or repr(self.get(name))}; legal: {legal}{advice}.")
 
     def require(self, name: str, legal: Any, why: str) -> None:
-        """Checks that a field, if present, has the only legal value; `why` gives the source of this value."""
+        """Checks that a field is missing or has the only legal value; the message says `why` it is the only one."""
         given = self.get(name)
         if given is not None and (type(given) is not type(legal) or given != legal):
             self.refuse(name, f"{legal!r}, {why}")
@@ -50,27 +50,27 @@ class Fields:
         return value
 
     def whole(self, name: str, default: int | None) -> int | None:
-        """A whole number of pixels."""
+        """Reads a field that must be a whole number of pixels, from 1 to LARGEST."""
         legal = f"a whole number from 1 to {LARGEST}"
         found: int | None = self._checked(name, default, lambda v: type(v) is int and 1 <= v <= LARGEST, legal)
         return found
 
     def number(self, name: str, default: float, least: float, most: float) -> float:
-        """A number from `least` to `most`."""
+        """Reads a field that must be a number from `least` to `most`."""
         legal = f"a number from {least:g} to {most:g}"
         return float(self._checked(name, default, lambda v: _is_number(v) and least <= v <= most, legal))
 
     def flag(self, name: str, default: bool) -> bool:
-        """True or False."""
+        """Reads a field that must be true or false."""
         return bool(self._checked(name, default, lambda v: type(v) is bool, "true, false"))
 
     def text(self, name: str, default: str, legal: Sequence[str]) -> str:
-        """One of the legal texts."""
+        """Reads a field that must be one of the texts in `legal`."""
         fits = lambda v: isinstance(v, str) and v in legal  # noqa: E731
         return str(self._checked(name, default, fits, ", ".join(map(repr, legal))))
 
     def numbers(self, name: str, default: Sequence[float], count: int, *, positive: bool = False) -> tuple[float, ...]:
-        """A list of `count` numbers."""
+        """Reads a field that must be a list of `count` finite numbers, one for each channel."""
         value = self.get(name)
         if value is None:
             value = default
@@ -80,7 +80,10 @@ class Fields:
         return tuple(map(float, value))
 
     def names(self, name: str, count: int) -> tuple[str, ...] | None:
-        """Names of classes: a list, or a table with the keys 0, 1, ...; None without names."""
+        """Reads a field that must have `count` class names, as a list or as a table with the keys "0", "1", ...
+
+        Returns None if the field is missing or empty.
+        """
         value = self.get(name)
         if not value and value in (None, [], {}):
             return None
@@ -99,7 +102,7 @@ class Fields:
         return tuple(value)
 
     def table(self, name: str) -> Fields:
-        """The fields of a table inside this one."""
+        """Reads a field that must be a table."""
         value = self.get(name)
         if not isinstance(value, Mapping):
             self.refuse(name, "a table")
@@ -107,7 +110,7 @@ class Fields:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value is a finite number, but no bool; an integer beyond all floats is not finite."""
+    """Whether a value is a finite number and not a bool. An integer that no float can hold does not count as finite."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:

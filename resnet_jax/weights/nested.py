@@ -1,4 +1,4 @@
-"""Which of the dictionaries in a training checkpoint is the state dict."""
+"""Finds the state dict in a training checkpoint, which may be a dictionary of dictionaries."""
 
 from __future__ import annotations
 
@@ -10,34 +10,32 @@ from resnet_jax.text import Note
 
 T = TypeVar("T")
 
-# Where training scripts keep the state dict in a larger checkpoint, the first that is there is taken.
+# Usual keys of the state dict in a training checkpoint; the first key that the checkpoint has is used.
 NESTED = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
 AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 ADVICE = "save it anew with torch.save(net.state_dict(), FILE)"
 
 
 def choose(found: Any, file: str, kind: type[T], from_key: str | None, note: Note) -> Mapping[str, T]:
-    """The state dict that an object is, or has under a key.
+    """Finds the state dict: the object `found` of a file, or a dictionary in it. Its tensors have the type `kind`.
 
     Args:
-      found: the object of a file.
-      file: name of the file, for messages.
-      kind: the type of a tensor.
-      from_key: the wanted key, or the prefix of names; None: the first of `NESTED` and `AVERAGED`.
-      note: called with a remark if there are several nets.
+      from_key: the key of the state dict, or the prefix of its names. None: the first key of `NESTED` and `AVERAGED`.
+      note: called with one sentence if there are several state dicts.
 
     Raises:
-      UserError: there is no net, there are several without a usual name, or `from_key` is no key and no prefix.
+      UserError: there is no state dict, there are several without a usual key, or `from_key` is neither a key nor a
+        prefix.
     """
     if not isinstance(found, dict):
         raise UserError(f"{file}: holds {type(found).__name__}, not a state dict; {ADVICE}.")
     places = {"": found} | {key: value for key, value in found.items() if isinstance(key, str)}
     dicts = {key: tensors for key, value in places.items() if (tensors := _tensors(value, kind))}
     nested = [key for key in dicts if key]
-    legal = ", ".join(map(repr, nested)) or "none, for it holds no nested state dict"
+    legal = ", ".join(map(repr, nested)) or "none, because no state dict is under a key"
     if from_key in dicts:
         return dicts[from_key]
-    # It may be the prefix of names instead.
+    # `from_key` may be the prefix of names.
     if from_key is not None and not any(name.startswith(f"{from_key}.") for place in dicts.values() for name in place):
         raise UserError(f"from_key: got {from_key!r}; legal for {file}: {legal}.")
     if "" in dicts:
@@ -47,18 +45,18 @@ def choose(found: Any, file: str, kind: type[T], from_key: str | None, note: Not
         others = [key for key in nested if key != usual[0]]
         if others:
             note(
-                f"{file}: the net under {usual[0]!r} is taken; also there: {', '.join(map(repr, others))} "
+                f"{file}: the net under {usual[0]!r} is used; other nets in the file: {', '.join(map(repr, others))} "
                 f"(experiments.convert --from-key chooses)."
             )
         return dicts[usual[0]]
     if nested:
-        raise UserError(f"{file}: several state dicts; experiments.convert --from-key chooses; legal: {legal}.")
+        raise UserError(f"{file}: several state dicts; choose one by experiments.convert --from-key; legal: {legal}.")
     there = ", ".join(map(str, list(found)[:5])) or "nothing"
-    raise UserError(f"{file}: no state dict in it, nor under {', '.join(NESTED)} (it holds {there}); {ADVICE}.")
+    raise UserError(f"{file}: no state dict in it (it has {there}); {ADVICE}.")
 
 
 def _tensors(place: Any, kind: type[T]) -> dict[str, T]:
-    """The tensors of a state dict; none where an object is no state dict, whose names have dots."""
+    """The tensors of a state dict, which is a dictionary with dots in its names; {} for any other object."""
     if not isinstance(place, dict) or not all(isinstance(name, str) for name in place):
         return {}
     tensors = {name: value for name, value in place.items() if isinstance(value, kind)}

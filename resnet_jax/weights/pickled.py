@@ -1,18 +1,16 @@
 """Reads PyTorch's files (.pt, .pth, .th) without PyTorch, and without running code in them.
 
-Such a file is a pickle, which can name any function and let it be called. This module uses Python's unpickler with a
-fixed list of names:
+Such a file contains a pickle, which can name any Python function and have it called. This module uses Python's
+unpickler with fixed lists of names:
 
-- for the names of a tensor, it returns functions that only note the tensor's type, shape and position;
-- for values that checkpoints often have beside a state dict, such as sets, dates and argparse.Namespace, it returns a
-  class that keeps nothing and runs nothing;
-- for any other name it refuses the file before anything is called.
+- names that belong to a tensor give functions that only store the tensor's type, shape and position;
+- names of other values in checkpoints, such as sets, dates and argparse.Namespace, give a class that does nothing;
+- for any other name, the file is refused before anything is called.
 
-torch.load(weights_only=True) has other lists and needs PyTorch. Other libraries only read zip files.
-
-There are two formats (torch/serialization.py). A zip file has `<name>/data.pkl`, and `<name>/data/<key>` for each
-storage. Up to PyTorch 1.5, a file is a stream: pickles of a magic number, a version and the sizes of the machine, the
-object, the keys of its storages, and for each storage its length in 8 bytes and its numbers.
+There are two formats (torch/serialization.py). A zip file has the pickle `<name>/data.pkl`, and the numbers of each
+storage (a flat array) in `<name>/data/<key>`. A file of PyTorch 1.5 or earlier is a sequence: pickles of a magic
+number, a version, the sizes of the machine's types, the object, and the keys of its storages. For each storage, its
+length in 8 bytes and its numbers follow.
 """
 
 from __future__ import annotations
@@ -48,8 +46,8 @@ DTYPES = {
     "BoolStorage": "|b1",
     "BFloat16Storage": "bfloat16",
 }
-# Types of numbers that no net here has, by types of equal size. torch.load(weights_only=True) reads such tensors, so a
-# checkpoint may have them beside a state dict.
+# Types of numbers that no net here has, with NumPy's types of equal size. A checkpoint may have such tensors beside a
+# state dict.
 UNREAD = {
     "ComplexFloatStorage": "<c8",
     "ComplexDoubleStorage": "<c16",
@@ -66,14 +64,14 @@ UNREAD_TENSORS = {
     "_rebuild_nested_tensor": "nested",
     "_rebuild_meta_tensor_no_storage": "meta",
 }
-# Values that checkpoints have beside state dicts: schedules, options, dates, counts. None is needed.
+# Names of values that checkpoints have beside state dicts: schedules, options, dates, counts. They are ignored.
 INERT = {
     "builtins": (
         *("set", "frozenset", "complex", "slice", "range", "bytearray", "bytes"),
-        *("list", "dict", "tuple", "str", "int", "float", "bool", "object"),  # what a defaultdict makes
+        *("list", "dict", "tuple", "str", "int", "float", "bool", "object"),  # default_factory of a defaultdict
     ),
     "collections": ("Counter", "defaultdict", "deque"),
-    "_codecs": ("encode",),  # how protocol 2 writes bytes
+    "_codecs": ("encode",),  # pickle protocol 2 writes bytes with it
     "copyreg": ("_reconstructor",),
     "argparse": ("Namespace",),
     "types": ("SimpleNamespace",),
@@ -89,50 +87,50 @@ PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")
 INERT |= {"pathlib": PATHS, "pathlib._local": PATHS}
 INERT |= {f"numpy.{core}.multiarray": ("scalar", "_reconstruct") for core in ("core", "_core")}
 INERT |= {f"numpy.{core}.numeric": ("_frombuffer",) for core in ("core", "_core")}
-# Names of Python 2, which protocol 2 writes.
+# Pickle protocol 2 writes the names of Python 2.
 INERT |= {"__builtin__": (*INERT["builtins"], "xrange", "unicode", "long"), "copy_reg": INERT["copyreg"]}
 TORCH_DTYPES = re.compile(r"(b?float|q?u?int|complex|bits)\d+(x\d+)?(_e\d+m\d+\w*)?|bool")
 
 
 @dataclass(frozen=True)
 class _Storage:
-    """A flat array elsewhere in the file."""
+    """A description of a flat array, whose numbers are elsewhere in the file."""
 
     key: str
     dtype: str
     offset: int
-    """The start of a view, in numbers; old files may have views."""
+    """Number of elements before the first element that is used; 0 in new files."""
     name: str
     """PyTorch's name of the type of its numbers, such as "Float"."""
 
 
 @dataclass(frozen=True)
 class _Tensor:
-    """A strided part of a storage."""
+    """A description of a tensor: a strided part of a storage."""
 
     storage: _Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     unread: str | None = None
-    """The type of its numbers if that is not supported; otherwise None."""
+    """PyTorch's name of the type of its numbers, if the type is not supported; otherwise None."""
 
 
 class _Unreadable(Exception):
-    """The type of the numbers is not supported; the message is a clause."""
+    """The type of the numbers is not supported. The message says which tensor, and which type."""
 
 
 class _Refused(Exception):
-    """A pickle asks for a name that no state dict needs."""
+    """A pickle asks for a name that no state dict needs. The message is the name."""
 
 
 class _Damaged(Exception):
-    """A file is not in PyTorch's format; the message is a clause."""
+    """A file is not in PyTorch's format. The message says why."""
 
 
 def is_pickled(content: bytes) -> bool:
     """Whether a file begins like PyTorch's files: as a zip file, or as a pickle."""
-    # Safetensors files begin with a length, whose first byte may be a pickle's; after it comes JSON.
+    # A safetensors file begins with 8 bytes of length, whose first may be like a pickle's, and then JSON.
     return content.startswith((b"PK\x03\x04", b"\x80")) and content[8:9] != b"{"
 
 
@@ -140,13 +138,12 @@ def read(content: bytes, file: str, *, from_key: str | None = None, note: Note =
     """The arrays of a state dict, by name, in the dtypes and shapes of the file.
 
     Args:
-      content: the whole content of the file. The state dict is its object, or a value of it.
-      file: its name, for messages.
-      from_key: the key, such as "model_ema"; None: see nested.py.
-      note: receives a remark if the file has several state dicts.
+      content: the whole content of the file: a pickled state dict, or a pickled dictionary that contains one.
+      from_key: key of the state dict in the dictionary, such as "model_ema". None: a usual key; see nested.py.
+      note: called with one sentence if the file has several state dicts.
 
     Raises:
-      UserError: reading the file would run code, it is damaged or truncated, or it has no state dict.
+      UserError: reading the file would run code, or the file is damaged, truncated or without a state dict.
     """
     try:
         found, storages = _zipped(content) if content.startswith(b"PK") else _stream(content)
@@ -159,18 +156,18 @@ def read(content: bytes, file: str, *, from_key: str | None = None, note: Note =
         raise
     except _Refused as name:
         raise UserError(
-            f"{file}: a pickle that asks for {name}, which a state dict does not need and may be dangerous; no code "
+            f"{file}: a pickle that asks for {name}, which no state dict needs and which may be dangerous; no code "
             f"was run; {nested.ADVICE}."
         ) from None
     except _Unreadable as numbers:
         raise UserError(f"{file}: {numbers}, which is not supported; save it in float32.") from None
-    # For damaged files, pickle and zipfile raise many kinds of errors.
+    # For a damaged file, pickle and zipfile may raise any error.
     except (Exception, MemoryError, RecursionError) as error:
         raise UserError(f"{file}: damaged or truncated ({reason(error)}).") from None
 
 
 class _Bytes(io.BytesIO):
-    """A stream that refuses a line without a newline, because a name that is cut short would be another name."""
+    """The bytes of a pickle, as a stream. If the file ends inside a name, reading the name raises EOFError."""
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(size)
@@ -179,9 +176,9 @@ class _Bytes(io.BytesIO):
         return line
 
 
-# The unpickler in Python, because the one in C can allocate too much memory for a damaged pickle.
+# Python's slow unpickler, because the fast one can allocate too much memory for a damaged pickle.
 class _Unpickler(pickle._Unpickler):
-    """Builds dictionaries, lists, numbers, text, and descriptions of tensors; refuses every other name."""
+    """Builds dictionaries, lists, numbers, texts and descriptions of tensors. Refuses names outside the lists."""
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, encoding="utf-8")
@@ -190,10 +187,10 @@ class _Unpickler(pickle._Unpickler):
 
         # New classes for each file, because a pickle may set their attributes.
         class Dictionary(dict[Any, Any]):
-            """Replaces OrderedDict; all dictionaries are ordered now."""
+            """Replaces OrderedDict."""
 
         class Inert:
-            """Replaces a value that is not needed: accepts everything that a pickle does with it, and keeps nothing."""
+            """Replaces a value that is not needed. Accepts all calls that a pickle makes, and ignores them."""
 
             def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
                 return super().__new__(cls)
@@ -228,7 +225,7 @@ class _Unpickler(pickle._Unpickler):
         self._inert = Inert
 
     def find_class(self, module: str, name: str) -> Any:
-        """The object for a name in a pickle."""
+        """Returns the object for a name in a pickle; the unpickler calls this method."""
         if (module, name) not in self._known:
             if module == "torch" and TORCH_DTYPES.fullmatch(name):
                 return type(name, (self._inert,), {})
@@ -238,7 +235,10 @@ class _Unpickler(pickle._Unpickler):
         return self._known[module, name]
 
     def persistent_load(self, identity: Any) -> _Storage:
-        """The object for ("storage", dtype, key, device, length, None or (key, offset, length) of a view)."""
+        """Returns the description of a storage; the unpickler calls this method.
+
+        `identity` is ("storage", dtype, key, device, length, view). The view may be missing, None or (_, offset, _).
+        """
         if identity[0] != "storage":
             raise _Refused(f"{identity[0]} {identity[1]}")
         _, dtype, key, _, _, *view = identity
@@ -248,12 +248,12 @@ class _Unpickler(pickle._Unpickler):
 
 
 def _zipped(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
-    """The object of a zip file, and a function that reads its storages."""
+    """Reads the object of a zip file, and returns it with a function that reads the numbers of a storage."""
     file = zipfile.ZipFile(io.BytesIO(content))
     try:
         (pickled,) = (name for name in file.namelist() if name.rpartition("/")[2] == "data.pkl")
     except ValueError:
-        raise _Damaged("a zip file without one data.pkl, so not PyTorch's") from None
+        raise _Damaged("PyTorch's zip files have exactly one data.pkl") from None
     root = pickled.removesuffix("data.pkl")
     if f"{root}byteorder" in file.namelist() and file.read(f"{root}byteorder") != b"little":
         raise _Damaged("its numbers are big-endian, which is not read here")
@@ -265,10 +265,10 @@ def _zipped(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
 
 
 def _stream(content: bytes) -> tuple[Any, Callable[[_Storage], Array]]:
-    """The same for a file of PyTorch 1.5 or earlier."""
+    """Reads the object of a file of PyTorch 1.5 or earlier, and returns it with a function as in `_zipped`."""
     stream = _Bytes(content)
     if (_Unpickler(stream).load(), _Unpickler(stream).load()) != (MAGIC, PROTOCOL):
-        raise _Damaged("a pickle, but not as torch.save writes it")
+        raise _Damaged("a pickle that torch.save did not write")
     if not _Unpickler(stream).load()["little_endian"]:
         raise _Damaged("its numbers are big-endian, which is not read here")
     unpickler = _Unpickler(stream)
@@ -291,7 +291,7 @@ def _array(tensor: _Tensor, storages: Callable[[_Storage], Array]) -> Array:
     numbers = storages(tensor.storage)[tensor.storage.offset :]
     steps = [(size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True)]
     size = math.prod(tensor.shape)
-    # Checked, because NumPy would read beyond the array, and repeated rows could be larger than it.
+    # Checked, because NumPy would read beyond the array. Strides of 0 could make a tensor larger than the array.
     inside = min((*tensor.shape, *tensor.strides, tensor.offset), default=0) >= 0 and size <= len(numbers)
     if not inside or (size and tensor.offset + sum(steps) >= len(numbers)):
         raise _Damaged("a tensor lies outside its numbers")

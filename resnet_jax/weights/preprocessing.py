@@ -1,4 +1,4 @@
-"""The preprocessing of a net, stored with its weights: size, channels and normalisation of pictures."""
+"""The preprocessing of pictures for a net: their size, channels and normalisation. It is stored with the weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 MEAN, STD = "mean", "std"
 FIELDS = ("resize", "interpolation", "height", "width", "channels")
-# Names in a file of weights, if the mean is an image.
+# Names of mean and standard deviation in a file of weights, if they are images.
 ARRAYS = {name: f"preprocessing/{name}" for name in (MEAN, STD)}
 # Mean and standard deviation of ImageNet's training set, for pixels in [0, 1]; most published nets use them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -29,25 +29,27 @@ class Preprocessing:
     """The preprocessing of a picture for a net: resize, centre crop, and (pixels / 255 - mean) / std.
 
     Raises:
-      UserError: sizes, channels or statistics are not possible.
+      UserError: a size or number of channels is not above 0, or the statistics do not fit them.
     """
 
     resize: int | None
-    """Pixels of the shorter side before the crop; None: pictures must have the size of the net."""
+    """Pixels of the shorter side after the resize, before the crop. None: pictures must already have the final size."""
     height: int
+    """Height of the final image in pixels."""
     width: int
     channels: int
     normalization: Normalization
     interpolation: Interpolation = "bilinear"
-    """Interpolation of the resize, with antialiasing; timm and Hugging Face mostly use "bicubic"."""
+    """Interpolation of the resize, with antialiasing; most nets of timm and Hugging Face use "bicubic"."""
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "channels") + ("resize",) * (self.resize is not None):
             value = getattr(self, name)
             _require(type(value) is int and value >= 1, name, repr(value), "a whole number above 0")
         fits = self.resize is None or self.height == self.width <= self.resize
-        square = f"None, or at least the side of a square, here of {self.height}x{self.width}"
-        _require(fits, "resize", str(self.resize), square)
+        square = f"None, or a whole number of at least {self.height}"
+        legal = square if self.height == self.width else "None, because height and width differ"
+        _require(fits, "resize", str(self.resize), legal)
         known = self.interpolation in ("bilinear", "bicubic")
         _require(known, "interpolation", repr(self.interpolation), "'bilinear', 'bicubic'")
         for name in (MEAN, STD):
@@ -59,21 +61,21 @@ class Preprocessing:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """The shape of an image: height, width, channels."""
+        """The shape of a final image: height, width, channels."""
         return self.height, self.width, self.channels
 
     def read(self, path: str) -> Images:
-        """Reads, resizes and crops the image at `path`, without normalisation: [height, width, channels] uint8.
+        """Reads, resizes and crops an image file: [height, width, channels] uint8, not normalised.
 
         Raises:
-          decode.Unreadable: it cannot be read; the message is the reason, as a clause.
+          decode.Unreadable: the file cannot be read. The message gives the reason.
         """
         if self.channels not in (1, 3):
             raise decode.Unreadable(
                 f"this net takes images of {self.channels} channels, and pictures are read with 1 or 3"
             )
-        seen = None if self.resize is None else Pass(self.resize, self.height, interpolation=self.interpolation)
-        image: Images = decode.look(path, seen, channels=self.channels)[0]
+        pass_ = None if self.resize is None else Pass(self.resize, self.height, interpolation=self.interpolation)
+        image: Images = decode.views(path, pass_, channels=self.channels)[0]
         if image.shape != self.shape:
             raise decode.Unreadable(
                 f"it is {image.shape[1]}x{image.shape[0]} pixels, and this net takes only {self.width}x{self.height}"
@@ -81,7 +83,7 @@ class Preprocessing:
         return image
 
     def to_json(self) -> dict[str, Any]:
-        """The values for config.json, without a mean that is an image; see `arrays`."""
+        """The values for config.json. Mean and standard deviation are left out if `arrays` has them."""
         values: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
         if not self.arrays():
             for name in (MEAN, STD):
@@ -91,7 +93,7 @@ class Preprocessing:
         return values
 
     def arrays(self) -> Arrays:
-        """Mean and standard deviation, if they are not one number for each channel."""
+        """Mean and standard deviation for model.safetensors, if they are images; {} if config.json has them."""
         n = self.normalization
         if n.mean.shape[1:3] == n.std.shape[1:3] == (1, 1):
             return {}
@@ -99,10 +101,10 @@ class Preprocessing:
 
 
 def from_json(values: Mapping[str, Any], arrays: Mapping[str, Array]) -> Preprocessing:
-    """The inverse of `to_json` and `arrays`.
+    """Makes a Preprocessing from the results of `to_json` and `arrays`.
 
     Raises:
-      UserError: a field is missing, or has a value that is not legal.
+      UserError: a field is missing or unknown, or has an illegal value.
     """
     values = {"interpolation": "bilinear", **values}  # missing in files of earlier versions
     found = []
@@ -124,7 +126,10 @@ def per_channel(
     std: Sequence[float] = IMAGENET_STD,
     interpolation: Interpolation = "bilinear",
 ) -> Preprocessing:
-    """Resizes the shorter side to `resize` pixels, crops the centre to `crop`, and standardises each channel."""
+    """A preprocessing with one mean and one standard deviation for each channel, for pixels in [0, 1].
+
+    The shorter side is resized to `resize` pixels, and the centre is cropped to a square of `crop` pixels.
+    """
     normalization = Normalization(_numbers(MEAN, mean), _numbers(STD, std))
     channels = normalization.mean.shape[-1]
     return Preprocessing(resize, crop, crop, channels, normalization, interpolation)

@@ -112,7 +112,9 @@ def test_a_net_for_colour_is_trained_on_grey_pictures(read: Read, tmp_path: Path
     net = ModelConfig(family="cifar", depth=8, width=4)
     files.save(random_weights(net, channels=3), tmp_path / "net")
     config = ExperimentConfig(model=net, finetune=FinetuneConfig(weights=str(tmp_path / "net")), data=read())
-    with pytest.raises(UserError, match=r"takes images of 3 channels, but those of .* have 1; use --data\.channels=3"):
+    with pytest.raises(
+        UserError, match=r"takes images of 3 channels, but the images of .* have 1; use --data\.channels=3"
+    ):
         assemble(config)
     found = assemble(dataclasses.replace(config, data=read(channels=3)))
     assert found.dataset.image_shape == (20, 20, 3)

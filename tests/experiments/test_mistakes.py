@@ -59,7 +59,7 @@ def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
     environment = {**os.environ, "JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == cli.BAD_INPUT
-    assert re.fullmatch(r"error: JAX has no device to compute on \(JAX_PLATFORMS asks for cuda\)[^\n]+\n", done.stderr)
+    assert re.fullmatch(r"error: JAX has no device to compute on \(JAX_PLATFORMS is cuda\)[^\n]+\n", done.stderr)
     assert "AssertionError" not in done.stderr
     assert "set JAX_PLATFORMS=cpu" in done.stderr
     assert not (tmp_path / "runs").exists()

@@ -62,7 +62,7 @@ def test_a_library_that_aborts_because_another_process_is_gone_does_not_hide_the
     time.sleep(0.5)
     run.processes[1].kill()
     assert run.wait(END) == [1, -signal.SIGKILL], run.text()
-    assert run.errors(0) == ["error: process 1 ended without a word, as a process does that is killed"]
+    assert run.errors(0) == ["error: process 1 ended without a message; perhaps it was killed"]
 
 
 def test_a_full_disk_of_process_0_ends_all(tmp_path: Path) -> None:

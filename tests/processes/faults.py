@@ -128,7 +128,7 @@ def harm(folder: Path, processes: int, kind: str, victim: int, moment: Moment = 
     assert len(sentences) == 1, f"{kind} to {victim}: {sentences}"
     (sentence,) = sentences
     expected: dict[str, str | tuple[str, ...]] = {
-        "kill -9": f"error: process {victim} ended without a word",
+        "kill -9": f"error: process {victim} ended without a message",
         "exception": f"error: process {victim}: RuntimeError: an injected defect",
         "SIGSTOP": f"error: process {victim} has not",
         HANG: f"error: process {victim} has not moved on",

@@ -50,7 +50,7 @@ def data(file: Path, seed: int) -> Path:
 
 def test_another_configuration(tmp_path: Path) -> None:
     said = both_say(tmp_path, [], ["--optim.learning-rate=0.7"])
-    assert said == "error: process 1 differs from process 0 in optim.learning_rate: 0.7 there, 0.05 here."
+    assert said == "error: process 1 differs from process 0 in optim.learning_rate: it has 0.7, and process 0 has 0.05."
 
 
 def test_another_version_of_the_code(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_data_on_one_machine_only(tmp_path: Path) -> None:
 def test_fewer_devices_in_one_process(tmp_path: Path) -> None:
     flag = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
     said = both_say(tmp_path, [], [], devices=4, changed=flag)
-    assert said.startswith("error: process 1: parallel.devices: got 4; legal: 2 x 1 to 1, ")
+    assert said.startswith("error: process 1: parallel.devices: got 4; legal: 2 to 2, ")
 
 
 def test_a_batch_that_the_devices_do_not_share(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_port_in_use_and_a_process_that_does_not_come(tmp_path: Path) -> None:
     port = free_port()
     run = start(tmp_path / "alone", [[*common, *by_hand(2, 0, port)]])
     assert run.wait(120.0) == [2]
-    assert f"process 1 of 2 did not come within 3 s to localhost:{port}" in run.errors(0)[0]
+    assert f"process 1 of 2 did not connect to localhost:{port} within 3 s" in run.errors(0)[0]
     run = start(tmp_path / "other", [[*common, *by_hand(2, 1, port)]])
     assert run.wait(120.0) == [2]
     assert f"process 0 cannot be reached at localhost:{port}" in run.errors(0)[0]

@@ -61,5 +61,5 @@ def test_processes_with_other_runs_are_told_apart(tmp_path: Path) -> None:
     assert run.wait(300.0) == [2, 2], run.text()
     for i in range(2):
         (said,) = run.errors(i)
-        assert "process 1 differs from process 0 in run 1 of the sweep: 'plain-8-seed1' there" in said
+        assert "process 1 differs from process 0 in run 1 of the sweep: it has 'plain-8-seed1'" in said
     assert not (tmp_path / "runs").exists()

@@ -182,10 +182,13 @@ def test_a_half_written_one_is_none(tmp_path: Path) -> None:
     [
         ({"kernel": np.zeros((3, 3, 4, 9), np.float32), "bias": np.zeros(8)}, r"'kernel'\] is float32\[3, 3, 4, 8\]"),
         ({"kernel": np.zeros((3, 3, 4, 8), np.float16), "bias": np.zeros(8)}, r"and float16\[3, 3, 4, 8\] in this run"),
-        ({"kernel": np.zeros((3, 3, 4, 8), np.float32)}, r"'bias'\] is float64\[8\] there and missing in this run"),
+        (
+            {"kernel": np.zeros((3, 3, 4, 8), np.float32)},
+            r"'bias'\] is float64\[8\] in the checkpoint and missing in this run",
+        ),
         (
             {"kernel": np.zeros((3, 3, 4, 8), np.float32), "bias": np.zeros(8), "a": np.zeros(2)},
-            r"'a'\] is missing there and float64\[2\] in this run",
+            r"'a'\] is missing in the checkpoint and float64\[2\] in this run",
         ),
     ],
 )
@@ -197,7 +200,9 @@ def test_one_of_another_model_is_named_with_the_first_leaf_that_differs(
 
 
 def test_one_of_other_data_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a run on other data \\(fingerprint data, now others\\)"):
+    with pytest.raises(
+        UserError, match="a run on other data \\(their fingerprint is data, and the run's data have others\\)"
+    ):
         filled(tmp_path).restore(state(0), "others")
 
 
@@ -205,7 +210,7 @@ def test_one_of_another_run_is_refused_with_the_field_that_differs(tmp_path: Pat
     mine = Checkpoints(tmp_path, keep=1, run={"seed": 1, "model.depth": 8})
     mine.save(state(10), Totals(), "data")
     mine.close()
-    with pytest.raises(UserError, match=r"10: a checkpoint of another run: seed is 1 there and 0 here"):
+    with pytest.raises(UserError, match=r"10: a checkpoint of another run: its seed is 1, and the run's is 0"):
         Checkpoints(tmp_path, keep=1, run={"seed": 0, "model.depth": 8}).restore(state(0), "data")
     # A field that one of the two does not have is no difference: a later version may have more.
     assert Checkpoints(tmp_path, keep=1, run={"seed": 1, "new": 3}).restore(state(0), "data") is not None
@@ -258,7 +263,7 @@ def test_a_disk_that_is_full_is_told_once_and_costs_nothing_kept(tmp_path: Path,
     checkpoints = filled(tmp_path)
     with no_file_larger_than(room):
         checkpoints.save(state(30), Totals(), "data")  # returns at once: the writer has not failed yet
-        with pytest.raises(UserError, match=r"30: the checkpoint could not be written \(.+\); earlier ones are"):
+        with pytest.raises(UserError, match=r"30: the checkpoint could not be written \(.+\); earlier checkpoints are"):
             checkpoints.wait()
     assert checkpoints.steps() == [10, 20]
     restored = checkpoints.restore(state(0), "data")

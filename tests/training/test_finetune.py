@@ -195,7 +195,7 @@ def test_other_weights_under_the_same_name_are_another_run(config: ExperimentCon
     with pytest.raises(Interrupted):
         run(changed, tmp_path / "run", study="test", stop=lambda: next(asked) >= 2)
     files.save(dataclasses.replace(random_weights(NET, channels=1, seed=1), preprocessing=NORMALIZED), place)
-    with pytest.raises(UserError, match=r"a checkpoint of another run: finetune\.digest is '\w{16}' there"):
+    with pytest.raises(UserError, match=r"a checkpoint of another run: its finetune\.digest is '\w{16}'"):
         run(changed, tmp_path / "run", study="test")
 
 
@@ -211,7 +211,7 @@ def test_a_finished_run_does_not_count_for_other_weights_at_the_same_place(
     assert run(changed, there, study="test").final_fingerprint == record.final_fingerprint
     files.save(dataclasses.replace(random_weights(NET, channels=1, seed=1), preprocessing=NORMALIZED), place)
     run_directory._digest.cache_clear()  # one command reads a file once
-    with pytest.raises(UserError, match=r"a run that started from another net, of digest \w{16}"):
+    with pytest.raises(UserError, match=r"a run that started from another net, with digest \w{16}"):
         run(changed, there, study="test")
 
 
@@ -239,7 +239,7 @@ def test_a_net_that_is_not_the_run_s(
 
 def test_a_net_of_other_images(config: ExperimentConfig, tmp_path: Path) -> None:
     files.save(random_weights(NET), tmp_path / "net")
-    with pytest.raises(UserError, match=r"takes images of 3 channels, but those of digits have 1"):
+    with pytest.raises(UserError, match=r"takes images of 3 channels, but the images of digits have 1"):
         prepare(override(config, {"finetune.weights": str(tmp_path / "net")}))
     rng = np.random.default_rng(0)
     image = normalization(ArraySource(rng.integers(0, 256, (3, 9, 9, 1), np.uint8), np.zeros(3, np.int32)), SMALL.data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -127,19 +128,19 @@ def test_processes_that_differ_are_named_before_anything_runs() -> None:
         return link.connect({"optim.learning_rate": 0.2 if link.launch.process == 1 else 0.1, "depth": 20})
 
     for sentence in together(work, links(2)):
-        assert "process 1 differs from process 0 in optim.learning_rate: 0.2 there, 0.1 here" in sentence
+        assert "process 1 differs from process 0 in optim.learning_rate: it has 0.2, and process 0 has 0.1" in sentence
 
 
 def test_facts_found_later_are_compared_too(connected: Connected) -> None:
     joined = connected(2)
     found = together(lambda link: first_difference(link, {"data": "abc" if link.primary else "abd"}), joined)
-    assert found == ["process 1 differs from process 0 in data: 'abd' there, 'abc' here"] * 2
+    assert found == ["process 1 differs from process 0 in data: it has 'abd', and process 0 has 'abc'"] * 2
 
 
 def test_a_process_that_does_not_come_is_named() -> None:
     first, second, _ = links(3, seconds=1.0)
     for sentence in together(lambda link: link.connect({}), (first, second)):
-        assert "process 2 of 3 did not come within 1 s" in sentence
+        assert re.search(r"process 2 of 3 did not connect to \S+ within 1 s", sentence)
 
 
 def test_who_waits_for_others_says_so_before_the_time_is_up(
@@ -147,7 +148,7 @@ def test_who_waits_for_others_says_so_before_the_time_is_up(
 ) -> None:
     monkeypatch.setattr("resnet_jax.training.meeting.PATIENCE", 0.1)
     first, _, third = links(3, seconds=1.0)
-    with pytest.raises(UserError, match="process 1 and 2 of 3 did not come"):
+    with pytest.raises(UserError, match="process 1 and 2 of 3 did not connect"):
         first.connect({})
     with pytest.raises(UserError, match="process 0 cannot be reached"):
         third.connect({})

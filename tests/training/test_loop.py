@@ -214,7 +214,9 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path: Path) -> None:
         run(SMALL, tmp_path / "run", study="test", stop=stop_after(2))
     other = assemble(override(SMALL, {"model.width": 5})).initial
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", keep=2)
-    with pytest.raises(UserError, match=r"of another model: .* is float32\[4\] there and float32\[5\] in this run"):
+    with pytest.raises(
+        UserError, match=r"of another model: .* is float32\[4\] in the checkpoint and float32\[5\] in this run"
+    ):
         checkpoints.restore(other, "any")
     checkpoints.close()
 

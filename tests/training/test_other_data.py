@@ -79,8 +79,8 @@ def test_the_same_data_at_another_path_are_the_same_run(made: Path, tmp_path: Pa
 @pytest.mark.parametrize("same_path", [True, False])
 def test_other_data_are_another_run_whatever_their_path(made: Path, tmp_path: Path, same_path: bool) -> None:
     path = write(tmp_path / ("there" if same_path else "elsewhere") / "data.npz", seed=2)
-    assert "a run on other data, of fingerprint" in state(made, config_of(path))
-    with pytest.raises(UserError, match=r"a run on other data, of fingerprint .* has .*; choose another directory"):
+    assert "a run on other data, with fingerprint" in state(made, config_of(path))
+    with pytest.raises(UserError, match=r"a run on other data, with fingerprint .* is .*; choose another directory"):
         run(config_of(path), made, study="tiny")
     # Nothing of this configuration was left in the directory.
     assert [entry.name for entry in made.iterdir()] == ["record.json"]
@@ -91,7 +91,7 @@ def test_data_that_are_not_here_are_no_reason_to_run_again_at_the_path_of_the_re
 ) -> None:
     shutil.rmtree(tmp_path / "there")
     assert state(made, config_of(tmp_path / "there" / "data.npz")) == "finished"
-    assert "cannot be compared with those asked for" in state(made, config_of(tmp_path / "nowhere.npz"))
+    assert "the data asked for cannot be compared with them" in state(made, config_of(tmp_path / "nowhere.npz"))
     with pytest.raises(UserError, match=r"nowhere\.npz', but there is no such file"):
         run(config_of(tmp_path / "nowhere.npz"), made, study="tiny")
 
@@ -126,7 +126,7 @@ def test_a_sweep_counts_the_record_made_elsewhere_and_refuses_that_of_other_data
     other = write(tmp_path / "other.npz", seed=2)
     assert sweep.main(["tiny", f"--runs={tmp_path}/runs", f"--data.path={other}"]) == 2
     text = " ".join(capsys.readouterr().out.split())
-    assert "a run on other data, of fingerprint" in text
+    assert "a run on other data, with fingerprint" in text
     assert "0 of 1 runs finished, 1 failed" in text
     assert read_record(made / "record.json").status == "finished"
 
@@ -136,7 +136,7 @@ def test_the_digits_of_a_record_are_compared_too(made: Path) -> None:
     config = override(experiments()["digits-plain"], {"model.depth": 8})
     record = read_record(made / "record.json")
     (made / "record.json").write_text(record_to_json(dataclasses.replace(record, config=config)))
-    assert "a run on other data, of fingerprint" in state(made, config)
+    assert "a run on other data, with fingerprint" in state(made, config)
     right = dataclasses.replace(record.data, fingerprint=data.fingerprint(config.data))
     (made / "record.json").write_text(record_to_json(dataclasses.replace(record, config=config, data=right)))
     assert state(made, config) == "finished"

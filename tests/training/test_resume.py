@@ -152,7 +152,7 @@ def test_a_line_too_many_is_noticed(tmp_path: Path) -> None:
         run(SMALL, place, study="test", stop=stop_after(25))
     lines = (place / "metrics.jsonl").read_text().splitlines(keepends=True)
     (place / "metrics.jsonl").write_text(lines[0] + "".join(lines))
-    with pytest.raises(UserError, match="a line of step 12 too many"):
+    with pytest.raises(UserError, match="there are too many lines of step 12"):
         run(SMALL, place, study="test")
 
 
@@ -203,7 +203,7 @@ def test_checkpoints_of_another_seed_are_refused(tmp_path: Path) -> None:
             run(override(SMALL, {"seed": seed}), tmp_path / f"{seed}", study="test", stop=stop_after(2))
     shutil.rmtree(tmp_path / "0" / "checkpoints")
     shutil.copytree(tmp_path / "1" / "checkpoints", tmp_path / "0" / "checkpoints")
-    with pytest.raises(UserError, match="a checkpoint of another run: seed is 1 there and 0 here"):
+    with pytest.raises(UserError, match="a checkpoint of another run: its seed is 1, and the run's is 0"):
         run(SMALL, tmp_path / "0", study="test")
 
 
@@ -229,7 +229,9 @@ def test_a_full_disk_ends_a_run_in_a_sentence_and_room_lets_it_go_on(whole: Path
 
     with pytest.raises(Interrupted):
         run(SMALL, place, study="test", stop=stop)
-    with pytest.raises(UserError, match=r"20: the checkpoint could not be written \(.+\); earlier ones are unchanged"):
+    with pytest.raises(
+        UserError, match=r"20: the checkpoint could not be written \(.+\); earlier checkpoints are unchanged"
+    ):
         interrupt_and_finish_with_no_room()
     assert not (place / "record.json").exists()
     run(SMALL, place, study="test")

@@ -1,8 +1,8 @@
-"""Observers of a run. The modules except `base` and `console` are sinks, which write the numbers of a run to other
-places.
+"""Observers of a run: the display on a terminal, and sinks, which write the numbers of a run for other programs.
 
-A new sink is one file here with a subclass of `base.Sink`, called `SINK`. The name of the file is the name for `--log`.
-A module is imported only when it is used, so the package of a sink may be missing.
+Each module here except `base` and `console` is a sink, for example TensorBoard. A new sink is one file with a subclass
+of `base.Sink`, called `SINK`. The name of the file is its name for `--log`. A sink is imported only when it is used, so
+its package may be missing.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _NO_SINKS = ("base", "console")
 
 
 def sink_names() -> list[str]:
-    """The names of all sinks, even if their packages are not installed."""
+    """The names of all sinks, including sinks whose packages are not installed."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _NO_SINKS)
 
 
 def sink_classes(names: Sequence[str]) -> dict[str, type[Sink]]:
-    """The classes of sinks, by name; repeated names count once.
+    """The classes of the named sinks, by name.
 
     Raises:
       UserError: a name is unknown, or the package of a sink is not installed.
@@ -50,17 +50,10 @@ def sink_classes(names: Sequence[str]) -> dict[str, type[Sink]]:
 def open_sinks(
     names: Sequence[str], directory: Path, study: str, config: ExperimentConfig, note: Callable[[str], None]
 ) -> list[Observer]:
-    """The sinks of a run. If one fails, `note` receives a sentence, and the run continues without it.
-
-    Args:
-      names: the names given by `--log`.
-      directory: the run directory.
-      study: the study that the run belongs to.
-      config: the run's configuration.
-      note: receives a sentence when a sink fails.
+    """Makes the sinks with these names. If one fails later, `note` gets one sentence and the run continues without it.
 
     Raises:
-      UserError: for the same reasons as `sink_classes`.
+      UserError: a name is unknown, or the package of a sink is not installed.
     """
     classes = sink_classes(names)
     if not classes:

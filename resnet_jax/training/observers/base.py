@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from resnet_jax.config import ExperimentConfig
 from resnet_jax.record import MetricsLine
 from resnet_jax.text import reason
 from resnet_jax.training.metrics import Totals
 
-# A sink gets the loss of every tenth step, which is enough for a curve and cheap.
+# A sink writes the loss of every tenth step, which is enough for a curve.
 STEPS_BETWEEN_POINTS = 10
+EVENTS = ("note", "phase", "begin", "step", "evaluation", "epoch", "close")
+"""The methods of an Observer."""
 
 
 @dataclass(frozen=True)
@@ -30,76 +34,70 @@ class Step:
     gradient_norms: Mapping[str, float] | None = None
     """Euclidean norm of the gradient by layer; None in steps that do not record it."""
     waited: float | None = None
-    """Share of the time since the end of the last epoch that the loop waited for images to be decoded. The devices may
-    have computed in that time, because steps are dispatched ahead. None if the images are in memory."""
+    """Share of the time since the end of the last epoch in which the host waited for images to be decoded, 0 to 1. The
+    devices may have computed meanwhile, because steps are dispatched ahead. None if the images are in memory."""
 
 
 class Observer:
-    """Receives the events of a run. Subclasses override the methods that they need; the others do nothing.
+    """Receives the events of a run. Each method does nothing; subclasses override the methods that they need.
 
     All calls come from one thread, in the order of the steps.
     """
 
     def note(self, text: str) -> None:
-        """Receives a remark for the user, such as the step from which a run is resumed."""
+        """Called with a message for the user, such as the step from which a run is resumed."""
 
     def phase(self, name: str) -> None:
-        """Receives the name of the present phase before the steps: "loading the data", "placing the images",
-        "compiling"."""
+        """Called when a phase before the first step begins: "loading the data", "placing the images", "compiling"."""
 
     def begin(self, step: int) -> None:
-        """Receives, before all steps, the number of earlier iterations: 0, or the step of a checkpoint.
+        """Called once before the first step. `step` is 0, or the step of the checkpoint from which the run is resumed.
 
-        Events of later steps that an earlier session has sent will be sent again.
+        Later steps that were reported before an interruption will be reported again.
         """
 
     def step(self, step: Step) -> None:
-        """Receives every train step, with a delay of some steps."""
+        """Called for every train step, after a delay of some steps."""
 
     def evaluation(self, split: str, step: int, totals: Totals) -> None:
-        """Receives the result of a split ("train", "validation", "test") in eval mode, after `step` iterations."""
+        """Called with the result on a split ("train", "validation", "test") in eval mode, after `step` iterations."""
 
     def epoch(self, line: MetricsLine, images_per_second: float) -> None:
-        """Receives the line of an epoch, or of the end of the run, after its evaluations."""
+        """Called at the end of each epoch and of the run. `line` is the line of the epoch in metrics.jsonl."""
 
     def close(self) -> None:
-        """Called once, when the run has ended, was interrupted or failed."""
+        """Called once when the run has ended, failed or was interrupted."""
 
 
 class Sink(Observer):
-    """Writes the numbers of a run to another place. Subclasses implement `open`, `write` and `close`.
+    """An observer that writes the numbers of a run for another program. Subclasses implement `open`, `write`, `close`.
 
-    | name of a number                         | steps                                              |
-    |------------------------------------------|----------------------------------------------------|
-    | train/loss, train/error                  | every tenth: the step's batch, in train mode       |
-    | train/learning_rate                      | every tenth                                        |
-    | train/images_per_second                  | every tenth                                        |
-    | train/waited                             | every tenth; see Step.waited                       |
-    | gradient_norm/<layer>                    | those that `train.gradient_norms_every` records    |
-    | running/loss, running/error              | the end of each epoch: its batches, in train mode  |
-    | validation/loss, ... and test/loss, ...  | those after which the run evaluates on them        |
-    | final/loss, final/error                  | the last: the training set, in eval mode           |
+    | name                              | written                                  | computed over                    |
+    |-----------------------------------|------------------------------------------|----------------------------------|
+    | train/loss, train/error           | every tenth step                         | the step's batch, in train mode  |
+    | train/learning_rate               | every tenth step                         | the step                         |
+    | train/images_per_second           | every tenth step                         | the time since the last epoch    |
+    | train/waited                      | every tenth step                         | the time since the last epoch    |
+    | gradient_norm/<layer>             | every `train.gradient_norms_every` steps | the step's batch                 |
+    | running/loss, running/error       | at the end of each epoch                 | its batches, in train mode       |
+    | validation/loss, validation/error | after each evaluation                    | the validation set, in eval mode |
+    | test/loss, test/error             | after each evaluation                    | the test set, in eval mode       |
+    | final/loss, final/error           | at the end of the run                    | the training set, in eval mode   |
 
-    Steps are counted as in metrics.jsonl: iterations completed. Errors are fractions, losses are in nats.
+    The number of a step is the number of completed iterations. Errors are fractions, losses are in nats.
     """
 
     def __init__(self, directory: Path, study: str, config: ExperimentConfig) -> None:
-        """Writes nothing yet.
-
-        Args:
-          directory: the run directory, whose last part is the run's name.
-          study: the study that the run belongs to.
-          config: the run's configuration.
-        """
+        """Stores the arguments; `open` starts to write. The last part of `directory` is the name of the run."""
         self.directory, self.study, self.config = directory, study, config
         self._begun = 0
 
     def open(self, step: int) -> None:
-        """Starts to write after `step` iterations, and removes numbers of later steps from an earlier session."""
+        """Starts to write, after `step` iterations, and removes numbers of later steps from before an interruption."""
         raise NotImplementedError
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes numbers by name, after `step` iterations. The steps never decrease."""
+        """Writes numbers by name; `step` is the number of completed iterations, which never decreases."""
         raise NotImplementedError
 
     def begin(self, step: int) -> None:
@@ -123,7 +121,7 @@ class Sink(Observer):
             self.write(step.number, values)
 
     def evaluation(self, split: str, step: int, totals: Totals) -> None:
-        # A session that begins after the last step only repeats evaluations that may already be written.
+        # If the run is resumed after its last step, these numbers may already be written.
         if step > self._begun:
             name = "final" if split == "train" else split
             self.write(step, {f"{name}/loss": totals.mean_loss, f"{name}/error": totals.error})
@@ -133,36 +131,19 @@ class Sink(Observer):
 
 
 class Guarded(Observer):
-    """Passes events on to an observer until it fails. A failure gives one remark and does not end the run."""
+    """Passes events to another observer until it fails. A failure prints one message and does not end the run."""
 
     def __init__(self, name: str, observer: Observer, note: Callable[[str], None]) -> None:
-        """Passes events on to `observer`; `note` receives a sentence with `name` if it fails."""
-        self._name, self._observer, self._note = name, observer, note
-        self._failed = False
+        self._name, self._note, self._failed = name, note, False
 
-    def note(self, text: str) -> None:
-        self._pass_on(lambda: self._observer.note(text))
+        for event in EVENTS:
+            setattr(self, event, functools.partial(self._pass_on, getattr(observer, event)))
 
-    def begin(self, step: int) -> None:
-        self._pass_on(lambda: self._observer.begin(step))
-
-    def step(self, step: Step) -> None:
-        self._pass_on(lambda: self._observer.step(step))
-
-    def evaluation(self, split: str, step: int, totals: Totals) -> None:
-        self._pass_on(lambda: self._observer.evaluation(split, step, totals))
-
-    def epoch(self, line: MetricsLine, images_per_second: float) -> None:
-        self._pass_on(lambda: self._observer.epoch(line, images_per_second))
-
-    def close(self) -> None:
-        self._pass_on(self._observer.close)
-
-    def _pass_on(self, event: Callable[[], None]) -> None:
+    def _pass_on(self, method: Callable[..., None], *arguments: Any) -> None:
         if self._failed:
             return
         try:
-            event()
+            method(*arguments)
         except Exception as error:  # a library of a sink may raise any exception
             self._failed = True
             self._note(f"--log {self._name} failed ({reason(error)}); the run continues without it.")

@@ -1,4 +1,4 @@
-"""What a run shows while it runs: a live display on a terminal, plain lines elsewhere."""
+"""The display of a run: a live display on a terminal, and plain lines in logs and pipes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from resnet_jax.training.observers.base import Observer, Step
 
 WIDEST_BAR, NARROWEST_BAR = 30, 4
 BESIDE_THE_BAR = 41
-"""Columns for up to seven digits of steps on each side, and the two times."""
+"""Columns for the completed and total numbers of steps, seven digits each, and for the two times."""
 
 
 class Lines(Observer):
-    """At most one line for each epoch, and at most one every `seconds`: for logs and pipes."""
+    """Prints the progress of a run for logs and pipes: at most one line per epoch, and at most one every `seconds`."""
 
     def __init__(self, console: Console, total: int, seconds: float = 10.0) -> None:
         self._console, self._total, self._seconds = console, total, seconds
@@ -52,9 +52,9 @@ class Lines(Observer):
 
 
 class _Lines(Progress, RenderHook):
-    """A line each for the run's name, its progress and its numbers; they fit a terminal of 80 columns.
+    """Three lines: the run's name, its progress bar and its numbers.
 
-    In a narrower one the bar is shorter and the numbers take more lines.
+    In a terminal of less than 80 columns the bar is shorter, and the numbers take more lines.
     """
 
     def __init__(self, bar: BarColumn, *columns: ProgressColumn, console: Console) -> None:
@@ -72,7 +72,7 @@ class _Lines(Progress, RenderHook):
             self.console.pop_render_hook()
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Erases the rows that the terminal made of too long lines when it became narrower, which rich leaves."""
+        """Erases the rows into which a narrowed terminal has broken long lines; rich does not erase them."""
         width = max(1, self.console.width)
         more = sum(max(0, columns - 1) // width for columns in self._drawn)
         up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
@@ -99,7 +99,10 @@ class _Lines(Progress, RenderHook):
 
 
 class Live(Observer):
-    """A bar with step, rate, loss, error, images/s and the time left, drawn from `start` until it is closed."""
+    """A progress bar on a terminal, with step, time left, learning rate, loss, error and images per second.
+
+    It is drawn from `start` until `close`.
+    """
 
     def __init__(self, console: Console, total: int, title: str) -> None:
         self._progress = _Lines(
@@ -114,7 +117,6 @@ class Live(Observer):
         self._test = ""
 
     def start(self) -> None:
-        """Begins to draw."""
         self._progress.start()
 
     def note(self, text: str) -> None:

@@ -1,7 +1,4 @@
-"""`--log tensorboard`: event files in `<run directory>/tensorboard`, for `tensorboard --logdir runs`.
-
-They are written by tensorboardX, which does not need TensorFlow.
-"""
+"""`--log tensorboard`: writes event files to `<run directory>/tensorboard` by tensorboardX, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ FOLDER = "tensorboard"
 
 
 class TensorBoard(Sink):
-    """One event file for each session, with the step from which TensorBoard must ignore earlier files."""
+    """Writes one event file each time the run is started or resumed. It replaces later steps of earlier files."""
 
     _writer: SummaryWriter | None = None
 
     def open(self, step: int) -> None:
-        # Two sessions may begin in the same second, and the rest of a file's name has only the second.
+        # The suffix has nanoseconds, because the run may be resumed in the second in which the last file was named.
         self._writer = SummaryWriter(
             str(self.directory / FOLDER), purge_step=step + 1, filename_suffix=f".{time.time_ns()}"
         )

@@ -1,4 +1,4 @@
-"""`--log wandb`: a run of Weights & Biases, in the project named after the study; WANDB_MODE=offline works too."""
+"""`--log wandb`: a run of Weights & Biases, in the project named after the study. WANDB_MODE=offline works too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLDER, RUN_ID = "wandb", "run_id"
 
 
 class WeightsAndBiases(Sink):
-    """One run of Weights & Biases for all sessions of a run; the service ignores steps that it has already."""
+    """Writes one run of Weights & Biases, even if the run is resumed; the service ignores steps that it already has."""
 
     _run: wandb.Run | None = None
 
@@ -26,7 +26,7 @@ class WeightsAndBiases(Sink):
             resume="allow",
             dir=str(self.directory),
             config=to_dict(self.config),
-            # Without its own lines between the run's, and without a copy of the display.
+            # Weights & Biases prints no lines of its own, and does not copy the display.
             settings=wandb.Settings(silent=True, console="off"),
         )
 
@@ -39,7 +39,7 @@ class WeightsAndBiases(Sink):
             self._run.finish()
 
     def _run_id(self) -> str:
-        """The same in every session, and another in every run directory."""
+        """A random id, kept in the run directory, so that a resumed run has the same id."""
         file = self.directory / FOLDER / RUN_ID
         if not file.exists():
             file.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Formats of PyTorch state dicts, a module each. A new format is one more module here, with a `FORMAT`."""
+"""Formats of PyTorch state dicts, one module for each project. A new format is a new module here with a `FORMAT`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from resnet_jax.config import ModelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.text import nearest, some
-from resnet_jax.weights.formats.base import Format, Found, Told
+from resnet_jax.weights.formats.base import Format, Found, NetFacts
 
-# An entry that averaging of weights adds beside a net's arrays; no net needs it.
+# Names that torch.optim.swa_utils adds to a net's arrays; they are ignored.
 BOOKKEEPING = frozenset(["n_averaged"])
 
 
@@ -26,15 +26,14 @@ def wrapper_prefix(names: Iterable[str], file: str, wanted: str | None = None) -
     """The prefix that a wrapper, such as DataParallel, torch.compile or Lightning, put before each name of a net.
 
     Args:
-      names: names of the state dict.
-      file: name of the file, for messages.
-      wanted: prefix of the net to choose from several nets, without its last dot.
+      names: names of the arrays in a state dict.
+      wanted: the prefix of one of several nets, without its last dot; None if the state dict has only one net.
 
     Returns:
-      The prefix; "" without a prefix; None if the names are of no known net.
+      The prefix, "" if there is none, or None if the state dict has no known net.
 
     Raises:
-      UserError: there are several nets, or the wanted net is missing.
+      UserError: there are several nets and `wanted` is None, or no net has the prefix `wanted`.
     """
     names = list(names)
     found = sorted({prefix for form in formats().values() for prefix in form.prefixes(names)})
@@ -44,30 +43,30 @@ def wrapper_prefix(names: Iterable[str], file: str, wanted: str | None = None) -
             raise UserError(f"from_key: got {wanted!r}; legal for {file}: {legal}.")
         return f"{wanted}."
     if len(found) > 1:
-        raise UserError(f"{file}: holds several nets; experiments.convert --from-key chooses; legal: {legal}.")
+        raise UserError(f"{file}: holds several nets; choose one by experiments.convert --from-key; legal: {legal}.")
     return found[0] if found else None
 
 
-def recognise(found: Found) -> tuple[Format, Told]:
-    """The format of a state dict, and its net. Does not check that all arrays of the net are there.
+def recognise(found: Found) -> tuple[Format, NetFacts]:
+    """Finds the format of a state dict and the configuration of its net. Does not check that all arrays are there.
 
-    Names and shapes give depth, units, width, classes and channels. Other properties come from `found.config`, or are
-    the defaults of the format's project.
+    Names and shapes show depth, kind of block, width, classes and channels. Other properties come from `found.config`,
+    or are the defaults of the format's project.
 
     Raises:
-      UserError: the names and shapes are of no known net.
+      UserError: no known net has these names and shapes.
     """
     for form in formats().values():
         if form.claims(found):
             return form, form.net(found)
     raise UserError(
-        f"{found.file}: not a known net; known are ResNet-18 to 152 of torchvision, timm and transformers, and "
-        f"resnet20 to resnet1202 of akamaster; it holds {some(sorted(found.shapes)) or 'no array'}."
+        f"{found.file}: not a known net; legal: ResNet-18 to 152 of torchvision, timm and transformers, and resnet20 "
+        f"to resnet1202 of akamaster; the file has the arrays {some(sorted(found.shapes)) or '(none)'}."
     )
 
 
 def format_for(model: ModelConfig, name: str | None = None) -> Format:
-    """A format by its name; None: the usual format for nets of this family.
+    """The format with this name; if `name` is None, the default format for the model's family.
 
     Raises:
       UserError: there is no such format.

@@ -1,4 +1,4 @@
-"""The CIFAR nets of github.com/akamaster/pytorch_resnet_cifar10: 6n+2 layers, and bottlenecks of 9n+2."""
+"""The CIFAR nets of github.com/akamaster/pytorch_resnet_cifar10: 6n+2 layers, or 9n+2 layers with bottlenecks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from resnet_jax.config import ModelConfig
 from resnet_jax.weights.arrays import Array, Arrays
-from resnet_jax.weights.formats.base import STAGED_FIRST, Format, Found, Told, staged_block, staged_module
+from resnet_jax.weights.formats.base import STAGED_FIRST, Format, Found, NetFacts, staged_block, staged_module
 
 
 class Akamaster(Format):
-    """Nets with three stages, and with option B, or option A with zero channels on both sides; inside DataParallel."""
+    """Nets with three stages and option A or B, saved inside DataParallel. Option A has zero channels on both sides."""
 
     name = "akamaster"
     holds = "'cifar', nets of 6n+2 or 9n+2 layers"
@@ -24,7 +24,7 @@ class Akamaster(Format):
     def claims(self, found: Found) -> bool:
         return STAGED_FIRST in found.shapes and len(found.stages) != 4
 
-    def net(self, found: Found) -> Told:
+    def net(self, found: Found) -> NetFacts:
         stages, block = found.stages, staged_block(found)
         per_block = 6 if block == "basic" else 9
         depth = per_block * stages[0] + 2 if len(stages) == 3 and len(set(stages)) == 1 else None
@@ -40,7 +40,7 @@ class Akamaster(Format):
             shortcut=shortcut,
             shortcut_padding="both" if shortcut == "A" else "end",
         )
-        return Told(model, found.axes("conv1.weight", 4)[1])
+        return NetFacts(model, found.axes("conv1.weight", 4)[1])
 
     def module(self, name: str) -> str:
         return staged_module(name, head="linear", shortcut="shortcut")
@@ -49,22 +49,22 @@ class Akamaster(Format):
         if (model.shortcut, model.shortcut_padding, model.activation_order) != ("A", "end", "original"):
             return model, arrays, ()
         note = (
-            "option A's zero channels stand at the end here and on both sides there; the channels are written in the "
-            "order that makes the two nets equal"
+            "in option A, this net has the zero channels at the end, and akamaster's nets have them on both sides; "
+            "the channels are written in another order, which makes the two nets equal"
         )
         return dataclasses.replace(model, shortcut_padding="both"), centred(model, arrays), (note,)
 
 
 def centred(model: ModelConfig, arrays: Arrays) -> Arrays:
-    """Converts the arrays of a net of option A: from zero channels at the end to zero channels on both sides.
+    """Converts the arrays of a net with option A: from zero channels at the end to zero channels on both sides.
 
-    The channels of a stage's shortcut path can be permuted: the net computes the same logits if every array that reads
-    or writes these channels is permuted alike. With zeros at the end, channel c of one stage becomes channel c of the
-    next. With zeros on both sides, it becomes channel c + k, where k is half the number of new channels. So a stage's
-    channels are permuted to the positions at which the channels of the previous stage arrive. The new channels fill the
+    A net computes the same logits if the channels of a stage are permuted in all arrays that read or write them. With
+    zeros at the end, the shortcut brings channel c of a stage to channel c of the next stage. With zeros on both sides,
+    it brings channel c to channel c + k, where k is half the number of new channels. So each stage is permuted: the
+    channels of the previous stage go to the positions to which the shortcut brings them, and the new channels to the
     other positions.
     """
-    orders = [np.arange(model.base_width)]  # for the stem, then for each stage: the old channel at each new position
+    orders = [np.arange(model.base_width)]  # for the stem and each stage: the old channel at each new position
     for width in (w * model.expansion for w in model.stage_widths):
         before, (old,) = orders[-1], (orders[-1].size,)
         front = (width - old) // 2

@@ -1,4 +1,7 @@
-"""Common parts of all formats of PyTorch state dicts: names, layouts, and the net from names and shapes."""
+"""The base class of all formats of PyTorch state dicts, and functions that they share.
+
+A format translates names and layouts of arrays, and finds the configuration of a net from names and shapes.
+"""
 
 from __future__ import annotations
 
@@ -30,53 +33,58 @@ LEAVES = {
 
 @dataclass(frozen=True)
 class Unsaid:
-    """Properties of a net that names and shapes of a state dict do not show."""
+    """Properties of a net that the names and shapes in its state dict do not show."""
 
     bottleneck_stride: BottleneckStride | None = None
-    """Conv with a bottleneck's stride: "1x1" for the paper's own nets; None: the project's default, "3x3" ("v1.5")."""
+    """Convolution with a bottleneck's stride: "1x1" in the paper, "3x3" in "v1.5"; None: the project's default."""
     epsilon: float | None = None
     """Epsilon of the batch norms; None: PyTorch's 1e-5."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """The names and shapes of a state dict, without prefixes that wrappers put before each name."""
+    """The names (without wrappers' prefixes) and shapes in a state dict, and the JSON files in its folder."""
 
     shapes: Mapping[str, Shape]
     file: str
     """Name of the file, for messages."""
     unsaid: Unsaid = Unsaid()
     config: Mapping[str, Any] | None = None
-    """Content of config.json beside the file, if it is another project's."""
+    """Content of config.json in the file's folder; None if it is missing, or not timm's or transformers'."""
     preprocessor: Mapping[str, Any] | None = None
-    """Content of preprocessor_config.json beside the file."""
+    """Content of preprocessor_config.json in the file's folder; None if it is missing."""
 
     def beside(self, name: str) -> Path:
-        """The path of a file beside this one."""
+        """The path of the file `name` in the folder of the state dict."""
         return Path(self.file).with_name(name)
 
     @property
     def stages(self) -> tuple[int, ...]:
-        """Number of blocks in each stage "layer1", "layer2", ..., up to the last stage with an array."""
+        """The number of blocks in each stage, if names begin with the stage and the block, such as "layer1.0."."""
         return self.blocks(r"layer(\d+)\.(\d+)\.", first=1)
 
     def blocks(self, pattern: str, first: int) -> tuple[int, ...]:
-        """Number of blocks in each stage; `pattern` matches the numbers of stage (from `first`) and block."""
+        """The number of blocks in each stage.
+
+        Args:
+          pattern: regular expression for the beginning of a name; its groups are the numbers of stage and block.
+          first: number of the first stage in names.
+        """
         blocks: dict[int, int] = {}
         for name in self.shapes:
             if match := re.match(pattern, name):
                 stage, block = int(match[1]) - first, int(match[2])
                 blocks[stage] = max(blocks.get(stage, 0), block + 1)
         last = max(blocks, default=-1)
-        # A damaged name may contain any number; no net has so many stages.
+        # A damaged name may contain any number. No net has 16 stages.
         return tuple(blocks.get(stage, 0) for stage in range(min(last + 1, 16)))
 
     def has_head(self, head: str) -> bool:
-        """Whether there is a last layer; `head` is PyTorch's name for it."""
+        """Whether the net has a last layer, whose name in PyTorch is `head`."""
         return any(name.startswith(f"{head}.") for name in self.shapes)
 
     def axes(self, name: str, axes: int) -> Shape:
-        """The shape of an array that every net has.
+        """The shape of an array that must be there, with a given number of axes.
 
         Raises:
           UserError: the array is missing, or has another number of axes.
@@ -91,7 +99,7 @@ class Found:
     def imagenet_model(
         self, stages: tuple[int, ...], block: Literal["basic", "bottleneck"], **fields: Any
     ) -> ModelConfig:
-        """The ImageNet net with these blocks; see `model`."""
+        """The ImageNet net with these numbers of blocks; arguments and errors as for `model`."""
         basic = block == "basic"
         depths = [d for d, n in IMAGENET_STAGES.items() if n == stages and (d in IMAGENET_BASIC_DEPTHS) == basic]
         depth = depths[0] if depths else None
@@ -108,22 +116,23 @@ class Found:
         usual_width: int,
         **fields: Any,
     ) -> ModelConfig:
-        """The net with these names and shapes; without a last layer, its number of classes is not set.
+        """The configuration of the net. Its `num_classes` is None if the last layer is missing.
 
         Args:
-          stages, block: number of blocks in each stage, and their kind.
-          depth: depth of the net; None: no legal net has these stages.
+          stages: number of blocks in each stage.
+          block: kind of block.
+          depth: depth of the net; None if no legal net has these stages.
           stem, head: PyTorch's names of the first convolution and of the last layer.
-          usual_width: width of the published nets; a net of this width has `width` None.
+          usual_width: width of the published nets; for this width, `ModelConfig.width` is None.
           fields: other fields of ModelConfig.
 
         Raises:
-          UserError: there is no such net.
+          UserError: `depth` is None, or ModelConfig refuses a value.
         """
-        if depth is None or sum(stages) > len(self.shapes):  # a damaged name may have any number
+        if depth is None or sum(stages) > len(self.shapes):  # a damaged name may contain any number
             raise UserError(
                 f"{self.file}: its stages have {', '.join(map(str, stages))} {block} blocks; legal: three equal "
-                f"stages, or those of ResNet-{', '.join(map(str, IMAGENET_STAGES))}."
+                f"stages, or the stages of ResNet-{', '.join(map(str, IMAGENET_STAGES))}."
             )
         width = self.axes(f"{stem}.weight", 4)[0]
         norm = BatchNormConfig() if self.unsaid.epsilon is None else BatchNormConfig(epsilon=self.unsaid.epsilon)
@@ -138,66 +147,69 @@ class Found:
                 **fields,
             )
         except UserError as error:
-            raise UserError(f"{self.file}: no net that can be built: {error}") from None
+            raise UserError(f"{self.file}: its net cannot be built: {error}") from None
 
 
 @dataclass(frozen=True)
-class Told:
-    """The facts about a net in a state dict and the files beside it."""
+class NetFacts:
+    """All that a state dict, and the JSON files in its folder, show about a net."""
 
     model: ModelConfig
-    """The net's configuration; without a last layer, its number of classes is not set."""
+    """The net's configuration; `num_classes` is None if the last layer is missing."""
     channels: int
     """Number of channels of the images."""
     class_names: tuple[str, ...] | None = None
-    """None: no file says them."""
+    """None if no file has them."""
     preprocessing: Preprocessing | None = None
-    """None: no file says it."""
+    """None if no file has it."""
 
 
 class Format(abc.ABC):
-    """One project's state dicts.
+    """The names and layouts in one project's state dicts.
 
     Each module in this folder has one format, `FORMAT`. A format must be able to read the files that it writes.
     """
 
     name: str
     holds: str
-    """The nets whose state dicts can be in this format, for messages: the family, and which nets of it."""
+    """For messages: the family of nets in this format, and which of its nets."""
     first: str
     """PyTorch's name of an array in the first block; text before this name is a wrapper's prefix."""
     usual_prefix: str = ""
     """Prefix of each name in the project's files. Files are written with it, and read with or without it."""
     family: Literal["cifar", "imagenet"] | None = None
-    """The family of nets for which this is the default format for writing; None: no family."""
+    """The family of nets that is written in this format by default; None: no family."""
 
     @abc.abstractmethod
     def claims(self, found: Found) -> bool:
-        """Whether the names, and the files beside the state dict, belong to this format."""
+        """Whether a state dict, with the JSON files in its folder, has this format."""
 
     @abc.abstractmethod
-    def net(self, found: Found) -> Told:
-        """The net whose state dict has these names and shapes. Does not check that all arrays are there.
+    def net(self, found: Found) -> NetFacts:
+        """Finds the net of a state dict in this format. Does not check that all arrays are there.
 
         Raises:
-          UserError: no known net has these shapes, or a file beside the state dict does not fit.
+          UserError: no known net has these shapes, or a JSON file in the folder does not fit them.
         """
 
     @abc.abstractmethod
     def module(self, name: str) -> str:
-        """PyTorch's name for a module with our name, such as "stem_conv", "stage1_block1", "conv1" or "head"."""
+        """Translates this project's name of a module, such as "stem_conv", "conv1" or "head", to PyTorch's name."""
 
     def writable(self, model: ModelConfig, arrays: Arrays) -> tuple[ModelConfig, Arrays, tuple[str, ...]]:
-        """A net with equal logits that this format can express, if there is one, and remarks on the changes."""
+        """Changes a net so that this format can express it, with the same logits; adds remarks on the changes.
+
+        Returns the net unchanged if no change is needed, or if none helps.
+        """
         return model, arrays, ()
 
     def prefixes(self, names: Iterable[str]) -> set[str]:
-        """Wrappers' prefixes of the nets in a state dict, such as "module." or "_orig_mod.module."."""
+        """The wrappers' prefixes of all nets in a state dict, such as "module." or "_orig_mod.module."."""
         first = self.first
         return {name.removesuffix(first) for name in names if name == first or name.endswith(f".{first}")}
 
     def names(self, ours: Iterable[str]) -> dict[str, str]:
-        """PyTorch's names, without `usual_prefix`, of all arrays of a net."""
+        """PyTorch's name, without `usual_prefix`, of each array of a net."""
         found = {}
         for name in ours:
             *modules, leaf = name.split("/")
@@ -205,19 +217,19 @@ class Format(abc.ABC):
         return found
 
     def shapes(self, ours: Mapping[str, Shape]) -> dict[str, Shape]:
-        """Shapes of all arrays of a net under PyTorch's names and in its layouts."""
+        """Translates names and shapes of arrays to PyTorch's names (without `usual_prefix`) and layouts."""
         return {theirs: layout(np.empty(ours[name], np.bool_)).shape for name, theirs in self.names(ours).items()}
 
     def to_pytorch(self, arrays: Mapping[str, Array]) -> Arrays:
-        """All arrays of a net under PyTorch's names, with `usual_prefix`, and in its layouts."""
+        """Translates arrays to PyTorch's names (with `usual_prefix`) and layouts."""
         return {self.usual_prefix + theirs: layout(arrays[name]) for name, theirs in self.names(arrays).items()}
 
     def from_pytorch(self, state: Mapping[str, Array], ours: Iterable[str]) -> Arrays:
-        """PyTorch's arrays under our names and in our layouts.
+        """Translates arrays from PyTorch's names and layouts to this project's.
 
         Args:
           state: arrays by PyTorch's names, without prefixes.
-          ours: our names of all possible arrays; arrays that `state` lacks are left out.
+          ours: this project's names of all arrays that `state` may have.
         """
         return {name: layout_back(state[theirs]) for name, theirs in self.names(ours).items() if theirs in state}
 
@@ -226,17 +238,17 @@ STAGED_FIRST = "layer1.0.conv1.weight"
 
 
 def staged_block(found: Found) -> Literal["basic", "bottleneck"]:
-    """The kind of block in nets with stages "layer1", "layer2", ...: a bottleneck has a third convolution."""
+    """The kind of block in a net with names such as "layer1.0.conv1": a bottleneck has a third convolution."""
     return "bottleneck" if "layer1.0.conv3.weight" in found.shapes else "basic"
 
 
 def staged_module(name: str, head: str, shortcut: str) -> str:
-    """PyTorch's name of a module in nets with stages "layer1", "layer2", ...
+    """Translates the name of a module to PyTorch's name, in nets with names such as "layer1.0.conv1".
 
     Args:
-      name: our name.
+      name: this project's name.
       head: PyTorch's name of the last layer.
-      shortcut: PyTorch's name of a projection; its conv has number 0, its batch norm number 1.
+      shortcut: PyTorch's name of a projection, a sequence of a convolution (number 0) and a batch norm (number 1).
     """
     if block := re.fullmatch(r"stage(\d+)_block(\d+)", name):
         return f"layer{block[1]}.{int(block[2]) - 1}"
@@ -246,12 +258,12 @@ def staged_module(name: str, head: str, shortcut: str) -> str:
 
 
 def layout(array: Array) -> Array:
-    """A kernel in PyTorch's layout: HWIO -> OIHW, [in, out] -> [out, in]; other arrays do not change."""
+    """Converts a kernel to PyTorch's layout: HWIO -> OIHW, [in, out] -> [out, in]. Other arrays do not change."""
     axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim)
     return array if axes is None else np.ascontiguousarray(array.transpose(axes))
 
 
 def layout_back(array: Array) -> Array:
-    """The inverse of `layout`."""
+    """Converts a kernel from PyTorch's layout: OIHW -> HWIO, [out, in] -> [in, out]. Other arrays do not change."""
     axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim)
     return array if axes is None else np.ascontiguousarray(array.transpose(axes))

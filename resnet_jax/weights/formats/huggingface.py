@@ -1,7 +1,7 @@
 """transformers' ResNetForImageClassification and ResNetModel: transformers/models/resnet/modeling_resnet.py.
 
-ResNetModel has no last layer, and its names have no prefix "resnet.". config.json beside the weights has the position
-of a bottleneck's stride and the class names; preprocessor_config.json says how pictures are prepared.
+ResNetModel has no last layer, and its names have no prefix "resnet.". In the folder of the weights, config.json has the
+position of a bottleneck's stride and the class names, and preprocessor_config.json has the preprocessing of pictures.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from resnet_jax.errors import UserError
-from resnet_jax.weights.formats.base import BottleneckStride, Format, Found, Told
+from resnet_jax.weights.formats.base import BottleneckStride, Format, Found, NetFacts
 from resnet_jax.weights.hub import LARGEST, Fields
 from resnet_jax.weights.preprocessing import Interpolation, Preprocessing, per_channel
 
@@ -22,11 +22,12 @@ FIRST = "encoder.stages.0.layers.0.layer.0.convolution.weight"
 STEM, HEAD = "embedder.embedder.convolution", "classifier.1"
 RESAMPLE: Mapping[Any, Interpolation] = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 SQUEEZED = 384
-"""ConvNextImageProcessor, which these nets use, crops pictures below this size, and squeezes them to larger sizes."""
+"""transformers' ConvNextImageProcessor crops pictures to sizes below this one, in pixels. To larger sizes it resizes
+them without a crop."""
 
 
 class HuggingFace(Format):
-    """Four stages; the last layer is "classifier.1", everything else begins with "resnet."."""
+    """Nets with four stages. The name of the last layer is "classifier.1"; all other names begin with "resnet."."""
 
     name = "huggingface"
     holds = "'imagenet', ResNet-18 to 152"
@@ -35,7 +36,7 @@ class HuggingFace(Format):
     def claims(self, found: Found) -> bool:
         return self.first in found.shapes or FIRST in found.shapes
 
-    def net(self, found: Found) -> Told:
+    def net(self, found: Found) -> NetFacts:
         base = BASE if self.first in found.shapes else ""
         pattern = rf"{re.escape(base)}encoder\.stages\.(\d+)\.layers\.(\d+)\."
         third = f"{base}encoder.stages.0.layers.0.layer.2.convolution.weight"
@@ -46,11 +47,11 @@ class HuggingFace(Format):
         on_1x1 = config.flag("downsample_in_bottleneck", default=False)
         asked = found.unsaid.bottleneck_stride
         if on_1x1 and block == "basic":
-            config.refuse("downsample_in_bottleneck", f"false, for the arrays in {found.file} have basic blocks")
+            config.refuse("downsample_in_bottleneck", f"false, because the net in {found.file} has basic blocks")
         if config.get("downsample_in_bottleneck") is not None and block == "bottleneck":
             stride: BottleneckStride = "1x1" if on_1x1 else "3x3"
             if asked not in (None, stride):
-                config.refuse("downsample_in_bottleneck", f"{not on_1x1}, for the stride asked for is on the {asked}")
+                config.refuse("downsample_in_bottleneck", f"{not on_1x1}, because bottleneck_stride={asked} was given")
             found = replace(found, unsaid=replace(found.unsaid, bottleneck_stride=stride))
         stages = found.blocks(pattern, first=0)
         model = found.imagenet_model(stages, block, stem=f"{base}{STEM}", head=HEAD)
@@ -66,7 +67,7 @@ class HuggingFace(Format):
             config.require(name, value, f"as the arrays in {found.file} have")
         names = config.names("id2label", model.num_classes) if model.num_classes is not None else None
         preprocessing = _preprocessing(found, channels) if found.preprocessor is not None else None
-        return Told(model, channels, names, preprocessing)
+        return NetFacts(model, channels, names, preprocessing)
 
     def module(self, name: str) -> str:
         if name == "head":
@@ -91,7 +92,7 @@ class HuggingFace(Format):
 
 
 def _preprocessing(found: Found, channels: int) -> Preprocessing:
-    """The preprocessing of these nets' image processors: ConvNextImageProcessor, or a resize and a centre crop."""
+    """The preprocessing in preprocessor_config.json: a ConvNextImageProcessor's, or a resize and a centre crop."""
     where = found.beside("preprocessor_config.json")
     advice = "or rename that file, and give experiments.convert --resize, --crop, --mean and --std"
     given = Fields(found.preprocessor or {}, f"{where}: ", advice)
@@ -118,8 +119,8 @@ def _preprocessing(found: Found, channels: int) -> Preprocessing:
     usual = usual and abs(scale * 255 - 1) < 1e-6
     if side is None or crop is None or interpolation is None or not usual or crop > side:
         raise UserError(
-            f"{where}: pictures are prepared in another way than here, where the shorter side is resized, "
-            f"the middle cropped and pixels scaled to 0 to 1; {advice.removeprefix('or ')}."
+            f"{where}: this preprocessing is not supported; legal: the shorter side is resized, the centre cropped, "
+            f"and pixels are scaled to [0, 1]; {advice.removeprefix('or ')}."
         )
     mean: tuple[float, ...] = (0.0,) * channels
     std: tuple[float, ...] = (1.0,) * channels

@@ -1,18 +1,18 @@
 """timm's resnet18 to resnet152: github.com/huggingface/pytorch-image-models, timm/models/resnet.py.
 
-The names are torchvision's. config.json, beside the weights, has the architecture, sizes, interpolation, normalisation
-and class names. The size of pictures is `input_size`, as in timm.data.resolve_model_data_config, not `test_input_size`.
+The names are torchvision's. In the folder of the weights, config.json has the architecture, sizes, interpolation,
+normalisation and class names. The size of pictures is its `input_size`, as in timm.data.resolve_model_data_config.
 
-| timm's nets                                       | here                                                            |
-|---------------------------------------------------|-----------------------------------------------------------------|
-| resnet18, 34, 50, 101, 152, with any tag          | read and written                                                |
-| tv_, ssl_, swsl_, gluon_..._v1b of these          | the same                                                        |
-| resnet26, resnet14t, resnet200                    | no: no net of the paper has these stages                        |
-| c, d, s, t; resnetrs (deep stem, pooled shortcut) | no: recognised by their arrays                                  |
-| seresnet, ecaresnet, skresnet, cbam (attention)   | no: recognised by their arrays                                  |
-| resnext, wide_resnet (groups, inner widths)       | no: recognised by their shapes                                  |
-| resnet50_gn, resnetv2 (other norms)               | no: recognised by their arrays                                  |
-| resnetaa, resnetblur (anti-aliasing)              | no: recognised only by config.json: their arrays are resnet50's |
+| timm's nets                                              | supported                                           |
+|----------------------------------------------------------|-----------------------------------------------------|
+| resnet18, 34, 50, 101, 152, with any tag                 | yes                                                 |
+| with the prefix tv_, ssl_ or swsl_, or as gluon_..._v1b  | yes                                                 |
+| resnet26, resnet14t, resnet200                           | no, refused because of their numbers of blocks      |
+| suffix c, d, s, t; resnetrs (deep stem, pooled shortcut) | no, refused because of their arrays                 |
+| seresnet, ecaresnet, skresnet, cbam (attention)          | no, refused because of their arrays                 |
+| resnext, wide_resnet (groups, inner widths)              | no, refused because of their shapes                 |
+| resnet50_gn, resnetv2 (other norms)                      | no, refused because of their arrays                 |
+| resnetaa, resnetblur (anti-aliasing)                     | no, refused because of their name in config.json    |
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import math
 import re
 
 from resnet_jax.errors import UserError
-from resnet_jax.weights.formats.base import STAGED_FIRST, Found, Told
+from resnet_jax.weights.formats.base import STAGED_FIRST, Found, NetFacts
 from resnet_jax.weights.formats.torchvision import Torchvision
 from resnet_jax.weights.hub import LARGEST, Fields
 from resnet_jax.weights.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, per_channel
@@ -31,7 +31,7 @@ CROP_PCT = 0.875  # timm's default
 
 
 class Timm(Torchvision):
-    """torchvision's names. Used if config.json is timm's, or if the arrays belong to a variant of timm."""
+    """Nets of timm, with torchvision's names. Their config.json shows them, or arrays that only timm's nets have."""
 
     name = "timm"
     family = None
@@ -39,37 +39,37 @@ class Timm(Torchvision):
     def claims(self, found: Found) -> bool:
         return (found.config is not None and "pretrained_cfg" in found.config) or self._variant(found) is not None
 
-    def net(self, found: Found) -> Told:
+    def net(self, found: Found) -> NetFacts:
         variant = self._variant(found)
         if variant is not None:
             raise UserError(
-                f"{found.file}: a net with {variant}, which the nets of the paper do not have; legal: timm's resnet18, "
-                f"34, 50, 101, 152."
+                f"{found.file}: a net with {variant}, which no net of the paper has; legal: timm's resnet18, 34, 50, "
+                f"101, 152."
             )
-        told = super().net(found)
+        facts = super().net(found)
         if found.config is None:
-            return told
+            return facts
         fields = Fields(found.config, f"{found.beside('config.json')}: ")
         architecture = fields.get("architecture")
         match = ARCHITECTURE.fullmatch(architecture.partition(".")[0]) if isinstance(architecture, str) else None
         if match is None:
             fields.refuse(
                 "architecture",
-                "timm's resnet18, 34, 50, 101, 152; other nets may have the same arrays and other values, such as "
-                "resnetblur50",
+                "timm's resnet18, 34, 50, 101, 152; other nets with the same arrays, such as resnetblur50, would give "
+                "wrong results",
             )
-        if int(match["depth"]) != told.model.depth:
-            fields.refuse("architecture", f"a ResNet-{told.model.depth}, which the arrays in {found.file} are of")
-        classes = told.model.num_classes
+        if int(match["depth"]) != facts.model.depth:
+            fields.refuse("architecture", f"a ResNet-{facts.model.depth}, as the arrays in {found.file} are")
+        classes = facts.model.num_classes
         given = fields.table("pretrained_cfg")
         names = None
         if classes is not None:
             fields.require("num_classes", classes, f"as the arrays in {found.file} have")
             names = fields.names("label_names", classes) or given.names("label_names", classes)
-        return Told(told.model, told.channels, names, _preprocessing(given, told.channels, found.file))
+        return NetFacts(facts.model, facts.channels, names, _preprocessing(given, facts.channels, found.file))
 
     def _variant(self, found: Found) -> str | None:
-        """The part that distinguishes a variant from the paper's nets, by names and shapes; None: no such part."""
+        """A phrase about what a net has and the paper's nets do not, such as "a deep stem"; None: nothing."""
         names, shape = found.shapes.keys(), found.shapes.get
         attention = re.compile(r"layer1\.0\.(se|attn|attn_last|conv\d\.(attn|split|paths|conv))\.")
         if any(attention.match(name) for name in names):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from resnet_jax.weights.formats.base import STAGED_FIRST, Format, Found, Told, staged_block, staged_module
+from resnet_jax.weights.formats.base import STAGED_FIRST, Format, Found, NetFacts, staged_block, staged_module
 
 
 class Torchvision(Format):
-    """Nets with four stages, a 7x7 stem, and projections at changes of shape.
+    """Nets with four stages, a 7x7 stem, and projections where the shape changes.
 
-    The stride of a bottleneck is assumed on its 3x3 conv ("v1.5"); Caffe's nets have it on the first 1x1 conv.
+    The stride of a bottleneck is assumed to be on its 3x3 convolution ("v1.5"), unless the user says that it is on the
+    first 1x1 convolution, as in the paper.
     """
 
     name = "torchvision"
@@ -21,9 +22,9 @@ class Torchvision(Format):
     def claims(self, found: Found) -> bool:
         return STAGED_FIRST in found.shapes and len(found.stages) == 4
 
-    def net(self, found: Found) -> Told:
+    def net(self, found: Found) -> NetFacts:
         model = found.imagenet_model(found.stages, staged_block(found), stem="conv1", head="fc")
-        return Told(model, found.axes("conv1.weight", 4)[1])
+        return NetFacts(model, found.axes("conv1.weight", 4)[1])
 
     def module(self, name: str) -> str:
         return staged_module(name, head="fc", shortcut="downsample")

@@ -106,11 +106,11 @@ def test_config_says_where_the_stride_is(hub: Path) -> None:
         ("config.json", {"hidden_sizes": [256, 512, 1024, 2048]}, r"hidden_sizes: got .*; legal: \[16, 32, 64, 128\]"),
         ("config.json", {"num_channels": 1}, "num_channels: got 1; legal: 3"),
         ("config.json", {"downsample_in_bottleneck": "no"}, "downsample_in_bottleneck: got 'no'; legal: true, false"),
-        ("preprocessor_config.json", {"size": 384}, "prepared in another way than here"),
-        ("preprocessor_config.json", {"size": {"height": 224, "width": 224}}, "prepared in another way"),
+        ("preprocessor_config.json", {"size": 384}, "this preprocessing is not supported"),
+        ("preprocessor_config.json", {"size": {"height": 224, "width": 224}}, "this preprocessing is not supported"),
         ("preprocessor_config.json", {"size": -3}, "size: got -3; legal: a whole number from 1 to 8192"),
-        ("preprocessor_config.json", {"resample": 0}, "prepared in another way"),
-        ("preprocessor_config.json", {"resample": []}, "prepared in another way"),
+        ("preprocessor_config.json", {"resample": 0}, "this preprocessing is not supported"),
+        ("preprocessor_config.json", {"resample": []}, "this preprocessing is not supported"),
         ("preprocessor_config.json", {"crop_pct": 0}, "crop_pct: got 0; legal: a number from"),
         ("preprocessor_config.json", {"do_resize": "yes"}, "do_resize: got 'yes'; legal: true, false"),
         ("preprocessor_config.json", {"image_mean": "red"}, "image_mean: got 'red'; legal: a list of 3 numbers"),
@@ -125,7 +125,9 @@ def test_files_beside_that_do_not_fit(file: str, change: dict[str, Any], sentenc
 
 
 def test_the_stride_asked_for_against_the_config(hub: Path) -> None:
-    with pytest.raises(UserError, match="downsample_in_bottleneck: got False; legal: True, for the stride asked for"):
+    with pytest.raises(
+        UserError, match="in_bottleneck: got False; legal: True, because bottleneck_stride=1x1 was given"
+    ):
         files.load(hub, unsaid=Unsaid("1x1"))
 
 

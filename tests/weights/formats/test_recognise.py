@@ -70,14 +70,14 @@ def test_the_arrays_of_another_depth_are_counted() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda s: {"encoder.weight": (3, 3)}, "not a known net; .* it holds encoder.weight"),
+        (lambda s: {"encoder.weight": (3, 3)}, "not a known net; .* the file has the arrays encoder.weight"),
         (lambda s: {**s, "layer3.9.conv1.weight": (64, 64, 3, 3)}, "its stages have 3, 3, 10 basic blocks; legal"),
         (
             lambda s: {k: v for k, v in s.items() if k != "linear.weight"},
             "linear.weight is missing; legal: a last",
         ),
         (lambda s: {**s, "conv1.weight": ()}, r"conv1.weight has the shape \(\); legal: a convolution's .* 4 axes"),
-        (lambda s: {**s, "linear.weight": (1, 64)}, "no net that can be built: model.num_classes: got 1"),
+        (lambda s: {**s, "linear.weight": (1, 64)}, "its net cannot be built: model.num_classes: got 1"),
     ],
 )
 def test_a_state_dict_of_no_known_net(change: object, sentence: str) -> None:
@@ -125,9 +125,7 @@ def test_what_wrappers_put_before_names_is_found(prefix: str, model: ModelConfig
 
 def test_of_several_nets_one_has_to_be_named() -> None:
     names = [f"{who}.{name}" for who in ("student", "teacher") for name in named(NETS[0])[1]]
-    with pytest.raises(
-        UserError, match=r"net\.pth: holds several nets; .*--from-key chooses; legal: 'student', 'teacher'"
-    ):
+    with pytest.raises(UserError, match=r"net\.pth: holds several nets; .*--from-key; legal: 'student', 'teacher'"):
         wrapper_prefix(names, "net.pth")
     assert wrapper_prefix(names, "net.pth", "teacher") == "teacher."
     with pytest.raises(UserError, match=r"from_key: got 'other'; legal for net\.pth: 'student', 'teacher'"):

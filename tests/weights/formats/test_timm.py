@@ -102,7 +102,7 @@ def test_a_folder_of_the_hub(hub: Path, tmp_path: Path) -> None:
     [
         ({"architecture": "resnetaa50"}, "architecture: got 'resnetaa50'; legal: timm's resnet18"),
         ({"architecture": "resnetblur50"}, "architecture: got 'resnetblur50'"),
-        ({"architecture": "resnet18"}, "architecture: got 'resnet18'; legal: a ResNet-50, which the arrays in"),
+        ({"architecture": "resnet18"}, "architecture: got 'resnet18'; legal: a ResNet-50, as the arrays in"),
         ({"architecture": None}, "architecture: got None"),
         ({"num_classes": 10}, "num_classes: got 10; legal: 5, as the arrays in"),
         ({"pretrained_cfg": 3}, "pretrained_cfg: got 3; legal: a table"),
