@@ -20,5 +20,5 @@ def _end(number: int, frame: Any) -> None:
 if sys.argv[0] == "-m":  # the value for `python -m experiments.train` until the module of the command runs
     signal.signal(signal.SIGINT, _end)
     signal.signal(signal.SIGTERM, _end)
-# A process that has restarted itself, as in machine.tune_malloc, has blocked these signals until now.
+# machine.tune_malloc blocks these signals before it restarts the process.
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})

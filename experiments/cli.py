@@ -54,7 +54,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
             warn(f"error: {error}")
             sys.exit(BAD_INPUT)
         except BrokenPipeError:
-            # The reader of our output (`| head`) has left; nothing is wrong. Python would complain at exit otherwise.
+            # The reader of our output, such as `| head`, has ended. Without this, Python would print an error at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(OK)
         except OSError as error:
@@ -63,7 +63,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         except KeyboardInterrupt as stopped:
             _leave(str(stopped) or "interrupted.")
         except Exception:
-            if asked:  # a module that was being imported made another exception of it
+            if asked:  # an import has turned the interruption into another exception
                 _leave("interrupted.")
             raise
 

@@ -49,7 +49,7 @@ class Documents:
 def main(argv: list[str] | None = None) -> int:
     """Renews the documents, or lists what is out of date; returns the exit status."""
     chosen = parse(Documents, argv, program=RENEW, description=__doc__)
-    # docs/mistakes.md has a sentence about eight devices, as in the tests.
+    # A sentence in docs/mistakes.md states the number of devices, which is eight, as in the tests.
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     machine.virtual_devices(passages.mistakes.DEVICES)
     if chosen.check:
@@ -78,7 +78,7 @@ def sources(picture: Path, root: Path = Path()) -> list[Path]:
     """Paths of the record files from which a picture is drawn."""
     folder = picture.parent.name
     if folder == ANALYSIS:
-        # The name of a picture is that of its measurement, with an optional suffix: gradient-flow-training.
+        # A picture has the name of its measurement and an optional suffix, as in gradient-flow-training.
         files = (root / RECORDS / ANALYSIS).glob("*.json")
         return [max((f for f in files if picture.stem.startswith(f.stem)), key=lambda file: len(file.stem))]
     return [

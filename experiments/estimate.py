@@ -56,7 +56,7 @@ class Clock:
     """Estimates how long the runs of a study take, from the records in the folder of the study."""
 
     def __init__(self, study: Study, folder: Path, *, gpu: bool = False) -> None:
-        """Reads nothing yet: records are read for each estimate.
+        """Makes a clock for the runs in a folder. It reads their records at each estimate.
 
         Args:
           study: the study as its file defines it, without changes of the command line.

@@ -29,7 +29,7 @@ def tune_malloc() -> None:
     if sys.platform == "linux" and MALLOC not in os.environ:
         os.environ[MALLOC] = ":".join(f"glibc.malloc.{name}={value}" for name, value in KEEPS_MEMORY.items())
         sys.stdout.flush()
-        # Until the new process has its handlers, see experiments/__init__.py, a signal waits.
+        # Signals wait until the new process has its handlers (experiments/__init__.py).
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
@@ -88,5 +88,5 @@ def use_compilation_cache(runs: Path) -> None:
         return
 
     jax.config.update("jax_compilation_cache_dir", str(runs.absolute() / ".compiled"))
-    # Also small programs, because many of them draw the initial values.
+    # Small programs are cached too, because many of them draw the initial values.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -140,6 +140,6 @@ def _nearest_experiment(config: ExperimentConfig) -> tuple[str, list[str]]:
     for name, base in experiments().items():
         mine = flatten(to_dict(base))
         changed = [field for field in asked if field not in idle and asked[field] != mine[field]]
-        # The source of the data decides what other fields mean, so one with the same source comes first.
+        # The same data source comes first, because the source decides what other data fields mean.
         found.append((base.data.source != config.data.source, len(changed), name, changed))
     return min(found)[2:]

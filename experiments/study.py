@@ -85,7 +85,7 @@ def variant_name(config: ExperimentConfig, changes: Changes) -> str:
     name = "-".join(parts)
     if len(name.encode()) <= LONGEST_NAME:
         return name
-    # File systems allow 255 bytes. A name that was cut has a digest of the whole.
+    # File systems allow 255 bytes. A longer name is cut, and a digest of the whole name is added.
     return f"{name.encode()[: LONGEST_NAME - 10].decode(errors='ignore')}-{short_digest(name.encode())[:8]}"
 
 

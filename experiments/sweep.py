@@ -252,7 +252,7 @@ def _run_missing(
             busy += 1
         except UserError as error:
             if cli.joined():
-                raise  # with several processes, one may fail alone, so it ends all
+                raise  # all processes must end, because the others may not have failed
             console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
             failed += 1
         else:

@@ -11,8 +11,8 @@ A dispatch is one call of a compiled function, which takes one or more train ste
 | `report`   | host: fetches the metrics of a dispatch, after the device has finished                      |
 | `kernels`  | device: time in which a kernel runs, from the profiler; None if the profile has no kernels  |
 
-If `batch` + `dispatch` exceeds `kernels`, a GPU waits for the host, for `step` - `kernels` seconds. On a CPU, host and
-device are the same cores, and `dispatch` may include the step itself.
+If `batch` + `dispatch` exceeds `kernels`, a GPU waits for the host: `step` - `kernels` seconds in each step. On a CPU,
+host and device are the same cores, and `dispatch` may include the step itself.
 """
 
 from __future__ import annotations

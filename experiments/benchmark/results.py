@@ -65,7 +65,7 @@ def limits(specs: list[Spec], outcomes: list[Outcome]) -> list[Row]:
 
 
 def ceiling(rows: list[Row], what: str, dtype: str) -> float | None:
-    """The highest rate of all libraries for the limit `what` in `dtype` (per second); None if it was not measured."""
+    """The highest rate of any library, in multiply-adds or bytes per second; None if it was not measured."""
     # For memory any dtype gives the same rate in bytes.
     same = [row for row in rows if row["limit"] == what and (what != MATMUL or row["dtype"] == dtype)]
     return max((row["per_second"] for row in same if "per_second" in row), default=None)

@@ -139,7 +139,7 @@ def configure(contestant: str, config: ExperimentConfig) -> ExperimentConfig:
 
 
 def default_contestants(task: Task) -> tuple[str, ...]:
-    """The default contestants of steps, or of compilation (with unrolled and with scanned stages)."""
+    """The names of the default contestants, for the task "step" or "compile"."""
     if task == "step":
         return (OURS, FLAX, *TORCH, f"{TORCH[0]}{TUNED}")
     return f"{OURS}:model.stages=unrolled", f"{OURS}:model.stages=scanned", FLAX

@@ -23,7 +23,7 @@ class Torch:
         peer: Any = importlib.import_module("experiments.benchmark.peers.torch_resnet")
         config, phase, gpu = spec.config, spec.phase, spec.platform == "gpu"
         if gpu and not torch.cuda.is_available():
-            raise UserError("JAX computes on a GPU that this PyTorch does not see.")
+            raise UserError("PyTorch does not see the GPU on which JAX computes; install PyTorch with CUDA.")
         self.torch, self.phase, self.steps = torch, phase, spec.steps
         self.device = torch.device("cuda" if gpu else "cpu")
         # On GPUs, JAX computes float32 products in TensorFloat-32; this setting lets PyTorch do the same.

@@ -3,7 +3,7 @@
     python -m experiments.sweep digits-shortcuts --jobs 2
     python -m experiments.report runs/digits-shortcuts
 
-The shortcuts are those of cifar10_shortcuts.py. The recipe is that of digits.py. So the ranking of the shortcuts can be
+cifar10_shortcuts.py defines the shortcuts, and digits.py defines the recipe. So the ranking of the shortcuts can be
 compared with the paper's, but the errors cannot.
 
 Departs from the paper:

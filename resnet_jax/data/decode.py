@@ -110,7 +110,7 @@ def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int
     return _pixels(image.resize((part.width, part.height), Image.Resampling.BILINEAR, box=part.box))
 
 
-def look(file: str | bytes, seen: Pass | None, *, channels: int, multiple: int = 1) -> Images:
+def views(file: str | bytes, pass_: Pass | None, *, channels: int, multiple: int = 1) -> Images:
     """Decodes an image and returns its V crops in a pass of an evaluation protocol: [V, height, width, channels] uint8.
 
     The whole image is resized and then cropped. If the resized image would be larger than crops.LARGEST, only its crops
@@ -118,7 +118,7 @@ def look(file: str | bytes, seen: Pass | None, *, channels: int, multiple: int =
 
     Args:
       file: the path of the image file, or its content.
-      seen: the pass; None: the image is not resized.
+      pass_: the pass; None: the image is not resized.
       channels: 3 for colour; 1 for grey.
       multiple: in a pass without crops, the longer side is rounded to a multiple of this many pixels.
 
@@ -126,19 +126,19 @@ def look(file: str | bytes, seen: Pass | None, *, channels: int, multiple: int =
       Unreadable: the image cannot be read; see `upright`.
     """
     image = upright(file, channels=channels)
-    if seen is None:
+    if pass_ is None:
         return _pixels(image)[None]
-    filter = Image.Resampling[seen.interpolation.upper()]
-    if seen.crop is None:
-        return _pixels(_resized(image, whole(*image.size, seen, multiple), filter))[None]
-    wide, tall = resized(*image.size, seen.resize)
-    corners = [(x, y, x + seen.crop, y + seen.crop) for x, y in offsets(wide, tall, seen)]
+    filter = Image.Resampling[pass_.interpolation.upper()]
+    if pass_.crop is None:
+        return _pixels(_resized(image, whole(*image.size, pass_, multiple), filter))[None]
+    wide, tall = resized(*image.size, pass_.resize)
+    corners = [(x, y, x + pass_.crop, y + pass_.crop) for x, y in offsets(wide, tall, pass_)]
     if wide * tall <= LARGEST:
         image = _resized(image, (wide, tall), filter)
         return np.stack([_pixels(image.crop(corner)) for corner in corners])
     across, down = image.width / wide, image.height / tall  # stored pixels for one of the resized image
     boxes = [(left * across, top * down, right * across, low * down) for left, top, right, low in corners]
-    return np.stack([_pixels(image.resize((seen.crop, seen.crop), filter, box=box)) for box in boxes])
+    return np.stack([_pixels(image.resize((pass_.crop, pass_.crop), filter, box=box)) for box in boxes])
 
 
 @contextlib.contextmanager

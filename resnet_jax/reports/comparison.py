@@ -140,7 +140,7 @@ class Comparison:
 
     @property
     def baseline(self) -> Variant:
-        """The first variant. For the question "fields" without an axis, the other variants are compared with it."""
+        """The first variant, with which all others are compared in a comparison of fields without an axis."""
         return self.cells[0]
 
     @property

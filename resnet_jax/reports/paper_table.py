@@ -111,8 +111,8 @@ def lines_table(found: PaperLines) -> Table:
         rows.append((*row, *errors, *places[id(line)], *papers.cells(variant)))
     caption = (
         f"The lines of {table.source}, in its order. Errors: the net of the last step, in eval mode; mean ± sample "
-        "standard deviation over the seeds that finished. Place: of the mean test error among the lines of a depth, "
-        "from the lowest; the paper's beside it, from its own data and depth; "
+        "standard deviation over the seeds that finished. Place: the rank of the mean test error among the lines of "
+        "one depth, with 1 for the lowest; the paper's place is the rank of its errors, on its data and depth; "
         f'"{_FAILS}" as the paper defines it, a test error above 20 %.'
     )
     return Table(caption + papers.caption, (*headers, *papers.headers), tuple(rows))

@@ -179,11 +179,11 @@ def _fill(
     images: Images, paths: Sequence[str], size: int | None, advance: Callable[[int], None]
 ) -> Results[decode.Unreadable | None]:
     """Decodes images into the rows of `images` [N, H, W, C]; yields None or an error for each image, in order."""
-    seen = None if size is None else crops.Pass(size, size)
+    pass_ = None if size is None else crops.Pass(size, size)
 
     def work(i: int) -> decode.Unreadable | None:
         try:
-            (image,) = decode.look(paths[i], seen, channels=images.shape[3])
+            (image,) = decode.views(paths[i], pass_, channels=images.shape[3])
         except decode.Unreadable as reason:
             return reason
         if image.shape != images.shape[1:]:

@@ -148,7 +148,7 @@ def _in_memory(prepared: _Prepared, records: TfdsRecords, config: DataConfig, no
     def pixels(i: int) -> Images:
         try:
             content, labels[i] = records.example(i)
-            found: Images = decode.look(content, None, channels=prepared.channels)[0]
+            found: Images = decode.views(content, None, channels=prepared.channels)[0]
         except decode.Unreadable as why:
             prepared.refuse(records.name(i), why)
         return found
