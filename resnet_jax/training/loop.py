@@ -189,7 +189,7 @@ class Trainer:
             raise _Diverged(step)  # the last update made the net diverge
 
     def _read_reports(self, leave: int) -> None:
-        """Reads the reports of finished steps in order, and waits until at most `leave` steps have not been read."""
+        """Reads the reports of finished steps, in order. Waits for reports until at most `leave` are unread."""
         # All processes read a report after the same dispatch, so a diverged run ends at the same step in all of them.
         alone = processes.count() == 1
         unread = sum(len(steps) for steps, _ in self.pending)

@@ -194,7 +194,7 @@ class Format(abc.ABC):
     def writable(self, model: ModelConfig, arrays: Arrays) -> tuple[ModelConfig, Arrays, tuple[str, ...]]:
         """Changes a net so that this format can express it, with the same logits; adds remarks on the changes.
 
-        Returns the net unchanged if no change is needed, or if none helps.
+        Returns an unchanged net if it needs no change, or if no change makes it fit.
         """
         return model, arrays, ()
 
