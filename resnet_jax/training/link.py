@@ -129,7 +129,7 @@ class Link:
 
         Soon after one process has passed True, the same call, such as the 812th, returns True in all processes. To
         choose this call, process 0 asks the others how many calls they have made, and adds 1 to the largest number.
-        A process that was asked waits until process 0 has sent it the sum.
+        Each process that was asked waits until process 0 has sent it the result.
         """
         with self._turn:
             self._calls += 1

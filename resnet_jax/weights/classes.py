@@ -72,7 +72,8 @@ def match(names: Sequence[str], classes: Sequence[str], what: str, net: str, lab
       classes: the net's class names, in order.
       what, net: descriptions of the parent folder and of the net, for messages.
       labels: None: the rules above. "order": the first name belongs to the first class, and so on. Any other text is
-        the path of a text file that has a line "name = class" for each name. The class is written as in the rules.
+        the path of a text file that has a line "name = class" for each name. The class is a class name, a WordNet ID or
+        a number, as in the rules.
 
     Raises:
       Unmatched: the names do not match the classes of the net.
