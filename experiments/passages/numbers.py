@@ -82,12 +82,8 @@ def learned(run: str, first: str, last: str) -> str:
 
 
 def cost(what: str, study: str) -> str:
-    """A number on the cost of a study's runs.
-
-    Args:
-      what: "runs" or "interrupted" for a count, "hours" for the sum over all runs, "longest" for minutes of one run.
-      study: name of the study.
-    """
+    """A number on a study's runs: `what` is "runs", "interrupted", "hours" (of all runs) or "longest" (minutes of a
+    run)."""
     found = records(study)
     seconds = [record.cost.total_s for record in found]
     return {

@@ -153,10 +153,8 @@ class Comparison:
         return tuple(cell for cell in self.cells if cell.net == net)
 
     def base_cell(self, net: str) -> Variant:
-        """The variant of a kind of net with which deeper nets of this kind are compared.
-
-        It is the shallowest net of at least 20 layers, if a deeper one exists, and otherwise the shallowest net.
-        """
+        """The net that deeper nets of its kind are compared with: the shallowest of at least 20 layers, or the
+        shallowest."""
         cells = self.of_net(net)
         return next((cell for cell in cells[:-1] if cell.depth >= BASE_DEPTH), cells[0])
 

@@ -37,10 +37,7 @@ class Line:
 
     @property
     def papers_error(self) -> float:
-        """The paper's test error, a fraction; infinite if the net fails in the paper.
-
-        If the paper's table lacks the depth of the net, the error at another depth is taken.
-        """
+        """The paper's test error at this depth, or else at another one, a fraction; infinite if the net fails there."""
         error = self.row.result(self.variant.config.model).test_error
         return math.inf if error is None else error
 
@@ -66,10 +63,8 @@ class PaperLines:
 
 
 def find_lines(comparison: Comparison) -> PaperLines | None:
-    """Finds a paper's table that has a line for every variant of a comparison.
-
-    Returns None if no table fits, or if the variants have fewer than three different lines.
-    """
+    """Finds a paper's table with a line for every variant; None without one, or with fewer than three different
+    lines."""
     for table in TABLES:
         found = [(table.row(cell.config.model), cell) for cell in comparison.cells]
         lines = [Line(row, cell) for row, cell in found if row is not None]

@@ -130,9 +130,9 @@ def cost_table(comparison: Comparison) -> Table:
 
 
 def twins_table(comparison: Comparison) -> Table | None:
-    """Makes a table that compares each plain net with the residual net that differs only in its shortcuts.
+    """Makes a table of plain nets and residual nets that differ only in shortcuts: do their initial values agree?
 
-    It shows whether both have equal numbers of parameters and equal initial values. Returns None without such pairs.
+    Returns None if the comparison has no such pair.
     """
     rows = []
     for plain, other in comparison.twins():

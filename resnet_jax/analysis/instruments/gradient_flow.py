@@ -32,10 +32,7 @@ OPTIONS = GradientFlow
 
 
 def measure(net: Net, options: GradientFlow, workspace: Workspace) -> dict[str, Any]:
-    """Returns the names of the layers, the norms at the initial values, and the recorded norms, for a JSON file.
-
-    The recorded norms are [steps][layers]. They are empty without a gradients.jsonl in the run directory.
-    """
+    """Returns layer names, norms at the initial values, and recorded norms [steps][layers], if any, for a JSON file."""
     from resnet_jax.analysis.gradient_flow import gradient_norms
 
     examples = net.examples("train", options.images, options.seed)
