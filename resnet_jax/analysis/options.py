@@ -1,5 +1,4 @@
-"""The arguments of an instrument besides the net: options, a progress display, a file for partial results. Without
-JAX."""
+"""The arguments of an instrument besides the net: its options, a progress display, a file for partial results."""
 
 from __future__ import annotations
 

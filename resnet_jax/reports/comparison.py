@@ -109,7 +109,8 @@ class Axis:
         return float(fields.values(variant.config)[self.field])
 
     def reference(self, points: tuple[Variant, ...]) -> Variant:
-        """The variant to compare the other variants of a line with: at the field's default value, or else the first."""
+        """The variant at the field's default value, or else the first one. The line's other variants are compared with
+        it."""
         default = fields.values(ExperimentConfig())[self.field]
         return next((point for point in points if self.value(point) == default), points[0])
 
@@ -140,7 +141,7 @@ class Comparison:
 
     @property
     def baseline(self) -> Variant:
-        """The first variant, with which all others are compared in a comparison of fields without an axis."""
+        """The baseline of a comparison of fields without an axis: the first variant."""
         return self.cells[0]
 
     @property

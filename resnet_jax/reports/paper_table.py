@@ -63,8 +63,8 @@ class PaperLines:
 
 
 def find_lines(comparison: Comparison) -> PaperLines | None:
-    """Finds a paper's table with a line for every variant; None without one, or with fewer than three different
-    lines."""
+    """Finds a paper's table that has a line for every variant. None if no table fits, or if fewer than three lines
+    occur."""
     for table in TABLES:
         found = [(table.row(cell.config.model), cell) for cell in comparison.cells]
         lines = [Line(row, cell) for row, cell in found if row is not None]

@@ -42,8 +42,7 @@ def paper_of(variant: Variant, tables: tuple[PaperTable, ...] = TABLES) -> Paper
 
 
 def error_table(comparison: Comparison) -> Table:
-    """Makes the main table: a row for each variant, with its name, its errors, and the paper's error if it is
-    comparable.
+    """Makes the main table: a row for each variant, with its name, its errors, and a paper's error if comparable.
 
     A comparison of depths has columns for depth and net. Other comparisons have columns for the fields that differ, the
     number of parameters, and the multiply-adds.
