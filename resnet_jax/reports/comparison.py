@@ -131,8 +131,8 @@ class Comparison:
     varied: tuple[str, ...]
     """Dotted names of the fields that differ between the cells."""
     cells: tuple[Variant, ...]
-    """The variants to compare. For "depth": ordered by depth, plain before residual. For "fields": line by line with
-    an axis; without an axis the baseline first, then in the study's order."""
+    """The variants to compare. For "depth": by depth, with plain nets before residual nets. For "fields": by line of
+    the axis, or without an axis the baseline first and then the study's order."""
     others: tuple[Variant, ...] = ()
     """For "depth": the same nets with other numbers of iterations or other learning rates, ordered by net, depth,
     iterations and rate."""

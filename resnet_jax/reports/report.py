@@ -50,7 +50,7 @@ class Report:
     """The files and tables of a written report."""
 
     views: tuple[View, ...]
-    """The view of each comparison."""
+    """The content of the report for each comparison."""
     apart: str
     """A sentence on why there are several comparisons; empty for one comparison."""
     files: tuple[Path, ...]
