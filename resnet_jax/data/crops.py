@@ -123,8 +123,8 @@ def offsets(width: int, height: int, pass_: Pass) -> list[tuple[int, int]]:
 def whole(width: int, height: int, pass_: Pass, multiple: int) -> tuple[int, int]:
     """Width and height to which an image of width x height pixels is resized, in a pass without crops.
 
-    The shorter side becomes `pass_.resize` pixels. The longer side is rounded to a multiple of `multiple` pixels,
-    because an evaluation step is compiled for each shape. It is at least as long as the shorter side.
+    The shorter side becomes `pass_.resize` pixels. The longer side is rounded to a multiple of `multiple` pixels, but
+    is not shorter than the shorter side. So there are few shapes; an evaluation step is compiled for each of them.
     """
     scale = pass_.resize / min(width, height)
 

@@ -102,8 +102,8 @@ def folders_of(root: str, part: str, aside: PassedOver) -> dict[str, os.DirEntry
             name = composed(entry.name)
             if name in classes:
                 raise UserError(
-                    f"{shown(folder)} has two class folders whose names both read {name!r}, written with "
-                    "different Unicode characters; rename one, or merge them."
+                    f"{shown(folder)} has two class folders with the name {name!r}, stored as different Unicode "
+                    "characters; rename one, or merge them."
                 )
             classes[name] = entry
     if not classes:
