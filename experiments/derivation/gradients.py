@@ -81,7 +81,7 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
 
 
 def growth_per_layer(norms: Sequence[float]) -> float:
-    """The growth of the gradient's norm from one conv of stage 1 to the conv before it, as a geometric mean.
+    """The mean factor by which the gradient's norm grows from a conv of stage 1 to the conv before it.
 
     Args:
       norms: norms of the gradients of all convs: first the stem's, then those of three equally long stages.

@@ -17,14 +17,10 @@ from resnet_jax.types import Floats
 
 
 def measured(file: str, net: str, what: str, form: str = ".3g") -> str:
-    """A number from the measurement of one net, as text.
+    """A number from the measurement of one net, as text in Python's format `form`, without a per cent sign.
 
-    Args:
-      file: name of the file.
-      net: name of the net in the file.
-      what: name of a list in the file, then indices, slices, min, max or mean. For example, "single.1:.max" is the
-        largest value of `single` after the first, and "left/gradient.max" is the largest quotient of two lists.
-      form: format of Python. With ".1%" the text has no per cent sign, because the page has one.
+    `what` is the name of a list in the file, then indices, slices, min, max or mean. For example, "single.1:.max" is
+    the largest value of `single` after the first, and "left/gradient.max" is the largest quotient of two lists.
     """
     return _text(value(file, net, what), form)
 

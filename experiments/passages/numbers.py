@@ -57,13 +57,12 @@ def change_apart(left: str, right: str, before: str, beside: str) -> str:
 
 
 def images_apart(left: str, right: str, images: str) -> str:
-    """For each seed, the difference between two nets in misclassified training images, out of `images`: "2 and 4"."""
+    """For each seed, the difference between two nets in the number of misclassified training images: "2 and 4"."""
     return listed([f"{abs(int(images) * value):.0f}" for value in _difference(left, right).values])
 
 
 def most_images(study: str, net: str, images: str) -> str:
-    """Largest number of misclassified training images, out of `images`, among the runs of a study with one kind of
-    net."""
+    """Largest number of misclassified training images among the runs of a study with one kind of net."""
     ended = [record.final for record in records(study) if record.config.model.net == net]
     return f"{max(int(images) * final.train_error for final in ended if final is not None):.0f}"
 
@@ -83,12 +82,8 @@ def learned(run: str, first: str, last: str) -> str:
 
 
 def cost(what: str, study: str) -> str:
-    """A number on the cost of a study's runs.
-
-    Args:
-      what: "runs" or "interrupted" for a count, "hours" for the sum over all runs, "longest" for minutes of one run.
-      study: name of the study.
-    """
+    """A number on a study's runs: `what` is "runs", "interrupted", "hours" (of all runs) or "longest" (minutes of a
+    run)."""
     found = records(study)
     seconds = [record.cost.total_s for record in found]
     return {

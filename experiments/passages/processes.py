@@ -30,12 +30,8 @@ def faults() -> str:
 
 
 def fault_runs(what: str) -> str:
-    """A number from the record of the runs with injected faults.
-
-    Args:
-      what: "faults" or "runs" for their count, "difference" for the largest difference from an undisturbed run,
-        "tolerance" for the largest legal difference.
-    """
+    """A number on the runs with faults: `what` is "faults", "runs", "difference" (the largest) or "tolerance" (its
+    limit)."""
     record = content("faults")
     if what in ("faults", "runs"):
         return str(len(record[what]))

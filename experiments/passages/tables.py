@@ -55,7 +55,7 @@ def recomputed_statistics() -> str:
 
 
 def equivalence() -> str:
-    """A table of the difference in parameters from one device after ten steps: the largest over all parallel modes."""
+    """A table of the largest difference between parameters on one device and in any parallel mode, after ten steps."""
     worst: dict[tuple[str, str, str], dict[int, float]] = {}
     for row in content("equivalence")["rows"]:
         cells = worst.setdefault((row["net"], row["dtype"], row["scope"]), {})

@@ -1,6 +1,6 @@
 """Signal propagation at initialisation, by depth: forward variance, Jacobians, and autocorrelation of derivatives.
 
-BN uses fixed statistics, those of one batch of training images, so that the net is a function of one image. Departs
+BN uses the statistics of one batch of training images, held fixed, so that the net is a function of one image. Departs
 from the paper: Balduzzi et al. 2017 use nets from R to R and points on a grid. Here the points lie on a line between
 two images.
 """

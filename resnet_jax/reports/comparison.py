@@ -109,7 +109,8 @@ class Axis:
         return float(fields.values(variant.config)[self.field])
 
     def reference(self, points: tuple[Variant, ...]) -> Variant:
-        """The variant to compare the other variants of a line with: at the field's default value, or else the first."""
+        """The variant at the field's default value, or else the first one. The line's other variants are compared with
+        it."""
         default = fields.values(ExperimentConfig())[self.field]
         return next((point for point in points if self.value(point) == default), points[0])
 
@@ -140,7 +141,7 @@ class Comparison:
 
     @property
     def baseline(self) -> Variant:
-        """The first variant. For the question "fields" without an axis, the other variants are compared with it."""
+        """The baseline of a comparison of fields without an axis: the first variant."""
         return self.cells[0]
 
     @property
@@ -153,10 +154,8 @@ class Comparison:
         return tuple(cell for cell in self.cells if cell.net == net)
 
     def base_cell(self, net: str) -> Variant:
-        """The variant of a kind of net with which deeper nets of this kind are compared.
-
-        It is the shallowest net of at least 20 layers, if a deeper one exists, and otherwise the shallowest net.
-        """
+        """The net that deeper nets of its kind are compared with: the shallowest of at least 20 layers, or the
+        shallowest."""
         cells = self.of_net(net)
         return next((cell for cell in cells[:-1] if cell.depth >= BASE_DEPTH), cells[0])
 

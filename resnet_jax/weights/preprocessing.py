@@ -29,7 +29,8 @@ class Preprocessing:
     """The preprocessing of a picture for a net: resize, centre crop, and (pixels / 255 - mean) / std.
 
     Raises:
-      UserError: a size or number of channels is not above 0, or the statistics do not fit them.
+      UserError: a size or the number of channels is below 1, `resize` is smaller than the crop, or the statistics have
+        another shape.
     """
 
     resize: int | None

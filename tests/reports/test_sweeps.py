@@ -74,6 +74,6 @@ def test_a_partly_finished_sweep_keeps_its_axis_and_names_what_is_missing(
     assert (folder / "report" / "error-against-width.png").exists()
     report = (folder / "report" / "report.md").read_text()
     assert "digits-width/resnet-20-width=8-seed2: unfinished, 96 of 240 iterations done" in report
-    assert "digits-width/resnet-20-width=32-seed1: not begun." in report
+    assert "digits-width/resnet-20-width=32-seed1: not started." in report
     assert f"width 2 {MINUS} 16" in report  # 16 is the field's default
     assert f"width 4 {MINUS} 2" not in report
