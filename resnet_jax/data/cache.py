@@ -79,7 +79,7 @@ def read(path: Path | None, key: str, note: Note) -> dict[str, Array] | None:
 
 
 def write(path: Path | None, key: str, kept: Mapping[str, Array], note: Note) -> bool:
-    """Writes arrays to a cache file, and returns whether it did.
+    """Writes arrays to a cache file. Returns True if the file is written, otherwise False.
 
     If the file cannot be written, `note` gets the reason. If another process is writing the same file, this call writes
     nothing. A killed process leaves an incomplete file, PATH.part, which the next call overwrites.

@@ -135,8 +135,9 @@ def whole(width: int, height: int, pass_: Pass, multiple: int) -> tuple[int, int
 
 
 def too_long(config: DataConfig, sizes: npt.NDArray[np.int32]) -> dict[int, str]:
-    """Finds images so narrow that the protocol "multi_scale" would resize them to too many pixels: {position: reason}.
+    """Finds images that the protocol "multi_scale" would resize to more than LARGEST pixels: {position: reason}.
 
+    These images are very narrow: the protocol gives their shorter side a fixed length, so the longer side is too long.
     `sizes` [N, 2] has the width and height of each image in pixels, or zeros if they are unknown.
     """
     if not config.by_protocol or config.protocol != "multi_scale":

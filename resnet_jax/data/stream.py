@@ -185,8 +185,8 @@ class StreamSource:
     def fingerprint(self, digest: Digest) -> None:
         """Adds facts about each image (see `Records.fingerprint`) and its label to a digest, without reading files.
 
-        So it is weaker than the fingerprint of images in memory. For images in a folder, the facts are path and size:
-        it does not change if a file gets other content of the same size.
+        So this fingerprint is weaker than that of images in memory. For images in a folder, the facts are the path and
+        the size of the file: the fingerprint does not change if a file gets other content of the same size.
         """
         digest.update(f"stream {self.shape}".encode())
         self._records.fingerprint(digest, self._positions)
