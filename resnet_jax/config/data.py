@@ -140,7 +140,7 @@ class DataConfig(Section):
 
     @property
     def by_protocol(self) -> bool:
-        """Whether the last evaluation on the test set averages over several crops or scales (`protocol`)."""
+        """Whether the evaluation of the test set after the last step averages over crops or sizes (`protocol`)."""
         return self.streamed and self.protocol != "center"
 
     def _check(self) -> None:

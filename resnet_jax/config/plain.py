@@ -70,7 +70,9 @@ def override(config: ExperimentConfig, changes: Mapping[str, Any]) -> Experiment
 
 
 def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collection[str] = ()) -> ExperimentConfig:
-    """Resets fields that depend on a changed field to their defaults; `data.path` depends on `data.source`.
+    """Sets each field that depends on a changed field to its default.
+
+    For example, `data.path` depends on `data.source`.
 
     Args:
       config: the configuration after the changes.

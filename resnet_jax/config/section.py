@@ -35,7 +35,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Role:
-    """What a config field describes, and how reports treat runs that differ in it."""
+    """What a config field describes, and how reports treat runs with different values of the field."""
 
     of: Kind
     """What the field describes:
@@ -176,7 +176,7 @@ class Section:
                 full = f"{self._section}.{name}" if self._section else name
                 raise UserError(
                     f"{full}: got {self.value(name)!r}, which has an effect only with {needs.words}; leave it at its "
-                    f"default, {self.default(name)!r}, or change that too."
+                    f"default, {self.default(name)!r}, or meet this condition."
                 )
 
     def _check(self) -> None:

@@ -98,7 +98,9 @@ def pictures(paths: Sequence[str], note: Note = lambda text: None) -> list[str]:
         found = _album(path, "", aside, frozenset())
         aside.tell(path, note)
         if not found:
-            raise UserError(f"{shown(path)}: a folder without images; legal: {', '.join(sorted(EXTENSIONS))}.")
+            raise UserError(
+                f"{shown(path)}: a folder without images; legal extensions: {', '.join(sorted(EXTENSIONS))}."
+            )
         images += found
     return images
 
@@ -173,7 +175,12 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
 
 
 def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """Selects classes from `names` by the field data.classes: some names, a number n for the first n, or () for all.
+    """Selects classes from `names`, and returns their names in alphabetical order.
+
+    Args:
+      names: the names of all classes.
+      classes: the value of `data.classes`: names; or one number n, which selects the first n classes in alphabetical
+        order; or (), which selects all classes.
 
     Raises:
       UserError: a name is unknown, or the number is below 2 or larger than the number of classes.

@@ -1,8 +1,10 @@
 """Batches for evaluation with ten crops, or with the whole image at several sizes (He et al. 2015, Sec. 3.4).
 
 The result for an image is the mean of the probabilities (softmax) over all its crops or sizes and their mirror images.
-A whole image of any size is possible, because the average pooling takes a feature map of any size. The logits are those
-of the paper's fully convolutional net, averaged over all positions, because the last layer is linear.
+
+The net takes a whole image of any size, because its last average pooling takes a feature map of any size. The paper
+instead applies the last layer at each position of the feature map, and averages the results. For logits, both orders
+give the same numbers, because the last layer is linear.
 
 The paper does not say whether it averages logits or probabilities, and whether it uses mirror images at several sizes.
 Here probabilities are averaged and mirror images are used, as in the works that the paper follows.
@@ -45,7 +47,8 @@ def batches(source: StreamSource, passes: Sequence[Pass], batch_size: int, multi
     Args:
       source: the images.
       passes: the passes; see crops.passes.
-      batch_size: number of images in a batch if they have the source's size. Batches of larger images are smaller.
+      batch_size: number of images in a batch if an image is as large as `source.shape`. Larger images, and images with
+        several crops, have smaller batches.
       multiple_of: the number of devices; the length of every batch is a multiple of it.
     """
     for pass_ in passes:

@@ -20,7 +20,8 @@ def stratified(labels: Labels, count: int, *, seed: int | tuple[int, ...], field
     with the largest remainders get one example more, until `count` is reached; among equal remainders, the lowest label
     comes first. Within a class, examples are drawn uniformly.
 
-    With the same seed, a larger draw usually contains a smaller one.
+    With the same seed, a larger draw contains a smaller one, except in a class of which the smaller draw has more
+    examples (the Alabama paradox of this method).
 
     Args:
       labels: [N] int32.
@@ -45,8 +46,8 @@ def stratified(labels: Labels, count: int, *, seed: int | tuple[int, ...], field
     if (share == 0).any():
         first, enough = classes[share == 0][0], -(-total // int(sizes.min()))
         raise UserError(
-            f"{field}: got {count}, which leaves class {first} without an image ({sizes.min()} of {total} in the "
-            f"smallest class); {enough} are enough for one image of each class."
+            f"{field}: got {count}, which leaves class {first} without an image; a draw of {enough} images has every "
+            f"class, because the smallest class has {sizes.min()} of the {total} images."
         )
     rng = np.random.default_rng(seed)
     chosen = np.zeros(total, np.bool_)
@@ -89,7 +90,7 @@ def apply(
         if len(lost):
             raise UserError(
                 f"data.validation: got {validation}, which leaves class {lost[0]} without an image to train on; "
-                "hold out fewer."
+                "hold out fewer images."
             )
         train, held_out = train.part(rest), train.part(chosen)
     if len(train) == len(dataset.train):

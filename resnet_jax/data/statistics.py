@@ -105,7 +105,7 @@ class Sums:
         return np.maximum(values, 0.0)[::-1], vectors[:, ::-1]
 
     def colors(self) -> Floats:
-        """The array `Normalization.colors`, [3, 3] (Krizhevsky et al. 2012, Sec. 4.1)."""
+        """The principal components as columns, each times its variance: [3, 3] (Krizhevsky et al. 2012, Sec. 4.1)."""
         variances, vectors = self.components()
         found: Floats = vectors * variances
         return found
@@ -138,7 +138,8 @@ def measure(
 ) -> Sums:
     """Sums the pixels of the images at the positions `index` [n], without random crops.
 
-    If `products` is False, `Sums.products` is zeros. `advance` is called with the number of images of each piece.
+    The images are read in groups. After each group, `advance` is called with the number of its images. If `products`
+    is False, `Sums.products` is zeros.
     """
     channels = source.shape[2]
     image = np.zeros(source.shape, np.int64)

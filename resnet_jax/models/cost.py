@@ -7,7 +7,7 @@ Training needs this memory in bytes on each device, for a net with P parameters.
 otherwise 4), and an activation has b bytes (2 in bfloat16, 4 in float32, 8 in float64):
 
     parameters    p P
-    gradients     p P; 2 p P with accumulation, for the sum and the gradient of the current part
+    gradients     p P; 2 p P with accumulation, for the sum and the gradient of the current part of the batch
     optimizer     p P for the velocity; 2 p P with an average of the parameters (optim.ema)
     activations   b * (images that are computed at once) * (numbers that are kept for each image)
 

@@ -91,7 +91,7 @@ def test_what_can_be_wrong_with_it(root: Path) -> None:
     kit = root / "ILSVRC2012_devkit_t12" / "data"
     whole = (kit / OFFICIAL).read_text()
     (kit / OFFICIAL).write_text(whole + "1\n")
-    refused(root, "has 7 lines and there are 6 images")
+    refused(root, "has 7 lines for 6 images")
     (kit / OFFICIAL).write_text(whole.replace("2", "5000"))
     refused(root, "has '5000'; legal: the numbers of the classes in meta.mat")
     (kit / OFFICIAL).write_text(whole)

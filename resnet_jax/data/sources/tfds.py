@@ -91,7 +91,7 @@ def _open(name: str, data_dir: str | None, note: Note) -> _Prepared:
     remedy = tfds_files.again(wanted, data_dir, directory)
     if len(class_names) != classes:  # which TFDS takes as it comes
         raise UserError(
-            f"{directory / NAMES}: has {len(class_names):,} names, {FEATURES} says {classes:,} classes; {remedy}."
+            f"{directory / NAMES}: has {len(class_names):,} names, but {FEATURES} has {classes:,} classes; {remedy}."
         )
     splits = builder.info.splits
     test = next((split for split in ("test", "validation") if split in splits), None)

@@ -144,9 +144,9 @@ def test_classes_without_names_are_numbered_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        ("a\nb\na\n", "names both class 0 and class 2 'a'; the names must differ"),
-        ("caf\u00e9\nb\ncafe\u0301\n", "names both class 0 and class 2"),
-        ("a\nb\nc\td\n", r"names class 2 'c\\td'; legal: .* no control characters"),
+        ("a\nb\na\n", "gives class 0 and class 2 the same name, 'a'; the names must differ"),
+        ("caf\u00e9\nb\ncafe\u0301\n", "gives class 0 and class 2 the same name"),
+        ("a\nb\nc\td\n", r"gives class 2 the name 'c\\td'; legal: .* no control characters"),
     ],
 )
 def test_names_of_classes_that_cannot_be_told_apart(small: Path, names: str, sentence: str) -> None:
