@@ -17,7 +17,7 @@ from resnet_jax.types import Floats
 
 
 def measured(file: str, net: str, what: str, form: str = ".3g") -> str:
-    """A number from the measurement of one net, as text in Python's format `form`, without a per cent sign.
+    """Formats a number from the measurement of one net with Python's format `form`, without a per cent sign.
 
     `what` is the name of a list in the file, then indices, slices, min, max or mean. For example, "single.1:.max" is
     the largest value of `single` after the first, and "left/gradient.max" is the largest quotient of two lists.

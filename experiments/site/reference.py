@@ -135,7 +135,7 @@ def _names() -> str:  # the table in the docstring of resnet_jax
 
 
 def sections(cls: type[Section], prefix: str = "") -> Iterator[tuple[str, type[Section]]]:
-    """Yields every section of a configuration with its dotted name, a section before the sections inside it."""
+    """Yields every section of a configuration with its dotted name. Outer sections come first."""
     for name, hint in typing.get_type_hints(cls).items():
         if isinstance(hint, type) and issubclass(hint, Section):
             yield f"{prefix}{name}", hint

@@ -109,8 +109,7 @@ class Axis:
         return float(fields.values(variant.config)[self.field])
 
     def reference(self, points: tuple[Variant, ...]) -> Variant:
-        """The variant at the field's default value, or else the first one. The line's other variants are compared with
-        it."""
+        """The reference of a line: the variant at the field's default value, or else the first variant."""
         default = fields.values(ExperimentConfig())[self.field]
         return next((point for point in points if self.value(point) == default), points[0])
 
