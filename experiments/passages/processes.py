@@ -30,8 +30,12 @@ def faults() -> str:
 
 
 def fault_runs(what: str) -> str:
-    """A number on the runs with faults: `what` is "faults", "runs", "difference" (the largest) or "tolerance" (its
-    limit)."""
+    """A number from the test with injected faults.
+
+    Args:
+      what: "faults": number of faults. "runs": number of runs. "difference": largest difference of a parameter from
+        the run without faults. "tolerance": the largest difference that the test allows.
+    """
     record = content("faults")
     if what in ("faults", "runs"):
         return str(len(record[what]))

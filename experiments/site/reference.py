@@ -1,4 +1,4 @@
-"""Makes the reference pages from the code: commands, configurations, records, and the Python names."""
+"""Makes the reference pages from the code: commands, configurations, records, and the public Python API."""
 
 from __future__ import annotations
 

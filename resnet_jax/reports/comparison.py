@@ -109,13 +109,20 @@ class Axis:
         return float(fields.values(variant.config)[self.field])
 
     def reference(self, points: tuple[Variant, ...]) -> Variant:
-        """The reference of a line: the variant at the field's default value, or else the first variant."""
+        """The variant that the other variants of a line are compared with.
+
+        It is the variant at the field's default value. If there is none, it is the first variant.
+        """
         default = fields.values(ExperimentConfig())[self.field]
         return next((point for point in points if self.value(point) == default), points[0])
 
     @property
     def logarithmic(self) -> bool:
-        """Whether the axis is logarithmic: its values span a factor of 10, or four or more values about double."""
+        """Whether the axis is logarithmic.
+
+        It is if the largest value is at least 10 times the smallest, or if there are at least four values and each is
+        at least 1.7 times the value before it. All values must be positive.
+        """
         found = sorted({self.value(variant) for _, points in self.lines for variant in points})
         doubling = len(found) > 3 and all(b >= 1.7 * a for a, b in itertools.pairwise(found))
         return found[0] > 0.0 and (found[-1] >= 10.0 * found[0] or doubling)
@@ -140,7 +147,7 @@ class Comparison:
 
     @property
     def baseline(self) -> Variant:
-        """The baseline of a comparison of fields without an axis: the first variant."""
+        """The first variant. In a comparison of "fields" without an axis, other variants are compared with it."""
         return self.cells[0]
 
     @property

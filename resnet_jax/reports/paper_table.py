@@ -37,7 +37,10 @@ class Line:
 
     @property
     def papers_error(self) -> float:
-        """The paper's test error at this depth, or else at another one, a fraction; infinite if the net fails there."""
+        """The paper's test error for the line, as a fraction; infinite if the net fails in the paper.
+
+        If the paper has no error at this depth, the error at another depth is used.
+        """
         error = self.row.result(self.variant.config.model).test_error
         return math.inf if error is None else error
 
@@ -81,7 +84,12 @@ def ranks(errors: list[float]) -> list[str]:
 
 
 def in_order(lines: tuple[Line, ...]) -> tuple[int, int]:
-    """Counts the pairs of lines with different errors in the paper, and the pairs with the same order here."""
+    """Counts the pairs of lines that are in the paper's order.
+
+    Returns:
+      The number of pairs whose errors differ in the paper. The number of these pairs in which our errors have the same
+      order.
+    """
     pairs = [
         (a, b) if a.papers_error < b.papers_error else (b, a)
         for a, b in itertools.combinations(lines, 2)
