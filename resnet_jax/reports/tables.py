@@ -129,9 +129,9 @@ def cost_table(comparison: Comparison) -> Table:
 
 
 def twins_table(comparison: Comparison) -> Table | None:
-    """Makes a table of plain nets and residual nets that differ only in shortcuts: do their initial values agree?
+    """Makes a table that compares the parameters and initial values of plain nets with those of their residual twins.
 
-    Returns None if the comparison has no such pair.
+    Twins differ only in their shortcuts. Returns None if the comparison has no twins.
     """
     rows = []
     for plain, other in comparison.twins():
