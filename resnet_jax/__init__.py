@@ -113,8 +113,8 @@ def train(
       The record, as it is in `directory`/record.json.
 
     Raises:
-      UserError: a value in `config` has no effect, the directory holds a run of another configuration or is in use by
-        another process, data are missing, or there are too few devices.
+      UserError: `config` changes a field that has no effect; the directory holds a run of another configuration, or
+        another process uses it; data are missing; or there are too few devices.
       OSError: the directory cannot be written.
     """
     from resnet_jax.training.run import run

@@ -140,7 +140,7 @@ class DataConfig(Section):
 
     @property
     def by_protocol(self) -> bool:
-        """Whether the evaluation of the test set after the last step averages over crops or sizes (`protocol`)."""
+        """Whether the evaluation after the last step uses several crops or sizes of each test image (`protocol`)."""
         return self.streamed and self.protocol != "center"
 
     def _check(self) -> None:

@@ -194,7 +194,10 @@ class ModelConfig(Section):
 
     @property
     def stage_blocks(self) -> tuple[int, ...]:
-        """Number of blocks in each stage: "cifar": three equal stages; "imagenet": He et al. 2015, Table 1."""
+        """Number of blocks in each stage.
+
+        CIFAR nets have three stages with equally many blocks. For ImageNet nets, see He et al. 2015, Table 1.
+        """
         if self.family == "imagenet":
             return IMAGENET_STAGES[self.depth]
         n = (self.depth - 2) // (6 if self.block_kind == "basic" else 9)

@@ -41,7 +41,7 @@ NO_RANGE = "its pixels are 32-bit numbers of unknown range; save it with 8 or 16
 
 
 class Unreadable(Exception):
-    """An image cannot be read. The message is the reason, as a part of a sentence."""
+    """An image cannot be read. The message is only the reason, without a full stop."""
 
     def __init__(self, reason: str, *, passing: bool = False) -> None:
         super().__init__(reason)
@@ -95,8 +95,8 @@ def upright(file: str | bytes, *, channels: int) -> Image.Image:
 def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int) -> Images:
     """Decodes an image, cuts out a part, and resizes the part: [height, width, channels] uint8.
 
-    The filter that resizes also reads pixels outside the part. So the result is the same, up to rounding, as if the
-    whole image was resized first and then cropped.
+    At the border of the part, the resizing filter also reads the pixels around the part. So the result is the same, up
+    to rounding, as if the whole image was resized first and then cropped.
 
     Args:
       file: the path of the image file, or its content.

@@ -151,9 +151,9 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
         folders = folders_of(root, part, aside)
         if loose and not folders.keys() & known:
             raise UserError(
-                f"{shown(folder)} has {len(loose):,} images outside class folders, and its folders "
-                f"({some([shown(name) for name in folders])}) are not classes of train; remove these folders, or sort "
-                f"the images into {part}/<class>/."
+                f"{shown(folder)} has {len(loose):,} images that are not in class folders, and folders that are not "
+                f"classes of train: {some([shown(name) for name in folders])}; remove these folders, or sort the "
+                f"images into {part}/<class>/."
             )
         # If all classes are chosen, all test folders are listed, so that a class without training images is noticed.
         return images_of(folders, [name for name in folders if name in chosen or chosen == known], part, aside)

@@ -6,8 +6,9 @@ The net takes a whole image of any size, because its last average pooling takes 
 instead applies the last layer at each position of the feature map, and averages the results. For logits, both orders
 give the same numbers, because the last layer is linear.
 
-The paper does not say whether it averages logits or probabilities, and whether it uses mirror images at several sizes.
-Here probabilities are averaged and mirror images are used, as in the works that the paper follows.
+The paper does not say whether logits or probabilities are averaged. It also does not say whether mirror images are
+used in the evaluation at several sizes. Here probabilities are averaged and mirror images are used, as in the works
+that the paper follows.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def batches(source: StreamSource, passes: Sequence[Pass], batch_size: int, multi
     Args:
       source: the images.
       passes: the passes; see crops.passes.
-      batch_size: number of images in a batch if an image is as large as `source.shape`. Larger images, and images with
-        several crops, have smaller batches.
+      batch_size: number of images in a batch, for images of the size `source.shape`. With larger images, or with
+        several crops of each image, a batch has fewer images.
       multiple_of: the number of devices; the length of every batch is a multiple of it.
     """
     for pass_ in passes:

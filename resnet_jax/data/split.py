@@ -20,8 +20,8 @@ def stratified(labels: Labels, count: int, *, seed: int | tuple[int, ...], field
     with the largest remainders get one example more, until `count` is reached; among equal remainders, the lowest label
     comes first. Within a class, examples are drawn uniformly.
 
-    With the same seed, a larger draw contains a smaller one, except in a class of which the smaller draw has more
-    examples (the Alabama paradox of this method).
+    With the same seed, a larger draw contains all examples of a smaller draw. There is one exception: in rare cases,
+    the larger draw has fewer examples of a class (the Alabama paradox of this method).
 
     Args:
       labels: [N] int32.
@@ -46,8 +46,8 @@ def stratified(labels: Labels, count: int, *, seed: int | tuple[int, ...], field
     if (share == 0).any():
         first, enough = classes[share == 0][0], -(-total // int(sizes.min()))
         raise UserError(
-            f"{field}: got {count}, which leaves class {first} without an image; a draw of {enough} images has every "
-            f"class, because the smallest class has {sizes.min()} of the {total} images."
+            f"{field}: got {count}, which leaves class {first} without an image; give at least {enough}: then every "
+            f"class gets an image, even the smallest class, which has {sizes.min()} of the {total} images."
         )
     rng = np.random.default_rng(seed)
     chosen = np.zeros(total, np.bool_)
@@ -68,8 +68,8 @@ def apply(
       split_seed: random seed of both draws. The subset does not depend on `validation`.
 
     Returns:
-      The data set with the remaining training images, and the validation set or None. The name of the data set gives
-      the number of training images if images were removed.
+      The data set with the remaining training images, and the validation set or None. If images were removed, the name
+      of the data set says how many training images remain.
 
     Raises:
       UserError: a number is too large, or a class would have no image for training or for validation.

@@ -96,7 +96,8 @@ class Sums:
         """The principal components of the colours of pixels / 255. The component with the largest variance is first.
 
         Returns:
-          The variances [C], and the components [C, C] as columns. A column has length 1 and a sum of at least 0.
+          The variances [C], and the components [C, C] as columns. Each column is a vector of length 1. Its sign is
+          chosen so that the sum of its entries is not negative.
         """
         mean = self.image.sum(axis=(0, 1)) / self._pixels
         covariance = (self.products / self._pixels - np.outer(mean, mean)) / 255.0**2
@@ -119,7 +120,7 @@ class Sums:
 def sums(source: Source, config: DataConfig, note: Note = lambda text: None, *, products: bool = True) -> Sums:
     """Sums the pixels of all training images in memory, or of `config.statistics_images` streamed training images.
 
-    If `products` is False, `Sums.products` may be zeros.
+    `products` says whether the caller needs `Sums.products`. If it is False, they may be zeros.
 
     Raises:
       UserError: an image cannot be read.

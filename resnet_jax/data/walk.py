@@ -145,9 +145,10 @@ def class_files(folder: str, relative: str, aside: PassedOver) -> list[ImageFile
 
 
 def may_be_image(entry: os.DirEntry[str], relative: str, aside: PassedOver) -> bool:
-    """Whether a file has the extension of an image and is a regular file, or a link that cannot be followed.
+    """Whether a file has the extension of an image and is a regular file.
 
-    Any other file is added to `aside`, with the reason.
+    A link with such an extension that cannot be followed counts too; reading it raises the error later. Any other file
+    is added to `aside`, with the reason.
     """
     if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
         aside.add("not images by their names", relative)

@@ -16,7 +16,8 @@ These numbers are kept for the backward pass:
 - the inputs of each convolution, each BN, the max-pool and the last average pooling. The output of a ReLU is not
   counted separately, because it is the input of the next layer; a projection has the same input as its block.
 - the output of a gate and the signal that the gate multiplies; the residual that the SkipInit factor multiplies.
-- with `remat`, only the input of each block, and all of the above for the one block in its backward pass.
+- with `remat`, each block keeps only its input. In the backward pass, all of the above is computed again for one block
+  at a time, so it counts only for the block that keeps most.
 
 The compiler may keep more or fewer numbers than this.
 """

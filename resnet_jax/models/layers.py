@@ -172,8 +172,8 @@ def _variance_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -
 def _normalise(x: Array, mean: Array, factor: Array, bias: Array) -> Array:
     """(x - mean) * factor + bias, for x [G, N, H, W, C], mean and factor [G, 1, 1, 1, C], and bias [1, 1, 1, 1, C].
 
-    The derivative adds the contributions of `mean` and `bias` before it broadcasts them. So the gradient needs two sums
-    over the pixels instead of three.
+    The custom derivative adds the terms of `mean` and `bias`, which do not depend on the pixel, before it broadcasts
+    them. So the backward pass has two sums over the pixels: one for both of these terms, and one for `factor`.
     """
     return (x - mean) * factor + bias
 

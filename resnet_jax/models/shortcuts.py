@@ -35,7 +35,10 @@ Config = Any  # a ModelConfig
 
 
 class Paths(Protocol):
-    """The two paths of a block, from which a shortcut computes the output. `skip` and `gate` create their layers."""
+    """The two paths of a block, from which a shortcut computes the output.
+
+    A call of `skip` creates the layers of the shortcut, and a call of `gate` creates the layers of the gate.
+    """
 
     @property
     def config(self) -> Config:

@@ -149,7 +149,7 @@ def _class_names(path: Path, names: Array | None, splits: list[ArraySource]) -> 
         )
         if count > len(found):
             raise UserError(
-                f"data.path: {path} has labels up to {count - 1} and {len(found)} class_names; "
+                f"data.path: {path} has labels up to {count - 1}, but only {len(found)} class_names; "
                 f"legal: labels from 0 to {len(found) - 1}."
             )
         require_names(found, f"data.path: class_names in {path}")

@@ -11,8 +11,8 @@ In tiny images, most pairs (p, q) have a kernel entry. For example, a 3x3 convol
 pairs, all with an entry, so this algorithm needs 16 products for each pair of channels. The usual algorithm needs
 4 * 9 = 36 products, because it also multiplies the zeros of the padding.
 
-The input gradient is the product with the transpose of D. The kernel gradient follows from the gradient of D, x^T dy:
-it is the sum over all pairs (p, q) that use the same kernel entry.
+The input gradient is the product of dy and the transpose of D. The gradient of D is x^T dy. The gradient of a kernel
+entry is a sum of numbers in x^T dy: one for each pair (p, q) that uses the entry.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ where i = (a + pad) mod s. With t = (a + pad - i) / s, the gradient is
 
     dx[s q + a] = sum_m dy[q + t - m] kernel[i + s m].
 
-So for each residue a, one convolution of dy at stride 1 gives every s-th row. The s residues of the columns become
-channels of its result, [N, H', W', (s, C)]. In memory, its numbers are in the same order as in a row of dx.
+So for each a, one convolution of dy at stride 1 gives the rows a, a + s, a + 2 s and so on of dx. Its result is
+[N, H', W', (s, C)]: each of its pixels has the channels of s neighbouring pixels in a row of dx. In memory, its numbers
+are in the same order as in a row of dx.
 """
 
 from __future__ import annotations

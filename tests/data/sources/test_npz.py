@@ -113,7 +113,7 @@ def test_class_names(save: Callable[..., str], names: list[Any]) -> None:
         ({"test_labels": LABELS[:3] - 1}, "test_labels .* the label -1; legal: whole numbers from 0"),
         ({"train_labels": LABELS * 2**40}, "number the classes from 0"),
         ({"train_labels": LABELS * 1000}, "labels up to 2,000 for 15 images"),
-        ({"class_names": np.array(["a", "b"])}, "labels up to 2 and 2 class_names; legal: labels from 0 to 1"),
+        ({"class_names": np.array(["a", "b"])}, "labels up to 2, but only 2 class_names; legal: labels from 0 to 1"),
         ({"class_names": np.array([1, 2, 3])}, "class_names .* legal: strings"),
         (
             {"class_names": np.array(["a", "b", "a"])},

@@ -200,15 +200,13 @@ except UserError as error:
 def test_images_of_different_sizes(tmp_path: Path) -> None:
     content = [*examples(random_images(2)), (encode(random_images(1, (8, 9, 3))[0]), 0)]
     write(tmp_path, {"train": content, "test": content}, features=labelled((None, None, 3)))
-    refused(
-        tmp_path, "images differ in size, the first is 8x8 pixels and image 2 of train in .* is 9x8 pixels; supported: "
-    )
+    refused(tmp_path, "the first is 8x8 pixels and image 2 of train in .* is 9x8 pixels; to crop all to one size, use ")
 
 
 def test_training_and_test_images_of_different_sizes(tmp_path: Path) -> None:
     content = {"train": examples(random_images(3)), "test": examples(random_images(3, (9, 9, 3)))}
     write(tmp_path, content, features=labelled((None, None, 3)))
-    refused(tmp_path, "images differ in size, the first is 8x8 pixels and image 0 of test in .* is 9x9 pixels")
+    refused(tmp_path, "images differ in size: the first is 8x8 pixels and image 0 of test in .* is 9x9 pixels")
 
 
 def test_no_images_with_classes(tmp_path: Path) -> None:
