@@ -9,8 +9,8 @@ cifar10.npz holds the original images as NumPy arrays, such as Keras's x_train, 
 make takes the images from TensorFlow Datasets, with the commands `python -m experiments.prepare cifar10` and `python -m
 experiments.sweep cifar10-depth`.
 
-The nets are those of the paper's Table 6 and Fig. 6 (Sec. 4.2), and the recipe is the paper's (cifar.py). Nets of 110
-layers and more start at learning rate 0.01 until their training error falls below 80 %.
+The nets are from the paper's Table 6 and Fig. 6 (Sec. 4.2). The recipe is the paper's (cifar.py). Nets of 110 layers
+and more start at learning rate 0.01 until their training error falls below 80 %.
 
 Cost of a run in multiply-adds: 1.0e15 (20 layers), 1.7e15 (32), 2.4e15 (44), 3.1e15 (56), 6.2e15 (110), 7.0e16 (1202).
 The five seeds of all nets take 5.7 days of a GPU at 1e12 multiply-adds/s, of which ResNet-1202 takes seven tenths.

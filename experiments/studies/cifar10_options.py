@@ -6,7 +6,7 @@
 
 He et al. 2015 compare these options on ImageNet, with 34 layers (Sec. 4.1, Table 3: 25.03, 24.52 and 24.19 %). On
 CIFAR-10 they use option A. He et al. 2016 (Table 1) have 12.22 % for option C, with 110 layers and another warm-up. So
-only option A is compared with the papers' numbers. The recipe is that of 2015 (cifar.py).
+only option A is compared with the papers' numbers. The recipe is from the 2015 paper (cifar.py).
 
 Cost: a run costs as much as in cifar10-depth, and a tenth more for C. All 27 runs take 26 h of a GPU at 1e12
 multiply-adds/s.

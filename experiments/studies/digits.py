@@ -3,7 +3,7 @@
     python -m experiments.train digits-plain --model.depth=56
     python -m experiments.train digits-resnet --model.depth=56
 
-The recipe is that of He et al. 2015, Sec. 4.2, with fewer iterations for the 1,437 training images. Comments mark each
+The recipe is from He et al. 2015, Sec. 4.2, with fewer iterations for the 1,437 training images. Comments mark each
 departure from the paper. Cost on 2 CPU cores, with compilation: about 10 s at depth 20, 20 s at depth 56.
 """
 

@@ -3,10 +3,10 @@
     python -m experiments.sweep digits-activations --jobs 2
     python -m experiments.report runs/digits-activations
 
-The orders are those of cifar10_activations.py. The recipe is that of digits.py. So the ranking of the orders can be
+cifar10_activations.py defines the orders, and digits.py defines the recipe. So the ranking of the orders can be
 compared with the paper's, but the errors cannot.
 
-Departs from the paper as digits_shortcuts.py does: 56 layers, 8 channels in the first stage, no warm-up.
+Departs from the paper: 56 layers, 8 channels in the first stage, no warm-up.
 
 Cost: all 15 runs take 3 min of one CPU core; half of that with --jobs 2 on two cores.
 """

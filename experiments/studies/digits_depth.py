@@ -3,9 +3,9 @@
     python -m experiments.sweep digits-depth --jobs 2
     python -m experiments.report runs/digits-depth
 
-The question is that of He et al. 2015, Fig. 1 and 6: does the training error rise when a plain net gets deeper, and
-does it stay low with identity shortcuts? With option A, a plain net and a residual net have equal parameters and equal
-initial values. The recipe is that of digits.py.
+He et al. 2015 ask in Fig. 1 and 6: does the training error rise when a plain net gets deeper, and does it stay low with
+identity shortcuts? With option A, a plain net and a residual net have equal parameters and equal initial values.
+digits.py defines the recipe.
 
 Cost: all 40 runs take 8 min of one CPU core; half of that with --jobs 2 on two cores.
 """

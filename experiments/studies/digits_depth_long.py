@@ -1,4 +1,4 @@
-"""The control of digits-depth: does three times as much training, at three rates, remove the degradation?
+"""A control experiment for digits-depth: does three times as much training, at three rates, remove the degradation?
 
     python -m experiments.sweep digits-depth-long --jobs 2
     python -m experiments.report runs/digits-depth runs/digits-depth-long

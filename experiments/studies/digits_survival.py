@@ -3,9 +3,9 @@
     python -m experiments.sweep digits-survival
     python -m experiments.report runs/digits-survival
 
-The probability is that of the last block, and it falls linearly from the first block on (Huang et al. 2016, Sec. 3,
-which use 0.5). With 1, stochastic depth is off. The recipe and the 8 channels in the first stage are those of
-digits_shortcuts.py.
+The survival probability falls linearly with depth, and the study varies its value in the last block (Huang et al. 2016,
+Sec. 3, use 0.5). The value 1 turns stochastic depth off. digits_shortcuts.py defines the recipe and the 8 channels in
+the first stage.
 
 Cost: all 15 runs take 5 min of one CPU core.
 """

@@ -3,7 +3,7 @@
     python -m experiments.sweep digits-width
     python -m experiments.report runs/digits-width
 
-The recipe is that of digits.py. The papers' nets have 16 channels in the first stage (He et al. 2015, Sec. 4.2).
+digits.py defines the recipe. The papers' nets have 16 channels in the first stage (He et al. 2015, Sec. 4.2).
 
 Cost: all 15 runs take 4 min of one CPU core.
 """

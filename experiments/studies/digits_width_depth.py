@@ -3,7 +3,7 @@
     python -m experiments.sweep digits-width-depth
     python -m experiments.report runs/digits-width-depth
 
-The recipe is that of digits.py. The papers' nets have 16 channels in the first stage (He et al. 2015, Sec. 4.2).
+digits.py defines the recipe. The papers' nets have 16 channels in the first stage (He et al. 2015, Sec. 4.2).
 
 Cost: all 36 runs take 6 min of one CPU core.
 """

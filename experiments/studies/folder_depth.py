@@ -3,8 +3,8 @@
     python -m experiments.sweep folder-depth --data.path=PICTURES --data.image-size=32 --dry-run
     python -m experiments.report runs/folder-depth
 
-PICTURES holds train/<class>/*.jpg and test/<class>/*.jpg. The recipe is that of CIFAR-10 (He et al. 2015, Sec. 4.2).
-For a smaller training set, reduce the iterations, for example with --train.iterations=6400.
+PICTURES holds train/<class>/*.jpg and test/<class>/*.jpg. The recipe is the paper's for CIFAR-10 (He et al. 2015, Sec.
+4.2). For a smaller training set, reduce the iterations, for example with --train.iterations=6400.
 
 Cost: with 64k iterations and 32x32 pixels, all 24 runs take 13.6 h of a GPU at 1e12 multiply-adds/s. The cost is
 proportional to the iterations and to the pixels.

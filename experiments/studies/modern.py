@@ -7,7 +7,7 @@ The base is the papers' recipe for ResNet-20 and ResNet-56 (cifar.py, digits.py)
 and the last variant turns on all nine. It then chooses mixup or CutMix for each image with equal probability. All
 ingredients depart from the papers. config/optim.py and config/data.py name the source of each ingredient.
 
-| ingredient        | the number beside it                                    | CIFAR-10              | digits   |
+| ingredient        | meaning of the number                                   | CIFAR-10              | digits   |
 |-------------------|---------------------------------------------------------|-----------------------|----------|
 | cosine            | final learning rate, after half a cosine without drops  | 0                     | 0        |
 | linear warm-up    | first learning rate, and share of the run               | 0.01, 3 %             | the same |

@@ -46,7 +46,9 @@ class Terms(NamedTuple):
 
 
 def identity_terms(model: ResNet, variables: Any, images: Array, labels: Array) -> dict[str, Terms]:
-    """Computes the gradient and its two terms for each block that keeps its input's shape, by block name, in order.
+    """Computes the gradient at the input of each block, and its two terms, by block name in the order of computation.
+
+    Blocks that change the shape of their input are left out.
 
     Args:
       model: net with `stages="unrolled"`.

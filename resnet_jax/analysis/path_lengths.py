@@ -5,8 +5,9 @@ shortcut or the residual branch. The length of a path is its number of residual 
 distribution.
 
 The gradient with respect to the first block's input is a sum over the same paths. To compute the gradient of one path,
-the backward pass uses only the path's choice in each block. The forward pass is not changed. To estimate the gradient
-of all paths of one length, the paper multiplies the mean norm over random paths by the number of paths.
+the backward pass of each block goes only through the branch that the path takes. The forward pass is not changed. To
+estimate the gradient of all paths of one length, the paper multiplies the mean norm over random paths by the number of
+paths.
 
 Departs from the paper: BN is in eval mode, so that the gradient of an image does not depend on other images.
 """

@@ -1,6 +1,6 @@
 """Signal propagation at initialisation, by depth: forward variance, Jacobians, and autocorrelation of derivatives.
 
-BN uses fixed statistics, those of one batch of training images, so that the net is a function of one image. Departs
+BN uses the statistics of one batch of training images, held fixed, so that the net is a function of one image. Departs
 from the paper: Balduzzi et al. 2017 use nets from R to R and points on a grid. Here the points lie on a line between
 two images.
 """
@@ -145,6 +145,9 @@ def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, p
 
 
 def lagged_products(d: Array, lags: int) -> Array:
-    """sum_t <d(t) - m, d(t + k) - m> for k = 0 .. lags, where m is the mean over t: d [points, size] -> [lags + 1]."""
+    """Sums of products of derivatives at distance k, for k = 0 .. lags: d [points, size] -> [lags + 1].
+
+    Sum k is sum_t <d(t) - m, d(t + k) - m>, where m is the mean of d over the points t.
+    """
     apart = d - d.mean(axis=0, keepdims=True)
     return jnp.stack([jnp.vdot(apart[: len(d) - k], apart[k:]) for k in range(lags + 1)])

@@ -109,34 +109,35 @@ def _area(config: DataConfig, draw: np.random.Generator, width: int, height: int
     return left, top, left + wide, top + tall
 
 
-def offsets(width: int, height: int, look: Pass) -> list[tuple[int, int]]:
+def offsets(width: int, height: int, pass_: Pass) -> list[tuple[int, int]]:
     """The corner (left, top) of each square crop of an image that was resized to width x height pixels.
 
-    The centre crop is first; the four corner crops follow if `look.corners` is True.
+    The centre crop is first; the four corner crops follow if `pass_.corners` is True.
     """
-    assert look.crop is not None
-    right, bottom = width - look.crop, height - look.crop
+    assert pass_.crop is not None
+    right, bottom = width - pass_.crop, height - pass_.crop
     centre = (round(right / 2), round(bottom / 2))
-    return [centre, (0, 0), (right, 0), (0, bottom), (right, bottom)] if look.corners else [centre]
+    return [centre, (0, 0), (right, 0), (0, bottom), (right, bottom)] if pass_.corners else [centre]
 
 
-def whole(width: int, height: int, look: Pass, multiple: int) -> tuple[int, int]:
+def whole(width: int, height: int, pass_: Pass, multiple: int) -> tuple[int, int]:
     """Width and height to which an image of width x height pixels is resized, in a pass without crops.
 
-    The shorter side becomes `look.resize` pixels. The longer side is rounded to a multiple of `multiple` pixels,
-    because an evaluation step is compiled for each shape. It is at least as long as the shorter side.
+    The shorter side becomes `pass_.resize` pixels. The longer side is rounded to a multiple of `multiple` pixels, but
+    is not shorter than the shorter side. So there are few shapes; an evaluation step is compiled for each of them.
     """
-    scale = look.resize / min(width, height)
+    scale = pass_.resize / min(width, height)
 
     def rounded(side: int) -> int:
-        return max(look.resize, multiple * round(side * scale / multiple))
+        return max(pass_.resize, multiple * round(side * scale / multiple))
 
-    return (look.resize, rounded(height)) if width <= height else (rounded(width), look.resize)
+    return (pass_.resize, rounded(height)) if width <= height else (rounded(width), pass_.resize)
 
 
 def too_long(config: DataConfig, sizes: npt.NDArray[np.int32]) -> dict[int, str]:
-    """Finds images so narrow that the protocol "multi_scale" would resize them to too many pixels: {position: reason}.
+    """Finds images that the protocol "multi_scale" would resize to more than LARGEST pixels: {position: reason}.
 
+    These images are very narrow: the protocol gives their shorter side a fixed length, so the longer side is too long.
     `sizes` [N, 2] has the width and height of each image in pixels, or zeros if they are unknown.
     """
     if not config.by_protocol or config.protocol != "multi_scale":

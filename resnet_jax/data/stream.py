@@ -65,7 +65,7 @@ class _Request(NamedTuple):
     indices: tuple[int, ...]
     draws: tuple[int, tuple[int, ...]] | None
     """The run's seed and the epoch of each image; None: images without random crops."""
-    look: Pass
+    pass_: Pass
 
 
 class _Slot(NamedTuple):
@@ -138,31 +138,32 @@ class StreamSource:
         """
         return self._finish(self._request(index, draws, None))[:, 0]
 
-    def views(self, index: Positions, look: Pass) -> Images:
-        """Returns the V crops of each image in a pass of an evaluation protocol: [B, V, H, W, C] uint8.
+    def views(self, index: Positions, pass_: Pass) -> Images:
+        """Returns the V crops of each image for a pass of an evaluation: [B, V, H, W, C] uint8.
 
-        In a pass without crops, all images must have the same resized shape (`view_shapes`).
+        V is 5 with `Pass.corners`, otherwise 1. In a pass without crops, all images must have the same resized shape
+        (`view_shapes`).
 
         Raises:
           UserError: an image cannot be read, or has changed since it was listed; the message has its path.
         """
-        return self._finish(self._request(index, None, look))
+        return self._finish(self._request(index, None, pass_))
 
-    def begin(self, index: Positions, draws: Draws | None = None, look: Pass | None = None) -> None:
-        """Starts to decode images for a later call of `take` (or of `views`, if `look` is given).
+    def begin(self, index: Positions, draws: Draws | None = None, pass_: Pass | None = None) -> None:
+        """Starts to decode images for a later call of `take` (or of `views`, if `pass_` is given).
 
         The later call has the same arguments. At most SLOTS announced batches are kept; a new one replaces the oldest.
         """
-        request = self._request(index, draws, look)
+        request = self._request(index, draws, pass_)
         if request not in self._slots:
             if len(self._slots) == SLOTS:
                 self._slots.pop(next(iter(self._slots))).cancel()
             self._slots[request] = self._start(request)
 
-    def view_shapes(self, look: Pass) -> npt.NDArray[np.int32]:
+    def view_shapes(self, pass_: Pass) -> npt.NDArray[np.int32]:
         """Width and height of every image after it is resized in a pass without crops: [N, 2] int32."""
         multiple = self._config.eval_multiple
-        found = [crops.whole(width, height, look, multiple) for width, height in self._sizes.tolist()]
+        found = [crops.whole(width, height, pass_, multiple) for width, height in self._sizes.tolist()]
         return np.array(found, np.int32).reshape(-1, 2)
 
     def part(self, index: Positions) -> StreamSource:
@@ -184,18 +185,18 @@ class StreamSource:
     def fingerprint(self, digest: Digest) -> None:
         """Adds facts about each image (see `Records.fingerprint`) and its label to a digest, without reading files.
 
-        So it is weaker than the fingerprint of images in memory. For images in a folder, the facts are path and size:
-        it does not change if a file gets other content of the same size.
+        So this fingerprint is weaker than that of images in memory. For images in a folder, the facts are the path and
+        the size of the file: the fingerprint does not change if a file gets other content of the same size.
         """
         digest.update(f"stream {self.shape}".encode())
         self._records.fingerprint(digest, self._positions)
         digest.update(np.ascontiguousarray(self._labels.astype("<i4")).data)
 
-    def _request(self, index: Positions, draws: Draws | None, look: Pass | None) -> _Request:
+    def _request(self, index: Positions, draws: Draws | None, pass_: Pass | None) -> _Request:
         drawn = None
         if draws is not None and self._config.crop != "center":
             drawn = draws.seed, tuple(np.asarray(draws.epoch).tolist())
-        return _Request(tuple(np.asarray(index).tolist()), drawn, look or self._centre)
+        return _Request(tuple(np.asarray(index).tolist()), drawn, pass_ or self._centre)
 
     def _finish(self, request: _Request) -> Images:
         while request in self._slots and next(iter(self._slots)) != request:
@@ -213,7 +214,7 @@ class StreamSource:
     def _start(self, request: _Request) -> _Slot:
         rows = request.indices
         # A new array for each batch, because JAX may not have copied the previous one yet.
-        images = np.empty((len(rows), *self._view_shape(rows[0], request.look)), np.uint8)
+        images = np.empty((len(rows), *self._view_shape(rows[0], request.pass_)), np.uint8)
 
         def work(start: int) -> None:
             for row in range(start, min(start + TASK, len(rows))):
@@ -221,11 +222,11 @@ class StreamSource:
 
         return _Slot(images, [self._decoders.pool.submit(work, start) for start in range(0, len(rows), TASK)])
 
-    def _view_shape(self, index: int, look: Pass) -> tuple[int, int, int, int]:
-        if look.crop is not None:
-            return 5 if look.corners else 1, look.crop, look.crop, self._channels
+    def _view_shape(self, index: int, pass_: Pass) -> tuple[int, int, int, int]:
+        if pass_.crop is not None:
+            return 5 if pass_.corners else 1, pass_.crop, pass_.crop, self._channels
         stored = self._sizes[index].tolist()
-        width, height = crops.whole(stored[0], stored[1], look, self._config.eval_multiple)
+        width, height = crops.whole(stored[0], stored[1], pass_, self._config.eval_multiple)
         return 1, height, width, self._channels
 
     def _made(self, request: _Request, row: int, shape: tuple[int, ...]) -> Images:
@@ -243,15 +244,15 @@ class StreamSource:
             content = self._records.content(position)
             if request.draws is not None:
                 return decode.crop(content, choose, channels=self._channels)[None]
-            seen = decode.look(content, request.look, channels=self._channels, multiple=config.eval_multiple)
+            seen = decode.views(content, request.pass_, channels=self._channels, multiple=config.eval_multiple)
             if seen.shape != shape:
                 raise decode.Unreadable("its size has changed since it was listed")
             return seen
         except decode.Unreadable as reason:
             raise UserError(
-                f"{self._records.name(position)} cannot be read as an image: {reason}; the run stops, because without "
-                "this image its data would change. Restore the image, and run the same command again to resume; if the "
-                "image was damaged from the start, remove it and begin a new run."
+                f"{self._records.name(position)} cannot be read as an image: {reason}; the run stops, because a run "
+                "must use the same images until its end. Restore the image, and run the same command again to resume; "
+                "if the image was damaged from the start, remove it and begin a new run."
             ) from None
 
 

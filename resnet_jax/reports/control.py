@@ -1,4 +1,4 @@
-"""The control of a comparison of depths: does more training remove the degradation of plain nets?
+"""The control experiment of a comparison of depths: does more training remove the degradation of plain nets?
 
 He et al. 2015, Sec. 4.1, trained plain nets on ImageNet for three times as many iterations, and still saw degradation.
 In the control, the deepest plain net is trained with more iterations and at other learning rates. The gap is the
@@ -26,7 +26,7 @@ Conclusion = Literal[
 
 @dataclass(frozen=True)
 class Control:
-    """The deepest plain net with several budgets (numbers of iterations) and learning rates, and nets to compare
+    """The deepest plain net with several numbers of iterations (budgets) and learning rates, and nets to compare it
     with."""
 
     base: Variant
@@ -125,16 +125,15 @@ def find_control(comparison: Comparison) -> Control | None:
 
 def control_findings(control: Control) -> Table:
     """Makes a table of the gap in training error, its decrease through more training, and the remaining gap."""
-    longest = max(point.iterations for point in control.points)
-    best = control.best
+    longest, best = control.largest[0].iterations, control.best
     rates = len({point.schedule for point in control.largest})
     pairs: list[tuple[str, Variant | None, Variant | None]] = [("gap", control.base, control.shallow)]
     if best is not None:
-        pairs += [("went with the best of the largest budget", control.base, best), ("left", best, control.shallow)]
+        pairs += [("decrease with more training", control.base, best), ("remaining gap", best, control.shallow)]
         for other in (control.shallow, control.residual):
             if other is not None and other.iterations != longest:
-                pairs.append(("left, with equal budgets", best, as_long(control, other)))
-        pairs.append(("left, beside the residual twin", best, control.residual))
+                pairs.append(("remaining, equal iterations", best, as_long(control, other)))
+        pairs.append(("remaining, residual net", best, control.residual))
     rows = []
     for label, left, right in pairs:
         if left is not None and right is not None:
@@ -142,8 +141,9 @@ def control_findings(control: Control) -> Table:
             what = f"{_trained(left)} {MINUS} {_trained(right)}"
             rows.append((label, what, difference_text(apart), interval_cell(apart)))
     caption = (
-        f"Differences in training error, percentage points. The largest budget has {count(longest)} iterations; the "
-        f"best of its {rates} rates is the one with the lowest mean training error, which favours the plain net."
+        "Differences in training error, in percentage points. The gap is the error of the deepest plain net minus "
+        f"that of a shallower one. More training: {count(longest)} iterations at the best of {rates} rates, the one "
+        "with the lowest mean training error, which favours the plain net."
     )
     return Table(caption, ("what", "difference", "points", "95 % interval"), tuple(rows), text_columns=2)
 
@@ -157,15 +157,15 @@ def control_sentence(control: Control) -> str:
     more, cause = ("more training", "slow optimisation") if longer else ("another rate", "the choice of rate")
     return {
         "too few seeds": f"Fewer than {MIN_PAIRS} seeds finished: too few to conclude anything from.",
-        "no gap": "No gap is established: its interval reaches zero, so there is none to close.",
+        "no gap": "No gap is established: its interval includes zero, so there is no gap to close.",
         "closed": f"{more.capitalize()} closes the gap to within one point: it was {cause}.",
         "partly closed": (
-            f"Part of the gap was {cause}: {points(gone)} of {points(gap)} went {interval_words(gone)}, and "
+            f"Part of the gap was {cause}: {points(gone)} of {points(gap)} disappeared {interval_words(gone)}, and "
             f"{points(left)} remain {interval_words(left)}."
         ),
         "not reduced": f"{more.capitalize()} does not measurably reduce the gap: {points(left)} remain.",
         "larger": f"{more.capitalize()} made the gap larger: {points(left)} remain.",
-    }.get(control.conclusion, f"Undecided: what is left may be nothing or several points {interval_words(left)}.")
+    }.get(control.conclusion, f"Undecided: the remaining gap may be zero or several points {interval_words(left)}.")
 
 
 def _trained(variant: Variant) -> str:
@@ -173,7 +173,7 @@ def _trained(variant: Variant) -> str:
 
 
 def control_table(control: Control) -> Table:
-    """Makes a table of errors by budget and learning rate, for the deepest plain net and the nets to compare with."""
+    """Makes a table of errors by number of iterations and learning rate, for all nets of a control experiment."""
     compared = [v for v in (control.shallow, control.residual, control.shallow_residual) if v is not None]
     rest = sorted(
         (*compared, *control.references), key=lambda v: (not v.is_plain, v.net, v.depth, v.iterations, -v.rate)
@@ -185,14 +185,17 @@ def control_table(control: Control) -> Table:
         rows.append((*row, str(len(variant.runs)), *(measured(variant, m) for m in FINAL_MEASURES)))
     headers = ("net", "depth", "iterations", "rate", "seeds", "training error, %", "test error, %")
     caption = (
-        f"{control.base.name} in other budgets and at other rates, then the nets it is compared with. Training error "
-        "in eval mode over all training examples; mean ± sample standard deviation over the seeds that finished."
+        f"{control.base.name} with other numbers of iterations and learning rates, then the nets to compare it with. "
+        "Training error in eval mode over all training examples; mean ± sample standard deviation over finished seeds."
     )
     return Table(caption, headers, tuple(rows))
 
 
 def gap_table(control: Control) -> Table | None:
-    """Makes a table of the deep nets' training error minus the shallower nets', by iterations; None for one row."""
+    """Makes a table of training errors, deep nets minus shallower nets, by number of iterations.
+
+    Returns None if the table would have fewer than two rows.
+    """
     pairs = [(control.base, control.shallow), (control.residual, control.shallow_residual)]
     named = [(deep, shallow) for deep, shallow in pairs if deep is not None and shallow is not None]
     rate = control.base.schedule
@@ -213,8 +216,8 @@ def gap_table(control: Control) -> Table | None:
     titles = [f"{deep.name} {MINUS} {shallow.name}" for deep, shallow in named]
     headers = ("iterations", *(cell for title in titles for cell in (title, "95 % interval")))
     caption = (
-        f"Deep minus shallow in training error, percentage points, by budget at rate {rate}; mean ± "
-        "sample standard deviation of the differences by seed, or both differences where there are two."
+        f"Training error of deep nets minus shallower nets, in percentage points, at the rate {rate}; mean ± sample "
+        "standard deviation of the differences by seed, or both differences if there are two."
     )
     return Table(caption, headers, tuple(rows), text_columns=1)
 

@@ -32,12 +32,12 @@ METHOD = (
     "Errors are those of the net of the last step, never of the best epoch on the test set.",
     "Training and test error are measured in eval mode, each example counted once; a record in which the number of "
     "examples differs from the data set's is refused.",
-    "The running training error is measured as the net changes, in train mode, as in the paper's training curves.",
+    "The running training error is measured during training, in train mode, as in the paper's training curves.",
     "Means are over seeds, with the sample standard deviation (divisor n \N{MINUS SIGN} 1); one seed has none.",
     "Differences are paired by seed: nets of one seed see the same batches. Intervals are 95 % t-intervals of the "
     f"mean difference, given from {MIN_PAIRS} pairs on; with fewer, the difference of each seed is shown. With few "
     "seeds they are wide, and they say nothing of other data sets.",
-    "Runs that diverged are counted and named; they are in no mean.",
+    "Diverged runs are counted and named, but left out of all means.",
 )
 
 

@@ -50,7 +50,7 @@ class Report:
     """The files and tables of a written report."""
 
     views: tuple[View, ...]
-    """The view of each comparison."""
+    """The content of the report for each comparison."""
     apart: str
     """A sentence on why there are several comparisons; empty for one comparison."""
     files: tuple[Path, ...]
@@ -81,7 +81,7 @@ def write_report(runs: Runs, folder: Path, *, repeat: Repeat | None = None, comm
         return _Writer(runs, compared, folder, repeat or (lambda run: None), command).write()
     except OSError as error:
         raise UserError(
-            f"{folder}: the report cannot be written ({error.strerror}); choose another with --out."
+            f"{folder}: the report cannot be written ({error.strerror}); choose another folder with --out."
         ) from error
 
 
@@ -139,9 +139,9 @@ class _Writer:
             blocks += [Heading("Question"), Paragraph(QUESTIONS[view.subject])]
         curves = Picture(
             "training-curves",
-            "Training in the manner of He et al. 2015, Fig. 6. Dashed: running training error, in train mode; solid: "
-            "test error. Mean over seeds, the band from lowest to highest; dotted vertical lines: drops of the rate; "
-            "a dotted curve that ends in a cross diverged.",
+            "Training curves as in He et al. 2015, Fig. 6. Dashed: running training error, in train mode. Solid: test "
+            "error. Lines are means over seeds, and bands reach from the lowest to the highest error. Vertical dotted "
+            "lines are drops of the learning rate. Diverged runs are dotted curves that end in a cross.",
             "Running training error and test error against iterations",
             curve_data(comparison, view.lines),
         )
@@ -156,10 +156,10 @@ class _Writer:
             blocks.append(Heading("Control: degradation, or too little training?"))
             shown = Picture(
                 "error-against-budget",
-                f"Training error of {control.base.name} in eval mode by budget, beside the nets it is compared with; a "
-                "marker for each rate, a line for that of the main comparison. Mean and sample standard deviation; "
-                "within a budget, nets and rates stand side by side.",
-                "Training error by budget, a mark for each rate",
+                f"Training error of {control.base.name} and of nets to compare it with, in eval mode, by number of "
+                "iterations. Each learning rate has a marker, and a line joins points at the rate of the main "
+                "comparison. Mean and sample standard deviation.",
+                "Training error by number of iterations, with a marker for each learning rate",
             )
             blocks += [Paragraph(control_sentence(control)), picture(shown, error_against_budget(control))]
             gaps = gap_table(control)
@@ -178,7 +178,7 @@ class _Writer:
 
     def _closing(self) -> list[Element]:
         runs = self.runs
-        blocks: list[Element] = [Heading("How each number came about"), Bullets(METHOD)]
+        blocks: list[Element] = [Heading("How each number was measured"), Bullets(METHOD)]
         blocks += [Heading("Data and environment"), _environment(runs.complete)]
         in_order = [run for c in self.compared for variant in (*c.cells, *c.others) for run in variant.runs]
         blocks += [Heading("Runs"), runs_table(in_order, self._links)]
@@ -190,8 +190,8 @@ class _Writer:
         for unfinished in runs.unfinished:
             of = f" of {count(unfinished.iterations)}" if unfinished.iterations is not None else ""
             done = f"{count(unfinished.step)}{of} iterations done"
-            apart.append(f"{unfinished.name}: unfinished, {done}; in no number here.")
-        apart += [f"{name}: not begun." for name in runs.missing]
+            apart.append(f"{unfinished.name}: unfinished, {done}; left out of all numbers.")
+        apart += [f"{name}: not started." for name in runs.missing]
         apart += runs.warnings
         blocks.append(Heading("Diverged, unfinished or damaged"))
         blocks.append(Bullets(tuple(apart)) if apart else Paragraph("None."))
@@ -216,8 +216,8 @@ def _why_apart(compared: Sequence[Comparison]) -> str:
             "compared: each data set has a comparison of its own."
         )
     return (
-        f"The runs make {len(compared)} comparisons. Nets are compared where they are of one study on one data set, or "
-        "differ in nothing but the net, the number of iterations and the learning rate."
+        f"The runs make {len(compared)} comparisons. Nets are compared if they belong to one study on one data set, "
+        "or if they differ only in the net, the number of iterations and the learning rate."
     )
 
 

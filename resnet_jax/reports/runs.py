@@ -67,7 +67,8 @@ class Run:
 
     @property
     def running_error(self) -> float | None:
-        """Training error of the last epoch, a fraction, in train mode while the net changed; None without metrics."""
+        """Training error of the last epoch, a fraction, measured in train mode during training; None without
+        metrics."""
         final = self.record.final
         if final is None or not self.metrics or self.metrics[-1].step != final.step:
             return None

@@ -94,9 +94,9 @@ class Difference:
 
 
 def paired_difference(left: Mapping[int, float], right: Mapping[int, float]) -> Difference | None:
-    """Left minus right, paired by seed, from values by seed; None if no seed is on both sides.
+    """The mean difference left - right over the seeds that both sides have; None if there is no such seed.
 
-    With at least `MIN_PAIRS` pairs, the interval is Student's t-interval of the mean difference.
+    The arguments are values by seed. With at least `MIN_PAIRS` pairs, the interval is Student's t-interval.
     """
     seeds = sorted(left.keys() & right.keys())
     if not seeds:
@@ -109,11 +109,11 @@ def paired_difference(left: Mapping[int, float], right: Mapping[int, float]) -> 
 
 
 def difference(left: Mapping[int, float], right: Mapping[int, float]) -> Difference | None:
-    """Left minus right, from values by seed; None if a side has no value.
+    """The mean of left minus the mean of right; None if a side has no value.
 
-    The difference is paired if two or more seeds are on both sides, or if both sides have the same seeds. Otherwise it
-    is the difference of the two means. Its interval is then Welch's t-interval (unequal variances), if both sides have
-    at least `MIN_PAIRS` values.
+    The arguments are values by seed. The difference is paired if two or more seeds are on both sides, or if both sides
+    have the same seeds. Otherwise it is unpaired. Its interval is then Welch's t-interval (unequal variances), if both
+    sides have at least `MIN_PAIRS` values.
     """
     if not left or not right:
         return None

@@ -42,7 +42,7 @@ def paper_of(variant: Variant, tables: tuple[PaperTable, ...] = TABLES) -> Paper
 
 
 def error_table(comparison: Comparison) -> Table:
-    """Makes the main table: a row for each variant, with its name, its errors, and the paper's error where comparable.
+    """Makes the main table: a row for each variant, with its name, its errors, and a paper's error if comparable.
 
     A comparison of depths has columns for depth and net. Other comparisons have columns for the fields that differ, the
     number of parameters, and the multiply-adds.
@@ -63,8 +63,8 @@ def error_table(comparison: Comparison) -> Table:
     common = fields.words(baseline.config, names) if by_row and not by_depth and names else ""
     caption = (
         f"{f'The baseline is {baseline.name} with {common}. ' if common else ''}Training error: the net of the last "
-        "step in eval mode, over all training examples. Running training error: as the net changed, in train mode, "
-        "over the last epoch or the part of one that ended the run. Test error: the net of the last step, over all "
+        "step in eval mode, over all training examples. Running training error: during training, in train mode, "
+        "over the last epoch, which may be incomplete. Test error: the net of the last step, over all "
         "test examples. Mean ± sample standard deviation over the seeds that finished."
         + " Multiply-adds of one image's forward pass, in millions."
         * (not by_depth)
@@ -91,7 +91,8 @@ class PaperColumns:
             )
 
     def cells(self, variant: Variant) -> tuple[str, ...]:
-        """The cells of one variant: the paper's error, and our error minus the paper's. Empty without columns."""
+        """The cells of one variant: the paper's error, and our error minus the paper's. No cells if there are no
+        columns."""
         if not self.headers:
             return ()
         paper, ours = self._results[id(variant)], variant.summary("test_error")
@@ -128,9 +129,9 @@ def cost_table(comparison: Comparison) -> Table:
 
 
 def twins_table(comparison: Comparison) -> Table | None:
-    """Makes a table that compares each plain net with the residual net that differs only in its shortcuts.
+    """Makes a table that compares the parameters and initial values of plain nets with those of their residual twins.
 
-    It shows whether both have equal numbers of parameters and equal initial values. Returns None without such pairs.
+    Twins differ only in their shortcuts. Returns None if the comparison has no twins.
     """
     rows = []
     for plain, other in comparison.twins():
@@ -180,12 +181,12 @@ def runs_table(runs: Sequence[Run], links: Callable[[Run], tuple[Cell, ...]] | N
         rows.append((run.name, "; ".join(_apart(runs[0], run)) or NOTHING, str(run.seed), *errors, *cost, *more))
     headers = ("run", "differs from the first in", "seed", "training error, %", "running, %", "test error, %")
     more_headers = () if links is None else ("record", "configuration", "repeat with")
-    caption = "One row per run. Sessions: how many times it was started; 1 where nothing interrupted it."
+    caption = "One row per run. Sessions: how many times the run was started; 1 without interruptions."
     return Table(caption, (*headers, "time", "sessions", *more_headers), tuple(rows), text_columns=2)
 
 
 def _apart(first: Run, run: Run) -> list[str]:
-    """Lists the fields that differ from the first run, as "name = value". Fields with a column are left out."""
+    """Lists the fields that differ from the first run, as "name = value", without fields that have a column."""
     mine, theirs = (flatten(to_dict(r.record.config)) for r in (run, first))
     said = ExperimentConfig.fields_where(lambda role: role.named or role.compared == "seed")
     fields = [f"{name} = {mine[name]}" for name in mine if name not in said and mine[name] != theirs[name]]

@@ -58,12 +58,12 @@ def _subject(comparison: Comparison) -> str:
 
 def _figure(comparison: Comparison, lines: PaperLines | None) -> tuple[Picture, Callable[[], Figure]]:
     last, bars = "Error of the net of the last step", "Mean over seeds, bars: sample standard deviation"
-    single = f"{bars}, small open marks: single seeds. Runs that diverged are in no mean."
+    single = f"{bars}, small open marks: single seeds. Diverged runs are left out of all means."
     if lines is not None:
         picture = Picture(
             "error-by-line",
-            f"{last}, a row for each line of {lines.table.source}, the paper's place in square brackets. {bars}. "
-            "Dashed: above it a net fails.",
+            f"{last}, with a row for each line of {lines.table.source}, and the paper's rank in square brackets. "
+            f"{bars}. Above the dashed line, a net fails.",
             "Training error and test error of each line of the paper's table",
         )
         return picture, lambda: error_by_line(lines)

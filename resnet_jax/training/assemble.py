@@ -155,7 +155,7 @@ def resolve(config: ModelConfig, dataset: Dataset) -> ModelConfig:
 def run_normalization(
     config: ExperimentConfig, dataset: Dataset, net: Pretrained | None, note: Note = lambda text: None
 ) -> Normalization:
-    """The mean and standard deviation that normalise a run's images; with `data.normalize` "weights", those of `net`.
+    """The mean and standard deviation of a run's images. If `data.normalize` is "weights", `net` provides them.
 
     Raises:
       UserError: the net takes images with another number of channels, or its mean image has another size than the

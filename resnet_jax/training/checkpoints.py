@@ -42,11 +42,8 @@ ARRAYS, DAMAGED, UNFINISHED = "arrays", ".damaged", ".unfinished"
 def identity(config: ExperimentConfig) -> dict[str, Any]:
     """The values that identify a run, by dotted field name, with milestones and warm-up in iterations.
 
-    All fields are included except:
-
-    - operational fields, such as the number of devices, which may change when a run is resumed;
-    - paths of images;
-    - fields without effect in this configuration.
+    All fields are included, except paths of images, fields without effect, and operational fields, such as the number
+    of devices, which may change when a run is resumed.
     """
     values = flatten(to_dict(config.in_iterations()))
     left_out = {*config.operational, *PLACES, *config.without_effect()}
@@ -124,16 +121,10 @@ class Checkpoints:
                 raise
 
     def restore(self, like: Tree, data: str, *, rename_damaged: bool = True) -> tuple[Tree, Totals] | None:
-        """Reads the newest undamaged checkpoint: the state, and the sums over the current epoch.
+        """Reads the newest undamaged checkpoint: the state, and the sums over the current epoch; None if there is none.
 
-        Args:
-          like: a state of the same structure, shapes and dtypes.
-          data: fingerprint of the training data.
-          rename_damaged: whether newer, damaged checkpoints are renamed to `<step>.damaged`. They are reported to
-            `note` in any case.
-
-        Returns:
-          None if there is no checkpoint.
+        Newer, damaged checkpoints are reported to `note` and, with `rename_damaged`, renamed to `<step>.damaged`.
+        `like` has the structure, shapes and dtypes of the state. `data` is the fingerprint of the training data.
 
         Raises:
           UserError: all checkpoints are damaged, or the newest undamaged one has another model, run or data.

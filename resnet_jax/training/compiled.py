@@ -76,10 +76,7 @@ class Steps:
         return devices.compile(program, state, at, key, *self.feed.fixed, donate_state=True, stacked=stacked)
 
     def evaluate(self, state: TrainState) -> jax.stages.Compiled:
-        """Compiles an eval step, with signature (state, batch, *feed.fixed) -> Sums.
-
-        Only the shapes of `state` are used.
-        """
+        """Compiles an eval step, with signature (state, batch, *feed.fixed) -> Sums, for the shapes of `state`."""
 
         def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:
             batch, stats = self.feed.eval_batch(at, *fixed), self.assembly.normalization

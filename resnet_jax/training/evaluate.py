@@ -13,7 +13,7 @@ from resnet_jax.data import Normalization
 from resnet_jax.data.crops import Pass
 from resnet_jax.data.dataset import Images, Labels
 from resnet_jax.data.order import announced
-from resnet_jax.data.protocols import Looked, batches
+from resnet_jax.data.protocols import PassBatch, batches
 from resnet_jax.data.stream import StreamSource
 from resnet_jax.models.resnet import ResNet
 from resnet_jax.training import processes
@@ -67,7 +67,7 @@ class Predictor:
 def by_protocol(
     predict: Callable[[Images], Floats],
     source: StreamSource,
-    looks: Sequence[Pass],
+    passes: Sequence[Pass],
     *,
     devices: Devices,
     classes: int,
@@ -79,7 +79,7 @@ def by_protocol(
       predict: returns the probabilities of a batch of images of one shape, such as a Predictor with its variables. The
         argument [n, H, W, C] has the images of this process (`Devices.rows`). The result has one row for each image of
         all processes. All batches of one image shape have the same number of images.
-      looks: the passes of the protocol, from crops.passes.
+      passes: the passes of the protocol, from crops.passes.
       classes: the number K of classes.
       batch_size: number of images in a call, on all devices together, at the source's image size; a call with larger
         images has fewer.
@@ -88,20 +88,20 @@ def by_protocol(
       Miscounted: a pass did not use every image exactly once.
       UserError: an image cannot be read.
     """
-    tallies = {look: Tally("test", len(source)) for look in looks}
+    tallies = {pass_: Tally("test", len(source)) for pass_ in passes}
     total = np.zeros((len(source), classes), np.float64)
 
-    def own(batch: Looked) -> npt.NDArray[np.int64]:
+    def own(batch: PassBatch) -> npt.NDArray[np.int64]:
         return batch.index[devices.rows(len(batch.index))]
 
-    todo = batches(source, looks, batch_size, devices.count)
-    for batch in announced(todo, lambda batch: source.begin(own(batch), None, batch.look), AHEAD):
+    todo = batches(source, passes, batch_size, devices.count)
+    for batch in announced(todo, lambda batch: source.begin(own(batch), None, batch.pass_), AHEAD):
         processes.report("the evaluation on test")
-        seen = source.views(own(batch), batch.look)  # [B, V, H, W, C], or this process's part of B
+        seen = source.views(own(batch), batch.pass_)  # [B, V, H, W, C], or this process's part of B
         found = predict(seen.reshape(-1, *seen.shape[2:])).reshape(len(batch.index), seen.shape[1], classes)
-        total[batch.index[: batch.count]] += found[: batch.count].mean(axis=1) / len(looks)
+        total[batch.index[: batch.count]] += found[: batch.count].mean(axis=1) / len(passes)
         weight = np.arange(len(batch.index)) < batch.count
-        tallies[batch.look].add(batch.index.astype(np.int32), weight.astype(np.float32))
+        tallies[batch.pass_].add(batch.index.astype(np.int32), weight.astype(np.float32))
     for tally in tallies.values():
         tally.check(Totals(examples=len(source)))
     return total

@@ -109,7 +109,7 @@ def launch(config: ParallelConfig, environment: Mapping[str, str]) -> Launch | N
 
 
 def hint(environment: Mapping[str, str]) -> str:
-    """A hint for the message that another process uses the run directory; empty unless a launcher started several."""
+    """A hint for the message that another process uses the run directory; empty if no launcher started processes."""
     found = detect(environment)
     if found is None or found.processes in (None, 1):
         return ""

@@ -34,7 +34,7 @@ SET_UP = 4.0
 
 
 class Link:
-    """The TCP connections of one process: process 0 is connected to all other processes, they only to process 0.
+    """The TCP connections of one process: in process 0 to all other processes, in each other process to process 0.
 
     The main threads of all processes must call `share`, `gather`, `barrier` and `agree` in the same order.
     """
@@ -247,7 +247,7 @@ class Link:
                 self._judge_progress(now)
 
     def _judge_progress(self, now: float) -> None:
-        """Finds processes that are behind the others, which wait for them because all do the same work."""
+        """Finds processes that are behind. The others wait for them, because all do the same work in the same order."""
         farthest = max([self._reports, *(reports for reports, _, _ in self._progress.values())])
         for process, (reports, _, steps) in self._progress.items():
             if reports < farthest:

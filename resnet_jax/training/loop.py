@@ -115,7 +115,6 @@ class Trainer:
         return int(state.step), state
 
     def _train(self, step: int, state: TrainState) -> TrainState:
-        """Trains from the state after `step` steps, and returns the state after the last step."""
         c = self.config.train
         self.pace.begin(step)
         while step < c.iterations:
@@ -132,7 +131,7 @@ class Trainer:
         return state
 
     def _next_boundary(self, step: int) -> int:
-        """The first step after `step` at which an epoch or the run ends or a checkpoint is due."""
+        """The next step, after `step`, at which an epoch ends, the run ends, or a checkpoint is due."""
         c = self.config.train
         ends = [c.iterations, next_epoch_end(step, examples=self.examples, batch_size=c.batch_size)]
         if c.checkpoint_steps:
@@ -190,7 +189,7 @@ class Trainer:
             raise _Diverged(step)  # the last update made the net diverge
 
     def _read_reports(self, leave: int) -> None:
-        """Reads the reports of finished steps in order, and waits until at most `leave` steps have not been read."""
+        """Reads the reports of finished steps, in order. Waits for reports until at most `leave` are unread."""
         # All processes read a report after the same dispatch, so a diverged run ends at the same step in all of them.
         alone = processes.count() == 1
         unread = sum(len(steps) for steps, _ in self.pending)
@@ -203,7 +202,6 @@ class Trainer:
                 self._take(step + 1, own, self._records_gradient(step))
 
     def _records_gradient(self, step: int) -> bool:
-        """Whether to record the gradient that is computed after `step` steps."""
         every = self.config.train.gradient_norms_every
         return every > 0 and step % every == 0
 

@@ -17,9 +17,8 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
 def smoothed_cross_entropy(logits: Array, labels: Array, smoothing: float) -> Array:
     """Cross-entropy of each example with smoothed targets, in nats: logits [N, K], labels [N] int32 -> [N].
 
-    The target of each of the K classes is smoothing / K, plus 1 - smoothing for the label.
-
-    Source: Szegedy et al. 2016 (arXiv 1512.00567), Sec. 7.
+    The target of each of the K classes is smoothing / K, plus 1 - smoothing for the label (Szegedy et al. 2016, arXiv
+    1512.00567, Sec. 7).
     """
     if smoothing == 0.0:
         return cross_entropy(logits, labels)

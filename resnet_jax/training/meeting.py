@@ -191,7 +191,7 @@ def _first_line(peer: socket.socket, seconds: float = 5.0) -> dict[str, Any] | N
 
 
 def _drop_closed(peers: Peers, hellos: dict[int, Any]) -> bool:
-    """Removes processes that died: their connection is closed. Returns whether there were any."""
+    """Removes processes whose connection is closed, because they died. Returns whether there were any."""
     gone = [process for process, peer in peers.items() if _is_closed(peer)]
     for process in gone:
         peers.pop(process).close()

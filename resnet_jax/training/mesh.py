@@ -69,7 +69,7 @@ class Devices:
         return None if self.mode == "jit" else AXIS
 
     def parts(self, accumulation: int) -> Parts:
-        """The division of a batch in a train step into `accumulation` parts, in this mode."""
+        """Describes how a train step divides a batch into `accumulation` parts in this mode."""
         return Parts(accumulation, shards=self.count if self.mode == "jit" else 1)
 
     def batch_stats_scope(self, norm: BatchNormConfig, at_once: int) -> BatchStatsScope:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class OfPrimary(UserError):
-    """Process 0 failed in `on_primary`; raised in the other processes, with the message of process 0."""
+    """Raised in all processes except process 0 if process 0 failed in `on_primary`. It has the message of process 0."""
 
 
 # Fields that may differ between processes.
@@ -111,7 +111,7 @@ def _delay_aborts() -> None:
 
     Gloo, which moves arrays between CPUs, may abort when another process dies. In the delay, the link notices the dead
     process, prints the cause and ends this process. The thread that aborts may not belong to Python, so the handler of
-    the signal is the C function sleep. Its argument is the number of the signal, 6.
+    the signal must be a C function: `sleep`, whose argument is the number of the signal, 6.
     """
     libc = ctypes.CDLL(None)
     libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
@@ -139,9 +139,7 @@ def launched_by() -> str:
 
 
 def on_primary(work: Callable[[], T]) -> T:
-    """Calls `work` in process 0 and returns its result in all processes.
-
-    With several processes, the result must have JSON's types.
+    """Calls `work` in process 0, and returns its result in all processes. The result must have JSON's types.
 
     Raises:
       UserError: in every process, if `work` raised UserError or OSError in process 0. Process 0 raises the original

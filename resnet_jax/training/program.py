@@ -90,11 +90,11 @@ class Program:
         return host
 
     def to_layout(self, tree: Any) -> Any:
-        """Converts variables on the host from one subtree for each block to the layout of `model`, stacked or not."""
+        """Converts variables with one subtree for each block, on the host, to the layout of `model`."""
         return stack(tree, self.model.config) if self.model.scanned else tree
 
     def from_layout(self, tree: Any) -> Any:
-        """Converts variables on the host from the layout of `model` to one subtree for each block."""
+        """Converts variables in the layout of `model`, on the host, to one subtree for each block."""
         return unstack(tree, self.model.config) if self.model.scanned else tree
 
     def steps_at_once(self, steps: int) -> int:

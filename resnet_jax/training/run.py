@@ -68,10 +68,7 @@ def run(
 
 
 def _claim(path: Path, config: ExperimentConfig) -> tuple[RunDirectory | None, RunRecord | None]:
-    """Locks the directory in process 0, and reads the record if the run has finished.
-
-    Returns the locked directory (None in other processes) and the record (None if the run has not finished).
-    """
+    """Locks the directory in process 0. Returns it (None in other processes) and the record (None if not finished)."""
     claimed: RunDirectory | None = None
 
     def claim() -> dict[str, Any]:

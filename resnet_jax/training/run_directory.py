@@ -44,7 +44,7 @@ class Busy(UserError):
 
 
 class RunDirectory:
-    """A locked run directory. As a context manager it ends the lock, which also ends when the process ends."""
+    """A locked run directory: a context manager that releases the lock. The end of the process also releases it."""
 
     def __init__(self, path: Path, config: ExperimentConfig) -> None:
         """Locks the directory `path` for a run of `config`; makes it if it does not exist.
@@ -172,7 +172,9 @@ class RunDirectory:
         _rewind(file, kept, epoch_ends, step)
 
     def rewind_gradients(self, step: int, taken: Sequence[int]) -> None:
-        """Removes the lines of gradients from `step` on. All earlier lines must belong to the steps `taken`, one each.
+        """Removes the lines of gradients from `step` on, because a resumed run writes them again.
+
+        Each of the steps `taken`, which are below `step`, must have exactly one line.
 
         Raises:
           UserError: a line before `step` is missing, or there is a line too many.

@@ -56,8 +56,8 @@ def rate_after_warm_up(config: OptimConfig, iterations: int | None) -> Callable[
 def rate_in_warm_up(config: OptimConfig) -> Callable[[Array, Any], Array]:
     """The rate in the warm-up, as a function of the number of completed steps (int32 array) and a dtype.
 
-    The rate is `warmup_rate`. With "linear" it rises linearly from `warmup_rate` to `learning_rate`, which the first
-    step after the warm-up has.
+    The rate is `warmup_rate`. With "linear" it rises linearly from `warmup_rate`, and reaches `learning_rate` at the
+    first step after the warm-up.
     """
     if config.warmup == "linear":
         line = optax.linear_schedule(config.warmup_rate, config.learning_rate, int(config.warmup_iterations))

@@ -84,7 +84,7 @@ def counts(names: Mapping[str, Shape]) -> dict[str, Shape]:
 def require_arrays(
     needed: Mapping[str, Shape], optional: Mapping[str, Shape], found: Mapping[str, Shape], file: str, net: str
 ) -> None:
-    """Checks that a file has all needed arrays, perhaps optional arrays, and no others, in their shapes.
+    """Checks that a file has all `needed` arrays, and no array outside `needed` and `optional`, in the right shapes.
 
     Raises:
       Mismatch: arrays are missing, unexpected or of a wrong shape.

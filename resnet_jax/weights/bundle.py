@@ -31,7 +31,7 @@ class Weights:
     """A trained net: its configuration, arrays, preprocessing and class names.
 
     Raises:
-      UserError: there is not one class name for each class, or a name cannot be printed.
+      UserError: the number of class names differs from the number of classes, or a name cannot be printed.
     """
 
     model: ModelConfig
@@ -63,9 +63,7 @@ class Weights:
 
     @property
     def net(self) -> ResNet:
-        """The Flax module. `net.apply(weights.variables(), images, train=False)` gives the logits [N, classes].
-
-        The images must be normalised, [N, H, W, C].
+        """The Flax module. `net.apply(weights.variables(), images, train=False)` gives logits of normalised images.
 
         Raises:
           UserError: the net has no last layer.

@@ -49,7 +49,7 @@ def imagenet() -> tuple[tuple[str, ...], tuple[str, ...]]:
 def usual_classes(model: ModelConfig) -> tuple[str, ...]:
     """The class names of published nets with this family and number of classes: ImageNet's or CIFAR-10's.
 
-    For other numbers of classes, they are "0", "1", ...; for a net without a last layer, ().
+    For other numbers of classes, they are "0", "1", ... A net without a last layer has no class names: ().
     """
     if model.family == "imagenet" and model.num_classes == len(imagenet()[0]):
         return imagenet()[1]
@@ -61,8 +61,11 @@ def usual_classes(model: ModelConfig) -> tuple[str, ...]:
 def match(names: Sequence[str], classes: Sequence[str], what: str, net: str, labels: str | None = None) -> Matched:
     """Finds the class of a net for each folder name.
 
-    All folder names must be class names; or WordNet IDs, if the net has ImageNet's classes; or class numbers from 0.
-    The first of these rules that fits all names is used. Names are compared in composed Unicode.
+    The first of these rules that fits all folder names is used:
+
+    - each folder name is a class name (in composed Unicode);
+    - each is a WordNet ID, and the net has ImageNet's classes;
+    - each is the number of a class, from 0.
 
     Args:
       names: names of class folders, without repetitions.

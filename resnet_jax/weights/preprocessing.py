@@ -29,7 +29,8 @@ class Preprocessing:
     """The preprocessing of a picture for a net: resize, centre crop, and (pixels / 255 - mean) / std.
 
     Raises:
-      UserError: a size or number of channels is not above 0, or the statistics do not fit them.
+      UserError: a size or the number of channels is below 1, `resize` is smaller than the crop, or the statistics have
+        another shape.
     """
 
     resize: int | None
@@ -74,8 +75,8 @@ class Preprocessing:
             raise decode.Unreadable(
                 f"this net takes images of {self.channels} channels, and pictures are read with 1 or 3"
             )
-        seen = None if self.resize is None else Pass(self.resize, self.height, interpolation=self.interpolation)
-        image: Images = decode.look(path, seen, channels=self.channels)[0]
+        pass_ = None if self.resize is None else Pass(self.resize, self.height, interpolation=self.interpolation)
+        image: Images = decode.views(path, pass_, channels=self.channels)[0]
         if image.shape != self.shape:
             raise decode.Unreadable(
                 f"it is {image.shape[1]}x{image.shape[0]} pixels, and this net takes only {self.width}x{self.height}"

@@ -105,5 +105,5 @@ def test_the_centre_crop_is_torchvisions(size: tuple[int, int]) -> None:
     whole = image.resize(new, Image.Resampling.BILINEAR)
     top, left = int(round((new[1] - 224) / 2.0)), int(round((new[0] - 224) / 2.0))  # noqa: RUF046  # as it is there
     expected = np.asarray(whole.crop((left, top, left + 224, top + 224)))
-    (found,) = decode.look(encoded(image), Pass(256, 224), channels=3, multiple=32)
+    (found,) = decode.views(encoded(image), Pass(256, 224), channels=3, multiple=32)
     np.testing.assert_array_equal(found, expected)

@@ -60,7 +60,7 @@ def test_streamed_images_are_measured_once(tmp_path: Path, cache_home: Path, mon
         raise AssertionError("an image was decoded")
 
     with monkeypatch.context() as patch:
-        patch.setattr(decode, "look", refuse)
+        patch.setattr(decode, "views", refuse)
         second = normalization(load(config).train, config)
         for name in ("mean", "std", "colors"):
             np.testing.assert_array_equal(getattr(second, name), getattr(first, name))

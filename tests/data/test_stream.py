@@ -153,10 +153,10 @@ def test_damage_within_a_jpeg_is_decoded_without_a_word(root: Path) -> None:
     """As docs/imagenet.md says: if Pillow becomes stricter, that page can promise more."""
     file = root / "train" / "n00000000" / "train_00000.JPEG"
     content = bytearray(file.read_bytes())
-    whole = decode.look(bytes(content), None, channels=3)
+    whole = decode.views(bytes(content), None, channels=3)
     middle = len(content) * 2 // 3
     content[middle : middle + 64] = bytes(64)
-    damaged = decode.look(bytes(content), None, channels=3)
+    damaged = decode.views(bytes(content), None, channels=3)
     assert damaged.shape == whole.shape
     assert (damaged != whole).any()
 

@@ -56,7 +56,7 @@ def test_streamed_images_by_numpy_and_by_the_runs_that_find_them(
     assert "6 of 12 training images of pictures (folder)" in printed
     assert f"{found['mean'][0]:.6f}" in printed
     # A run with other augmentation and the same images decodes none of them for its statistics.
-    monkeypatch.setattr(decode, "look", None)
+    monkeypatch.setattr(decode, "views", None)
     used = normalization(source, streamed(root, color_noise=0.1))
     np.testing.assert_allclose(used.mean.reshape(-1), found["mean"], rtol=1e-15)
     np.testing.assert_allclose(used.std.reshape(-1), found["std"], rtol=1e-15)

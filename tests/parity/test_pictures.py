@@ -28,7 +28,7 @@ def stored(picture: Image.Image) -> bytes:
 
 
 def shown(picture: Image.Image, look: Pass, channels: int = 3) -> np.ndarray:
-    return decode.look(stored(picture), look, channels=channels, multiple=1)
+    return decode.views(stored(picture), look, channels=channels, multiple=1)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])

@@ -50,12 +50,12 @@ def control(
             (0.52, 0.62, 0.57),
             (0.12, 0.10, 0.14),
             "partly closed",
-            "Part of the gap was slow optimisation: 45.00 points of 56.80 points went",
+            "Part of the gap was slow optimisation: 45.00 points of 56.80 points disappeared",
         ),
         ((0.52, 0.62, 0.57), (0.004, 0.003, 0.002), "closed", "More training closes the gap to within one point"),
         ((0.52, 0.62, 0.57), (0.55, 0.57, 0.58), "not reduced", "More training does not measurably reduce the gap"),
         ((0.52, 0.62, 0.57), (0.72, 0.83, 0.77), "larger", "More training made the gap larger"),
-        ((0.52, 0.62, 0.57), (0.01, 0.30, 0.02), "undecided", "Undecided: what is left may be nothing"),
+        ((0.52, 0.62, 0.57), (0.01, 0.30, 0.02), "undecided", "Undecided: the remaining gap may be zero"),
         ((0.001, 0.004, 0.001), (0.0, 0.0, 0.001), "no gap", "No gap is established"),
     ],
 )
@@ -69,7 +69,7 @@ def test_the_best_rate_is_that_of_the_lowest_mean_and_the_words_say_whom_it_favo
     found = control(tmp_path, longer={0.1: (0.2, 0.2, 0.2), 0.05: (0.0, 0.4, 0.4), 0.02: (0.1, 0.2, 0.1)})
     assert found.best is not None
     assert found.best.rate == 0.02
-    assert "best of its 3 rates" in control_findings(found).caption
+    assert "best of 3 rates" in control_findings(found).caption
 
 
 def test_the_largest_budget_decides(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_fewer_than_three_seeds_conclude_nothing(tmp_path: Path, seeds: int, num
         residual=(0.0, 0.0)[:seeds],
     )
     assert found.conclusion == "too few seeds"
-    assert [row[2] for row in control_findings(found).rows if row[0] in ("gap", "left")] == list(numbers)
+    assert [row[2] for row in control_findings(found).rows if row[0] in ("gap", "remaining gap")] == list(numbers)
     assert "too few" in control_sentence(found)
     for claim in ("95 %", "establish"):
         assert claim not in control_sentence(found)

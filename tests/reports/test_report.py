@@ -152,7 +152,7 @@ def test_studies_that_differ_in_more_than_net_and_budget_are_said_to_be_compared
         for depth in (8, 20):
             write_run(tmp_path, "plain", depth, study=study, changes=changes)
     assert main([str(tmp_path)]) == 0
-    sentence = "differ in nothing but the net, the number of iterations and the learning rate"
+    sentence = "differ only in the net, the number of iterations and the learning rate"
     assert sentence in " ".join(capsys.readouterr().out.split())
     assert sentence in Page((tmp_path / "report" / "report.html").read_text()).text
     # The same with another rate is one comparison: its control.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class SignalPropagation(Options):
     """Signals after each block, at the initial values: the variance of the block's output; the largest and the smallest
     singular value of the Jacobian of the output with respect to the image; the autocorrelation of the derivative along
-    a line between two images. BN uses fixed statistics, those of one batch. All computations are in float64.
+    a line between two images. BN uses the statistics of one batch, held fixed. All computations are in float64.
 
     The singular values come from Golub and Kahan's bidiagonalisation with full reorthogonalisation. Each step needs a
     jvp and a vjp of the net. With as many steps as an image has values, all singular values are exact. With fewer

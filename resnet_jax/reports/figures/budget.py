@@ -1,4 +1,4 @@
-"""The figure of the control: training error against the training budget (number of iterations)."""
+"""The figure of the control experiment: training error against the number of iterations (the budget)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _OTHER_MARKERS = MARKERS[2:]
 
 
 def error_against_budget(control: Control) -> Figure:
-    """Draws training error in per cent by budget (number of iterations), for each net and learning rate of the control.
+    """Draws training error in per cent by number of iterations, for the nets and learning rates of a control
+    experiment.
 
-    Each budget is a vertical band. Inside a band, each net and rate has its own column, so that points at zero do not
-    overlap. A line joins the points of a net at the base rate, with circles for plain nets and squares for residual
-    nets. Other rates have open markers without a line.
+    Each number of iterations is a vertical band. Inside a band, each net and rate has its own column, so that points at
+    zero do not overlap. A line joins the points of a net at the learning rate of the main comparison, with circles for
+    plain nets and squares for residual nets. Other rates have open markers without a line.
     """
     nets = [net for net in (control.shallow_residual, control.shallow, control.residual, control.base) if net]
     everything = (*control.points, *control.references, *nets)

@@ -1,4 +1,4 @@
-"""Draws figures of the results of instruments (resnet_jax/analysis), which it reads from their JSON files."""
+"""Draws figures from the JSON files that the instruments of resnet_jax/analysis write."""
 
 from __future__ import annotations
 

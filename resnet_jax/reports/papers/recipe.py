@@ -47,9 +47,10 @@ def paper_result(record: RunRecord, tables: tuple[PaperTable, ...] = TABLES) -> 
 
 
 def departures(record: RunRecord, table: PaperTable = TABLE_6) -> list[str]:
-    """Lists the fields of a run that differ from a paper's table, as "name: value, not the paper's value".
+    """Lists the differences between a run and the nets of a paper's table, as "name: value, not the paper's value".
 
-    The run is compared with the table's line for its net. If there is no such line, it is compared with the first line.
+    The run is compared with the line that has its net. If the table has no such line, it is compared with the first
+    line.
     """
     config, found = record.config, []
     row = table.row(config.model) or table.rows[0]

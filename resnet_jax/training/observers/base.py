@@ -93,7 +93,7 @@ class Sink(Observer):
         self._begun = 0
 
     def open(self, step: int) -> None:
-        """Starts to write, after `step` iterations, and removes numbers of later steps from before an interruption."""
+        """Starts to write, after `step` iterations. Removes later numbers, from before the run was interrupted."""
         raise NotImplementedError
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

@@ -72,7 +72,7 @@ class _Lines(Progress, RenderHook):
             self.console.pop_render_hook()
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Erases the rows into which a narrowed terminal has broken long lines; rich does not erase them."""
+        """Erases the additional rows of lines that the terminal broke when it became narrower; rich keeps them."""
         width = max(1, self.console.width)
         more = sum(max(0, columns - 1) // width for columns in self._drawn)
         up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))

@@ -59,10 +59,9 @@ def centred(model: ModelConfig, arrays: Arrays) -> Arrays:
     """Converts the arrays of a net with option A: from zero channels at the end to zero channels on both sides.
 
     A net computes the same logits if the channels of a stage are permuted in all arrays that read or write them. With
-    zeros at the end, the shortcut brings channel c of a stage to channel c of the next stage. With zeros on both sides,
-    it brings channel c to channel c + k, where k is half the number of new channels. So each stage is permuted: the
-    channels of the previous stage go to the positions to which the shortcut brings them, and the new channels to the
-    other positions.
+    zeros at the end, the shortcut copies channel c of a stage to channel c of the next stage. With zeros on both sides,
+    it copies channel c to channel c + k, where k is half the number of new channels. So each stage is permuted: its
+    copied channels move to the middle, in the order of the previous stage, and its new channels fill both sides.
     """
     orders = [np.arange(model.base_width)]  # for the stem and each stage: the old channel at each new position
     for width in (w * model.expansion for w in model.stage_widths):

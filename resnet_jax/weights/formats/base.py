@@ -1,7 +1,4 @@
-"""The base class of all formats of PyTorch state dicts, and functions that they share.
-
-A format translates names and layouts of arrays, and finds the configuration of a net from names and shapes.
-"""
+"""The base class of formats: they translate names and layouts of arrays, and find a net from names and shapes."""
 
 from __future__ import annotations
 
@@ -66,9 +63,7 @@ class Found:
     def blocks(self, pattern: str, first: int) -> tuple[int, ...]:
         """The number of blocks in each stage.
 
-        Args:
-          pattern: regular expression for the beginning of a name; its groups are the numbers of stage and block.
-          first: number of the first stage in names.
+        `pattern` matches the beginning of a name. Its groups are the numbers of stage (from `first`) and block.
         """
         blocks: dict[int, int] = {}
         for name in self.shapes:
@@ -84,7 +79,7 @@ class Found:
         return any(name.startswith(f"{head}.") for name in self.shapes)
 
     def axes(self, name: str, axes: int) -> Shape:
-        """The shape of an array that must be there, with a given number of axes.
+        """The shape of a required array.
 
         Raises:
           UserError: the array is missing, or has another number of axes.
@@ -199,7 +194,7 @@ class Format(abc.ABC):
     def writable(self, model: ModelConfig, arrays: Arrays) -> tuple[ModelConfig, Arrays, tuple[str, ...]]:
         """Changes a net so that this format can express it, with the same logits; adds remarks on the changes.
 
-        Returns the net unchanged if no change is needed, or if none helps.
+        Returns an unchanged net if it needs no change, or if no change makes it fit.
         """
         return model, arrays, ()
 
