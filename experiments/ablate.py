@@ -2,9 +2,11 @@
 
 python -m experiments.ablate digits-resnet --model.depth=56 cut=stage2_block3 shortcut=B survival=0.5 --seeds 0 1 2
 
-Each variant is a change of the net, FIELD=VALUE, or several changes joined by commas. The last part of a field's name
-is enough if it is unique: cut instead of model.cut. Options such as --model.depth change the baseline and all variants.
-After an interruption, run the same command to resume. If you add a variant to it, only that variant is trained.
+Each variant is a change of the net, FIELD=VALUE, or several changes joined by commas. This command has three variants:
+one block without its shortcut (cut), the shortcuts of option B, and blocks that are dropped at random in training
+(survival). The last part of a field's name is enough if it is unique: cut instead of model.cut. Options such as
+--model.depth change the baseline and all variants. After an interruption, run the same command to resume. If you add a
+variant to the command, only that variant is trained.
 """
 
 from __future__ import annotations
@@ -73,7 +75,8 @@ def variants(base: ExperimentConfig, words: Sequence[str]) -> list[dict[str, Any
     """Parses the variants of a command line, such as "cut=stage2_block3"; returns {dotted field: value} for each.
 
     Raises:
-      UserError: a field is unknown or ambiguous, a value is illegal, a variant changes nothing, or two are equal.
+      UserError: a field is unknown or ambiguous, a value is illegal, a variant changes nothing, or two variants give
+        the same configuration.
     """
     seen = [(base, "")]
     found = []

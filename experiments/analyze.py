@@ -6,7 +6,7 @@
     python -m experiments.analyze figures runs/analysis/lesions.json  # draw again, without JAX
 
 Each net is the directory of a finished run. Instruments that measure initial values also take an experiment with
-changes: NAME:field=value,field=value, such as digits-resnet:depth=56,cut=stage1,stage2. The numbers are written to
+changes: NAME:field=value,field=value, such as digits-resnet:depth=56,shortcut=B. The numbers are written to
 <out>/<instrument>.json, and the figures to the same folder.
 """
 

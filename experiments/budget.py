@@ -32,7 +32,8 @@ class Budget:
         Args:
           seconds: wall-clock seconds for the whole sweep.
           clock: estimates how long runs take.
-          inherited: use the deadline in the environment variable `DEADLINE` if it is set, and otherwise set it.
+          inherited: whether the environment variable `DEADLINE` counts. If it is set, its deadline replaces `seconds`;
+            if not, it is set to the new deadline.
 
         Raises:
           UserError: `seconds` is not a number above 0.

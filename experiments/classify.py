@@ -4,6 +4,8 @@
     python -m experiments.classify --weights runs/digits-resnet/resnet-20-seed0 --json digit.png
     python -m experiments.classify --weights resnet50 holiday/ --features stage3_block2 --out features.npz
 
+The third command also writes features: the output of the block stage3_block2 for each picture.
+
 A net is a folder written by experiments.convert, the directory of a finished run, a PyTorch state dict, or a folder
 that the client of the Hugging Face hub downloaded. Pictures are resized and normalised as in the net's evaluation. If
 a picture cannot be read, an error is printed, the other pictures are classified, and the exit status is 2.

@@ -125,7 +125,7 @@ def _among_processes(main: Callable[[], int | None]) -> int:
 
 
 def _end_all(error: BaseException) -> None:
-    """After an error, ends all processes, if there are several. The exception `Interrupted` is not a failure."""
+    """After an error, ends all processes, if there are several. After `Interrupted`, waits for the other processes."""
     if (processes := _joined()) is None or (isinstance(error, SystemExit) and not error.code):
         return
     from resnet_jax.training.loop import Interrupted
@@ -159,7 +159,8 @@ def first_word(
       kind: what the first word names, for messages: "experiment", "study" or "instrument".
       legal: the names that the first word may be.
       lines: a one-line description of each name, for `--help`.
-      elsewhere: another command and its names, to which the error message refers if one of them is given.
+      elsewhere: another command, and the first words that it takes. If the first word is one of these, the error
+        message suggests the other command.
 
     Raises:
       UserError: the first word is missing or unknown; the message suggests the nearest name, or lists all names.
@@ -222,10 +223,12 @@ def display(total: int, title: str) -> Observer:
 def stop_request() -> Iterator[Callable[[], bool]]:
     """Turns the first Ctrl-C or SIGTERM into a request to stop after the current step; a second Ctrl-C stops at once.
 
-    The context value is a function that a run calls before each step; it returns whether to stop. Before its first
-    call, the first signal stops at once. A second SIGTERM is ignored, because a process of a sweep may get the same
-    signal from the user and from the sweep. Stopping at once ends the process without an exception, because an
-    exception inside a callback of XLA would crash it.
+    The context value is a function that a run calls before each step; it returns whether to stop. A signal that comes
+    before the first step stops the run at once. A second SIGTERM is ignored, because a process of a sweep may get the
+    same signal from the user and from the sweep.
+
+    To stop at once, a single process ends without an exception, because an exception inside a callback of XLA would
+    crash the process. One of several processes raises KeyboardInterrupt, so that the other processes are informed.
     """
     asked = stepping = False
 

@@ -1,10 +1,10 @@
-"""Compare the parameters after a few train steps in every parallel mode with those on one device under jit.
+"""Train the same net in every parallel mode and on one device under jit, and compare the parameters.
 
 python -m experiments.equivalence
 
 All modes and numbers of devices compute the same function, but they add numbers in different orders. In float64 the
 differences are as small as rounding errors. In float32 they grow from step to step: if a sum rounds to the other side
-of zero, a ReLU switches, and each layer amplifies the change. The table shows both.
+of zero, a ReLU switches, and each layer amplifies the change. The table shows the differences in both dtypes.
 
 The scope of batch norm is the set of images that share statistics. For the scope `device` on D devices, the reference
 on one device uses the scope `ghost` with groups of 1/D of the batch.

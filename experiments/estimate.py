@@ -171,7 +171,15 @@ def progress(
     processes: int,
     cost: StatedCost | None = None,
 ) -> str:
-    """A sentence such as "5 of 16 runs finished, 11 to go: about 4 min left (from 5 finished runs)."."""
+    """A sentence such as "5 of 16 runs finished, 11 to go: about 4 min left (from 5 finished runs).".
+
+    Args:
+      runs: all runs of the sweep, by name.
+      finished: number of finished runs.
+      estimate: the time that the other runs take; None: unknown.
+      processes: number of processes that share the runs.
+      cost: the stated cost of the whole study, which is given if there is no estimate; None: no cost is stated.
+    """
     if finished == len(runs):
         return f"All {len(runs)} runs finished."
     counts = f"{finished} of {len(runs)} runs finished, {len(runs) - finished} to go"

@@ -5,7 +5,7 @@
 FOLDER contains one folder for each class: FOLDER/<class>/<image>. The command tries three rules for the names of these
 folders, and uses the first rule that fits all of them:
 
-1. the name of a class (compared in composed Unicode);
+1. the name of a class (both names are compared in Unicode's composed form, NFC);
 2. the WordNet ID of a class, such as n01440764, if the net has ImageNet's classes;
 3. the number of a class, from 0.
 

@@ -3,7 +3,7 @@
 A small net uses several cores badly: two runs side by side, on one core each, end sooner than two runs one after the
 other on two cores. Each process takes the next run that no other process has started.
 
-This module does not import JAX, because its process would then occupy a GPU.
+This module does not import JAX, because the process that starts the others must not occupy a GPU.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def join(config: ExperimentConfig) -> None:
 def use_compilation_cache(runs: Path) -> None:
     """Keeps compiled programs in the folder `runs`, so that a net is compiled once for all seeds and restarts.
 
-    With several processes no cache is used: a process that finds its program there would not wait for the other
-    processes to compile.
+    With several processes no cache is used. All processes must compile together, and a process that finds its program
+    in the cache would not wait for the others.
     """
     import jax
 

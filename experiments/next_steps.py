@@ -1,6 +1,7 @@
 """Suggests commands after a report, for the runs of the report.
 
-Only commands that can run are suggested: instruments need checkpoints, and a control study must exist.
+Only commands that can run are suggested. An instrument is suggested if the runs have checkpoints. A control study (it
+trains the plain nets longer) is suggested if the study of the runs names one.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 python -m experiments.prepare cifar10
 
-This needs TensorFlow, which is large: pip install -e '.[prepare]', perhaps in another virtual environment. A data set
-that TFDS has already prepared as tfrecord is converted in place, without TensorFlow and without a network. To train on
-the data set:
+This needs TensorFlow, which is large: pip install -e '.[prepare]', perhaps in another virtual environment. If TFDS has
+already prepared the data set as tfrecord, array_record files are written into the same folder, without TensorFlow and
+without a network. To train on the data set:
 
 python -m experiments.train EXPERIMENT --data.source=tfds --data.name=cifar10
 """
@@ -112,7 +112,7 @@ def download_and_prepare(name: Name, data_dir: str | None) -> Path:
     try:
         builder = tensorflow_datasets.builder(str(name), data_dir=place, file_format="array_record")
     except (AssertionError, ImportError) as error:  # an unsupported version, or a missing library
-        raise UserError(f"{name}: TFDS cannot prepare it: {_line(error)}.") from error
+        raise UserError(f"{name}: TFDS cannot prepare this data set here: {_line(error)}.") from error
     tfds_files.features(name, builder.info)
     downloads = place / "downloads"
     by_hand = downloads / "manual"
@@ -126,7 +126,7 @@ def download_and_prepare(name: Name, data_dir: str | None) -> Path:
         try:
             builder.download_and_prepare()
         except (DownloadError, NonMatchingChecksumError, requests.RequestException, ImportError) as error:
-            raise UserError(f"{name}: TFDS could not prepare it: {_line(error)}.") from error
+            raise UserError(f"{name}: its preparation by TFDS failed: {_line(error)}.") from error
     return Path(builder.data_dir)
 
 
@@ -151,7 +151,7 @@ def _require_modules() -> None:
 
     missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
     if missing:
-        raise UserError(f"preparing needs {' and '.join(missing)}, which is not installed; run {INSTALL}")
+        raise UserError(f"preparing needs packages that are not installed: {' and '.join(missing)}; run {INSTALL}")
 
 
 def _require_tensorflow() -> None:
@@ -208,7 +208,7 @@ def _require_network(name: Name, urls: Sequence[str], by_hand: Path) -> None:
 def answers(urls: Sequence[str], seconds: float = PROBE_SECONDS) -> bool:
     """Whether at least one host of `urls` answers a HEAD request, with any status, within `seconds` in total.
 
-    One host is enough, because other hosts may have files of other configurations. The requests use the proxies of the
+    One host is enough, because `urls` may contain URLs that are not needed. The requests use the proxies of the
     environment, as the download does. With an FTP URL the result is True, because FTP has no HEAD request.
     """
     import requests

@@ -77,7 +77,10 @@ def _stand_in(name: str, images: int) -> Dataset:
 
 
 def _print_schedule(config: ExperimentConfig) -> None:
-    """Prints the learning rate as a plot and in words. The plot omits the warm-up "error", whose length is unknown."""
+    """Prints the learning rate as a plot and in words.
+
+    The plot omits a warm-up of the kind "error", because such a warm-up ends at a training error, not at a known step.
+    """
     from resnet_jax.training.schedules import rates, schedule_rows
 
     iterations = config.train.iterations

@@ -81,7 +81,7 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
         names = ", ".join(run.name for run in runs.unfinished)
         console.print(Text(f"{len(runs.unfinished)} unfinished, not in these numbers: {names}"))
     if runs.missing:
-        console.print(Text(f"{plural(len(runs.missing), 'run')} of the study not begun: {', '.join(runs.missing)}"))
+        console.print(Text(f"{plural(len(runs.missing), 'run')} of the study not started: {', '.join(runs.missing)}"))
     for warning in runs.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
     steps = suggestions(runs)

@@ -36,7 +36,7 @@ class Share:
         return list(items[self.index :: self.count])
 
     def total(self, numbers: Sequence[float]) -> list[float]:
-        """Adds up each of `numbers` over all processes, in their order; returns the sums in every process."""
+        """Adds up each of `numbers` over all processes, from process 0 on; returns the sums in every process."""
         if self._link is None:
             return list(numbers)
         parts = self._link.gather(list(numbers))

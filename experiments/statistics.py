@@ -3,9 +3,10 @@
     python -m experiments.statistics imagenet-depth --data.path=IMAGENET --data.statistics-images=10000
 
 The first word names an experiment or a study. The command uses all images of a data set in memory, or
-data.statistics_images evenly spaced images of a streamed data set. The result for a streamed data set is stored: later
-runs with the same data, image size and number of images use it for data.normalize and data.color_noise. All numbers are
-in units of pixels / 255.
+data.statistics_images evenly spaced images of a streamed data set. The numbers are for pixels scaled to [0, 1].
+
+The result for a streamed data set is stored. Later runs with the same data, image size and number of images use it for
+data.normalize and data.color_noise.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def carry_out(
       study: the study to run.
       chosen: the options of the command line.
       words: the command after "python -m"; `jobs.run` runs it in each process.
-      stated: the study without changes of the command line, for which its cost is stated.
+      stated: the study as its file defines it, without changes of the command line. The stated cost is for this study.
       in_command: True in a command, whose process may be restarted; False in a call from Python.
 
     Returns:
@@ -102,7 +102,10 @@ def carry_out(
     if len(set(chosen.seeds)) < len(chosen.seeds) or not chosen.seeds:
         raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more different whole numbers.")
     if chosen.config.parallel.processes != 1 and chosen.jobs != 1:
-        raise UserError(f"jobs: got {chosen.jobs}; legal: 1 with parallel.processes: these processes share each run.")
+        raise UserError(
+            f"jobs: got {chosen.jobs}; legal: 1 if parallel.processes is not 1, because these processes train each run "
+            "together."
+        )
     part, parts = parse_shard(chosen.shard)
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     shares = _shares(chosen, len(runs))
@@ -191,8 +194,8 @@ def _check(chosen: Sweep, study: Study, typed: Mapping[str, Any]) -> None:
             needs = chosen.config.roles()[name].needs
             assert needs is not None, "only fields without effect are dropped"
             raise UserError(
-                f"{name}: got {value!r}; legal: {chosen.config.default(name)!r}, because every run of {study.name} "
-                f"sets this field itself, or does not use it (it has an effect only with {needs.words})."
+                f"{name}: got {value!r}; legal: {chosen.config.default(name)!r}, because no run of {study.name} uses "
+                f"the given value. The field has an effect only with {needs.words}."
             )
 
 

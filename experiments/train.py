@@ -161,7 +161,7 @@ def print_record(record: RunRecord, directory: Path) -> None:
 
 
 def _run_name(config: ExperimentConfig, changes: Mapping[str, Any]) -> str:
-    """The name of the run's directory: net, depth, changes with absolute paths, and seed.
+    """The name of the run's directory: net, depth, changed fields, and seed. Changed paths are made absolute.
 
     Operational fields, such as the number of devices, are left out, so that a run can be resumed on other devices.
     """

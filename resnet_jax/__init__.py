@@ -22,9 +22,9 @@
 | `TrainState`       | everything that training changes, as one pytree                             |
 | `TrainBatch`       | the input of `train_step`                                                   |
 | `EvalBatch`        | the input of `eval_step`                                                    |
-| `load_weights`     | reads a net from a run, a folder or a PyTorch state dict                    |
+| `load_weights`     | reads a net from a run, a converted net or a PyTorch state dict             |
 | `Weights`          | the net that `load_weights` returns: config, arrays, preprocessing, classes |
-| `Classifier`       | a net for pictures: class probabilities, and the features of any block      |
+| `Classifier`       | classifies image files, and computes the features of any block              |
 | `read_record`      | reads the record of a finished run                                          |
 | `RunRecord`        | the type of a record: results, configuration, data, environment, cost       |
 | `UserError`        | the exception for a wrong value; its message gives the legal values         |
@@ -103,7 +103,7 @@ def train(
     """Trains the net of `config` and writes its record to `directory`; an interrupted run is resumed.
 
     Args:
-      config: the run.
+      config: the configuration of the run.
       directory: the run directory. Its last part is the name of the run. If it holds a finished run, the record is
         returned and nothing is trained.
       study: the name of the study in the record; None: the name of the folder that contains `directory`.
@@ -113,8 +113,8 @@ def train(
       The record, as it is in `directory`/record.json.
 
     Raises:
-      UserError: a value in `config` has no effect, the directory holds a run of another configuration or is in use by
-        another process, data are missing, or there are too few devices.
+      UserError: `config` changes a field that has no effect; the directory holds a run of another configuration, or
+        another process uses it; data are missing; or there are too few devices.
       OSError: the directory cannot be written.
     """
     from resnet_jax.training.run import run

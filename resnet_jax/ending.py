@@ -17,7 +17,7 @@ TAKEN_BACK: dict[object, Callable[[], None]] = {}
 
 
 def end_at_once(status: int) -> NoReturn:
-    """Calls the functions of TAKEN_BACK, then ends this process with exit status `status`."""
+    """Calls the clean-up functions (TAKEN_BACK), then ends this process with exit status `status`."""
     for take_back in list(TAKEN_BACK.values()):
         with contextlib.suppress(OSError):
             take_back()

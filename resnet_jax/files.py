@@ -20,7 +20,7 @@ def replacing(path: Path, part: Path | None = None) -> Iterator[Path]:
 
     Args:
       path: the file to replace; its folder exists.
-      part: the file to write, in the same folder; None: a hidden file with the process id in its name. It has the
+      part: the file to write, in the same folder. None: a hidden file with the process id in its name, and with the
         suffix of `path`, because some writers choose the format by the suffix.
     """
     temporary = part or path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")

@@ -16,10 +16,10 @@ shape, dtype and phase (train or eval).
 | `noise`            | the batch of random images on which all contestants compute                   |
 | `device`           | facts about the device: driver, libraries, precision of float32 products      |
 | `breakdown`        | the time of a train step, divided into the host's time and the device's time  |
-| `convolutions`     | times of single convolutions and their gradients, compared with JAX's         |
+| `convolutions`     | times of this project's convolutions, compared with JAX's convolutions        |
 | `input`            | times of reading and decoding image files, compared with other loaders        |
 | `processes`        | times of train steps in one process and in two                                |
-| `limits`           | measures the device's highest rates; computes the work of a step              |
+| `limits`           | measures the highest rates; computes multiply-adds and bytes of a step        |
 | `results`          | computes medians, ratios and shares from times                                |
 | `table`            | makes tables from results                                                     |
 | `peers`            | the nets and image loaders of the peers                                       |

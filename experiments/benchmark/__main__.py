@@ -14,9 +14,10 @@ the same function: the paper's net with BN over the whole batch, no augmentation
 and weight decay, on one batch of random images that is already on the device.
 
 Each contestant has a separate process. In each round, every contestant is timed once. A ratio compares two times of the
-same round: 1.25 x PEER means a quarter faster than PEER. The table shows medians and quartiles over the rounds. Use an
-idle machine: other programs slow contestants by different factors, PyTorch the most, because its threads wait for each
-other in every layer.
+same round: 1.25 x PEER means 1.25 times the speed of PEER. The table shows medians and quartiles over the rounds.
+
+Use an idle machine, because other programs slow contestants by different factors. They slow PyTorch the most: in every
+layer, its threads wait for each other.
 
 The process of resnet_jax has the settings of malloc that this project's commands use; "+malloc" after a peer's name
 gives the peer the same settings. Contestants of PyTorch need PyTorch: pip install -e '.[parity]'.
@@ -71,10 +72,11 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.all:
         for name in WHOLE:
             if getattr(chosen, name) != getattr(Benchmark, name):
-                raise UserError(f"all: got {option(name)} too, but --all sets that option; legal: one of the two.")
+                raise UserError(f"all: got {option(name)} too, but --all sets this option itself; omit one of the two.")
         chosen = dataclasses.replace(chosen, **WHOLE)
     if "input" in chosen.what and (chosen.what != ("input",) or chosen.data_path is None):
-        raise UserError("what: got input; legal: no other value beside input, and a folder of images in --data-path.")
+        got = " ".join(chosen.what)
+        raise UserError(f"what: got {got}; legal: input alone, with a folder of images in --data-path.")
     cases = Cases(check(chosen), f"{program} {shlex.join(words)}".strip())
     try:
         cases.measure()

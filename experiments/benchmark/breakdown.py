@@ -75,8 +75,8 @@ class Steps:
 def measure(spec: Spec) -> list[dict[str, Any]]:
     """Measures the figures `step` to `kernels`, the number of kernels in a step, and the longest kernels.
 
-    Returns one row for dispatches of one step, and one for dispatches of the configured number of steps. Each figure is
-    a mean over at least `spec.steps` steps.
+    Returns one row for dispatches of one step. If `train.steps_per_dispatch` means a larger number of steps, a second
+    row is for dispatches of that number. Each figure is a mean over at least `spec.steps` steps.
     """
     steps = Steps(spec.config, spec.image_shape)
     sizes = sorted({1, steps.program.steps_per_dispatch})

@@ -38,7 +38,7 @@ class Contestant(Protocol):
     """Number of steps in one call of `run`."""
 
     def run(self) -> float:
-        """Runs `steps` steps and waits for the device; returns the mean loss of the last step."""
+        """Runs `self.steps` steps and waits for the device; returns the mean loss of the last step."""
 
     def facts(self) -> dict[str, Any]:
         """Further facts about the contestant for the record, such as memory in bytes and versions."""
@@ -55,7 +55,14 @@ def build(spec: Spec) -> Contestant:
 
 
 def on_noise(config: ExperimentConfig, image_shape: tuple[int, int, int], *, train: int = 1, test: int = 1) -> Program:
-    """Compiles the steps of a run whose training and test set are `train` and `test` batches of random images."""
+    """Compiles the steps of a run on random images.
+
+    Args:
+      config: configuration of the run.
+      image_shape: (height, width, channels).
+      train: number of batches in the training set.
+      test: number of batches in the test set.
+    """
     batch = synthetic(config, image_shape)
     names = tuple(map(str, range(config.model.num_classes or 0)))
     several = [batch.part(np.tile(np.arange(len(batch)), count)) for count in (train, test)]
@@ -105,8 +112,8 @@ class Ours:
 class Loop:
     """Contestant: an epoch of the training loop, with the order of examples, transfers to the device, and metrics.
 
-    The contestant "step alone" repeats the step on one batch, and fetches metrics only at the end. Evaluation, records
-    and checkpoints are not included.
+    The epoch has no evaluation, and writes no record and no checkpoint. The contestant "step alone" repeats the step on
+    one batch, and fetches metrics only at the end.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -137,7 +144,7 @@ class Loop:
 
 
 class Processes:
-    """Contestant: train steps in one of several processes. At the end it times the functions `agree` and `any_of`."""
+    """Contestant: train steps in one of several processes. `facts` times calls between the processes."""
 
     def __init__(self, spec: Spec) -> None:
         self.program, self.steps, self.done = on_noise(spec.config, spec.image_shape, train=2), spec.steps, 0
@@ -150,7 +157,7 @@ class Processes:
         return _mean_loss(self.program.reports(report, 1)[0].sums)
 
     def facts(self) -> dict[str, Any]:
-        """Seconds for one call of `agree`, which the training loop calls after each dispatch, and of `any_of`."""
+        """Seconds for one call of `agree` and of `any_of` (resnet_jax/training/processes.py)."""
         found = {}
         for call, times in ((processes.agree, AGREE), (processes.any_of, ANY_OF)):
             begun = time.perf_counter()
@@ -192,7 +199,11 @@ class Flax:
 
 
 def flax_parts(config: ExperimentConfig, image_shape: tuple[int, int, int]) -> tuple[Any, Any, Any]:
-    """Builds the Flax net of a configuration; returns net, optimizer and state (params, batch_stats, opt_state)."""
+    """Builds the Flax net of a configuration for images of `image_shape` (height, width, channels).
+
+    Returns:
+      The net, the optimizer, and the state (params, batch_stats, opt_state).
+    """
     c, o = config.model, config.optim
     assert c.num_classes is not None
     model = flax_resnet.FlaxResNet(

@@ -1,7 +1,7 @@
 """Times single convolutions: their values and both gradients, for shapes of the papers' nets.
 
-This project's convolutions (resnet_jax/models/conv) are compared with JAX's, outside a loop and inside `lax.map`. One
-process times both.
+This project's convolutions (resnet_jax/models/conv) are compared with JAX's convolutions. Both are called outside a
+loop and inside `lax.map`. One process times both.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def measure(spec: Spec) -> dict[str, dict[str, list[float]]]:
     """Times each convolution in `spec.steps` rounds, this project's and JAX's in alternating order.
 
     Returns:
-      For each case "SHAPE; PART; WAY" and each library, the seconds of one convolution in each round.
+      {case: {library: seconds of one convolution in each round}}. A case is a text "SHAPE; PART; WAY": a shape in
+      `SHAPES`, a `Part` that is computed, and one of `WAYS` to call the convolution.
     """
     found: dict[str, dict[str, list[float]]] = {}
     for shape in SHAPES:
@@ -102,7 +103,18 @@ def _time(compiled: Callable[[Any], Any], operands: Any) -> float:
 
 
 def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[Any], Any], Any]:
-    """The jitted function that is timed, and its argument: `LOOP` images, kernels and gradients of the output."""
+    """Makes the jitted function that is timed, and its argument.
+
+    Args:
+      shape: the convolution.
+      part: what the function computes.
+      way: one of `WAYS`: "alone" calls the convolution `LOOP` times, "in a loop" calls it in `lax.map`.
+      side: one of `CONVOLVERS`: the library of the convolution.
+
+    Returns:
+      The function, and its argument, a tuple of three float32 arrays: images [LOOP, N, H, W, C], kernels
+      [LOOP, kernel, kernel, C, features], and gradients of the outputs [LOOP, N, H', W', features].
+    """
     pad = shape.kernel // 2
 
     def straightforward(x: jax.Array, kernel: jax.Array) -> jax.Array:

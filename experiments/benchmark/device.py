@@ -78,7 +78,11 @@ def libraries() -> dict[str, str]:
 
 
 def float32_arithmetic() -> list[dict[str, Any]]:
-    """Relative error and arithmetic of a matrix product and a 3x3 convolution in float32, for each JAX precision."""
+    """Measures the relative error of a matrix product and of a 3x3 convolution of float32 numbers.
+
+    Returns a row for each operation and each value of JAX's argument `precision`. Its "arithmetic" is the format in
+    which the device computes, a name in `ARITHMETICS`.
+    """
     rng = np.random.default_rng(SEED)
     square, channels = (SIZE, SIZE), IMAGES[-1]
     shapes = (square, square, IMAGES, (3, 3, channels, channels))
@@ -110,5 +114,8 @@ def float32_arithmetic() -> list[dict[str, Any]]:
 
 
 def arithmetic(error: float) -> str:
-    """The most exact arithmetic whose bound in `ARITHMETICS` is above a relative error; "wrong" if there is none."""
+    """Finds the format in which a product with this relative error was computed.
+
+    Returns the first name in `ARITHMETICS` whose bound is above the error, or "wrong" if no bound is above it.
+    """
     return next((name for name, limit in ARITHMETICS.items() if error < limit), "wrong")

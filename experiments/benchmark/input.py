@@ -12,7 +12,8 @@ All loaders make the paper's training crops: the image is resized to a shorter s
 | `tf.data`             | TensorFlow's decoder and transforms                                              |
 
 "The feed alone" is the part of a training run between the disk and the compiled steps, including the transfer to JAX. A
-consumer takes each batch and sleeps, as if a device computed, so that it takes 80 % of the measured rate.
+consumer replaces the compiled steps: it takes a batch, and then sleeps as long as a device would compute. This device
+would compute 80 % of the images per second that this project's loader makes.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def measure(
       folder: the images: <folder>/{train,val}/<class>/<image>.
       batches: number of batches of 128 images for each loader.
       feed_batches: number of batches of 128 images for the feed (from the files to arrays on the device).
-      device_rate: images per second that a device computes.
+      device_rate: images per second that a device can train on. The table of the record gives the number of CPU cores
+        that can feed such a device.
       note: called with a line of text before each measurement.
 
     Returns:
@@ -97,10 +99,16 @@ def measure(
 
 
 def loader_row(name: str, images: Iterator[int], batches: int, device_rate: float) -> Row:
-    """Times `batches` batches of an image loader, after a first batch that starts its workers.
+    """Times an image loader, after a first batch that starts its workers.
 
     The row of the record has the wall-clock seconds, and the CPU seconds (user and system) of this process and its
     children. Images per CPU second do not depend on other programs on the machine.
+
+    Args:
+      name: name of the loader.
+      images: the loader, which yields the number of images in each batch.
+      batches: number of batches to load.
+      device_rate: images per second that a device can train on; kept in the row.
     """
     next(images)
     core, wall = _core_seconds(), time.monotonic()

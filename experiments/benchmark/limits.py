@@ -1,9 +1,9 @@
 """Measures the highest rates of a device, and computes the work of a step by formula.
 
-Two rates are measured with JAX and, if it is installed, with PyTorch. The higher one of the two libraries is the limit.
+Two rates are measured with JAX and, if it is installed, with PyTorch. The limit is the rate of the faster library.
 
 - Matrix products: A A for an n x n matrix A of normal random numbers, in the dtype of the step; n^3 multiply-adds.
-  (Equal numbers would make a GPU faster, because they need less power.)
+  (The numbers are random, because a GPU multiplies equal numbers with less power, and so faster.)
 - Memory: x <- x + 1 for an array far larger than any cache; the array is read once and written once.
 
 The work of a step follows from five numbers: the batch size B, the multiply-adds M of the forward pass of an image, the
@@ -58,7 +58,15 @@ def libraries() -> list[str]:
 
 
 def specs(library: str, dtypes: Sequence[Dtype], *, steps: int, warmup: int, platform: str) -> list[Spec]:
-    """The specs of a library: a matrix product for each dtype, and one pass over memory."""
+    """Describes the contestants that measure the limits with a library: products in each dtype, one pass over memory.
+
+    Args:
+      library: "jax" or "torch".
+      dtypes: dtypes of the matrix products.
+      steps: number of products or passes that are timed together.
+      warmup: number of rounds before the timed rounds.
+      platform: JAX's platform, "cpu" or "gpu", which PyTorch must use too; "": any.
+    """
     wanted = [(MATMUL, dtype) for dtype in dtypes]
     wanted.insert(1, (COPY, dtypes[0]))
     configs = [(f"{what}, {library}", step_config("resnet-20", 1, dtype)) for what, dtype in wanted]

@@ -1,4 +1,7 @@
-"""The batch of random images for all contestants. This module does not import JAX, because PyTorch also uses it."""
+"""The batch of random images for all contestants.
+
+This module does not import JAX, because the contestants that use PyTorch import this module.
+"""
 
 from __future__ import annotations
 

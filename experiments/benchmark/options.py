@@ -153,9 +153,7 @@ def check(chosen: Benchmark) -> Benchmark:
         sizes = " ".join(map(str, chosen.batch_sizes))
         raise UserError(f"{option('batch_sizes')}: got {sizes}; legal: one batch size with --what compile.")
     if "compile" in chosen.what and chosen.contestants and not of_jax(chosen.contestants):
-        raise UserError(
-            f"contestants: got {' '.join(chosen.contestants)}; legal with --what compile: {OURS} or {FLAX} too."
-        )
+        raise UserError(f"contestants: got {' '.join(chosen.contestants)}; --what compile also needs {OURS} or {FLAX}.")
     if "step" in chosen.what and chosen.contestants and not runnable(chosen.contestants):
         raise UserError("contestants: all need PyTorch, which is not installed: pip install -e '.[parity]'")
     tasks: list[Literal["step", "compile"]] = [task for task in ("step", "compile") if task in chosen.what]

@@ -1,8 +1,10 @@
 """Measures the cost of several processes: one process with two devices, and two processes with one device each.
 
 Both layouts take the same train steps under shard_map. They differ in how gradients and statistics are sent: within a
-process, or over the machine's loopback network. At the end, the two processes also time two functions: `agree`, which
-the training loop calls after each dispatch, and `any_of`, which returns whether a flag is set in any process.
+process, or over the machine's loopback network. At the end, the two processes also time two functions:
+
+- `agree` decides whether all processes stop now; the training loop calls it after each dispatch;
+- `any_of` returns whether a flag is set in at least one process.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def measure(config: ExperimentConfig, images: Images | None, *, repeats: int, wa
 
     Args:
       config: configuration of the run.
-      images: name of an image shape, such as "digits"; None: the shape of the net's family.
+      images: name of an image shape, such as "digits"; None: 32x32x3 for a CIFAR net, 224x224x3 for an ImageNet net.
       repeats: number of timed rounds; in each, both layouts take `STEPS` steps.
       warmup: number of rounds before the timed rounds.
 

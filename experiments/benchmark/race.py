@@ -1,4 +1,8 @@
-"""Times contestants. Each has a process, and is timed once in each round, so that other load affects all alike."""
+"""Times contestants.
+
+Each contestant has a process, and is timed once in each round. So a program that slows the machine for a while slows
+all contestants alike.
+"""
 
 from __future__ import annotations
 
@@ -156,7 +160,7 @@ def race(
       start_together: start contestants at the same time, to save time. Otherwise they start one after another, because
         some compilers choose algorithms by measured times.
       processes: number of processes of each contestant, one after the other, with `repeats` rounds in each. Times
-        differ between processes, because memory lies at other addresses.
+        differ between processes, because each process has its memory at other addresses.
 
     Returns:
       The outcome of each contestant, in the order of `specs`.

@@ -95,7 +95,7 @@ class Spec:
 
 
 def step_config(net: NetName, batch_size: int, dtype: Dtype) -> ExperimentConfig:
-    """The configuration that all contestants compute: the paper's net and optimizer.
+    """Makes the configuration of a case, with the paper's net and optimizer. All contestants of the case use it.
 
     Batch norm uses the whole batch, and there is no augmentation: the peers support only this.
 

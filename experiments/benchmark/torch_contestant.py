@@ -11,7 +11,9 @@ from resnet_jax.errors import UserError
 
 
 class Torch:
-    """Contestant: steps in PyTorch with channels_last, eager or with torch.compile; bfloat16 by autocast.
+    """Contestant: steps in PyTorch, either eager or compiled by torch.compile.
+
+    Images have the memory format channels_last. For bfloat16, autocast chooses the dtype of each operation.
 
     Raises:
       UserError: JAX computes on a GPU that PyTorch does not see.

@@ -1,4 +1,4 @@
-"""Measures gradients before training: of the mean loss of the first batch, with respect to the initial kernels.
+"""Measures gradients before training. Each is the gradient of the first batch's mean loss with respect to a kernel.
 
 Gradients are in float64, so that different machines give the same values to many digits. Only `measure` imports JAX.
 """
@@ -81,7 +81,9 @@ def gradient_norms(config: ExperimentConfig, seeds: Sequence[int]) -> Iterator[l
 
 
 def growth_per_layer(norms: Sequence[float]) -> float:
-    """The growth of the gradient's norm from one conv of stage 1 to the conv before it, as a geometric mean.
+    """The factor by which the gradient's norm grows, on average, from one conv of stage 1 to the conv before it.
+
+    Only the convs of stage 1 are used. They all have the same shape.
 
     Args:
       norms: norms of the gradients of all convs: first the stem's, then those of three equally long stages.

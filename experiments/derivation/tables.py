@@ -131,8 +131,8 @@ def cost_table(words: dict[str, str]) -> str:
 
 
 def gradient_table(rows: Sequence[dict[str, Any]], words: dict[str, str]) -> str:
-    """The table of gradient norms in the first conv of stage 1 and in the last conv: medians over seeds, and their
-    ratio."""
+    """The table of gradient norms in the first conv of stage 1 and in the last conv, and their ratio: medians over
+    seeds."""
     cells = []
     for net, depth in dict.fromkeys((row["net"], row["depth"]) for row in rows):
         found = [row["norms"] for row in rows if (row["net"], row["depth"]) == (net, depth)]

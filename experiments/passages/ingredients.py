@@ -1,4 +1,7 @@
-"""The table of the ingredients of later recipes in docs/results.md, from the records of the study digits-modern."""
+"""The table in docs/results.md of training techniques that the papers do not have, such as mixup ("ingredients").
+
+The numbers come from the records of the study digits-modern (experiments/studies/modern.py).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ HEADERS = ("net", "ingredient", "seeds", "test error, %", "minus the papers' rec
 
 
 def ingredients() -> str:
-    """A table with a row for each net and ingredient that has finished runs. Differences are paired by seed."""
+    """A table with a row for each net and ingredient that has finished runs.
+
+    Each test error is compared with the error without ingredients. The difference is paired by seed.
+    """
     (study, _) = studies()["digits-modern"]
     lines = [f"| {' | '.join(HEADERS)} |", "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     for depth in (20, 56):

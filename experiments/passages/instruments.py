@@ -1,6 +1,7 @@
-"""Tables and numbers from the measurements of instruments, in the files of experiments/records/analysis.
+"""Tables and numbers from measurements inside nets, in the files of experiments/records/analysis.
 
-The functions take the name of a file without its suffix, and the names of nets in this file.
+Each file is the result of an instrument (resnet_jax/analysis), such as lesions.json. The functions take the name of
+a file without its suffix, and the names of nets in this file.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from resnet_jax.types import Floats
 
 
 def measured(file: str, net: str, what: str, form: str = ".3g") -> str:
-    """A number from the measurement of one net, as text.
+    """Formats a number from the measurement of one net.
 
     Args:
-      file: name of the file.
+      file: name of the file, without its suffix.
       net: name of the net in the file.
       what: name of a list in the file, then indices, slices, min, max or mean. For example, "single.1:.max" is the
         largest value of `single` after the first, and "left/gradient.max" is the largest quotient of two lists.
-      form: format of Python. With ".1%" the text has no per cent sign, because the page has one.
+      form: a format of Python. A form such as ".1%" gives per cent; the text does not contain the sign "%".
     """
     return _text(value(file, net, what), form)
 
@@ -74,7 +75,10 @@ def signals(file: str, *nets: str) -> str:
 
 
 def mean_lengths(file: str) -> str:
-    """A table of the number of blocks and the mean lengths of paths, with a column for each net."""
+    """A table of paths, with a column for each net.
+
+    The rows are the number of blocks, the mean length of all paths, and the mean length weighted by the gradient.
+    """
     nets = _nets(file)
     paths = [np.asarray(net["paths"], float) for net in nets.values()]
     carried = [p * np.asarray(net["norms"]).mean(1) for p, net in zip(paths, nets.values(), strict=True)]

@@ -51,7 +51,10 @@ def interval(left: str, right: str, split: str = "train", decimals: str = "1") -
 
 
 def change_apart(left: str, right: str, before: str, beside: str) -> str:
-    """Change of a difference in training error, for each seed: (left - right) - (before - beside), without its sign."""
+    """Change of a difference in training error between two nets, for each seed, without its sign.
+
+    The difference is left - right with one recipe, and before - beside with another recipe.
+    """
     now, then = _difference(left, right).values, _difference(before, beside).values
     return listed([_percent(abs(a - b)) for a, b in zip(now, then, strict=True)])
 
@@ -73,7 +76,10 @@ def loss(run: str, decimals: str = "2") -> str:
 
 
 def learned(run: str, first: str, last: str) -> str:
-    """Decrease of the running training error between two iterations, in points: the mean over seeds."""
+    """Decrease of the training error from one iteration to a later one, in percentage points: the mean over seeds.
+
+    The training error of an epoch is measured during training, on the training batches (`running_error`).
+    """
     found = []
     for file in sorted(RECORDS.glob(f"{run}-seed[0-9]*/{METRICS_FILE}")):
         by_step = {line.step: line.running_error for line in read_metrics(file)}
@@ -82,10 +88,11 @@ def learned(run: str, first: str, last: str) -> str:
 
 
 def cost(what: str, study: str) -> str:
-    """A number on the cost of a study's runs.
+    """A number of runs, or their time.
 
     Args:
-      what: "runs" or "interrupted" for a count, "hours" for the sum over all runs, "longest" for minutes of one run.
+      what: "runs": number of runs. "interrupted": number of interrupted runs. "hours": hours of all runs together.
+        "longest": minutes of the longest run.
       study: name of the study.
     """
     found = records(study)
@@ -117,7 +124,10 @@ def compile_growth() -> str:
 
 
 def speed(record: str, net: str, contestant: str) -> str:
-    """Speed of one program's training step in a benchmark, divided by the speed of the program it is compared with."""
+    """Speed of a program's training step in a benchmark, divided by the speed of the reference program's step.
+
+    The benchmark chooses the reference, such as PyTorch; `contestant` is the name of the other program.
+    """
     return f"{_steps(record, 'train')[net, contestant]['ratio']:.2f}"
 
 
@@ -131,7 +141,7 @@ def over_flax(record: str, phase: str, decimals: str, *nets: str) -> str:
 
 
 def loader(*words: str) -> str:
-    """Images per second and core of one loader, from the benchmark of loaders."""
+    """Images per second and core of the image loader with this name, such as "ours" or "resize, then crop"."""
     (row,) = (row for row in content("benchmark-input")["results"] if row.get("loader") == " ".join(words))
     return f"{row['images'] / row['core_s']:,.0f}"
 

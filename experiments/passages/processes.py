@@ -30,11 +30,11 @@ def faults() -> str:
 
 
 def fault_runs(what: str) -> str:
-    """A number from the record of the runs with injected faults.
+    """A number from the test with injected faults.
 
     Args:
-      what: "faults" or "runs" for their count, "difference" for the largest difference from an undisturbed run,
-        "tolerance" for the largest legal difference.
+      what: "faults": number of faults. "runs": number of runs. "difference": largest difference of a parameter from
+        the run without faults. "tolerance": the largest difference that the test allows.
     """
     record = content("faults")
     if what in ("faults", "runs"):

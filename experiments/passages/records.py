@@ -19,9 +19,7 @@ def content(name: str) -> dict[str, Any]:
 
 @functools.cache
 def records(name: str) -> tuple[RunRecord, ...]:
-    """Reads the records with a name: STUDY/RUN for all seeds, STUDY/RUN-seedN for one seed, STUDY for all runs.
-
-    The name of the study may have wildcards.
+    """Reads the records of STUDY/RUN (all seeds), STUDY/RUN-seedN (one run) or STUDY (all runs, wildcards allowed).
 
     Raises:
       ValueError: there is no such record.

@@ -55,7 +55,10 @@ def recomputed_statistics() -> str:
 
 
 def equivalence() -> str:
-    """A table of the difference in parameters from one device after ten steps: the largest over all parallel modes."""
+    """A table of the effect of parallel training on parameters, with a column for each number of devices.
+
+    A number is the largest difference from training on one device, over all parallel modes, after ten steps.
+    """
     worst: dict[tuple[str, str, str], dict[int, float]] = {}
     for row in content("equivalence")["rows"]:
         cells = worst.setdefault((row["net"], row["dtype"], row["scope"]), {})

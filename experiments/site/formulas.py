@@ -40,5 +40,7 @@ class Formulas(markdown.Extension):
     """The Python-Markdown extension for formulas inside a line."""
 
     def extendMarkdown(self, md: markdown.Markdown) -> None:
-        """Registers the pattern of formulas: after code, but before Markdown's escapes and emphasis."""
+        """Registers the pattern of formulas. It is applied after the pattern of code, but before those of escapes and
+        emphasis.
+        """
         md.inlinePatterns.register(_Inline(r"(?<![\\$])\$([^$\n]+)\$(?!\$)", md), "formulas", 185)

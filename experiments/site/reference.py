@@ -1,4 +1,4 @@
-"""Makes the reference pages from the code: commands, configurations, records, and the Python names."""
+"""Makes the reference pages from the code: commands, configurations, records, and the public Python API."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _names() -> str:  # the table in the docstring of resnet_jax
 
 
 def sections(cls: type[Section], prefix: str = "") -> Iterator[tuple[str, type[Section]]]:
-    """The sections of a configuration by dotted name, with nested sections. A section comes before those inside it."""
+    """Yields every section of a configuration with its dotted name. Outer sections come first."""
     for name, hint in typing.get_type_hints(cls).items():
         if isinstance(hint, type) and issubclass(hint, Section):
             yield f"{prefix}{name}", hint

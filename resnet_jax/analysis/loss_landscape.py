@@ -45,8 +45,10 @@ def filter_normalised(direction: Tree, params: Tree) -> Tree:
 
 
 def random_directions(params: Tree, number: int, seed: int) -> list[Tree]:
-    """Draws Gaussian directions with `filter_normalised`. Nets with parameters of equal shapes get equal random
-    numbers."""
+    """Draws random directions from a normal distribution, and scales them with `filter_normalised`.
+
+    Nets with parameters of equal shapes get equal random numbers.
+    """
     rng = np.random.default_rng(seed)
 
     def draw() -> Tree:

@@ -51,7 +51,7 @@ def preserved_blocks(model: ResNet, variables: Any, images: Any) -> list[str]:
       images: [N, H, W, C], or their shape and dtype.
 
     Raises:
-      UserError: the net has no such block, as a bottleneck net with one block in each stage.
+      UserError: the net has no such block. An example is a bottleneck net with one block in each stage.
     """
     names: list[str] = []
 

@@ -1,7 +1,4 @@
-"""The arguments of an instrument besides the net: options, a progress display, and a file for partial results.
-
-This module does not import JAX.
-"""
+"""The arguments of an instrument besides the net: its options, a progress display, a file for partial results."""
 
 from __future__ import annotations
 

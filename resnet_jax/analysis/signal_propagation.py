@@ -145,6 +145,9 @@ def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, p
 
 
 def lagged_products(d: Array, lags: int) -> Array:
-    """sum_t <d(t) - m, d(t + k) - m> for k = 0 .. lags, where m is the mean over t: d [points, size] -> [lags + 1]."""
+    """Sums of products of derivatives at distance k, for k = 0 .. lags: d [points, size] -> [lags + 1].
+
+    Sum k is sum_t <d(t) - m, d(t + k) - m>, where m is the mean of d over the points t.
+    """
     apart = d - d.mean(axis=0, keepdims=True)
     return jnp.stack([jnp.vdot(apart[: len(d) - k], apart[k:]) for k in range(lags + 1)])

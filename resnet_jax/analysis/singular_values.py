@@ -42,7 +42,7 @@ def singular_values(
       each_step: function that is called after each step.
 
     Returns:
-      For each map, the singular values of B in descending order, [min(steps, inputs, *outputs)].
+      For each map, the approximate singular values in descending order, [min(steps, inputs, *outputs)].
     """
     rng = np.random.default_rng(seed)
     maps, k = len(outputs), min(steps, inputs, *outputs)

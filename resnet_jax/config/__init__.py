@@ -1,8 +1,8 @@
 """Configurations of runs: frozen, typed dataclasses that are checked when they are built.
 
 Every hyper-parameter is a field of one of these classes; derived values are properties. Each field also has a role
-(section.py). Code that compares, names or records runs uses the roles. This package does not import JAX, so that
-commands start quickly.
+(section.py), which says what the field describes. Other modules use the roles when they compare, name or record runs.
+This package does not import JAX, so that commands start quickly.
 """
 
 from resnet_jax.config.data import DataConfig as DataConfig

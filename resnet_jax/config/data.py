@@ -140,7 +140,7 @@ class DataConfig(Section):
 
     @property
     def by_protocol(self) -> bool:
-        """Whether the last evaluation on the test set averages over several crops or scales (`protocol`)."""
+        """Whether the evaluation after the last step uses several crops or sizes of each test image (`protocol`)."""
         return self.streamed and self.protocol != "center"
 
     def _check(self) -> None:

@@ -140,7 +140,8 @@ class ExperimentConfig(Section):
         norm._require(divided, "ghost_size", f"a divisor of {part}", got)
         if self.data.normalize == "weights" and self.finetune.weights is None:
             raise UserError(
-                "data.normalize: got 'weights', which needs finetune.weights, the file that says how to normalise."
+                "data.normalize: got 'weights', but finetune.weights is None; give the file of the pretrained net, "
+                "which contains the normalisation."
             )
         if self.finetune.weights is not None:
             self.finetune.check_stages(len(self.model.stage_blocks))
@@ -167,9 +168,10 @@ class ExperimentConfig(Section):
 
     @property
     def operational(self) -> frozenset[str]:
-        """Dotted names of the fields that change this run's results at most by rounding.
+        """Dotted names of the fields that say how this run is carried out, such as `train.checkpoint_steps`.
 
-        A run may be resumed with other values of these fields. A finished run is not repeated when only they differ.
+        Other values of these fields change the results only by rounding. So a run may be resumed with other values. If
+        a finished run has other values only in these fields, it is not trained again.
         """
         return frozenset(
             name

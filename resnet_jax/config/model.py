@@ -194,7 +194,10 @@ class ModelConfig(Section):
 
     @property
     def stage_blocks(self) -> tuple[int, ...]:
-        """Blocks in each stage: three equal stages ("cifar") or Table 1's four ("imagenet")."""
+        """Number of blocks in each stage.
+
+        CIFAR nets have three stages with equally many blocks. For ImageNet nets, see He et al. 2015, Table 1.
+        """
         if self.family == "imagenet":
             return IMAGENET_STAGES[self.depth]
         n = (self.depth - 2) // (6 if self.block_kind == "basic" else 9)

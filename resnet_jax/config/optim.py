@@ -135,9 +135,10 @@ class OptimConfig(Section):
         return self.schedule == "steps" and bool(self.milestones)
 
     def in_iterations(self, iterations: int) -> OptimConfig:
-        """Converts shares of a run of `iterations` steps to iterations, in `milestones` and `warmup_iterations`.
+        """Returns a copy in which `milestones` and `warmup_iterations` are in iterations, not in shares of the run.
 
-        Shares are rounded to the nearest iteration. Each milestone is at least one iteration after the previous one.
+        A run has `iterations` iterations. Shares are rounded to the nearest iteration. Each milestone is at least
+        one iteration after the previous one.
         """
         milestones: list[int] = []
         for milestone in self.milestones:

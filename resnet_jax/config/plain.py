@@ -70,7 +70,9 @@ def override(config: ExperimentConfig, changes: Mapping[str, Any]) -> Experiment
 
 
 def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collection[str] = ()) -> ExperimentConfig:
-    """Resets fields that depend on a changed field to their defaults; `data.path` depends on `data.source`.
+    """Resets fields to their defaults if they depend on a field that has changed.
+
+    For example, `data.path` is reset if `data.source` has changed.
 
     Args:
       config: the configuration after the changes.
@@ -78,7 +80,7 @@ def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collect
       typed: dotted names of the fields that the user gave. They are not reset.
 
     Raises:
-      UserError: a default is illegal in this configuration: for example, images in a folder need a path.
+      UserError: the result is illegal: for example, `data.source` is "folder", and `data.path` is reset to None.
     """
     roles = config.roles().items()
     foreign = [name for name, role in roles if role.bound_to in changed and name not in {*changed, *typed}]
@@ -86,10 +88,10 @@ def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collect
 
 
 def settle(config: ExperimentConfig, *, chosen: Collection[str]) -> ExperimentConfig:
-    """Resets the fields that have no effect to their defaults, such as `data.name` if the images are not from TFDS.
+    """Resets the fields that have no effect to their defaults.
 
-    If the user has changed such a field, a UserError is raised instead, because the record of the run would suggest
-    that the field had an effect.
+    For example, `data.name` has no effect if the images are not from TFDS. If the user has changed such a field, a
+    UserError is raised instead, because the record of the run would suggest that the field had an effect.
 
     Args:
       config: the configuration after the changes.

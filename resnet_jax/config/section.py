@@ -1,7 +1,7 @@
 """The base class of all configurations: frozen dataclasses whose values are checked when they are built.
 
 The message about a wrong value gives the field, the value and the legal values. Each field has a role, which says what
-it describes. Code that compares, names or records runs uses these roles instead of lists of fields.
+it describes. Other modules use the roles, instead of lists of fields, when they compare, name or record runs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Role:
-    """What a config field describes, and how reports treat runs that differ in it."""
+    """What a config field describes, and how reports treat runs with different values of the field."""
 
     of: Kind
     """What the field describes:
@@ -95,21 +95,27 @@ def field(default: T, role: Role, **details: Any) -> T:
     Args:
       default: default value; also the only legal value when the field has no effect.
       role: what the field describes.
-      details: attributes of Role that replace those of `role`.
+      details: attributes of Role by name, such as `is_path=True`; they replace the values that `role` has.
     """
     found: T = dataclasses.field(default=default, metadata={"role": dataclasses.replace(role, **details)})
     return found
 
 
 def only_with(name: str, *values: object) -> Condition:
-    """The condition that the field `name` of the same section, such as "data.source", has one of `values`."""
+    """The condition that another field has one of `values`.
+
+    `name` is the dotted name of the other field, such as "data.source". Both fields must be in the same section.
+    """
     *others, last = map(repr, values)
     listed = f"{', '.join(others)} or {last}" if others else last
     return Condition(lambda section: getattr(section, name.rsplit(".", 1)[-1]) in values, f"{name}={listed}")
 
 
 class Section:
-    """Base class of all configurations. The constructor checks the types of the fields, then `_check` their values."""
+    """Base class of all configurations.
+
+    The constructor checks the types of the fields. Then it calls `_check`, which checks their values.
+    """
 
     _section: typing.ClassVar[str] = ""
 
@@ -176,7 +182,7 @@ class Section:
                 full = f"{self._section}.{name}" if self._section else name
                 raise UserError(
                     f"{full}: got {self.value(name)!r}, which has an effect only with {needs.words}; leave it at its "
-                    f"default, {self.default(name)!r}, or change that too."
+                    f"default, {self.default(name)!r}, or meet this condition."
                 )
 
     def _check(self) -> None:

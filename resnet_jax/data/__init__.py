@@ -22,7 +22,7 @@ def load(config: DataConfig, note: Note = lambda text: None) -> Dataset:
 
     Args:
       config: the configuration of the data.
-      note: called with each remark, one line of text: about the classes, images that are left out, the cache.
+      note: called with each remark, one line of text, such as the number of images, or the images that are left out.
 
     Raises:
       UserError: the data are missing or damaged; the message says what to do.

@@ -24,7 +24,7 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 
 
 class Damaged(Exception):
-    """A file, or the array `name` in it, cannot be read. The message is the reason, as a part of a sentence."""
+    """A file, or the array `name` in it, cannot be read. The message is only the reason, without a full stop."""
 
     def __init__(self, why: str, name: str = "") -> None:
         super().__init__(why)

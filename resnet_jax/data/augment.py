@@ -55,7 +55,11 @@ def draw(key: Array, epoch: Array, index: Array, *, pad: int) -> tuple[Array, Ar
 def pad_crop_flip(images: Array, offsets: Array, flips: Array, *, pad: int) -> Array:
     """Pads images [N, H, W, C] with `pad` zeros on each side, crops them to [N, H, W, C], and mirrors some of them.
 
-    `offsets` [N, 2] has the row and the column of each crop in the padded image; `flips` [N] says which to mirror.
+    Args:
+      images: [N, H, W, C], normalised.
+      offsets: [N, 2] int32, the row and the column of each crop in the padded image.
+      flips: [N] bool, whether the image is mirrored.
+      pad: pixels of padding on each side.
     """
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
 

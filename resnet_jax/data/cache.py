@@ -1,8 +1,8 @@
-"""Keeps arrays that were computed from a data set, for later runs: decoded images, headers, statistics.
+"""Stores arrays that were computed from a data set, for later runs: decoded images, headers, statistics.
 
-They are .npz files in $XDG_CACHE_HOME/resnet_jax, or by default in ~/.cache/resnet_jax. Each file contains a key, which
-is a digest of everything that its arrays depend on. A file with another key is not used. The checksums of the zip
-format detect damage.
+The arrays are in .npz files in $XDG_CACHE_HOME/resnet_jax, or by default in ~/.cache/resnet_jax. Each file contains a
+key, which is a digest of everything that its arrays depend on. A file with another key is not used. The checksums of
+the zip format detect damage.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def file(name: str, kind: str, digest: str) -> Path | None:
 
 
 def key(*parts: str) -> str:
-    """Computes a key: SHA-256 of `parts`, Pillow's version and the version of decode.py's rules, in hexadecimal."""
+    """Computes a key: SHA-256, in hexadecimal, of `parts`, the version of Pillow, and decode.VERSION."""
     rules = f"{decode.VERSION} Pillow {PIL.__version__}"
     return hashlib.sha256("\0".join((rules, *parts)).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -79,7 +79,7 @@ def read(path: Path | None, key: str, note: Note) -> dict[str, Array] | None:
 
 
 def write(path: Path | None, key: str, kept: Mapping[str, Array], note: Note) -> bool:
-    """Writes arrays to a cache file, and returns whether it did.
+    """Writes arrays to a cache file. Returns True if the file is written, otherwise False.
 
     If the file cannot be written, `note` gets the reason. If another process is writing the same file, this call writes
     nothing. A killed process leaves an incomplete file, PATH.part, which the next call overwrites.

@@ -19,7 +19,7 @@ def recolor(images: Array, keys: Array, *, jitter: float, noise: float, componen
       images: [N, H, W, 3] in [0, 1]. The result may lie outside of this range.
       keys: [N], a random key for each image; see augment.example_key.
       jitter: brightness, contrast and saturation are changed by factors uniform in [1 - jitter, 1 + jitter].
-      noise: standard deviation of the multiples of `components`; 0: no noise.
+      noise: standard deviation of the three random factors that multiply the `components`; 0: no noise.
       components: [3, 3], principal components of colour as columns; see Normalization.colors. None if `noise` is 0.
     """
 

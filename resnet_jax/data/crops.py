@@ -123,8 +123,8 @@ def offsets(width: int, height: int, pass_: Pass) -> list[tuple[int, int]]:
 def whole(width: int, height: int, pass_: Pass, multiple: int) -> tuple[int, int]:
     """Width and height to which an image of width x height pixels is resized, in a pass without crops.
 
-    The shorter side becomes `pass_.resize` pixels. The longer side is rounded to a multiple of `multiple` pixels,
-    because an evaluation step is compiled for each shape. It is at least as long as the shorter side.
+    The shorter side becomes `pass_.resize` pixels. The longer side is rounded to a multiple of `multiple` pixels, but
+    is not shorter than the shorter side. So there are few shapes; an evaluation step is compiled for each of them.
     """
     scale = pass_.resize / min(width, height)
 
@@ -135,8 +135,9 @@ def whole(width: int, height: int, pass_: Pass, multiple: int) -> tuple[int, int
 
 
 def too_long(config: DataConfig, sizes: npt.NDArray[np.int32]) -> dict[int, str]:
-    """Finds images so narrow that the protocol "multi_scale" would resize them to too many pixels: {position: reason}.
+    """Finds images that the protocol "multi_scale" would resize to more than LARGEST pixels: {position: reason}.
 
+    These images are very narrow: the protocol gives their shorter side a fixed length, so the longer side is too long.
     `sizes` [N, 2] has the width and height of each image in pixels, or zeros if they are unknown.
     """
     if not config.by_protocol or config.protocol != "multi_scale":

@@ -161,8 +161,8 @@ class Dataset:
                 )
         if self.train.shape != self.test.shape:
             raise UserError(
-                f"{self.name}: training images are {self.train.shape}, test images {self.test.shape} (height, width, "
-                f"channels); they must agree."
+                f"{self.name}: training images have the shape {self.train.shape} and test images {self.test.shape} "
+                f"(height, width, channels); both must have the same shape."
             )
 
     @property
@@ -204,8 +204,9 @@ def require_names(names: Sequence[str], what: str) -> None:
     for i, name in enumerate(names):
         if not name.strip() or not name.isprintable():
             raise UserError(
-                f"{what} names class {i} {name!a}; legal: a name that is not empty and has no control characters."
+                f"{what} gives class {i} the name {name!a}; legal: a name that is not empty and has no control "
+                "characters."
             )
         first = numbers.setdefault(composed(name), i)
         if first != i:
-            raise UserError(f"{what} names both class {first} and class {i} {name!r}; the names must differ.")
+            raise UserError(f"{what} gives class {first} and class {i} the same name, {name!r}; the names must differ.")

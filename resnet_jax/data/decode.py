@@ -3,7 +3,8 @@
 | case                     | what happens                                                                              |
 |--------------------------|-------------------------------------------------------------------------------------------|
 | 3 channels               | Pillow's `convert("RGB")`: an alpha channel is dropped, palette colours become RGB        |
-| 1 channel                | Pillow's `convert("L")`; an image with a palette counts as a colour image                 |
+| 1 channel                | Pillow's `convert("L")`                                                                   |
+| palette                  | counts as a colour image (`Header.grey` is False), even if all its colours are grey       |
 | 16-bit grey              | scaled to 8 bits: v / 257, rounded (Pillow's own conversion would clip the values)        |
 | 16-bit colour            | the upper byte of each value, because Pillow keeps only that byte                         |
 | several frames           | the first frame                                                                           |
@@ -40,7 +41,7 @@ NO_RANGE = "its pixels are 32-bit numbers of unknown range; save it with 8 or 16
 
 
 class Unreadable(Exception):
-    """An image cannot be read. The message is the reason, as a part of a sentence."""
+    """An image cannot be read. The message is only the reason, without a full stop."""
 
     def __init__(self, reason: str, *, passing: bool = False) -> None:
         super().__init__(reason)
@@ -94,8 +95,8 @@ def upright(file: str | bytes, *, channels: int) -> Image.Image:
 def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int) -> Images:
     """Decodes an image, cuts out a part, and resizes the part: [height, width, channels] uint8.
 
-    The filter also reads pixels outside the part. So the result is the same, up to rounding, as if the whole image was
-    resized first and then cropped.
+    At the border of the part, the resizing filter also reads the pixels around the part. So the result is the same, up
+    to rounding, as if the whole image was resized first and then cropped.
 
     Args:
       file: the path of the image file, or its content.
@@ -111,10 +112,10 @@ def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int
 
 
 def views(file: str | bytes, pass_: Pass | None, *, channels: int, multiple: int = 1) -> Images:
-    """Decodes an image and returns its V crops in a pass of an evaluation protocol: [V, height, width, channels] uint8.
+    """Decodes an image and makes its V crops for a pass of an evaluation: [V, height, width, channels] uint8.
 
-    The whole image is resized and then cropped. If the resized image would be larger than crops.LARGEST, only its crops
-    are resized.
+    V is 5 with `Pass.corners`, otherwise 1. The whole image is resized and then cropped. If the resized image would be
+    larger than crops.LARGEST, only its crops are resized.
 
     Args:
       file: the path of the image file, or its content.

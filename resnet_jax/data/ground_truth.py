@@ -55,7 +55,7 @@ def classes_of(file: str, images: Sequence[str]) -> list[str]:
     if os.path.basename(file) == TABLE:
         return _by_name(file, rows, images)
     if len(rows) != len(images):
-        raise UserError(f"{file} has {len(rows):,} lines and there are {len(images):,} images; legal: a line for each.")
+        raise UserError(f"{file} has {len(rows):,} lines for {len(images):,} images; legal: one line for each image.")
     labels = [row[0].strip() for row in rows]
     if os.path.basename(file) == NAMES:
         return labels

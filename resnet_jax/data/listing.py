@@ -98,7 +98,9 @@ def pictures(paths: Sequence[str], note: Note = lambda text: None) -> list[str]:
         found = _album(path, "", aside, frozenset())
         aside.tell(path, note)
         if not found:
-            raise UserError(f"{shown(path)}: a folder without images; legal: {', '.join(sorted(EXTENSIONS))}.")
+            raise UserError(
+                f"{shown(path)}: a folder without images; legal extensions: {', '.join(sorted(EXTENSIONS))}."
+            )
         images += found
     return images
 
@@ -149,9 +151,9 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
         folders = folders_of(root, part, aside)
         if loose and not folders.keys() & known:
             raise UserError(
-                f"{shown(folder)} has {len(loose):,} images outside class folders, and its folders "
-                f"({some([shown(name) for name in folders])}) are not classes of train; remove these folders, or sort "
-                f"the images into {part}/<class>/."
+                f"{shown(folder)} has {len(loose):,} images that are not in class folders, and folders that are not "
+                f"classes of train: {some([shown(name) for name in folders])}; remove these folders, or sort the "
+                f"images into {part}/<class>/."
             )
         # If all classes are chosen, all test folders are listed, so that a class without training images is noticed.
         return images_of(folders, [name for name in folders if name in chosen or chosen == known], part, aside)
@@ -173,7 +175,12 @@ def _test(root: str, part: str, chosen: Set[str], known: Set[str], aside: Passed
 
 
 def choose(names: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """Selects classes from `names` by the field data.classes: some names, a number n for the first n, or () for all.
+    """Selects classes from `names`, and returns their names in alphabetical order.
+
+    Args:
+      names: the names of all classes.
+      classes: the value of `data.classes`: names; or one number n, which selects the first n classes in alphabetical
+        order; or (), which selects all classes.
 
     Raises:
       UserError: a name is unknown, or the number is below 2 or larger than the number of classes.

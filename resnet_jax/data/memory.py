@@ -21,8 +21,8 @@ def require(size: int, what: str, remedy: str) -> None:
     """Checks that `size` bytes of memory are available.
 
     Raises:
-      UserError: less is available. The message begins with `what`, such as "10 images of 2x2x3", and ends with
-      `remedy`.
+      UserError: fewer bytes are available. The message begins with `what`, such as "10 images of 2x2x3", and ends
+        with `remedy`.
     """
     there = available()
     if there is not None and size > there:

@@ -5,8 +5,8 @@ Eq. 1 and 2) pastes a box of one image into the other. Labels are mixed with the
 
 Images are mixed in pairs: images 0 and 1 of the batch, images 2 and 3, and so on. The pairs are random, because the
 batch is in random order. The weight or box of an image depends only on the run's key, the image's epoch and its
-position in the training set. So the number of devices does not change it; both images of a pair must be on one device.
-Departs from both papers, in which all images of a batch have the same weight or box.
+position in the training set. So it is the same for any number of devices. Both images of a pair must be on one device.
+Departs from both papers: there, all images of a batch have the same weight or box.
 """
 
 from __future__ import annotations

@@ -94,7 +94,10 @@ def padded(batch_size: int, multiple_of: int) -> int:
 
 
 def announced(batches: Iterable[T], begin: Callable[[T], None], ahead: int) -> Iterator[T]:
-    """Yields the batches in order, and calls `begin` for each batch, `ahead` batches before the batch is yielded."""
+    """Yields the batches in order, and calls `begin` once for each batch.
+
+    When a batch is yielded, `begin` has been called for this batch and for the next `ahead` batches.
+    """
     waiting: deque[T] = deque()
     for batch in batches:
         begin(batch)

@@ -1,11 +1,14 @@
 """Batches for evaluation with ten crops, or with the whole image at several sizes (He et al. 2015, Sec. 3.4).
 
 The result for an image is the mean of the probabilities (softmax) over all its crops or sizes and their mirror images.
-A whole image of any size is possible, because the average pooling takes a feature map of any size. The logits are those
-of the paper's fully convolutional net, averaged over all positions, because the last layer is linear.
 
-The paper does not say whether it averages logits or probabilities, and whether it uses mirror images at several sizes.
-Here probabilities are averaged and mirror images are used, as in the works that the paper follows.
+The net takes a whole image of any size, because its last average pooling takes a feature map of any size. The paper
+instead applies the last layer at each position of the feature map, and averages the results. For logits, both orders
+give the same numbers, because the last layer is linear.
+
+The paper does not say whether logits or probabilities are averaged. It also does not say whether mirror images are
+used in the evaluation at several sizes. Here probabilities are averaged and mirror images are used, as in the works
+that the paper follows.
 """
 
 from __future__ import annotations
@@ -45,7 +48,8 @@ def batches(source: StreamSource, passes: Sequence[Pass], batch_size: int, multi
     Args:
       source: the images.
       passes: the passes; see crops.passes.
-      batch_size: number of images in a batch if they have the source's size. Batches of larger images are smaller.
+      batch_size: number of images in a batch, for images of the size `source.shape`. With larger images, or with
+        several crops of each image, a batch has fewer images.
       multiple_of: the number of devices; the length of every batch is a multiple of it.
     """
     for pass_ in passes:

@@ -63,9 +63,13 @@ class FileRecords:
 def state(root: str, files: Iterable[ImageFile]) -> str:
     """A digest of a folder's path and of what the file system says about its files: SHA-256, in hexadecimal.
 
-    Names, sizes and modification times are not enough, because archives and copies keep modification times. So the
-    inode is included, which detects files that have swapped their names, and the time of the inode's last change, which
-    detects files that were rewritten in place. A copied folder has another digest, although its pixels are the same.
+    For each file, the digest contains its name, its size and three facts that detect changes:
+
+    - the modification time. It is not enough, because archives and copies keep it.
+    - the inode. It detects files that have swapped their names.
+    - the time of the inode's last change. It detects files that were rewritten in place.
+
+    A copied folder has another digest, although its pixels are the same.
     """
     digest = hashlib.sha256(os.fsencode(os.path.realpath(root)))
     for file in files:

@@ -20,7 +20,8 @@ def stratified(labels: Labels, count: int, *, seed: int | tuple[int, ...], field
     with the largest remainders get one example more, until `count` is reached; among equal remainders, the lowest label
     comes first. Within a class, examples are drawn uniformly.
 
-    With the same seed, a larger draw usually contains a smaller one.
+    With the same seed, a larger draw contains all examples of a smaller draw. There is one exception: in rare cases,
+    the larger draw has fewer examples of a class (the Alabama paradox of this method).
 
     Args:
       labels: [N] int32.
@@ -45,8 +46,8 @@ def stratified(labels: Labels, count: int, *, seed: int | tuple[int, ...], field
     if (share == 0).any():
         first, enough = classes[share == 0][0], -(-total // int(sizes.min()))
         raise UserError(
-            f"{field}: got {count}, which leaves class {first} without an image ({sizes.min()} of {total} in the "
-            f"smallest class); {enough} are enough for one image of each class."
+            f"{field}: got {count}, which leaves class {first} without an image; give at least {enough}: then every "
+            f"class gets an image, even the smallest class, which has {sizes.min()} of the {total} images."
         )
     rng = np.random.default_rng(seed)
     chosen = np.zeros(total, np.bool_)
@@ -67,8 +68,8 @@ def apply(
       split_seed: random seed of both draws. The subset does not depend on `validation`.
 
     Returns:
-      The data set with the remaining training images, and the validation set or None. The name of the data set gives
-      the number of training images if images were removed.
+      The data set with the remaining training images, and the validation set or None. If images were removed, the name
+      of the data set says how many training images remain.
 
     Raises:
       UserError: a number is too large, or a class would have no image for training or for validation.
@@ -89,7 +90,7 @@ def apply(
         if len(lost):
             raise UserError(
                 f"data.validation: got {validation}, which leaves class {lost[0]} without an image to train on; "
-                "hold out fewer."
+                "hold out fewer images."
             )
         train, held_out = train.part(rest), train.part(chosen)
     if len(train) == len(dataset.train):

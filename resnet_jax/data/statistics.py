@@ -96,7 +96,8 @@ class Sums:
         """The principal components of the colours of pixels / 255. The component with the largest variance is first.
 
         Returns:
-          The variances [C], and the components [C, C] as columns. A column has length 1 and a sum of at least 0.
+          The variances [C], and the components [C, C] as columns. Each column is a vector of length 1. Its sign is
+          chosen so that the sum of its entries is not negative.
         """
         mean = self.image.sum(axis=(0, 1)) / self._pixels
         covariance = (self.products / self._pixels - np.outer(mean, mean)) / 255.0**2
@@ -105,7 +106,7 @@ class Sums:
         return np.maximum(values, 0.0)[::-1], vectors[:, ::-1]
 
     def colors(self) -> Floats:
-        """The array `Normalization.colors`, [3, 3] (Krizhevsky et al. 2012, Sec. 4.1)."""
+        """The principal components as columns, each times its variance: [3, 3] (Krizhevsky et al. 2012, Sec. 4.1)."""
         variances, vectors = self.components()
         found: Floats = vectors * variances
         return found
@@ -119,7 +120,7 @@ class Sums:
 def sums(source: Source, config: DataConfig, note: Note = lambda text: None, *, products: bool = True) -> Sums:
     """Sums the pixels of all training images in memory, or of `config.statistics_images` streamed training images.
 
-    If `products` is False, `Sums.products` may be zeros.
+    `products` says whether the caller needs `Sums.products`. If it is False, they may be zeros.
 
     Raises:
       UserError: an image cannot be read.
@@ -138,7 +139,8 @@ def measure(
 ) -> Sums:
     """Sums the pixels of the images at the positions `index` [n], without random crops.
 
-    If `products` is False, `Sums.products` is zeros. `advance` is called with the number of images of each piece.
+    The images are read in groups. After each group, `advance` is called with the number of its images. If `products`
+    is False, `Sums.products` is zeros.
     """
     channels = source.shape[2]
     image = np.zeros(source.shape, np.int64)

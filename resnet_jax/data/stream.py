@@ -139,9 +139,10 @@ class StreamSource:
         return self._finish(self._request(index, draws, None))[:, 0]
 
     def views(self, index: Positions, pass_: Pass) -> Images:
-        """Returns the V crops of each image in a pass of an evaluation protocol: [B, V, H, W, C] uint8.
+        """Returns the V crops of each image for a pass of an evaluation: [B, V, H, W, C] uint8.
 
-        In a pass without crops, all images must have the same resized shape (`view_shapes`).
+        V is 5 with `Pass.corners`, otherwise 1. In a pass without crops, all images must have the same resized shape
+        (`view_shapes`).
 
         Raises:
           UserError: an image cannot be read, or has changed since it was listed; the message has its path.
@@ -184,8 +185,8 @@ class StreamSource:
     def fingerprint(self, digest: Digest) -> None:
         """Adds facts about each image (see `Records.fingerprint`) and its label to a digest, without reading files.
 
-        So it is weaker than the fingerprint of images in memory. For images in a folder, the facts are path and size:
-        it does not change if a file gets other content of the same size.
+        So this fingerprint is weaker than that of images in memory. For images in a folder, the facts are the path and
+        the size of the file: the fingerprint does not change if a file gets other content of the same size.
         """
         digest.update(f"stream {self.shape}".encode())
         self._records.fingerprint(digest, self._positions)
@@ -249,9 +250,9 @@ class StreamSource:
             return seen
         except decode.Unreadable as reason:
             raise UserError(
-                f"{self._records.name(position)} cannot be read as an image: {reason}; the run stops, because without "
-                "this image its data would change. Restore the image, and run the same command again to resume; if the "
-                "image was damaged from the start, remove it and begin a new run."
+                f"{self._records.name(position)} cannot be read as an image: {reason}; the run stops, because a run "
+                "must use the same images until its end. Restore the image, and run the same command again to resume; "
+                "if the image was damaged from the start, remove it and begin a new run."
             ) from None
 
 

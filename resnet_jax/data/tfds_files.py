@@ -147,7 +147,7 @@ def open_prepared(directory: Path, name: Name, data_dir: str | None) -> Any:
             except Exception as error:  # array_record raises RuntimeError, ValueError and more
                 raise UserError(f"{file}: truncated or damaged; {remedy}.") from error
             if there != count:
-                raise UserError(f"{file}: has {there:,} examples, {INFO} says {count:,}; {remedy}.")
+                raise UserError(f"{file}: has {there:,} examples, but {INFO} says {count:,}; {remedy}.")
     return builder
 
 
@@ -164,7 +164,7 @@ def open_metadata(directory: Path, name: Name, data_dir: str | None) -> Any:
         except FileNotFoundError as error:
             raise UserError(f"{file}: missing; {remedy}.") from error
         except ValueError as error:  # not JSON, or not even text
-            raise UserError(f"{file}: broken, it is not JSON ({reason(error)}); {remedy}.") from error
+            raise UserError(f"{file}: not valid JSON ({reason(error)}); {remedy}.") from error
     _check_names(directory / NAMES, remedy)
     try:
         # Not tfds.builder(name), which would use the version and the features of the installed code.
@@ -187,7 +187,7 @@ def _check_names(file: Path, remedy: str) -> None:
     except FileNotFoundError:
         return
     except ValueError as error:
-        raise UserError(f"{file}: broken, it is not text ({reason(error)}); {remedy}.") from error
+        raise UserError(f"{file}: not a text file in UTF-8 ({reason(error)}); {remedy}.") from error
     names = [line.strip() for line in lines if line.strip()]  # as TFDS reads them
     if not names:
         raise UserError(f"{file}: empty; {remedy}.")

@@ -34,5 +34,5 @@ def in_order(work: Callable[[int], T], count: int, advance: Callable[[int], None
 
 
 def cores() -> int:
-    """Number of CPU cores that this process may use; in a container it may be smaller than that of the machine."""
+    """Number of CPU cores that this process may use. The machine may have more, for example outside a container."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

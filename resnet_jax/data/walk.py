@@ -83,7 +83,7 @@ def folders_of(root: str, part: str, aside: PassedOver) -> dict[str, os.DirEntry
     """Lists the class folders in root/part, or in `root` if `part` is empty: {name of the class: its folder}.
 
     Raises:
-      UserError: there are no class folders, a name cannot be printed, or two names are equal.
+      UserError: there are no class folders, a name cannot be printed, or two names have the same composed form.
     """
     folder = os.path.join(root, part) if part else root
     classes: dict[str, os.DirEntry[str]] = {}
@@ -102,8 +102,8 @@ def folders_of(root: str, part: str, aside: PassedOver) -> dict[str, os.DirEntry
             name = composed(entry.name)
             if name in classes:
                 raise UserError(
-                    f"{shown(folder)} has two class folders whose names both read {name!r}, written with "
-                    "different Unicode characters; rename one, or merge them."
+                    f"{shown(folder)} has two class folders with the name {name!r}, stored as different Unicode "
+                    "characters; rename one, or merge them."
                 )
             classes[name] = entry
     if not classes:
@@ -145,7 +145,11 @@ def class_files(folder: str, relative: str, aside: PassedOver) -> list[ImageFile
 
 
 def may_be_image(entry: os.DirEntry[str], relative: str, aside: PassedOver) -> bool:
-    """Whether a file is a regular file with the extension of an image; if not, it is added to `aside`."""
+    """Whether a file has the extension of an image and is a regular file.
+
+    A link with such an extension that cannot be followed counts too; reading it raises the error later. Any other file
+    is added to `aside`, with the reason.
+    """
     if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
         aside.add("not images by their names", relative)
         return False

@@ -32,8 +32,8 @@ class Block(nn.Module):
     """A residual unit, or a unit of a plain net (shortcut "none").
 
     Submodules: conv1, norm1, conv2, norm2; conv3 and norm3 in bottleneck units; shortcut_conv, shortcut_norm,
-    shortcut_gate and skip_init if the configuration needs them. In a plain net, the submodules for the convolutions and
-    their BNs have the same names.
+    shortcut_gate and skip_init if the configuration needs them. The convolutions and their BNs have these names in
+    plain nets too.
     """
 
     config: ModelConfig

@@ -7,7 +7,7 @@ Training needs this memory in bytes on each device, for a net with P parameters.
 otherwise 4), and an activation has b bytes (2 in bfloat16, 4 in float32, 8 in float64):
 
     parameters    p P
-    gradients     p P; 2 p P with accumulation, for the sum and the gradient of the current part
+    gradients     p P; 2 p P with accumulation, for the sum and the gradient of the current part of the batch
     optimizer     p P for the velocity; 2 p P with an average of the parameters (optim.ema)
     activations   b * (images that are computed at once) * (numbers that are kept for each image)
 
@@ -16,7 +16,8 @@ These numbers are kept for the backward pass:
 - the inputs of each convolution, each BN, the max-pool and the last average pooling. The output of a ReLU is not
   counted separately, because it is the input of the next layer; a projection has the same input as its block.
 - the output of a gate and the signal that the gate multiplies; the residual that the SkipInit factor multiplies.
-- with `remat`, only the input of each block, and all of the above for the one block in its backward pass.
+- with `remat`, each block keeps only its input. In the backward pass, all of the above is computed again for one block
+  at a time, so it counts only for the block that keeps most.
 
 The compiler may keep more or fewer numbers than this.
 """

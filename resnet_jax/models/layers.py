@@ -156,8 +156,8 @@ def _variance(x: Array, mean: Array) -> Array:
     """Variance of each group around its mean: x [G, N, H, W, C] and mean [G, 1, 1, 1, C] -> [G, 1, 1, 1, C].
 
     `mean` must be the mean of `x`, over all devices if statistics are averaged over devices. Then the derivative with
-    respect to the mean is 0. So it is left out here; automatic differentiation would compute it as a sum over all
-    pixels. Second derivatives are exact too.
+    respect to the mean is 0, so the custom derivative leaves it out. Automatic differentiation would compute this 0 as
+    a sum over all pixels. Second derivatives are exact too.
     """
     return jnp.square(x - mean).mean(axis=(1, 2, 3), keepdims=True)
 
@@ -172,8 +172,8 @@ def _variance_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -
 def _normalise(x: Array, mean: Array, factor: Array, bias: Array) -> Array:
     """(x - mean) * factor + bias, for x [G, N, H, W, C], mean and factor [G, 1, 1, 1, C], and bias [1, 1, 1, 1, C].
 
-    The derivative adds the contributions of `mean` and `bias` before it broadcasts them. So the gradient needs two sums
-    over the pixels instead of three.
+    The custom derivative adds the terms of `mean` and `bias`, which do not depend on the pixel, before it broadcasts
+    them. So the backward pass has two sums over the pixels: one for both of these terms, and one for `factor`.
     """
     return (x - mean) * factor + bias
 

@@ -49,8 +49,9 @@ def noise(key: Array, step: Array, epoch: Array, example: Array) -> Noise:
 def dropout(x: Array, rate: float, noise: Noise | None) -> Array:
     """Sets each number of x [N, ...] to zero with probability `rate`. If `noise` is None, returns (1 - rate) * x.
 
-    Numbers that are kept are not scaled up in training. He et al. 2016, Sec. 3.1, use the dropout of Hinton et al. 2012
-    (arXiv 1207.0580), which scales at test time: it "imposes a scale with an expectation of 0.5 on the shortcut".
+    Numbers that are kept are not scaled up in training. Instead, the scale (1 - rate) is used in evaluation, as in the
+    dropout of Hinton et al. 2012 (arXiv 1207.0580). He et al. 2016, Sec. 3.1, use this dropout, and write that dropout
+    with rate 0.5 "imposes a scale with an expectation of 0.5 on the shortcut".
     """
     if noise is None:
         return x * (1.0 - rate)

@@ -28,7 +28,7 @@ class Order:
 
     @property
     def norm_first(self) -> bool:
-        """Whether a unit begins with a BN. Then the stem of CIFAR nets has no BN, and the end of the net has one."""
+        """Whether a unit begins with a BN. If so, the stem of CIFAR nets has none, and a BN follows the last block."""
         return "norm" in self.before
 
     def last_norm(self, convs: int) -> int:

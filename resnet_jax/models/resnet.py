@@ -165,5 +165,5 @@ def build(config: ModelConfig) -> ResNet:
       UserError: `config.num_classes` is None. (In a run, the data set sets this number.)
     """
     if config.num_classes is None:
-        raise UserError("model.num_classes: got None; legal here: the number of classes.")
+        raise UserError("model.num_classes: got None; to build a net, give the number of classes.")
     return ResNet(config)

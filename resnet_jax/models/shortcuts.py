@@ -13,11 +13,12 @@ addition belong to the order of activations (orders.py).
 | `scale`          | lambda x + F         | 2016, Eq. 6, Fig. 2b; with `residual_scale`, lambda x + s F              |
 | `exclusive_gate` | (1 - g) x + g F      | 2016, Fig. 2c; g = sigmoid(W_g x + b_g), a 1x1 convolution               |
 | `shortcut_gate`  | (1 - g) x + F        | 2016, Fig. 2d                                                            |
-| `dropout`        | m x + F              | 2016, Fig. 2f; m is 0 or 1 for each number |
+| `dropout`        | m x + F              | 2016, Fig. 2f; m is 0 or 1 for each number                               |
 
-In blocks that change the shape, F cannot be added to x itself. There, the shortcuts of 2016 replace x: by option A in
-nets of basic blocks (the ResNet-110 of 2015 has "option A"), and by option B in nets of bottleneck blocks (2016,
-Appendix: "we use projection shortcuts for increasing dimensions"). The gates of these blocks have the block's stride.
+In blocks that change the shape, F cannot be added to x itself. There, the shortcuts of 2016 first convert x to the
+shape of F. Nets of basic blocks add zeros, as in option A (the ResNet-110 of 2015 has "option A"). Nets of bottleneck
+blocks use a projection, as in option B (2016, Appendix: "we use projection shortcuts for increasing dimensions"). The
+gates of these blocks have the block's stride.
 
 The names in `SHORTCUTS` are the legal values of `model.shortcut`. The configuration imports this module, so it imports
 neither JAX nor other modules of this package.
@@ -34,7 +35,10 @@ Config = Any  # a ModelConfig
 
 
 class Paths(Protocol):
-    """The two paths of a block, from which a shortcut computes the output. A method creates the layer that it needs."""
+    """The two paths of a block, from which a shortcut computes the output.
+
+    A call of `skip` creates the layers of the shortcut, and a call of `gate` creates the layers of the gate.
+    """
 
     @property
     def config(self) -> Config:

@@ -62,8 +62,8 @@ def stack(tree: Tree, config: ModelConfig) -> Tree:
     """Converts the variables of nets from the layout "block by block" to the layout "stacked by stage".
 
     Args:
-      tree: a pytree with NumPy arrays as leaves. All variables of nets in it are converted: parameters, running
-        statistics, momenta. Other parts are unchanged.
+      tree: a pytree with NumPy arrays as leaves. Each part of it that has the layout of a net is converted: parameters,
+        running statistics, momenta. Other parts are unchanged.
       config: configuration of the net.
     """
 

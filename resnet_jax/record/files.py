@@ -63,7 +63,7 @@ def record_from(values: dict[str, Any], path: Path) -> RunRecord:
         finished = record.final is not None and record.diverged_at_step is None
         diverged = record.final is None and record.diverged_at_step is not None
         if not {"finished": finished, "diverged": diverged}[record.status]:
-            raise ValueError(f"status {record.status!r} does not fit the rest")
+            raise ValueError(f"status {record.status!r} contradicts final and diverged_at_step")
         if record.final is not None:
             _check_final(record.final, record.data)
         return record
@@ -141,13 +141,13 @@ def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
 
 
 def _refuse(constant: str) -> None:  # JSON has no NaN and no infinity, but Python's parser accepts them
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _check_final(final: Final, data: DataFacts) -> None:
     for name in ("train_error", "test_error"):
         if not 0.0 <= getattr(final, name) <= 1.0:
-            raise ValueError(f"{name} is {getattr(final, name)}, no fraction between 0 and 1")
+            raise ValueError(f"{name} is {getattr(final, name)}, legal: 0 to 1")
     for name in ("train_examples", "test_examples"):
         if getattr(final, name) != getattr(data, name):
             raise ValueError(f"{name} is {getattr(final, name)}, but the data set has {getattr(data, name)}")
@@ -160,7 +160,7 @@ def _with_sessions(values: Any) -> dict[str, Any]:
 
 def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError(f"{value!r} is no object")
+        raise TypeError(f"{value!r} is not a JSON object")
     return value
 
 

@@ -20,7 +20,7 @@ class MetricsLine:
     """One line of metrics.jsonl, written at the end of an epoch or of the run."""
 
     epoch: int
-    """Number of completed epochs. A run may end within an epoch; its last line then has the epochs before."""
+    """Number of completed epochs. If the run ends within an epoch, the last line does not count this epoch."""
     step: int
     """Number of completed iterations."""
     learning_rate: float

@@ -109,13 +109,20 @@ class Axis:
         return float(fields.values(variant.config)[self.field])
 
     def reference(self, points: tuple[Variant, ...]) -> Variant:
-        """The variant to compare the other variants of a line with: at the field's default value, or else the first."""
+        """The variant that the other variants of a line are compared with.
+
+        It is the variant at the field's default value. If there is none, it is the first variant.
+        """
         default = fields.values(ExperimentConfig())[self.field]
         return next((point for point in points if self.value(point) == default), points[0])
 
     @property
     def logarithmic(self) -> bool:
-        """Whether the axis is logarithmic: its values span a factor of 10, or four or more values about double."""
+        """Whether the axis is logarithmic.
+
+        It is if the largest value is at least 10 times the smallest, or if there are at least four values and each is
+        at least 1.7 times the value before it. All values must be positive.
+        """
         found = sorted({self.value(variant) for _, points in self.lines for variant in points})
         doubling = len(found) > 3 and all(b >= 1.7 * a for a, b in itertools.pairwise(found))
         return found[0] > 0.0 and (found[-1] >= 10.0 * found[0] or doubling)
@@ -130,8 +137,8 @@ class Comparison:
     varied: tuple[str, ...]
     """Dotted names of the fields that differ between the cells."""
     cells: tuple[Variant, ...]
-    """The variants to compare. For "depth": ordered by depth, plain before residual. For "fields": line by line with
-    an axis; without an axis the baseline first, then in the study's order."""
+    """The variants to compare. For "depth": by depth, with plain nets before residual nets. For "fields": by line of
+    the axis, or without an axis the baseline first and then the study's order."""
     others: tuple[Variant, ...] = ()
     """For "depth": the same nets with other numbers of iterations or other learning rates, ordered by net, depth,
     iterations and rate."""
@@ -140,7 +147,7 @@ class Comparison:
 
     @property
     def baseline(self) -> Variant:
-        """The first variant, with which all others are compared in a comparison of fields without an axis."""
+        """The first variant. In a comparison of "fields" without an axis, other variants are compared with it."""
         return self.cells[0]
 
     @property
@@ -153,10 +160,8 @@ class Comparison:
         return tuple(cell for cell in self.cells if cell.net == net)
 
     def base_cell(self, net: str) -> Variant:
-        """The variant of a kind of net with which deeper nets of this kind are compared.
-
-        It is the shallowest net of at least 20 layers, if a deeper one exists, and otherwise the shallowest net.
-        """
+        """The net that deeper nets of its kind are compared with: the shallowest of at least 20 layers, or the
+        shallowest."""
         cells = self.of_net(net)
         return next((cell for cell in cells[:-1] if cell.depth >= BASE_DEPTH), cells[0])
 

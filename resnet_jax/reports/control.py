@@ -192,7 +192,10 @@ def control_table(control: Control) -> Table:
 
 
 def gap_table(control: Control) -> Table | None:
-    """Makes a table of training errors, deep nets minus shallower nets, by number of iterations. None for one row."""
+    """Makes a table of training errors, deep nets minus shallower nets, by number of iterations.
+
+    Returns None if the table would have fewer than two rows.
+    """
     pairs = [(control.base, control.shallow), (control.residual, control.shallow_residual)]
     named = [(deep, shallow) for deep, shallow in pairs if deep is not None and shallow is not None]
     rate = control.base.schedule

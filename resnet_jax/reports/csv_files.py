@@ -14,10 +14,7 @@ from resnet_jax.reports.runs import Run
 
 
 def runs_csv(runs: Sequence[Run]) -> str:
-    """Returns CSV with one row per run: its results, its cost, and every field of its configuration.
-
-    Errors are fractions. Numbers have all digits of the record.
-    """
+    """Returns CSV with one row per run: results, cost, and every field of the configuration. Errors are fractions."""
     rows: list[dict[str, Any]] = []
     for run in runs:
         record, final = run.record, run.record.final
@@ -42,9 +39,9 @@ def runs_csv(runs: Sequence[Run]) -> str:
 
 
 def table_csv(comparisons: Sequence[Comparison]) -> str:
-    """Returns CSV with one row per variant: errors over seeds, and the fields that differ between variants.
+    """Returns CSV with one row per variant: mean and sample standard deviation of each error, and fields that differ.
 
-    Each error has a mean and a sample standard deviation, as fractions. A single seed has no standard deviation.
+    Errors are fractions. A single seed has no standard deviation.
     """
     rows: list[dict[str, Any]] = []
     for comparison in comparisons:

@@ -79,7 +79,7 @@ def find(comparison: Comparison) -> tuple[Finding, ...]:
 
 
 def find_more(comparison: Comparison) -> tuple[Finding, ...]:
-    """Further differences: between nets of other depths, or between all variants if there are at most four."""
+    """Further differences: pairs of nets at other depths, or pairs without the baseline if there are few variants."""
     if comparison.question == "depth":
         return differences(_depth_pairs(comparison)[1])
     if comparison.axis is not None or len(comparison.cells) > MOST_ALL_PAIRS:
@@ -98,8 +98,7 @@ def differences(pairs: Iterable[Pair]) -> tuple[Finding, ...]:
 
 
 def _depth_pairs(comparison: Comparison) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to compare: a deeper net with a shallower one, and a residual net with the plain net that has equal
-    parameters.
+    """Pairs to compare: a deeper net with a shallower one, and a residual net with its plain counterpart.
 
     The first list has the pairs with the deepest nets. The second list has the other pairs.
     """

@@ -1,14 +1,14 @@
 """Groups runs into variants, and variants into comparisons.
 
-- A *variant* is a set of runs on one data set whose configurations differ only in the seed.
+- A *variant* has the runs on one data set whose configurations differ only in the seed.
 - Variants of one study on one data set are compared, whichever fields differ. Variants of different studies are
-  compared only if they differ in nothing but the net, the warm-up and the training budget. `Role.compared` in
-  config/section.py assigns each field to one of these groups.
-- The question of a comparison is the effect of depth if only nets and budgets differ, and one kind of net has two
-  depths. The recipe with the most nets becomes the main table. Other budgets become its control, which tests whether
-  the nets were only trained too little.
-- In all other cases, the question is the effect of the fields that differ. If possible, one numeric field becomes the
-  x-axis, and a second field distinguishes lines. Otherwise each variant is a row, and one variant is the baseline.
+  compared only if they differ in nothing but the net, the warm-up, the iterations and the learning rate. The attribute
+  `Role.compared` of each field (config/section.py) decides this.
+- If only these fields differ, and one kind of net has two depths, the comparison shows the effect of depth. Its main
+  table has the nets with one recipe. Nets with other iterations or learning rates are a control experiment: they test
+  whether the nets were only trained too little.
+- In all other cases, the comparison shows the effect of the fields that differ. If possible, one numeric field becomes
+  the x-axis, and a second field distinguishes lines. Otherwise each variant is a row, and one variant is the baseline.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _by_fields(variants: list[list[Run]], varied: tuple[str, ...], order: Mappin
 
 
 def _oddity(flat: Mapping[str, Any], flats: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> tuple[int, int]:
-    """Counts differences from the other variants and from the defaults. The baseline is the variant with the fewest."""
+    # The numbers of differences from the other variants and from the defaults.
     defaults = fields.values(ExperimentConfig())
     return (
         sum(flat[name] != other[name] for other in flats for name in varied),

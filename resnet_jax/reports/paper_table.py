@@ -37,9 +37,9 @@ class Line:
 
     @property
     def papers_error(self) -> float:
-        """The paper's test error, a fraction; infinite if the net fails in the paper.
+        """The paper's test error for the line, as a fraction; infinite if the net fails in the paper.
 
-        If the paper's table lacks the depth of the net, the error at another depth is taken.
+        If the paper has no error at this depth, the error at another depth is used.
         """
         error = self.row.result(self.variant.config.model).test_error
         return math.inf if error is None else error
@@ -66,10 +66,8 @@ class PaperLines:
 
 
 def find_lines(comparison: Comparison) -> PaperLines | None:
-    """Finds a paper's table that has a line for every variant of a comparison.
-
-    Returns None if no table fits, or if the variants have fewer than three different lines.
-    """
+    """Finds a paper's table that has a line for every variant. None if no table fits, or if fewer than three lines
+    occur."""
     for table in TABLES:
         found = [(table.row(cell.config.model), cell) for cell in comparison.cells]
         lines = [Line(row, cell) for row, cell in found if row is not None]
@@ -86,7 +84,12 @@ def ranks(errors: list[float]) -> list[str]:
 
 
 def in_order(lines: tuple[Line, ...]) -> tuple[int, int]:
-    """Counts the pairs of lines with different errors in the paper, and the pairs with the same order here."""
+    """Counts the pairs of lines that are in the paper's order.
+
+    Returns:
+      The number of pairs whose errors differ in the paper. The number of these pairs in which our errors have the same
+      order.
+    """
     pairs = [
         (a, b) if a.papers_error < b.papers_error else (b, a)
         for a, b in itertools.combinations(lines, 2)

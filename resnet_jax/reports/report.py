@@ -50,7 +50,7 @@ class Report:
     """The files and tables of a written report."""
 
     views: tuple[View, ...]
-    """The view of each comparison."""
+    """The content of the report for each comparison."""
     apart: str
     """A sentence on why there are several comparisons; empty for one comparison."""
     files: tuple[Path, ...]
@@ -81,7 +81,7 @@ def write_report(runs: Runs, folder: Path, *, repeat: Repeat | None = None, comm
         return _Writer(runs, compared, folder, repeat or (lambda run: None), command).write()
     except OSError as error:
         raise UserError(
-            f"{folder}: the report cannot be written ({error.strerror}); choose another with --out."
+            f"{folder}: the report cannot be written ({error.strerror}); choose another folder with --out."
         ) from error
 
 

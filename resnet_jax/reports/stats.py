@@ -109,11 +109,11 @@ def paired_difference(left: Mapping[int, float], right: Mapping[int, float]) -> 
 
 
 def difference(left: Mapping[int, float], right: Mapping[int, float]) -> Difference | None:
-    """The difference left - right of two means, from values by seed; None if a side has no value.
+    """The mean of left minus the mean of right; None if a side has no value.
 
-    The difference is paired if two or more seeds are on both sides, or if both sides have the same seeds. Otherwise it
-    is unpaired. Its interval is then Welch's t-interval (unequal variances), if both sides have at least `MIN_PAIRS`
-    values.
+    The arguments are values by seed. The difference is paired if two or more seeds are on both sides, or if both sides
+    have the same seeds. Otherwise it is unpaired. Its interval is then Welch's t-interval (unequal variances), if both
+    sides have at least `MIN_PAIRS` values.
     """
     if not left or not right:
         return None

@@ -42,8 +42,7 @@ def paper_of(variant: Variant, tables: tuple[PaperTable, ...] = TABLES) -> Paper
 
 
 def error_table(comparison: Comparison) -> Table:
-    """Makes the main table: a row for each variant, with its name, its errors, and the paper's error if it is
-    comparable.
+    """Makes the main table: a row for each variant, with its name, its errors, and a paper's error if comparable.
 
     A comparison of depths has columns for depth and net. Other comparisons have columns for the fields that differ, the
     number of parameters, and the multiply-adds.
@@ -130,9 +129,9 @@ def cost_table(comparison: Comparison) -> Table:
 
 
 def twins_table(comparison: Comparison) -> Table | None:
-    """Makes a table that compares each plain net with the residual net that differs only in its shortcuts.
+    """Makes a table that compares the parameters and initial values of plain nets with those of their residual twins.
 
-    It shows whether both have equal numbers of parameters and equal initial values. Returns None without such pairs.
+    Twins differ only in their shortcuts. Returns None if the comparison has no twins.
     """
     rows = []
     for plain, other in comparison.twins():

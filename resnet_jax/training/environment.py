@@ -41,8 +41,8 @@ def code_version() -> str:
     # Only in a checkout of this project: an installed copy may be inside another repository.
     if not commit or _git(root, "ls-files", "resnet_jax/__init__.py") == "":
         return version
-    # Only files that can change a result count, not documents and figures.
-    changed = _git(root, "status", "--porcelain", "--", "resnet_jax", "experiments")
+    # Only files that can change a result count, not documents and figures, nor the records of results.
+    changed = _git(root, "status", "--porcelain", "--", "resnet_jax", "experiments", ":(exclude)experiments/records")
     return f"{version} {commit}{'+changes' if changed else ''}"
 
 

@@ -129,7 +129,7 @@ from resnet_jax.training.checkpoints import identity
             "got 1, which has an effect only with finetune.weights; leave",
         ),
         ({"finetune.stage_rates": (1, 1, 1)}, "finetune.stage_rates: got (1.0, 1.0, 1.0), which has an effect"),
-        ({"data.normalize": "weights"}, "data.normalize: got 'weights', which needs finetune.weights"),
+        ({"data.normalize": "weights"}, "data.normalize: got 'weights', but finetune.weights is None"),
         (
             {"finetune.weights": "net", "finetune.frozen_stages": 4},
             "finetune.frozen_stages: got 4; legal: 0 to 3, the net's stages.",

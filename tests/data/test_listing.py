@@ -106,5 +106,5 @@ def test_folders_that_cannot_be_evaluated(prepare: object, sentence: str, tmp_pa
 
 def test_an_album_without_pictures(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(UserError, match=r"a folder without images; legal: \.avif, "):
+    with pytest.raises(UserError, match=r"a folder without images; legal extensions: \.avif, "):
         listing.pictures([str(tmp_path)])

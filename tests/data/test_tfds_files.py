@@ -103,8 +103,11 @@ def flip(file: Path, at: int) -> None:
 SHARD = "cifar10-test.array_record-00000-of-00001"
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no dataset_info.json": (lambda d: (d / "dataset_info.json").unlink(), "dataset_info.json: missing"),
-    "broken dataset_info.json": (lambda d: cut(d / "dataset_info.json", 40), "dataset_info.json: broken, .* not JSON"),
-    "binary dataset_info.json": (lambda d: (d / "dataset_info.json").write_bytes(b"\xff\xfe\x00"), "info.json: broken"),
+    "broken dataset_info.json": (lambda d: cut(d / "dataset_info.json", 40), "dataset_info.json: not valid JSON"),
+    "binary dataset_info.json": (
+        lambda d: (d / "dataset_info.json").write_bytes(b"\xff\xfe\x00"),
+        "json: not valid JSON",
+    ),
     "other dataset_info.json": (lambda d: (d / "dataset_info.json").write_text("[]"), "TFDS cannot read its dataset_"),
     "no splits": (lambda d: edit(d / "dataset_info.json", lambda i: i.pop("splits")), "it has no splits"),
     "unknown format": (
@@ -120,17 +123,20 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         "TFDS cannot read its dataset_info.json",
     ),
     "empty names": (lambda d: (d / "label.labels.txt").write_text("\n"), "label.labels.txt: empty"),
-    "binary names": (lambda d: (d / "label.labels.txt").write_bytes(b"\xff"), "label.labels.txt: broken"),
+    "binary names": (
+        lambda d: (d / "label.labels.txt").write_bytes(b"\xff"),
+        "labels.txt: not a text file in UTF-8",
+    ),
     "too many names": (
         lambda d: (d / "label.labels.txt").write_text("a\nb\nc\nd"),
-        "has 4 names, features.json says 3",
+        "has 4 names, but features.json has 3",
     ),
     "too few names": (
         lambda d: (d / "label.labels.txt").write_text("a\n"),
-        "labels.txt: has 1 names, features.json says 3",
+        "labels.txt: has 1 names, but features.json has 3",
     ),
     "no features.json": (lambda d: (d / "features.json").unlink(), "features.json: missing"),
-    "broken features.json": (lambda d: cut(d / "features.json", 40), "features.json: broken"),
+    "broken features.json": (lambda d: cut(d / "features.json", 40), "features.json: not valid JSON"),
     "empty features.json": (lambda d: (d / "features.json").write_text("{}"), "TFDS cannot read its dataset_info.json"),
     "no shard": (lambda d: (d / SHARD).unlink(), f"{SHARD}: missing"),
     "empty shard": (lambda d: cut(d / SHARD, 0), f"{SHARD}: truncated or damaged"),
@@ -144,7 +150,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda d: write_array_record(d / SHARD, [b"\x0a\xff"] * 4),
         f"{SHARD} cannot be read as an image: its",
     ),
-    "other count": (lambda d: write_array_record(d / SHARD, [b""] * 5), f"{SHARD}: has 5 examples, .*json says 4"),
+    "other count": (lambda d: write_array_record(d / SHARD, [b""] * 5), f"{SHARD}: has 5 examples, but .*json says 4"),
 }
 
 

@@ -34,7 +34,7 @@ def study_of(file: str) -> Study:
 
 
 def write_runs(file: str, root: Path, unfinished: str = "nothing", absent: str = "nothing") -> Path:
-    """Runs of a study with invented errors; some as if they were still running, or had not begun."""
+    """Runs of a study with invented errors; some as if they were still running, or had not started."""
     study = study_of(file)
     for number, (name, config) in enumerate(study.runs().items()):
         if absent not in name:
@@ -68,7 +68,7 @@ def test_a_partly_finished_sweep_keeps_its_axis_and_names_what_is_missing(
     assert main([str(folder)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "1 unfinished, not in these numbers: digits-width/resnet-20-width=8-seed2" in shown
-    assert "3 runs of the study not begun: digits-width/resnet-20-width=32-seed0, " in shown
+    assert "3 runs of the study not started: digits-width/resnet-20-width=32-seed0, " in shown
     rows = list(csv.DictReader((folder / "report" / "table.csv").read_text().splitlines()))
     assert [(row["model.width"], row["finished"]) for row in rows] == [("2", "3"), ("4", "3"), ("8", "2"), ("16", "3")]
     assert (folder / "report" / "error-against-width.png").exists()

@@ -19,7 +19,10 @@ STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 
 
 class Block(nn.Module):
-    """A unit: basic (3x3, 3x3) or bottleneck (1x1 with the stride, 3x3, 1x1), with shortcut A or B, or without."""
+    """A block with shortcut A or B, or with no shortcut.
+
+    Basic block: convolutions 3x3, 3x3. Bottleneck block: 1x1, 3x3, 1x1, of which the first has the stride.
+    """
 
     width: int
     stride: int

@@ -1,4 +1,4 @@
-"""The instruments. Each module here is one; on the command line, its name has hyphens instead of underscores.
+"""The instruments, one in each module of this folder. Command lines write their names with hyphens, not underscores.
 
 Each module has `OPTIONS`, a class of options, and `measure(net, options, workspace)`, which returns the results for a
 JSON file. The docstring of the class names the measured quantity, its source, and its cost for digits nets on one CPU

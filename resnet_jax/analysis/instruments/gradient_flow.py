@@ -17,9 +17,8 @@ class GradientFlow(Options):
     """The norm of the loss's gradient with respect to each kernel. At the initial values, it is measured on one batch,
     in train mode. During training, it is read from the run, if train.gradient-norms-every was set.
 
-    Source: He et al. 2015, Sec. 4.1 ("backward propagated gradients exhibit healthy norms with BN"). A configuration
-    such as digits-plain:model.depth=110 is enough for the norms at the initial values. Cost: compilation, and seconds
-    for each net.
+    Source: He et al. 2015, Sec. 4.1 ("backward propagated gradients exhibit healthy norms with BN"). The instrument
+    accepts runs, and configurations such as digits-plain:model.depth=110. Cost: compilation, and seconds for each net.
     """
 
     looks_at: ClassVar[Literal["trained", "initial", "either"]] = "initial"
@@ -32,10 +31,7 @@ OPTIONS = GradientFlow
 
 
 def measure(net: Net, options: GradientFlow, workspace: Workspace) -> dict[str, Any]:
-    """Returns the names of the layers, the norms at the initial values, and the recorded norms, for a JSON file.
-
-    The recorded norms are [steps][layers]. They are empty without a gradients.jsonl in the run directory.
-    """
+    """Returns layer names, norms at the initial values, and recorded norms [steps][layers], for a JSON file."""
     from resnet_jax.analysis.gradient_flow import gradient_norms
 
     examples = net.examples("train", options.images, options.seed)

@@ -34,7 +34,11 @@ OPTIONS = GradientIdentity
 
 
 def measure(net: Net, options: GradientIdentity, workspace: Workspace) -> dict[str, Any]:
-    """Returns norms of the gradient, its terms and the remainder, and the terms' cosine, by block, for a JSON file."""
+    """Returns measurements of each block, for a JSON file.
+
+    They are the norms of the gradient, of its two terms and of the remainder, and the cosine of the angle between the
+    terms.
+    """
     import jax.numpy as jnp
 
     from resnet_jax.analysis.gradient_identity import identity_terms

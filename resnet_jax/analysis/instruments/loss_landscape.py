@@ -52,7 +52,7 @@ OPTIONS = LossLandscape
 
 
 def measure(net: Net, options: LossLandscape, workspace: Workspace) -> dict[str, Any]:
-    """Returns the coordinates along a direction, the loss and error at each point, and the seconds, for a JSON file.
+    """Returns the coordinates along a direction, the loss and error at each point, and the duration, for a JSON file.
 
     Losses and errors are [points] on a line and [points][points] on a plane, where the first index belongs to the first
     direction. After each row, all rows so far are written to `workspace.scratch`.

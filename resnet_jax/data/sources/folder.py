@@ -38,8 +38,9 @@ def load(config: DataConfig, note: Note) -> Dataset:
     changed; otherwise all are decoded. Decoding needs little more memory than the images themselves.
 
     Raises:
-      UserError: the folder is not as `listing.scan` needs it, an image cannot be read, or a class has no readable
-        image. For images in memory also: their sizes differ and `image_size` is None, or they need too much memory.
+      UserError: the folder does not have the structure that `listing.scan` describes, an image cannot be read, a class
+        has no readable image, images in memory differ in size while `image_size` is None, or the images need too much
+        memory.
     """
     assert config.path is not None, "checked by DataConfig"
     listing = scan(config.path, config.classes, note)
@@ -55,7 +56,7 @@ def load(config: DataConfig, note: Note) -> Dataset:
 
 
 class _Folder:
-    """A folder while it is read. Positions of images count the training images first, then the test images."""
+    """A folder of images while it is read. Training images have the first positions, and test images the next."""
 
     def __init__(self, listing: Listing, config: DataConfig, name: str, note: Note) -> None:
         self.listing, self.config, self.name, self.note = listing, config, name, note

@@ -95,8 +95,8 @@ def _images(what: str, images: Array) -> Images:
         raise UserError(f"{what} has dtype {images.dtype}; legal: uint8; {remedy}.")
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise UserError(
-            f"{what} has the shape {images.shape}; legal: [N, H, W] or [N, H, W, C], none of them 0; convert with "
-            "images.reshape(N, H, W, C)."
+            f"{what} has the shape {images.shape}; legal: [N, H, W] or [N, H, W, C], with lengths above 0; convert "
+            "with images.reshape(N, H, W, C)."
         )
     if images.ndim == 3:
         return np.ascontiguousarray(images[..., None])
@@ -121,8 +121,9 @@ def _labels(what: str, labels: Array) -> Labels:
     low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
     if low < 0:
         raise UserError(f"{what} has the label {low}; legal: whole numbers from 0.")
-    if high > np.iinfo(np.int32).max:
-        raise UserError(f"{what} has the label {high}; number the classes from 0 without gaps.")
+    most = np.iinfo(np.int32).max
+    if high > most:
+        raise UserError(f"{what} has the label {high}; legal: at most {most}; number the classes from 0 without gaps.")
     return labels.astype(np.int32)
 
 
@@ -148,7 +149,7 @@ def _class_names(path: Path, names: Array | None, splits: list[ArraySource]) -> 
         )
         if count > len(found):
             raise UserError(
-                f"data.path: {path} has labels up to {count - 1} and {len(found)} class_names; "
+                f"data.path: {path} has labels up to {count - 1}, but only {len(found)} class_names; "
                 f"legal: labels from 0 to {len(found) - 1}."
             )
         require_names(found, f"data.path: class_names in {path}")

@@ -18,7 +18,7 @@ from resnet_jax.config import DataConfig
 from resnet_jax.data import cache, crops, decode, headers, listing, memory, progress, tfds_files, threads
 from resnet_jax.data.dataset import ArraySource, Dataset, Images
 from resnet_jax.data.stream import sources
-from resnet_jax.data.tfds_files import FEATURES, NAMES, SUPPORTED
+from resnet_jax.data.tfds_files import FEATURES, NAMES
 from resnet_jax.data.tfds_records import TfdsRecords
 from resnet_jax.errors import UserError
 from resnet_jax.text import Note
@@ -91,7 +91,7 @@ def _open(name: str, data_dir: str | None, note: Note) -> _Prepared:
     remedy = tfds_files.again(wanted, data_dir, directory)
     if len(class_names) != classes:  # which TFDS takes as it comes
         raise UserError(
-            f"{directory / NAMES}: has {len(class_names):,} names, {FEATURES} says {classes:,} classes; {remedy}."
+            f"{directory / NAMES}: has {len(class_names):,} names, but {FEATURES} has {classes:,} classes; {remedy}."
         )
     splits = builder.info.splits
     test = next((split for split in ("test", "validation") if split in splits), None)
@@ -166,9 +166,8 @@ def _in_memory(prepared: _Prepared, records: TfdsRecords, config: DataConfig, no
         if image.shape != first.shape:
             sizes = [f"{shape[1]}x{shape[0]} pixels" for shape in (first.shape, image.shape)]
             raise UserError(
-                f"{prepared.directory}: images differ in size, the first is {sizes[0]} and {records.name(i)} is "
-                f"{sizes[1]}; {SUPPORTED}; for other images, --data.stream=True with --data.image-size crops them to "
-                "one size."
+                f"{prepared.directory}: images differ in size: the first is {sizes[0]} and {records.name(i)} is "
+                f"{sizes[1]}; to crop all to one size, use --data.stream=True with --data.image-size."
             )
         images[i] = image
 

@@ -1,7 +1,7 @@
 """A convolution and its two gradients on a CPU. The algorithm depends on the shapes of the arrays.
 
-XLA's convolution on CPUs is fast for most shapes, if its axes are in the order of a plain convolution. In these cases
-it is slow, and another algorithm is used:
+XLA's convolution on CPUs is fast for most shapes, if its arrays have the axes NHWC (images) and HWIO (kernel). In the
+following cases it is slow, and another algorithm is used:
 
 | case                                                     | algorithm                                          |
 |----------------------------------------------------------|----------------------------------------------------|

@@ -5,12 +5,14 @@ channel c, and a column for each output pixel q and channel f:
 
     y[n, (q, f)] = sum_(p, c) x[n, (p, c)] D[(p, c), (q, f)],    D[(p, c), (q, f)] = kernel[i, j, c, f],
 
-where (i, j) is the kernel entry that multiplies input pixel p for output pixel q. D is 0 if there is no such entry. In
-tiny images most pairs (p, q) have one: in a 3x3 convolution of 2x2 images, all 16 pairs do. The usual algorithm needs
-36 products for each pair of channels, because it also multiplies 20 zeros of the padding.
+where (i, j) is the kernel entry that multiplies input pixel p for output pixel q. D is 0 if there is no such entry.
 
-The input gradient is the product with the transpose of D. The kernel gradient follows from the gradient of D, x^T dy:
-it is the sum over all pairs (p, q) that use the same kernel entry.
+In tiny images, most pairs (p, q) have a kernel entry. For example, a 3x3 convolution of 2x2 images has 4 * 4 = 16
+pairs, all with an entry, so this algorithm needs 16 products for each pair of channels. The usual algorithm needs
+4 * 9 = 36 products, because it also multiplies the zeros of the padding.
+
+The input gradient is the product of dy and the transpose of D. The gradient of D is x^T dy. The gradient of a kernel
+entry is a sum of numbers in x^T dy: one for each pair (p, q) that uses the entry.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """Convolution with few output channels: neighbouring output pixels of a row are computed as one pixel with more
 channels.
 
-XLA's convolution on CPUs needs 32 output channels to be fast; with 16 channels it has half of that speed, with 8 a
-fifth. So `pack` copies of the kernel, each shifted one column further to the right, form a kernel with more channels:
+XLA's convolution on CPUs needs 32 output channels to be fast. With 16 channels it has half of that speed, and with 8
+channels a fifth of it. So `pack` copies of the kernel, each shifted one column further to the right, form a kernel with
+more channels:
 
     wide[i, j, c, (t, f)] = kernel[i, j - t, c, f], or 0 outside,    [K, K, C, F] -> [K, K + pack - 1, C, pack F].
 
 A convolution with this kernel, at stride `pack` along a row, computes the outputs of `pack` neighbouring columns at
-once, in the order of the output in memory. With K = 3 it needs 4/3 of the products for pack = 2, and twice the products
-for pack = 4.
+once. In memory, the numbers of its result are already in the order of the output, so only the shape is changed. For
+K = 3, it needs 4/3 of the products of the usual convolution with pack = 2, and twice as many with pack = 4.
 """
 
 from __future__ import annotations

@@ -105,7 +105,10 @@ def _vary(a: Array, over: frozenset[str]) -> Array:
 
 
 def _over_axes(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Wraps a function of one convolution, so that it is mapped over `mapped` leading axes."""
+    """Wraps a function that computes one convolution, so that it computes many.
+
+    The argument `mapped` of the new function is the number of leading axes of its arrays over which it is mapped.
+    """
 
     def over(a: Array, b: Array, *, mapped: int, **how: Any) -> Array:
         found: Callable[..., Array] = partial(function, **how)

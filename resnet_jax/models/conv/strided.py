@@ -1,12 +1,14 @@
 """The input gradient of a convolution with stride s > 1, as s convolutions at stride 1.
 
 XLA inserts zeros between the rows and columns of dy, the gradient of the output. With few channels, this is slow on
-CPUs. But row s q + a of the input, with 0 <= a < s, is used only by the kernel rows that equal a + pad modulo s:
+CPUs. But row s q + a of the input, with 0 <= a < s, is used only by the kernel rows i, i + s, i + 2 s and so on,
+where i = (a + pad) mod s. With t = (a + pad - i) / s, the gradient is
 
-    dx[s q + a] = sum_m dy[q + t - m] kernel[i + s m],    i = (a + pad) mod s,    t = (a + pad - i) / s.
+    dx[s q + a] = sum_m dy[q + t - m] kernel[i + s m].
 
-So for each residue a, one convolution of dy at stride 1 gives every s-th row. The s residues of the columns become
-channels of its result, [N, H', W', (s, C)], which is the order of the numbers of a row in memory.
+So for each a, one convolution of dy at stride 1 gives the rows a, a + s, a + 2 s and so on of dx. Its result is
+[N, H', W', (s, C)]: each of its pixels has the channels of s neighbouring pixels in a row of dx. In memory, its numbers
+are in the same order as in a row of dx.
 """
 
 from __future__ import annotations

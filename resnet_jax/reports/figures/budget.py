@@ -21,8 +21,8 @@ def error_against_budget(control: Control) -> Figure:
     experiment.
 
     Each number of iterations is a vertical band. Inside a band, each net and rate has its own column, so that points at
-    zero do not overlap. A line joins the points of a net at the base rate, with circles for plain nets and squares for
-    residual nets. Other rates have open markers without a line.
+    zero do not overlap. A line joins the points of a net at the learning rate of the main comparison, with circles for
+    plain nets and squares for residual nets. Other rates have open markers without a line.
     """
     nets = [net for net in (control.shallow_residual, control.shallow, control.residual, control.base) if net]
     everything = (*control.points, *control.references, *nets)

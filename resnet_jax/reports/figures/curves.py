@@ -1,4 +1,7 @@
-"""Training curves in the style of He et al. 2015, Fig. 6: running training error dashed, test error solid."""
+"""Training curves in the style of He et al. 2015, Fig. 6.
+
+The dashed line is the training error, measured in train mode during training. The solid line is the test error.
+"""
 
 from __future__ import annotations
 

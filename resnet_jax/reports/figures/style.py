@@ -81,7 +81,10 @@ def kind_colours(kinds: Sequence[str]) -> dict[str, str]:
 
 
 def variant_colours(cells: Sequence[Variant]) -> list[str]:
-    """A colour for each variant. The first variant is the baseline."""
+    """A colour for each variant: vermilion or blue for the first one, which is the baseline.
+
+    All plain nets are vermilion. The other variants have further colours.
+    """
     free = [colour for colour in OTHERS if colour != (KINDS.get(cells[0].net) if cells else None)]
     colours, taken = [], 0
     for number, cell in enumerate(cells):

@@ -36,8 +36,10 @@ class PaperRow:
     """The test errors, by depth."""
 
     def result(self, model: ModelConfig) -> PaperResult:
-        """The paper's result at the depth of a net. If the table lacks the depth: a result for the same kind of
-        block."""
+        """The paper's result at the depth of a net.
+
+        If the table lacks the depth, the result is that at another depth, preferably with the same kind of block.
+        """
         near = [depth for depth in self.results if block_of(depth) == model.block_kind] or list(self.results)
         return self.results[model.depth if model.depth in self.results else near[0]]
 
@@ -67,7 +69,8 @@ def net_fields(model: ModelConfig, changes: Mapping[str, Any] | None = None) -> 
 
     Args:
       model: configuration of the net.
-      changes: if given, the fields are those of a residual net of the same depth with these changes.
+      changes: None: the result has the fields of `model`. Otherwise, it has the fields of a residual net with these
+        changes and the depth of `model`. The keys are dotted names.
     """
     if changes is not None:
         given = {name.removeprefix("model."): value for name, value in changes.items()}

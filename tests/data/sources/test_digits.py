@@ -56,7 +56,7 @@ def test_fingerprint_sees_every_change() -> None:
         (split(np.zeros((0, 2, 2, 1)), []), split(np.zeros((1, 2, 2, 1)), [0]), "the training set is empty"),
         (split(np.zeros((1, 2, 2, 1)), [0]), split(np.zeros((0, 2, 2, 1)), []), "the test set is empty"),
         (split(np.zeros((1, 2, 2, 1)), [2]), split(np.zeros((1, 2, 2, 1)), [0]), "labels from 2 to 2; legal: 0 to 1"),
-        (split(np.zeros((1, 2, 2, 1)), [0]), split(np.zeros((1, 2, 3, 1)), [0]), "must agree"),
+        (split(np.zeros((1, 2, 2, 1)), [0]), split(np.zeros((1, 2, 3, 1)), [0]), "must have the same shape"),
     ],
 )
 def test_data_that_make_no_sense_are_refused(train: ArraySource, test: ArraySource, sentence: str) -> None:

@@ -98,8 +98,8 @@ def test_class_names(save: Callable[..., str], names: list[Any]) -> None:
         ({"train_images": COLOUR / 255.0}, r"dtype float64; legal: uint8; convert with np\.rint\(images \* 255\)"),
         ({"test_images": COLOUR[:3].astype(np.int64)}, r"test_images .* dtype int64; .* images\.astype"),
         ({"train_images": COLOUR.reshape(12, -1)}, r"train_images .* shape \(12, 60\); legal: \[N, H, W\]"),
-        ({"train_images": COLOUR[:, :0]}, "none of them 0"),
-        ({"train_images": COLOUR[:0], "train_labels": LABELS[:0]}, "none of them 0"),
+        ({"train_images": COLOUR[:, :0]}, "with lengths above 0"),
+        ({"train_images": COLOUR[:0], "train_labels": LABELS[:0]}, "with lengths above 0"),
         (
             {"train_images": np.zeros((12, 3, 8, 8), np.uint8)},
             r"so 8 channels; legal: \[N, H, W, C\], channels last, with C = 1, 3 or 4; .*transpose\(0, 2, 3, 1\)",
@@ -113,15 +113,18 @@ def test_class_names(save: Callable[..., str], names: list[Any]) -> None:
         ({"test_labels": LABELS[:3] - 1}, "test_labels .* the label -1; legal: whole numbers from 0"),
         ({"train_labels": LABELS * 2**40}, "number the classes from 0"),
         ({"train_labels": LABELS * 1000}, "labels up to 2,000 for 15 images"),
-        ({"class_names": np.array(["a", "b"])}, "labels up to 2 and 2 class_names; legal: labels from 0 to 1"),
+        ({"class_names": np.array(["a", "b"])}, "labels up to 2, but only 2 class_names; legal: labels from 0 to 1"),
         ({"class_names": np.array([1, 2, 3])}, "class_names .* legal: strings"),
         (
             {"class_names": np.array(["a", "b", "a"])},
-            "class_names in .* names both class 0 and class 2 'a'; the names",
+            "class_names in .* gives class 0 and class 2 the same name, 'a'; the names",
         ),
-        ({"class_names": np.array(["caf\u00e9", "b", "cafe\u0301"])}, "names both class 0 and class 2"),
-        ({"class_names": np.array(["a", "", "c"])}, "names class 1 ''; legal: a name that is not empty"),
-        ({"class_names": np.array(["a", "b", "c\n"])}, r"names class 2 'c\\n'; legal: .* no control characters"),
+        ({"class_names": np.array(["caf\u00e9", "b", "cafe\u0301"])}, "gives class 0 and class 2 the same name"),
+        ({"class_names": np.array(["a", "", "c"])}, "gives class 1 the name ''; legal: a name that is not empty"),
+        (
+            {"class_names": np.array(["a", "b", "c\n"])},
+            r"gives class 2 the name 'c\\n'; legal: .* no control characters",
+        ),
         ({"test_labels": LABELS[:3] * 0}, "training and test of .* must have the same classes; only in training: 1, 2"),
         (
             {"test_labels": LABELS[:3] + 1, "class_names": np.array(["a", "b", "c", "d"])},
@@ -135,7 +138,7 @@ def test_arrays_that_cannot_be_used(save: Callable[..., str], changes: dict[str,
 
 
 def test_sizes_that_differ_between_training_and_test(save: Callable[..., str]) -> None:
-    with pytest.raises(UserError, match="must agree"):
+    with pytest.raises(UserError, match="must have the same shape"):
         read(save(test_images=GREY[:3]))
 
 

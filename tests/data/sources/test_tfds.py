@@ -144,9 +144,9 @@ def test_classes_without_names_are_numbered_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        ("a\nb\na\n", "names both class 0 and class 2 'a'; the names must differ"),
-        ("caf\u00e9\nb\ncafe\u0301\n", "names both class 0 and class 2"),
-        ("a\nb\nc\td\n", r"names class 2 'c\\td'; legal: .* no control characters"),
+        ("a\nb\na\n", "gives class 0 and class 2 the same name, 'a'; the names must differ"),
+        ("caf\u00e9\nb\ncafe\u0301\n", "gives class 0 and class 2 the same name"),
+        ("a\nb\nc\td\n", r"gives class 2 the name 'c\\td'; legal: .* no control characters"),
     ],
 )
 def test_names_of_classes_that_cannot_be_told_apart(small: Path, names: str, sentence: str) -> None:
@@ -200,15 +200,13 @@ except UserError as error:
 def test_images_of_different_sizes(tmp_path: Path) -> None:
     content = [*examples(random_images(2)), (encode(random_images(1, (8, 9, 3))[0]), 0)]
     write(tmp_path, {"train": content, "test": content}, features=labelled((None, None, 3)))
-    refused(
-        tmp_path, "images differ in size, the first is 8x8 pixels and image 2 of train in .* is 9x8 pixels; supported: "
-    )
+    refused(tmp_path, "the first is 8x8 pixels and image 2 of train in .* is 9x8 pixels; to crop all to one size, use ")
 
 
 def test_training_and_test_images_of_different_sizes(tmp_path: Path) -> None:
     content = {"train": examples(random_images(3)), "test": examples(random_images(3, (9, 9, 3)))}
     write(tmp_path, content, features=labelled((None, None, 3)))
-    refused(tmp_path, "images differ in size, the first is 8x8 pixels and image 0 of test in .* is 9x9 pixels")
+    refused(tmp_path, "images differ in size: the first is 8x8 pixels and image 0 of test in .* is 9x9 pixels")
 
 
 def test_no_images_with_classes(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def test_without_tensorflow_the_command_that_brings_it(tmp_path: Path, monkeypat
     urls = asked_for(monkeypatch, nobody)
     message = refused(tmp_path)
     assert message == (
-        "preparing needs tensorflow and importlib_resources, which is not installed; run pip install -e '.[prepare]'"
+        "preparing needs packages that are not installed: tensorflow and importlib_resources; "
+        "run pip install -e '.[prepare]'"
     )
     assert urls == []
 
@@ -138,7 +139,7 @@ def test_what_fails_within_tfds_is_one_sentence(
     with_builder(Builder(tmp_path, work=fail))
     asked_for(monkeypatch, lambda url: None)
     assert refused(tmp_path).startswith(
-        f"cifar10: TFDS could not prepare it: {str(error).splitlines()[0].rstrip(':.')}"
+        f"cifar10: its preparation by TFDS failed: {str(error).splitlines()[0].rstrip(':.')}"
     )
 
 
