@@ -1,7 +1,7 @@
 """`assemble(config)`: the data, normalisation, net, optimizer and initial values of a run.
 
-Training, analysis and all tools for finished runs use the same Assembly, so they agree. Nothing here is compiled or
-depends on the devices.
+Training, analysis and the tools for finished runs all call `assemble`, so all of them use the same data and the same
+net. Nothing here is compiled or depends on the devices.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ class Assembly:
         return state
 
     def weights(self, state: TrainState, name: str) -> Weights:
-        """The net of a state with its preprocessing and class names, so that it can be used without the data.
+        """The net of a state, with its preprocessing and class names. The result can be used without the data.
 
-        The preprocessing depends on the run's images:
+        The preprocessing turns a picture (an image file) into an input of the net. It depends on the run's images:
 
-        - streamed images: a picture is resized to `data.eval_resize` and cropped;
-        - square images in memory: a picture is resized to their size;
-        - other images: a picture must have their size.
+        - streamed images: a picture is resized to `data.eval_resize` and cropped to the size of the run's images;
+        - square images in memory: a picture is resized to the size of the run's images;
+        - other images in memory: a picture must already have the size of the run's images.
 
         Args:
           state: a state on the host, with one subtree of variables for each block.

@@ -34,7 +34,8 @@ def recompute(program: Program, state: TrainState) -> TrainState:
     each BN layer are averages of the groups' means and (biased) variances, weighted by the number of images. Stochastic
     depth and dropout are replaced by their expectations, as in evaluation. This runs on one device, in process 0.
 
-    `state` and the result are on the devices. If the run evaluates averaged parameters, their statistics are replaced.
+    `state` and the result are on the devices. If the run evaluates averaged parameters, only the running statistics of
+    the average are replaced.
     """
     host, config = program.fetch(state), program.assembly.config.optim
     net = evaluated(host, config)
@@ -73,7 +74,11 @@ def averages(program: Program, params: Tree, batch_stats: Tree) -> Tree:
 
 
 def _groups(dataset: Dataset, seed: int, size: int, at_once: int) -> Iterator[tuple[Index, int]]:
-    """Yields (positions in the training set, number of groups among them), until every position has been yielded."""
+    """Yields the positions of the images of one forward pass, and the number of BN groups that they form.
+
+    A group has `size` images. A pass has as many whole groups as fit into `at_once` images, but at least one. The last
+    group may be smaller. Each position in the training set is yielded once.
+    """
     # Shuffled, because images in a folder are sorted by class, and a group should have images of several classes.
     order, start = epoch_order(seed, 0, len(dataset.train)), 0
     while start < len(order):

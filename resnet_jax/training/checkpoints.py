@@ -127,7 +127,8 @@ class Checkpoints:
         `like` has the structure, shapes and dtypes of the state. `data` is the fingerprint of the training data.
 
         Raises:
-          UserError: all checkpoints are damaged, or the newest undamaged one has another model, run or data.
+          UserError: all checkpoints are damaged, or the newest undamaged one belongs to another run, another model or
+            other training data.
         """
         self.wait()
         steps = self.steps()
@@ -143,12 +144,13 @@ class Checkpoints:
                 there, here = facts["run"][name], self._run[name]
                 if there != here:
                     raise UserError(
-                        f"{place}: a checkpoint of another run: its {name} is {there!r}, and the run's is {here!r}."
+                        f"{place}: a checkpoint of another run: {name} is {there!r} in the checkpoint "
+                        f"and {here!r} in this run."
                     )
             if facts["data"] != data:
                 raise UserError(
-                    f"{place}: a checkpoint of a run on other data (their fingerprint is {facts['data']}, and the "
-                    f"run's data have {data}); put back the earlier data, or choose another directory."
+                    f"{place}: a checkpoint of a run on other data: the fingerprint of the data is {facts['data']} in "
+                    f"the checkpoint and {data} in this run; put back the earlier data, or choose another directory."
                 )
             for bad, why in damaged:
                 aside = bad.with_name(bad.name + DAMAGED)
@@ -238,7 +240,7 @@ def _read(place: Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Orbax's reader and writer for this process alone, which doesn't wait for the other processes."""
+    """Orbax's reader and writer of checkpoints, for process 0 only. It must not wait for other processes."""
     if processes.count() == 1:
         return ocp.Checkpointer(ocp.StandardCheckpointHandler())
     own = ocp.options.MultiprocessingOptions(

@@ -38,7 +38,8 @@ class Steps:
           steps: K. Several steps run in a `lax.scan`, and the leaves of their report are stacked, [K, ...].
 
         Returns:
-          The compiled program. Its argument `batch` is a result of `Feed.train`, sent by `Devices.shard`.
+          The compiled program. Its argument `batch` is a result of `Feed.train`, sent by `Devices.shard`. The arguments
+          `feed.fixed` are the same in every call; see Feed.
         """
         assembly, devices = self.assembly, self.devices
         c = assembly.config
@@ -76,7 +77,10 @@ class Steps:
         return devices.compile(program, state, at, key, *self.feed.fixed, donate_state=True, stacked=stacked)
 
     def evaluate(self, state: TrainState) -> jax.stages.Compiled:
-        """Compiles an eval step, with signature (state, batch, *feed.fixed) -> Sums, for the shapes of `state`."""
+        """Compiles an eval step, with signature (state, batch, *feed.fixed) -> Sums, for the shapes of `state`.
+
+        The argument `batch` is a result of `Feed.evaluate`, sent by `Devices.shard`.
+        """
 
         def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:
             batch, stats = self.feed.eval_batch(at, *fixed), self.assembly.normalization

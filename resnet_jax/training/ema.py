@@ -66,7 +66,7 @@ def evaluated(state: TrainState, config: OptimConfig) -> TrainState:
 
 
 def with_batch_stats(state: TrainState, config: OptimConfig, batch_stats: Tree) -> TrainState:
-    """Returns `state` with `batch_stats` as the running statistics of the net that `evaluated` returns."""
+    """Returns `state` with `batch_stats` in place of the running statistics that `evaluated` selects."""
     changed: TrainState
     if isinstance(state, AveragedState) and config.ema_evaluated:
         changed = state.replace(average={**state.average, "batch_stats": batch_stats})

@@ -31,7 +31,10 @@ def describe(devices: Devices) -> Environment:
 
 
 def code_version() -> str:
-    """The package's version; in a git checkout of this project, also the commit, and a mark if files were changed."""
+    """The package's version. In a git checkout of this project, the commit follows, such as "1.0 0123456789ab".
+
+    "+changes" is added if uncommitted changes could change a result.
+    """
     version = resnet_jax.__version__
     root = Path(resnet_jax.__file__).parent.parent
     commit = _git(root, "rev-parse", "--short=12", "HEAD")

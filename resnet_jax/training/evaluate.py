@@ -33,8 +33,12 @@ class Predictor:
     def __init__(self, devices: Devices, model: ResNet, normalization: Normalization, precision: str) -> None:
         """Stores the net, which the first call compiles.
 
-        If the mean in `normalization` is an image of another size, the mean of its pixels is used. `precision` is the
-        precision of matrix products, as in `ModelConfig.precision`.
+        Args:
+          devices: the devices that share each batch of images.
+          model: the net.
+          normalization: the mean and standard deviation of the images. If the mean is an image and has another size
+            than the images, its mean over all pixels is used.
+          precision: the precision of matrix products, as in `ModelConfig.precision`.
         """
         self.devices, self._model, self._normalization, self._precision = devices, model, normalization, precision
         self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}  # by the images' shape
@@ -79,10 +83,12 @@ def by_protocol(
       predict: returns the probabilities of a batch of images of one shape, such as a Predictor with its variables. The
         argument [n, H, W, C] has the images of this process (`Devices.rows`). The result has one row for each image of
         all processes. All batches of one image shape have the same number of images.
+      source: the streamed images.
       passes: the passes of the protocol, from crops.passes.
+      devices: the devices that share each batch.
       classes: the number K of classes.
-      batch_size: number of images in a call, on all devices together, at the source's image size; a call with larger
-        images has fewer.
+      batch_size: number of images in a batch, over all devices, if they have the source's size. Batches of larger
+        images are smaller.
 
     Raises:
       Miscounted: a pass did not use every image exactly once.

@@ -47,10 +47,13 @@ class Feed(Protocol):
         """Announces a call of `evaluate`, so that its images are decoded in the background."""
 
     def train_batch(self, at: Tree, *fixed: Tree) -> TrainBatch:
-        """Makes the batch inside a compiled step, from the result of `train` on the devices, and from `fixed`."""
+        """Makes the batch inside a compiled step.
+
+        `at` is a result of `train`, on the devices. `fixed` has the values of `Feed.fixed`.
+        """
 
     def eval_batch(self, at: Tree, *fixed: Tree) -> EvalBatch:
-        """Makes the batch inside a compiled step, from the result of `evaluate` on the devices, and from `fixed`."""
+        """Makes the batch inside a compiled step, as `train_batch` does, from a result of `evaluate`."""
 
 
 class Resident(NamedTuple):
@@ -153,8 +156,12 @@ class FromHost:
 def feed(config: DataConfig, dataset: Dataset, devices: Devices, seed: int) -> Feed:
     """Makes the feed for `config.placement`.
 
-    Images are kept on the device unless `config.placement` is "host" or they are streamed. With "auto", they must also
-    need at most half of the device's memory.
+    | `config.placement`   | images                                                                         |
+    |----------------------|--------------------------------------------------------------------------------|
+    | "device"             | kept on the device                                                             |
+    | "auto"               | kept on the device if they need at most half of its memory, else sent by batch |
+    | "host"               | sent from the host batch by batch                                              |
+    | any, streamed images | sent from the host batch by batch                                              |
     """
     if config.placement == "host" or config.streamed:
         return FromHost(dataset, seed)

@@ -109,7 +109,11 @@ def launch(config: ParallelConfig, environment: Mapping[str, str]) -> Launch | N
 
 
 def hint(environment: Mapping[str, str]) -> str:
-    """A hint for the message that another process uses the run directory; empty if no launcher started processes."""
+    """The advice to use --parallel.processes=auto; empty if no launcher started several processes.
+
+    It follows the message that another process uses the run directory: a launcher's processes, if they are not
+    connected, all start the same run.
+    """
     found = detect(environment)
     if found is None or found.processes in (None, 1):
         return ""

@@ -118,7 +118,7 @@ class Link:
     # Agreement
 
     def restart_agreement(self) -> None:
-        """Resets `agree` before a new run."""
+        """Forgets an earlier stop before a new run, so that `agree` returns False again."""
         self._steps = False
         self._calls, self._asked, self._hold = 0, False, False
         self._last_call: int | None = None
@@ -129,7 +129,7 @@ class Link:
 
         Soon after one process has passed True, the same call, such as the 812th, returns True in all processes. To
         choose this call, process 0 asks the others how many calls they have made, and adds 1 to the largest number.
-        The others wait until they know it.
+        Each process that was asked waits until process 0 has sent it the result.
         """
         with self._turn:
             self._calls += 1

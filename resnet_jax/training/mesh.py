@@ -211,19 +211,22 @@ def devices(config: ParallelConfig) -> Devices:
     require_backend()
     count = processes.count()
     if config.processes not in ("auto", count):
-        raise UserError(f"parallel.processes: got {config.processes}; legal: {count}, the processes in this run.")
+        raise UserError(
+            f"parallel.processes: got {config.processes}; legal: 'auto', or {count}, the number of processes in this "
+            f"run."
+        )
     if config.devices % count:
         raise UserError(
             f"parallel.devices: got {config.devices}; legal: a multiple of {count}, the number of processes."
         )
     each, available = config.devices // count, jax.local_devices()
     if each > len(available):
-        kind = available[0].platform
+        kind, total = available[0].platform, count * len(available)
         hint = f"; XLA_FLAGS=--xla_force_host_platform_device_count={each} makes virtual ones" * (kind == "cpu")
         where = "here" if count == 1 else "in all processes"
         raise UserError(
-            f"parallel.devices: got {config.devices}; legal: {count} to {count * len(available)}, the {kind} devices "
-            f"that JAX sees {where}{hint}."
+            f"parallel.devices: got {config.devices}; legal: {count} to {total}, because JAX sees {total} {kind} "
+            f"device{'s' * (total > 1)} {where}{hint}."
         )
     by_process: dict[int, list[jax.Device]] = {}
     for device in sorted(jax.devices(), key=lambda d: (d.process_index, d.id)):

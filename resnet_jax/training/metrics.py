@@ -64,7 +64,7 @@ class Totals:
 
     @property
     def error(self) -> float:
-        """The fraction of wrong examples."""
+        """The fraction of misclassified examples, 0 to 1."""
         return self.errors / self.examples
 
 
@@ -91,10 +91,13 @@ class Tally:
         np.add.at(self._counts, counted, 1)
 
     def check(self, totals: Totals) -> None:
-        """Checks that every example was counted once, and that `totals`, summed by the devices, has all examples.
+        """Checks that every example was counted once, on the host and on the devices.
+
+        `totals` are the sums from the devices; their number of examples must be that of the split.
 
         Raises:
-          Miscounted: an example was left out or counted twice. The message names the first such example.
+          Miscounted: an example was left out or counted twice. The message names the first such example, or gives the
+            number of examples that the devices counted.
         """
         wrong = np.flatnonzero(self._counts != 1)
         if wrong.size:

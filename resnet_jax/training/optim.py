@@ -2,8 +2,8 @@
 
     g <- g + weight_decay * w;   v <- momentum * v + g;   w <- w - rate * v
 
-With Nesterov's momentum the last update is w <- w - rate * (g + momentum * v). The configuration can restrict the decay
-to kernels, and can clip the gradient g before the decay is added.
+With Nesterov's momentum the third formula is w <- w - rate * (g + momentum * v). The configuration can restrict the
+decay to kernels, and can clip the gradient g before the decay is added.
 
 The rate multiplies the velocity, as in PyTorch and optax. In Caffe it is part of the velocity, which makes a difference
 only in the iterations after a change of the rate. In fine-tuning, a factor can multiply the rate of a stage, and the

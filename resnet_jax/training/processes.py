@@ -186,7 +186,10 @@ def any_of(flag: bool) -> bool:
 
 
 def restart_agreement() -> None:
-    """Resets `agree` at the beginning of a run. The caller must call `on_primary` before and after it."""
+    """Forgets an earlier stop at the beginning of a run, so that `agree` returns False again.
+
+    The caller must call `on_primary` once before this function and once after it.
+    """
     if _link is not None:
         _link.restart_agreement()
 

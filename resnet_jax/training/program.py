@@ -90,11 +90,14 @@ class Program:
         return host
 
     def to_layout(self, tree: Any) -> Any:
-        """Converts variables with one subtree for each block, on the host, to the layout of `model`."""
+        """Converts variables on the host, with one subtree for each block, to variables of `model`.
+
+        If `model` scans over blocks, the variables of equal blocks are stacked. Otherwise nothing changes.
+        """
         return stack(tree, self.model.config) if self.model.scanned else tree
 
     def from_layout(self, tree: Any) -> Any:
-        """Converts variables in the layout of `model`, on the host, to one subtree for each block."""
+        """Converts variables of `model`, on the host, to one subtree for each block: the inverse of `to_layout`."""
         return unstack(tree, self.model.config) if self.model.scanned else tree
 
     def steps_at_once(self, steps: int) -> int:
@@ -202,7 +205,10 @@ class Program:
         return list(itertools.islice(self._order, len(steps)))
 
     def _steps_per_dispatch(self) -> int:
-        """The configured number of steps per dispatch, but at most the steps of an epoch or between two checkpoints."""
+        """The number of steps per dispatch: `train.steps_per_dispatch`, with "auto" replaced by a number.
+
+        It is at most the number of steps in an epoch, between two checkpoints, and in the run.
+        """
         c = self.assembly.config.train
         # With images on the host, K steps need K batches of images at once.
         one_by_one = self.devices.first.platform == "cpu" or not self._feed.fixed

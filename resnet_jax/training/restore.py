@@ -39,8 +39,8 @@ def restore(
 ) -> tuple[Assembly, TrainState]:
     """The data, net and optimizer of a finished run, and its last state on the host. Compiles nothing.
 
-    Arguments and errors are those of `load_finished`. `load_data` replaces `data.load`, for example by a function that
-    keeps loaded data sets. The state has one subtree of variables for each block.
+    Arguments and errors are those of `load_finished`. In addition, `load_data` is the function that loads the data; it
+    may keep loaded data sets for later calls. The state has one subtree of variables for each block.
     """
     record = finished_record(directory)
     config = _on_one_device(record.config)

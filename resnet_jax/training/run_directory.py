@@ -83,8 +83,9 @@ class RunDirectory:
             others = differences(read_config(config_file), config)
             if others:
                 raise UserError(
-                    f"{self.path}: holds a run of another configuration ({'; '.join(others)}; each first value is "
-                    f"that run's, the second was asked for); choose another directory, or delete this one to run anew."
+                    f"{self.path}: holds a run of another configuration ({'; '.join(others)}; for each field: the "
+                    f"value of that run, the requested value); choose another directory, or delete this one to run "
+                    f"anew."
                 )
             return
         # A record alone is enough, because it has the configuration.
@@ -146,8 +147,8 @@ class RunDirectory:
             self.abandon()
             found = "; ".join(others)
             raise UserError(
-                f"{file}: a record of another configuration ({found}; each first value is the record's, the second "
-                f"was asked for)."
+                f"{file}: a record of another configuration ({found}; for each field: the value in the record, the "
+                f"requested value)."
             )
         problem = other_inputs(record, self.config)
         if problem:
@@ -221,7 +222,8 @@ def other_inputs(record: RunRecord, config: ExperimentConfig) -> str:
     """A phrase about how the inputs of a finished run differ from the inputs of `config`; empty if they agree.
 
     The comparison uses fingerprints of the data and of the pretrained net, because files may change under the same
-    path. Files that cannot be read count as equal, except data at another path than the record's.
+    path. If the data cannot be read, their path is compared with the path in the record. A pretrained net that cannot
+    be read counts as equal.
     """
     return _other_data(record, config) or _other_start(record, config)
 

@@ -32,9 +32,11 @@ class RateState(NamedTuple):
 def rate_after_warm_up(config: OptimConfig, iterations: int | None) -> Callable[[Array, Any], Array]:
     """The rate after the warm-up, as a function of the number of completed steps (int32 array) and a dtype.
 
+    `config.schedule` chooses the formula:
+
     - "steps": learning_rate * decay_factor ** (number of milestones passed). Milestones count from the first step.
-    - "cosine": learning_rate * (1 + cos(pi t / T)) / 2. Here t is the number of completed steps and T the number of all
-      steps (`iterations`), both without the steps of a warm-up of fixed length.
+    - "cosine": learning_rate * (1 + cos(pi t / T)) / 2. Here t is the number of completed steps, and T is the number of
+      all steps (`iterations`). If the warm-up has a fixed length, t and T count only the steps after it.
 
     Milestones and warm-up in `config` must be in iterations. Only "cosine" needs `iterations`.
     """
@@ -56,8 +58,8 @@ def rate_after_warm_up(config: OptimConfig, iterations: int | None) -> Callable[
 def rate_in_warm_up(config: OptimConfig) -> Callable[[Array, Any], Array]:
     """The rate in the warm-up, as a function of the number of completed steps (int32 array) and a dtype.
 
-    The rate is `warmup_rate`. With "linear" it rises linearly from `warmup_rate`, and reaches `learning_rate` at the
-    first step after the warm-up.
+    `config.warmup` chooses the rate. With "linear", it rises linearly from `warmup_rate`, and reaches `learning_rate`
+    at the first step after the warm-up. With the other kinds of warm-up, it is always `warmup_rate`.
     """
     if config.warmup == "linear":
         line = optax.linear_schedule(config.warmup_rate, config.learning_rate, int(config.warmup_iterations))

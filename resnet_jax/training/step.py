@@ -6,7 +6,7 @@ result only by rounding, because a part consists of whole groups. With "global" 
 because BN normalises each part by its own statistics.
 
 `axis_name` is the mapped axis of shard_map or pmap, over which gradients are averaged and sums added. It is None under
-jit, where each function gets the global batch, even if it is divided over devices.
+jit: there a step is written for the global batch, and the compiler divides the work between the devices.
 """
 
 from __future__ import annotations

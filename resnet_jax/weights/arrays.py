@@ -59,7 +59,7 @@ class Mismatch(UserError):
 def shapes(model: ModelConfig, channels: int) -> dict[str, Shape]:
     """The shapes of all parameters and running statistics of a net, by name.
 
-    If `model.num_classes` is None, the last layer is left out.
+    `channels` is the number of channels of the images. If `model.num_classes` is None, the last layer is left out.
     """
     images = jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32)
     net = build(dataclasses.replace(model, dtype="float32", num_classes=model.num_classes or 2))
@@ -77,14 +77,23 @@ def shapes_of(arrays: Arrays) -> dict[str, Shape]:
 
 
 def counts(names: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Names and shapes of optional arrays: PyTorch's number of batches for each batch norm among `names`."""
+    """Names and shapes of the arrays `batches`, which a file may have: one scalar for each batch norm.
+
+    `names` are the names and shapes of the net's other arrays, from `shapes`.
+    """
     return {f"{name.rpartition('/')[0]}/{COUNT}": () for name in names if name.rpartition("/")[2] == STATISTICS[0]}
 
 
 def require_arrays(
     needed: Mapping[str, Shape], optional: Mapping[str, Shape], found: Mapping[str, Shape], file: str, net: str
 ) -> None:
-    """Checks that a file has all `needed` arrays, and no array outside `needed` and `optional`, in the right shapes.
+    """Compares the names and shapes of the arrays in a file with the arrays of a net.
+
+    Args:
+      needed: the arrays that the file must have.
+      optional: other arrays that the file may have.
+      found: the arrays of the file.
+      file, net: descriptions of the file and the net, for the message.
 
     Raises:
       Mismatch: arrays are missing, unexpected or of a wrong shape.

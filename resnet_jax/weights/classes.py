@@ -63,16 +63,17 @@ def match(names: Sequence[str], classes: Sequence[str], what: str, net: str, lab
 
     The first of these rules that fits all folder names is used:
 
-    - each folder name is a class name (in composed Unicode);
+    - each folder name is a class name; both are compared in Unicode's composed form, NFC;
     - each is a WordNet ID, and the net has ImageNet's classes;
     - each is the number of a class, from 0.
 
     Args:
       names: names of class folders, without repetitions.
       classes: the net's class names, in order.
-      what, net: the folder and the net, for messages.
-      labels: replaces the rules. "order": the first name belongs to the first class, and so on. Otherwise the path of a
-        text file with a line "name = class" for each name, where the class is a name or a number.
+      what, net: descriptions of the parent folder and of the net, for messages.
+      labels: None: the rules above. "order": the first name belongs to the first class, and so on. Any other text is
+        the path of a text file that has a line "name = class" for each name. The class is a class name, a WordNet ID or
+        a number, as in the rules.
 
     Raises:
       Unmatched: the names do not match the classes of the net.

@@ -86,7 +86,8 @@ class Classifier:
         """Computes logits [N, K] float32, and features [N, h, w, C] float32 or None.
 
         Args:
-          images: [N, H, W, C] uint8, not normalised. If the net's mean is an image, they must have its size.
+          images: [N, H, W, C] uint8, not normalised. H and W are free, unless the net subtracts a mean image. Then they
+            are the height and width of the mean image.
 
         Raises:
           UserError: the images have another shape or dtype.

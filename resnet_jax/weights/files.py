@@ -225,7 +225,7 @@ def _beside(file: Path, note: Note) -> tuple[dict[str, Any] | None, dict[str, An
 
 
 def _undamaged(file: Path, note: Note) -> dict[str, Any] | None:
-    """The values of a JSON file; None if it is missing or damaged, and a remark if it is damaged."""
+    """The values of a JSON file; None if it is missing or damaged. Calls `note` if it is damaged."""
     try:
         return _json(file) if file.exists() else None
     except UserError as error:

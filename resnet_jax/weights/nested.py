@@ -17,10 +17,14 @@ ADVICE = "save it anew with torch.save(net.state_dict(), FILE)"
 
 
 def choose(found: Any, file: str, kind: type[T], from_key: str | None, note: Note) -> Mapping[str, T]:
-    """Finds the state dict: the object `found` of a file, or a dictionary in it. Its tensors have the type `kind`.
+    """Finds the state dict of a file: the object in the file, or a dictionary inside this object.
 
     Args:
-      from_key: the key of the state dict, or the prefix of its names. None: the first key of `NESTED` and `AVERAGED`.
+      found: the object in the file.
+      file: name of the file, for messages.
+      kind: type of the tensors in a state dict.
+      from_key: the key of the state dict, or the prefix of its names. None: the object itself, if it is a state dict;
+        otherwise the first usual key, such as "state_dict" or "model"; otherwise the only key with a state dict.
       note: called with one sentence if there are several state dicts.
 
     Raises:

@@ -29,8 +29,9 @@ class Preprocessing:
     """The preprocessing of a picture for a net: resize, centre crop, and (pixels / 255 - mean) / std.
 
     Raises:
-      UserError: a size or the number of channels is below 1, `resize` is smaller than the crop, or the statistics have
-        another shape.
+      UserError: a size or the number of channels is below 1; `resize` is smaller than the crop, or the crop is not a
+        square; the interpolation is unknown; the shape of the mean or the standard deviation does not fit the final
+        image; or a standard deviation is not above 0.
     """
 
     resize: int | None

@@ -201,7 +201,8 @@ def test_one_of_another_model_is_named_with_the_first_leaf_that_differs(
 
 def test_one_of_other_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match="a run on other data \\(their fingerprint is data, and the run's data have others\\)"
+        UserError,
+        match="a run on other data: the fingerprint of the data is data in the checkpoint and others in this run",
     ):
         filled(tmp_path).restore(state(0), "others")
 
@@ -210,7 +211,9 @@ def test_one_of_another_run_is_refused_with_the_field_that_differs(tmp_path: Pat
     mine = Checkpoints(tmp_path, keep=1, run={"seed": 1, "model.depth": 8})
     mine.save(state(10), Totals(), "data")
     mine.close()
-    with pytest.raises(UserError, match=r"10: a checkpoint of another run: its seed is 1, and the run's is 0"):
+    with pytest.raises(
+        UserError, match=r"10: a checkpoint of another run: seed is 1 in the checkpoint and 0 in this run"
+    ):
         Checkpoints(tmp_path, keep=1, run={"seed": 0, "model.depth": 8}).restore(state(0), "data")
     # A field that one of the two does not have is no difference: a later version may have more.
     assert Checkpoints(tmp_path, keep=1, run={"seed": 1, "new": 3}).restore(state(0), "data") is not None

@@ -195,7 +195,7 @@ def test_other_weights_under_the_same_name_are_another_run(config: ExperimentCon
     with pytest.raises(Interrupted):
         run(changed, tmp_path / "run", study="test", stop=lambda: next(asked) >= 2)
     files.save(dataclasses.replace(random_weights(NET, channels=1, seed=1), preprocessing=NORMALIZED), place)
-    with pytest.raises(UserError, match=r"a checkpoint of another run: its finetune\.digest is '\w{16}'"):
+    with pytest.raises(UserError, match=r"a checkpoint of another run: finetune\.digest is '\w{16}'"):
         run(changed, tmp_path / "run", study="test")
 
 

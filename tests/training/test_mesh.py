@@ -212,7 +212,7 @@ def test_what_accumulation_means_in_each_mode() -> None:
 
 
 def test_more_devices_than_there_are_is_a_sentence() -> None:
-    with pytest.raises(UserError, match=r"parallel\.devices: got 9; legal: 1 to 8, the cpu devices"):
+    with pytest.raises(UserError, match=r"parallel\.devices: got 9; legal: 1 to 8, because JAX sees 8 cpu devices"):
         devices(ParallelConfig(devices=9))
 
 

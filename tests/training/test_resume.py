@@ -203,7 +203,7 @@ def test_checkpoints_of_another_seed_are_refused(tmp_path: Path) -> None:
             run(override(SMALL, {"seed": seed}), tmp_path / f"{seed}", study="test", stop=stop_after(2))
     shutil.rmtree(tmp_path / "0" / "checkpoints")
     shutil.copytree(tmp_path / "1" / "checkpoints", tmp_path / "0" / "checkpoints")
-    with pytest.raises(UserError, match="a checkpoint of another run: its seed is 1, and the run's is 0"):
+    with pytest.raises(UserError, match="a checkpoint of another run: seed is 1 in the checkpoint and 0 in this run"):
         run(SMALL, tmp_path / "0", study="test")
 
 

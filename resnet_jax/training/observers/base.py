@@ -93,7 +93,10 @@ class Sink(Observer):
         self._begun = 0
 
     def open(self, step: int) -> None:
-        """Starts to write, after `step` iterations. Removes later numbers, from before the run was interrupted."""
+        """Starts to write the numbers of the steps after `step`.
+
+        The run may have written some of these numbers before it was interrupted. They must not appear twice.
+        """
         raise NotImplementedError
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

@@ -28,7 +28,11 @@ BESIDE_THE_BAR = 41
 
 
 class Lines(Observer):
-    """Prints the progress of a run for logs and pipes: at most one line per epoch, and at most one every `seconds`."""
+    """Prints messages and the metrics of epochs as plain lines, for logs and pipes.
+
+    A line of metrics is printed at the end of an epoch. It is left out if the previous line of metrics is less than
+    `seconds` seconds old, except at the end of the run.
+    """
 
     def __init__(self, console: Console, total: int, seconds: float = 10.0) -> None:
         self._console, self._total, self._seconds = console, total, seconds
@@ -72,7 +76,10 @@ class _Lines(Progress, RenderHook):
             self.console.pop_render_hook()
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Erases the additional rows of lines that the terminal broke when it became narrower; rich keeps them."""
+        """Erases rows of the display that rich does not erase.
+
+        When a terminal becomes narrower, it may break a line into several rows. Rich still counts this line as one row.
+        """
         width = max(1, self.console.width)
         more = sum(max(0, columns - 1) // width for columns in self._drawn)
         up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))

@@ -13,7 +13,10 @@ FOLDER = "tensorboard"
 
 
 class TensorBoard(Sink):
-    """Writes one event file each time the run is started or resumed. It replaces later steps of earlier files."""
+    """Writes a new event file each time the run is started or resumed.
+
+    If a run is resumed, TensorBoard hides the steps in older files that the new file repeats.
+    """
 
     _writer: SummaryWriter | None = None
 

@@ -14,7 +14,10 @@ FOLDER, RUN_ID = "wandb", "run_id"
 
 
 class WeightsAndBiases(Sink):
-    """Writes one run of Weights & Biases, even if the run is resumed; the service ignores steps that it already has."""
+    """Writes the numbers of a run to Weights & Biases. If the run is resumed, the same entry there is continued.
+
+    The service ignores numbers of steps that it already has.
+    """
 
     _run: wandb.Run | None = None
 

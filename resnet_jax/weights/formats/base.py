@@ -63,7 +63,8 @@ class Found:
     def blocks(self, pattern: str, first: int) -> tuple[int, ...]:
         """The number of blocks in each stage.
 
-        `pattern` matches the beginning of a name. Its groups are the numbers of stage (from `first`) and block.
+        `pattern` matches the beginning of an array's name. Its first group is the number of the stage, counted from
+        `first`. Its second group is the number of the block, counted from 0.
         """
         blocks: dict[int, int] = {}
         for name in self.shapes:
@@ -204,7 +205,7 @@ class Format(abc.ABC):
         return {name.removesuffix(first) for name in names if name == first or name.endswith(f".{first}")}
 
     def names(self, ours: Iterable[str]) -> dict[str, str]:
-        """PyTorch's name, without `usual_prefix`, of each array of a net."""
+        """PyTorch's name of each array, without the prefix `usual_prefix`. `ours` are this project's names."""
         found = {}
         for name in ours:
             *modules, leaf = name.split("/")

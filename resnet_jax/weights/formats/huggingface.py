@@ -92,7 +92,10 @@ class HuggingFace(Format):
 
 
 def _preprocessing(found: Found, channels: int) -> Preprocessing:
-    """The preprocessing in preprocessor_config.json: a ConvNextImageProcessor's, or a resize and a centre crop."""
+    """The preprocessing that preprocessor_config.json describes.
+
+    It may be that of transformers' ConvNextImageProcessor, or a resize and a centre crop.
+    """
     where = found.beside("preprocessor_config.json")
     advice = "or rename that file, and give experiments.convert --resize, --crop, --mean and --std"
     given = Fields(found.preprocessor or {}, f"{where}: ", advice)

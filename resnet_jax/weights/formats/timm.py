@@ -31,7 +31,10 @@ CROP_PCT = 0.875  # timm's default
 
 
 class Timm(Torchvision):
-    """Nets of timm, with torchvision's names. Their config.json shows them, or arrays that only timm's nets have."""
+    """Nets of timm, with torchvision's names.
+
+    They are recognised by timm's config.json, or by arrays that only timm's nets have.
+    """
 
     name = "timm"
     family = None
@@ -69,7 +72,7 @@ class Timm(Torchvision):
         return NetFacts(facts.model, facts.channels, names, _preprocessing(given, facts.channels, found.file))
 
     def _variant(self, found: Found) -> str | None:
-        """A phrase about what a net has and the paper's nets do not, such as "a deep stem"; None: nothing."""
+        """A phrase for a part of the net that the paper's nets do not have, such as "a deep stem"; None if none."""
         names, shape = found.shapes.keys(), found.shapes.get
         attention = re.compile(r"layer1\.0\.(se|attn|attn_last|conv\d\.(attn|split|paths|conv))\.")
         if any(attention.match(name) for name in names):
