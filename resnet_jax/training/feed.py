@@ -38,7 +38,13 @@ class Feed(Protocol):
         """The input of a train step, on the host. `batch` has arrays [B], or [K, B] for K steps in one dispatch."""
 
     def evaluate(self, split: str, index: Index, weight: Any) -> Tree:
-        """The input of an eval step, on the host, for positions [B] in a split such as "test", and weights [B]."""
+        """The input of an eval step, on the host.
+
+        Args:
+          split: name of the split, such as "test".
+          index: positions of the examples in the split, [B].
+          weight: weights of the examples, [B]: 1, or 0 for an example that pads the batch.
+        """
 
     def begin_train(self, batch: Batch) -> None:
         """Announces a call of `train`, so that its images are decoded in the background."""

@@ -56,8 +56,8 @@ def join(
       config: the configuration of the run; equal in all processes, except for `parallel.process`,
         `parallel.processes` and `parallel.coordinator`.
       environment: the environment variables of this process, which a launcher may have set.
-      visible: number of accelerators that this process can use; None if unknown, or on a CPU. If they are enough for
-        all processes of the machine, these processes divide them.
+      visible: number of accelerators that this process can use; None if unknown, or on a CPU. If these
+        accelerators are enough for all processes of the machine, each process uses its own part of them.
       also_alike: other values that must be equal in all processes, by name, in JSON's types.
 
     Raises:

@@ -50,7 +50,7 @@ class Fields:
         return value
 
     def whole(self, name: str, default: int | None) -> int | None:
-        """Reads a field that must be a whole number of pixels, from 1 to LARGEST."""
+        """Reads a field that must be a whole number of pixels, from 1 to `LARGEST`, the largest side of a picture."""
         legal = f"a whole number from 1 to {LARGEST}"
         found: int | None = self._checked(name, default, lambda v: type(v) is int and 1 <= v <= LARGEST, legal)
         return found

@@ -95,7 +95,7 @@ class Found:
     def imagenet_model(
         self, stages: tuple[int, ...], block: Literal["basic", "bottleneck"], **fields: Any
     ) -> ModelConfig:
-        """The ImageNet net with these numbers of blocks; arguments and errors as for `model`."""
+        """The configuration of an ImageNet net. For arguments and errors see `model`."""
         basic = block == "basic"
         depths = [d for d, n in IMAGENET_STAGES.items() if n == stages and (d in IMAGENET_BASIC_DEPTHS) == basic]
         depth = depths[0] if depths else None
