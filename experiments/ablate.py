@@ -35,7 +35,7 @@ _USAGE = "python -m experiments.ablate EXPERIMENT [OPTIONS] FIELD=VALUE [FIELD=V
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Trains the missing runs, prints the comparison and writes it as a page; returns the exit status."""
+    """Trains the runs that have not finished, prints the comparison, writes a report; returns the exit status."""
     named = experiments()
     name, rest = cli.first_word(sys.argv[1:] if argv is None else argv, "ablate", "experiment", list(named))
     words = [word for word in rest if _VARIANT.fullmatch(word)]

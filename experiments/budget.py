@@ -32,8 +32,8 @@ class Budget:
         Args:
           seconds: wall-clock seconds for the whole sweep.
           clock: estimates how long runs take.
-          inherited: whether the environment variable `DEADLINE` counts. If it is set, its deadline replaces `seconds`;
-            if not, it is set to the new deadline.
+          inherited: whether to use the environment variable that the constant `DEADLINE` names. If the variable is set,
+            its deadline is used, and not `seconds`. If it is not set, it gets the new deadline.
 
         Raises:
           UserError: `seconds` is not a number above 0.
@@ -41,7 +41,7 @@ class Budget:
         if seconds is None:
             return cls(None, clock)
         if not (seconds > 0.0 and math.isfinite(seconds)):
-            raise UserError(f"budget: got {seconds}; legal: seconds, a number above 0.")
+            raise UserError(f"budget: got {seconds}; legal: a number of seconds above 0.")
         end = monotonic() + seconds
         return cls(float(os.environ.setdefault(DEADLINE, repr(end))) if inherited else end, clock)
 
@@ -51,9 +51,9 @@ class Budget:
         return {} if self.deadline is None else {DEADLINE: repr(self.deadline)}
 
     def allows(self, name: str, config: ExperimentConfig) -> bool:
-        """Whether a run is expected to end before the deadline, judged by the times of finished runs.
+        """Whether a run may start: its estimated end is before the deadline.
 
-        If no run has finished yet, any run is allowed until the deadline.
+        The estimate uses the times of finished runs. If no run has finished yet, any run may start before the deadline.
         """
         if self.deadline is None:
             return True

@@ -89,7 +89,7 @@ def require_alike(facts: Mapping[str, Any]) -> None:
     """Checks that all processes of a command have equal `facts`: {name: value of a JSON type}.
 
     Raises:
-      UserError: a value differs from its value in process 0; the message names it.
+      UserError: a value differs from its value in process 0. The message names the process and both values.
     """
     if (processes := _joined()) is not None:
         processes.require_alike(facts)
@@ -125,7 +125,10 @@ def _among_processes(main: Callable[[], int | None]) -> int:
 
 
 def _end_all(error: BaseException) -> None:
-    """After an error, ends all processes, if there are several. After `Interrupted`, waits for the other processes."""
+    """Ends all processes of a command after an error in this process. Does nothing if this is the only process.
+
+    After `Interrupted`, which every process raises, waits until the other processes have ended too.
+    """
     if (processes := _joined()) is None or (isinstance(error, SystemExit) and not error.code):
         return
     from resnet_jax.training.loop import Interrupted
@@ -179,7 +182,7 @@ def first_word(
         names = ", ".join(legal)
         raise UserError(f"{kind}: none given; usage: {usage}, where {kind.upper()} is one of {names}.")
     if argv[0] in elsewhere[1]:
-        raise UserError(f"{kind}: got {argv[0]!r}; its command is python -m experiments.{elsewhere[0]} {argv[0]}.")
+        raise UserError(f"{kind}: got {argv[0]!r}; use python -m experiments.{elsewhere[0]} {argv[0]}.")
     raise UserError(f"{kind}: got {argv[0]!r}; {nearest(argv[0], legal)}")
 
 
@@ -208,7 +211,10 @@ def prepare_output(file: Path, option: str) -> None:
 
 
 def display(total: int, title: str) -> Observer:
-    """Makes the progress display of a run of `total` steps, which is live on a terminal. The caller must close it."""
+    """Makes the progress display of a run of `total` steps. The caller must close it.
+
+    On a terminal the display is updated in place; otherwise it prints lines.
+    """
     from resnet_jax.training.observers.console import Lines, Live
 
     console = rich.get_console()  # shared with the progress bars of data
@@ -221,11 +227,17 @@ def display(total: int, title: str) -> Observer:
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C or SIGTERM into a request to stop after the current step; a second Ctrl-C stops at once.
+    """Context in which Ctrl-C and SIGTERM stop a run.
 
-    The context value is a function that a run calls before each step; it returns whether to stop. A signal that comes
-    before the first step stops the run at once. A second SIGTERM is ignored, because a process of a sweep may get the
-    same signal from the user and from the sweep.
+    | signal                          | effect                                         |
+    |---------------------------------|------------------------------------------------|
+    | first signal, before any step   | stops at once                                  |
+    | first signal, in a step         | stops after this step                          |
+    | second signal, Ctrl-C           | stops at once                                  |
+    | second signal, SIGTERM          | is ignored                                     |
+
+    The context value is a function that a run calls before each step; it returns whether to stop. A second SIGTERM is
+    ignored, because a process of a sweep may get the same signal from the user and from the sweep.
 
     To stop at once, a single process ends without an exception, because an exception inside a callback of XLA would
     crash the process. One of several processes raises KeyboardInterrupt, so that the other processes are informed.

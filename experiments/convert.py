@@ -12,8 +12,9 @@ FROM is one of these:
 - a folder written by this command;
 - the directory of a finished run.
 
-No code in a pickle is executed. TO is a folder, or a state dict: a file that ends in .safetensors or, with PyTorch
-installed, in .pt, .pth or .th.
+PyTorch's files .pt, .pth and .th are pickles, which may contain code. This command never executes such code.
+
+TO is a folder, or a state dict: a file that ends in .safetensors or, with PyTorch installed, in .pt, .pth or .th.
 """
 
 from __future__ import annotations
@@ -150,7 +151,8 @@ def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) ->
         if value is None and kept.shape[1:3] != (1, 1):
             raise UserError(f"{name}: none given; only --mean and --std together replace the mean image of this net.")
         if value is not None and len(value) != before.channels:
-            raise UserError(f"{name}: got {len(value)} numbers; legal: {before.channels}, one for each channel.")
+            got = f"{len(value)} number{'s' * (len(value) != 1)}"
+            raise UserError(f"{name}: got {got}; legal: {before.channels}, one for each channel.")
         given[name] = (
             tuple(kept.reshape(-1).tolist()) * (1 if kept.size > 1 else before.channels) if value is None else value
         )

@@ -4,7 +4,8 @@ python -m experiments.documents            # renew tables and numbers, draw all 
 python -m experiments.documents --check    # only list what is out of date; status 1 if anything is
 
 Run it in the root of a checkout; it takes half a minute. Tables and numbers stand between markers; see
-experiments/passages. A picture contains a digest of its records, which shows whether it is out of date.
+experiments/passages. A picture contains a digest of its records. If the records now have another digest, the picture is
+out of date.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
 | finished runs              | the estimate for a run                                                                  |
 |----------------------------|-----------------------------------------------------------------------------------------|
-| same net with another seed | the time of the finished run                                                            |
-| other nets                 | the time of the run with the nearest work; training and evaluation are scaled by work   |
+| same net with other seeds  | the mean time of these runs                                                             |
+| only other nets            | the time of the finished run whose work is nearest, scaled                              |
 | none                       | a share of the study's stated cost, in proportion to the work                           |
 
-The work of a run is multiply-adds per image x batch size x iterations.
+The work of a run is multiply-adds per image x batch size x iterations. To scale the time of a finished run, its seconds
+of training and evaluation are multiplied by the ratio of the two runs' work; its other seconds stay the same.
 """
 
 from __future__ import annotations
@@ -105,9 +106,10 @@ class Clock:
         return records
 
     def _left_of(self, name: str, config: ExperimentConfig, seconds: float, steps_s: float) -> float:
-        """Estimates the remaining seconds of a run from the `seconds` of the whole run and `steps_s` of all its steps.
+        """Estimates the remaining seconds of a run: the seconds of the whole run, minus those of its finished steps.
 
-        Only the time of finished steps is subtracted, because a resumed run repeats the setup and the evaluation.
+        `seconds` is the estimate for the whole run, and `steps_s` for all its training steps, also in seconds. Setup
+        and evaluation are never subtracted, because a resumed run repeats them.
         """
         file = self._folder / name / METRICS_FILE
         with contextlib.suppress(UserError):
@@ -181,7 +183,7 @@ def progress(
       finished: number of finished runs.
       estimate: the time that the other runs take; None: unknown.
       processes: number of processes that share the runs.
-      cost: the stated cost of the whole study, which is given if there is no estimate; None: no cost is stated.
+      cost: the stated cost of the whole study. The sentence contains it if `estimate` is None. None: no stated cost.
     """
     if finished == len(runs):
         return f"All {len(runs)} runs finished."

@@ -15,9 +15,9 @@ read, an error is printed, the picture is not counted, and the exit status is 2.
     python -m experiments.evaluate --weights resnet50 --protocol ten_crop ILSVRC2012/val
     python -m experiments.evaluate --weights resnet50 --protocol multi_scale ILSVRC2012/val
 
-With --protocol, the net gets more than the centre of each picture: ten crops (He et al. 2015, Tables 2 and 3), or the
-whole picture and its mirror image at several scales (Table 4). Probabilities are averaged. With these two protocols, a
-picture that is damaged after its header stops the command.
+With one of these protocols, the net gets more than the centre of each picture: ten crops (He et al. 2015, Tables 2 and
+3), or the whole picture and its mirror image at several scales (Table 4). Probabilities are averaged. With either
+protocol, a picture that is damaged after its header stops the command.
 
     for i in 0 1; do python -m experiments.evaluate --weights resnet50 ILSVRC2012/val \\
       --processes=2 --coordinator=localhost:9000 --process=$i & done; wait
@@ -171,7 +171,8 @@ def require_effect(chosen: Evaluate) -> None:
             )
         numbers = value if isinstance(value, tuple) else (value,)
         if value is not None and (not numbers or min(numbers) < 1):
-            raise UserError(f"{name}: got {value!r}; legal: whole numbers above 0.")
+            legal = "whole numbers above 0" if isinstance(value, tuple) else "a whole number above 0"
+            raise UserError(f"{name}: got {value!r}; legal: {legal}.")
 
 
 def predict(weights: Weights, chosen: Evaluate, images: list[ImageFile]) -> Iterator[Prediction | Skipped]:
@@ -194,7 +195,7 @@ def predict(weights: Weights, chosen: Evaluate, images: list[ImageFile]) -> Iter
 
 
 def show(unmatched: Unmatched) -> None:
-    """Prints the names of the folders and the classes of the net, side by side."""
+    """Prints a table with the classes of the net and, beside them, the names of the folders."""
     table = Table(title="no rule fits: which folder is which class?", title_justify="left")
     for heading in ("number", "class of the net", "folder"):
         table.add_column(heading, justify="right" if heading == "number" else "left")

@@ -77,7 +77,8 @@ def cores() -> list[int]:
 def gpus(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> list[str]:
     """The NVIDIA GPUs that JAX may use in this environment, as CUDA_VISIBLE_DEVICES names them.
 
-    If the installed JAX supports only CPUs, set JAX_PLATFORMS=cpu; otherwise GPUs are listed that JAX cannot use.
+    This function does not import JAX, so it cannot find out whether the installed JAX supports GPUs. If JAX
+    supports only CPUs, the user must set JAX_PLATFORMS=cpu; otherwise the result contains GPUs that JAX cannot use.
 
     Args:
       environment: environment variables, of which JAX_PLATFORMS and CUDA_VISIBLE_DEVICES are used. As in CUDA, entries

@@ -43,9 +43,10 @@ def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | N
     require_head(weights)
     p, file = weights.preprocessing, weights.origin.file
     if p.height != p.width or p.channels not in (1, 3):
+        channels = f"{p.channels} channel{'s' * (p.channels > 1)}"
         raise UserError(
             f"protocol: got {protocol!r}; legal: 'center', because {file} takes images of {p.width}x{p.height} pixels "
-            f"and {p.channels} channels; other protocols need squares of 1 or 3 channels."
+            f"and {channels}; other protocols need square images of 1 or 3 channels."
         )
     short = resize or p.resize or p.height
     if protocol == "ten_crop" and short <= p.height:

@@ -151,7 +151,7 @@ def _options(kind: Any, default: Any, prefix: str) -> Iterator[tuple[str, bool]]
 
 
 def _switches(words: list[str], legal: dict[str, bool]) -> list[str]:
-    """Rewrites "--name=True" and "--name True" as "--name", and the same with False as "--no-name"."""
+    """Rewrites "--name=True" and "--name True" as "--name"; "--name=False" and "--name False" as "--no-name"."""
     found, position = [], 0
     while position < len(words):
         word = words[position]

@@ -65,7 +65,7 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _stand_in(name: str, images: int) -> Dataset:
-    """A data set of black images with the image shape and the classes of a published data set."""
+    """A data set of `images` black images, with the image shape and the classes of the published data set `name`."""
     import numpy as np
 
     from resnet_jax.data import Dataset
@@ -79,7 +79,8 @@ def _stand_in(name: str, images: int) -> Dataset:
 def _print_schedule(config: ExperimentConfig) -> None:
     """Prints the learning rate as a plot and in words.
 
-    The plot omits a warm-up of the kind "error", because such a warm-up ends at a training error, not at a known step.
+    A warm-up of the kind "error" ends when the training error is low enough. The plot omits it, because its last step
+    is not known before training.
     """
     from resnet_jax.training.schedules import rates, schedule_rows
 

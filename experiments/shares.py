@@ -1,7 +1,7 @@
 """Divides independent work among several processes, and adds up their results.
 
-These processes do not compute together in JAX, unlike the processes of a training run. As in a training run, they find
-each other, and all end when one of them fails (docs/several-machines.md).
+Like the processes of a training run, these processes connect to each other, and all end when one of them fails
+(docs/several-machines.md). Unlike them, these processes do not compute together in JAX.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Share:
         return list(items[self.index :: self.count])
 
     def total(self, numbers: Sequence[float]) -> list[float]:
-        """Adds up each of `numbers` over all processes, from process 0 on; returns the sums in every process."""
+        """Adds up each of `numbers` over all processes, in the order of the processes; every process gets the sums."""
         if self._link is None:
             return list(numbers)
         parts = self._link.gather(list(numbers))

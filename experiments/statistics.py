@@ -2,8 +2,8 @@
 
     python -m experiments.statistics imagenet-depth --data.path=IMAGENET --data.statistics-images=10000
 
-The first word names an experiment or a study. The command uses all images of a data set in memory, or
-data.statistics_images evenly spaced images of a streamed data set. The numbers are for pixels scaled to [0, 1].
+The first word names an experiment or a study. If the data set is held in memory, the command uses all its images. If it
+is streamed, the command uses data.statistics_images evenly spaced images. The numbers are for pixels scaled to [0, 1].
 
 The result for a streamed data set is stored. Later runs with the same data, image size and number of images use it for
 data.normalize and data.color_noise.

@@ -96,7 +96,7 @@ def grid(**axes: Sequence[Any]) -> tuple[dict[str, Any], ...]:
 
 
 def short(value: Any) -> str:
-    """Formats a value for the name of a run: a list with commas, a path as its last part and a digest."""
+    """Formats a value for the name of a run. Commas join a list; a path becomes its last part and a short digest."""
     if isinstance(value, tuple | list):
         return ",".join(map(short, value))
     text = str(value)

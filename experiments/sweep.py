@@ -103,8 +103,8 @@ def carry_out(
         raise UserError(f"seeds: got {list(chosen.seeds)}; legal: one or more different whole numbers.")
     if chosen.config.parallel.processes != 1 and chosen.jobs != 1:
         raise UserError(
-            f"jobs: got {chosen.jobs}; legal: 1 if parallel.processes is not 1, because these processes train each run "
-            "together."
+            f"jobs: got {chosen.jobs}; legal: 1 with parallel.processes={chosen.config.parallel.processes}, because "
+            "these processes train each run together."
         )
     part, parts = parse_shard(chosen.shard)
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
@@ -157,7 +157,10 @@ def carry_out(
 
 
 def _list_runs(folder: Path, runs: Iterable[str]) -> None:
-    """Writes the names of the runs in order, for reports. Runs of earlier commands come last."""
+    """Writes the names of the runs to `STUDY_FILE`; reports list the runs in this order.
+
+    Names that an earlier command wrote, and that are not in `runs`, come last.
+    """
     file = folder / STUDY_FILE
     before = read_json(file).get("runs", []) if file.exists() else []
     folder.mkdir(parents=True, exist_ok=True)

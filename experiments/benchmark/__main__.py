@@ -74,9 +74,10 @@ def main(argv: list[str] | None = None) -> int:
             if getattr(chosen, name) != getattr(Benchmark, name):
                 raise UserError(f"all: got {option(name)} too, but --all sets this option itself; omit one of the two.")
         chosen = dataclasses.replace(chosen, **WHOLE)
-    if "input" in chosen.what and (chosen.what != ("input",) or chosen.data_path is None):
-        got = " ".join(chosen.what)
-        raise UserError(f"what: got {got}; legal: input alone, with a folder of images in --data-path.")
+    if "input" in chosen.what and chosen.what != ("input",):
+        raise UserError(f"what: got {' '.join(chosen.what)}; legal: input without other measurements.")
+    if chosen.what == ("input",) and chosen.data_path is None:
+        raise UserError("data-path: none given; legal with --what input: a folder of images.")
     cases = Cases(check(chosen), f"{program} {shlex.join(words)}".strip())
     try:
         cases.measure()
@@ -125,7 +126,10 @@ class Cases:
                 self._case("step", specs, peer_of(self.chosen, contestants))
 
     def _configs(self, nets: Sequence[NetName], most: int | None = None) -> Iterator[ExperimentConfig]:
-        """Yields a configuration for each net, batch size (at most `most` of them) and dtype."""
+        """Yields a configuration for each of `nets`, with each batch size and each dtype of the options.
+
+        Only the first `most` batch sizes of a net are used; None: all.
+        """
         for net in nets:
             for batch_size, dtype in itertools.product(self._batch_sizes(net)[:most], self.chosen.dtypes):
                 yield step_config(net, batch_size, dtype)
@@ -213,7 +217,7 @@ class Cases:
             write_json(self.chosen.out, self.record)
 
     def _note(self, outcomes: list[Outcome]) -> None:
-        """Adds the facts about the machine to the record, if it has none yet."""
+        """Copies the facts about the machine from `outcomes` into the record, if the record does not have them yet."""
         for outcome in outcomes:
             self.record["environment"] = self.record["environment"] or outcome.environment
             if "torch" in outcome.facts and self.record["environment"]:

@@ -75,8 +75,8 @@ class Steps:
 def measure(spec: Spec) -> list[dict[str, Any]]:
     """Measures the figures `step` to `kernels`, the number of kernels in a step, and the longest kernels.
 
-    Returns one row for dispatches of one step. If `train.steps_per_dispatch` means a larger number of steps, a second
-    row is for dispatches of that number. Each figure is a mean over at least `spec.steps` steps.
+    Returns a row for dispatches that take one step each. If a training run with this configuration takes more steps in
+    a dispatch, a second row is for dispatches of that size. Each figure is a mean over at least `spec.steps` steps.
     """
     steps = Steps(spec.config, spec.image_shape)
     sizes = sorted({1, steps.program.steps_per_dispatch})
@@ -108,7 +108,10 @@ def _figures(steps: Steps, size: int, dispatches: int, warmup: int) -> dict[str,
 
 
 def kernels(planes: Iterable[Any], count: int) -> dict[str, Any]:
-    """For one step: the seconds in which a kernel runs, the number of kernels, and [name, seconds] of the longest ones.
+    """Computes figures of the kernels in one step, as means over the steps of a profile.
+
+    Returns the seconds in which at least one kernel runs, the number of kernels, and a list of [name, seconds] for the
+    kernels that take longest.
 
     Args:
       planes: the planes of a profile by jax.profiler; their events have a name, start_ns and duration_ns.

@@ -79,7 +79,7 @@ def _compiler_memory(figures: tuple[int, int] | None) -> dict[str, int]:
 
 
 def _device_memory(device: Any) -> dict[str, int]:
-    """The peak of JAX's memory on a device, in bytes; empty on a CPU, for which JAX reports none."""
+    """{"device_peak_bytes": peak of JAX's memory on a device}; empty on a CPU, because JAX reports no peak there."""
     stats = device.memory_stats() or {}
     return {"device_peak_bytes": stats["peak_bytes_in_use"]} if "peak_bytes_in_use" in stats else {}
 
@@ -112,8 +112,8 @@ class Ours:
 class Loop:
     """Contestant: an epoch of the training loop, with the order of examples, transfers to the device, and metrics.
 
-    The epoch has no evaluation, and writes no record and no checkpoint. The contestant "step alone" repeats the step on
-    one batch, and fetches metrics only at the end.
+    The epoch has no evaluation, and writes no record and no checkpoint. If the spec names the contestant "step alone",
+    the epoch has the same number of steps, but all on one batch, and metrics are fetched only at the end.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -144,7 +144,7 @@ class Loop:
 
 
 class Processes:
-    """Contestant: train steps in one of several processes. `facts` times calls between the processes."""
+    """Contestant: train steps in one of several processes, and the time of two functions that join all processes."""
 
     def __init__(self, spec: Spec) -> None:
         self.program, self.steps, self.done = on_noise(spec.config, spec.image_shape, train=2), spec.steps, 0
@@ -157,7 +157,7 @@ class Processes:
         return _mean_loss(self.program.reports(report, 1)[0].sums)
 
     def facts(self) -> dict[str, Any]:
-        """Seconds for one call of `agree` and of `any_of` (resnet_jax/training/processes.py)."""
+        """Times `agree` and `any_of` (resnet_jax/training/processes.py); returns the seconds of one call of each."""
         found = {}
         for call, times in ((processes.agree, AGREE), (processes.any_of, ANY_OF)):
             begun = time.perf_counter()

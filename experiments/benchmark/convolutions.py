@@ -1,7 +1,7 @@
-"""Times single convolutions: their values and both gradients, for shapes of the papers' nets.
+"""Times single convolutions: the value, the gradient of the images, and the gradient of the kernel.
 
-This project's convolutions (resnet_jax/models/conv) are compared with JAX's convolutions. Both are called outside a
-loop and inside `lax.map`. One process times both.
+The shapes are those in the papers' nets. This project's convolutions (resnet_jax/models/conv) are compared with JAX's
+convolutions. Each is timed twice: called directly, and called inside `lax.map`. One process times all of them.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[
     Args:
       shape: the convolution.
       part: what the function computes.
-      way: one of `WAYS`: "alone" calls the convolution `LOOP` times, "in a loop" calls it in `lax.map`.
+      way: one of `WAYS`: "alone" calls the convolution directly, "in a loop" calls it inside `lax.map`. In both ways
+        the function computes `LOOP` convolutions.
       side: one of `CONVOLVERS`: the library of the convolution.
 
     Returns:

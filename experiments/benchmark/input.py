@@ -1,19 +1,20 @@
 """Times the loading of training images from files (read, decode, crop), and compares other loaders.
 
-All loaders make the paper's training crops: the image is resized to a shorter side of 256 to 480 pixels, and a random
-224x224 crop is taken, uint8. Loaders that are not installed are left out.
+All loaders make the paper's training crops: random 224x224 parts (uint8) of an image whose shorter side is resized to
+256 to 480 pixels. To get such a crop, a loader may also crop the original image, and then resize only that part.
+Loaders that are not installed are left out.
 
 | loader                | how it works                                                                     |
 |-----------------------|----------------------------------------------------------------------------------|
-| this project          | crops before it resizes; reads files, and a TFDS data set (array_record)         |
+| this project          | crops, and then resizes the part; timed with files and with array_record (TFDS)  |
 | `resize, then crop`   | resizes the whole image with Pillow, and then crops                              |
 | `torchvision`         | torchvision's transforms in PyTorch's DataLoader                                 |
 | `grain`               | resizes the whole image with Pillow, and then crops, in grain's loader           |
 | `tf.data`             | TensorFlow's decoder and transforms                                              |
 
 "The feed alone" is the part of a training run between the disk and the compiled steps, including the transfer to JAX. A
-consumer replaces the compiled steps. After each batch it sleeps, so long that it takes 80 % of the images per second
-that this project's loader makes.
+consumer replaces the compiled steps: it takes a batch and then sleeps. The length of the sleep is chosen so that the
+consumer asks for 80 % of the images per second that this project's loader reached before.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def measure(
       folder: the images: <folder>/{train,val}/<class>/<image>.
       batches: number of batches of 128 images for each loader.
       feed_batches: number of batches of 128 images for the feed (from the files to arrays on the device).
-      device_rate: images per second that a device can train on. The table of the record gives the number of CPU cores
-        that can feed such a device.
+      device_rate: images per second that a device can train on. The printed table gives the number of CPU cores that
+        can feed such a device.
       note: called with a line of text before each measurement.
 
     Returns:

@@ -6,9 +6,14 @@ Two rates are measured with JAX and, if it is installed, with PyTorch. The limit
   (The numbers are random, because a GPU multiplies equal numbers with less power, and so faster.)
 - Memory: x <- x + 1 for an array far larger than any cache; the array is read once and written once.
 
-The work of a step follows from five numbers: the batch size B, the multiply-adds M of the forward pass of an image, the
-number P of parameters (4 bytes each), the number K of activations of an image that the backward pass needs (inputs of
-convolutions and BNs, see resnet_jax/models/cost.py), and the bytes b of an activation.
+The work of a step follows from five numbers:
+
+- B: batch size;
+- M: multiply-adds of the forward pass of one image;
+- P: number of parameters, 4 bytes each;
+- K: number of activations of one image that the backward pass needs, which are the inputs of convolutions and BNs
+  (resnet_jax/models/cost.py);
+- b: bytes of one activation.
 
 | step  | multiply-adds | bytes          | the bytes consist of                                                        |
 |-------|---------------|----------------|-----------------------------------------------------------------------------|
@@ -18,8 +23,8 @@ convolutions and BNs, see resnet_jax/models/cost.py), and the bytes b of an acti
 |       |               |                | write, one read                                                             |
 
 A train step has 3 M B multiply-adds, because the backward pass has two products for each product of the forward pass:
-for the gradients of the input and of the weights. The bytes assume that each pass visits each array once. BN visits its
-input twice, for mean and variance; a compiler that fuses layers needs fewer visits.
+for the gradients of the input and of the weights. The bytes assume that each pass visits each array once. Compiled
+programs differ from this: BN may visit its input twice, for mean and variance, and fused layers need fewer visits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Measures the cost of several processes: one process with two devices, and two processes with one device each.
+"""Compares the speed of training in one process and in two processes.
 
-Both layouts take the same train steps under shard_map. They differ in how gradients and statistics are sent: within a
-process, or over the machine's loopback network. At the end, the two processes also time two functions:
+The two layouts are one process with two devices, and two processes with one device each. Both take the same train steps
+under shard_map. They differ in how gradients and statistics are sent: within a process, or over the machine's loopback
+network. At the end, the two processes also time two functions:
 
 - `agree` decides whether all processes stop now; the training loop calls it after each dispatch;
 - `any_of` returns whether a flag is set in at least one process.

@@ -122,7 +122,7 @@ def reason(errors: str, status: int) -> str:
 
     Args:
       errors: the text that the process wrote on standard error.
-      status: the exit status of the process; if a signal ended it, minus the number of the signal.
+      status: the exit status of the process. If signal number n ended the process, the status is -n.
     """
     if status < 0:
         name = signal.Signals(-status).name
@@ -146,21 +146,22 @@ def race(
     start_together: bool = False,
     processes: int = 1,
 ) -> list[Outcome]:
-    """Times contestants in `repeats` rounds. Each contestant is timed once in each round, in changing order.
+    """Times contestants in rounds. In each round every contestant is timed once; the order changes between rounds.
 
     If a contestant fails, the other contestants are still timed.
 
     Args:
       specs: a spec for each contestant.
-      repeats: number of rounds.
+      repeats: number of rounds that each process of a contestant runs.
       note: called with a line of text for each contestant that fails.
       deadline: a value of time.monotonic(). Rounds that would end later are left out. A contestant that has not
         finished a round by then has failed.
-      alive: largest number of contestants that are on the device at the same time; None: all.
+      alive: largest number of contestants that are on the device at the same time; None: all. Only these contestants
+        share a round; the other contestants get their rounds later.
       start_together: start contestants at the same time, to save time. Otherwise they start one after another, because
-        some compilers choose algorithms by measured times.
-      processes: number of processes of each contestant, one after the other, with `repeats` rounds in each. Times
-        differ between processes, because each process has its memory at other addresses.
+        some compilers choose algorithms by measured times, which other programs would change.
+      processes: number of processes that each contestant gets, one after the other. Times differ between processes,
+        because each process has its memory at other addresses.
 
     Returns:
       The outcome of each contestant, in the order of `specs`.

@@ -70,7 +70,15 @@ def limits(specs: list[Spec], outcomes: list[Outcome]) -> list[Row]:
 
 
 def ceiling(rows: list[Row], what: str, dtype: str) -> float | None:
-    """The highest rate of any library, in multiply-adds or bytes per second; None if it was not measured."""
+    """The device's limit: the highest rate of any library, in multiply-adds or bytes per second.
+
+    Returns None if the rate was not measured.
+
+    Args:
+      rows: the rows that `limits` returns.
+      what: `MATMUL` or `COPY`, from experiments/benchmark/limits.py.
+      dtype: dtype of the matrix products; it has no effect for `COPY`.
+    """
     # For memory any dtype gives the same rate in bytes.
     same = [row for row in rows if row["limit"] == what and (what != MATMUL or row["dtype"] == dtype)]
     return max((row["per_second"] for row in same if "per_second" in row), default=None)
@@ -120,7 +128,11 @@ def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measur
 
 
 def convolutions(found: Mapping[str, Mapping[str, list[float]]]) -> list[Row]:
-    """The rows for single convolutions: times, medians, and the median ratio of JAX's time to this project's."""
+    """The rows for single convolutions: times, medians, and the median ratio of JAX's time to this project's time.
+
+    Args:
+      found: {case: {library: seconds in each round}}, as experiments/benchmark/convolutions.py measures them.
+    """
     return [
         {
             "what": "convolution",

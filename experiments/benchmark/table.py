@@ -170,7 +170,7 @@ def _megabytes(size: int | None) -> str:
 
 
 def show(record: Mapping[str, Any], console: Console) -> None:
-    """Prints all tables of a record, at least `NARROWEST` columns wide, so that no word is cut."""
+    """Prints all tables of a record. A line may have at least `NARROWEST` characters, so that no word is cut."""
     console.width = max(console.width, NARROWEST)
     for table in printed(record):
         console.print(table.rich())
@@ -187,7 +187,7 @@ def render(file: Path) -> str:
         record = json.loads(file.read_text(encoding="utf-8"))
         machine = record["environment"]
         if record["schema"] != SCHEMA:
-            raise UserError(f"{file}: a record of schema {record['schema']!r}; legal: {SCHEMA}.")
+            raise UserError(f"{file}: got a record of schema {record['schema']!r}; legal: schema {SCHEMA}.")
         versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         head = (
             f"`{_without_out(record['command'])}`\n\n"

@@ -1,8 +1,10 @@
 """The program of a contestant's process.
 
-The process builds a contestant, runs the warm-up rounds, and writes a line. For each line "go" on standard input it
-runs the steps of a round and writes their seconds; for the line "end" it writes its facts and ends. What it writes on
-standard output is JSON, one line for each answer.
+The process writes its answers on standard output, each as one line of JSON. It builds a contestant, runs the warm-up
+rounds, and writes a first answer with facts about the machine. Then it reads requests on standard input, one on each
+line. For "go" it runs the steps of a round and writes their seconds. For "end" it writes the facts of the contestant,
+and ends. A spec whose task is "compile" or one of `MEASURE_ALONE` needs no requests: its process writes one answer, and
+ends.
 
 Each contestant has a separate process for three reasons: the threads of two libraries in one process would compete,
 peak memory is measured for a process, and malloc reads its settings when a process starts.
@@ -79,7 +81,7 @@ def main() -> int:
 
 
 def compile_seconds(spec: Spec) -> dict[str, float]:
-    """Seconds that JAX reports for tracing, lowering and compiling the train step, without its compilation cache.
+    """Seconds that JAX reports for tracing, lowering and compiling the train step. JAX's compilation cache is off.
 
     Raises:
       UserError: the contestant does not use JAX.

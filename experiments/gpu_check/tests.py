@@ -58,7 +58,7 @@ def missing(folder: Path) -> str:
 
 
 def run(select: str, processes: int, platform: str, folder: Path, deadline: float = math.inf) -> Results:
-    """Runs the tests in a folder that have the pytest mark `gpu` and that an expression selects.
+    """Runs those tests of a folder that have the pytest mark `gpu` and are selected by an expression.
 
     Args:
       select: expression for pytest's -k.

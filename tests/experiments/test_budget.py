@@ -151,7 +151,7 @@ def test_a_signal_within_the_budget_is_still_an_interruption(
 
 @pytest.mark.parametrize("seconds", ["0", "-3", "inf", "nan"])
 def test_an_impossible_budget(clock: Hand, tmp_path: Path, seconds: str) -> None:
-    with pytest.raises(UserError, match="legal: seconds, a number above 0"):
+    with pytest.raises(UserError, match="legal: a number of seconds above 0"):
         sweep.main(["tiny", "--runs", str(tmp_path), f"--budget={seconds}"])
     assert list(tmp_path.iterdir()) == []
 

@@ -201,7 +201,7 @@ MISTAKES: list[tuple[Any, list[str], str]] = [
     (convert, ["cut.th", "out"], r"cut\.th: damaged or truncated"),
     (convert, ["net.th", "out", "--class-names", "nine.txt"], "class_names: got 9 names; legal: 10"),
     (convert, ["net.th", "out", "--class-names", "bytes.txt"], r"bytes\.txt is not text"),
-    (convert, ["net.th", "out", "--mean", "0.5"], "mean: got 1 numbers; legal: 3"),
+    (convert, ["net.th", "out", "--mean", "0.5"], "mean: got 1 number; legal: 3"),
     (convert, ["net.th", "out", "--crop", "40", "--resize", "32"], r"preprocessing\.resize: got 32"),
     (convert, ["nowhere", "out"], "nowhere: there is no such file or folder"),
     (classify, ["--weights", "evil.pth", "a.png"], r"asks for posix\.system"),

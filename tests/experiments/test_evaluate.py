@@ -135,9 +135,9 @@ def test_a_picture_that_cannot_be_read(place: Path, capsys: pytest.CaptureFixtur
             ["--protocol=ten_crop", "--resize=20"],
             "resize: got 20; legal: more than 20, the size of the crops that random",
         ),
-        (["--protocol=ten_crop", "--resize=0"], "resize: got 0; legal: whole numbers above 0"),
+        (["--protocol=ten_crop", "--resize=0"], "resize: got 0; legal: a whole number above 0"),
         (["--protocol=multi_scale", "--scales", "16", "-1"], r"scales: got \(16, -1\); legal: whole numbers above 0"),
-        (["--protocol=multi_scale", "--multiple=0"], "multiple: got 0; legal: whole numbers above 0"),
+        (["--protocol=multi_scale", "--multiple=0"], "multiple: got 0; legal: a whole number above 0"),
         (["--protocol=ten_crop", "--devices=99"], "devices: got 99"),
     ],
 )

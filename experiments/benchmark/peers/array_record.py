@@ -1,4 +1,4 @@
-"""Writes a data set of TensorFlow Datasets (TFDS) in the format array_record, whose loading the benchmark times."""
+"""Writes a data set of TensorFlow Datasets (TFDS) as array_record files. The benchmark times how they are loaded."""
 
 from __future__ import annotations
 

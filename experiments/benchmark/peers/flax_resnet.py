@@ -1,6 +1,7 @@
 """The nets of He et al. 2015 (arXiv 1512.03385) in straightforward Flax linen: nn.Conv, nn.BatchNorm, jit.
 
-The benchmark compares their speed with `resnet_jax`. This module must not import `resnet_jax`.
+The benchmark compares their speed with `resnet_jax`. This module must not import `resnet_jax`, so that the compared
+nets share no code.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 class Block(nn.Module):
     """A block with shortcut A or B, or with no shortcut.
 
-    Basic block: convolutions 3x3, 3x3. Bottleneck block: 1x1, 3x3, 1x1, of which the first has the stride.
+    A basic block has convolutions 3x3 and 3x3; a bottleneck block has 1x1, 3x3 and 1x1. In both, the first convolution
+    has the stride.
     """
 
     width: int

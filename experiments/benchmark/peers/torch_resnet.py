@@ -1,7 +1,7 @@
 """The nets of He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027) in PyTorch.
 
 This is a second, independent implementation: tests/parity compares its results with those of `resnet_jax`, and the
-benchmark compares the speed. It must not import `resnet_jax`. Images are NCHW.
+benchmark compares the speed. This module must not import `resnet_jax`. Images are NCHW.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class PreactUnit(Unit):
 def unit_convs(c_in: int, width: int, stride: int, bottleneck: bool, v1_5: bool) -> list[tuple[int, int, int, int]]:
     """The convolutions of a unit as (c_in, c_out, kernel, stride) (2015, Fig. 5).
 
-    The stride of a bottleneck is in its first convolution (Table 1, caption), or in its second with `v1_5`.
+    The first convolution has the stride (Table 1, caption). With `v1_5`, the second convolution of a bottleneck has it.
     """
     if not bottleneck:
         return [(c_in, width, 3, stride), (width, width, 3, 1)]

@@ -42,10 +42,8 @@ MISTAKES = [
     (["--all", "--nets", "resnet-8"], "all: got --nets too"),
     (["--what", "convolutions", "--contestants", "flax"], "--contestants: has no effect with --what convolutions"),
     (["--data-path", "tests"], "legal: with --what epoch or input."),
-    (
-        ["--what", "input"],
-        "what: got input; legal: input alone, with a folder of images in --data-path.",
-    ),
+    (["--what", "input"], "data-path: none given; legal with --what input: a folder of images."),
+    (["--what", "input", "step", "--data-path", "tests"], "what: got input step; legal: input without other"),
     (["--what", "input", "--data-path", "tests", "--feed-batches", "0"], "feed_batches: got 0"),
     (["--what", "input", "--data-path", "tests", "--device-rate", "0"], "device-rate: got 0; legal: a number above 0"),
     (["--what", "compile", "--repeats", "20"], "--repeats: has no effect with --what compile"),

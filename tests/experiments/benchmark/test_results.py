@@ -63,7 +63,7 @@ def test_tables_of_a_record(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="not a record of"):
             main(["--render", str(file)])
     file.write_text(json.dumps({**record, "environment": environment, "schema": 2}))
-    with pytest.raises(UserError, match="a record of schema 2; legal: 1"):
+    with pytest.raises(UserError, match="got a record of schema 2; legal: schema 1"):
         main(["--render", str(file)])
 
 
