@@ -131,7 +131,8 @@ def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
     """Lists the fields in which two configurations differ, as "name: a's value, b's value".
 
     Operational fields, fields without effect in both configurations, and the location of the images are ignored. The
-    data sets are not compared. Milestones and warm-up are compared in iterations, even if they are given as fractions.
+    data sets themselves are not compared. Milestones and warm-up are compared in iterations, even if they are given as
+    fractions.
     """
     a, b = a.in_iterations(), b.in_iterations()
     left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), (a.operational & b.operational) | PLACES
