@@ -160,7 +160,7 @@ def read(content: bytes, file: str, *, from_key: str | None = None, note: Note =
             f"was run; {nested.ADVICE}."
         ) from None
     except _Unreadable as numbers:
-        raise UserError(f"{file}: {numbers}, which is not supported; save it in float32.") from None
+        raise UserError(f"{file}: {numbers}, which cannot be read; save the array in float32.") from None
     # For a damaged file, pickle and zipfile may raise any error.
     except (Exception, MemoryError, RecursionError) as error:
         raise UserError(f"{file}: damaged or truncated ({reason(error)}).") from None

@@ -93,9 +93,9 @@ class Sink(Observer):
         self._begun = 0
 
     def open(self, step: int) -> None:
-        """Starts to write the numbers of the steps after `step`.
+        """Prepares to write the values that will be measured after step `step`.
 
-        The run may have written some of these numbers before it was interrupted. They must not appear twice.
+        An interrupted run may have written some of these values already. They must not appear twice.
         """
         raise NotImplementedError
 

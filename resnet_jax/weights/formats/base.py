@@ -88,8 +88,8 @@ class Found:
         shape = self.shapes.get(name)
         if shape is None or len(shape) != axes:
             problem = "is missing" if shape is None else f"has the shape {shape}"
-            kind = "convolution's" if axes == 4 else "last layer's"
-            raise UserError(f"{self.file}: {name} {problem}; legal: a {kind} weights, which have {axes} axes.")
+            layer = "a convolution" if axes == 4 else "the last layer"
+            raise UserError(f"{self.file}: {name} {problem}; legal: weights of {layer}, an array with {axes} axes.")
         return shape
 
     def imagenet_model(
