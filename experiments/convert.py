@@ -121,7 +121,12 @@ def read(chosen: Convert) -> Weights:
 
 
 def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) -> Weights:
-    """Applies the options for class names and preprocessing to a net. `names` None: the class names do not change.
+    """Applies the options for class names and preprocessing to a net; returns the changed net.
+
+    Args:
+      weights: the net.
+      chosen: the options of the command.
+      names: the new class names; None: the class names do not change.
 
     Raises:
       UserError: the value of an option is illegal.

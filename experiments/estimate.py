@@ -89,7 +89,10 @@ class Clock:
         return {name: records[name].cost.total_s for name, config in runs.items() if _is_of(records.get(name), config)}
 
     def by_speed_seen(self, name: str, config: ExperimentConfig) -> float | None:
-        """Estimates the remaining seconds of an unfinished run from finished runs; None if no run has finished."""
+        """Estimates the remaining seconds of an unfinished run from the finished runs of the study.
+
+        Returns None if no run has finished.
+        """
         seen = [record for record in self._records().values() if record.final is not None]
         return self._left_of(name, config, *of_records(config, seen)) if seen else None
 

@@ -20,7 +20,9 @@ KEEPS_MEMORY = {"hugetlb": 1, "arena_max": 1, "mmap_threshold": 1 << 32, "trim_t
 
 
 def tune_malloc() -> None:
-    """Restarts this process once, with settings of malloc that keep freed memory and use pages of 2 MiB. Only on Linux.
+    """Restarts this process once, with settings of malloc that keep freed memory and use pages of 2 MiB.
+
+    Has no effect on systems other than Linux.
 
     On a CPU, XLA allocates temporary memory in every step and frees it. By default, malloc returns freed memory to the
     system, and its next use costs a page fault for each page. The settings avoid these page faults. Results do not

@@ -127,7 +127,7 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
     Raises:
       UserError: the file's suffix is not a picture format, or the run cannot start, for example because its data are
         missing.
-      OSError: the file cannot be written; an older one is unchanged.
+      OSError: the file cannot be written. An older file of this name is then unchanged.
     """
     import jax.numpy as jnp
     import numpy as np

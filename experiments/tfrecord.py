@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def convert(prepared: Any, name: Name, data_dir: str | None) -> None:
     """Writes an array_record file beside each tfrecord file of a data set. The tfrecord files are not changed.
 
-    dataset_info.json is changed last, so after an interruption the data set is as before.
+    dataset_info.json, which makes TFDS use the new files, is changed last. After an interruption, the data set is still
+    a tfrecord data set, and the conversion can be repeated.
 
     Args:
       prepared: TFDS's builder of the data set.

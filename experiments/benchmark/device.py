@@ -37,7 +37,7 @@ for bfloat16 (m = 7), 4e-8 for float32 (m = 23). Accumulation adds to these erro
 
 
 def measure(spec: Spec) -> dict[str, Any]:
-    """Facts about JAX's first device: kind, memory in bytes, driver, libraries, and float32 arithmetic."""
+    """Facts about JAX's first device: kind, memory in bytes, driver, libraries, and precision of float32 products."""
     device = jax.devices()[0]
     stats = device.memory_stats() or {}
     return {

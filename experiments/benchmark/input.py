@@ -12,8 +12,8 @@ All loaders make the paper's training crops: the image is resized to a shorter s
 | `tf.data`             | TensorFlow's decoder and transforms                                              |
 
 "The feed alone" is the part of a training run between the disk and the compiled steps, including the transfer to JAX. A
-consumer replaces the compiled steps: it takes a batch, and then sleeps as long as a device would compute. This device
-would compute 80 % of the images per second that this project's loader makes.
+consumer replaces the compiled steps. After each batch it sleeps, so long that it takes 80 % of the images per second
+that this project's loader makes.
 """
 
 from __future__ import annotations

@@ -21,7 +21,12 @@ LAYOUT, CALL = "processes step", "processes call"
 
 
 def new_record(command: str, **more: Any) -> dict[str, Any]:
-    """A new record of a command, which has no results yet."""
+    """Makes a record without results.
+
+    Args:
+      command: the command line.
+      more: further facts about the command by name, such as its options.
+    """
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     head = {"schema": SCHEMA, "command": command, **more, "started": started}
     return {**head, "environment": {}, "limits": [], "results": []}

@@ -137,7 +137,10 @@ def environment(parallel: ParallelConfig) -> dict[str, Any]:
 
 
 def _forget_peak() -> None:
-    """Resets the peak memory of this process, so that it does not include compilation. Only on Linux."""
+    """Resets the peak memory of this process, so that the peak does not include compilation.
+
+    Has no effect on systems other than Linux.
+    """
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
