@@ -163,7 +163,9 @@ class RunDirectory:
     def rewind_metrics(self, step: int, epoch_ends: Sequence[int]) -> None:
         """Removes the lines of metrics after `step`, because a resumed run writes them again.
 
-        Each of the steps `epoch_ends`, which are at most `step`, must have exactly one line.
+        Args:
+          step: number of completed steps.
+          epoch_ends: steps up to `step` that must have exactly one line each; no other step up to `step` may have one.
 
         Raises:
           UserError: a line up to `step` is missing, or there is a line too many.
@@ -175,7 +177,9 @@ class RunDirectory:
     def rewind_gradients(self, step: int, taken: Sequence[int]) -> None:
         """Removes the lines of gradients from `step` on, because a resumed run writes them again.
 
-        Each of the steps `taken`, which are below `step`, must have exactly one line.
+        Args:
+          step: number of completed steps. Steps are counted from 0, so the last completed step is `step - 1`.
+          taken: steps before `step` that must have exactly one line each; no other step before `step` may have one.
 
         Raises:
           UserError: a line before `step` is missing, or there is a line too many.

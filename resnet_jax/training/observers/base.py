@@ -53,7 +53,7 @@ class Observer:
     def begin(self, step: int) -> None:
         """Called once before the first step. `step` is 0, or the step of the checkpoint from which the run is resumed.
 
-        Later steps that were reported before an interruption will be reported again.
+        A run that was interrupted may have reported later steps already. They will be reported again.
         """
 
     def step(self, step: Step) -> None:
