@@ -67,8 +67,8 @@ def finished_record(directory: Path) -> RunRecord:
         raise UserError(f"{directory}: this run diverged at step {record.diverged_at_step}, so it has no net.")
     if record.final.step not in steps_in(directory / CHECKPOINTS):
         raise UserError(
-            f"{directory}: the checkpoint of the last step, {record.final.step}, is missing, so the net is lost; delete the "
-            f"directory and run again."
+            f"{directory}: the checkpoint of the last step, {record.final.step}, is missing, so the net is "
+            f"lost; delete the directory and run again."
         )
     return record
 

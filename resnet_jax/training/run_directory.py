@@ -83,9 +83,8 @@ class RunDirectory:
             others = differences(read_config(config_file), config)
             if others:
                 raise UserError(
-                    f"{self.path}: holds a run of another configuration ({'; '.join(others)}; for each field: the "
-                    f"value of that run, the requested value); choose another directory, or delete this one to run "
-                    f"anew."
+                    f"{self.path}: holds a run of another configuration ({'; '.join(others)}); choose another "
+                    f"directory, or delete this one to run anew."
                 )
             return
         # A record alone is enough, because it has the configuration.
@@ -145,11 +144,7 @@ class RunDirectory:
         others = differences(record.config, self.config)
         if others:
             self.abandon()
-            found = "; ".join(others)
-            raise UserError(
-                f"{file}: a record of another configuration ({found}; for each field: the value in the record, the "
-                f"requested value)."
-            )
+            raise UserError(f"{file}: a record of another configuration ({'; '.join(others)}).")
         problem = other_inputs(record, self.config)
         if problem:
             self.abandon()
