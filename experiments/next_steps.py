@@ -112,7 +112,7 @@ def _look_inside(runs: Runs) -> Suggestion | None:
         for other in whole
         if plain.record.config.model.is_plain
         and plain.record.study == other.record.study
-        and [text.split(":")[0] for text in differences(plain.record.config, other.record.config)] == ["model.shortcut"]
+        and [text.split()[0] for text in differences(plain.record.config, other.record.config)] == ["model.shortcut"]
     ]
     if not pairs:
         return None

@@ -128,7 +128,10 @@ def test_a_damaged_line_inside_is_named(tmp_path: Path) -> None:
 
 def test_differences_name_field_and_both_values() -> None:
     other = override(ExperimentConfig(), {"model.depth": 56, "model.norm.epsilon": 1e-3})
-    assert differences(ExperimentConfig(), other) == ["model.depth: 20, 56", "model.norm.epsilon: 1e-05, 0.001"]
+    assert differences(ExperimentConfig(), other) == [
+        "model.depth is 20, not 56",
+        "model.norm.epsilon is 1e-05, not 0.001",
+    ]
 
 
 def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ RECORD = Path("experiments/records/gradients-at-start.json")
 
 @dataclass(frozen=True)
 class Derivation:
-    """Options of the command that prints the tables of docs/derivation.md. It runs in the root of a checkout."""
+    """Options of the command that prints the tables of docs/derivation.md. Run it in the root of a checkout."""
 
     language: Language = "en"
     """Language of the headings."""

@@ -23,8 +23,9 @@ def measured(file: str, net: str, what: str, form: str = ".3g") -> str:
     Args:
       file: name of the file, without its suffix.
       net: name of the net in the file.
-      what: name of a list in the file, then indices, slices, min, max or mean. For example, "single.1:.max" is the
-        largest value of `single` after the first, and "left/gradient.max" is the largest quotient of two lists.
+      what: name of a list in the file, or two names with "/" between them for the quotients of their values. Then,
+        after dots: indices, slices, min, max or mean. For example, "single.1:.max" is the largest value of `single`
+        after the first, and "left/gradient.max" is the largest quotient of `left` and `gradient`.
       form: a format of Python. A form such as ".1%" gives per cent; the text does not contain the sign "%".
     """
     return _text(value(file, net, what), form)
@@ -77,7 +78,8 @@ def signals(file: str, *nets: str) -> str:
 def mean_lengths(file: str) -> str:
     """A table of paths, with a column for each net.
 
-    The rows are the number of blocks, the mean length of all paths, and the mean length weighted by the gradient.
+    The rows are the number of blocks, the mean length of all paths, and a weighted mean length. In the weighted mean, a
+    path counts as much as the mean gradient norm along random paths of its length.
     """
     nets = _nets(file)
     paths = [np.asarray(net["paths"], float) for net in nets.values()]

@@ -16,13 +16,13 @@ from resnet_jax.reports.text import MINUS, listed
 
 
 def error(run: str, split: str = "train", decimals: str = "2") -> str:
-    """Mean and sample standard deviation of an error over seeds, such as "54.63 ± 7.30"."""
+    """Error of a net: mean and sample standard deviation over the seeds, such as "54.63 ± 7.30"."""
     found = Summary(tuple(errors(run, split).values()))
     return _percent(found.mean, decimals) + ("" if found.std is None else f" ± {_percent(found.std, decimals)}")
 
 
 def mean_error(run: str, split: str = "train", decimals: str = "2") -> str:
-    """Mean of an error over seeds, such as "54.63"."""
+    """Error of a net: mean over the seeds, such as "54.63"."""
     return _percent(statistics.fmean(errors(run, split).values()), decimals)
 
 
@@ -33,12 +33,12 @@ def apart(left: str, right: str, split: str = "train", decimals: str = "2") -> s
 
 
 def mean_apart(left: str, right: str, split: str = "train", decimals: str = "2") -> str:
-    """Mean difference in error between two nets, without its sign."""
+    """Absolute value of the mean difference in error between two nets."""
     return _percent(abs(_difference(left, right, split).mean), decimals)
 
 
 def least_apart(left: str, right: str, split: str = "train", decimals: str = "1") -> str:
-    """Smallest difference in error between two nets over the seeds, without its sign."""
+    """Absolute difference in error between two nets of the same seed: the smallest of all seeds."""
     return _percent(min(map(abs, _difference(left, right, split).values)), decimals)
 
 
@@ -51,21 +51,28 @@ def interval(left: str, right: str, split: str = "train", decimals: str = "1") -
 
 
 def change_apart(left: str, right: str, before: str, beside: str) -> str:
-    """Change of a difference in training error between two nets, for each seed, without its sign.
+    """For each seed, how much the difference in training error between two nets changes with the recipe.
 
-    The difference is left - right with one recipe, and before - beside with another recipe.
+    With one recipe, the runs of the two nets are `left` and `right`. With the other recipe, they are `before` and
+    `beside`. A number is |(left - right) - (before - beside)|.
     """
     now, then = _difference(left, right).values, _difference(before, beside).values
     return listed([_percent(abs(a - b)) for a, b in zip(now, then, strict=True)])
 
 
 def images_apart(left: str, right: str, images: str) -> str:
-    """For each seed, the difference between two nets in the number of misclassified training images: "2 and 4"."""
+    """For each seed, the difference between two nets in the number of misclassified training images: "2 and 4".
+
+    The training set has `images` images.
+    """
     return listed([f"{abs(int(images) * value):.0f}" for value in _difference(left, right).values])
 
 
 def most_images(study: str, net: str, images: str) -> str:
-    """Largest number of misclassified training images among the runs of a study with one kind of net."""
+    """Largest number of misclassified training images in a run of the study. Only runs with this kind of net count.
+
+    The training set has `images` images.
+    """
     ended = [record.final for record in records(study) if record.config.model.net == net]
     return f"{max(int(images) * final.train_error for final in ended if final is not None):.0f}"
 

@@ -22,8 +22,7 @@ def report(*studies: str) -> str:
 
 
 def gaps(*studies: str) -> str:
-    """A table of the gap in training error between deep and shallower nets, for each number of iterations in some
-    studies."""
+    """A table of training errors, deep nets minus shallower nets. Each row is a number of iterations in the studies."""
     control = find_control(_compared(studies))
     table = None if control is None else gap_table(control)
     if table is None:
@@ -57,7 +56,8 @@ def recomputed_statistics() -> str:
 def equivalence() -> str:
     """A table of the effect of parallel training on parameters, with a column for each number of devices.
 
-    A number is the largest difference from training on one device, over all parallel modes, after ten steps.
+    Each number is the largest relative difference from the parameters after training on one device. It is measured
+    after ten steps, and is the largest over all parallel modes.
     """
     worst: dict[tuple[str, str, str], dict[int, float]] = {}
     for row in content("equivalence")["rows"]:

@@ -17,7 +17,7 @@ from experiments.site import formulas, linked, reference  # noqa: E402
 
 
 def on_config(config: Any) -> Any:
-    """Adds formulas inside lines and separate formulas to the Markdown extensions."""
+    """Adds the rendering of formulas to the Markdown extensions, for formulas inside lines and separate ones."""
     config.markdown_extensions.append(formulas.Formulas())
     fences = config.mdx_configs.setdefault("pymdownx.superfences", {}).setdefault("custom_fences", [])
     fences.append({"name": "math", "class": "formula", "format": formulas.display})
@@ -46,6 +46,6 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
 
 
 def on_post_build(*, config: Any) -> None:
-    """Also writes the search index as a script, because a page that is opened as a local file can load only scripts."""
+    """Copies the search index into a script, because a page that is opened as a local file can load only scripts."""
     index = Path(config.site_dir, "search", "search_index.json").read_text(encoding="utf-8")
     Path(config.site_dir, "search", "search_index.js").write_text(f"var __index = {index}\n", encoding="utf-8")

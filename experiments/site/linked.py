@@ -17,7 +17,7 @@ LANGUAGES = {".py": "python", ".json": "json", ".sh": "bash", ".cfg": "ini", ".c
 
 
 def outside(page: PurePosixPath, link: str) -> PurePosixPath | None:
-    """The path in the checkout of a link's target; None if the target is inside docs/.
+    """Where a link leads: a path relative to the checkout. None if it leads into docs/ or out of the checkout.
 
     Args:
       page: path of the page inside docs/.
@@ -28,7 +28,7 @@ def outside(page: PurePosixPath, link: str) -> PurePosixPath | None:
 
 
 def page_of(target: PurePosixPath) -> PurePosixPath:
-    """The path inside docs/ of the page for a file or folder outside docs/."""
+    """The path, relative to docs/, of the page that the site makes for a file or folder outside docs/."""
     return PurePosixPath(FOLDER, f"{target}.md")
 
 

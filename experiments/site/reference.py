@@ -40,7 +40,7 @@ GROUPS = {
 
 
 def commands() -> str:
-    """The page of all commands, with their help texts, and of all experiments and studies."""
+    """Makes the page that describes all commands, with their help texts, and lists all experiments and studies."""
     with ThreadPoolExecutor(2) as pool:
         helps = dict(zip(COMMANDS, pool.map(_help, COMMANDS), strict=True))
     parts = [
@@ -74,7 +74,7 @@ def commands() -> str:
 
 
 def configuration() -> str:
-    """The page of all configuration fields."""
+    """Makes the page that describes all fields of the configuration."""
     parts = [
         "# Configuration",
         "An `ExperimentConfig` describes a whole run. It is made of sections, each a frozen dataclass that checks its "
@@ -91,7 +91,7 @@ def configuration() -> str:
 
 
 def records() -> str:
-    """The page of the files in a run directory, with all fields of the record."""
+    """Makes the page that describes the files in a run directory, and all fields of the record."""
     files = inspect.getdoc(record) or ""
     parts = [
         "# Run directory and record",
@@ -107,7 +107,7 @@ def records() -> str:
 
 
 def python() -> str:
-    """The page of the public Python names. mkdocstrings replaces its directives with the docstrings."""
+    """Makes the page on the public Python names. It has a directive for each; mkdocstrings inserts the docstring."""
     grouped = {name for names in GROUPS.values() for name in names}
     groups = {**GROUPS, "For a training loop of your own": [n for n in resnet_jax.__all__ if n not in grouped]}
     parts = ["# Python", "All of these are attributes of `resnet_jax`.", _names()]

@@ -7,8 +7,8 @@ The first command prepares the images with TensorFlow Datasets. The images can a
 --data.source=npz --data.path=cifar10.npz (resnet_jax/data/sources/npz.py describes it).
 
 Cost: a run has 64k iterations of 128 images. A forward pass of ResNet-20 has 40.6 M multiply-adds for each image, and a
-training step has three times as many. That is 1.0e15 for a run; for ResNet-110 it is 6.2e15. On 2 CPU cores, at about
-200 images/s, a run of ResNet-20 takes 11 hours.
+training step has three times as many. So a run of ResNet-20 has 1.0e15 multiply-adds, and a run of ResNet-110 has
+6.2e15. On 2 CPU cores, at about 200 images/s, a run of ResNet-20 takes 11 hours.
 """
 
 from resnet_jax.config import (

@@ -42,7 +42,8 @@ Departs from the paper: the rate 0.02 with 1,000 images. In the rates study, Res
 plain-56 learned slightly worse than at 0.1. The control therefore trains plain-56 at the paper's rate.
 
 Cost, measured on several processors with one run on each core: 440 to 800 images/s with 20 layers, and 115 to 295 with
-56 layers. A run of 1,600 iterations takes 5 to 33 minutes, and a run of 3,200 takes up to 56. All runs of a study take:
+56 layers. A run of 1,600 iterations takes 5 to 33 minutes, and a run of 3,200 iterations takes up to 56
+minutes. All runs of a study take:
 
 - `cifar10-depth-small-images` 4.1 h of one CPU core, its control 2.0 h of one CPU core.
 - `cifar10-depth-small` 8.8 h of one CPU core, half of it for the 8 runs with 20 and 56 layers.

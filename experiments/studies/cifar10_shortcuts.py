@@ -4,9 +4,9 @@
     python -m experiments.sweep cifar10-shortcuts
     python -m experiments.report runs/cifar10-shortcuts
 
-All blocks of a net have the same kind of shortcut. resnet_jax/models/shortcuts.py describes the shortcuts where the
-shape changes. The recipe is the paper's (cifar.py). The paper's line for exclusive gating has initial biases b_g from 0
-to -5; this study runs b_g = 0.
+All blocks of a net have the same kind of shortcut. resnet_jax/models/shortcuts.py says what these shortcuts do in
+blocks that change the shape of their input. The recipe is the paper's (cifar.py). The paper's line for exclusive gating
+has initial biases b_g from 0 to -5; this study runs b_g = 0.
 
 Cost: a run has 6.2e15 multiply-adds, or 6.6e15 with gates or 1x1 convolutions. All 55 runs, with the paper's five
 seeds, take 4.1 days of a GPU at 1e12 multiply-adds/s.

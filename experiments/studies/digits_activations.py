@@ -3,8 +3,8 @@
     python -m experiments.sweep digits-activations --jobs 2
     python -m experiments.report runs/digits-activations
 
-cifar10_activations.py defines the orders, and digits.py defines the recipe. So the ranking of the orders can be
-compared with the paper's, but the errors cannot.
+cifar10_activations.py defines the orders, and digits.py defines the recipe. The data differ from the paper's. So the
+ranking of the orders can be compared with the paper's ranking, but the errors cannot be compared.
 
 Departs from the paper: 56 layers, 8 channels in the first stage, no warm-up.
 

@@ -3,8 +3,8 @@
     python -m experiments.sweep digits-shortcuts --jobs 2
     python -m experiments.report runs/digits-shortcuts
 
-cifar10_shortcuts.py defines the shortcuts, and digits.py defines the recipe. So the ranking of the shortcuts can be
-compared with the paper's, but the errors cannot.
+cifar10_shortcuts.py defines the shortcuts, and digits.py defines the recipe. The data differ from the paper's. So the
+ranking of the shortcuts can be compared with the paper's ranking, but the errors cannot be compared.
 
 Departs from the paper:
 

@@ -5,7 +5,7 @@
     python -m experiments.report runs/fashion-depth
 
 The recipe is the paper's for CIFAR-10 (He et al. 2015, Sec. 4.2). Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747)
-has about the size of CIFAR-10. The papers have no numbers for it.
+has about as many images as CIFAR-10. The papers have no numbers for it.
 
 Cost: a run costs three quarters of a run of cifar10-depth, because the images have fewer pixels. All 24 runs take 10.4
 h of a GPU at 1e12 multiply-adds/s.

@@ -4,8 +4,9 @@
     python -m experiments.train finetune-imagenet --finetune.weights=resnet50.pth --data.path=PICTURES
 
 NET is a file that experiments.convert reads or writes. finetune-cifar expects the ResNet-20 of
-akamaster/pytorch_resnet_cifar10, and finetune-imagenet expects torchvision's ResNet-50. Another net needs --model.depth
-and the options that the error message names. PICTURES holds train/<class>/*.jpg and test/<class>/*.jpg.
+akamaster/pytorch_resnet_cifar10, and finetune-imagenet expects torchvision's ResNet-50. With another
+net, training stops with an error message that names the options to add, such as --model.depth=56.
+PICTURES holds train/<class>/*.jpg and test/<class>/*.jpg.
 
 The study trains on 150 pictures, 30 of each of five classes of CIFAR-10, and tests on 1,000. These commands copy the
 pictures into the folder `five`, and run the study:

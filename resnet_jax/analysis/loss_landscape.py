@@ -2,8 +2,8 @@
 
 BN statistics depend on the weights. By default, BN uses the statistics of each batch at each point, as in training. So
 the loss is the one that SGD minimises. Departs from the paper: the authors' code keeps the running statistics of the
-trained net, as the option batch_stats="running" does here. They do not fit the changed weights at other points. Their
-error grows from layer to layer, and in deep nets it hides the curvature of the loss.
+trained net, as the option batch_stats="running" does here. These statistics do not fit the changed weights at other
+points. The misfit grows from layer to layer, and in deep nets it hides the curvature of the loss.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from resnet_jax.types import Floats, Tree
 
 
 def filter_normalised(direction: Tree, params: Tree) -> Tree:
-    """Scales each filter of a direction to the norm of the net's filter, and sets BN scales and biases to zero.
+    """Scales each filter of a direction to the norm of the same filter in `params`.
+
+    The direction's BN scales and biases become zero.
 
     A filter has the weights for one output: [K, K, C] of a conv's kernel [K, K, C, F], [C] of the last layer's kernel
     [C, F].

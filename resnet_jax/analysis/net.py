@@ -46,7 +46,10 @@ class Net:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The net's name, kind, depth, configuration, run, and version of the code, for JSON files."""
+        """Facts for JSON files: name, kind, depth and configuration of the net, and the run with its code version.
+
+        The run and the code version are None if the net has no run with a record.
+        """
         model = self.config.model
         facts = {"name": self.name, "net": model.net, "depth": model.depth, "plain": model.is_plain}
         facts |= {"config": to_dict(self.config), "run": None, "code": None}
@@ -81,7 +84,7 @@ class Loader:
         self._datasets: dict[DataConfig, Dataset] = {}
 
     def trained(self, directory: Path, name: str) -> Net:
-        """Loads the net after the last step of a finished run.
+        """Loads a trained net: the parameters and batch statistics that a finished run had after its last step.
 
         Raises:
           UserError: the run has not finished, its checkpoint is missing or damaged, or its data set has changed.

@@ -118,8 +118,9 @@ def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, p
 
         sum_t (d(t) - m)(d(t + k) - m) / sum_t (d(t) - m)^2.
 
-    The numerator and the denominator are summed over all elements of the output and over all lines. White noise has 0
-    at every lag except 0. The result is NaN if the derivatives are constant, as after a stem of one convolution.
+    The numerator and the denominator are summed over all elements of the output and over all lines. White noise has
+    an autocorrelation of 0 at every lag above 0. The result is NaN if the derivatives are constant, as after a stem of
+    one convolution.
 
     Args:
       model, variables: as for `Jacobians`.
@@ -145,9 +146,9 @@ def autocorrelation(model: ResNet, variables: Any, starts: Array, ends: Array, p
 
 
 def lagged_products(d: Array, lags: int) -> Array:
-    """Sums of products of derivatives at distance k, for k = 0 .. lags: d [points, size] -> [lags + 1].
+    """Computes sum_t <d(t) - m, d(t + k) - m> for each lag k = 0 .. lags: d [points, size] -> [lags + 1].
 
-    Sum k is sum_t <d(t) - m, d(t + k) - m>, where m is the mean of d over the points t.
+    d(t) is the derivative at point t, and m is the mean of d over all points.
     """
     apart = d - d.mean(axis=0, keepdims=True)
     return jnp.stack([jnp.vdot(apart[: len(d) - k], apart[k:]) for k in range(lags + 1)])

@@ -65,7 +65,11 @@ def singular_values(
 
 
 def _next(vector: Floats, before: Floats, b: Floats, rng: np.random.Generator) -> tuple[Floats, float]:
-    """Returns a unit vector orthogonal to `before` [j, n], and the norm of the orthogonal part of `vector`."""
+    """Makes `vector` orthogonal to the rows of `before` [j, n]. Returns it with norm 1, and its norm before scaling.
+
+    If this norm is negligible beside that of `vector` or the values in `b`, returns a random orthogonal unit vector,
+    and 0 as the norm.
+    """
     scale = max(float(np.abs(b).max()), float(np.linalg.norm(vector)))
     vector = _without(vector, before)
     length = float(np.linalg.norm(vector))

@@ -128,16 +128,17 @@ def read_json(path: Path, advice: str = "put back the whole file, or delete it")
 
 
 def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
-    """Lists the fields in which two configurations differ, as "name: a's value, b's value".
+    """Lists the fields in which two configurations differ, as "name is A, not B", with the value of `a` first.
 
     Operational fields, fields without effect in both configurations, and the location of the images are ignored. The
-    data sets are not compared. Milestones and warm-up are compared in iterations, even if they are given as fractions.
+    data sets themselves are not compared. Milestones and warm-up are compared in iterations, even if they are given as
+    fractions.
     """
     a, b = a.in_iterations(), b.in_iterations()
     left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), (a.operational & b.operational) | PLACES
     free |= a.without_effect().keys() & b.without_effect().keys()
     names = (name for name in left if name not in free and left[name] != right[name])
-    return [f"{name}: {left[name]!r}, {right[name]!r}" for name in names]
+    return [f"{name} is {left[name]!r}, not {right[name]!r}" for name in names]
 
 
 def _refuse(constant: str) -> None:  # JSON has no NaN and no infinity, but Python's parser accepts them

@@ -147,7 +147,7 @@ class Comparison:
 
     @property
     def baseline(self) -> Variant:
-        """The first variant. In a comparison of "fields" without an axis, other variants are compared with it."""
+        """The first variant. If the question is "fields" and `axis` is None, the others are compared with it."""
         return self.cells[0]
 
     @property
@@ -160,8 +160,10 @@ class Comparison:
         return tuple(cell for cell in self.cells if cell.net == net)
 
     def base_cell(self, net: str) -> Variant:
-        """The net that deeper nets of its kind are compared with: the shallowest of at least 20 layers, or the
-        shallowest."""
+        """The net that deeper nets of its kind are compared with.
+
+        It is the shallowest net of at least 20 layers. If only the deepest net has as many, it is the shallowest net.
+        """
         cells = self.of_net(net)
         return next((cell for cell in cells[:-1] if cell.depth >= BASE_DEPTH), cells[0])
 

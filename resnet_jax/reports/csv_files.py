@@ -39,9 +39,9 @@ def runs_csv(runs: Sequence[Run]) -> str:
 
 
 def table_csv(comparisons: Sequence[Comparison]) -> str:
-    """Returns CSV with one row per variant: mean and sample standard deviation of each error, and fields that differ.
+    """Returns CSV with one row per variant: the fields that differ between variants, and each error.
 
-    Errors are fractions. A single seed has no standard deviation.
+    Errors are fractions: mean and sample standard deviation over seeds. A single seed has no standard deviation.
     """
     rows: list[dict[str, Any]] = []
     for comparison in comparisons:

@@ -79,7 +79,12 @@ def find(comparison: Comparison) -> tuple[Finding, ...]:
 
 
 def find_more(comparison: Comparison) -> tuple[Finding, ...]:
-    """Further differences: pairs of nets at other depths, or pairs without the baseline if there are few variants."""
+    """Further differences, which `find` leaves out.
+
+    In a comparison of depths, these are the pairs at other depths than the deepest. In a comparison of "fields"
+    without an axis and with at most `MOST_ALL_PAIRS` variants, they are the pairs without the baseline. In all other
+    comparisons, there are none.
+    """
     if comparison.question == "depth":
         return differences(_depth_pairs(comparison)[1])
     if comparison.axis is not None or len(comparison.cells) > MOST_ALL_PAIRS:
@@ -151,7 +156,7 @@ def findings_table(found: Sequence[Finding], data: str) -> Table:
 
 
 def headline(comparison: Comparison, found: Sequence[Finding]) -> str:
-    """The answer to the comparison's question in one sentence. A second sentence gives the number of diverged runs."""
+    """The answer to the comparison's question in one sentence. If runs diverged, a second one says how many."""
     diverged = sum(cell.diverged for cell in comparison.cells)
     runs = sum(len(cell.runs) for cell in comparison.cells)
     note = f" {diverged} of {runs} runs diverged; no mean includes {'it' if diverged == 1 else 'them'}."

@@ -4,7 +4,7 @@
 - Variants of one study on one data set are compared, whichever fields differ. Variants of different studies are
   compared only if they differ in nothing but the net, the warm-up, the iterations and the learning rate. The attribute
   `Role.compared` of each field (config/section.py) decides this.
-- If only these fields differ, and one kind of net has two depths, the comparison shows the effect of depth. Its main
+- If only these fields differ, and a kind of net has several depths, the comparison shows the effect of depth. Its main
   table has the nets with one recipe. Nets with other iterations or learning rates are a control experiment: they test
   whether the nets were only trained too little.
 - In all other cases, the comparison shows the effect of the fields that differ. If possible, one numeric field becomes

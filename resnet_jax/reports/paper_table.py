@@ -66,8 +66,10 @@ class PaperLines:
 
 
 def find_lines(comparison: Comparison) -> PaperLines | None:
-    """Finds a paper's table that has a line for every variant. None if no table fits, or if fewer than three lines
-    occur."""
+    """Finds a paper's table that has a line for every variant; None if there is no such table.
+
+    The variants must belong to at least three different lines, and no two of them to the same line and depth.
+    """
     for table in TABLES:
         found = [(table.row(cell.config.model), cell) for cell in comparison.cells]
         lines = [Line(row, cell) for row, cell in found if row is not None]

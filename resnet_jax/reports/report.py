@@ -74,7 +74,7 @@ def write_report(runs: Runs, folder: Path, *, repeat: Repeat | None = None, comm
     if not runs.complete:
         unfinished = [f"{plural(len(runs.unfinished), 'run')} unfinished"] * bool(runs.unfinished)
         problems = "; ".join([*unfinished, *(warning.rstrip(".") for warning in runs.warnings)])
-        raise UserError(f"no finished run among these: {problems}; a report needs at least one record.json.")
+        raise UserError(f"a report needs at least one run with a record.json; found none: {problems}.")
     compared = comparisons(runs.complete, runs.order)
     try:
         folder.mkdir(parents=True, exist_ok=True)

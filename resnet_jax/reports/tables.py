@@ -23,7 +23,7 @@ from resnet_jax.reports.text import (
 
 
 def measured(variant: Variant, measure: Measure) -> str:
-    """The text of a cell: mean ± standard deviation over finished seeds, and the number of diverged runs, if any."""
+    """The text of a cell: mean ± standard deviation over finished runs, and the number of diverged runs, if any."""
     parts = []
     summary = variant.summary(measure)
     if summary is not None:

@@ -97,7 +97,7 @@ def listed(items: list[str]) -> str:
 
 
 def shortened(label: str, most: int = 4) -> str:
-    """Shortens a label of fields, such as "mixup: 0.2; cutmix: 1; nesterov: yes; 7 more"."""
+    """Shortens a list of fields to `most` parts, such as "mixup: 0.2; cutmix: 1; nesterov: yes; 7 more"."""
     parts = label.split("; ")
     return label if len(parts) <= most else "; ".join([*parts[: most - 1], f"{len(parts) - most + 1} more"])
 

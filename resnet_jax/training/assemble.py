@@ -113,8 +113,10 @@ def assemble(
         False for a finished run, because its values come from its checkpoint.
 
     Raises:
-      UserError: the data are missing, damaged, or have another number of classes than `model.num_classes`; or the file
-        of `finetune.weights` cannot be read; or its net differs from `config.model` or takes other images.
+      UserError: the data are missing or damaged, or have another number of classes than `model.num_classes`.
+      UserError: the file of `finetune.weights` cannot be read, or its net differs from `config.model` or takes images
+        with another number of channels; or `data.normalize` is "weights", and the file's mean image has another size
+        than the images.
     """
     # Read before the data, so that a wrong file is reported before images are decoded.
     net = pretrained(config) if starting or config.data.normalize == "weights" else None

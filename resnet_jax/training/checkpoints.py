@@ -5,10 +5,11 @@ A checkpoint is a folder named after its step:
 | entry      | content                                                                                |
 |------------|----------------------------------------------------------------------------------------|
 | `arrays/`  | the state, written by orbax                                                            |
-| `manifest` | step, sums, fingerprint of the data; SHA-256 of each leaf, of each file, and of itself |
+| `manifest` | step, sums, fingerprint of the data, SHA-256 of each leaf and of each file             |
 
 A checkpoint is written under another name, flushed to the disk and then renamed, so a folder named after a step is
-complete. The checksums reveal later damage; Orbax alone would restore changed bits without an error.
+complete. The checksums reveal later damage; Orbax alone would restore changed bits without an error. The first line of
+the manifest is a checksum of its other lines.
 """
 
 from __future__ import annotations
@@ -42,8 +43,11 @@ ARRAYS, DAMAGED, UNFINISHED = "arrays", ".damaged", ".unfinished"
 def identity(config: ExperimentConfig) -> dict[str, Any]:
     """The values that identify a run, by dotted field name, with milestones and warm-up in iterations.
 
-    All fields are included, except paths of images, fields without effect, and operational fields, such as the number
-    of devices, which may change when a run is resumed.
+    All fields are included, with three exceptions:
+
+    - paths of images;
+    - fields without effect;
+    - operational fields, such as the number of devices. Their values may change when a run is resumed.
     """
     values = flatten(to_dict(config.in_iterations()))
     left_out = {*config.operational, *PLACES, *config.without_effect()}

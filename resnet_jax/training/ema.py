@@ -38,7 +38,7 @@ def update(average: Tree, params: Tree, batch_stats: Tree, step: Array, decay: f
       average: the average before the step.
       params, batch_stats: the values after the step.
       step: the number of steps, including this one; an int32 scalar.
-      decay: the factor d, the weight of a step relative to the next step.
+      decay: the factor d. A step multiplies the weights of all earlier steps by d.
     """
 
     log = math.log(decay) if decay > 0.0 else -math.inf

@@ -87,8 +87,8 @@ def by_protocol(
       passes: the passes of the protocol, from crops.passes.
       devices: the devices that share each batch.
       classes: the number K of classes.
-      batch_size: number of images in a batch, over all devices, if they have the source's size. Batches of larger
-        images are smaller.
+      batch_size: number of images in a batch, over all devices, for images of the size `source.shape`. With larger
+        images, or with several crops of each image, a batch has fewer images.
 
     Raises:
       Miscounted: a pass did not use every image exactly once.

@@ -111,8 +111,8 @@ def launch(config: ParallelConfig, environment: Mapping[str, str]) -> Launch | N
 def hint(environment: Mapping[str, str]) -> str:
     """The advice to use --parallel.processes=auto; empty if no launcher started several processes.
 
-    It follows the message that another process uses the run directory: a launcher's processes, if they are not
-    connected, all start the same run.
+    The text is added to the message that another process uses the run directory. One cause of this message is a
+    launcher that starts several processes which are not connected: each of them starts the same run.
     """
     found = detect(environment)
     if found is None or found.processes in (None, 1):

@@ -118,7 +118,7 @@ class Link:
     # Agreement
 
     def restart_agreement(self) -> None:
-        """Forgets an earlier stop before a new run, so that `agree` returns False again."""
+        """Resets `agree` for a new run: after a stop of the previous run, it returns False again."""
         self._steps = False
         self._calls, self._asked, self._hold = 0, False, False
         self._last_call: int | None = None
@@ -127,9 +127,10 @@ class Link:
     def agree(self, flag: bool) -> bool:
         """Whether all processes stop now. Each process calls this after every dispatch of steps.
 
-        Soon after one process has passed True, the same call, such as the 812th, returns True in all processes. To
-        choose this call, process 0 asks the others how many calls they have made, and adds 1 to the largest number.
-        Each process that was asked waits until process 0 has sent it the result.
+        After one process has passed True, all processes soon return True. They do so in the same call: for example,
+        each process returns True in its 812th call. Process 0 chooses the number of this call: it asks the others how
+        many calls they have made, and adds 1 to the largest number, its own included. Each process that was asked
+        waits until process 0 has sent it the result.
         """
         with self._turn:
             self._calls += 1
@@ -154,7 +155,7 @@ class Link:
 
         Args:
           where: its position, such as "step 812"; None keeps the last position.
-          steps: True from the first train step on.
+          steps: whether the train steps have begun. Before them, a process may take longer without progress.
           counted: whether every process makes this report, in the same order. The number of such reports shows which
             process is behind.
         """
@@ -171,7 +172,10 @@ class Link:
         self._end(f"process {self.launch.process}: {cause}", status)
 
     def leave(self) -> None:
-        """Waits for the other processes, then closes the connections. After this, the end of a process is no fault."""
+        """Waits for the other processes, then closes the connections.
+
+        After this, a process that ends is not reported as a fault.
+        """
         self.barrier("the end", self.stall_seconds)
         for process, peer in self._peers.items():
             self._send(process, {"bye": True})
@@ -256,7 +260,15 @@ class Link:
             self._judge(0, now - self._reported, "has not moved on", 1.0 if self._steps else SET_UP)
 
     def _judge(self, process: int, seconds: float, what: str, times: float = 1.0) -> None:
-        """Warns about a process that is slow for `seconds`, or ends the run after `times * stall_seconds`."""
+        """Ends the run if a process has been slow for too long. Warns once before.
+
+        Args:
+          process: number of the slow process.
+          seconds: how long it has been slow.
+          what: the cause in the message, such as "has not reported".
+          times: the run ends if `seconds` reaches `times * stall_seconds`. The warning comes at a fraction of this
+            time, `NAMED_AFTER`.
+        """
         if process in self._gone or seconds < NAMED_AFTER * times * self.stall_seconds:
             return
         own = process == self.launch.process

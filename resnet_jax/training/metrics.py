@@ -93,7 +93,7 @@ class Tally:
     def check(self, totals: Totals) -> None:
         """Checks that every example was counted once, on the host and on the devices.
 
-        `totals` are the sums from the devices; their number of examples must be that of the split.
+        `totals` are the sums from the devices. They must count as many examples as the split has.
 
         Raises:
           Miscounted: an example was left out or counted twice. The message names the first such example, or gives the

@@ -110,8 +110,11 @@ def _delay_aborts() -> None:
     """Delays an abort of this process by 6 s.
 
     Gloo, which moves arrays between CPUs, may abort when another process dies. In the delay, the link notices the dead
-    process, prints the cause and ends this process. The thread that aborts may not belong to Python, so the handler of
-    the signal must be a C function: `sleep`, whose argument is the number of the signal, 6.
+    process, prints the cause and ends this process.
+
+    An abort is the signal SIGABRT. Its handler must be a C function, because a thread that Python does not know may
+    abort. The handler is `sleep`. A handler gets the number of its signal as argument, and SIGABRT is 6: so it sleeps
+    6 s.
     """
     libc = ctypes.CDLL(None)
     libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
@@ -134,7 +137,10 @@ def primary() -> bool:
 
 
 def launched_by() -> str:
-    """The launcher of the processes, such as "Slurm"; "hand" if there was none; empty if the run has one process."""
+    """The launcher that started the processes, such as "Slurm".
+
+    "hand" if the user started them without a launcher or set `parallel.process`. Empty if the run has one process.
+    """
     return "" if _link is None else _link.launch.by
 
 
@@ -186,7 +192,7 @@ def any_of(flag: bool) -> bool:
 
 
 def restart_agreement() -> None:
-    """Forgets an earlier stop at the beginning of a run, so that `agree` returns False again.
+    """Resets `agree` for a new run: after a stop of the previous run, it returns False again.
 
     The caller must call `on_primary` once before this function and once after it.
     """
@@ -197,7 +203,8 @@ def restart_agreement() -> None:
 def agree(flag: bool) -> bool:
     """Whether all processes stop now. Each process calls this after every dispatch of steps.
 
-    Soon after one process has passed True, the same call, such as the 812th, returns True in all processes.
+    After one process has passed True, all processes soon return True. They do so in the same call: for example, each
+    process returns True in its 812th call.
     """
     return flag if _link is None else _link.agree(flag)
 

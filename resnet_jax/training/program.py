@@ -207,7 +207,7 @@ class Program:
     def _steps_per_dispatch(self) -> int:
         """The number of steps per dispatch: `train.steps_per_dispatch`, with "auto" replaced by a number.
 
-        It is at most the number of steps in an epoch, between two checkpoints, and in the run.
+        It is not larger than the number of steps in an epoch, between two checkpoints, or in the run.
         """
         c = self.assembly.config.train
         # With images on the host, K steps need K batches of images at once.

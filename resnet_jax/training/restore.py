@@ -67,8 +67,8 @@ def finished_record(directory: Path) -> RunRecord:
         raise UserError(f"{directory}: this run diverged at step {record.diverged_at_step}, so it has no net.")
     if record.final.step not in steps_in(directory / CHECKPOINTS):
         raise UserError(
-            f"{directory}: has no checkpoint of its last step, {record.final.step}, and a record does not contain "
-            f"the net. To run it again, delete the directory first."
+            f"{directory}: the checkpoint of the last step, {record.final.step}, is missing, so the net is "
+            f"lost; delete the directory and run again."
         )
     return record
 

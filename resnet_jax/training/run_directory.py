@@ -83,9 +83,8 @@ class RunDirectory:
             others = differences(read_config(config_file), config)
             if others:
                 raise UserError(
-                    f"{self.path}: holds a run of another configuration ({'; '.join(others)}; for each field: the "
-                    f"value of that run, the requested value); choose another directory, or delete this one to run "
-                    f"anew."
+                    f"{self.path}: holds a run of another configuration ({'; '.join(others)}); choose another "
+                    f"directory, or delete this one to run anew."
                 )
             return
         # A record alone is enough, because it has the configuration.
@@ -145,11 +144,7 @@ class RunDirectory:
         others = differences(record.config, self.config)
         if others:
             self.abandon()
-            found = "; ".join(others)
-            raise UserError(
-                f"{file}: a record of another configuration ({found}; for each field: the value in the record, the "
-                f"requested value)."
-            )
+            raise UserError(f"{file}: a record of another configuration ({'; '.join(others)}).")
         problem = other_inputs(record, self.config)
         if problem:
             self.abandon()
@@ -163,7 +158,9 @@ class RunDirectory:
     def rewind_metrics(self, step: int, epoch_ends: Sequence[int]) -> None:
         """Removes the lines of metrics after `step`, because a resumed run writes them again.
 
-        Each of the steps `epoch_ends`, which are at most `step`, must have exactly one line.
+        Args:
+          step: number of completed steps.
+          epoch_ends: steps up to `step` that must have exactly one line each; no other step up to `step` may have one.
 
         Raises:
           UserError: a line up to `step` is missing, or there is a line too many.
@@ -175,7 +172,9 @@ class RunDirectory:
     def rewind_gradients(self, step: int, taken: Sequence[int]) -> None:
         """Removes the lines of gradients from `step` on, because a resumed run writes them again.
 
-        Each of the steps `taken`, which are below `step`, must have exactly one line.
+        Args:
+          step: number of completed steps. Steps are counted from 0, so the last completed step is `step - 1`.
+          taken: steps before `step` that must have exactly one line each; no other step before `step` may have one.
 
         Raises:
           UserError: a line before `step` is missing, or there is a line too many.

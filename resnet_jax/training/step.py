@@ -217,8 +217,9 @@ def _accumulate(
 ) -> tuple[Any, Any, Sums]:
     """Averages gradients and running statistics, and adds sums, over the parts of a batch.
 
-    Part a has the a-th slice of consecutive images of each shard. So no image leaves its device, and the ghost groups
-    are the same as without parts.
+    Each shard is cut into as many slices of consecutive images as there are parts. The first part consists of the first
+    slice of each shard, the second part of the second slices, and so on. So no image leaves its device, and the ghost
+    groups are the same as without parts.
     """
 
     def cut(x: Array) -> Array:

@@ -1,8 +1,10 @@
 """The arrays of a net by this project's names, and a comparison with the arrays of a file.
 
 A name is a path in the trees of variables, joined by slashes: "stage2_block1/conv1/kernel". Parameters and running
-statistics have different leaf names, so no name occurs twice. A batch norm of PyTorch may also count its batches. The
-count changes no result; it is kept as `batches`, so that a file can be written again without a change.
+statistics have different leaf names, so no name occurs twice.
+
+A batch norm of PyTorch may also count its batches (`num_batches_tracked`). This count changes no result. It is kept as
+the array `batches`, so that a state dict that is read and written again still has it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Class names of published nets, and the class of a net that belongs to a folder of images."""
+"""Class names of published nets, and the search for the class that belongs to each folder of images."""
 
 from __future__ import annotations
 

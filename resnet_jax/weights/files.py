@@ -114,7 +114,7 @@ def save(weights: Weights, folder: Path) -> None:
       OSError: the folder cannot be written.
     """
     if folder.exists() and not (folder.is_dir() and {p.name for p in folder.iterdir()} <= {MODEL_FILE, NET_FILE}):
-        raise UserError(f"{folder}: exists and has other files than a net; choose another folder.")
+        raise UserError(f"{folder}: exists, and is not the folder of a net; choose another folder.")
     content = safetensors.numpy.save({**weights.arrays, **weights.preprocessing.arrays()}, metadata={"format": FORMAT})
     values = {
         "format": FORMAT,

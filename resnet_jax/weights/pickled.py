@@ -3,9 +3,10 @@
 Such a file contains a pickle, which can name any Python function and have it called. This module uses Python's
 unpickler with fixed lists of names:
 
-- names that belong to a tensor give functions that only store the tensor's type, shape and position;
-- names of other values in checkpoints, such as sets, dates and argparse.Namespace, give a class that does nothing;
-- for any other name, the file is refused before anything is called.
+- a name that belongs to a tensor is replaced by a function that only stores the tensor's type, shape and position;
+- the name of another value in checkpoints, such as a set, a date or an argparse.Namespace, is replaced by a class that
+  does nothing;
+- if a file has any other name, it is refused before anything is called.
 
 There are two formats (torch/serialization.py). A zip file has the pickle `<name>/data.pkl`, and the numbers of each
 storage (a flat array) in `<name>/data/<key>`. A file of PyTorch 1.5 or earlier is a sequence: pickles of a magic
@@ -160,7 +161,7 @@ def read(content: bytes, file: str, *, from_key: str | None = None, note: Note =
             f"was run; {nested.ADVICE}."
         ) from None
     except _Unreadable as numbers:
-        raise UserError(f"{file}: {numbers}, which is not supported; save it in float32.") from None
+        raise UserError(f"{file}: {numbers}, which cannot be read; save the array in float32.") from None
     # For a damaged file, pickle and zipfile may raise any error.
     except (Exception, MemoryError, RecursionError) as error:
         raise UserError(f"{file}: damaged or truncated ({reason(error)}).") from None

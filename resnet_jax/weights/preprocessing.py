@@ -85,7 +85,7 @@ class Preprocessing:
         return image
 
     def to_json(self) -> dict[str, Any]:
-        """The values for config.json. Mean and standard deviation are left out if `arrays` has them."""
+        """The values for config.json. Mean and standard deviation are left out if the method `arrays` returns them."""
         values: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
         if not self.arrays():
             for name in (MEAN, STD):
@@ -95,7 +95,7 @@ class Preprocessing:
         return values
 
     def arrays(self) -> Arrays:
-        """Mean and standard deviation for model.safetensors, if they are images; {} if config.json has them."""
+        """Mean and standard deviation for model.safetensors, if they differ between pixels; otherwise {}."""
         n = self.normalization
         if n.mean.shape[1:3] == n.std.shape[1:3] == (1, 1):
             return {}

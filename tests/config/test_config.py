@@ -246,10 +246,10 @@ def test_how_a_run_runs_is_no_other_run_unless_batch_statistics_are_each_devices
     many = override(one, {"parallel.devices": 8, "parallel.mode": "pmap", "train.checkpoint_steps": 7})
     assert differences(one, many) == []
     own = {"model.norm.scope": "device"}
-    assert differences(override(one, own), override(many, own)) == ["parallel.devices: 1, 8"]
+    assert differences(override(one, own), override(many, own)) == ["parallel.devices is 1, not 8"]
     # Parts of a batch are made of every device's share, so with "global" they are other images on other devices.
     parts = {"train.accumulation": 2}
-    assert differences(override(one, parts), override(many, parts)) == ["parallel.devices: 1, 8"]
+    assert differences(override(one, parts), override(many, parts)) == ["parallel.devices is 1, not 8"]
     ghosts = parts | {"model.norm.scope": "ghost", "model.norm.ghost_size": 8}
     assert differences(override(one, ghosts), override(many, ghosts)) == []
 
@@ -291,5 +291,5 @@ def test_a_run_is_the_same_whichever_way_its_milestones_are_written() -> None:
     assert differences(shares, iterations) == []
     assert identity(shares) == identity(iterations)
     other = override(shares, {"optim.milestones": (0.5, 0.8)})
-    assert differences(other, iterations) == ["optim.milestones: [120, 192], [120, 180]"]
+    assert differences(other, iterations) == ["optim.milestones is [120, 192], not [120, 180]"]
     assert to_dict(from_dict(json.loads(json.dumps(to_dict(shares))))) == to_dict(shares)

@@ -106,7 +106,7 @@ def test_what_a_user_gets_wrong_is_a_sentence(runs: Path, tmp_path: Path) -> Non
         (["lesions", str(tmp_path), out], "not a run directory: it has neither"),
         (["lesions", "nowhere", out], "nowhere: no such run directory"),
         (["lesions", str(unfinished), out], "unfinished: this run has not finished"),
-        (["lesions", str(bare), out], "has no checkpoint of its last step"),
+        (["lesions", str(bare), out], "is missing, so the net is lost"),
         (["lesions", good, str(other), out], "have different data"),
         (["lesions", "digits-plain", out], "takes only finished runs"),
         (["lesions", good, "--repeats=0", out], "repeats: got 0"),

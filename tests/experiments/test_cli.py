@@ -103,7 +103,7 @@ def test_a_directory_of_another_configuration(tmp_path: Path, command: Command) 
     (place / "config.json").write_text(kept)
     done = command("experiments.train", "digits-plain", "--directory", str(place), cwd=tmp_path)
     assert done.returncode == cli.BAD_INPUT
-    assert "holds a run of another configuration (model.depth: 32, 20" in done.stderr
+    assert "holds a run of another configuration (model.depth is 32, not 20" in done.stderr
     assert "Traceback" not in done.stderr
     assert (place / "config.json").read_text() == kept
 

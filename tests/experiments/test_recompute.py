@@ -45,7 +45,7 @@ def test_good_runs_get_their_row_and_others_a_sentence(tmp_path: Path, capsys: p
         "already: trained with train.recompute_batch_stats",
         "diverged: this run diverged at step",
         "damaged: the checkpoint of its last step, 12, is damaged",
-        "bare: has no checkpoint of its last step, 12",
+        "bare: the checkpoint of the last step, 12, is missing",
     ):
         assert sentence in said
 

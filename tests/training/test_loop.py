@@ -130,7 +130,7 @@ def test_a_finished_run_is_never_run_again(whole: Path, monkeypatch: pytest.Monk
 
 def test_another_configuration_is_refused_and_nothing_is_lost(whole: Path) -> None:
     before = {p: p.read_bytes() for p in whole.iterdir() if p.is_file()}
-    with pytest.raises(UserError, match=r"another configuration \(optim.learning_rate: 0.1, 0.2"):
+    with pytest.raises(UserError, match=r"another configuration \(optim.learning_rate is 0.1, not 0.2"):
         run(override(SMALL, {"optim.learning_rate": 0.2}), whole, study="test")
     assert {p: p.read_bytes() for p in whole.iterdir() if p.is_file()} == before
 
@@ -275,7 +275,7 @@ def test_a_record_of_another_configuration_is_not_taken_for_this_runs(whole: Pat
     other = tmp_path / "other"
     other.mkdir()
     (other / "record.json").write_bytes((whole / "record.json").read_bytes())
-    with pytest.raises(UserError, match=r"record of another configuration \(optim\.learning_rate: 0\.1, 0\.2"):
+    with pytest.raises(UserError, match=r"record of another configuration \(optim\.learning_rate is 0\.1, not 0\.2"):
         run(override(SMALL, {"optim.learning_rate": 0.2}), other, study="test")
 
 

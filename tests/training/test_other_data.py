@@ -98,7 +98,7 @@ def test_data_that_are_not_here_are_no_reason_to_run_again_at_the_path_of_the_re
 
 def test_a_part_of_the_data_is_other_data(made: Path, tmp_path: Path) -> None:
     config = override(config_of(tmp_path / "there" / "data.npz"), {"data.train_subset": 12})
-    assert state(made, config).startswith("another configuration: data.train_subset")
+    assert state(made, config).startswith("another configuration: data.train_subset is ")
 
 
 def test_an_unfinished_run_goes_on_with_the_same_data_elsewhere_and_with_no_other(tmp_path: Path) -> None:

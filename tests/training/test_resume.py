@@ -89,7 +89,7 @@ def test_devices_with_statistics_of_their_own_are_part_of_the_run(tmp_path: Path
     config = override(SMALL, {"model.norm.scope": "device", "parallel.devices": 2})
     with pytest.raises(Interrupted):
         run(config, tmp_path / "run", study="test", stop=stop_after(2))
-    with pytest.raises(UserError, match=r"another configuration \(parallel.devices: 2, 4"):
+    with pytest.raises(UserError, match=r"another configuration \(parallel.devices is 2, not 4"):
         run(override(config, {"parallel.devices": 4}), tmp_path / "run", study="test")
 
 

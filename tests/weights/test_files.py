@@ -209,10 +209,10 @@ def test_nothing_else_is_overwritten(net: Weights, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter").write_text("dear")
     for place in (tmp_path / "mine", tmp_path / "mine" / "letter"):
-        with pytest.raises(UserError, match=r"exists and has other files than a net"):
+        with pytest.raises(UserError, match=r"exists, and is not the folder of a net"):
             files.save(net, place)
     (tmp_path / "net" / "letter").write_text("dear")
-    with pytest.raises(UserError, match="has other files"):
+    with pytest.raises(UserError, match="is not the folder of a net"):
         files.save(net, tmp_path / "net")
     (tmp_path / "net" / "letter").unlink()
     other = random_weights(seed=1)

@@ -173,7 +173,7 @@ def test_tensors_of_other_kinds_do_no_harm_beside_a_state_dict(name: str) -> Non
     found = read(zipped(b"}(" + text("scales") + code + text("model") + b"}(" + fine + b"uu", storages), "net.pth")
     assert found.keys() == {"fc.weight"}
     assert found["fc.weight"].tobytes() == STATE["fc.weight"].tobytes()
-    with pytest.raises(UserError, match=rf"net\.pth: fc\.bias has numbers of type {kind}, .*save it in float32"):
+    with pytest.raises(UserError, match=rf"net\.pth: fc\.bias has numbers of type {kind}, .*save the array in float32"):
         read(zipped(b"}(" + fine + text("fc.bias") + code + b"u", storages), "net.pth")
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class GradientIdentity(Options):
     """The gradient at a block's input as a sum of two terms: dL/dx_l = dL/dx_L (1 + d/dx_l sum F). The shortcuts carry
-    the first term from the end of the stage; the residual branches add the second. Both terms and the remainder of
-    dL/dx_l are measured for each block, in float64 and in train mode.
+    the first term from the end of the stage; the residual branches add the second. Both terms, and the
+    remainder (dL/dx_l minus both terms), are measured for each block, in float64 and in train mode.
 
     Source: He et al. 2016, Eq. 5. The equation holds between blocks of one shape, with identity shortcuts and nothing
     after the addition (full pre-activation). For other nets the remainder is not zero. Cost: compilation, and seconds

@@ -37,10 +37,10 @@ OPTIONS = PathLengths
 
 
 def measure(net: Net, options: PathLengths, workspace: Workspace) -> dict[str, Any]:
-    """Returns the number of paths by length, and gradient norms of random paths and of the whole gradient, for a JSON
-    file.
+    """Returns the number of paths of each length, and two kinds of gradient norms, for a JSON file.
 
-    The norms are means over images. Those of random paths are [lengths][repeats].
+    "norms" [lengths][repeats] are for gradients along one random path each. "whole" is for the whole gradient, which is
+    the sum over all paths. All norms are means over images.
     """
     import jax
 

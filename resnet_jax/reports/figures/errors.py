@@ -39,7 +39,8 @@ Line = tuple[str, Sequence[tuple[float, Variant]], str, str]
 
 
 def error_against_depth(comparison: Comparison) -> Figure:
-    """Draws training and test error in per cent against depth: a line for each kind of net, and single seeds."""
+    """Draws training and test error in per cent against depth: a line for each kind of net, and a point for each
+    seed."""
     colours = kind_colours(comparison.nets)
     lines = [
         (

@@ -37,11 +37,13 @@ _WIDE = 5.0  # from this ratio on, a linear axis hides small values
 
 
 def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Line styles for nets: the colour shows the kind of net, and the shade and the marker show its depth.
+    """Chooses a line style for each net.
 
-    Markers are open for plain nets and filled for residual nets, and other kinds have dashes. So kinds differ without
-    colour. Nets of equal kind and depth have different dashes and markers. If they differ in more than the seed, their
-    colours also differ.
+    The colour shows the kind of net, and the shade and the marker show its depth. Plain nets have open markers,
+    residual nets have filled markers, and other kinds have dashed lines.
+
+    Several nets of the same kind and depth would look alike with these rules. So each gets another marker and other
+    dashes. If they differ in more than the seed, each also gets another colour.
     """
     colours = kind_colours([net["net"] for net in nets])
     found = []

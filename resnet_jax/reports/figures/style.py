@@ -1,6 +1,6 @@
 """Colours and markers for all figures, and the function that saves figures.
 
-- The colour shows the kind of net: vermilion for plain, blue for residual, `KINDS` for other kinds.
+- The colour shows the kind of net: vermilion for plain, blue for residual. `KINDS` has the colours of other kinds.
 - The shade and the marker show the depth, in the same way in every figure. Deeper nets are darker.
 - Training error is dashed with open markers. Test error is solid with filled markers.
 
@@ -81,9 +81,9 @@ def kind_colours(kinds: Sequence[str]) -> dict[str, str]:
 
 
 def variant_colours(cells: Sequence[Variant]) -> list[str]:
-    """A colour for each variant: vermilion or blue for the first one, which is the baseline.
+    """A colour for each variant: vermilion for plain nets, blue for the first variant if it is not plain.
 
-    All plain nets are vermilion. The other variants have further colours.
+    The first variant is the baseline. The other variants get colours of `OTHERS`.
     """
     free = [colour for colour in OTHERS if colour != (KINDS.get(cells[0].net) if cells else None)]
     colours, taken = [], 0
@@ -108,7 +108,10 @@ def spread(summary: Summary) -> float:
 
 
 def from_zero(axes: Axes, most: float | None = None) -> None:
-    """Starts the y-axis slightly below zero, so that a marker at zero is completely visible."""
+    """Starts the y-axis slightly below zero, so that a marker at zero is completely visible.
+
+    The axis ends slightly above the highest value, or slightly above `most` if this is lower.
+    """
     top = max(axes.dataLim.y1, *(other.dataLim.y1 for other in axes.figure.axes))
     top = max(1.0, 1.08 * top)
     top = min(top, most * 1.02) if most is not None else top

@@ -69,8 +69,8 @@ def net_fields(model: ModelConfig, changes: Mapping[str, Any] | None = None) -> 
 
     Args:
       model: configuration of the net.
-      changes: None: the result has the fields of `model`. Otherwise, it has the fields of a residual net with these
-        changes and the depth of `model`. The keys are dotted names.
+      changes: fields by dotted name, which turn a residual net of the same depth into another net. The result then
+        identifies this other net. With None, it identifies `model`.
     """
     if changes is not None:
         given = {name.removeprefix("model."): value for name, value in changes.items()}

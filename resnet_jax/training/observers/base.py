@@ -53,7 +53,7 @@ class Observer:
     def begin(self, step: int) -> None:
         """Called once before the first step. `step` is 0, or the step of the checkpoint from which the run is resumed.
 
-        Later steps that were reported before an interruption will be reported again.
+        A run that was interrupted may have reported later steps already. They will be reported again.
         """
 
     def step(self, step: Step) -> None:
@@ -93,9 +93,9 @@ class Sink(Observer):
         self._begun = 0
 
     def open(self, step: int) -> None:
-        """Starts to write the numbers of the steps after `step`.
+        """Prepares to write the values that will be measured after step `step`.
 
-        The run may have written some of these numbers before it was interrupted. They must not appear twice.
+        An interrupted run may have written some of these values already. They must not appear twice.
         """
         raise NotImplementedError
 

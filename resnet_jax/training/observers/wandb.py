@@ -14,9 +14,9 @@ FOLDER, RUN_ID = "wandb", "run_id"
 
 
 class WeightsAndBiases(Sink):
-    """Writes the numbers of a run to Weights & Biases. If the run is resumed, the same entry there is continued.
+    """Writes the numbers of a run to Weights & Biases. A resumed run continues its earlier entry there.
 
-    The service ignores numbers of steps that it already has.
+    A resumed run may write some steps again. The service ignores a step that it already has.
     """
 
     _run: wandb.Run | None = None

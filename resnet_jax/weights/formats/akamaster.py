@@ -56,12 +56,14 @@ class Akamaster(Format):
 
 
 def centred(model: ModelConfig, arrays: Arrays) -> Arrays:
-    """Converts the arrays of a net with option A: from zero channels at the end to zero channels on both sides.
+    """Converts a net with option A. Its zero channels are at the end; in the result, they are on both sides.
 
     A net computes the same logits if the channels of a stage are permuted in all arrays that read or write them. With
     zeros at the end, the shortcut copies channel c of a stage to channel c of the next stage. With zeros on both sides,
-    it copies channel c to channel c + k, where k is half the number of new channels. So each stage is permuted: its
-    copied channels move to the middle, in the order of the previous stage, and its new channels fill both sides.
+    it copies channel c to channel c + k, where k is half the number of new channels.
+
+    So the channels of each stage are permuted. The copied channels move to the middle, and have the order that they
+    have in the previous stage. One half of the new channels goes before them, the other half after them.
     """
     orders = [np.arange(model.base_width)]  # for the stem and each stage: the old channel at each new position
     for width in (w * model.expansion for w in model.stage_widths):

@@ -88,8 +88,8 @@ class Found:
         shape = self.shapes.get(name)
         if shape is None or len(shape) != axes:
             problem = "is missing" if shape is None else f"has the shape {shape}"
-            kind = "convolution's" if axes == 4 else "last layer's"
-            raise UserError(f"{self.file}: {name} {problem}; legal: a {kind} weights, which have {axes} axes.")
+            layer = "a convolution" if axes == 4 else "the last layer"
+            raise UserError(f"{self.file}: {name} {problem}; legal: weights of {layer}, an array with {axes} axes.")
         return shape
 
     def imagenet_model(
@@ -193,9 +193,10 @@ class Format(abc.ABC):
         """Translates this project's name of a module, such as "stem_conv", "conv1" or "head", to PyTorch's name."""
 
     def writable(self, model: ModelConfig, arrays: Arrays) -> tuple[ModelConfig, Arrays, tuple[str, ...]]:
-        """Changes a net so that this format can express it, with the same logits; adds remarks on the changes.
+        """Changes a net so that this format can express it. The net still gives the same logits.
 
-        Returns an unchanged net if it needs no change, or if no change makes it fit.
+        Returns the configuration, the arrays, and remarks on the changes. The net is returned unchanged, without
+        remarks, if it needs no change or if this format cannot express it.
         """
         return model, arrays, ()
 
@@ -244,7 +245,8 @@ def staged_module(name: str, head: str, shortcut: str) -> str:
     Args:
       name: this project's name.
       head: PyTorch's name of the last layer.
-      shortcut: PyTorch's name of a projection, a sequence of a convolution (number 0) and a batch norm (number 1).
+      shortcut: PyTorch's name of a projection. It is a torch.nn.Sequential: item 0 is a convolution, item 1 a batch
+        norm.
     """
     if block := re.fullmatch(r"stage(\d+)_block(\d+)", name):
         return f"layer{block[1]}.{int(block[2]) - 1}"

@@ -94,7 +94,11 @@ class HuggingFace(Format):
 def _preprocessing(found: Found, channels: int) -> Preprocessing:
     """The preprocessing that preprocessor_config.json describes.
 
-    It may be that of transformers' ConvNextImageProcessor, or a resize and a centre crop.
+    Two kinds are supported: a resize with a centre crop, and that of transformers' ConvNextImageProcessor for pictures
+    smaller than `SQUEEZED`.
+
+    Raises:
+      UserError: the file describes another preprocessing, or a field has an illegal value.
     """
     where = found.beside("preprocessor_config.json")
     advice = "or rename that file, and give experiments.convert --resize, --crop, --mean and --std"

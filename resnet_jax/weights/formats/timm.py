@@ -6,7 +6,8 @@ normalisation and class names. The size of pictures is its `input_size`, as in t
 | timm's nets                                              | supported                                           |
 |----------------------------------------------------------|-----------------------------------------------------|
 | resnet18, 34, 50, 101, 152, with any tag                 | yes                                                 |
-| with the prefix tv_, ssl_ or swsl_, or as gluon_..._v1b  | yes                                                 |
+| these names with the prefix tv_, ssl_ or swsl_           | yes                                                 |
+| gluon_resnet18_v1b, and so on up to gluon_resnet152_v1b  | yes                                                 |
 | resnet26, resnet14t, resnet200                           | no, refused because of their numbers of blocks      |
 | suffix c, d, s, t; resnetrs (deep stem, pooled shortcut) | no, refused because of their arrays                 |
 | seresnet, ecaresnet, skresnet, cbam (attention)          | no, refused because of their arrays                 |

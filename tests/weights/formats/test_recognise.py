@@ -74,9 +74,12 @@ def test_the_arrays_of_another_depth_are_counted() -> None:
         (lambda s: {**s, "layer3.9.conv1.weight": (64, 64, 3, 3)}, "its stages have 3, 3, 10 basic blocks; legal"),
         (
             lambda s: {k: v for k, v in s.items() if k != "linear.weight"},
-            "linear.weight is missing; legal: a last",
+            "linear.weight is missing; legal: weights of the last layer",
         ),
-        (lambda s: {**s, "conv1.weight": ()}, r"conv1.weight has the shape \(\); legal: a convolution's .* 4 axes"),
+        (
+            lambda s: {**s, "conv1.weight": ()},
+            r"conv1.weight has the shape \(\); legal: weights of a convolution, .* 4 axes",
+        ),
         (lambda s: {**s, "linear.weight": (1, 64)}, "its net cannot be built: model.num_classes: got 1"),
     ],
 )
