@@ -128,7 +128,7 @@ def statuses() -> str:
 def answers() -> dict[str, Answer]:
     """Runs every command in `MISTAKES`, and returns the answers by command.
 
-    JAX must not have started before, or must see `DEVICES` CPU devices.
+    If JAX has started before, it must see `DEVICES` CPU devices.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()

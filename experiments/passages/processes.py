@@ -1,4 +1,4 @@
-"""Tables on runs over several processes: their differences from one process, and their behaviour after faults."""
+"""Tables on runs over several processes: differences from a run in one process, and behaviour after faults."""
 
 from __future__ import annotations
 
