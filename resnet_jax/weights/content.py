@@ -48,7 +48,8 @@ def arrays_of(
     and `note`.
 
     Raises:
-      UserError: the file is neither safetensors nor a pickled state dict, is damaged, or would run code.
+      UserError: the file is damaged, or is neither safetensors nor a pickled state dict.
+      UserError: reading the file would run code.
     """
     if pickled.is_pickled(content):
         arrays = pickled.read(content, file, from_key=from_key, note=note)

@@ -28,9 +28,12 @@ def state_dict(weights: Weights, format_name: str | None = None) -> tuple[Format
       format_name: name of a format of weights/formats. None: torchvision for ImageNet nets, akamaster for CIFAR nets.
 
     Returns:
-      The format, the arrays by its names, and remarks about properties that a state dict does not contain.
+      The format.
+      The state dict: arrays in PyTorch's layouts, by the names that the other project uses.
+      Remarks about changes of the net, and about properties that a state dict does not contain.
 
     Raises:
+      UserError: there is no format `format_name`.
       UserError: no net of that project computes the same function as this net.
     """
     form = format_for(weights.model, format_name)
