@@ -8,8 +8,6 @@ KIND is the name of a function in one of the modules here. The function makes th
 table are on separate lines. `python -m experiments.documents` renews all passages, and a test finds outdated ones.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Iterator

@@ -8,8 +8,6 @@
 | Kubernetes    | JOB_COMPLETION_INDEX, in an indexed job; options must give the other values      |
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

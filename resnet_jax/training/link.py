@@ -6,8 +6,6 @@ connection, a message about a fault or a long silence ends all processes. They p
 process and the cause. Nothing here imports JAX.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import queue

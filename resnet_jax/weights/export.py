@@ -1,7 +1,5 @@
 """Writes a net as a PyTorch state dict, with the names of another project."""
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 

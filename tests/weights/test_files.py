@@ -1,7 +1,5 @@
 """Nets into files and back, to the bit; and files that are not what they should be."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
