@@ -10,6 +10,7 @@ table are on separate lines. `python -m experiments.documents` renews all passag
 
 import inspect
 import re
+import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ KINDS: dict[str, Callable[..., str]] = {
     if inspect.isfunction(function)
     and function.__module__ == module.__name__
     and not name.startswith("_")
-    and function.__annotations__["return"] == "str"
+    and typing.get_type_hints(function)["return"] is str
 }
 """The public functions of these modules that return text, by their names with hyphens."""
 PASSAGE = re.compile(r"<!-- begin: (?P<what>[^>]*?)\s*-->(?P<text>.*?)<!-- end -->", re.DOTALL)
