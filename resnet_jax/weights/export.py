@@ -44,8 +44,8 @@ def state_dict(weights: Weights, format_name: str | None = None) -> tuple[Format
         name = next(iter(legal))
         here = essentials(model)[name] if name != "family" else model.family
         raise UserError(
-            f"model.{name}: got {here!r}; legal: {legal[name]}, in a state dict of {form.name}; this net can be written "
-            f"to a folder."
+            f"model.{name}: got {here!r}; legal: {legal[name]}, in a state dict of {form.name}; write this net to a "
+            f"folder."
         )
     if model.norm.epsilon != BatchNormConfig().epsilon:
         notes += (f"its batch norms have epsilon={model.norm.epsilon:g}, which a state dict does not contain",)
