@@ -234,7 +234,9 @@ def test_an_ending_that_is_none(net: Weights, tmp_path: Path) -> None:
 
 
 def test_a_format_that_does_not_hold_such_nets(net: Weights, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"family: got 'cifar'; .*huggingface's names: 'imagenet', ResNet-18 to 152;"):
+    with pytest.raises(
+        UserError, match=r"family: got 'cifar'; legal: 'imagenet', ResNet-18 to 152, in .* of huggingface;"
+    ):
         export.export(net, tmp_path / "net.safetensors", "huggingface")
 
 
