@@ -1,7 +1,5 @@
 """Tables on runs over several processes: their differences from one process, and their behaviour after faults."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

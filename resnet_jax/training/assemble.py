@@ -4,8 +4,6 @@ Training, analysis and the tools for finished runs all call `assemble`, so all o
 net. Nothing here is compiled or depends on the devices.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property

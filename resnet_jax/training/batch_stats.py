@@ -5,8 +5,6 @@ after the training procedure" (github.com/KaimingHe/deep-residual-networks). Run
 mostly from the last few batches, and each batch was computed with older parameters.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 

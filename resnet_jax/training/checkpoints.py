@@ -12,8 +12,6 @@ complete. The checksums reveal later damage; Orbax alone would restore changed b
 the manifest is a checksum of its other lines.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import errno
 import hashlib

@@ -1,7 +1,5 @@
 """The software and hardware of a run, for its record."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform

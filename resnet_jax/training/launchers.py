@@ -11,8 +11,6 @@ or a launcher gives them by environment variables:
 | Kubernetes    | JOB_COMPLETION_INDEX, in an indexed job; the user must give the other two values |
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ connection, a message about a fault or a long silence ends all processes. Each p
 names the faulty process and the cause. Nothing here imports JAX.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import queue

@@ -3,8 +3,6 @@
 Nothing here imports JAX.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import socket

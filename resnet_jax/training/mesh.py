@@ -7,8 +7,6 @@
 | pmap      | one device's shard | the step: pmean and psum            | with a leading axis of devices  |
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ case. In a run of several processes, all must call these functions in the same o
 and `leave` at the end.
 """
 
-from __future__ import annotations
-
 import ctypes
 import math
 import os

@@ -1,7 +1,5 @@
 """`run(config, directory)`: trains a net and writes its record; a run may be interrupted and resumed."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

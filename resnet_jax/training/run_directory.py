@@ -1,7 +1,5 @@
 """The run directory. One process locks it while it trains; the run is complete when the directory has a record."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import functools

@@ -1,7 +1,5 @@
 """A net that was read from a file: configuration, arrays, preprocessing and class names."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

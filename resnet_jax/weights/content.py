@@ -1,7 +1,5 @@
 """Reads arrays from the bytes of a file. Its content shows whether it is safetensors or a pickle of PyTorch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

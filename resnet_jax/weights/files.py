@@ -5,8 +5,6 @@ configuration, preprocessing, class names and origin. A PyTorch state dict has o
 most of the configuration; the rest is assumed to be as in the original project.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

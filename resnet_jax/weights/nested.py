@@ -1,7 +1,5 @@
 """Finds the state dict in a training checkpoint, which may be a dictionary of dictionaries."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, TypeVar
 

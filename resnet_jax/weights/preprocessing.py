@@ -1,7 +1,5 @@
 """The preprocessing of pictures for a net: their size, channels and normalisation. It is stored with the weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """The display of a run: a live display on a terminal, and plain lines in logs and pipes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """The base class of formats: they translate names and layouts of arrays, and find a net from names and shapes."""
 
-from __future__ import annotations
-
 import abc
 import re
 from collections.abc import Iterable, Mapping

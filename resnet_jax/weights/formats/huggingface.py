@@ -4,8 +4,6 @@ ResNetModel has no last layer, and its names have no prefix "resnet.". In the fo
 position of a bottleneck's stride and the class names, and preprocessor_config.json has the preprocessing of pictures.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Mapping
