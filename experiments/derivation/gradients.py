@@ -3,8 +3,6 @@
 Gradients are in float64, so that different machines give the same values to many digits. Only `measure` imports JAX.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterator, Sequence

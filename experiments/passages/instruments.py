@@ -4,8 +4,6 @@ Each file is the result of an instrument (resnet_jax/analysis), such as lesions.
 a file without its suffix, and the names of nets in this file.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

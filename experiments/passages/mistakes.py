@@ -3,8 +3,6 @@
 Each command with a mistake is run in this process, in a temporary folder.
 """
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import functools

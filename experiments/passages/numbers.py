@@ -4,8 +4,6 @@ The arguments are words in the marker of a document. The name STUDY/RUN, without
 Errors and their differences are in per cent.
 """
 
-from __future__ import annotations
-
 import statistics
 from typing import Any
 

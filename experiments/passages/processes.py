@@ -1,7 +1,5 @@
 """Tables on runs over several processes: differences from a run in one process, and behaviour after faults."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

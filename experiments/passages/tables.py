@@ -1,7 +1,5 @@
 """Tables of the documents. The name STUDY/RUN, without a seed, means the runs of all seeds."""
 
-from __future__ import annotations
-
 from experiments.benchmark.table import render
 from experiments.derivation.tables import Language, tables as derived
 from experiments.passages.numbers import error

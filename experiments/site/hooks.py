@@ -1,7 +1,5 @@
 """The functions that MkDocs calls while it builds the site (`hooks` in mkdocs.yml)."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path, PurePosixPath
 from typing import Any

@@ -9,8 +9,6 @@ If k equals the dimension of the input space, V is a basis, and B has all singul
 largest singular value is at most J's largest, and B's smallest is at least J's smallest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -12,8 +12,6 @@ The lines of the first two files are in the order of the images' names. The file
 gives the class folder for each number; it must be in the folder of the first file.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Sequence

@@ -22,8 +22,6 @@ These numbers are kept for the backward pass:
 The compiler may keep more or fewer numbers than this.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ second layout, the blocks of a stage except the first share arrays with a leadin
 that loops over these blocks with a scan uses this layout; its compiled program is as long for 1202 layers as for 20.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Reads and writes the record of a run and its JSONL files, and compares configurations."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json

@@ -1,7 +1,5 @@
 """Groups of runs in a report: a `Variant` has the runs of one configuration, a `Comparison` has variants to compare."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -5,8 +5,6 @@ In the control, the deepest plain net is trained with more iterations and at oth
 training error of this net minus that of a shallower plain net. This module computes how much of the gap remains.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

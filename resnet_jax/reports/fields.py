@@ -1,7 +1,5 @@
 """Configuration fields in reports: which fields differ between runs, and the words for fields and values."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The findings of a comparison: differences between variants, with intervals and verdicts, and a summary sentence."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

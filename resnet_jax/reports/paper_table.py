@@ -3,8 +3,6 @@
 With other data or another recipe, the paper's errors are not comparable. But the order of its lines is a prediction.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping

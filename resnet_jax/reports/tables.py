@@ -1,7 +1,5 @@
 """The tables of a report. Errors are in per cent, and differences are in percentage points."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from resnet_jax.config import ExperimentConfig, flatten, to_dict

@@ -1,7 +1,5 @@
 """Formats numbers as text: errors in per cent, differences in percentage points, counts and durations."""
 
-from __future__ import annotations
-
 from resnet_jax.reports.stats import Difference, Interval, Summary
 
 MINUS, TIMES, EN_DASH = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"

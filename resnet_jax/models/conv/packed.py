@@ -12,8 +12,6 @@ once. In memory, the numbers of its result are already in the order of the outpu
 K = 3, it needs 4/3 of the products of the usual convolution with pack = 2, and twice as many with pack = 4.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jax import Array

@@ -11,8 +11,6 @@ So for each a, one convolution of dy at stride 1 gives the rows a, a + s, a + 2 
 are in the same order as in a row of dx.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jax import Array

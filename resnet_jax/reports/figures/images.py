@@ -1,7 +1,5 @@
 """Draws images in a grid, with their class names."""
 
-from __future__ import annotations
-
 import io
 import math
 import re

@@ -1,7 +1,5 @@
 """The figures of the instruments, except loss-landscape (landscape.py) and path-lengths (paths.py)."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Test errors from He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027), on CIFAR-10 and CIFAR-100."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
