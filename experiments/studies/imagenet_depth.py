@@ -12,9 +12,9 @@ Cost of training, in multiply-adds for a run of 90 epochs: 6.2e17 (18 layers), 1
 3.9e18 (152). All seven runs take 134 days of a GPU at 1e12 multiply-adds/s. The training step was measured only on two
 CPU cores (experiments/records/benchmark-resnet50.json): 3.6 images/s with ResNet-50, so a run would take a year.
 
-Cost of decoding, measured (experiments/records/benchmark-input.json): one core decodes and crops 935 images/s. The
-1.15e8 training images of a run take 1.4 days of one core, and those of all seven runs 10 days. A GPU that trains on
-3,000 images/s needs 3.2 cores for decoding. With fewer cores it waits, and the run's record says how long
+Cost of decoding, measured (experiments/records/benchmark-input.json): one core decodes and crops 935 images/s. A run
+has 1.15e8 training images, which take 1.4 days of one core; all seven runs take 10 days. A GPU that trains on 3,000
+images/s needs 3.2 cores for decoding. With fewer cores it waits, and the run's record says how long
 (cost.input_s).
 """
 

@@ -208,5 +208,5 @@ def test_decoding_is_counted_at_the_rate_of_the_record() -> None:
     assert round(ours["images"] / ours["core_s"]) == DECODED == 935
     text = decoding(studies()["imagenet-depth"][0].runs())
     assert "To decode all 8.1e+08 training images takes 10.0 days of one CPU core, at 935 images" in text
-    assert f"and those of all seven runs {7 * 450_360 * 256 / 935 / 86_400:.0f} days" in (imagenet_depth.__doc__ or "")
+    assert f"all seven runs take {7 * 450_360 * 256 / 935 / 86_400:.0f} days" in (imagenet_depth.__doc__ or "")
     assert decoding(RUNS) == ""
