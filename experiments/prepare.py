@@ -57,8 +57,12 @@ def main(argv: list[str] | None = None) -> int:
     """Prepares a data set and prints where it is; returns the exit status.
 
     Raises:
-      UserError: TFDS does not know the data set; it has no images or no classes; TensorFlow, network or disk space is
-        missing; the download failed; or the data set is already prepared, but damaged.
+      UserError: one of these problems:
+        - TFDS does not know the data set;
+        - the data set has no images or no classes;
+        - TensorFlow, the network or disk space is missing;
+        - the download failed;
+        - the data set is already prepared, but damaged.
       KeyboardInterrupt: the command got Ctrl-C or SIGTERM; partial files were deleted.
     """
     chosen = parse(Prepare, argv, program="python -m experiments.prepare", description=__doc__)

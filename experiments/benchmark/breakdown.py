@@ -73,10 +73,11 @@ class Steps:
 
 
 def measure(spec: Spec) -> list[dict[str, Any]]:
-    """Measures the figures `step` to `kernels`, the number of kernels in a step, and the longest kernels.
+    """Measures the figures in this module's table, the number of kernels in a step, and the kernels that take longest.
 
-    Returns a row for dispatches that take one step each. If a training run with this configuration takes more steps in
-    a dispatch, a second row is for dispatches of that size. Each figure is a mean over at least `spec.steps` steps.
+    The first row of the result is for dispatches of one step. If a dispatch of a training run with this configuration
+    takes several steps, a second row is for dispatches of that size. Each figure is a mean over at least `spec.steps`
+    steps.
     """
     steps = Steps(spec.config, spec.image_shape)
     sizes = sorted({1, steps.program.steps_per_dispatch})
