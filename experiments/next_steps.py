@@ -4,8 +4,6 @@ Only commands that can run are suggested. An instrument is suggested if the runs
 trains the plain nets longer) is suggested if the study of the runs names one.
 """
 
-from __future__ import annotations
-
 import shlex
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Functions that compose messages for the user."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import unicodedata

@@ -17,8 +17,6 @@ consumer replaces the compiled steps: it takes a batch and then sleeps. The leng
 consumer asks for 80 % of the images per second that this project's loader reached before.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.metadata
 import importlib.util

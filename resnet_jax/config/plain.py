@@ -1,7 +1,5 @@
 """Converts configurations to and from nested dictionaries, and changes fields by dotted name, as in "model.depth"."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import typing

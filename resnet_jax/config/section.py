@@ -4,8 +4,6 @@ The message about a wrong value gives the field, the value and the legal values.
 it describes. Other modules use the roles, instead of lists of fields, when they compare, name or record runs.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math

@@ -1,7 +1,5 @@
 """The data of a run: `load(config)` returns a Dataset, with training and test images from any source."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import importlib

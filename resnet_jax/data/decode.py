@@ -12,8 +12,6 @@
 | resizing                 | as torchvision's Resize and CenterCrop: bilinear (or bicubic) with antialiasing           |
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import warnings

@@ -12,8 +12,6 @@ The lines of the first two files are in the order of the images' names. The firs
 folder: meta.mat of ImageNet's development kit, which gives the class folder for each number.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Sequence

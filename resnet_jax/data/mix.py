@@ -9,8 +9,6 @@ position in the training set. So it is the same for any number of devices. Both 
 Departs from both papers: there, all images of a batch have the same weight or box.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax

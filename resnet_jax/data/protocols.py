@@ -11,8 +11,6 @@ used in the evaluation at several sizes. Here probabilities are averaged and mir
 that the paper follows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias

@@ -1,7 +1,5 @@
 """Reads the examples of a prepared TFDS data set from its array_record files, for a streamed source."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import zlib

@@ -1,7 +1,5 @@
 """Processes images in parallel, with the results in order."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor

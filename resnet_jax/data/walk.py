@@ -1,7 +1,5 @@
 """Lists the entries of folders: class folders, the images in them, and files that are left out."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Mapping, Sequence

@@ -24,8 +24,6 @@ for one block at a time. So they count for only one block: the one that has most
 The compiler may keep more or fewer numbers than this.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Each layer has a computation dtype. Parameters, running statistics and batch sta
 computation is in float64.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each convolution conv{i} of a unit has one BN, norm{i}. An order says where the 
 an entry to ORDERS and its name to ModelConfig.activation_order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal

@@ -6,8 +6,6 @@ second layout, only the first block of a stage has its own arrays. The other blo
 its compiled program is as long for 1202 layers as for 20.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Writes a data set of TensorFlow Datasets (TFDS) as array_record files. The benchmark times how they are loaded."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

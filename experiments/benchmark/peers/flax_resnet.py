@@ -4,8 +4,6 @@ The benchmark compares their speed with `resnet_jax`. This module must not impor
 nets share no code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -4,8 +4,6 @@ Each loader takes the paths of the images, the crop size, the range of the short
 and the number of workers. It yields the number of images of each batch, without end.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

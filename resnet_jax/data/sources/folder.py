@@ -4,8 +4,6 @@ listing.py lists the files, and decode.py decodes them. Decoded images are kept 
 With `data.stream`, images are decoded on demand instead (stream.py).
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time

@@ -1,7 +1,5 @@
 """Loads a data set from an .npz file of NumPy: two arrays of images and two of labels."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path

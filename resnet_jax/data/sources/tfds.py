@@ -5,8 +5,6 @@ this, with TensorFlow. Images are always decoded by Pillow, so that pixels do no
 pixels of a JPEG image may differ by a few grey levels from those that TensorFlow decodes.
 """
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path

@@ -15,8 +15,6 @@ following cases it is slow, and another algorithm is used:
 docs/performance.md has the measurements behind these rules.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jax import Array

@@ -14,8 +14,6 @@ This convolution needs (K + pack - 1) / K times as many multiply-adds as the usu
 is 4/3 if pack = 2, and 2 if pack = 4.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jax import Array

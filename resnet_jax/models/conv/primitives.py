@@ -4,8 +4,6 @@ They behave like the convolution of jax.lax under jit, grad, jvp, vmap, checkpoi
 combination, and have derivatives of any order. On CPUs, cpu.py computes them; on other devices, XLA's convolution does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

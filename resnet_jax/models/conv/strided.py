@@ -12,8 +12,6 @@ result for group a has the shape [N, ceil(H / s), ceil(W / s), (s, C)]: each pix
 neighbouring pixels in a row of dx. In memory, a row of the result is in the order of a row of dx.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jax import Array

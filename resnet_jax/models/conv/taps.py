@@ -18,8 +18,6 @@ A loop sums over chunks of a few images, so that the copies of a chunk stay in t
 the speeds.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jax import Array
