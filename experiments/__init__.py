@@ -3,8 +3,6 @@
 Importing this package installs handlers, so that Ctrl-C during further imports does not print a traceback.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Lists the commands, the experiments and the studies: `python -m experiments`."""
 
-from __future__ import annotations
-
 import sys
 
 from rich.console import Console

@@ -9,8 +9,6 @@ one block without its shortcut (cut), the shortcuts of option B, and blocks that
 variant to the command, only that variant is trained.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 import shlex

@@ -8,8 +8,6 @@ experiments/passages. A picture contains a digest of its records. If the records
 out of date.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -12,8 +12,6 @@ on one device uses the scope `ghost` with groups of 1/D of the batch.
 Cost: 108 short runs of nets with 20 layers; about half an hour on 2 CPU cores, mostly compilation.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ The work of a run is multiply-adds per image x batch size x iterations. To scale
 of training and evaluation are multiplied by the ratio of the two runs' work; its other seconds stay the same.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import heapq

@@ -6,8 +6,6 @@ other on two cores. Each process takes the next run that no other process has st
 This module does not import JAX, because the process that starts the others must not occupy a GPU.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Sets up a command before JAX starts: malloc, virtual devices, several processes, the cache of compiled programs."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -4,8 +4,6 @@ Only commands that can run are suggested. An instrument is suggested if the runs
 trains the plain nets of a study longer. It is suggested if the study of the runs names a control study.
 """
 
-from __future__ import annotations
-
 import shlex
 import shutil
 import sys

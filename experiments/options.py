@@ -4,8 +4,6 @@ The library tyro does the parsing. This module adds three things. Switches may h
 "~" is expanded in paths. An error of tyro becomes a UserError that suggests the option that was probably meant.
 """
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import dataclasses

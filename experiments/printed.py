@@ -1,7 +1,5 @@
 """Tables of words and numbers, printed on a terminal or as Markdown. This module does not import JAX."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 

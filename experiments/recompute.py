@@ -7,8 +7,6 @@ command needs the data of the runs, and does not change the runs. For each run i
 training set, and evaluates twice.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Like the processes of a training run, these processes connect to each other, and
 (docs/several-machines.md). Unlike them, these processes do not compute together in JAX.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

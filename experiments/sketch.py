@@ -1,7 +1,5 @@
 """Plots a quantity against the steps of a run, in ASCII characters."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 WIDTH, HEIGHT = 60, 8

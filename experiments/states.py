@@ -1,7 +1,5 @@
 """The states of the runs of a study, and their table."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -9,8 +9,6 @@ The result for a streamed data set is stored. Later runs with the same data, ima
 data.normalize and data.color_noise.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 from pathlib import Path

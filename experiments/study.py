@@ -1,7 +1,5 @@
 """Studies. A study is a base configuration, variants of it that are compared, and seeds."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import itertools

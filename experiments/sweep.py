@@ -5,8 +5,6 @@ python -m experiments.sweep digits-depth --only 'plain-56-*'  # some of the runs
 python -m experiments.sweep digits-depth --shard 1/2          # on one machine, 2/2 on another
 """
 
-from __future__ import annotations
-
 import dataclasses
 import fnmatch
 import re

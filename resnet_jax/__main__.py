@@ -1,7 +1,5 @@
 """`python -m resnet_jax` exits with a message that the commands are not in this package."""
 
-from __future__ import annotations
-
 import sys
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ Python's normal shutdown is skipped, because it can crash while threads of XLA a
 first: for example, the directory of a run that has not begun to train is removed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """Writes files atomically (completely or not at all), and computes short digests."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -4,8 +4,6 @@ Those of tests/gpu run where JAX_PLATFORMS says: `python -m experiments.gpu_chec
 which JAX chooses.
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import os

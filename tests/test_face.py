@@ -1,7 +1,5 @@
 """`import resnet_jax`: what it shows, and that it is light."""
 
-from __future__ import annotations
-
 import inspect
 import pydoc
 import re

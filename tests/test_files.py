@@ -1,7 +1,5 @@
 """A file is written whole or not at all; a digest is that of the sha256sum command."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What the targets of the Makefile would run."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Records survive a round trip; anything else in their place is named."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Errors and suggestions as parts of a sentence."""
 
-from __future__ import annotations
-
 import errno
 
 import pytest

@@ -23,8 +23,6 @@ The process of resnet_jax has the settings of malloc that this project's command
 gives the peer the same settings. Contestants of PyTorch need PyTorch: pip install -e '.[parity]'.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import json

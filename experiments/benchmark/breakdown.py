@@ -15,8 +15,6 @@ If `batch` + `dispatch` exceeds `kernels`, a GPU waits for the host: `step` - `k
 host and device are the same cores, and `dispatch` may include the step itself.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 import tempfile

@@ -5,8 +5,6 @@ in a training run. The step of a peer gets a batch that is already gathered and 
 work.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections import deque

@@ -4,8 +4,6 @@ The shapes are those in the papers' nets. This project's convolutions (resnet_ja
 convolutions. Each is timed twice: called directly, and called inside `lax.map`. One process times all of them.
 """
 
-from __future__ import annotations
-
 import functools
 import time
 from collections.abc import Callable

@@ -4,8 +4,6 @@ A GPU's matrix units may round the inputs of a float32 product to fewer bits: Te
 mantissa. A product and a convolution are compared with float64 results of the host, to find the precision.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
 import re
 import subprocess

@@ -17,8 +17,6 @@ consumer replaces the compiled steps: it takes a batch and then sleeps. First, t
 consumer. The sleep is then so long that the consumer asks for 80 % of the measured images per second.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.metadata
 import importlib.util

@@ -27,8 +27,6 @@ for the gradients of the input and of the weights. The bytes assume that each pa
 programs differ from this: BN may visit its input twice, for mean and variance, and fused layers need fewer visits.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Sequence
 from typing import Any

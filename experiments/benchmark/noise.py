@@ -3,8 +3,6 @@
 This module does not import JAX, because the contestants that use PyTorch import this module.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

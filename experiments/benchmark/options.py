@@ -1,7 +1,5 @@
 """Command-line options of the benchmark, their defaults, and checks of their values."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

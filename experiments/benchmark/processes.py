@@ -8,8 +8,6 @@ network. At the end, the two processes also time two functions:
 - `any_of` returns whether a flag is set in at least one process.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 from contextlib import ExitStack, closing

@@ -4,8 +4,6 @@ Each contestant has a process, and is timed once in each round. So a program tha
 all contestants alike.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Computes the rows of a benchmark record from times: medians, ratios, and fractions of the device's limits."""
 
-from __future__ import annotations
-
 import datetime
 import statistics
 from collections.abc import Mapping

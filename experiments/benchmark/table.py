@@ -1,7 +1,5 @@
 """Makes tables from benchmark records, for a terminal and in Markdown. This module does not import JAX."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

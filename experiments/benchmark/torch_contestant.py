@@ -1,7 +1,5 @@
 """The contestants of the benchmark that use PyTorch. They do not import JAX: its threads would slow PyTorch."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

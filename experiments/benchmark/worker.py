@@ -10,8 +10,6 @@ Each contestant has a separate process for three reasons: the threads of two lib
 peak memory is measured for a process, and malloc reads its settings when a process starts.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import json

@@ -7,8 +7,6 @@
 CPU cores, mostly for compilation.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

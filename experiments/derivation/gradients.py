@@ -1,9 +1,7 @@
-"""Measures gradients before training. Each is the gradient of the first batch's mean loss with respect to a kernel.
+"""Measures gradients before training: the gradient of the mean loss over a run's first batch, for each kernel.
 
 Gradients are in float64, so that different machines give the same values to many digits. Only `measure` imports JAX.
 """
-
-from __future__ import annotations
 
 import json
 import sys

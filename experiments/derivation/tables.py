@@ -1,8 +1,6 @@
 # ruff: noqa: RUF001  # full-width punctuation and × are what the headings need
 """The tables of docs/derivation.md as Markdown, in English or Chinese. This module does not import JAX."""
 
-from __future__ import annotations
-
 import dataclasses
 import statistics
 from collections.abc import Sequence

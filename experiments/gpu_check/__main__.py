@@ -20,8 +20,6 @@ Use an idle machine. On a CPU the same code runs with tiny sizes, in a minute or
 compilers choose algorithms by measured times.
 """
 
-from __future__ import annotations
-
 import math
 import shlex
 import sys

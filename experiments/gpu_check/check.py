@@ -1,7 +1,5 @@
 """Runs the parts of a check one after another, within a time limit. A part that fails does not stop the others."""
 
-from __future__ import annotations
-
 import math
 import os
 import time

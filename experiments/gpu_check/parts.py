@@ -1,7 +1,5 @@
 """The kinds of parts of a check. A part tests or measures, adds to the record, and returns its result in a sentence."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from dataclasses import asdict, dataclass

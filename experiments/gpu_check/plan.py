@@ -1,7 +1,5 @@
 """The parts of a check, in order of importance: `FULL` for a GPU, `SMALL` for a CPU."""
 
-from __future__ import annotations
-
 from experiments.benchmark.spec import FLAX, OURS, Dtype, NetName
 from experiments.gpu_check.parts import COMPILED, EAGER, Breakdown, Device, DeviceTests, Limits, Part, Race
 

@@ -1,7 +1,5 @@
 """The tables at the end of a check."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The tests of tests/gpu, run by pytest in a separate process, on the device that JAX chooses."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import math

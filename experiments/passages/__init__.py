@@ -8,10 +8,9 @@ KIND is the name of a function in one of the modules here. The function makes th
 table are on separate lines. `python -m experiments.documents` renews all passages, and a test finds outdated ones.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
+import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,7 +26,7 @@ KINDS: dict[str, Callable[..., str]] = {
     if inspect.isfunction(function)
     and function.__module__ == module.__name__
     and not name.startswith("_")
-    and function.__annotations__["return"] == "str"
+    and typing.get_type_hints(function)["return"] is str
 }
 """The public functions of these modules that return text, by their names with hyphens."""
 PASSAGE = re.compile(r"<!-- begin: (?P<what>[^>]*?)\s*-->(?P<text>.*?)<!-- end -->", re.DOTALL)

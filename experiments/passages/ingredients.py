@@ -3,8 +3,6 @@
 The numbers come from the records of the study digits-modern (experiments/studies/modern.py).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from experiments.studies import studies

@@ -4,8 +4,6 @@ Each file is the result of an instrument (resnet_jax/analysis), such as lesions.
 a file without its suffix, and the names of nets in this file.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -23,9 +21,10 @@ def measured(file: str, net: str, what: str, form: str = ".3g") -> str:
     Args:
       file: name of the file, without its suffix.
       net: name of the net in the file.
-      what: name of a list in the file, or two names with "/" between them for the quotients of their values. Then,
-        after dots: indices, slices, min, max or mean. For example, "single.1:.max" is the largest value of `single`
-        after the first, and "left/gradient.max" is the largest quotient of `left` and `gradient`.
+      what: words with dots between them. The first word is the name of a list in the file. It can also be two names
+        with "/" between them: each value of the first list is divided by the value at the same position of the
+        second list. Every other word is an index, a slice, min, max or mean, and is applied to the result so far.
+        For example, "single.1:.max" is the largest value of the list `single`, without its first value.
       form: a format of Python. A form such as ".1%" gives per cent; the text does not contain the sign "%".
     """
     return _text(value(file, net, what), form)
@@ -78,8 +77,8 @@ def signals(file: str, *nets: str) -> str:
 def mean_lengths(file: str) -> str:
     """A table of paths, with a column for each net.
 
-    The rows are the number of blocks, the mean length of all paths, and a weighted mean length. In the weighted mean, a
-    path counts as much as the mean gradient norm along random paths of its length.
+    The rows are the number of blocks, the mean length of all paths, and a weighted mean length. The weight of a path is
+    the mean gradient norm along random paths of the same length.
     """
     nets = _nets(file)
     paths = [np.asarray(net["paths"], float) for net in nets.values()]

@@ -3,8 +3,6 @@
 Each command with a mistake is run in this process, in a temporary folder.
 """
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import functools
@@ -128,7 +126,7 @@ def statuses() -> str:
 def answers() -> dict[str, Answer]:
     """Runs every command in `MISTAKES`, and returns the answers by command.
 
-    JAX must not have started before, or must see `DEVICES` CPU devices.
+    If JAX has started before, it must see `DEVICES` CPU devices.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()

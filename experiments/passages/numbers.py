@@ -4,8 +4,6 @@ The arguments are words in the marker of a document. The name STUDY/RUN, without
 Errors and their differences are in per cent.
 """
 
-from __future__ import annotations
-
 import statistics
 from typing import Any
 
@@ -27,7 +25,7 @@ def mean_error(run: str, split: str = "train", decimals: str = "2") -> str:
 
 
 def apart(left: str, right: str, split: str = "train", decimals: str = "2") -> str:
-    """Difference in error between two nets, paired by seed: the mean, or both values if there are only two seeds."""
+    """Mean difference in error between two nets, paired by seed. With two seeds: the difference for each seed."""
     found = _upward(left, right, split)
     return listed([_percent(value, decimals) for value in (found.values if found.too_few_pairs else (found.mean,))])
 
@@ -38,7 +36,7 @@ def mean_apart(left: str, right: str, split: str = "train", decimals: str = "2")
 
 
 def least_apart(left: str, right: str, split: str = "train", decimals: str = "1") -> str:
-    """Absolute difference in error between two nets of the same seed: the smallest of all seeds."""
+    """Smallest absolute difference in error between two nets, over the pairs of runs with the same seed."""
     return _percent(min(map(abs, _difference(left, right, split).values)), decimals)
 
 
@@ -61,17 +59,19 @@ def change_apart(left: str, right: str, before: str, beside: str) -> str:
 
 
 def images_apart(left: str, right: str, images: str) -> str:
-    """For each seed, the difference between two nets in the number of misclassified training images: "2 and 4".
+    """For each seed, the difference between two nets in the number of misclassified training images.
 
+    For example, "2 and 4" means that the nets differ by 2 images with one seed, and by 4 images with the other seed.
     The training set has `images` images.
     """
     return listed([f"{abs(int(images) * value):.0f}" for value in _difference(left, right).values])
 
 
 def most_images(study: str, net: str, images: str) -> str:
-    """Largest number of misclassified training images in a run of the study. Only runs with this kind of net count.
+    """Largest number of misclassified training images in a run of the study.
 
-    The training set has `images` images.
+    Only runs with one kind of net are considered. `net` is the name of this kind, such as "plain". The training set has
+    `images` images.
     """
     ended = [record.final for record in records(study) if record.config.model.net == net]
     return f"{max(int(images) * final.train_error for final in ended if final is not None):.0f}"
@@ -131,15 +131,18 @@ def compile_growth() -> str:
 
 
 def speed(record: str, net: str, contestant: str) -> str:
-    """Speed of a program's training step in a benchmark, divided by the speed of the reference program's step.
+    """Speed of the training step of `contestant`, divided by the speed of the reference program's step.
 
-    The benchmark chooses the reference, such as PyTorch; `contestant` is the name of the other program.
+    A contestant is a program in a benchmark. The benchmark chooses one as the reference program, such as PyTorch.
     """
     return f"{_steps(record, 'train')[net, contestant]['ratio']:.2f}"
 
 
 def over_flax(record: str, phase: str, decimals: str, *nets: str) -> str:
-    """Speed of this project's step divided by the speed of a Flax net's step: median over rounds, range over nets."""
+    """Speed of this project's step divided by the speed of a Flax net's step, such as "1.2 to 1.5".
+
+    The ratio of each net is a median over the rounds of the benchmark. The text has the lowest and the highest ratio.
+    """
     rows, ratios = _steps(record, phase), []
     for net in nets:
         ours, flax = (rows[net, name]["seconds"] for name in ("resnet_jax", "flax"))

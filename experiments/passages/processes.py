@@ -1,6 +1,4 @@
-"""Tables on runs over several processes: their differences from one process, and their behaviour after faults."""
-
-from __future__ import annotations
+"""Tables on runs over several processes: differences from a run in one process, and behaviour after faults."""
 
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """Reads committed records by the names in the markers of documents, such as digits-depth/plain-56."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 from typing import Any

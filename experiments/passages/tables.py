@@ -1,7 +1,5 @@
 """Tables of the documents. The name STUDY/RUN, without a seed, means the runs of all seeds."""
 
-from __future__ import annotations
-
 from experiments.benchmark.table import render
 from experiments.derivation.tables import Language, tables as derived
 from experiments.passages.numbers import error
@@ -22,7 +20,7 @@ def report(*studies: str) -> str:
 
 
 def gaps(*studies: str) -> str:
-    """A table of training errors, deep nets minus shallower nets. Each row is a number of iterations in the studies."""
+    """A table of the training error of a deep net minus that of a shallower net, by number of iterations."""
     control = find_control(_compared(studies))
     table = None if control is None else gap_table(control)
     if table is None:

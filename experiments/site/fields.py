@@ -1,7 +1,5 @@
 """Reads the fields of dataclasses from their source: name, type, default, and the text below the field."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import textwrap

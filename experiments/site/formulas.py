@@ -4,8 +4,6 @@ The documents write a formula inside a line as `$...$`, and a separate formula a
 hosts render the same notation.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """The functions that MkDocs calls while it builds the site (`hooks` in mkdocs.yml)."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,7 +15,7 @@ from experiments.site import formulas, linked, reference  # noqa: E402
 
 
 def on_config(config: Any) -> Any:
-    """Adds the rendering of formulas to the Markdown extensions, for formulas inside lines and separate ones."""
+    """Adds two Markdown extensions: one renders formulas inside a line, the other renders separate formulas."""
     config.markdown_extensions.append(formulas.Formulas())
     fences = config.mdx_configs.setdefault("pymdownx.superfences", {}).setdefault("custom_fences", [])
     fences.append({"name": "math", "class": "formula", "format": formulas.display})

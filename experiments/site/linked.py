@@ -4,8 +4,6 @@ In the documents, these links are paths in the checkout, so that they also work 
 leads to a page with the text of the file, or with the list of the folder.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path, PurePosixPath

@@ -1,7 +1,5 @@
 """Makes the reference pages from the code: commands, configurations, records, and the public Python API."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 import os

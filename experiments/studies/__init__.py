@@ -4,8 +4,6 @@ A file may define EXPERIMENTS, a dictionary of named configurations for `experim
 studies for `experiments.sweep`. A new file needs no entry anywhere else.
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Iterator

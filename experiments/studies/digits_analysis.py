@@ -6,8 +6,8 @@
 digits.py defines the recipe. The norms of the gradient are also recorded, which does not change the nets. So each net
 is equal to the net of digits-depth with the same depth and seed.
 
-`digits-analysis-decay` is a control with more weight decay and more iterations. They change the scales of batch norm.
-In the 240 iterations of digits.py, these scales hardly change.
+`digits-analysis-decay` is a control with more weight decay and more iterations. The scales of batch norm hardly change
+in the 240 iterations of digits.py. In the control, they change.
 
 Cost: the 8 runs take 4 min of one CPU core, and the 9 runs of the control take 10 min of one CPU core.
 """

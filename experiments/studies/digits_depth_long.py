@@ -3,11 +3,12 @@
     python -m experiments.sweep digits-depth-long --jobs 2
     python -m experiments.report runs/digits-depth runs/digits-depth-long
 
-The deepest plain net gets 3 times the iterations of digits-depth at each of three learning rates. The rate drops at one
-half and three quarters, as before. The plain net of 20 layers and the residual net of 56 layers get the same iterations
-at the rate of digits-depth. He et al. 2015, Sec. 4.1: "We have experimented with more training iterations (3x) and
-still observed the degradation problem, suggesting that this problem cannot be feasibly addressed by simply using more
-iterations."
+All nets are trained for 3 times the iterations of digits-depth. The deepest plain net is trained at three learning
+rates. The plain net of 20 layers and the residual net of 56 layers are trained only at the rate of digits-depth. The
+rate drops at one half and three quarters of the iterations, as in digits-depth.
+
+He et al. 2015, Sec. 4.1: "We have experimented with more training iterations (3x) and still observed the degradation
+problem, suggesting that this problem cannot be feasibly addressed by simply using more iterations."
 
 Cost: all 25 runs take 17 min of one CPU core; half of that with --jobs 2 on two cores.
 """

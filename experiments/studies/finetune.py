@@ -19,8 +19,8 @@ pictures into the folder `five`, and run the study:
     python -m experiments.sweep finetune-small --finetune.weights=resnet20-12fca82f.th --data.path=five --jobs 2
 
 There are four variants. The first fine-tunes the whole net. The second freezes all stages and trains only the last
-layer. The third and fourth train the net from random values, at the same rate and at the papers' rate, which is ten
-times as high.
+layer. The third and fourth train the net from random values: the third at the same rate, and the fourth at the papers'
+rate, which is ten times as high.
 
 Cost: all 12 runs take 7 min of one CPU core. Each has 60 steps of 50 images.
 """

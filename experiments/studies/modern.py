@@ -4,12 +4,12 @@
     python -m experiments.sweep cifar10-modern
 
 The base is the papers' recipe for ResNet-20 and ResNet-56 (cifar.py, digits.py). Each variant turns on one ingredient,
-and the last variant turns on all nine. It then chooses mixup or CutMix for each image with equal probability. All
+and the last variant turns on all nine. For each image, this variant chooses mixup or CutMix with equal probability. All
 ingredients depart from the papers. config/optim.py and config/data.py name the source of each ingredient.
 
 | ingredient        | meaning of the number                                   | CIFAR-10              | digits   |
 |-------------------|---------------------------------------------------------|-----------------------|----------|
-| cosine            | final learning rate, after half a cosine without drops  | 0                     | 0        |
+| cosine            | final learning rate; the rate follows half a cosine     | 0                     | 0        |
 | linear warm-up    | first learning rate, and share of the run               | 0.01, 3 %             | the same |
 | Nesterov          | Nesterov's momentum                                     | 0.9                   | 0.9      |
 | decay of kernels  | weight decay, for kernels only, not for BN              | 1e-4                  | 1e-4     |

@@ -1,7 +1,5 @@
 """Gradient flow: the norm of the gradient in each layer, at the initial values and during training."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -14,8 +14,6 @@ with constant dL/dx_L. The remainder, dL/dx_l minus both terms, is zero if the i
 assume that it holds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Layer responses: the standard deviation of each 3x3 layer's output (He et al. 2015, Fig. 7)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import flax.linen as nn

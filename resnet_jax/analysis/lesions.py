@@ -8,8 +8,6 @@ The set of deleted blocks is an argument of a compiled function. Blocks are swap
 compilation is enough for all lesions of a net.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 

@@ -6,8 +6,6 @@ trained net, as the option batch_stats="running" does here. These statistics do 
 points. The misfit grows from layer to layer, and in deep nets it hides the curvature of the loss.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -4,8 +4,6 @@ Flax passes every call of a module through the interceptor, also while JAX trace
 jit, grad, jvp and vmap.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The arguments of an instrument besides the net: its options, a progress display, a file for partial results."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass

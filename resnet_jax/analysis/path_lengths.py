@@ -12,8 +12,6 @@ paths.
 Departs from the paper: BN is in eval mode, so that the gradient of an image does not depend on other images.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -5,8 +5,6 @@ from the paper: Balduzzi et al. 2017 use nets from R to R and points on a grid. 
 two images.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -9,8 +9,6 @@ If k equals the dimension of the input space, V is a basis, and B has all singul
 largest singular value is at most J's largest, and B's smallest is at least J's smallest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -65,10 +63,18 @@ def singular_values(
 
 
 def _next(vector: Floats, before: Floats, b: Floats, rng: np.random.Generator) -> tuple[Floats, float]:
-    """Makes `vector` orthogonal to the rows of `before` [j, n]. Returns it with norm 1, and its norm before scaling.
+    """Makes a vector orthogonal to all earlier vectors, and scales it to norm 1.
 
-    If this norm is negligible beside that of `vector` or the values in `b`, returns a random orthogonal unit vector,
-    and 0 as the norm.
+    Args:
+      vector: [n].
+      before: the earlier vectors, [j, n], orthonormal rows.
+      b: the matrix B as far as it is known, [k, k].
+      rng: generator for a random vector.
+
+    Returns:
+      The orthogonal vector of norm 1, [n], and its norm before scaling. The vector has vanished if its norm before
+      scaling is negligible compared with the norm of the argument `vector`, or with the largest value in `b`. Then a
+      random unit vector, orthogonal to the earlier vectors, and the norm 0 are returned.
     """
     scale = max(float(np.abs(b).max()), float(np.linalg.norm(vector)))
     vector = _without(vector, before)

@@ -4,8 +4,6 @@ Pickled objects are never read, because they could run any program. Before an ar
 the size of its data, so that a wrong header cannot make NumPy allocate too much memory.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import warnings

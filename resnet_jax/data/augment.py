@@ -4,8 +4,6 @@ He et al. 2015, Sec. 4.2: "4 pixels are padded on each side, and a 32x32 crop is
 image or its horizontal flip". Images are normalised before they are padded, so padding with zeros adds the mean colour.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -5,8 +5,6 @@ key, which is a digest of everything that its arrays depend on. A file with anot
 the zip format detect damage.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

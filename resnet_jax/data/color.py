@@ -1,7 +1,5 @@
 """Changes the colours of images at random, inside the compiled step: jitter, and noise along principal components."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jax import Array

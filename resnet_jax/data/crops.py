@@ -4,8 +4,6 @@ A training crop is a pure function of (seed, epoch, index, width, height). So it
 devices and processes, and a resumed run needs no stored state of a random generator.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple

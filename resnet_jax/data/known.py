@@ -1,7 +1,5 @@
 """Recognises well-known training sets by their images and labels, whatever their order and their source."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 

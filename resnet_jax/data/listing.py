@@ -5,8 +5,6 @@ symbolic links. They leave out hidden files and files without the extension of a
 ImageNet's validation images may also be in val/ without class folders, as in their archive; see ground_truth.py.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace

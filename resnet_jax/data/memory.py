@@ -1,7 +1,5 @@
 """Checks the available memory before a large allocation, because Linux kills a process that needs too much."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

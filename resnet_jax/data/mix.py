@@ -9,8 +9,6 @@ position in the training set. So it is the same for any number of devices. Both 
 Departs from both papers: there, all images of a batch have the same weight or box.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax
@@ -36,7 +34,9 @@ class Mix(NamedTuple):
 def draw(
     key: Array, epoch: Array, index: Array, *, size: tuple[int, int], mixup: float, cutmix: float, dtype: jnp.dtype
 ) -> Mix:
-    """Draws the weight or box of each image. They depend only on the key and on the image's epoch and index.
+    """Draws a weight (mixup) or a box (CutMix) for each image.
+
+    The weight or box of an image depends only on the key and on the image's epoch and index.
 
     Args:
       key: the run's augmentation key.

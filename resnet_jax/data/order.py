@@ -5,8 +5,6 @@ divided into batches. So a batch may contain examples of two epochs, every batch
 exactly once in an epoch. The paper does not say what happens to the last, incomplete batch of an epoch.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Progress bars for work on many images."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 

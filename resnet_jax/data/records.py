@@ -1,7 +1,5 @@
 """Reads the image files of a folder for a streamed source, and checks that they have not changed."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterable, Sequence

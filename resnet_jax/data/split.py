@@ -1,7 +1,5 @@
 """Draws a subset and a validation set from a training set, with the class proportions of the whole set."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

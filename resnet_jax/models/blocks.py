@@ -3,8 +3,6 @@
 A unit consists of convolutions, an order of BN and ReLU (models/orders.py) and a shortcut (models/shortcuts.py).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 

@@ -4,8 +4,6 @@ Each convolution conv{i} of a unit has one BN, norm{i}. An order says where the 
 an entry to ORDERS and its name to ModelConfig.activation_order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -28,11 +26,11 @@ class Order:
 
     @property
     def norm_first(self) -> bool:
-        """Whether a unit begins with a BN. If so, the stem of CIFAR nets has none, and a BN follows the last block."""
+        """Whether a unit begins with a BN. If so, the stem of CIFAR nets has no BN, and a BN follows the last block."""
         return "norm" in self.before
 
     def last_norm(self, convs: int) -> int:
-        """The number, from 1, of the last BN before the addition in a unit with `convs` convolutions."""
+        """The number i of norm{i}, the last BN before the addition, in a unit with `convs` convolutions."""
         return convs if "norm" in self.before + self.last else convs - 1
 
 

@@ -9,8 +9,6 @@ In training, a net with stochastic depth or dropout also needs random keys: the 
 models/noise.py.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import NamedTuple
 

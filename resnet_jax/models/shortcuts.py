@@ -24,8 +24,6 @@ The names in `SHORTCUTS` are the legal values of `model.shortcut`. The configura
 neither JAX nor other modules of this package.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol

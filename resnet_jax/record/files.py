@@ -1,7 +1,5 @@
 """Reads and writes the record of a run and its JSONL files, and compares configurations."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json
@@ -130,9 +128,9 @@ def read_json(path: Path, advice: str = "put back the whole file, or delete it")
 def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
     """Lists the fields in which two configurations differ, as "name is A, not B", with the value of `a` first.
 
-    Operational fields, fields without effect in both configurations, and the location of the images are ignored. The
-    data sets themselves are not compared. Milestones and warm-up are compared in iterations, even if they are given as
-    fractions.
+    Operational fields and the location of the images are ignored. A field that has no effect in either configuration is
+    ignored too. The data sets themselves are not compared. Milestones and warm-up are compared in iterations, even if
+    they are given as fractions.
     """
     a, b = a.in_iterations(), b.in_iterations()
     left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), (a.operational & b.operational) | PLACES

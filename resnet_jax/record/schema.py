@@ -1,7 +1,5 @@
 """The dataclasses of a run's record, and the names of the files in a run directory."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Groups of runs in a report: a `Variant` has the runs of one configuration, a `Comparison` has variants to compare."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -120,8 +118,10 @@ class Axis:
     def logarithmic(self) -> bool:
         """Whether the axis is logarithmic.
 
-        It is if the largest value is at least 10 times the smallest, or if there are at least four values and each is
-        at least 1.7 times the value before it. All values must be positive.
+        A logarithmic axis needs positive values, and one of these conditions:
+
+        - The largest value is at least 10 times the smallest value.
+        - There are at least four values, and each is at least 1.7 times the next lower value.
         """
         found = sorted({self.value(variant) for _, points in self.lines for variant in points})
         doubling = len(found) > 3 and all(b >= 1.7 * a for a, b in itertools.pairwise(found))
@@ -147,7 +147,7 @@ class Comparison:
 
     @property
     def baseline(self) -> Variant:
-        """The first variant. If the question is "fields" and `axis` is None, the others are compared with it."""
+        """The first variant. If a comparison of "fields" has no axis, all other variants are compared with this one."""
         return self.cells[0]
 
     @property
@@ -162,7 +162,8 @@ class Comparison:
     def base_cell(self, net: str) -> Variant:
         """The net that deeper nets of its kind are compared with.
 
-        It is the shallowest net of at least 20 layers. If only the deepest net has as many, it is the shallowest net.
+        It is the shallowest net with at least 20 layers. If fewer than two nets have at least 20 layers, it is the
+        shallowest of all nets.
         """
         cells = self.of_net(net)
         return next((cell for cell in cells[:-1] if cell.depth >= BASE_DEPTH), cells[0])

@@ -5,8 +5,6 @@ In the control, the deepest plain net is trained with more iterations and at oth
 training error of this net minus that of a shallower plain net. This module computes how much of the gap remains.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,8 +84,10 @@ class Control:
 
 
 def find_control(comparison: Comparison) -> Control | None:
-    """Finds the runs that trained the deepest plain net for longer or at other learning rates; None without such
-    runs."""
+    """Finds the control experiment: runs of the deepest plain net with other iterations or learning rates.
+
+    Returns None if there are no such runs, or if the comparison is not one of depths.
+    """
     plain = [cell for cell in comparison.cells if cell.is_plain]
     if not plain or comparison.question != "depth":
         return None
@@ -192,7 +192,9 @@ def control_table(control: Control) -> Table:
 
 
 def gap_table(control: Control) -> Table | None:
-    """Makes a table of training errors, deep nets minus shallower nets, by number of iterations.
+    """Makes a table of the training error of a deep net minus that of a shallower net, by number of iterations.
+
+    The columns are for plain and for residual nets.
 
     Returns None if the table would have fewer than two rows.
     """
@@ -229,9 +231,10 @@ def _trainings(control: Control, variant: Variant) -> list[Variant]:  # by budge
 
 
 def as_long(control: Control, variant: Variant) -> Variant | None:
-    """Finds the variant of a net with as many iterations as `control.largest`; None if there is none.
+    """Finds a variant with the same net and depth as `variant`, and with as many iterations as `control.largest`.
 
-    It prefers the learning rate of `control.best`, and then the lowest mean training error.
+    Of several such variants, the one with the learning rate of `control.best` is returned. If none has this rate, the
+    one with the lowest mean training error is returned. Returns None if there is no such variant.
     """
 
     def preference(v: Variant) -> tuple[bool, float]:

@@ -1,7 +1,5 @@
 """CSV files of a report: runs.csv has one row per run, and table.csv has one row per variant."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

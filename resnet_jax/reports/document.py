@@ -1,7 +1,5 @@
 """The parts of a report, independent of the file format: blocks for Markdown, HTML and the terminal."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

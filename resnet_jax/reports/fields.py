@@ -1,7 +1,5 @@
 """Configuration fields in reports: which fields differ between runs, and the words for fields and values."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +15,11 @@ _SHORTCUTS = {"none": "none (plain)", "identity": "identity", "scale": "scaled"}
 
 
 def compared(*ways: str) -> frozenset[str]:
-    """The dotted names of the configuration fields whose `Role.compared` is one of `ways`, such as "net"."""
+    """The dotted names of the configuration fields with certain roles in comparisons.
+
+    Args:
+      ways: values of `Role.compared` (config/section.py), such as "net".
+    """
     return frozenset(ExperimentConfig.fields_where(lambda role: role.compared in ways))
 
 

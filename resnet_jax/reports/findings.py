@@ -1,7 +1,5 @@
 """The findings of a comparison: differences between variants, with intervals and verdicts, and a summary sentence."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,9 +51,16 @@ class Finding:
 
 
 def verdict(difference: Difference | None) -> Verdict:
-    """Judges a difference: "worse" or "better" if its interval excludes zero, "equal" if all pairs are equal.
+    """Judges a difference.
 
-    Otherwise: "not established" if the interval includes zero, "too few seeds" without an interval, "no pair" for None.
+    The result is the first verdict in this list whose condition holds:
+
+    - "no pair": there is no difference (None).
+    - "too few seeds": the difference has no interval.
+    - "equal": the difference of every pair is zero.
+    - "not established": the interval includes zero.
+    - "worse": the mean difference is positive.
+    - "better": the mean difference is negative.
     """
     if difference is None:
         return "no pair"
@@ -81,9 +86,10 @@ def find(comparison: Comparison) -> tuple[Finding, ...]:
 def find_more(comparison: Comparison) -> tuple[Finding, ...]:
     """Further differences, which `find` leaves out.
 
-    In a comparison of depths, these are the pairs at other depths than the deepest. In a comparison of "fields"
-    without an axis and with at most `MOST_ALL_PAIRS` variants, they are the pairs without the baseline. In all other
-    comparisons, there are none.
+    - In a comparison of depths: the pairs that do not include a deepest net.
+    - In a comparison of "fields" without an axis: the pairs that do not include the baseline. With more than
+      `MOST_ALL_PAIRS` variants, there are none.
+    - In a comparison of "fields" with an axis: none.
     """
     if comparison.question == "depth":
         return differences(_depth_pairs(comparison)[1])

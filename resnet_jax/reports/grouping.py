@@ -11,8 +11,6 @@
   the x-axis, and a second field distinguishes lines. Otherwise each variant is a row, and one variant is the baseline.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Renders a document as one self-contained HTML page, with its styles, figures, and a script for interactive curves."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Sequence

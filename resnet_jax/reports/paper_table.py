@@ -3,8 +3,6 @@
 With other data or another recipe, the paper's errors are not comparable. But the order of its lines is a prediction.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping
@@ -68,7 +66,8 @@ class PaperLines:
 def find_lines(comparison: Comparison) -> PaperLines | None:
     """Finds a paper's table that has a line for every variant; None if there is no such table.
 
-    The variants must belong to at least three different lines, and no two of them to the same line and depth.
+    The variants must belong to at least three different lines. Two variants of the same depth must not belong to the
+    same line.
     """
     for table in TABLES:
         found = [(table.row(cell.config.model), cell) for cell in comparison.cells]
@@ -86,11 +85,12 @@ def ranks(errors: list[float]) -> list[str]:
 
 
 def in_order(lines: tuple[Line, ...]) -> tuple[int, int]:
-    """Counts the pairs of lines that are in the paper's order.
+    """Counts the pairs of lines in which our errors have the same order as the paper's errors.
+
+    Pairs with equal errors in the paper have no order, and are left out.
 
     Returns:
-      The number of pairs whose errors differ in the paper. The number of these pairs in which our errors have the same
-      order.
+      The number of all pairs with an order, and the number of pairs that have the same order here.
     """
     pairs = [
         (a, b) if a.papers_error < b.papers_error else (b, a)
@@ -124,7 +124,7 @@ def lines_table(found: PaperLines) -> Table:
 
 
 def against_the_first(found: PaperLines) -> list[Pair]:
-    """Pairs each line with the paper's first line, the original net, at the same depth."""
+    """Pairs each line with the original net of the same depth, which is the first line of the paper's table."""
     first, pairs = found.table.rows[0], []
     for depth, lines in found.by_depth.items():
         at = f", {depth} layers" * (len(found.by_depth) > 1)

@@ -1,7 +1,5 @@
 """The texts of a report that do not depend on its numbers: the questions, and how each number was measured."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from resnet_jax.reports.comparison import Comparison

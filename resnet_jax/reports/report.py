@@ -1,7 +1,5 @@
 """Writes a report on run directories: tables, figures, Markdown, CSV and one self-contained HTML page."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Finds and reads run directories with finished, unfinished or damaged runs."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence

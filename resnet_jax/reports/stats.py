@@ -109,11 +109,14 @@ def paired_difference(left: Mapping[int, float], right: Mapping[int, float]) -> 
 
 
 def difference(left: Mapping[int, float], right: Mapping[int, float]) -> Difference | None:
-    """The mean of left minus the mean of right; None if a side has no value.
+    """The mean of `left` minus the mean of `right`; None if one of them is empty.
 
-    The arguments are values by seed. The difference is paired if two or more seeds are on both sides, or if both sides
-    have the same seeds. Otherwise it is unpaired. Its interval is then Welch's t-interval (unequal variances), if both
-    sides have at least `MIN_PAIRS` values.
+    The arguments are values by seed.
+
+    - Paired: if `left` and `right` have the same seeds, or at least two seeds in common, the result is the
+      `paired_difference`.
+    - Unpaired: in all other cases, all values are used. If `left` and `right` have at least `MIN_PAIRS` values each,
+      the interval is Welch's t-interval (unequal variances). With fewer values, there is no interval.
     """
     if not left or not right:
         return None

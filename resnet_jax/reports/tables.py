@@ -1,7 +1,5 @@
 """The tables of a report. Errors are in per cent, and differences are in percentage points."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
@@ -42,10 +40,10 @@ def paper_of(variant: Variant, tables: tuple[PaperTable, ...] = TABLES) -> Paper
 
 
 def error_table(comparison: Comparison) -> Table:
-    """Makes the main table: a row for each variant, with its name, its errors, and a paper's error if comparable.
+    """Makes the main table: a row for each variant, with its name and errors.
 
-    A comparison of depths has columns for depth and net. Other comparisons have columns for the fields that differ, the
-    number of parameters, and the multiply-adds.
+    A paper's error is shown for variants with the paper's data and recipe. A comparison of depths has columns for depth
+    and net. Other comparisons have columns for the fields that differ, the number of parameters, and the multiply-adds.
     """
     by_depth, by_row, names = comparison.question == "depth", comparison.axis is None, comparison.varied
     papers = PaperColumns(comparison.cells)
@@ -161,7 +159,7 @@ def twins_table(comparison: Comparison) -> Table | None:
 
 
 def runs_table(runs: Sequence[Run], links: Callable[[Run], tuple[Cell, ...]] | None = None) -> Table:
-    """Makes a table with a row for each run, and with the fields that differ from the first run.
+    """Makes a table with a row for each run. One column lists the fields in which a run differs from the first run.
 
     Args:
       runs: the runs, in the order of the rows.
@@ -186,7 +184,10 @@ def runs_table(runs: Sequence[Run], links: Callable[[Run], tuple[Cell, ...]] | N
 
 
 def _apart(first: Run, run: Run) -> list[str]:
-    """Lists the fields that differ from the first run, as "name = value", without fields that have a column."""
+    """Lists the fields in which a run differs from the first run, as "name = value".
+
+    Fields that another column shows are left out.
+    """
     mine, theirs = (flatten(to_dict(r.record.config)) for r in (run, first))
     said = ExperimentConfig.fields_where(lambda role: role.named or role.compared == "seed")
     fields = [f"{name} = {mine[name]}" for name in mine if name not in said and mine[name] != theirs[name]]

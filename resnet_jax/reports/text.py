@@ -1,7 +1,5 @@
 """Formats numbers as text: errors in per cent, differences in percentage points, counts and durations."""
 
-from __future__ import annotations
-
 from resnet_jax.reports.stats import Difference, Interval, Summary
 
 MINUS, TIMES, EN_DASH = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
@@ -22,7 +20,10 @@ def summary_text(summary: Summary) -> str:
 
 
 def difference_text(difference: Difference | None) -> str:
-    """Formats a difference, such as "+12.34 ± 0.56". With too few pairs, lists each pair: "+11.20 and +13.60"."""
+    """Formats the mean and standard deviation of a difference, such as "+12.34 ± 0.56".
+
+    If there are too few pairs for an interval, gives the difference of each pair instead: "+11.20 and +13.60".
+    """
     if difference is None:
         return NOTHING
     if difference.too_few_pairs:
@@ -37,7 +38,10 @@ def both(difference: Difference, signed: bool = False) -> str:
 
 
 def points(difference: Difference, signed: bool = False) -> str:
-    """Formats a difference, such as "12.34 points". With too few pairs, lists each pair: "56.20 and 79.60 points"."""
+    """Formats the mean of a difference, such as "12.34 points".
+
+    If there are too few pairs for an interval, gives the difference of each pair instead: "56.20 and 79.60 points".
+    """
     if difference.too_few_pairs:
         return f"{both(difference, signed or difference.on_both_sides)} points"
     return f"{percent(difference.mean, signed)} points"

@@ -4,8 +4,6 @@ Training, analysis and the tools for finished runs all call `assemble`, so all o
 net. Nothing here is compiled or depends on the devices.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,10 +111,11 @@ def assemble(
         False for a finished run, because its values come from its checkpoint.
 
     Raises:
-      UserError: the data are missing or damaged, or have another number of classes than `model.num_classes`.
-      UserError: the file of `finetune.weights` cannot be read, or its net differs from `config.model` or takes images
-        with another number of channels; or `data.normalize` is "weights", and the file's mean image has another size
-        than the images.
+      UserError: the data are missing or damaged.
+      UserError: `model.num_classes` is neither None nor the number of classes of the data.
+      UserError: the file of `finetune.weights` cannot be read, or its net differs from `config.model`.
+      UserError: the net of `finetune.weights` takes images with another number of channels than the data have.
+      UserError: `data.normalize` is "weights", and the net's mean image has another size than the images.
     """
     # Read before the data, so that a wrong file is reported before images are decoded.
     net = pretrained(config) if starting or config.data.normalize == "weights" else None
@@ -160,8 +159,8 @@ def run_normalization(
     """The mean and standard deviation of a run's images. If `data.normalize` is "weights", `net` provides them.
 
     Raises:
-      UserError: the net takes images with another number of channels, or its mean image has another size than the
-        images.
+      UserError: `net` takes images with another number of channels than `dataset` has.
+      UserError: `data.normalize` is "weights", and the mean image of `net` has another size than the images.
     """
     channels = dataset.image_shape[2]
     if net is not None and channels != net.preprocessing.channels:

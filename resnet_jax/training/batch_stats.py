@@ -5,8 +5,6 @@ after the training procedure" (github.com/KaimingHe/deep-residual-networks). Run
 mostly from the last few batches, and each batch was computed with older parameters.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 
@@ -34,8 +32,8 @@ def recompute(program: Program, state: TrainState) -> TrainState:
     each BN layer are averages of the groups' means and (biased) variances, weighted by the number of images. Stochastic
     depth and dropout are replaced by their expectations, as in evaluation. This runs on one device, in process 0.
 
-    `state` and the result are on the devices. With `optim.ema` they contain a second copy of the net, with averaged
-    parameters. If the run evaluates that copy, only its batch statistics are replaced.
+    `state` and the result are on the devices. With `optim.ema` they contain a second net, with averaged parameters.
+    Only one of the two nets gets new batch statistics: the net that the run evaluates.
     """
     host, config = program.fetch(state), program.assembly.config.optim
     net = evaluated(host, config)

@@ -12,8 +12,6 @@ complete. The checksums reveal later damage; Orbax alone would restore changed b
 the manifest is a checksum of its other lines.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import errno
 import hashlib
@@ -81,7 +79,8 @@ class Checkpoints:
         Args:
           directory: the folder; it is made by the first save.
           keep: number of newest checkpoints to keep.
-          keep_every: an older checkpoint is also kept if its step is a multiple of this number; 0 keeps none.
+          keep_every: an older checkpoint is also kept if its step is a multiple of this number. With 0, no older
+            checkpoint is kept.
           run: the values that identify the run, from `identity`; a checkpoint with other values is refused.
           note: called with one sentence for each damaged checkpoint.
         """
@@ -93,9 +92,10 @@ class Checkpoints:
         self._writing: Future[None] | None = None
 
     def save(self, state: Tree, totals: Totals, data: str) -> None:
-        """Copies a state, which is on the host, and returns; a thread writes the copy while training continues.
+        """Copies a state and returns. A thread writes the copy while training continues.
 
-        `totals` are the sums over the current epoch so far, and `data` is the fingerprint of the training data.
+        `state` is on the host. `totals` are the sums over the current epoch so far, and `data` is the fingerprint of
+        the training data.
 
         Raises:
           UserError: the previous checkpoint could not be written.
@@ -125,14 +125,16 @@ class Checkpoints:
                 raise
 
     def restore(self, like: Tree, data: str, *, rename_damaged: bool = True) -> tuple[Tree, Totals] | None:
-        """Reads the newest undamaged checkpoint: the state, and the sums over the current epoch; None if there is none.
+        """Reads the newest undamaged checkpoint: the state, and the sums over the current epoch.
 
-        Newer, damaged checkpoints are reported to `note` and, with `rename_damaged`, renamed to `<step>.damaged`.
+        Returns None if the folder has no checkpoint. Damaged checkpoints that are newer are reported to `note`. With
+        `rename_damaged` they are also renamed to `<step>.damaged`.
+
         `like` has the structure, shapes and dtypes of the state. `data` is the fingerprint of the training data.
 
         Raises:
-          UserError: all checkpoints are damaged, or the newest undamaged one belongs to another run, another model or
-            other training data.
+          UserError: all checkpoints are damaged.
+          UserError: the newest undamaged checkpoint belongs to another run, another model or other training data.
         """
         self.wait()
         steps = self.steps()

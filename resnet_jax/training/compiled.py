@@ -1,7 +1,5 @@
 """The train and eval steps of a run, compiled for its devices."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -11,8 +11,6 @@ is small, the newest step has the weight 1 - d, as in a usual moving average. Wi
 The running statistics of BN are averaged with the same weights, so that they fit the averaged parameters.
 """
 
-from __future__ import annotations
-
 import math
 
 import jax

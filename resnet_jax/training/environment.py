@@ -1,7 +1,5 @@
 """The software and hardware of a run, for its record."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform
@@ -31,9 +29,9 @@ def describe(devices: Devices) -> Environment:
 
 
 def code_version() -> str:
-    """The package's version. In a git checkout of this project, the commit follows, such as "1.0 0123456789ab".
+    """The package's version. In a git checkout of this project, also the commit, such as "1.0 0123456789ab".
 
-    "+changes" is added if uncommitted changes could change a result.
+    If files that can change a result have uncommitted changes, "+changes" is added to the commit.
     """
     version = resnet_jax.__version__
     root = Path(resnet_jax.__file__).parent.parent

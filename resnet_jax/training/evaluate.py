@@ -1,7 +1,5 @@
 """Evaluation by the papers' protocols, such as ten crops: mean probabilities of each image, their loss and error."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 

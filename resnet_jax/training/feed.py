@@ -4,8 +4,6 @@ Both ways give the same arrays, so the choice changes no result. The host dispat
 devices, so a batch is gathered and sent while earlier steps compute.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple, Protocol
 

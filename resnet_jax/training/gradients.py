@@ -1,7 +1,5 @@
 """Computes the norm of each layer's gradient in a train step, and finds the layers' names for gradients.jsonl."""
 
-from __future__ import annotations
-
 import flax.traverse_util
 import jax
 import jax.numpy as jnp

@@ -1,14 +1,15 @@
-"""Finds the number of this process and the address of process 0, from a launcher's environment variables or options.
+"""Finds the number of this process, the number of all processes and the address of process 0.
+
+The user gives these values by the options `--parallel.process`, `--parallel.processes` and `--parallel.coordinator`,
+or a launcher gives them by environment variables:
 
 | launcher      | environment variables                                                            |
 |---------------|----------------------------------------------------------------------------------|
 | Slurm         | SLURM_STEP_NUM_TASKS, SLURM_PROCID, SLURM_STEP_NODELIST: in every task of `srun` |
 | Open MPI 4    | OMPI_COMM_WORLD_SIZE, OMPI_COMM_WORLD_RANK, OMPI_MCA_orte_hnp_uri                |
 | TPU pod       | TPU_WORKER_HOSTNAMES, TPU_WORKER_ID                                              |
-| Kubernetes    | JOB_COMPLETION_INDEX, in an indexed job; options must give the other values      |
+| Kubernetes    | JOB_COMPLETION_INDEX, in an indexed job; the user must give the other two values |
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Mapping
@@ -75,8 +76,10 @@ def launch(config: ParallelConfig, environment: Mapping[str, str]) -> Launch | N
     Values in `config` replace a launcher's values.
 
     Raises:
-      UserError: a value is neither in `config` nor given by a launcher, the launcher started another number of
-        processes, or the number of devices is not a multiple of the number of processes.
+      UserError: a value is missing: it is neither in `config` nor given by a launcher.
+      UserError: the launcher started another number of processes than `config.processes`.
+      UserError: `config.process` is not below the number of processes.
+      UserError: `config.devices` is not a multiple of the number of processes.
     """
     if config.processes == 1:
         return None
@@ -111,8 +114,8 @@ def launch(config: ParallelConfig, environment: Mapping[str, str]) -> Launch | N
 def hint(environment: Mapping[str, str]) -> str:
     """The advice to use --parallel.processes=auto; empty if no launcher started several processes.
 
-    The text is added to the message that another process uses the run directory. One cause of this message is a
-    launcher that starts several processes which are not connected: each of them starts the same run.
+    The advice is added to the message that another process uses the run directory. The user gets this message if a
+    launcher starts several processes without this option, because each of them then starts the same run.
     """
     found = detect(environment)
     if found is None or found.processes in (None, 1):

@@ -1,12 +1,12 @@
-"""TCP connections between process 0 and the other processes of a run: small values, a common stop, reports of faults.
+"""TCP connections between process 0 and the other processes of a run.
+
+They carry small values, the decision to stop together, and reports of faults.
 
 JAX moves arrays between processes. But when a process dies or is stuck, the other processes wait for its arrays and
 print no message. So process 0 keeps a TCP connection to every other process. Each message is a line of JSON. A closed
-connection, a message about a fault or a long silence ends all processes. They print one sentence, which names the
-process and the cause. Nothing here imports JAX.
+connection, a message about a fault or a long silence ends all processes. Each process prints the same sentence, which
+names the faulty process and the cause. Nothing here imports JAX.
 """
-
-from __future__ import annotations
 
 import contextlib
 import json
@@ -34,7 +34,9 @@ SET_UP = 4.0
 
 
 class Link:
-    """The TCP connections of one process: in process 0 to all other processes, in each other process to process 0.
+    """The TCP connections of one process.
+
+    Process 0 is connected to every other process. The other processes are connected only to process 0.
 
     The main threads of all processes must call `share`, `gather`, `barrier` and `agree` in the same order.
     """
@@ -118,7 +120,7 @@ class Link:
     # Agreement
 
     def restart_agreement(self) -> None:
-        """Resets `agree` for a new run: after a stop of the previous run, it returns False again."""
+        """Resets `agree` for a new run: `agree` forgets that the previous run was stopped, and returns False again."""
         self._steps = False
         self._calls, self._asked, self._hold = 0, False, False
         self._last_call: int | None = None
@@ -128,9 +130,11 @@ class Link:
         """Whether all processes stop now. Each process calls this after every dispatch of steps.
 
         After one process has passed True, all processes soon return True. They do so in the same call: for example,
-        each process returns True in its 812th call. Process 0 chooses the number of this call: it asks the others how
-        many calls they have made, and adds 1 to the largest number, its own included. Each process that was asked
-        waits until process 0 has sent it the result.
+        each process returns True in its 812th call.
+
+        Process 0 chooses the number of this call. It asks every other process how many calls that process has made.
+        The chosen number is the largest number of calls in any process, process 0 included, plus 1. A process that was
+        asked waits in its next call until process 0 has sent the chosen number.
         """
         with self._turn:
             self._calls += 1
@@ -154,10 +158,10 @@ class Link:
         """Reports that the main thread of this process makes progress.
 
         Args:
-          where: its position, such as "step 812"; None keeps the last position.
-          steps: whether the train steps have begun. Before them, a process may take longer without progress.
-          counted: whether every process makes this report, in the same order. The number of such reports shows which
-            process is behind.
+          where: the position of this process, such as "step 812"; None keeps the last position.
+          steps: whether the train steps have begun. Before the first step, longer times without progress are allowed.
+          counted: whether every process makes this report, in the same order. Only such reports are counted, and the
+            counts show which process is behind.
         """
         self._where, self._steps = where or self._where, self._steps or steps
         self._reports, self._reported = self._reports + counted, time.monotonic()
@@ -286,7 +290,10 @@ class Link:
 
 
 def first_difference(link: Link, facts: Mapping[str, Any]) -> str:
-    """Returns one sentence, in all processes, about a process whose facts differ from process 0; empty if all agree."""
+    """Returns one sentence about a process whose facts differ from the facts of process 0; empty if all agree.
+
+    All processes get the same sentence.
+    """
     found = link.gather(dict(facts))
     answer: str = link.share(difference(dict(enumerate(found))) if link.primary else "")
     return answer

@@ -5,8 +5,6 @@ checkpoint, or the end of the run. Between boundaries, the host dispatches steps
 reads the reports of finished steps in order.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import time

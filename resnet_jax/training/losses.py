@@ -1,7 +1,5 @@
 """The loss of each example."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import optax

@@ -1,7 +1,5 @@
 """The manifest of a checkpoint: a file with facts about it, and with checksums that reveal later damage."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

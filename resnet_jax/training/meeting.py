@@ -3,8 +3,6 @@
 Nothing here imports JAX.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import socket
@@ -31,8 +29,8 @@ def meet(launch: Launch, seconds: float, facts: Mapping[str, Any]) -> tuple[Peer
       facts: values that must be equal in all processes, by name, in JSON's types.
 
     Returns:
-      The connections, by the number of the other process: in process 0 to all other processes, in each other process
-      only to process 0.
+      The connections, by the number of the connected process. Process 0 has a connection to every other process. The
+      other processes have one connection, to process 0.
       A dictionary {"jax": port, "local": [i, n]}: the port for JAX's service on process 0, and the index i of this
       process among the n processes of its machine.
 
@@ -49,7 +47,10 @@ def meet(launch: Launch, seconds: float, facts: Mapping[str, Any]) -> tuple[Peer
 
 
 def send(peer: socket.socket, message: Mapping[str, Any]) -> None:
-    """Sends a message as a line of JSON. A broken connection is ignored; the thread that reads from it reports it."""
+    """Sends a message as a line of JSON.
+
+    Ignores a broken connection, because the code that reads from the same connection notices and reports it.
+    """
     with contextlib.suppress(OSError):
         peer.sendall(json.dumps(message).encode() + b"\n")
 

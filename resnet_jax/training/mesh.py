@@ -7,8 +7,6 @@
 | pmap      | one device's shard | the step: pmean and psum            | with a leading axis of devices  |
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,7 +71,10 @@ class Devices:
         return Parts(accumulation, shards=self.count if self.mode == "jit" else 1)
 
     def batch_stats_scope(self, norm: BatchNormConfig, at_once: int) -> BatchStatsScope:
-        """The groups of images and the mapped axes over which batch norm averages, for `norm.scope` in this mode.
+        """Describes which images share batch statistics in this mode, as `norm.scope` requires.
+
+        The result has the number of groups of images in one call of the net. It also has the names of the mapped axes
+        over which the statistics are averaged.
 
         `at_once` is the number of images in one forward pass on all devices: a batch, or a part of it.
         """
@@ -203,10 +204,14 @@ class Devices:
 
 
 def devices(config: ParallelConfig) -> Devices:
-    """The first `config.devices` devices: the same number from each process, in the order of the processes.
+    """The devices of a run, `config.devices` in all.
+
+    Each process contributes the same number of devices, which are its first ones. The order of the result is the order
+    of the processes.
 
     Raises:
-      UserError: there are fewer devices, or `config.processes` is not the number of processes in this run.
+      UserError: a process has too few devices, or `config.devices` is not a multiple of the number of processes.
+      UserError: `config.processes` is neither "auto" nor the number of processes in this run.
     """
     require_backend()
     count = processes.count()

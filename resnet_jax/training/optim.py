@@ -10,8 +10,6 @@ only in the iterations after a change of the rate. In fine-tuning, a factor can 
 parameters of frozen stages do not change.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The speed of a run, and the time that it waits for images."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

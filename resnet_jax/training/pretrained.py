@@ -1,7 +1,5 @@
 """The pretrained net of a fine-tuning run, and the check that it fits the run."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ case. In a run of several processes, all must call these functions in the same o
 and `leave` at the end.
 """
 
-from __future__ import annotations
-
 import ctypes
 import math
 import os
@@ -137,9 +135,9 @@ def primary() -> bool:
 
 
 def launched_by() -> str:
-    """The launcher that started the processes, such as "Slurm".
+    """The launcher that started the processes, such as "Slurm"; empty if the run has one process.
 
-    "hand" if the user started them without a launcher or set `parallel.process`. Empty if the run has one process.
+    The result is "hand" if no launcher started the processes, or if the user set `parallel.process`.
     """
     return "" if _link is None else _link.launch.by
 
@@ -148,8 +146,9 @@ def on_primary(work: Callable[[], T]) -> T:
     """Calls `work` in process 0, and returns its result in all processes. The result must have JSON's types.
 
     Raises:
-      UserError: in every process, if `work` raised UserError or OSError in process 0. Process 0 raises the original
-        error.
+      UserError: in process 0, if `work` raised it.
+      OSError: in process 0, if `work` raised it.
+      OfPrimary: in all other processes, if `work` raised UserError or OSError in process 0.
     """
     if _link is None:
         return work()
@@ -192,7 +191,7 @@ def any_of(flag: bool) -> bool:
 
 
 def restart_agreement() -> None:
-    """Resets `agree` for a new run: after a stop of the previous run, it returns False again.
+    """Resets `agree` for a new run: `agree` forgets that the previous run was stopped, and returns False again.
 
     The caller must call `on_primary` once before this function and once after it.
     """
@@ -210,9 +209,9 @@ def agree(flag: bool) -> bool:
 
 
 def report(where: str) -> None:
-    """Reports the position of this process, such as "step 812", from the first step on.
+    """Reports the position of this process, such as "step 812". Used from the first step on.
 
-    All processes must make the same number of reports, because the numbers show which process is behind.
+    All processes must make the same number of reports, because a process with fewer reports counts as being behind.
     """
     if _link is not None:
         _link.report(where, steps=True)
@@ -244,7 +243,7 @@ def leave() -> None:
 
 
 def fail(error: BaseException, status: int = FAILED) -> NoReturn:
-    """Ends all processes. They print one sentence with the number of this process and the error."""
+    """Ends all processes. Each process prints the same sentence, with the number of this process and `error`."""
     assert _link is not None
     if isinstance(error, OfPrimary):
         time.sleep(_NOTICE)  # process 0 ends all processes

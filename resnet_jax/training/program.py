@@ -4,8 +4,6 @@ The host dispatches steps without waiting for the devices. A dispatch has one st
 `lax.scan`; programs for both are compiled before training begins.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import time

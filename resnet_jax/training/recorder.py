@@ -1,7 +1,5 @@
 """Writes the files of a run: gradients, metrics, timings, the trained net and the record."""
 
-from __future__ import annotations
-
 import datetime
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Restores a finished run: its data, net and last state and, if needed, its compiled steps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`run(config, directory)`: trains a net and writes its record; a run may be interrupted and resumed."""
 
-from __future__ import annotations
-
 import json
 import os
 import time
@@ -46,8 +44,9 @@ def run(
         raised.
 
     Raises:
-      UserError: a value in `config` has no effect, the directory has another configuration or is used by another
-        process, data are missing, or there are too few devices.
+      UserError: a value in `config` has no effect.
+      UserError: the directory has a run of another configuration, or another process uses the directory.
+      UserError: the data are missing, or there are too few devices.
       OSError: the directory cannot be written.
       Interrupted: `stop` returned True.
     """

@@ -1,7 +1,5 @@
 """The run directory. One process locks it while it trains; the run is complete when the directory has a record."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import functools
@@ -135,7 +133,8 @@ class RunDirectory:
         """The record of a finished run; None if the run has not finished.
 
         Raises:
-          UserError: the record cannot be read, or has another configuration, other data or another pretrained net.
+          UserError: the record cannot be read.
+          UserError: the configuration, data or pretrained net in the record differ from those of this run.
         """
         file = self.path / RECORD_FILE
         record = read_record(file) if file.exists() else None

@@ -3,8 +3,6 @@
 All rates are known before the run, with one exception: the warm-up "error" ends when the training error is low enough.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

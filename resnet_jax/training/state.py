@@ -1,7 +1,5 @@
 """The training state: all values that training changes, as one pytree."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import flax.struct

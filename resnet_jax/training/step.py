@@ -9,8 +9,6 @@ because BN normalises each part by its own statistics.
 jit: there a step is written for the global batch, and the compiler divides the work between the devices.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple

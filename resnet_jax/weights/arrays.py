@@ -7,8 +7,6 @@ A batch norm of PyTorch may also count its batches (`num_batches_tracked`). This
 the array `batches`, so that a state dict that is read and written again still has it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A net that was read from a file: configuration, arrays, preprocessing and class names."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,8 +87,9 @@ def flatten(params: Variables, batch_stats: Variables) -> Arrays:
 def usual_preprocessing(model: ModelConfig, channels: int) -> Preprocessing:
     """The usual preprocessing of published nets of this family, with ImageNet's mean and standard deviation.
 
-    ImageNet nets resize the shorter side to 256 pixels and crop 224, as in torchvision. CIFAR nets take 32 pixels. If
-    the number of channels is not 3, each channel has the mean of the three colours' statistics.
+    For ImageNet nets, the shorter side is resized to 256 pixels and the centre is cropped to 224 x 224 pixels, as in
+    torchvision. For CIFAR nets, both sizes are 32 pixels. If the number of channels is not 3, all channels have the
+    same mean and the same standard deviation: the averages of the three values for red, green and blue.
     """
     resize, crop = (256, 224) if model.family == "imagenet" else (32, 32)
     plain = per_channel(resize, crop)

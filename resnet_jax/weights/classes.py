@@ -1,7 +1,5 @@
 """Class names of published nets, and the search for the class that belongs to each folder of images."""
 
-from __future__ import annotations
-
 import functools
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Applies a net to image files: class probabilities, and the output of any block."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

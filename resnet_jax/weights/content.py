@@ -1,7 +1,5 @@
 """Reads arrays from the bytes of a file. Its content shows whether it is safetensors or a pickle of PyTorch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +46,8 @@ def arrays_of(
     and `note`.
 
     Raises:
-      UserError: the file is neither safetensors nor a pickled state dict, is damaged, or would run code.
+      UserError: the file is damaged, or is neither safetensors nor a pickled state dict.
+      UserError: reading the file would run code.
     """
     if pickled.is_pickled(content):
         arrays = pickled.read(content, file, from_key=from_key, note=note)

@@ -1,7 +1,5 @@
 """Writes a net as a PyTorch state dict, with the names of another project."""
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 
@@ -28,9 +26,12 @@ def state_dict(weights: Weights, format_name: str | None = None) -> tuple[Format
       format_name: name of a format of weights/formats. None: torchvision for ImageNet nets, akamaster for CIFAR nets.
 
     Returns:
-      The format, the arrays by its names, and remarks about properties that a state dict does not contain.
+      The format.
+      The state dict: arrays in PyTorch's layouts, by the names that the other project uses.
+      Remarks about changes of the net, and about properties that a state dict does not contain.
 
     Raises:
+      UserError: there is no format `format_name`.
       UserError: no net of that project computes the same function as this net.
     """
     form = format_for(weights.model, format_name)
@@ -46,8 +47,8 @@ def state_dict(weights: Weights, format_name: str | None = None) -> tuple[Format
         name = next(iter(legal))
         here = essentials(model)[name] if name != "family" else model.family
         raise UserError(
-            f"model.{name}: got {here!r}; legal for a state dict with {form.name}'s names: {legal[name]}; write this "
-            f"net to a folder instead."
+            f"model.{name}: got {here!r}; legal: {legal[name]}, in a state dict of {form.name}; write this net to a "
+            f"folder."
         )
     if model.norm.epsilon != BatchNormConfig().epsilon:
         notes += (f"its batch norms have epsilon={model.norm.epsilon:g}, which a state dict does not contain",)

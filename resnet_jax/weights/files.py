@@ -5,8 +5,6 @@ configuration, preprocessing, class names and origin. A PyTorch state dict has o
 most of the configuration; the rest is assumed to be as in the original project.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os
@@ -48,16 +46,17 @@ def load(
     """Reads a net. The content of the file or folder decides how it is read, not the ending of its name.
 
     Args:
-      place: a PyTorch state dict, or a folder: one that `save` wrote, the directory of a finished run, or a download
-        from the Hugging Face hub (weights, config.json, preprocessor_config.json).
+      place: the file of a PyTorch state dict, or a folder. Three kinds of folder are read: a folder that `save` wrote,
+        the directory of a finished run, and a download from the Hugging Face hub (weights, config.json,
+        preprocessor_config.json).
       unsaid: properties that a state dict does not contain.
       from_key: in a checkpoint with several nets, the key of the net, or the prefix of its names.
       ignore_extra: whether to ignore arrays of a state dict that do not belong to the net; `note` lists them.
       note: called with each remark, one line of text.
 
     Raises:
-      UserError: the file is missing or damaged, reading it would run code, its net is unknown, or its arrays do not fit
-        the net.
+      UserError: the file is missing or damaged, or reading it would run code.
+      UserError: the net in the file is unknown, or the arrays in the file do not fit the net.
     """
     place = Path(place).expanduser()
     if place.is_dir():

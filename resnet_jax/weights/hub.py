@@ -36,7 +36,7 @@ class Fields:
         raise UserError(f"{self.where}{name}: got {got or repr(self.get(name))}; legal: {legal}{advice}.")
 
     def require(self, name: str, legal: Any, why: str) -> None:
-        """Checks that a field is missing or has the only legal value; the message says `why` it is the only one."""
+        """Checks that a field is missing or has the value `legal`. In the message, `why` explains this requirement."""
         given = self.get(name)
         if given is not None and (type(given) is not type(legal) or given != legal):
             self.refuse(name, f"{legal!r}, {why}")

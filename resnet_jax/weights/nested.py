@@ -1,7 +1,5 @@
 """Finds the state dict in a training checkpoint, which may be a dictionary of dictionaries."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -23,13 +21,15 @@ def choose(found: Any, file: str, kind: type[T], from_key: str | None, note: Not
       found: the object in the file.
       file: name of the file, for messages.
       kind: type of the tensors in a state dict.
-      from_key: the key of the state dict, or the prefix of its names. None: the object itself, if it is a state dict;
-        otherwise the first usual key, such as "state_dict" or "model"; otherwise the only key with a state dict.
+      from_key: the key of the state dict. With None or a prefix of names, the first of these that exists is chosen:
+        the object itself, if it is a state dict; the state dict under a usual key, such as "state_dict" or "model"; the
+        only state dict in the object.
       note: called with one sentence if there are several state dicts.
 
     Raises:
-      UserError: there is no state dict, there are several without a usual key, or `from_key` is neither a key nor a
-        prefix.
+      UserError: there is no state dict.
+      UserError: there are several state dicts, and none has a usual key.
+      UserError: `from_key` is neither the key of a state dict nor a prefix of names.
     """
     if not isinstance(found, dict):
         raise UserError(f"{file}: holds {type(found).__name__}, not a state dict; {ADVICE}.")

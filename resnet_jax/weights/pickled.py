@@ -8,10 +8,12 @@ unpickler with fixed lists of names:
   does nothing;
 - if a file has any other name, it is refused before anything is called.
 
-There are two formats (torch/serialization.py). A zip file has the pickle `<name>/data.pkl`, and the numbers of each
-storage (a flat array) in `<name>/data/<key>`. A file of PyTorch 1.5 or earlier is a sequence: pickles of a magic
-number, a version, the sizes of the machine's types, the object, and the keys of its storages. For each storage, its
-length in 8 bytes and its numbers follow.
+There are two formats (torch/serialization.py). Both store the numbers of tensors in storages, which are flat arrays. A
+zip file has the pickle `<name>/data.pkl`, and the numbers of each storage in `<name>/data/<key>`. A file of PyTorch 1.5
+or earlier has these parts, one after another:
+
+- five pickles: a magic number, a version, the sizes of the machine's types, the object, the keys of its storages;
+- for each storage, its length in 8 bytes, and then its numbers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """The preprocessing of pictures for a net: their size, channels and normalisation. It is stored with the weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,9 +27,11 @@ class Preprocessing:
     """The preprocessing of a picture for a net: resize, centre crop, and (pixels / 255 - mean) / std.
 
     Raises:
-      UserError: a size or the number of channels is below 1; `resize` is smaller than the crop, or the crop is not a
-        square; the interpolation is unknown; the shape of the mean or the standard deviation does not fit the final
-        image; or a standard deviation is not above 0.
+      UserError: a size or the number of channels is below 1.
+      UserError: `resize` is not None, and the final image is not a square or is larger than `resize`.
+      UserError: the interpolation is unknown.
+      UserError: the mean or the standard deviation has a shape that does not fit the final image.
+      UserError: a standard deviation is not above 0.
     """
 
     resize: int | None

@@ -1,7 +1,5 @@
 """Small nets with values everywhere, and the same nets written out in NumPy, float64."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -1,7 +1,5 @@
 """The gradient's norm in a layer against central differences of the loss of a net written out in NumPy."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

@@ -1,7 +1,5 @@
 """He et al. 2016, Eq. 5, in float64: where it holds, where it does not, and its limit without residual functions."""
 
-from __future__ import annotations
-
 import copy
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """Layer responses against a net written out in NumPy: which arrays they are, and their standard deviations."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Lesions against a net written out in NumPy that lacks the block, or has two of them in each other's place."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

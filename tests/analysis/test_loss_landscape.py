@@ -1,7 +1,5 @@
 """The loss landscape: filters' norms by hand, losses by NumPy, and what an interruption leaves."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

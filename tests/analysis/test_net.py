@@ -1,7 +1,5 @@
 """Nets that instruments look at are those of their runs: values, normalisation, whatever they were fine-tuned from."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

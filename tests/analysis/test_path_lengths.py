@@ -1,7 +1,5 @@
 """Paths of a small net against its NumPy twin, and their sum against the whole gradient."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Forward variance and autocorrelation, against NumPy and closed forms."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import jax

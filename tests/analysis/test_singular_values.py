@@ -1,7 +1,5 @@
 """Golub and Kahan's bidiagonalisation against NumPy's singular values, of matrices and of small nets."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

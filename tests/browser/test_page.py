@@ -3,8 +3,6 @@
 Needs Debian's chromium and chromium-driver, and Selenium; `make browser-test` says what is missing.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

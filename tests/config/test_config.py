@@ -1,7 +1,5 @@
 """Configurations: checked when built, changed by name, the same after a round trip."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re

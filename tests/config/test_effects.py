@@ -1,7 +1,5 @@
 """What roles say of effects is true: a field without effect leaves the program as it is, another one changes it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -1,7 +1,5 @@
 """One folder is one value, however its path is written."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

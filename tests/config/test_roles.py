@@ -1,8 +1,6 @@
 """Roles: what a field is, stands at its declaration; a value without effect is refused where it was chosen and dropped
 where it was inherited."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

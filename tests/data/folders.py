@@ -1,7 +1,5 @@
 """Small folders of images, and how they are read, for the tests of folders."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

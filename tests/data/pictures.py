@@ -1,7 +1,5 @@
 """Small folders of photographs of several sizes, for the tests of streamed data."""
 
-from __future__ import annotations
-
 import itertools
 from pathlib import Path
 from typing import Any

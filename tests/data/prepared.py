@@ -1,7 +1,5 @@
 """Data sets as TFDS prepares them, written without TensorFlow."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -1,7 +1,5 @@
 """Normalisation and augmentation against NumPy; an example's draw depends on nothing but itself."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,7 +1,5 @@
 """The cache of a folder: the second start is the first's equal, and no damage or change goes unseen."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import io

@@ -1,7 +1,5 @@
 """Grey pictures and colour ones in a folder: `data.channels`, for images in memory and for streamed ones."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Changes of colour, against NumPy."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

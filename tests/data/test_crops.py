@@ -1,7 +1,5 @@
 """Geometry of crops, against Pillow's own order of work, hand-computed numbers and the stated distributions."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From image files to pixels: they are Pillow's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

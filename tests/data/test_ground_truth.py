@@ -1,7 +1,5 @@
 """Validation images without class folders, as ImageNet's archive has them; and subsets of classes."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path

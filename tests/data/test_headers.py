@@ -1,7 +1,5 @@
 """What is known of streamed images before the first step: their headers, read once, and the listing's fingerprint."""
 
-from __future__ import annotations
-
 import errno
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A training set is known by its content: in any order, and with no other label or pixel."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

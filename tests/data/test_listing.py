@@ -1,7 +1,5 @@
 """Which pictures a folder holds: one rule for training, evaluation and classification."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

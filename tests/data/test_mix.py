@@ -1,7 +1,5 @@
 """Mixtures against the same in NumPy; their draws by example, and by the distributions of the papers."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,7 +1,5 @@
 """The order of examples: every one once an epoch, the same from any starting step."""
 
-from __future__ import annotations
-
 from itertools import islice
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Evaluation by the papers' protocols: what is seen of each image, that each counts once, and what is averaged."""
 
-from __future__ import annotations
-
 import functools
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a compiled step is given: from each source and by either feed, the pixels that Pillow and NumPy read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Stratified draws: proportions by hand, the same every time, never overlapping."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

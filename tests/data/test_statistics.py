@@ -1,7 +1,5 @@
 """Statistics of training images, against NumPy; those of streamed images are measured once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Streamed images: the same whatever else is asked for, Pillow's own pixels, and a sentence for each failure."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import threading

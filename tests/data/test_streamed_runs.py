@@ -1,7 +1,5 @@
 """Runs on streamed data: a step is given the same whatever makes and takes its images, and a run resumes to the bit."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any

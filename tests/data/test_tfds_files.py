@@ -1,7 +1,5 @@
 """Prepared data sets that are missing or damaged: a sentence names what to do. No test may reach for a network."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Without tensorflow-datasets everything runs but the source that needs it, and that says so in one sentence."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

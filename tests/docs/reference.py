@@ -4,8 +4,6 @@ Every function takes complex numbers too and is analytic in them, so that a deri
 is Im f(x + ihv) / h, to rounding for h = 1e-30, since nothing is subtracted (Squire and Trapp 1998, the complex step).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

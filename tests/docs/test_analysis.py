@@ -1,7 +1,5 @@
 """docs/analysis.md follows from the committed measurements."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

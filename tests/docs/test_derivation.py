@@ -1,8 +1,6 @@
 """docs/derivation.md and its translation: what they name is there, their tables and numbers are the code's, and their
 mathematics renders."""
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import math

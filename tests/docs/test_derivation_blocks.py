@@ -1,7 +1,5 @@
 """Formulas (24) to (43) of docs/derivation.md, computed in float64 with NumPy, against the blocks they name."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Formulas (1) to (23) of docs/derivation.md, computed in float64 with NumPy, against the functions they name."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

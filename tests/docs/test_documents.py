@@ -1,7 +1,5 @@
 """What the documents take from the records is fresh, and a change of either is noticed."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The table of ingredients in results.md follows from the committed records."""
 
-from __future__ import annotations
-
 import re
 import statistics
 

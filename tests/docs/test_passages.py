@@ -1,7 +1,5 @@
 """Tables and numbers of the documents are what the code and the records say, and a change of either is noticed."""
 
-from __future__ import annotations
-
 import json
 import re
 import statistics

@@ -1,7 +1,5 @@
 """What docs/results.md claims holds in the committed records, with each seed; test_passages has its numbers."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

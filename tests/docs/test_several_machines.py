@@ -1,7 +1,5 @@
 """The numbers of docs/several-machines.md follow from the records, the net and the assumptions that the page states."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the documentation site is made of: tables of fields, formulas, links, and the reference pages."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from pathlib import PurePosixPath

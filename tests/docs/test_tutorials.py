@@ -6,8 +6,6 @@ none. Comments above a fence shorten it: `<!-- test: + WORDS -->` adds words to 
 replaces A by B. The files that README calls the reader's own are made by the test.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """An ablation: its variants, its bad input, and one through to its page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

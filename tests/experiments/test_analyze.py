@@ -1,7 +1,5 @@
 """The command that looks inside nets: every instrument on finished runs, what it leaves, and what it refuses."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A sweep with a time limit, under a clock that moves only when a run trains."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

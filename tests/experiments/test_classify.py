@@ -1,7 +1,5 @@
 """The commands that convert nets and look at pictures, as a stranger uses them, who also has files that are neither."""
 
-from __future__ import annotations
-
 import json
 import struct
 import zlib

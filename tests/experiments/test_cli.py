@@ -1,7 +1,5 @@
 """The command line as a stranger meets it: help, typos, wrong values, Ctrl-C."""
 
-from __future__ import annotations
-
 import errno
 import importlib
 import json

@@ -1,7 +1,5 @@
 """Estimates of a sweep's time against seconds worked out by hand from records whose seconds are known."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import json

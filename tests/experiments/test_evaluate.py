@@ -1,7 +1,5 @@
 """experiments.evaluate by the papers' protocols, beside explicit crops and whole pictures that the net is given."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The check of a new GPU, on a CPU: a fault injected into one part costs that part alone, with one sentence."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

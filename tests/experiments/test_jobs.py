@@ -1,7 +1,5 @@
 """What each process of a sweep is given, and that it gets it."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

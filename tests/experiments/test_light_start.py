@@ -1,7 +1,5 @@
 """Help and mistakes of every command come before anything that takes long to import."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

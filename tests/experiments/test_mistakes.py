@@ -1,7 +1,5 @@
 """Each mistake of docs/mistakes.md: one sentence on standard error, with a way on, and status 2."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

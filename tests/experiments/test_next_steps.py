@@ -1,7 +1,5 @@
 """The commands that a report suggests are those of its runs, and each is one that its command takes."""
 
-from __future__ import annotations
-
 import dataclasses
 import shlex
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Words of a command line: what they become, and which option was probably meant."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

@@ -1,7 +1,5 @@
 """Paths on the command line: the home folder, folders that are not there yet, names that are too long."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path

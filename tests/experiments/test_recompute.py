@@ -1,7 +1,5 @@
 """The command that looks at finished runs with other batch statistics: what it says, and that it touches nothing."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

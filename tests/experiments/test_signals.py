@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM at any time: one sentence and status 130."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """A plot shows what it is given."""
 
-from __future__ import annotations
-
 from experiments.sketch import HEIGHT, WIDTH, plot, positions
 
 

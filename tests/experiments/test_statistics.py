@@ -1,7 +1,5 @@
 """The command that measures the colours of training images, against NumPy, and the runs that use what it keeps."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

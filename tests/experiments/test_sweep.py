@@ -1,7 +1,5 @@
 """A study runs what is missing of it, once, whatever happens to one of its runs."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

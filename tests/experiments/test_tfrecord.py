@@ -1,7 +1,5 @@
 """Data that TFDS has prepared as tfrecord, made into array_record without TensorFlow."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

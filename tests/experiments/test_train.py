@@ -1,7 +1,5 @@
 """What experiments.train does besides training: a summary with memory, and a trace."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import re

@@ -1,7 +1,5 @@
 """Options of the fault tests."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -3,8 +3,6 @@
 Apart from the other tests, since they take minutes: `make fault-test` does these, and thirty random faults.
 """
 
-from __future__ import annotations
-
 import signal
 import time
 from pathlib import Path

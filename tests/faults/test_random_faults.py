@@ -6,8 +6,6 @@ on its own layout as the undisturbed run to the bit, and on one, two or four pro
 shard_map drift apart over the same steps.
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 import os

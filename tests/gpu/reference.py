@@ -5,8 +5,6 @@
 START holds the leaves of a state, which the step starts from; RESULT gets those of the state after it, and the loss.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """On the device, evaluation counts each example once, and its errors are those that NumPy counts in the logits."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -5,8 +5,6 @@ may therefore compute other bits, unless it finds the first one's compiled progr
 or XLA is told to be deterministic. If a case fails on a GPU, its name says which settings do not suffice there.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

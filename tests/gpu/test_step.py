@@ -1,7 +1,5 @@
 """A whole train step on the device, in every mode and dtype, against the same step in float64 on the CPU."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

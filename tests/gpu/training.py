@@ -3,8 +3,6 @@
 python -m tests.gpu.training DIRECTORY [--kill-at DISPATCH] [--cache FOLDER]
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import os

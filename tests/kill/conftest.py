@@ -1,7 +1,5 @@
 """How often the kill test kills."""
 
-from __future__ import annotations
-
 import pytest
 
 

@@ -14,8 +14,6 @@ colours, which `-k streamed` chooses. Four kinds of kill take turns:
 A run that comes to its end in between is compared, and the next one is begun.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import signal

@@ -3,8 +3,6 @@
 Train mode: each BN normalises by the statistics of what it is given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The formulas against the traced program, the compiler and the papers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

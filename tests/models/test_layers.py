@@ -1,7 +1,5 @@
 """Convolution and batch norm against NumPy, in float64."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import flax.linen as nn

@@ -1,7 +1,5 @@
 """The nets against the papers' numbers and against each other."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -1,7 +1,5 @@
 """Option A by its definition, and which blocks have a projection."""
 
-from __future__ import annotations
-
 import typing
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A net that scans over its blocks is the net that writes them out, in its other layout."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

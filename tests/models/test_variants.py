@@ -1,7 +1,5 @@
 """Every shortcut and every order of activations: the formula in NumPy, its gradient, and its limits."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -1,7 +1,5 @@
 """The measure of all comparisons, and a table of what they saw at the end of the run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

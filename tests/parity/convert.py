@@ -4,8 +4,6 @@ A "flat" tree is a dictionary from a leaf's name in our trees, such as "stage2_b
 parameters and batch statistics share one, as their leaves have different names.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The nets that are compared."""
 
-from __future__ import annotations
-
 from resnet_jax.config import ModelConfig
 
 PREACT = "full_preactivation"

@@ -4,8 +4,6 @@ Written from the papers and the names in the published files, with PyTorch's own
 then shows that a file's names are these, and the forward pass what they mean.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

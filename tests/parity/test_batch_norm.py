@@ -1,7 +1,5 @@
 """Which variance PyTorch keeps, and its momentum: formulas (13) and (16) of docs/derivation.md."""
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """The benchmark's PyTorch contestant takes our steps: the same losses from the same values."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

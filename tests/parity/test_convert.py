@@ -1,7 +1,5 @@
 """The conversion loses nothing: otherwise a comparison through it would prove little."""
 
-from __future__ import annotations
-
 import jax
 import numpy as np
 

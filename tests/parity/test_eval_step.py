@@ -1,7 +1,5 @@
 """Weighted sums of the eval step on a batch that ends in padding."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Logits and loss of single forward passes, in both modes, from random parameters and statistics."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

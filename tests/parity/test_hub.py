@@ -3,8 +3,6 @@
 They are no part of `make parity`'s environment: pip install --no-deps transformers, or timm, with what they import.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

@@ -5,8 +5,6 @@ the blocks of a stage, as long as a shallow net's. That both compute the same is
 show, and test_forward.py compares nets that are written out. Images of 64 pixels keep the arithmetic to seconds.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

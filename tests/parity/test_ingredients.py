@@ -1,7 +1,5 @@
 """What the papers do not have, ours and PyTorch's, in float64: the optimizer with a cosine, and the losses."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -4,8 +4,6 @@ torchvision goes with another release of PyTorch than the other tests here. Thes
 install it in an environment of its own, and run python -m pytest tests/parity/test_pictures.py there.
 """
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -4,8 +4,6 @@
 pip install -e '.[test]' torch==2.14.1 torchvision==0.29.1, and then pytest tests/parity/test_torchvision.py.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Three whole train steps, ours and PyTorch's, in float64: each number that a step makes, by name."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 from functools import partial

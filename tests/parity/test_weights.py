@@ -5,8 +5,6 @@ github.com/akamaster/pytorch_resnet_cifar10, pretrained_models) and RESNET_JAX_C
 (test/<class>/<image>), both nets predict the class of every test image.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

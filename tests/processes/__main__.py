@@ -4,8 +4,6 @@ FOLDER keeps what each run left; a command that was interrupted goes on from the
 compilation.
 """
 
-from __future__ import annotations
-
 import datetime
 import importlib.metadata
 import json

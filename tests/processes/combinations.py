@@ -1,7 +1,5 @@
 """Every combination of processes, devices, mode, scope and placement, against one process."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """Faults done to one process of a run, and what is to come of them."""
 
-from __future__ import annotations
-
 import re
 import signal
 import subprocess

@@ -3,8 +3,6 @@
 At SIGUSR1 it raises an exception; at SIGUSR2 its main thread does nothing more; at SIGHUP another thread aborts it.
 """
 
-from __future__ import annotations
-
 import ctypes
 import signal
 import threading

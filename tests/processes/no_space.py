@@ -1,7 +1,5 @@
 """experiments.train with files that may not grow beyond 64 kB, as on a full disk; for process 0 only."""
 
-from __future__ import annotations
-
 import resource
 import signal
 import sys

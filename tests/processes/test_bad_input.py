@@ -1,7 +1,5 @@
 """Starts that cannot work: every process ends in seconds, before any step, with a sentence that says why."""
 
-from __future__ import annotations
-
 import socket
 from pathlib import Path
 

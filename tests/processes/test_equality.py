@@ -9,8 +9,6 @@
 | images            | on the devices and on the host                                  |
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from pathlib import Path

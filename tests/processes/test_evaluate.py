@@ -1,7 +1,5 @@
 """experiments.evaluate by two processes that divide the pictures, beside one process."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Runs that launchers start, by the variables that they set, and what only process 0 does."""
 
-from __future__ import annotations
-
 import stat
 from pathlib import Path
 

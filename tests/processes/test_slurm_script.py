@@ -1,7 +1,5 @@
 """The script of docs/several-machines.md with stand-ins for Slurm: the time is up, and the job starts again."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """A study over processes: one run after another over all of them, or a part of its runs for each of several groups."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -5,8 +5,6 @@ python -m tests.processes.worker OUT LIST PROCESSES [COORDINATOR PROCESS]
 LIST is a JSON file: the names of runs, each with its changes to `digits-resnet` by dotted name.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Synthetic run directories: invented numbers, test inputs and nothing else."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The control's conclusion follows from the numbers: each conclusion from numbers made for it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Findings claim what the numbers support, and the headline says no more."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

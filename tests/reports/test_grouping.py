@@ -1,7 +1,5 @@
 """What is compared with what, and how: by depth, against an axis, or as rows."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import io

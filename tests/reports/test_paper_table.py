@@ -1,7 +1,5 @@
 """A paper's table beside ours: its lines, its order, what fails, and its numbers only beside the paper's recipe."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The report as a whole: its files, its page, its command."""
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 import os

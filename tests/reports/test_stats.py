@@ -1,7 +1,5 @@
 """Statistics against numbers worked out by hand."""
 
-from __future__ import annotations
-
 import pytest
 
 from resnet_jax.reports.stats import Interval, Summary, difference, paired_difference

@@ -1,7 +1,5 @@
 """From a study's file to its figure and its table: sweeps of one field, of two, and one that is partly finished."""
 
-from __future__ import annotations
-
 import csv
 import importlib
 import json

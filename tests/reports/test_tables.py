@@ -1,7 +1,5 @@
 """Tables against numbers worked out by hand, and nothing dropped in silence."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Numbers as a reader sees them."""
 
-from __future__ import annotations
-
 from resnet_jax.reports.text import percent, seconds
 
 

@@ -1,7 +1,5 @@
 """Runs of one configuration share their data and compiled steps, within a file of tests."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

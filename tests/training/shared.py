@@ -1,7 +1,5 @@
 """What is compiled for a run, once for all tests of a file."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -1,7 +1,5 @@
 """A batch in parts is the whole batch with ghost groups, and what is documented with shared statistics."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from itertools import islice

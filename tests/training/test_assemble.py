@@ -1,7 +1,5 @@
 """The parts of a run, before anything is compiled."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import jax

@@ -1,7 +1,5 @@
 """Recomputed batch statistics against a net written out in NumPy, float64, group by group."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

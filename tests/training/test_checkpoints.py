@@ -1,7 +1,5 @@
 """Checkpoints against what was saved, and against every way of going bad that can be done to files."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import resource

@@ -1,7 +1,5 @@
 """The average of the parameters against the weighted mean that it is."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import jax

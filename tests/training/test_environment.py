@@ -1,7 +1,5 @@
 """What a record says of the code: the commit, and whether files that can change a result were changed."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

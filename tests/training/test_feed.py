@@ -1,7 +1,5 @@
 """Where the images lie changes nothing; a validation set keeps the test set for the end."""
 
-from __future__ import annotations
-
 from itertools import islice
 from pathlib import Path
 from typing import Any

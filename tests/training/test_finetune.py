@@ -1,7 +1,5 @@
 """A start from a net in a file: what is taken over, what stays as it is, and what the record says."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import itertools

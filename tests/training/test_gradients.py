@@ -1,7 +1,5 @@
 """Gradient norms recorded along training: what they are, that they cost nothing when off, and that they survive."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

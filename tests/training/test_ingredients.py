@@ -1,7 +1,5 @@
 """Everything that is not in the papers, in one run: the same on any devices, in any mode, in parts, and resumed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

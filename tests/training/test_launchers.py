@@ -1,7 +1,5 @@
 """A process's place among those of a run, as launchers and users say it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The connections between processes, between threads of this one: no JAX, no fault ends it."""
 
-from __future__ import annotations
-
 import random
 import re
 import socket

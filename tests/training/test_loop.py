@@ -1,7 +1,5 @@
 """A run from its configuration to its record, interrupted and not."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

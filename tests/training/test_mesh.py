@@ -1,7 +1,5 @@
 """One step, four ways to run it: the same numbers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

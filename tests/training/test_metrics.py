@@ -1,7 +1,5 @@
 """Loss and error are weighted sums over examples, never means of means."""
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 import numpy as np
 import pytest

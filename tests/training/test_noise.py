@@ -1,7 +1,5 @@
 """Stochastic depth and dropout in a run: the same draws on any devices, in parts, after an interruption."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """SGD against its formulas, step by step in NumPy."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -1,7 +1,5 @@
 """A finished run is known by its data's fingerprint: it counts wherever they lie, and never for other data."""
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """bfloat16 is for convolutions and products; all that adds up or is kept is float32."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterator

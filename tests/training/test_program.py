@@ -1,7 +1,5 @@
 """Several steps in one dispatch are the same steps, with everything that a run does between them in its place."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A run that goes on elsewhere, or after something went bad, against the same run never stopped."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The rate of each step against the papers' schedules, written out by hand."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 

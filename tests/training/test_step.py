@@ -1,7 +1,5 @@
 """Evaluation counts every example once, by its position; a step's memory is what it says."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

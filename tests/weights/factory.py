@@ -1,7 +1,5 @@
 """Nets with random arrays, as files hold them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from resnet_jax.config import ModelConfig

@@ -3,8 +3,6 @@
 python -m tests.weights.fuzz 2000
 """
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """Which class of a net a folder's name stands for."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a net says of pictures: against the same net applied by hand, picture by picture."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

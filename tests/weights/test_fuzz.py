@@ -1,7 +1,5 @@
 """Damaged files end in a sentence; 2,000 of them: python -m tests.weights.fuzz 2000."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

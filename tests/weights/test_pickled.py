@@ -1,7 +1,5 @@
 """PyTorch's files read without PyTorch; tests/parity compares with files that it wrote itself."""
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import io

@@ -1,7 +1,5 @@
 """From image files to what a net takes, against Pillow's own resizing and numbers worked out by hand."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Files as torch.save writes them, made without PyTorch: opcode by opcode, as torch/serialization.py describes them."""
 
-from __future__ import annotations
-
 import io
 import pickle
 import struct

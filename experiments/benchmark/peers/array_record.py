@@ -3,8 +3,6 @@
 The benchmark times the loading of these files.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ The benchmark compares the speed of these nets with the speed of the nets in `re
 `resnet_jax`, so that the compared nets share no code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -13,8 +13,6 @@ All loaders make the same kind of random crops, and have the same arguments:
 A loader yields the number of images in each batch. It never ends.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -4,8 +4,6 @@ This is a second, independent implementation: tests/parity compares its results 
 benchmark compares the speed. This module must not import `resnet_jax`. Images are NCHW.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor, nn

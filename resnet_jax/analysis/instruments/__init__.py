@@ -6,8 +6,6 @@ core. Modules import JAX only to measure, so that --help is quick. The mathemati
 figures are in reports/figures/draw.py.
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from types import ModuleType

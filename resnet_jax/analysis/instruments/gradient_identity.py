@@ -18,9 +18,10 @@ class GradientIdentity(Options):
     the first term from the end of the stage; the residual branches add the second. Both terms, and the
     remainder (dL/dx_l minus both terms), are measured for each block, in float64 and in train mode.
 
-    Source: He et al. 2016, Eq. 5. The equation holds between blocks of one shape, with identity shortcuts and nothing
-    after the addition (full pre-activation). For other nets the remainder is not zero. Cost: compilation, and seconds
-    for each net. The instrument accepts finished runs, and configurations such as digits-resnet:model.depth=110.
+    Source: He et al. 2016, Eq. 5. The equation holds between blocks of the same shape, if their shortcuts are the
+    identity and nothing follows the addition (full pre-activation). For other nets the remainder is not zero.
+    Cost: compilation, and seconds for each net. The instrument accepts finished runs, and configurations such as
+    digits-resnet:model.depth=110.
     """
 
     looks_at: ClassVar[Literal["trained", "initial", "either"]] = "either"

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LossLandscape(Options):
-    """The loss around a trained net along random directions, on a line or on a plane. A filter of a
-    direction has the same norm as the filter of the net that it changes. Directions change only kernels; BN scales and
-    biases do not change.
+    """The loss around a trained net along random directions, on a line or on a plane. Each filter of a
+    direction is scaled to the norm of the net's filter at the same position. Directions change only kernels; BN scales
+    and biases do not change.
 
     Source: Li et al. 2018 (arXiv 1712.09913), Sec. 4. Cost: a pass over the images for each point, about 5 minutes for
     25 x 25 points of ResNet-56 on 512 digits. After an interruption, the same command resumes after the last finished

@@ -39,8 +39,8 @@ OPTIONS = PathLengths
 def measure(net: Net, options: PathLengths, workspace: Workspace) -> dict[str, Any]:
     """Returns the number of paths of each length, and two kinds of gradient norms, for a JSON file.
 
-    "norms" [lengths][repeats] are for gradients along one random path each. "whole" is for the whole gradient, which is
-    the sum over all paths. All norms are means over images.
+    "norms" [lengths][repeats]: each number is the norm of the gradient along one random path. "whole": the norm of the
+    whole gradient, which is the sum over all paths. All norms are means over images.
     """
     import jax
 

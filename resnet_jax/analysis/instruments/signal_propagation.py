@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class SignalPropagation(Options):
     """Signals after each block, at the initial values: the variance of the block's output; the largest and the smallest
-    singular value of the Jacobian of the output with respect to the image; the autocorrelation of the derivative along
-    a line between two images. BN uses the statistics of one batch, held fixed. All computations are in float64.
+    singular value of the Jacobian of the output with respect to the image; the autocorrelation of the output's
+    derivative along a line between two images. BN uses the statistics of one batch, held fixed. All
+    computations are in float64.
 
     The singular values come from Golub and Kahan's bidiagonalisation with full reorthogonalisation. Each step needs a
     jvp and a vjp of the net. With as many steps as an image has values, all singular values are exact. With fewer
@@ -56,7 +57,8 @@ OPTIONS = SignalPropagation
 def measure(net: Net, options: SignalPropagation, workspace: Workspace) -> dict[str, Any]:
     """Returns the forward variance, extreme singular values and autocorrelation after each block, for a JSON file.
 
-    The singular values are [images][blocks], and the autocorrelation is [blocks][lags + 1]; the stem comes first.
+    The variance is [blocks], each singular value [images][blocks], and the autocorrelation [blocks][lags + 1]. The stem
+    counts as the first block.
     """
     import jax
 

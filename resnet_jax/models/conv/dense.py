@@ -15,8 +15,6 @@ The input gradient is the product of dy and the transpose of D. The gradient of 
 entry is a sum of numbers in x^T dy: one for each pair (p, q) that uses the entry.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The figure of the control experiment: training error against the number of iterations (the budget)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import matplotlib as mpl

@@ -3,8 +3,6 @@
 The dashed line is the training error, measured in train mode during training. The solid line is the test error.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill

@@ -1,7 +1,5 @@
 """Draws figures from the JSON files that the instruments of resnet_jax/analysis write."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Figures of errors after the last step: against depth, against a numeric field, or with a row for each variant."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Draws images in a grid, with their class names."""
 
-from __future__ import annotations
-
 import io
 import math
 import re
@@ -50,7 +48,7 @@ def save(figure: Figure, file: Path) -> bool:
     """Writes a figure in the format of the file's suffix. If writing fails, an existing file stays unchanged.
 
     Returns:
-      Whether the font has all characters. It draws a box for a missing one, such as a Chinese character.
+      Whether the font has all characters. A missing character, such as a Chinese one, is drawn as a box.
 
     Raises:
       OSError: the file cannot be written. The message names the file.

@@ -1,7 +1,5 @@
 """The figures of the instruments, except loss-landscape (landscape.py) and path-lengths (paths.py)."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Sequence
@@ -77,7 +75,7 @@ def logarithmic(axes: Axes) -> None:
 def layer_responses(measured: Measured) -> Figure:
     """Draws standard deviations of layer responses as in He et al. 2015, Fig. 7: by layer, and in descending order.
 
-    The seeds of a net become one line, their mean, with a band from the lowest to the highest value.
+    Nets that differ only in the seed share one line, which is their mean. A band shows the lowest and highest values.
     """
     by_net: dict[str, list[Measured]] = {}
     for net in measured["nets"]:

@@ -1,7 +1,5 @@
 """Figures of loss landscapes in the style of Li et al. 2018, with several nets on one scale."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

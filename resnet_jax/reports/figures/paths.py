@@ -1,7 +1,5 @@
 """The figure of path lengths, in the style of Veit et al. 2016, Fig. 6."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import matplotlib as mpl

@@ -8,8 +8,6 @@ Colours are Okabe and Ito's (2008), which colour-blind readers can distinguish. 
 functions change no global Matplotlib setting, and the same runs give the same bytes.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Test errors from He et al. 2015 (arXiv 1512.03385) and 2016 (arXiv 1603.05027), on CIFAR-10 and CIFAR-100."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,7 +36,8 @@ class PaperRow:
     def result(self, model: ModelConfig) -> PaperResult:
         """The paper's result at the depth of a net.
 
-        If the table lacks the depth, the result is that at another depth, preferably with the same kind of block.
+        If the line has no result at this depth, returns the result at another depth, preferably a depth with the same
+        kind of block.
         """
         near = [depth for depth in self.results if block_of(depth) == model.block_kind] or list(self.results)
         return self.results[model.depth if model.depth in self.results else near[0]]
@@ -69,8 +68,9 @@ def net_fields(model: ModelConfig, changes: Mapping[str, Any] | None = None) -> 
 
     Args:
       model: configuration of the net.
-      changes: fields by dotted name, which turn a residual net of the same depth into another net. The result then
-        identifies this other net. With None, it identifies `model`.
+      changes: values of fields, by dotted name. The result then identifies another net. It has the family, depth and
+        block of `model`, these values, and default values in all other fields. With None, the result identifies
+        `model`.
     """
     if changes is not None:
         given = {name.removeprefix("model."): value for name, value in changes.items()}

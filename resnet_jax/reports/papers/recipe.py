@@ -3,8 +3,6 @@
 Source of the recipes: He et al. 2015, Sec. 4.2, and 2016, Appendix.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from resnet_jax.config import DataConfig, ExperimentConfig, ModelConfig, OptimConfig, TrainConfig, flatten, to_dict

@@ -1,8 +1,8 @@
 """Observers of a run: the display on a terminal, and sinks, which write the numbers of a run for other programs.
 
-Each module here except `base` and `console` is a sink, for example TensorBoard. A new sink is one file with a subclass
-of `base.Sink`, called `SINK`. The name of the file is its name for `--log`. A sink is imported only when it is used, so
-its package may be missing.
+Each module here except `base` and `console` is a sink, for example TensorBoard. A new sink is one file, NAME.py, in
+which `SINK` is a subclass of `base.Sink`. The user chooses this sink by `--log NAME`. A sink is imported only when it
+is used, so the package that it needs may be missing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """The interface of observers, and the base class of sinks."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The display of a run: a live display on a terminal, and plain lines in logs and pipes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 
@@ -30,8 +28,8 @@ BESIDE_THE_BAR = 41
 class Lines(Observer):
     """Prints messages and the metrics of epochs as plain lines, for logs and pipes.
 
-    A line of metrics is printed at the end of an epoch. It is left out if the previous line of metrics is less than
-    `seconds` seconds old, except at the end of the run.
+    After an epoch, a line of metrics is printed only if the previous line of metrics is at least `seconds` seconds old.
+    At the end of the run, a line is always printed.
     """
 
     def __init__(self, console: Console, total: int, seconds: float = 10.0) -> None:

@@ -1,7 +1,5 @@
 """`--log tensorboard`: writes event files to `<run directory>/tensorboard` by tensorboardX, without TensorFlow."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """`--log wandb`: a run of Weights & Biases, in the project named after the study. WANDB_MODE=offline works too."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Formats of PyTorch state dicts, one module for each project. A new format is a new module here with a `FORMAT`."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Iterable

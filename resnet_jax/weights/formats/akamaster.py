@@ -1,7 +1,5 @@
 """The CIFAR nets of github.com/akamaster/pytorch_resnet_cifar10: 6n+2 layers, or 9n+2 layers with bottlenecks."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 

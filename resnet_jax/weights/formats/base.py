@@ -1,7 +1,5 @@
 """The base class of formats: they translate names and layouts of arrays, and find a net from names and shapes."""
 
-from __future__ import annotations
-
 import abc
 import re
 from collections.abc import Iterable, Mapping
@@ -80,7 +78,7 @@ class Found:
         return any(name.startswith(f"{head}.") for name in self.shapes)
 
     def axes(self, name: str, axes: int) -> Shape:
-        """The shape of a required array.
+        """The shape of the array `name`, which must exist and must have `axes` axes.
 
         Raises:
           UserError: the array is missing, or has another number of axes.
@@ -195,8 +193,8 @@ class Format(abc.ABC):
     def writable(self, model: ModelConfig, arrays: Arrays) -> tuple[ModelConfig, Arrays, tuple[str, ...]]:
         """Changes a net so that this format can express it. The net still gives the same logits.
 
-        Returns the configuration, the arrays, and remarks on the changes. The net is returned unchanged, without
-        remarks, if it needs no change or if this format cannot express it.
+        Returns the configuration, the arrays, and remarks on the changes. Some nets need no change, and this format
+        cannot express some others. In both cases the net is returned unchanged, without remarks.
         """
         return model, arrays, ()
 

@@ -4,8 +4,6 @@ ResNetModel has no last layer, and its names have no prefix "resnet.". In the fo
 position of a bottleneck's stride and the class names, and preprocessor_config.json has the preprocessing of pictures.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -94,8 +92,8 @@ class HuggingFace(Format):
 def _preprocessing(found: Found, channels: int) -> Preprocessing:
     """The preprocessing that preprocessor_config.json describes.
 
-    Two kinds are supported: a resize with a centre crop, and that of transformers' ConvNextImageProcessor for pictures
-    smaller than `SQUEEZED`.
+    Two kinds of preprocessing are supported: a resize with a centre crop, and the preprocessing of transformers'
+    ConvNextImageProcessor. The second kind is supported only if the final image is smaller than `SQUEEZED` pixels.
 
     Raises:
       UserError: the file describes another preprocessing, or a field has an illegal value.

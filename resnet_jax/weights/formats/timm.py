@@ -16,8 +16,6 @@ normalisation and class names. The size of pictures is its `input_size`, as in t
 | resnetaa, resnetblur (anti-aliasing)                     | no, refused because of their name in config.json    |
 """
 
-from __future__ import annotations
-
 import math
 import re
 

@@ -1,7 +1,5 @@
 """torchvision's resnet18 to resnet152: github.com/pytorch/vision, torchvision/models/resnet.py."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from resnet_jax.weights.formats.base import STAGED_FIRST, Format, Found, NetFacts, staged_block, staged_module

@@ -1,7 +1,5 @@
 """The embedded digits are scikit-learn's, whole, and split in proportion."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits

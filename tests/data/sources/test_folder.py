@@ -1,7 +1,5 @@
 """Image folders: their layout, and bad input ends in a sentence."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -1,7 +1,5 @@
 """NumPy files: what is read is what was saved, and what cannot be used is refused in a sentence."""
 
-from __future__ import annotations
-
 import io
 import re
 import zipfile

@@ -1,7 +1,5 @@
 """A data set is one module: it is a legal `data.source` as soon as it lies in the folder."""
 
-from __future__ import annotations
-
 import inspect
 import shutil
 import subprocess

@@ -3,8 +3,6 @@
 No test may reach for a network: that is how "fails within seconds" is asserted, rather than by a clock.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import subprocess

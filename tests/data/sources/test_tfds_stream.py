@@ -1,7 +1,5 @@
 """TFDS's array_record as a streamed source: real prepared data of JPEGs of many sizes, beside a folder of the same."""
 
-from __future__ import annotations
-
 import resource
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The benchmark as a command: mistakes, and whole runs of it."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

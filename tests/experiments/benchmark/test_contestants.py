@@ -1,7 +1,5 @@
 """That the Flax peer computes what we compute, and takes our steps."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import replace
 from typing import Any, get_args

@@ -1,7 +1,5 @@
 """That all contestants go in turn, each in a process of its own, and are told what to do."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any, get_args

@@ -1,7 +1,5 @@
 """What the benchmark makes of times: medians, ratios, shares, tables."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """In place of TFDS's builder and of the network: nothing here needs TensorFlow."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """What all tests of preparing a data set have."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """Preparing a TFDS data set: what is checked beforehand. No TensorFlow here."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

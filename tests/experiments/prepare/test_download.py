@@ -1,7 +1,5 @@
 """Preparing a TFDS data set: the download, and an end that leaves nothing behind. No TensorFlow here."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """What the convolutions are compared with: jax.lax's own, on random arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Which way a CPU computes a convolution, by shape; that all ways give the same is tested in test_primitives.py."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import pytest

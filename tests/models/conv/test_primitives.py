@@ -1,7 +1,5 @@
 """The convolution against jax.lax's: values and gradients."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """What JAX makes of the convolutions: derivatives, loops, vmap, several devices."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

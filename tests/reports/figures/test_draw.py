@@ -1,7 +1,5 @@
 """The instruments' figures, by what their axes hold."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

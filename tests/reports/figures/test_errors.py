@@ -1,7 +1,5 @@
 """Figures by what their axes hold, not by their pixels."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

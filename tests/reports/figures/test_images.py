@@ -1,7 +1,5 @@
 """The grid of images: any channels and any names are drawn, and a picture is written whole or not at all."""
 
-from __future__ import annotations
-
 import errno
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The paper's number stands beside a run only where data and recipe are the paper's."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

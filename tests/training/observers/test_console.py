@@ -1,7 +1,5 @@
 """What a run shows: everything at 80 columns, and plain lines where there is no terminal."""
 
-from __future__ import annotations
-
 import io
 import re
 

@@ -1,7 +1,5 @@
 """What all sinks have in common: their names, what they receive, and that their failures end no run."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 from pathlib import Path

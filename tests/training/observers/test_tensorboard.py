@@ -1,7 +1,5 @@
 """TensorBoard's own reader finds a run's numbers, each step once, whatever interrupted the run."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

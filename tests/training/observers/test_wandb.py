@@ -1,7 +1,5 @@
 """An offline run of Weights & Biases holds a run's numbers."""
 
-from __future__ import annotations
-
 import json
 import struct
 from pathlib import Path

@@ -1,7 +1,5 @@
 """akamaster's names, against names written down here."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Layouts of kernels."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from resnet_jax.weights.formats.base import layout, layout_back

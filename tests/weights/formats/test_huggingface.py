@@ -3,8 +3,6 @@
 transformers_nets.json has names and shapes of nets that transformers 5.24.0 makes, with 11 classes.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

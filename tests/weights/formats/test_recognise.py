@@ -1,7 +1,5 @@
 """Which net a state dict is of, and what it lacks."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

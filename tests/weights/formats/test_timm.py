@@ -3,8 +3,6 @@
 timm_variants.json has names and shapes of the first layers of nets that timm 1.0.31 makes.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """torchvision's names, against names written down here and counts that its nets are known by."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
