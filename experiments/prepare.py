@@ -198,7 +198,7 @@ def missing_urls(builder: Any, downloads: Path) -> list[str]:
 
 
 def _require_network(name: Name, urls: Sequence[str], by_hand: Path) -> None:
-    """Checks that a host of `urls` can be reached, because TFDS itself would retry for over three minutes."""
+    """Checks that at least one host of `urls` can be reached. TFDS itself would retry for over three minutes."""
     if not urls or answers(urls):
         return
     hosts = " and ".join(dict.fromkeys(str(urlsplit(url).hostname) for url in urls))
@@ -213,7 +213,8 @@ def answers(urls: Sequence[str], seconds: float = PROBE_SECONDS) -> bool:
     """Whether at least one host of `urls` answers a HEAD request, with any status, within `seconds` in total.
 
     One host is enough, because `urls` may contain URLs that are not needed. The requests use the proxies of the
-    environment, as the download does. With an FTP URL the result is True, because FTP has no HEAD request.
+    environment, as the download does. If `urls` contains an FTP URL, the result is True, because FTP has no HEAD
+    request.
     """
     import requests
 

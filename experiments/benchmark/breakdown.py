@@ -107,10 +107,10 @@ def _figures(steps: Steps, size: int, dispatches: int, warmup: int) -> dict[str,
 
 
 def kernels(planes: Iterable[Any], count: int) -> dict[str, Any]:
-    """Computes figures of the kernels in one step, as means over the steps of a profile.
+    """Computes figures of the kernels from a profile of several steps.
 
     Returns the seconds in which at least one kernel runs, the number of kernels, and a list of [name, seconds] for the
-    kernels that take longest.
+    kernels that take longest. All figures are for one step: means over the steps of the profile.
 
     Args:
       planes: the planes of a profile by jax.profiler; their events have a name, start_ns and duration_ns.

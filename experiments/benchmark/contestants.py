@@ -108,9 +108,10 @@ class Ours:
 
 
 class Loop:
-    """Contestant: an epoch of the training loop, with the order of examples, transfers to the device, and metrics.
+    """Contestant: an epoch of the training loop.
 
-    The epoch has no evaluation, and writes no record and no checkpoint.
+    Besides the steps, the time includes computing the order of the examples, transfers to the device, and fetching the
+    metrics. The epoch has no evaluation, and writes no record and no checkpoint.
 
     If the contestant's name is "step alone", an epoch has the same number of steps as otherwise. But all steps use the
     same batch, and metrics are fetched only once, at the end.
