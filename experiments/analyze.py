@@ -166,11 +166,15 @@ class Source:
 
 
 def _sources(words: Sequence[str], program: str, *, looks_at: str) -> list[Source]:
-    """Finds the nets that `words` name, and gives them short names that differ.
+    """Finds the nets that `words` name, and gives each net a short name that no other net has.
+
+    Args:
+      words: the nets on the command line.
+      program: the command before the nets, for messages.
+      looks_at: the nets that the instrument can measure, a value of `Options.looks_at`.
 
     Raises:
-      UserError: there is no word, a word occurs twice, or a word is neither a finished run nor an experiment that the
-        instrument can measure.
+      UserError: there is no word; a word occurs twice; or the instrument cannot measure what a word names.
     """
     if not words:
         raise UserError(f"nets: none given; usage: {program} RUN [MORE ...], where RUN is a run directory.")

@@ -32,8 +32,8 @@ class Budget:
         Args:
           seconds: wall-clock seconds for the whole sweep.
           clock: estimates how long runs take.
-          inherited: whether to use the environment variable that the constant `DEADLINE` names. If the variable is set,
-            its deadline is used, and not `seconds`. If it is not set, it gets the new deadline.
+          inherited: True: use the deadline in the environment variable that the constant `DEADLINE` names. If this
+            variable is not set, it gets the new deadline. False: do not use the variable.
 
         Raises:
           UserError: `seconds` is not a number above 0.
@@ -51,9 +51,10 @@ class Budget:
         return {} if self.deadline is None else {DEADLINE: repr(self.deadline)}
 
     def allows(self, name: str, config: ExperimentConfig) -> bool:
-        """Whether a run may start: its estimated end is before the deadline.
+        """Whether a run may start now.
 
-        The estimate uses the times of finished runs. If no run has finished yet, any run may start before the deadline.
+        It may start if its estimated end is before the deadline. The estimate uses the times of finished runs; if no
+        run has finished yet, it is enough that the deadline has not passed. Without a deadline every run may start.
         """
         if self.deadline is None:
             return True

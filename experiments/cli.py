@@ -35,10 +35,16 @@ INTERRUPTED = 130
 
 
 def run_main(main: Callable[[], int | None]) -> NoReturn:
-    """Runs the main function of a command, and exits with its status, or with `BAD_INPUT` or `INTERRUPTED`.
+    """Runs the main function of a command, and exits.
 
-    Prints one sentence on standard error for a mistake (UserError), an error of the file system (OSError) or an
-    interruption. Any other exception is a defect of this project and keeps its traceback.
+    | end of the main function               | exit status                         | printed on standard error |
+    |----------------------------------------|-------------------------------------|---------------------------|
+    | it returns                             | the returned status; `OK` for None  | nothing                   |
+    | mistake of the user (UserError)        | `BAD_INPUT`                         | one sentence              |
+    | error of the file system (OSError)     | `BAD_INPUT`                         | one sentence              |
+    | the reader of the output has ended     | `OK`                                | nothing                   |
+    | interruption (Ctrl-C or SIGTERM)       | `INTERRUPTED`                       | one sentence              |
+    | other exception: a defect of this code | 1                                   | traceback                 |
     """
     asked = False
 
@@ -127,7 +133,7 @@ def _among_processes(main: Callable[[], int | None]) -> int:
 def _end_all(error: BaseException) -> None:
     """Ends all processes of a command after an error in this process. Does nothing if this is the only process.
 
-    After `Interrupted`, which every process raises, waits until the other processes have ended too.
+    `Interrupted` is raised in every process. After this error, the function only waits until all processes have ended.
     """
     if (processes := _joined()) is None or (isinstance(error, SystemExit) and not error.code):
         return
@@ -162,11 +168,11 @@ def first_word(
       kind: what the first word names, for messages: "experiment", "study" or "instrument".
       legal: the names that the first word may be.
       lines: a one-line description of each name, for `--help`.
-      elsewhere: another command, and the first words that it takes. If the first word is one of these, the error
+      elsewhere: the name of another command, and the first words that are legal there. For such a word, the error
         message suggests the other command.
 
     Raises:
-      UserError: the first word is missing or unknown; the message suggests the nearest name, or lists all names.
+      UserError: the first word is missing or not in `legal`; the message suggests a name or lists all names.
       SystemExit: the first word is `--help`; usage and names were printed.
     """
     if argv and argv[0] in legal:
@@ -187,10 +193,12 @@ def first_word(
 
 
 def check_folder(folder: Path, option: str) -> None:
-    """Checks that the value of an option is a folder, or can become one. `option`: the name of the option.
+    """Checks that a path is a folder, or that a folder can be made there.
+
+    `option` is the name of the option that gives the path, for messages.
 
     Raises:
-      UserError: the folder, or a folder above it, is a file.
+      UserError: there is a file at the path, or at a path above it.
     """
     there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     if not there.is_dir() and there.exists():
@@ -198,7 +206,9 @@ def check_folder(folder: Path, option: str) -> None:
 
 
 def prepare_output(file: Path, option: str) -> None:
-    """Makes the folder of an output file, and checks that it can be written. `option`: the name of the file's option.
+    """Makes the folder of an output file, and checks that files can be written there.
+
+    `option` is the name of the file's option, for messages.
 
     Raises:
       UserError: `file` is a folder.

@@ -103,7 +103,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def read(chosen: Convert) -> Weights:
-    """Reads the net. If a run has no folder weights/, reads the last checkpoint, which needs the data of the run."""
+    """Reads the net.
+
+    If the net is a run that has no folder weights/, its last checkpoint is read. This needs the data of the run.
+    """
     from resnet_jax.weights import files
     from resnet_jax.weights.formats.base import Unsaid
 

@@ -104,10 +104,15 @@ class Clock:
         return records
 
     def _left_of(self, name: str, config: ExperimentConfig, seconds: float, steps_s: float) -> float:
-        """Estimates the remaining seconds of a run: the seconds of the whole run, minus those of its finished steps.
+        """Estimates the remaining seconds of a run: `seconds` minus the time of the training steps already done.
 
-        `seconds` is the estimate for the whole run, and `steps_s` for all its training steps, also in seconds. Setup
-        and evaluation are never subtracted, because a resumed run repeats them.
+        Setup and evaluation are never subtracted, because a resumed run repeats them.
+
+        Args:
+          name: name of the run.
+          config: configuration of the run.
+          seconds: estimated seconds of the whole run.
+          steps_s: estimated seconds of all its training steps.
         """
         file = self._folder / name / METRICS_FILE
         with contextlib.suppress(UserError):
@@ -181,7 +186,7 @@ def progress(
       finished: number of finished runs.
       estimate: the time that the other runs take; None: unknown.
       processes: number of processes that share the runs.
-      cost: the stated cost of the whole study. The sentence contains it if `estimate` is None. None: no stated cost.
+      cost: the stated cost of the whole study, printed if `estimate` is None; None: the study states no cost.
     """
     if finished == len(runs):
         return f"All {len(runs)} runs finished."

@@ -75,8 +75,8 @@ def cores() -> list[int]:
 def gpus(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> list[str]:
     """The NVIDIA GPUs that JAX may use in this environment, as CUDA_VISIBLE_DEVICES names them.
 
-    This function does not import JAX, so it cannot find out whether the installed JAX supports GPUs. If JAX
-    supports only CPUs, the user must set JAX_PLATFORMS=cpu; otherwise the result contains GPUs that JAX cannot use.
+    This function does not import JAX, so it cannot find out whether the installed JAX supports GPUs. On a machine with
+    GPUs whose JAX supports only CPUs, set JAX_PLATFORMS=cpu: then the result is empty.
 
     Args:
       environment: environment variables, of which JAX_PLATFORMS and CUDA_VISIBLE_DEVICES are used. As in CUDA, entries
@@ -144,7 +144,7 @@ def run(words: Sequence[str], shares: Sequence[Share], told: Mapping[str, str] |
 
 
 def claim_cores() -> bool:
-    """Restricts this process to the cores of its share; returns whether `run` started this process."""
+    """Restricts this process to the CPU cores of its share, if `run` started it; returns whether `run` started it."""
     given = os.environ.get(CORES)
     if given and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in given.split(",")})

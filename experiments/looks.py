@@ -37,8 +37,11 @@ def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | N
       settings: `eval_scales` and `eval_multiple`, for "multi_scale".
 
     Raises:
-      UserError: the net has no classifier; its images are not square, or do not have 1 or 3 channels; or `resize` is
-        not larger than the crops.
+      UserError: one of these problems:
+        - the net has no classifier;
+        - the net takes images that are not square;
+        - the net takes images whose number of channels is neither 1 nor 3;
+        - the protocol is "ten_crop", and `resize` is not larger than the crops.
     """
     require_head(weights)
     p, file = weights.preprocessing, weights.origin.file

@@ -55,7 +55,7 @@ def virtual_devices(count: int) -> None:
 
 
 def join(config: ExperimentConfig) -> None:
-    """Connects the processes of a run that has several. Afterwards only process 0 prints.
+    """Connects the processes of a run. Afterwards only process 0 prints. Does nothing if the run has one process.
 
     Raises:
       UserError: the processes cannot find each other, or their configurations or code differ.

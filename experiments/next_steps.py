@@ -1,7 +1,7 @@
 """Suggests commands after a report, for the runs of the report.
 
-Only commands that can run are suggested. An instrument is suggested if the runs have checkpoints. A control study (it
-trains the plain nets longer) is suggested if the study of the runs names one.
+Only commands that can run are suggested. An instrument is suggested if the runs have checkpoints. A control study
+trains the plain nets of a study longer. It is suggested if the study of the runs names a control study.
 """
 
 import shlex
@@ -102,7 +102,10 @@ def _ablate(runs: Runs) -> Suggestion | None:
 
 
 def _look_inside(runs: Runs) -> Suggestion | None:
-    """Suggests a measurement inside the deepest pair of a plain and a residual net that have checkpoints."""
+    """Suggests a measurement inside a plain net and the residual net of the same depth; None without such a pair.
+
+    Both runs must have checkpoints. Of several pairs, the deepest is chosen.
+    """
     whole = [run for run in runs.complete if not run.diverged and any((run.directory / CHECKPOINTS).glob("*"))]
     pairs = [
         (plain, other)
@@ -122,7 +125,7 @@ def _look_inside(runs: Runs) -> Suggestion | None:
 
 
 def repeat(run: Run) -> str:
-    """The command that trains a run again: a named experiment, and options for the fields in which the run differs."""
+    """The command that trains a run again: the most similar experiment, and options for the fields that differ."""
     config = run.record.config
     (name, changed), values = _nearest_experiment(config), flatten(to_dict(config))
     options = []
@@ -133,7 +136,10 @@ def repeat(run: Run) -> str:
 
 
 def _nearest_experiment(config: ExperimentConfig) -> tuple[str, list[str]]:
-    """The named experiment most similar to a configuration, and the fields that differ and have an effect."""
+    """The named experiment most similar to a configuration, and the names of the fields that differ between the two.
+
+    Fields that have no effect in the configuration are left out.
+    """
     asked, idle = flatten(to_dict(config)), config.without_effect()
     found = []
     for name, base in experiments().items():

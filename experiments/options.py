@@ -113,7 +113,7 @@ def _columns(number: int) -> Iterator[None]:
 
 
 def typed_fields(words: Sequence[str], config: ExperimentConfig) -> dict[str, Any]:
-    """The fields that a command line sets and their values, by dotted name, also if a value equals the default."""
+    """The fields that a command line sets, as {dotted name: value}. A value may be equal to the default."""
     named = {word.removeprefix("--").partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
     # A switch may be "--model.no-remat".
     named |= {name.replace(".no_", ".", 1) for name in named}

@@ -57,8 +57,12 @@ def main(argv: list[str] | None = None) -> int:
     """Prepares a data set and prints where it is; returns the exit status.
 
     Raises:
-      UserError: TFDS does not know the data set; it has no images or no classes; TensorFlow, network or disk space is
-        missing; the download failed; or the data set is already prepared, but damaged.
+      UserError: one of these problems:
+        - TFDS does not know the data set;
+        - the data set has no images or no classes;
+        - TensorFlow, the network or disk space is missing;
+        - the download failed;
+        - the data set is already prepared, but damaged.
       KeyboardInterrupt: the command got Ctrl-C or SIGTERM; partial files were deleted.
     """
     chosen = parse(Prepare, argv, program="python -m experiments.prepare", description=__doc__)
@@ -194,7 +198,7 @@ def missing_urls(builder: Any, downloads: Path) -> list[str]:
 
 
 def _require_network(name: Name, urls: Sequence[str], by_hand: Path) -> None:
-    """Checks that a host of `urls` can be reached, because TFDS itself would retry for over three minutes."""
+    """Checks that at least one host of `urls` can be reached. TFDS itself would retry for over three minutes."""
     if not urls or answers(urls):
         return
     hosts = " and ".join(dict.fromkeys(str(urlsplit(url).hostname) for url in urls))
@@ -209,7 +213,8 @@ def answers(urls: Sequence[str], seconds: float = PROBE_SECONDS) -> bool:
     """Whether at least one host of `urls` answers a HEAD request, with any status, within `seconds` in total.
 
     One host is enough, because `urls` may contain URLs that are not needed. The requests use the proxies of the
-    environment, as the download does. With an FTP URL the result is True, because FTP has no HEAD request.
+    environment, as the download does. If `urls` contains an FTP URL, the result is True, because FTP has no HEAD
+    request.
     """
     import requests
 

@@ -79,8 +79,8 @@ def _stand_in(name: str, images: int) -> Dataset:
 def _print_schedule(config: ExperimentConfig) -> None:
     """Prints the learning rate as a plot and in words.
 
-    A warm-up of the kind "error" ends when the training error is low enough. The plot omits it, because its last step
-    is not known before training.
+    The plot omits a warm-up of the kind "error". Such a warm-up ends when the training error is low enough, so its
+    length is not known before training.
     """
     from resnet_jax.training.schedules import rates, schedule_rows
 
@@ -173,7 +173,7 @@ def write_batch(config: ExperimentConfig, file: Path) -> None:
 
 
 def write_trace(config: ExperimentConfig, directory: Path) -> None:
-    """Traces a few train steps for TensorBoard and Perfetto into `directory`, and prints how to open them.
+    """Writes a profile of a few train steps into `directory`, and prints how to open it in TensorBoard and Perfetto.
 
     Raises:
       UserError: `directory` is a file, or the run cannot start.

@@ -1,4 +1,4 @@
-"""Compare the errors of a trained net with running batch-norm statistics and with averages over the training set.
+"""Evaluate a trained net twice: with running batch-norm statistics, and with averages over the training set.
 
     python -m experiments.recompute runs/digits-depth/plain-56-seed0 runs/digits-depth/resnet-56-seed0
 

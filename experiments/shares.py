@@ -30,11 +30,14 @@ class Share:
         self.index = 0 if link is None else link.launch.process
 
     def of(self, items: Sequence[T]) -> list[T]:
-        """The items of this process: every `count`-th item, the first with the number `index`."""
+        """The items of this process: those with the numbers `index`, `index` + `count`, `index` + 2 `count`, ..."""
         return list(items[self.index :: self.count])
 
     def total(self, numbers: Sequence[float]) -> list[float]:
-        """Adds up each of `numbers` over all processes, in the order of the processes; every process gets the sums."""
+        """Adds up numbers over all processes, in the order of the processes; returns the sums in every process.
+
+        The first sum is of the first numbers of all processes, and so on.
+        """
         if self._link is None:
             return list(numbers)
         parts = self._link.gather(list(numbers))

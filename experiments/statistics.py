@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def show(values: dict[str, Any]) -> None:
-    """Prints the measured values, which are those of --out: a table of channels, and one of principal components."""
+    """Prints the values that --out also writes: a table of channels, and a table of principal components."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     counted = f"{values['images']:,} of {values['of']:,} training images of {values['data']}"
     console.print(f"{counted} (fingerprint {values['fingerprint']}), pixels / 255")

@@ -20,7 +20,7 @@ Changes = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class StatedCost:
-    """The time of all runs of a study, one after another, as the file of the study states it."""
+    """The cost that the file of a study states: the total time of its runs, if they run one after another."""
 
     seconds: float
     on: str
@@ -108,7 +108,8 @@ def parse_changes(base: ExperimentConfig, text: str) -> dict[str, Any]:
     """Parses changes such as "shortcut=scale,shortcut_scale=0.5"; returns {dotted field: value}.
 
     Raises:
-      UserError: a change has no value, its field does not exist, or several fields have its name as their last part.
+      UserError: a change has no value; its name is not the name of a field; or its name is the last part of the names
+        of several fields.
     """
     fields = flatten(to_dict(base))
     changes: dict[str, Any] = {}

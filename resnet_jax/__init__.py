@@ -113,8 +113,9 @@ def train(
       The record, as it is in `directory`/record.json.
 
     Raises:
-      UserError: `config` changes a field that has no effect; the directory holds a run of another configuration, or
-        another process uses it; data are missing; or there are too few devices.
+      UserError: `config` changes a field that has no effect.
+      UserError: the directory holds a run of another configuration, or another process uses the directory.
+      UserError: data are missing, or there are too few devices.
       OSError: the directory cannot be written.
     """
     from resnet_jax.training.run import run

@@ -17,8 +17,8 @@ NAMED = 3
 def reason(error: BaseException) -> str:
     """The reason of an error, as part of a sentence: at most 200 characters, without a full stop.
 
-    For an OSError it is the operating system's text; otherwise the first line of the message, or the exception's type
-    if there is no message.
+    For an OSError, it is the operating system's text. For other errors, it is the first line of the message. Without a
+    message, it is the exception's type.
     """
     system = error.strerror if isinstance(error, OSError) else None
     lines = (system or str(error)).strip().splitlines() or [type(error).__name__]
@@ -26,7 +26,11 @@ def reason(error: BaseException) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """One line about an error: the message of a UserError, otherwise "FILE: reason" or "ExceptionType: reason"."""
+    """One line about an error.
+
+    For a UserError, it is the message. For an OSError, it is "FILE: reason". For other errors, it is
+    "ExceptionType: reason".
+    """
     if isinstance(error, UserError | KeyboardInterrupt):
         return str(error).strip().split("\n")[0] or "interrupted"
     where = error.filename if isinstance(error, OSError) else type(error).__name__

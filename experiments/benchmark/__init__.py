@@ -1,8 +1,8 @@
 """The speed benchmark: `python -m experiments.benchmark`.
 
-It compares the speed of this project with other libraries (the peers), and with the limits of the device. A contestant
-is one program whose steps are timed: this project's net, or a peer's net. A case is one net with one batch size, image
-shape, dtype and phase (train or eval).
+It compares the speed of this project with the speed of other libraries (the peers) and with the device's limits. A
+contestant is one program whose steps are timed: this project's net, or a peer's net. A case is one net with one batch
+size, image shape, dtype and phase (train or eval).
 
 | file               | what it contains                                                              |
 |--------------------|-------------------------------------------------------------------------------|

@@ -133,7 +133,10 @@ class Cases:
                 yield step_config(net, batch_size, dtype)
 
     def _steps_together(self, platform: str) -> int:
-        """The number of steps that are timed together on a platform: "cpu", "gpu", or "" before JAX has named it."""
+        """The number of steps that are timed together.
+
+        `platform` is JAX's platform, "cpu" or "gpu"; "" if JAX's platform is not known yet.
+        """
         return self.chosen.steps or STEPS[platform or ("gpu" if jobs.gpus() else "cpu")]
 
     def _batch_sizes(self, net: NetName) -> tuple[int, ...]:

@@ -71,10 +71,11 @@ class Steps:
 
 
 def measure(spec: Spec) -> list[dict[str, Any]]:
-    """Measures the figures `step` to `kernels`, the number of kernels in a step, and the longest kernels.
+    """Measures the figures in this module's table, the number of kernels in a step, and the kernels that take longest.
 
-    Returns a row for dispatches that take one step each. If a training run with this configuration takes more steps in
-    a dispatch, a second row is for dispatches of that size. Each figure is a mean over at least `spec.steps` steps.
+    The first row of the result is for dispatches of one step. If a dispatch of a training run with this configuration
+    takes several steps, a second row is for dispatches of that size. Each figure is a mean over at least `spec.steps`
+    steps.
     """
     steps = Steps(spec.config, spec.image_shape)
     sizes = sorted({1, steps.program.steps_per_dispatch})
@@ -106,10 +107,10 @@ def _figures(steps: Steps, size: int, dispatches: int, warmup: int) -> dict[str,
 
 
 def kernels(planes: Iterable[Any], count: int) -> dict[str, Any]:
-    """Computes figures of the kernels in one step, as means over the steps of a profile.
+    """Computes figures of the kernels from a profile of several steps.
 
     Returns the seconds in which at least one kernel runs, the number of kernels, and a list of [name, seconds] for the
-    kernels that take longest.
+    kernels that take longest. All figures are for one step: means over the steps of the profile.
 
     Args:
       planes: the planes of a profile by jax.profiler; their events have a name, start_ns and duration_ns.

@@ -53,7 +53,7 @@ def build(spec: Spec) -> Contestant:
 
 
 def on_noise(config: ExperimentConfig, image_shape: tuple[int, int, int], *, train: int = 1, test: int = 1) -> Program:
-    """Compiles the steps of a run on random images.
+    """Prepares a run whose training and test images are random; returns its program (the compiled steps).
 
     Args:
       config: configuration of the run.
@@ -108,10 +108,13 @@ class Ours:
 
 
 class Loop:
-    """Contestant: an epoch of the training loop, with the order of examples, transfers to the device, and metrics.
+    """Contestant: an epoch of the training loop.
 
-    The epoch has no evaluation, and writes no record and no checkpoint. If the spec names the contestant "step alone",
-    the epoch has the same number of steps, but all on one batch, and metrics are fetched only at the end.
+    Besides the steps, the time includes computing the order of the examples, transfers to the device, and fetching the
+    metrics. The epoch has no evaluation, and writes no record and no checkpoint.
+
+    If the contestant's name is "step alone", an epoch has the same number of steps as otherwise. But all steps use the
+    same batch, and metrics are fetched only once, at the end.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -142,7 +145,7 @@ class Loop:
 
 
 class Processes:
-    """Contestant: train steps in one of several processes, and the time of two functions that join all processes."""
+    """Contestant: train steps in one of several processes that train together."""
 
     def __init__(self, spec: Spec) -> None:
         self.program, self.steps, self.done = on_noise(spec.config, spec.image_shape, train=2), spec.steps, 0
@@ -155,7 +158,7 @@ class Processes:
         return _mean_loss(self.program.reports(report, 1)[0].sums)
 
     def facts(self) -> dict[str, Any]:
-        """Times `agree` and `any_of` (resnet_jax/training/processes.py); returns the seconds of one call of each."""
+        """The seconds of one call of `agree`, and of one call of `any_of` (resnet_jax/training/processes.py)."""
         found = {}
         for call, times in ((processes.agree, AGREE), (processes.any_of, ANY_OF)):
             begun = time.perf_counter()

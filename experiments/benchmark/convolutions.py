@@ -72,11 +72,15 @@ LOOP = 2
 
 
 def measure(spec: Spec) -> dict[str, dict[str, list[float]]]:
-    """Times each convolution in `spec.steps` rounds, this project's and JAX's in alternating order.
+    """Times each convolution in `spec.steps` rounds.
+
+    In each round, this project's convolution and JAX's are timed once each. Their order changes from round to round.
 
     Returns:
-      {case: {library: seconds of one convolution in each round}}. A case is a text "SHAPE; PART; WAY": a shape in
-      `SHAPES`, a `Part` that is computed, and one of `WAYS` to call the convolution.
+      {case: {library: seconds of one convolution in each round}}. A case is the text "SHAPE; PART; WAY":
+      - SHAPE: one of `SHAPES`;
+      - PART: what is computed, a value of `Part`;
+      - WAY: how the convolution is called, one of `WAYS`.
     """
     found: dict[str, dict[str, list[float]]] = {}
     for shape in SHAPES:
@@ -101,18 +105,17 @@ def _time(compiled: Callable[[Any], Any], operands: Any) -> float:
 
 
 def operation(shape: Shape, part: Part, way: str, side: str) -> tuple[Callable[[Any], Any], Any]:
-    """Makes the jitted function that is timed, and its argument.
+    """Makes a jitted function that computes `LOOP` convolutions, and an argument for this function.
 
     Args:
-      shape: the convolution.
-      part: what the function computes.
-      way: one of `WAYS`: "alone" calls the convolution directly, "in a loop" calls it inside `lax.map`. In both ways
-        the function computes `LOOP` convolutions.
+      shape: the shape of each convolution.
+      part: what the function computes: the value or one of the gradients.
+      way: one of `WAYS`: "alone" calls the convolution directly, "in a loop" calls it inside `lax.map`.
       side: one of `CONVOLVERS`: the library of the convolution.
 
     Returns:
-      The function, and its argument, a tuple of three float32 arrays: images [LOOP, N, H, W, C], kernels
-      [LOOP, kernel, kernel, C, features], and gradients of the outputs [LOOP, N, H', W', features].
+      The function, and the argument. The argument is a tuple of three float32 arrays: images [LOOP, N, H, W, C],
+      kernels [LOOP, kernel, kernel, C, features], and gradients of the outputs [LOOP, N, H_out, W_out, features].
     """
     pad = shape.kernel // 2
 

@@ -78,8 +78,8 @@ def libraries() -> dict[str, str]:
 def float32_arithmetic() -> list[dict[str, Any]]:
     """Measures the relative error of a matrix product and of a 3x3 convolution of float32 numbers.
 
-    Returns a row for each operation and each value of JAX's argument `precision`. Its "arithmetic" is the format in
-    which the device computes, a name in `ARITHMETICS`.
+    Returns a row for each operation and each value of JAX's argument `precision`. The field "arithmetic" of a row is
+    the format in which the device computed: the result of `arithmetic`.
     """
     rng = np.random.default_rng(SEED)
     square, channels = (SIZE, SIZE), IMAGES[-1]

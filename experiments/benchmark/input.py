@@ -1,7 +1,7 @@
-"""Times the loading of training images from files (read, decode, crop), and compares other loaders.
+"""Measures how fast this project and other loaders load training images from files (read, decode, crop).
 
 All loaders make the paper's training crops: random 224x224 parts (uint8) of an image whose shorter side is resized to
-256 to 480 pixels. To get such a crop, a loader may also crop the original image, and then resize only that part.
+256 to 480 pixels. A loader may crop before it resizes: then it resizes only the part of the image that it needs.
 Loaders that are not installed are left out.
 
 | loader                | how it works                                                                     |
@@ -13,8 +13,8 @@ Loaders that are not installed are left out.
 | `tf.data`             | TensorFlow's decoder and transforms                                              |
 
 "The feed alone" is the part of a training run between the disk and the compiled steps, including the transfer to JAX. A
-consumer replaces the compiled steps: it takes a batch and then sleeps. The length of the sleep is chosen so that the
-consumer asks for 80 % of the images per second that this project's loader reached before.
+consumer replaces the compiled steps: it takes a batch and then sleeps. First, this project's loader is timed without a
+consumer. The sleep is then so long that the consumer asks for 80 % of the measured images per second.
 """
 
 import dataclasses
@@ -52,7 +52,9 @@ SAMPLES = 10  # number of measurements of the memory
 def measure(
     folder: Path, *, batches: int, feed_batches: int, device_rate: float, note: Note
 ) -> tuple[list[Row], dict[str, Any]]:
-    """Times the training images of a folder: each stage of loading, all loaders, and the feed of a training run.
+    """Measures how fast the training images of a folder are loaded.
+
+    Three things are timed: each stage of loading (`stages`), each loader, and the feed of a training run.
 
     Args:
       folder: the images: <folder>/{train,val}/<class>/<image>.
@@ -98,10 +100,11 @@ def measure(
 
 
 def loader_row(name: str, images: Iterator[int], batches: int, device_rate: float) -> Row:
-    """Times an image loader, after a first batch that starts its workers.
+    """Measures how long an image loader takes for `batches` batches; returns a row of the record.
 
-    The row of the record has the wall-clock seconds, and the CPU seconds (user and system) of this process and its
-    children. Images per CPU second do not depend on other programs on the machine.
+    Before the measurement one batch is loaded, because a loader starts its workers with the first batch. The row has
+    the wall-clock seconds, and the CPU seconds (user and system) of this process and its children. Images per CPU
+    second do not depend on other programs on the machine.
 
     Args:
       name: name of the loader.
@@ -133,11 +136,11 @@ def array_record_row(config: DataConfig, paths: list[str], batches: int, device_
 
 
 def feed_row(config: DataConfig, batches: int, batch_size: int, rate: float) -> tuple[Row, dict[str, Any]]:
-    """Times the feed of a training run with a consumer that takes `rate` images per second.
+    """Measures the feed of a training run with a consumer that asks for `rate` images per second.
 
     Returns:
-      The row of the record, with the fraction of time in which the consumer waits and the memory (bytes) after each
-      tenth of the batches; and the facts about machine and versions.
+      A row of the record, and the facts about machine and versions. The row has the fraction of the time in which the
+      consumer waited for images. It also has the resident memory (bytes) after each tenth of the batches.
     """
     import jax
 

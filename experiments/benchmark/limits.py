@@ -61,14 +61,16 @@ def libraries() -> list[str]:
 
 
 def specs(library: str, dtypes: Sequence[Dtype], *, steps: int, warmup: int, platform: str) -> list[Spec]:
-    """Describes the contestants that measure the limits with a library: products in each dtype, one pass over memory.
+    """Describes the contestants that measure the device's limits with one library.
+
+    There is one contestant for matrix products in each dtype, and one for the pass over memory.
 
     Args:
       library: "jax" or "torch".
       dtypes: dtypes of the matrix products.
       steps: number of products or passes that are timed together.
       warmup: number of rounds before the timed rounds.
-      platform: JAX's platform, "cpu" or "gpu", which PyTorch must use too; "": any.
+      platform: JAX's platform, "cpu" or "gpu", because PyTorch must use the same platform; "": any platform.
     """
     wanted = [(MATMUL, dtype) for dtype in dtypes]
     wanted.insert(1, (COPY, dtypes[0]))

@@ -154,10 +154,10 @@ def race(
       note: called with a line of text for each contestant that fails.
       deadline: a value of time.monotonic(). Rounds that would end later are left out. A contestant that has not
         finished a round by then has failed.
-      alive: largest number of contestants that are on the device at the same time; None: all. Only these contestants
-        share a round; the other contestants get their rounds later.
-      start_together: start contestants at the same time, to save time. Otherwise they start one after another, because
-        some compilers choose algorithms by measured times, which other programs would change.
+      alive: largest number of contestants that are on the device at the same time; None: all. If there are more
+        contestants, they are divided into groups of this size. A group starts when the group before has finished.
+      start_together: True: the processes of a group start at the same time, which saves time. False: they start one
+        after another. Some compilers time several algorithms to choose one; other programs would change these times.
       processes: number of processes that each contestant gets, one after the other. Times differ between processes,
         because each process has its memory at other addresses.
 
@@ -210,7 +210,7 @@ def _race_group(
 
 
 def answer(spec: Spec, deadline: float = math.inf) -> dict[str, Any]:
-    """Starts a process that measures without requests, such as a breakdown, and returns its only answer.
+    """Starts the process of a task in `worker.MEASURE_ALONE`; returns the only answer of this process.
 
     Raises:
       Late: the process did not answer before the deadline.

@@ -31,7 +31,7 @@ def new_record(command: str, **more: Any) -> dict[str, Any]:
 
 
 def platform(record: Mapping[str, Any]) -> str:
-    """The platform of a record: "cpu", or "gpu" for any accelerator; "cpu" if the record does not say."""
+    """The platform of a record: "gpu" for any accelerator; "cpu" for a CPU, and if the record names no platform."""
     return "cpu" if record["environment"].get("platform", "cpu") == "cpu" else "gpu"
 
 
@@ -89,7 +89,7 @@ def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measur
       what: "step", "compile" or "epoch".
       spec: the contestant.
       outcome: the times of the contestant.
-      peer: the times of the contestant with which it is compared; None: no ratio.
+      peer: the times of the peer with which the contestant is compared; None: no ratio.
       measured: the rows of the limits.
     """
     model, train = spec.config.model, spec.config.train

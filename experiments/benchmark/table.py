@@ -168,7 +168,10 @@ def _megabytes(size: int | None) -> str:
 
 
 def show(record: Mapping[str, Any], console: Console) -> None:
-    """Prints all tables of a record. A line may have at least `NARROWEST` characters, so that no word is cut."""
+    """Prints all tables of a record.
+
+    The tables may be `NARROWEST` characters wide even if the console is narrower, so that no word is cut.
+    """
     console.width = max(console.width, NARROWEST)
     for table in printed(record):
         console.print(table.rich())

@@ -15,9 +15,10 @@ def _cifar(net: NetName, dtype: Dtype) -> Race:
 
 
 def _dispatches(least: float, net: NetName, batch_size: int, sizes: tuple[int, ...], repeats: int) -> Race:
-    """Part that times train steps with different numbers of steps in each dispatch (call of a compiled function).
+    """Part that times train steps in dispatches of different sizes.
 
-    `sizes` are these numbers. The part needs at least `least` seconds.
+    A dispatch is one call of a compiled function. `sizes` are the numbers of train steps in a dispatch. The part needs
+    at least `least` seconds.
     """
     names = tuple(f"{OURS}:train.steps_per_dispatch={size}" for size in sizes)
     return Race(

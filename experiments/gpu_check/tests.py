@@ -61,7 +61,7 @@ def run(select: str, processes: int, platform: str, folder: Path, deadline: floa
     Args:
       select: expression for pytest's -k.
       processes: number of processes that run tests at the same time.
-      platform: "cpu", or "gpu" for the device that JAX chooses by itself.
+      platform: "cpu": the tests run on the CPU; "gpu": JAX chooses the device.
       folder: the folder of the tests.
       deadline: a value of time.monotonic(), at which the tests are stopped.
     """

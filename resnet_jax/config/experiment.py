@@ -170,8 +170,8 @@ class ExperimentConfig(Section):
     def operational(self) -> frozenset[str]:
         """Dotted names of the fields that say how this run is carried out, such as `train.checkpoint_steps`.
 
-        Other values of these fields change the results only by rounding. So a run may be resumed with other values. If
-        a finished run has other values only in these fields, it is not trained again.
+        Other values of these fields change the results only by rounding. So a run may be resumed with other values. A
+        finished run whose configuration differs only in these fields is not trained again.
         """
         return frozenset(
             name

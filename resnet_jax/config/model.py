@@ -251,7 +251,7 @@ class ModelConfig(Section):
 
     @property
     def cut_blocks(self) -> frozenset[tuple[int, int]]:
-        """The blocks that have no shortcut because of `cut`, as (stage, number of the block in its stage), from 1."""
+        """The blocks whose shortcuts `cut` removes, as (stage, number of the block in its stage); both count from 1."""
         return frozenset(block for name in self.cut for block in self._selected(name))
 
     def shortcut_of(self, block: tuple[int, int]) -> str:
@@ -259,7 +259,10 @@ class ModelConfig(Section):
         return "none" if block in self.cut_blocks else self.shortcut
 
     def survival_of(self, number: int) -> float:
-        """The probability that a step uses the residual of block `number`, from 1 (Huang et al. 2016, Eq. 4)."""
+        """The probability that a step uses the residual of a block (Huang et al. 2016, Eq. 4).
+
+        `number` is the number of the block in the whole net. The first block has the number 1.
+        """
         return 1.0 - number / sum(self.stage_blocks) * (1.0 - self.survival)
 
     def _selected(self, name: str) -> tuple[tuple[int, int], ...]:

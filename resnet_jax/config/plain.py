@@ -78,7 +78,7 @@ def unbind(config: ExperimentConfig, changed: Collection[str], *, typed: Collect
       typed: dotted names of the fields that the user gave. They are not reset.
 
     Raises:
-      UserError: the result is illegal: for example, `data.source` is "folder", and `data.path` is reset to None.
+      UserError: the result is illegal. An example is `data.path` reset to None while `data.source` is "folder".
     """
     roles = config.roles().items()
     foreign = [name for name, role in roles if role.bound_to in changed and name not in {*changed, *typed}]

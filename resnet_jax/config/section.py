@@ -140,7 +140,7 @@ class Section:
 
     @classmethod
     def roles(cls) -> dict[str, Role]:
-        """The role of each field: {dotted name: role}. A name in ModelConfig is, for example, "norm.scope"."""
+        """The role of each field: {dotted name: role}. For ModelConfig, "norm.scope" is one of the names."""
         return {name: role for name, (role, _) in cls._declared().items()}
 
     @classmethod
@@ -187,7 +187,11 @@ class Section:
         """Raises UserError for illegal values and combinations."""
 
     def _require(self, condition: bool, name: str, legal: str, got: str | None = None) -> None:
-        """Raises UserError about the field `name` if `condition` is false; `got` replaces the value in the message."""
+        """Raises UserError about the field `name` if `condition` is false.
+
+        The message gives the field's value and the legal values. `legal` is the text for the legal values; `got`, if it
+        is given, is the text for the field's value.
+        """
         if not condition:
             full = f"{self._section}.{name}" if self._section else name
             raise UserError(f"{full}: got {got or repr(getattr(self, name))}; legal: {legal}.")

@@ -16,11 +16,11 @@ __all__ = ["ArraySource", "Dataset", "Draws", "Normalization", "Source", "import
 
 
 def load(config: DataConfig, note: Note = lambda text: None) -> Dataset:
-    """Loads the data set of `config`, and draws its subset and its validation set if the configuration has them.
+    """Loads the data set of `config`. Then draws a subset and a validation set from it if `config` asks for them.
 
     Args:
       config: the configuration of the data.
-      note: called with each remark, one line of text, such as the number of images, or the images that are left out.
+      note: called with each remark, one line of text. A remark gives, for example, the number of images.
 
     Raises:
       UserError: the data are missing or damaged; the message says what to do.

@@ -185,7 +185,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """A digest that identifies the data: SHA-256 of class names and images, shortened to 16 hexadecimal digits.
 
-        For images in memory, it depends on their shape, pixels and labels. For other images, see their source.
+        For images in memory, it depends on their shape, pixels and labels. For streamed images, see
+        `stream.StreamSource.fingerprint`.
         """
         digest = hashlib.sha256("\0".join(self.class_names).encode())
         for source in (self.train, self.test, self.validation):
@@ -198,7 +199,8 @@ def require_names(names: Sequence[str], what: str) -> None:
     """Checks that the names of classes are printable and different.
 
     Raises:
-      UserError: a name is empty or has control characters, or two names are equal. The message starts with `what`.
+      UserError: a name is empty, a name has control characters, or two names are equal. The message starts with
+        `what`.
     """
     numbers: dict[str, int] = {}
     for i, name in enumerate(names):

@@ -112,8 +112,8 @@ def crop(file: str | bytes, choose: Callable[[int, int], Crop], *, channels: int
 def views(file: str | bytes, pass_: Pass | None, *, channels: int, multiple: int = 1) -> Images:
     """Decodes an image and makes its V crops for a pass of an evaluation: [V, height, width, channels] uint8.
 
-    V is 5 with `Pass.corners`, otherwise 1. The whole image is resized and then cropped. If the resized image would be
-    larger than crops.LARGEST, only its crops are resized.
+    V is 5 with `Pass.corners`, otherwise 1. The whole image is resized and then cropped. If the resized image would
+    have more than crops.LARGEST pixels, each crop is cut out first and then resized.
 
     Args:
       file: the path of the image file, or its content.

@@ -8,8 +8,8 @@ One of these files is needed:
 | imagenet_2012_validation_synset_labels.txt | the name of a class folder                                |
 | LOC_val_solution.csv                       | the name of an image, then the name of its class folder   |
 
-The lines of the first two files are in the order of the images' names. The file meta.mat of ImageNet's development kit
-gives the class folder for each number; it must be in the folder of the first file.
+The lines of the first two files are in the order of the images' names. The first file needs another file in the same
+folder: meta.mat of ImageNet's development kit, which gives the class folder for each number.
 """
 
 import csv
@@ -43,7 +43,8 @@ def classes_of(file: str, images: Sequence[str]) -> list[str]:
       images: names of the image files, in alphabetical order.
 
     Raises:
-      UserError: the file cannot be read, or does not fit the images, or meta.mat is needed and missing.
+      UserError: the file cannot be read, or does not fit the images.
+      UserError: meta.mat is needed, but it is missing or cannot be read.
     """
     try:
         with open(file, encoding="utf-8", newline="") as stream:

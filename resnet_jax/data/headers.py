@@ -45,7 +45,7 @@ class Headers:
 
     @classmethod
     def unknown(cls, count: int) -> Headers:
-        """The initial value of the headers of `count` images, before they are read."""
+        """The headers of `count` images before any is read: all sizes and checksums are 0, all labels are -1."""
         zeros = np.zeros(count, np.uint32)
         return cls(np.zeros((count, 2), np.int32), zeros > 0, np.full(count, -1, np.int32), zeros, {})
 

@@ -34,7 +34,9 @@ class Mix(NamedTuple):
 def draw(
     key: Array, epoch: Array, index: Array, *, size: tuple[int, int], mixup: float, cutmix: float, dtype: jnp.dtype
 ) -> Mix:
-    """Draws the weight or box of each image. They depend only on the key and on the image's epoch and index.
+    """Draws a weight (mixup) or a box (CutMix) for each image.
+
+    The weight or box of an image depends only on the key and on the image's epoch and index.
 
     Args:
       key: the run's augmentation key.

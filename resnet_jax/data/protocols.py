@@ -2,9 +2,9 @@
 
 The result for an image is the mean of the probabilities (softmax) over all its crops or sizes and their mirror images.
 
-The net takes a whole image of any size, because its last average pooling takes a feature map of any size. The paper
-instead applies the last layer at each position of the feature map, and averages the results. For logits, both orders
-give the same numbers, because the last layer is linear.
+The net takes a whole image of any size, because its last average pooling takes a feature map of any size: it averages
+the features over all positions, and then applies the last layer. The paper instead applies the last layer at each
+position, and then averages the results. Both ways give the same logits, because the last layer is linear.
 
 The paper does not say whether logits or probabilities are averaged. It also does not say whether mirror images are
 used in the evaluation at several sizes. Here probabilities are averaged and mirror images are used, as in the works

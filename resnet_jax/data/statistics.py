@@ -46,7 +46,8 @@ class Normalization:
     def for_size(self, height: int, width: int) -> Normalization:
         """The normalisation for images of height x width pixels.
 
-        A mean image of another size is replaced by its mean over all pixels.
+        If `mean` is a mean image of another size, the result has one mean for each channel instead: the average over
+        the pixels of the mean image.
         """
         if self.mean.shape[1:3] in ((1, 1), (height, width)):
             return self

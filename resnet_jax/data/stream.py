@@ -177,16 +177,17 @@ class StreamSource:
     def state(self) -> str:
         """A hexadecimal digest of the positions of the images and of what the file system says about the files.
 
-        Unlike `fingerprint`, it changes when a file is copied or replaced by another file of the same size.
+        It changes when a file is replaced, even by a copy of the file or by another file of the same size.
+        `fingerprint` may stay the same then.
         """
         positions = np.ascontiguousarray(self._positions, np.int64).tobytes()
         return hashlib.sha256(self._records.state.encode() + positions).hexdigest()
 
     def fingerprint(self, digest: Digest) -> None:
-        """Adds facts about each image (see `Records.fingerprint`) and its label to a digest, without reading files.
+        """Adds the label of each image, and facts about it (`Records.fingerprint`), to a digest. Reads no file.
 
-        So this fingerprint is weaker than that of images in memory. For images in a folder, the facts are the path and
-        the size of the file: the fingerprint does not change if a file gets other content of the same size.
+        For images in a folder, the facts are the path and the size of the file. So the fingerprint does not change if a
+        file gets other content of the same size. The fingerprint of images in memory would change.
         """
         digest.update(f"stream {self.shape}".encode())
         self._records.fingerprint(digest, self._positions)

@@ -1,7 +1,7 @@
 """Finds the files of a data set that TensorFlow Datasets (TFDS) has prepared, and checks that they are complete.
 
-This module does not use the network. It checks the directory before it calls TFDS, because TFDS would try to download
-a missing data set for minutes.
+This module does not use the network. It checks the directory before it calls TFDS. Otherwise, if the data set is
+missing, TFDS would spend minutes on attempts to download it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ def root(data_dir: str | None) -> Path:
 
 
 def find(name: Name, data_dir: str | None) -> Path | None:
-    """Finds the directory of the highest prepared version that `name` allows, or None. Its files may be incomplete."""
+    """Finds the directory of the highest prepared version that `name` allows; None if no version is prepared.
+
+    Files in this directory may be missing or damaged; see `open_prepared`.
+    """
     folder = root(data_dir) / name.dataset
     config = name.config or _default_config(name)
     if config:
@@ -127,7 +130,8 @@ def open_prepared(directory: Path, name: Name, data_dir: str | None) -> Any:
     """Returns TFDS's builder for the data in `directory`, after a check that metadata and files are complete.
 
     Raises:
-      UserError: the data are in another format than array_record, or a file is missing or damaged.
+      UserError: the format of the data is not array_record.
+      UserError: a file is missing or damaged.
     """
     remedy = again(name, data_dir, directory)
     builder = open_metadata(directory, name, data_dir)

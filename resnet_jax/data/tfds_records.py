@@ -90,7 +90,8 @@ class TfdsRecords:
         """Reads the header of an image, its label and its checksum.
 
         Raises:
-          decode.Unreadable: the file is missing, or damaged at this example, or the image is damaged.
+          decode.Unreadable: the file is missing or is damaged at this example.
+          decode.Unreadable: the file is intact, but the image in it is damaged.
         """
         image, label = self.example(position)
         return Entry(decode.header(image), label, zlib.crc32(image))

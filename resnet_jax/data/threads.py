@@ -14,9 +14,11 @@ Results: TypeAlias = Generator[T, None, None]
 def in_order(work: Callable[[int], T], count: int, advance: Callable[[int], None]) -> Results[T]:
     """Yields work(0), work(1), ..., work(count - 1), which a pool of threads computes.
 
-    When the caller closes the generator, calls that have not begun are cancelled. `advance` is called with the number
-    of results since its last call. Threads gain little for images of 32x32 pixels, because most of the time is spent in
-    Python; for larger images, Pillow releases Python's global lock while it decodes and resizes.
+    When the caller closes the generator, calls of `work` that have not begun are cancelled. `advance` is called with
+    the number of results since its last call.
+
+    Threads gain little for images of 32x32 pixels, because most of the time is spent in Python. They gain more for
+    larger images, because Pillow releases Python's global lock while it decodes and resizes.
     """
 
     def chunk(start: int) -> list[T]:
@@ -32,5 +34,5 @@ def in_order(work: Callable[[int], T], count: int, advance: Callable[[int], None
 
 
 def cores() -> int:
-    """Number of CPU cores that this process may use. The machine may have more, for example outside a container."""
+    """Number of CPU cores that this process may use. In a container, the machine may have more cores than that."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -145,8 +145,8 @@ def class_files(folder: str, relative: str, aside: PassedOver) -> list[ImageFile
 def may_be_image(entry: os.DirEntry[str], relative: str, aside: PassedOver) -> bool:
     """Whether a file has the extension of an image and is a regular file.
 
-    A link with such an extension that cannot be followed counts too; reading it raises the error later. Any other file
-    is added to `aside`, with the reason.
+    If a link has the extension of an image but cannot be followed, the result is True, and reading the image raises the
+    error later. If the result is False, the file is added to `aside`, with the reason.
     """
     if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:
         aside.add("not images by their names", relative)

@@ -14,10 +14,12 @@ otherwise 4), and an activation has b bytes (2 in bfloat16, 4 in float32, 8 in f
 These numbers are kept for the backward pass:
 
 - the inputs of each convolution, each BN, the max-pool and the last average pooling. The output of a ReLU is not
-  counted separately, because it is the input of the next layer; a projection has the same input as its block.
+  counted separately, because it is the input of the next layer. The input of a projection is not counted separately,
+  because it is also the input of another layer.
 - the output of a gate and the signal that the gate multiplies; the residual that the SkipInit factor multiplies.
-- with `remat`, each block keeps only its input. In the backward pass, all of the above is computed again for one block
-  at a time, so it counts only for the block that keeps most.
+
+With `remat`, each block keeps only its input. In the backward pass, the other numbers of a block are computed again,
+for one block at a time. So they count for only one block: the one that has most of them.
 
 The compiler may keep more or fewer numbers than this.
 """
@@ -72,7 +74,10 @@ def layers(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
 
 
 def stages(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
-    """The cost of each stage, as sums over its layers: "stem", "stage1 (3 blocks)" and so on, "head"."""
+    """The cost of each stage, as sums over its layers. The stem and the head count as stages.
+
+    The names are "stem", "stage1 (3 blocks)", the other stages, and "head".
+    """
     groups: dict[str, list[LayerCost]] = {}
     for row in layers(config, image_shape):
         part = row.name.split("/")[0].split("_")[0]

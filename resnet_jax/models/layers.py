@@ -137,7 +137,8 @@ def strided_identity(x: Array, *, stride: int, features: int, padding: Literal["
       x: [N, H, W, C].
       stride: 1 keeps all pixels.
       features: number of channels of the result, at least C.
-      padding: "end" puts all zero channels after those of x; "both" puts half of them (rounded down) before.
+      padding: "end" adds all zero channels after the channels of x. "both" adds half of them (rounded down) before
+        the channels of x, and the others after.
 
     Returns:
       [N, ceil(H / stride), ceil(W / stride), features]

@@ -26,11 +26,11 @@ class Order:
 
     @property
     def norm_first(self) -> bool:
-        """Whether a unit begins with a BN. If so, the stem of CIFAR nets has none, and a BN follows the last block."""
+        """Whether a unit begins with a BN. If so, the stem of CIFAR nets has no BN, and a BN follows the last block."""
         return "norm" in self.before
 
     def last_norm(self, convs: int) -> int:
-        """The number, from 1, of the last BN before the addition in a unit with `convs` convolutions."""
+        """The number i of norm{i}, the last BN before the addition, in a unit with `convs` convolutions."""
         return convs if "norm" in self.before + self.last else convs - 1
 
 

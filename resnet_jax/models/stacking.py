@@ -1,8 +1,9 @@
 """Converts between two layouts of a net's variables: block by block, and stacked by stage.
 
 In the first layout, each block has its own arrays ("stage2_block3"). Files, records and tools use this layout. In the
-second layout, the blocks of a stage except the first share arrays with a leading axis of blocks ("stage2_rest"). A net
-that loops over these blocks with a scan uses this layout; its compiled program is as long for 1202 layers as for 20.
+second layout, only the first block of a stage has its own arrays. The other blocks of the stage share stacked arrays
+("stage2_rest"), whose first axis counts these blocks. A net that loops over these blocks with a scan uses this layout;
+its compiled program is as long for 1202 layers as for 20.
 """
 
 from collections.abc import Callable
@@ -34,10 +35,14 @@ def rest_name(stage: int) -> str:
 
 
 def stage_of(module: str, stages: int) -> int:
-    """The number of the stage, from 1, to which the submodule `module` of a net with `stages` stages belongs.
+    """The number of the stage to which a submodule of a net belongs; stages count from 1.
 
     The stem belongs to the first stage, and the BN after the last block to the last stage. For the last layer ("head"),
     the number is `stages + 1`.
+
+    Args:
+      module: name of the submodule, such as "stage2_block3".
+      stages: number of stages of the net.
     """
     if module.startswith("stem"):
         return 1

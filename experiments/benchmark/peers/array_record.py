@@ -1,4 +1,7 @@
-"""Writes a data set of TensorFlow Datasets (TFDS) as array_record files. The benchmark times how they are loaded."""
+"""Writes a data set of TensorFlow Datasets (TFDS) as array_record files.
+
+The benchmark times the loading of these files.
+"""
 
 import json
 from collections.abc import Sequence

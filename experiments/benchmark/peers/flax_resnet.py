@@ -1,7 +1,7 @@
 """The nets of He et al. 2015 (arXiv 1512.03385) in straightforward Flax linen: nn.Conv, nn.BatchNorm, jit.
 
-The benchmark compares their speed with `resnet_jax`. This module must not import `resnet_jax`, so that the compared
-nets share no code.
+The benchmark compares the speed of these nets with the speed of the nets in `resnet_jax`. This module must not import
+`resnet_jax`, so that the compared nets share no code.
 """
 
 from collections.abc import Callable

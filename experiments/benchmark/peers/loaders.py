@@ -1,7 +1,16 @@
-"""Image loaders of other libraries, which the benchmark compares. All make the same kind of random crops.
+"""Image loaders that use other libraries. The benchmark compares their speed with the speed of this project's loader.
 
-Each loader takes the paths of the images, the crop size, the range of the shorter side (both in pixels), the batch size
-and the number of workers. It yields the number of images of each batch, without end.
+All loaders make the same kind of random crops, and have the same arguments:
+
+| argument  | meaning                                                                     |
+|-----------|-----------------------------------------------------------------------------|
+| `paths`   | paths of the images                                                         |
+| `size`    | height and width of the crops in pixels                                     |
+| `scales`  | smallest and largest length of an image's shorter side, in pixels           |
+| `batch`   | number of images in a batch                                                 |
+| `workers` | number of threads or processes that load images                             |
+
+A loader yields the number of images in each batch. It never ends.
 """
 
 from collections.abc import Callable, Iterator

@@ -36,9 +36,10 @@ def load(config: DataConfig, note: Note) -> Dataset:
     changed; otherwise all are decoded. Decoding needs little more memory than the images themselves.
 
     Raises:
-      UserError: the folder does not have the structure that `listing.scan` describes, an image cannot be read, a class
-        has no readable image, images in memory differ in size while `image_size` is None, or the images need too much
-        memory.
+      UserError: the folder does not have the structure that `listing.scan` describes.
+      UserError: an image cannot be read, or a class has no readable image.
+      UserError: `image_size` is None, and the images to load into memory differ in size.
+      UserError: the images need too much memory.
     """
     assert config.path is not None, "checked by DataConfig"
     listing = scan(config.path, config.classes, note)

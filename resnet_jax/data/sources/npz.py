@@ -27,8 +27,10 @@ def load(config: DataConfig, note: Note) -> Dataset:
     data set gets the name of the file, or a well-known name such as "CIFAR-10" if known.py recognises its images.
 
     Raises:
-      UserError: the file is missing or damaged, an array is missing or not as described here, training and test have
-        different classes, or the arrays need more memory than is available.
+      UserError: the file is missing or damaged.
+      UserError: an array is missing, or is not as described here.
+      UserError: training and test have different classes.
+      UserError: the arrays need more memory than is available.
     """
     assert config.path is not None, "checked by DataConfig"
     place = Path(os.path.expanduser(config.path))
@@ -62,7 +64,10 @@ def _arrays(path: Path) -> dict[str, Array]:
 
 
 def _legal(path: Path, there: Iterable[str]) -> tuple[str, ...]:
-    """The names of the arrays in a file: training images, training labels, test images, test labels."""
+    """The names of four arrays in a file: training images, training labels, test images, test labels.
+
+    `there` has the names of all arrays in the file. Raises UserError if one of the four is missing.
+    """
     legal = next((keys for keys in (KEYS, KERAS_KEYS) if set(keys) <= set(there)), None)
     if legal is None:
         found = ", ".join(name if name.isprintable() else ascii(name) for name in sorted(there)) or "nothing"

@@ -33,9 +33,10 @@ DISPLAY = {
 def load(config: DataConfig, note: Note) -> Dataset:
     """Loads the splits "train" and "test" of a prepared data set, or "train" and "validation" if there is no "test".
 
-    Images are in the order of TFDS. They are loaded into memory, or decoded on demand if `config.streamed` is True. In
-    that case, every example is read once before the first step, for its label and the size of its image; the cache
-    keeps these for later runs. EXIF orientations are applied, in contrast to TensorFlow.
+    Images are in the order of TFDS. EXIF orientations are applied, in contrast to TensorFlow.
+
+    Images are loaded into memory. If `config.streamed` is True, they are decoded on demand instead. Then every example
+    is read once before the first step, for its label and the size of its image; the cache keeps these for later runs.
 
     Args:
       config: `config.name` is a name of TFDS, such as "cifar10"; without a version, the highest prepared version is
@@ -43,8 +44,9 @@ def load(config: DataConfig, note: Note) -> Dataset:
       note: called with each remark, one line of text.
 
     Raises:
-      UserError: the data set is unknown, not prepared as array_record, damaged, or not supported. Supported are 8-bit
-        images with class labels and a split for testing; images in memory must have equal sizes.
+      UserError: the data set is unknown, not prepared as array_record, or damaged.
+      UserError: the examples are not 8-bit images with class labels, or there is no split for testing.
+      UserError: the images to load into memory differ in size.
     """
     assert config.name is not None, "checked by DataConfig"
     prepared = _open(config.name, config.path, note)

@@ -1,4 +1,4 @@
-"""2-D convolution and its gradients, which are fast on CPUs too, even inside a compiled loop (jax.lax.scan).
+"""2-D convolution and its gradients. They are fast on CPUs too, even inside a compiled loop (jax.lax.scan).
 
 primitives.py has `conv2d` and its two gradients as JAX primitives. On a CPU, cpu.py selects an algorithm for each of
 these functions by the shapes of the arrays: XLA's convolution, dense.py for tiny images, packed.py and strided.py for

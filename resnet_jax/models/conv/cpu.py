@@ -114,7 +114,7 @@ def pointwise_kernel_gradient(x: Array, dy: Array, *, stride: int) -> Array:
 
 
 def ordered_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
-    """Computes the same result as `input_gradient`, with XLA's convolution."""
+    """Computes the same result as `input_gradient`, always with XLA's convolution, in its fast order of axes."""
     size = kernel.shape[0]
     before = size - 1 - pad
     # lhs_dilation inserts zeros between the pixels of dy; the padding extends it to the size of the input.
@@ -134,7 +134,7 @@ def ordered_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, h
 
 
 def ordered_kernel_gradient(x: Array, dy: Array, *, stride: int, pad: int, size: int) -> Array:
-    """Computes the same result as `kernel_gradient`, with XLA's convolution."""
+    """Computes the same result as `kernel_gradient`, always with XLA's convolution, in its fast order of axes."""
     padding = [
         (pad, size + stride * (side_out - 1) - side - pad)
         for side, side_out in zip(x.shape[1:3], dy.shape[1:3], strict=True)

@@ -8,8 +8,10 @@ more channels:
     wide[i, j, c, (t, f)] = kernel[i, j - t, c, f], or 0 outside,    [K, K, C, F] -> [K, K + pack - 1, C, pack F].
 
 A convolution with this kernel, at stride `pack` along a row, computes the outputs of `pack` neighbouring columns at
-once. In memory, the numbers of its result are already in the order of the output, so only the shape is changed. For
-K = 3, it needs 4/3 of the products of the usual convolution with pack = 2, and twice as many with pack = 4.
+once. In memory, the numbers of its result are already in the order of the output, so only the shape is changed.
+
+This convolution needs (K + pack - 1) / K times as many multiply-adds as the usual convolution. For K = 3, the factor
+is 4/3 if pack = 2, and 2 if pack = 4.
 """
 
 import jax

@@ -103,9 +103,9 @@ def _vary(a: Array, over: frozenset[str]) -> Array:
 
 
 def _over_axes(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Wraps a function that computes one convolution, so that it computes many.
+    """Returns a function that computes many convolutions with `function`, which computes one.
 
-    The argument `mapped` of the new function is the number of leading axes of its arrays over which it is mapped.
+    The new function has the argument `mapped`. The first `mapped` axes of its two arrays count the convolutions.
     """
 
     def over(a: Array, b: Array, *, mapped: int, **how: Any) -> Array:

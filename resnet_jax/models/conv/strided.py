@@ -1,14 +1,15 @@
 """The input gradient of a convolution with stride s > 1, as s convolutions at stride 1.
 
 XLA inserts zeros between the rows and columns of dy, the gradient of the output. With few channels, this is slow on
-CPUs. But row s q + a of the input, with 0 <= a < s, is used only by the kernel rows i, i + s, i + 2 s and so on,
-where i = (a + pad) mod s. With t = (a + pad - i) / s, the gradient is
+CPUs. Here no zeros are inserted. The rows of the input are divided into s groups: group a, with 0 <= a < s, has the
+rows a, a + s, a + 2 s and so on. The rows of group a are multiplied only by the kernel rows i, i + s, i + 2 s and so
+on, where i = (a + pad) mod s. With t = (a + pad - i) / s, row q of group a has the gradient
 
     dx[s q + a] = sum_m dy[q + t - m] kernel[i + s m].
 
-So for each a, one convolution of dy at stride 1 gives the rows a, a + s, a + 2 s and so on of dx. Its result is
-[N, H', W', (s, C)]: each of its pixels has the channels of s neighbouring pixels in a row of dx. In memory, its numbers
-are in the same order as in a row of dx.
+So one convolution of dy at stride 1 computes all rows of a group. For the columns, the s groups become channels. The
+result for group a has the shape [N, ceil(H / s), ceil(W / s), (s, C)]: each pixel of the result has the channels of s
+neighbouring pixels in a row of dx. In memory, a row of the result is in the order of a row of dx.
 """
 
 import jax

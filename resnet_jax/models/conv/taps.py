@@ -6,11 +6,13 @@ a matrix product that sums over the pixels p of all images (written for stride 1
     dkernel[i, j, c, f] = sum_p x[p + (i, j), c] dy[p, f] = sum_p x[p + (0, j), c] dy[p - (i, 0), f].
 
 One operand, [p, (j, c)], has K copies of x; copy j is shifted by j columns. The other operand, [p, (i, f)], has K
-copies of dy; copy i is shifted by i rows.
-The usual algorithm, im2col, copies x K^2 times. The result here is a matrix with K C rows and K F columns (48 x 48 for
-K = 3 and 16 channels). It is nearly square, and such products are fast. The result of im2col has K^2 C rows and F
-columns (144 x 16). With a stride s, the rows of x form s groups by their number modulo s. Each group has its own matrix
-product, so that no product with zeros is computed.
+copies of dy; copy i is shifted by i rows. The result is a matrix with K C rows and K F columns: for K = 3, C = 16 and
+F = 16, it is 48 x 48. It is nearly square, and such products are fast.
+
+The usual algorithm, im2col, copies x K^2 times. Its result has K^2 C rows and F columns: 144 x 16 in the same example.
+
+With a stride s, a kernel row multiplies only every s-th row of x. So the rows of x are divided into s groups: row r is
+in group r mod s. Each group has its own matrix product, so that no product with zeros is computed.
 
 A loop sums over chunks of a few images, so that the copies of a chunk stay in the CPU's cache. docs/performance.md has
 the speeds.
