@@ -212,8 +212,8 @@ def _require_network(name: Name, urls: Sequence[str], by_hand: Path) -> None:
 def answers(urls: Sequence[str], seconds: float = PROBE_SECONDS) -> bool:
     """Whether at least one host of `urls` answers a HEAD request, with any status, within `seconds` in total.
 
-    One host is enough, because `urls` may contain URLs that are not needed. The requests use the proxies of the
-    environment, as the download does. If `urls` contains an FTP URL, the result is True, because FTP has no HEAD
+    One host is enough, because a host that does not answer may be one that is not needed. The requests use the proxies
+    of the environment, as the download does. If `urls` contains an FTP URL, the result is True, because FTP has no HEAD
     request.
     """
     import requests

@@ -74,7 +74,9 @@ def both(directory: Path) -> dict[str, Any]:
     program, state = load_finished(directory, print)
     config = program.assembly.config
     if config.train.recompute_batch_stats:
-        raise UserError(f"{directory}: trained with train.recompute_batch_stats, so its running statistics are gone.")
+        raise UserError(
+            f"{directory}: trained with train.recompute_batch_stats, so it has no running statistics to compare with."
+        )
     states = {"running": state, "recomputed": recompute(program, state)}
     row: dict[str, Any] = {"run": directory.name, "depth": config.model.depth, "net": config.model.net}
     for split in ("train", "test"):

@@ -107,9 +107,10 @@ def short(value: Any) -> str:
 def parse_changes(base: ExperimentConfig, text: str) -> dict[str, Any]:
     """Parses changes such as "shortcut=scale,shortcut_scale=0.5"; returns {dotted field: value}.
 
+    A field is given by its dotted name, such as model.shortcut, or by the last part of it, such as shortcut.
+
     Raises:
-      UserError: a change has no value; its name is not the name of a field; or its name is the last part of the names
-        of several fields.
+      UserError: a change has no value, there is no such field, or several fields have this last part.
     """
     fields = flatten(to_dict(base))
     changes: dict[str, Any] = {}

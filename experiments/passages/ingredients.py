@@ -18,10 +18,10 @@ HEADERS = ("net", "ingredient", "seeds", "test error, %", "minus the papers' rec
 
 
 def ingredients() -> str:
-    """A table with a row for each net and variant: no ingredient, one ingredient, or all ingredients.
+    """A table with a row for each net and variant: the papers' recipe, one technique added, or all techniques added.
 
-    Variants without a finished run are left out. Each test error is compared with the error of the same net without
-    ingredients. The difference is paired by seed.
+    Variants without a finished run are left out. Each test error is compared with the error of the same net
+    with the papers' recipe. The difference is paired by seed.
     """
     (study, _) = studies()["digits-modern"]
     lines = [f"| {' | '.join(HEADERS)} |", "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]

@@ -45,7 +45,7 @@ class PassedOver:
         self._names.setdefault(reason, []).append(shown(name))
 
     def tell(self, root: str, note: Note) -> None:
-        """Calls `note` with one sentence: for each reason, the number of files and the first file."""
+        """Calls `note` with one sentence about the files left out: for each reason, their number and the first name."""
         counts = [f"{len(names):,} {reason} ({some(names, 1)})" for reason, names in sorted(self._names.items())]
         if counts:
             note(f"passed over in {shown(root)}: {', '.join(counts)}.")

@@ -1,6 +1,7 @@
 """Compares runs with the lines of a paper's table: the order of their errors, and which nets fail.
 
-With other data or another recipe, the paper's errors are not comparable. But the order of its lines is a prediction.
+With other data or another recipe, our errors cannot be compared with the paper's. But the paper predicts which of two
+nets has the lower error.
 """
 
 import itertools

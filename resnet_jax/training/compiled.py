@@ -75,9 +75,10 @@ class Steps:
         return devices.compile(program, state, at, key, *self.feed.fixed, donate_state=True, stacked=stacked)
 
     def evaluate(self, state: TrainState) -> jax.stages.Compiled:
-        """Compiles an eval step, with signature (state, batch, *feed.fixed) -> Sums, for the shapes of `state`.
+        """Compiles an eval step for states with the shapes of `state`.
 
-        The argument `batch` is a result of `Feed.evaluate`, sent by `Devices.shard`.
+        The compiled step has the arguments (state, batch, *feed.fixed) and returns Sums. Its `batch` is a result of
+        `Feed.evaluate`, sent by `Devices.shard`; `Feed.fixed` are the images that stay on the devices.
         """
 
         def evaluate(state: TrainState, at: Any, *fixed: Any) -> Sums:

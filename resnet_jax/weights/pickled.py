@@ -181,7 +181,7 @@ class _Bytes(io.BytesIO):
 
 # Python's slow unpickler, because the fast one can allocate too much memory for a damaged pickle.
 class _Unpickler(pickle._Unpickler):
-    """Builds dictionaries, lists, numbers, texts and descriptions of tensors. Refuses names outside the lists."""
+    """Builds dictionaries, lists, numbers, texts and descriptions of tensors. Refuses other classes and functions."""
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The instrument gradient-flow: its options and its measurement."""
+"""Options and measurement of the instrument "gradient-flow"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The instrument gradient-identity: its options and its measurement."""
+"""Options and measurement of the instrument "gradient-identity"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The instrument layer-responses: its options and its measurement."""
+"""Options and measurement of the instrument "layer-responses"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The instrument lesions: its options and its measurement."""
+"""Options and measurement of the instrument "lesions"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The instrument loss-landscape: its options and its measurement."""
+"""Options and measurement of the instrument "loss-landscape"."""
 
 from __future__ import annotations
 

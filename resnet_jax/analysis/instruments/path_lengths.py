@@ -1,4 +1,4 @@
-"""The instrument path-lengths: its options and its measurement."""
+"""Options and measurement of the instrument "path-lengths"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The instrument signal-propagation: its options and its measurement."""
+"""Options and measurement of the instrument "signal-propagation"."""
 
 from __future__ import annotations
 
