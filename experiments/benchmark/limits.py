@@ -79,7 +79,7 @@ def specs(library: str, dtypes: Sequence[Dtype], *, steps: int, warmup: int, pla
 
 
 class Limit:
-    """Contestant whose step is a matrix product or a pass over memory."""
+    """Measures a limit of the device: its step is only a matrix product, or only a pass over memory."""
 
     def __init__(self, spec: Spec) -> None:
         what, library = spec.contestant.rsplit(", ", 1)

@@ -31,7 +31,7 @@ def records(name: str) -> tuple[RunRecord, ...]:
 
 
 def finals(name: str) -> dict[int, Final]:
-    """The final results of the runs STUDY/RUN, by seed.
+    """The final results of the runs of one net, STUDY/RUN, by seed.
 
     Raises:
       ValueError: there is no such record, or a run diverged.
@@ -43,7 +43,10 @@ def finals(name: str) -> dict[int, Final]:
 
 
 def errors(name: str, split: str = "train") -> dict[int, float]:
-    """The errors of the runs STUDY/RUN as fractions, by seed; `split` is "train" or "test"."""
+    """The errors of the runs of one net, as fractions, by seed.
+
+    `name` is STUDY/RUN, with or without a seed; `split` is "train" or "test".
+    """
     if split not in SPLITS:
         raise ValueError(f"got {split!r}; legal: {', '.join(SPLITS)}")
     return {seed: float(getattr(final, f"{split}_error")) for seed, final in finals(name).items()}

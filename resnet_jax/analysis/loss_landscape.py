@@ -1,9 +1,9 @@
 """The loss landscape around a trained net (Li et al. 2018, Sec. 4): random directions, and the loss along them.
 
-BN statistics depend on the weights. By default, BN uses the statistics of each batch at each point, as in training. So
-the loss is the one that SGD minimises. Departs from the paper: the authors' code keeps the running statistics of the
-trained net, as the option batch_stats="running" does here. These statistics do not fit the changed weights at other
-points. The misfit grows from layer to layer, and in deep nets it hides the curvature of the loss.
+Departs from the paper: by default, BN uses the statistics of each batch at each point, as in training, so the loss is
+the one that SGD minimises. The authors' code uses the running statistics of the trained net at all points; here the
+option batch_stats="running" does so. These statistics do not fit the changed weights at other points. The misfit grows
+from layer to layer, and in deep nets it hides the curvature of the loss.
 """
 
 from collections.abc import Sequence

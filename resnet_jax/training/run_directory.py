@@ -272,8 +272,8 @@ def _rewind(file: Path, kept: Sequence[MetricsLine | GradientLine], expected: Se
             f"the line of step {missing[0]} is missing" if missing else f"there are too many lines of step {twice[0]}"
         )
         raise UserError(
-            f"{file}: {what}, and the checkpoint is of step {step}; put back the whole file, or delete the run "
-            f"directory to run anew."
+            f"{file}: {what}, and the checkpoint is of step {step}; restore this file from a copy, or delete the run "
+            f"directory and run again."
         )
     if file.exists():
         write_atomically(file, "".join(map(_json_line, map(asdict, kept))))

@@ -172,7 +172,8 @@ def eval_step(
 
     Args:
       state: the state with the net's parameters and running statistics.
-      batch: the examples of this device; under jit, all examples. Examples of weight 0 are not counted.
+      batch: all examples under jit, and the examples of one device under pmap and shard_map. Examples of weight 0 are
+        not counted.
       model: the net.
       normalization: the mean and standard deviation of the images.
       axis_name: the mapped axis over devices; None under jit.

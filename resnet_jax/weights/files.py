@@ -68,8 +68,8 @@ def load(
         if not _is_hubs(values):
             got = values.get("format", "")
             raise UserError(
-                f"{folder / NET_FILE}: got the format {got!r}; legal: {FORMAT!r}, or the config of a net of timm or "
-                f"transformers; to read a state dict in this folder, give the path of its file."
+                f"{folder / NET_FILE}: got the format {got!r}; legal: {FORMAT!r}. A config.json of timm or "
+                f"transformers is read too. To read a state dict in this folder, give the path of the state dict."
             )
     else:
         file = place

@@ -95,7 +95,10 @@ class Preprocessing:
         return values
 
     def arrays(self) -> Arrays:
-        """Mean and standard deviation for model.safetensors, if they differ between pixels; otherwise {}."""
+        """Mean and standard deviation for model.safetensors if they are images, with a value for each pixel.
+
+        Otherwise {}, because config.json has them.
+        """
         n = self.normalization
         if n.mean.shape[1:3] == n.std.shape[1:3] == (1, 1):
             return {}

@@ -1,7 +1,8 @@
 """timm's resnet18 to resnet152: github.com/huggingface/pytorch-image-models, timm/models/resnet.py.
 
 The names are torchvision's. In the folder of the weights, config.json has the architecture, sizes, interpolation,
-normalisation and class names. The size of pictures is its `input_size`, as in timm.data.resolve_model_data_config.
+normalisation and class names. Its field `input_size` is the size of pictures, as in
+timm.data.resolve_model_data_config.
 
 | timm's nets                                              | supported                                           |
 |----------------------------------------------------------|-----------------------------------------------------|
