@@ -16,8 +16,8 @@ read, an error is printed, the picture is not counted, and the exit status is 2.
     python -m experiments.evaluate --weights resnet50 --protocol multi_scale ILSVRC2012/val
 
 With one of these protocols, the net gets more than the centre of each picture: ten crops (He et al. 2015, Tables 2 and
-3), or the whole picture and its mirror image at several scales (Table 4). Probabilities are averaged. With either
-protocol, a picture that is damaged after its header stops the command.
+3), or the whole picture and its mirror image at several scales (Table 4). Probabilities are averaged. With one of
+these protocols, a picture with a good header and damaged content stops the command.
 
     for i in 0 1; do python -m experiments.evaluate --weights resnet50 ILSVRC2012/val \\
       --processes=2 --coordinator=localhost:9000 --process=$i & done; wait

@@ -112,7 +112,7 @@ def float32_arithmetic() -> list[dict[str, Any]]:
 
 
 def arithmetic(error: float) -> str:
-    """Finds the format in which a product with this relative error was computed.
+    """Finds the number format of a matrix product, such as bfloat16, from its relative error.
 
     Returns the first name in `ARITHMETICS` whose bound is above the error, or "wrong" if no bound is above it.
     """

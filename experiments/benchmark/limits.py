@@ -3,7 +3,7 @@
 Two rates are measured with JAX and, if it is installed, with PyTorch. The limit is the rate of the faster library.
 
 - Matrix products: A A for an n x n matrix A of normal random numbers, in the dtype of the step; n^3 multiply-adds.
-  (The numbers are random, because a GPU multiplies equal numbers with less power, and so faster.)
+  (The numbers are random. With equal numbers a GPU needs less power, so its clock, and the rate, would be higher.)
 - Memory: x <- x + 1 for an array far larger than any cache; the array is read once and written once.
 
 The work of a step follows from five numbers:

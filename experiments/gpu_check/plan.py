@@ -17,8 +17,8 @@ def _cifar(net: NetName, dtype: Dtype) -> Race:
 def _dispatches(least: float, net: NetName, batch_size: int, sizes: tuple[int, ...], repeats: int) -> Race:
     """Part that times train steps in dispatches of different sizes.
 
-    A dispatch is one call of a compiled function. `sizes` are the numbers of train steps in a dispatch. The part needs
-    at least `least` seconds.
+    A dispatch is one call of a compiled function. `sizes` are the numbers of train steps in a dispatch. The part
+    starts only if `least` seconds are left.
     """
     names = tuple(f"{OURS}:train.steps_per_dispatch={size}" for size in sizes)
     return Race(

@@ -75,7 +75,7 @@ def signals(file: str, *nets: str) -> str:
 
 
 def mean_lengths(file: str) -> str:
-    """A table of paths, with a column for each net.
+    """A table about the paths through nets, with a column for each net.
 
     The rows are the number of blocks, the mean length of all paths, and a weighted mean length. The weight of a path is
     the mean gradient norm along random paths of the same length.

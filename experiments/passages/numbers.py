@@ -151,7 +151,7 @@ def over_flax(record: str, phase: str, decimals: str, *nets: str) -> str:
 
 
 def loader(*words: str) -> str:
-    """Images per second and core of the image loader with this name, such as "ours" or "resize, then crop"."""
+    """Images that the loader with this name loads per second on one core, such as "ours" or "resize, then crop"."""
     (row,) = (row for row in content("benchmark-input")["results"] if row.get("loader") == " ".join(words))
     return f"{row['images'] / row['core_s']:,.0f}"
 

@@ -120,7 +120,7 @@ class StreamSource:
 
     @property
     def waited_s(self) -> float:
-        """Time in seconds that `take` and `views` have waited for images, of the training and the test set together."""
+        """Seconds that `take` and `views` have waited for images: the sum for the training set and the test set."""
         return self._decoders.waited_s
 
     @property

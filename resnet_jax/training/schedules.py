@@ -122,8 +122,8 @@ def scheduled_rate(config: OptimConfig, iterations: int | None = None) -> optax.
 def schedule_rows(config: OptimConfig, iterations: int) -> dict[str, str]:
     """Rows about the learning rate, for the table of a run of `iterations` steps: {"rate": text, "warm-up": text}.
 
-    The row "warm-up" is left out if the run has no warm-up. The row "rate" names milestones that the run never reaches,
-    because a user who shortens a run may forget to move them.
+    The row "warm-up" is left out if the run has no warm-up. If there are milestones that the run never reaches, the
+    row "rate" points them out, because a user who shortens a run may forget to move them.
     """
     config = config.in_iterations(iterations)
     if config.schedule == "cosine":
