@@ -220,7 +220,8 @@ def _shares(chosen: Sweep, runs: int) -> list[jobs.Share]:
     each = chosen.config.parallel.devices
     if gpus and number > 1 and each > 1:
         raise UserError(
-            f"jobs: got {chosen.jobs}; legal: 1 with parallel.devices={each}, because each job has one GPU."
+            f"jobs: got {chosen.jobs}; legal: 1, because a run needs parallel.devices={each} GPUs, and each of several jobs "
+            f"has one."
         )
     return jobs.deal(number, cores, gpus)
 

@@ -90,7 +90,7 @@ def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measur
       spec: the contestant.
       outcome: the times of the contestant.
       peer: the times of the peer with which the contestant is compared; None: no ratio.
-      measured: the rows of the limits.
+      measured: rows with the measured limits of the device; see limits.py.
     """
     model, train = spec.config.model, spec.config.train
     row: Row = {

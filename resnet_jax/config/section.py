@@ -91,7 +91,7 @@ def field(default: T, role: Role, **details: Any) -> T:
     """Declares a field of a configuration.
 
     Args:
-      default: default value; also the only legal value when the field has no effect.
+      default: default value. If other fields take away this field's effect, no other value is legal.
       role: what the field describes.
       details: attributes of Role by name, such as `is_path=True`; they replace the values that `role` has.
     """

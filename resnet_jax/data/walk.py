@@ -81,7 +81,8 @@ def folders_of(root: str, part: str, aside: PassedOver) -> dict[str, os.DirEntry
     """Lists the class folders in root/part, or in `root` if `part` is empty: {name of the class: its folder}.
 
     Raises:
-      UserError: there are no class folders, a name cannot be printed, or two names are equal after Unicode normalisation (NFC).
+      UserError: there are no class folders, a name cannot be printed, or two names are equal
+        in Unicode's composed form (NFC).
     """
     folder = os.path.join(root, part) if part else root
     classes: dict[str, os.DirEntry[str]] = {}

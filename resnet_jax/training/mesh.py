@@ -174,7 +174,7 @@ class Devices:
         """Compiles `step(state, batch, *fixed)` for these devices and for the shapes of these arguments.
 
         Args:
-          step: a function whose results are the same on every device: a state, sums over the global batch, or both.
+          step: a function that returns a state, sums over the global batch, or both. Every device has equal results.
           state, batch, fixed: results of `replicate_state`, `shard` and `replicate`.
           donate_state: whether the buffers of the state are reused for the result. The state is then invalid after a
             call.

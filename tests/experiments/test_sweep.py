@@ -213,7 +213,7 @@ def test_an_impossible_number_of_jobs(study: Study, tmp_path: Path, monkeypatch:
     with pytest.raises(UserError, match="jobs: got 0; legal: a whole number above 0, or 'auto'"):
         sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", "0"])
     monkeypatch.setattr("experiments.jobs.gpus", lambda: ["0", "1"])
-    with pytest.raises(UserError, match=r"legal: 1 with parallel\.devices=2, because each job has one GPU"):
+    with pytest.raises(UserError, match=r"legal: 1, because a run needs parallel\.devices=2 GPUs"):
         sweep.main(["tiny", "--runs", str(tmp_path), "--jobs", "auto", "--parallel.devices=2"])
     assert list(tmp_path.iterdir()) == []
 
