@@ -220,8 +220,8 @@ def _shares(chosen: Sweep, runs: int) -> list[jobs.Share]:
     each = chosen.config.parallel.devices
     if gpus and number > 1 and each > 1:
         raise UserError(
-            f"jobs: got {chosen.jobs}; legal: 1, because a run needs parallel.devices={each} GPUs, and each of several jobs "
-            f"has one."
+            f"jobs: got {chosen.jobs}; legal: 1, because a run needs parallel.devices={each} GPUs, and each of "
+            f"several jobs has one."
         )
     return jobs.deal(number, cores, gpus)
 

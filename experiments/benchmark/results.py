@@ -126,7 +126,7 @@ def result(what: str, spec: Spec, outcome: Outcome, peer: Outcome | None, measur
 
 
 def convolutions(found: Mapping[str, Mapping[str, list[float]]]) -> list[Row]:
-    """The rows for single convolutions: times, medians, and the median ratio of JAX's time to this project's time.
+    """The rows for single convolutions: times, medians, and the median ratio of the time of JAX's convolution to ours.
 
     Args:
       found: {case: {library: seconds in each round}}, as experiments/benchmark/convolutions.py measures them.

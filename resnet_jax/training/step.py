@@ -214,7 +214,7 @@ def predict_step(
 def _accumulate(
     part_of: Callable[[TrainBatch], tuple[Any, Any, Sums]], batch: TrainBatch, parts: Parts
 ) -> tuple[Any, Any, Sums]:
-    """Averages gradients and running statistics, and adds sums, over the parts of a batch.
+    """Calls `part_of` for each part of a batch. Averages the gradients and running statistics, and adds the Sums.
 
     Each shard is cut into as many slices of consecutive images as there are parts. The first part consists of the first
     slice of each shard, the second part of the second slices, and so on. So no image leaves its device, and the ghost

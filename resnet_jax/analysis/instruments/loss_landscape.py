@@ -55,8 +55,8 @@ OPTIONS = LossLandscape
 def measure(net: Net, options: LossLandscape, workspace: Workspace) -> dict[str, Any]:
     """Returns the coordinates along a direction, the loss and error at each point, and the duration, for a JSON file.
 
-    Losses and errors are [points] on a line and [points][points] on a plane, where the first index belongs to the first
-    direction. After each row, all rows so far are written to `workspace.scratch`.
+    Losses and errors have the shape [points] for one direction, and [points][points] for two, where the first index
+    belongs to the first direction. After each row, all rows so far are written to `workspace.scratch`.
     """
     from resnet_jax.analysis.loss_landscape import Landscape, PointValues, random_directions
     from resnet_jax.training.state import fingerprint

@@ -40,8 +40,8 @@ def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
     The colour shows the kind of net, and the shade and the marker show its depth. Plain nets have open markers,
     residual nets have filled markers, and other kinds have dashed lines.
 
-    Several nets of the same kind and depth would look alike with these rules. So each gets another marker and other
-    dashes. If they differ in more than the seed, each also gets another colour.
+    There is one exception. Nets of the same kind and depth would look alike, so each of them gets its own marker and
+    dashes; and its own colour too, if these nets differ in more than the seed.
     """
     colours = kind_colours([net["net"] for net in nets])
     found = []
@@ -151,7 +151,7 @@ def gradient_flow_in_training(measured: Measured) -> Figure | None:
 
 
 def gradient_identity(measured: Measured) -> Figure:
-    """Draws the gradient at each block, its two terms, and the remainder, with a column of panels for each net."""
+    """Draws the gradient at each block, its two terms, and what their sum leaves over; one column of panels for a net."""
     nets = measured["nets"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(max(3.4, 2.7 * len(nets)), 4.2), layout="constrained")
