@@ -144,8 +144,8 @@ def _folder(place: Path) -> Path:
             return folder
     if (place / RECORD_FILE).exists():
         raise UserError(
-            f"{place}: a run of an earlier version of this project, without {WEIGHTS}/; to write its net to a new folder, "
-            f"use `python -m experiments.convert {place} FOLDER`."
+            f"{place}: a run of an earlier version of this project, without {WEIGHTS}/; to write its net to a new "
+            f"folder, use `python -m experiments.convert {place} FOLDER`."
         )
     raise UserError(f"{place}: holds neither {MODEL_FILE} nor a finished run with {WEIGHTS}/.")
 

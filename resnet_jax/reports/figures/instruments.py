@@ -151,7 +151,7 @@ def gradient_flow_in_training(measured: Measured) -> Figure | None:
 
 
 def gradient_identity(measured: Measured) -> Figure:
-    """Draws the gradient at each block, its two terms, and what their sum leaves over; one column of panels for a net."""
+    """Draws the gradient at each block, its two terms, and what their sum leaves over. Each net has a column."""
     nets = measured["nets"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(max(3.4, 2.7 * len(nets)), 4.2), layout="constrained")
