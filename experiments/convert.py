@@ -155,7 +155,7 @@ def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) ->
             raise UserError(f"{name}: none given; only --mean and --std together replace the mean image of this net.")
         if value is not None and len(value) != before.channels:
             got = f"{len(value)} number{'s' * (len(value) != 1)}"
-            raise UserError(f"{name}: got {got}; legal: one number for each channel, {before.channels} in all.")
+            raise UserError(f"{name}: got {got}; legal: {before.channels}, a number for each channel.")
         given[name] = (
             tuple(kept.reshape(-1).tolist()) * (1 if kept.size > 1 else before.channels) if value is None else value
         )

@@ -54,8 +54,8 @@ def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | N
     short = resize or p.resize or p.height
     if protocol == "ten_crop" and short <= p.height:
         raise UserError(
-            f"resize: got {short}; legal: more than {p.height}, the size of the crops that {file} takes. At "
-            "that size, all crops of a square picture are equal."
+            f"resize: got {short}; legal: more than {p.height}, the size of the crops that {file} takes. If a "
+            "square picture is resized to this size, all its crops are equal."
         )
     return DataConfig(
         source="folder",

@@ -130,7 +130,9 @@ def configure(contestant: str, config: ExperimentConfig) -> ExperimentConfig:
     if name not in legal:
         raise UserError(f"contestants: got {contestant!r}; {nearest(name, legal)}")
     if name == OURS and contestant.endswith(TUNED):
-        raise UserError(f"contestants: got {contestant!r}; legal: {OURS}, because {TUNED} is always on for it.")
+        raise UserError(
+            f"contestants: got {contestant!r}; legal: {OURS}, which always runs with the settings of {TUNED}."
+        )
     if not colon:
         return config
     if name != OURS:

@@ -1,8 +1,8 @@
 """A check to run first on a machine with a new GPU: `python -m experiments.gpu_check`.
 
 The check has parts, each of which runs tests or measures times. The times are measured by experiments/benchmark. The
-record has the format of a benchmark record with more fields, so `python -m experiments.benchmark --render FILE` prints
-its tables as Markdown.
+record has all fields of a benchmark record and some more, so `python -m experiments.benchmark --render FILE` prints its
+tables as Markdown.
 
 | file       | what it contains                                                               |
 |------------|--------------------------------------------------------------------------------|

@@ -138,7 +138,7 @@ def measure(
     products: bool = True,
     advance: Callable[[int], None] = lambda more: None,
 ) -> Sums:
-    """Sums the pixels of the images at the positions `index` [n], without random crops.
+    """Sums the pixels of the images whose positions in the source are `index` [n]. Images are not cropped at random.
 
     The images are read in groups. After each group, `advance` is called with the number of its images. If `products`
     is False, `Sums.products` is zeros.

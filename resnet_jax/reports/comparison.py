@@ -147,7 +147,7 @@ class Comparison:
 
     @property
     def baseline(self) -> Variant:
-        """The first variant. If a comparison of "fields" has no axis, all other variants are compared with this one."""
+        """The first variant. If the comparison has no x-axis, all other variants are compared with this one."""
         return self.cells[0]
 
     @property

@@ -293,5 +293,5 @@ def test_nothing_of_jax_in_the_reference() -> None:
     text = (ROOT / "tests" / "docs" / "reference.py").read_text(encoding="utf-8")
     modules = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {alias.name if isinstance(node, ast.Import) else node.module for node in modules for alias in node.names}
-    assert names == {"__future__", "collections.abc", "typing", "numpy"}
+    assert names == {"collections.abc", "typing", "numpy"}
     assert jax.__name__ not in names

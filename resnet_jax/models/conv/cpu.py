@@ -114,7 +114,7 @@ def pointwise_kernel_gradient(x: Array, dy: Array, *, stride: int) -> Array:
 
 
 def ordered_input_gradient(dy: Array, kernel: Array, *, stride: int, pad: int, height: int, width: int) -> Array:
-    """Computes the same result as `input_gradient`, always with XLA's convolution, in its fast order of axes."""
+    """Computes the same result as `input_gradient`, with XLA's convolution in the order of axes that is fast."""
     size = kernel.shape[0]
     before = size - 1 - pad
     # lhs_dilation inserts zeros between the pixels of dy; the padding extends it to the size of the input.

@@ -105,7 +105,7 @@ def _vary(a: Array, over: frozenset[str]) -> Array:
 def _over_axes(function: Callable[..., Array]) -> Callable[..., Array]:
     """Returns a function that computes many convolutions with `function`, which computes one.
 
-    The new function has the argument `mapped`. The first `mapped` axes of its two arrays count the convolutions.
+    The new function takes two arrays with `mapped` additional leading axes, whose index is the number of a convolution.
     """
 
     def over(a: Array, b: Array, *, mapped: int, **how: Any) -> Array:
