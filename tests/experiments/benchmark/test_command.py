@@ -22,7 +22,7 @@ MISTAKES = [
     (["--contestants", "flax:model.remat=True"], "legal: flax without changes"),
     (["--contestants", "resnet_jax:model.remta=True"], "did you mean 'model.remat'"),
     (["--contestants", "resnet_jax:model.remat"], "legal: field=value"),
-    (["--contestants", "resnet_jax+malloc"], "legal: resnet_jax without +malloc"),
+    (["--contestants", "resnet_jax+malloc"], "legal: resnet_jax, which always runs"),
     (["--contestants", "flax", "flax"], "different contestants"),
     (["--peer", "tensorflow"], "peer: got 'tensorflow'"),
     (["--repeats", "0"], "repeats: got 0"),
