@@ -14,6 +14,11 @@ ROOT = Path(__file__).parents[2]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+# A minute in short sleeps. A signal that comes after Python has looked for signals and before it calls sleep is handled
+# only after that sleep.
+WAIT = "[time.sleep(0.05) for _ in range(1200)]"
+
+
 def interrupted(
     words: list[str], folder: Path, number: signal.Signals, malloc: str | None = ""
 ) -> subprocess.CompletedProcess[str]:
@@ -42,7 +47,7 @@ def interrupted(
 @pytest.mark.parametrize("slow", ["tyro", "jax"])
 def test_an_interruption_while_modules_are_imported(slow: str, number: signal.Signals, tmp_path: Path) -> None:
     """The command's own imports, before its main function, and the heavy ones within it."""
-    (tmp_path / f"{slow}.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)\n")
+    (tmp_path / f"{slow}.py").write_text(f"import time\nprint('here', flush=True)\n{WAIT}\n")
     words = ["-m", "experiments.train", "digits-resnet", f"--runs={tmp_path / 'runs'}"]
     done = interrupted(words, tmp_path, number)
     assert (done.returncode, done.stderr) == (cli.INTERRUPTED, "interrupted.\n")
@@ -52,7 +57,7 @@ def test_an_interruption_while_modules_are_imported(slow: str, number: signal.Si
 @pytest.mark.parametrize("number", SIGNALS)
 def test_an_interruption_before_the_first_step_leaves_no_directory(number: signal.Signals, tmp_path: Path) -> None:
     """While the data are read, when the run's directory is claimed already."""
-    (tmp_path / "sklearn.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)\n")
+    (tmp_path / "sklearn.py").write_text(f"import time\nprint('here', flush=True)\n{WAIT}\n")
     words = ["-m", "experiments.train", "digits-resnet", f"--directory={tmp_path / 'new' / 'run'}"]
     done = interrupted(words, tmp_path, number)
     assert done.returncode == cli.INTERRUPTED
@@ -77,13 +82,13 @@ def test_a_process_that_starts_itself_anew_is_interrupted_as_others_are(number: 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_an_exception_made_of_an_interruption_is_still_one(number: signal.Signals, tmp_path: Path) -> None:
-    code = """
+    code = f"""
 import time
 from experiments.cli import run_main
 def main():
     try:
         print("here", flush=True)
-        time.sleep(60)
+        {WAIT}
     except KeyboardInterrupt:
         raise ImportError("a C extension that was interrupted")
 run_main(main)
@@ -95,13 +100,13 @@ run_main(main)
 @pytest.mark.parametrize("number", SIGNALS)
 def test_before_the_first_step_the_process_ends_without_an_exception(number: signal.Signals, tmp_path: Path) -> None:
     """An exception raised in a function that XLA has called would crash it."""
-    code = """
+    code = f"""
 import time
 from experiments.cli import stop_request
 with stop_request() as stop:
     try:
         print("here", flush=True)
-        time.sleep(60)
+        {WAIT}
     except BaseException:
         print("an exception")
 """
