@@ -16,8 +16,6 @@ or earlier has these parts, one after another:
 - for each storage, its length in 8 bytes, and then its numbers.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import pickle
@@ -195,7 +193,7 @@ class _Unpickler(pickle._Unpickler):
         class Inert:
             """Replaces a value that is not needed. Accepts all calls that a pickle makes, and ignores them."""
 
-            def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
+            def __new__(cls, *args: Any, **kwargs: Any) -> Any:
                 return super().__new__(cls)
 
             def __init__(self, *args: Any, **kwargs: Any) -> None: ...
