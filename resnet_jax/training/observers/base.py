@@ -13,8 +13,6 @@ from resnet_jax.training.metrics import Totals
 
 # A sink writes the loss of every tenth step, which is enough for a curve.
 STEPS_BETWEEN_POINTS = 10
-EVENTS = ("note", "phase", "begin", "step", "evaluation", "epoch", "close")
-"""The methods of an Observer."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +134,9 @@ class Guarded(Observer):
 
     def __init__(self, name: str, observer: Observer, note: Callable[[str], None]) -> None:
         self._name, self._note, self._failed = name, note, False
-
-        for event in EVENTS:
-            setattr(self, event, functools.partial(self._pass_on, getattr(observer, event)))
+        for event in vars(Observer):
+            if not event.startswith("_"):
+                setattr(self, event, functools.partial(self._pass_on, getattr(observer, event)))
 
     def _pass_on(self, method: Callable[..., None], *arguments: Any) -> None:
         if self._failed:
