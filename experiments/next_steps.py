@@ -13,7 +13,7 @@ from pathlib import Path
 
 from experiments.studies import experiments, studies
 from resnet_jax.config import ExperimentConfig, flatten, to_dict
-from resnet_jax.record import CHECKPOINTS, differences
+from resnet_jax.record import CHECKPOINTS, differences, differing
 from resnet_jax.reports.runs import Run, Runs
 
 MOST_CHANGES = 2
@@ -113,7 +113,7 @@ def _look_inside(runs: Runs) -> Suggestion | None:
         for other in whole
         if plain.record.config.model.is_plain
         and plain.record.study == other.record.study
-        and [text.split()[0] for text in differences(plain.record.config, other.record.config)] == ["model.shortcut"]
+        and list(differing(plain.record.config, other.record.config)) == ["model.shortcut"]
     ]
     if not pairs:
         return None

@@ -18,6 +18,7 @@ The file `runs/<study>/study.json` lists the names of the study's runs. This pac
 from resnet_jax.record.files import (
     PLACES as PLACES,
     differences as differences,
+    differing as differing,
     ends_half_written as ends_half_written,
     read_config as read_config,
     read_gradients as read_gradients,

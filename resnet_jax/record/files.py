@@ -126,7 +126,12 @@ def read_json(path: Path, advice: str = "put back the whole file, or delete it")
 
 
 def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
-    """Lists the fields in which two configurations differ, as "name is A, not B", with the value of `a` first.
+    """Lists the fields in which two configurations differ, as "name is A, not B"; see `differing`."""
+    return [f"{name} is {left!r}, not {right!r}" for name, (left, right) in differing(a, b).items()]
+
+
+def differing(a: ExperimentConfig, b: ExperimentConfig) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two configurations differ, by dotted name: the value of `a` and the value of `b`.
 
     Operational fields and the location of the images are ignored. A field that has no effect in either configuration is
     ignored too. The data sets themselves are not compared. Milestones and warm-up are compared in iterations, even if
@@ -135,8 +140,7 @@ def differences(a: ExperimentConfig, b: ExperimentConfig) -> list[str]:
     a, b = a.in_iterations(), b.in_iterations()
     left, right, free = flatten(to_dict(a)), flatten(to_dict(b)), (a.operational & b.operational) | PLACES
     free |= a.without_effect().keys() & b.without_effect().keys()
-    names = (name for name in left if name not in free and left[name] != right[name])
-    return [f"{name} is {left[name]!r}, not {right[name]!r}" for name in names]
+    return {name: (left[name], right[name]) for name in left if name not in free and left[name] != right[name]}
 
 
 def _refuse(constant: str) -> None:  # JSON has no NaN and no infinity, but Python's parser accepts them
