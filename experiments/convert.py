@@ -31,6 +31,7 @@ from experiments import cli
 from experiments.options import parse
 from resnet_jax.errors import UserError
 from resnet_jax.record import RECORD_FILE, WEIGHTS
+from resnet_jax.text import plural
 
 if TYPE_CHECKING:
     from resnet_jax.weights.bundle import Weights
@@ -154,7 +155,7 @@ def changed(weights: Weights, chosen: Convert, names: tuple[str, ...] | None) ->
         if value is None and kept.shape[1:3] != (1, 1):
             raise UserError(f"{name}: none given; only --mean and --std together replace the mean image of this net.")
         if value is not None and len(value) != before.channels:
-            got = f"{len(value)} number{'s' * (len(value) != 1)}"
+            got = plural(len(value), "number")
             raise UserError(f"{name}: got {got}; legal: {before.channels}, a number for each channel.")
         given[name] = (
             tuple(kept.reshape(-1).tolist()) * (1 if kept.size > 1 else before.channels) if value is None else value

@@ -24,6 +24,7 @@ from resnet_jax.config import ExperimentConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models import cost
 from resnet_jax.record import METRICS_FILE, RECORD_FILE, RunRecord, differences, read_metrics, read_record
+from resnet_jax.text import plural
 from resnet_jax.training.run_directory import other_inputs
 
 TRAINING = 3
@@ -71,7 +72,7 @@ class Clock:
         seen = [record for record in records.values() if record.final is not None]
         if seen:
             found = {name: self._left_of(name, config, *of_records(config, seen)) for name, config in left.items()}
-            source = f"from {len(seen)} finished run{'s' * (len(seen) > 1)}"
+            source = f"from {plural(len(seen), 'finished run')}"
         elif self._study.cost is not None and (self._gpu or self._study.cost.on != GPU):
             # The study's own configuration, because the command line may have changed the work.
             whole = sum(map(work, self._study.runs().values()))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from experiments.cli import handling
+from resnet_jax.text import plural
 
 CORES = "RESNET_JAX_CORES"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -64,7 +65,7 @@ def describe(shares: Sequence[Share]) -> str:
         return f"{len(shares)} processes, each on its share of the CPU cores."
     most = max(share.sharers for share in shares)
     how = f"up to {most} share one and its memory" if most > 1 else "one each"
-    return f"{len(shares)} processes on {len(used)} GPU{'s' * (len(used) > 1)}, {how}."
+    return f"{len(shares)} processes on {plural(len(used), 'GPU')}, {how}."
 
 
 def cores() -> list[int]:

@@ -17,7 +17,7 @@ from resnet_jax.data.stream import sources
 from resnet_jax.data.walk import ImageFile
 from resnet_jax.errors import UserError
 from resnet_jax.models.resnet import build
-from resnet_jax.text import Note
+from resnet_jax.text import Note, plural
 from resnet_jax.training.evaluate import Predictor, by_protocol
 from resnet_jax.training.mesh import devices
 from resnet_jax.weights.classifier import AT_ONCE, Prediction, Skipped, require_head
@@ -46,7 +46,7 @@ def data_config(weights: Weights, folder: str, *, protocol: str, resize: int | N
     require_head(weights)
     p, file = weights.preprocessing, weights.origin.file
     if p.height != p.width or p.channels not in (1, 3):
-        channels = f"{p.channels} channel{'s' * (p.channels > 1)}"
+        channels = plural(p.channels, "channel")
         raise UserError(
             f"protocol: got {protocol!r}; legal: 'center', because {file} takes images of {p.width}x{p.height} pixels "
             f"and {channels}; other protocols need square images of 1 or 3 channels."

@@ -65,7 +65,7 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
     from experiments.next_steps import repeat, suggestions, typed
     from resnet_jax.reports.report import write_report
     from resnet_jax.reports.runs import read_runs
-    from resnet_jax.reports.text import plural
+    from resnet_jax.text import plural
 
     runs = read_runs(directories)
     report = write_report(runs, out, repeat=repeat, command=command)

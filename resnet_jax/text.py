@@ -57,3 +57,8 @@ def shown(path: str) -> str:
 def composed(name: str) -> str:
     """Converts a name to Unicode's composed form (NFC); macOS may store an accented letter as two characters."""
     return unicodedata.normalize("NFC", name)
+
+
+def plural(number: int, noun: str) -> str:
+    """Formats a number with its noun, such as "1 seed" or "1,000 seeds"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

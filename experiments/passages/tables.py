@@ -10,6 +10,7 @@ from resnet_jax.reports.document import Table, markdown_table
 from resnet_jax.reports.grouping import comparisons
 from resnet_jax.reports.runs import read_runs
 from resnet_jax.reports.text import count
+from resnet_jax.text import plural
 
 
 def report(*studies: str) -> str:
@@ -62,7 +63,7 @@ def equivalence() -> str:
         cells = worst.setdefault((row["net"], row["dtype"], row["scope"]), {})
         cells[row["devices"]] = max(cells.get(row["devices"], 0.0), row["drift"][-1])
     devices = sorted({number for cells in worst.values() for number in cells})
-    headers = ("net", "dtype", "BN scope", *(f"{n} device{'s' * (n > 1)}" for n in devices))
+    headers = ("net", "dtype", "BN scope", *(plural(n, "device") for n in devices))
     rows = tuple((*key, *(f"{cells[n]:.0e}" for n in devices)) for key, cells in worst.items())
     return markdown_table(Table("", headers, rows, text_columns=3))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from resnet_jax.config.section import BUDGET, RECIPE, WARM_UP, Condition, Section, field, only_with
+from resnet_jax.text import plural
 
 _WITH_WEIGHTS = Condition(lambda finetune: finetune.weights is not None, "finetune.weights")
 _WITH_WARM_UP = only_with("optim.warmup", "iterations", "error", "linear")
@@ -43,7 +44,7 @@ class FinetuneConfig(Section):
         rates, frozen = self.stage_rates, self.frozen_stages
         self._require(frozen <= stages, "frozen_stages", f"0 to {stages}, the net's stages")
         legal = f"{stages}, one for each stage of the net"
-        self._require(not rates or len(rates) == stages, "stage_rates", legal, f"{len(rates)} numbers")
+        self._require(not rates or len(rates) == stages, "stage_rates", legal, plural(len(rates), "number"))
         legal = (
             f"1 for the first {frozen} of them, because finetune.frozen_stages={frozen}: these stages are not trained"
         )

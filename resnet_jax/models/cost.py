@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from resnet_jax.config import ExperimentConfig, ModelConfig
 from resnet_jax.models.orders import ORDERS
 from resnet_jax.models.shortcuts import SHORTCUTS, projects
+from resnet_jax.text import plural
 
 Shape = tuple[int, int, int]
 """Height, width and channels."""
@@ -85,7 +86,7 @@ def stages(config: ModelConfig, image_shape: Shape) -> list[LayerCost]:
     rows = []
     for name, members in groups.items():
         blocks = len({row.name.split("/")[0] for row in members}) if name.startswith("stage") else 0
-        label = f"{name} ({blocks} block{'s' * (blocks > 1)})" if blocks else name
+        label = f"{name} ({plural(blocks, 'block')})" if blocks else name
         rows.append(LayerCost(label, members[-1].output, *_sums(members)))
     return rows
 

@@ -17,11 +17,11 @@ from resnet_jax.reports.text import (
     interval_words,
     listed,
     nets,
-    plural,
     points,
     shortened,
     summary_text,
 )
+from resnet_jax.text import plural
 
 Verdict = Literal["worse", "better", "equal", "not established", "too few seeds", "no pair"]
 

@@ -35,8 +35,9 @@ from resnet_jax.reports.page import page
 from resnet_jax.reports.prose import METHOD, QUESTIONS, data_words, title
 from resnet_jax.reports.runs import Run, Runs
 from resnet_jax.reports.tables import cost_table, runs_table, twins_table
-from resnet_jax.reports.text import NOTHING, TIMES, count, plural
+from resnet_jax.reports.text import NOTHING, TIMES, count
 from resnet_jax.reports.views import View, curve_data
+from resnet_jax.text import plural
 
 DEFAULT_FOLDER = "report"
 Repeat = Callable[[Run], str | None]

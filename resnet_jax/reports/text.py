@@ -79,11 +79,6 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def plural(number: int, noun: str) -> str:
-    """Formats a number with its noun, such as "1 seed" or "3 seeds"."""
-    return f"{count(number)} {noun}" + ("" if number == 1 else "s")
-
-
 def seconds(value: float) -> str:
     """Formats a duration, such as "41.5 s", "3 min 05 s" or "2 h 10 min"."""
     if value < 60.0:

@@ -20,7 +20,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from resnet_jax.config import BatchNormConfig, ExperimentConfig, ParallelConfig
 from resnet_jax.errors import UserError
 from resnet_jax.models.layers import BatchStatsScope
-from resnet_jax.text import reason
+from resnet_jax.text import plural, reason
 from resnet_jax.training import processes
 from resnet_jax.training.step import Parts
 from resnet_jax.types import Tree
@@ -228,10 +228,10 @@ def devices(config: ParallelConfig) -> Devices:
     if each > len(available):
         kind, total = available[0].platform, count * len(available)
         hint = f"; XLA_FLAGS=--xla_force_host_platform_device_count={each} makes virtual ones" * (kind == "cpu")
-        where = "here" if count == 1 else "in all processes"
+        where, parts = ("here", "") if count == 1 else ("in all processes", f", a multiple of {count}")
         raise UserError(
-            f"parallel.devices: got {config.devices}; legal: {count} to {total}, because JAX sees {total} {kind} "
-            f"device{'s' * (total > 1)} {where}{hint}."
+            f"parallel.devices: got {config.devices}; legal: {count} to {total}{parts}, because JAX sees "
+            f"{plural(total, f'{kind} device')} {where}{hint}."
         )
     by_process: dict[int, list[jax.Device]] = {}
     for device in sorted(jax.devices(), key=lambda d: (d.process_index, d.id)):
