@@ -137,7 +137,8 @@ def _field(name: str, fields: Mapping[str, Any]) -> str:
 
 
 def _literal(text: str) -> Any:
-    text = {"true": "True", "false": "False"}.get(text, text.strip())
+    text = text.strip()
+    text = {"true": "True", "false": "False"}.get(text, text)
     with contextlib.suppress(ValueError, SyntaxError):
         return ast.literal_eval(text)
     return text
