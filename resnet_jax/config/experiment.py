@@ -75,8 +75,8 @@ class ParallelConfig(Section):
     processes: int | Literal["auto"] = field(1, OPERATIONAL)
     """Number of processes, with equal numbers of devices; "auto": as many as Slurm, Open MPI 4 or a TPU pod started."""
     coordinator: str | None = field(None, OPERATIONAL, needs=_PROCESSES)
-    """HOST:PORT at which process 0 listens for the other processes, with an IPv6 address in brackets; None: the value of
-    the launcher, such as Slurm."""
+    """HOST:PORT at which process 0 listens for the other processes, with an IPv6 address in brackets; None: the value
+    of the launcher, such as Slurm."""
     process: int | None = field(None, OPERATIONAL, needs=_PROCESSES)
     """The number of this process, from 0; None: the value of the launcher, such as Slurm."""
     start_seconds: float = field(60.0, OPERATIONAL, needs=_PROCESSES)
