@@ -114,7 +114,7 @@ def parse_changes(base: ExperimentConfig, text: str) -> dict[str, Any]:
     """
     fields = flatten(to_dict(base))
     changes: dict[str, Any] = {}
-    for change in re.split(r",(?=[A-Za-z_][\w.]*=)", text):
+    for change in re.split(r",(?=[A-Za-z_][\w.-]*=)", text):
         name, equals, value = change.partition("=")
         if not equals:
             raise UserError(f"{text}: got {change!r}; legal: field=value, such as model.depth=110.")

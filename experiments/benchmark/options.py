@@ -124,7 +124,7 @@ def check(chosen: Benchmark) -> Benchmark:
     for name in ("repeats", "processes", "compile_repeats", "steps", "batches", "feed_batches"):
         value = getattr(chosen, name)
         if value is not None and value < 1:
-            raise UserError(f"{name}: got {value}; legal: a whole number above 0.")
+            raise UserError(f"{option(name)}: got {value}; legal: a whole number above 0.")
     if not chosen.device_rate > 0:
         raise UserError(f"device-rate: got {chosen.device_rate:g}; legal: a number above 0.")
     if chosen.warmup < 0:
@@ -187,5 +187,5 @@ def runnable(contestants: Sequence[str]) -> list[str]:
 
 
 def option(name: str) -> str:
-    """The option of a field on the command line: "--batch-sizes" for "batch_sizes"."""
-    return f"--{name.replace('_', '-')}"
+    """The name of a field's option, without leading dashes: "batch-sizes" for "batch_sizes"."""
+    return name.replace("_", "-")

@@ -22,6 +22,7 @@ BASE = override(experiments()["digits-resnet"], {"model.depth": 56})
         ("model.shortcut=B", {"model.shortcut": "B"}),
         ("survival=0.5", {"model.survival": 0.5}),
         ("learning-rate=1e-2", {"optim.learning_rate": 0.01}),
+        ("width=8,learning-rate=0.01", {"model.width": 8, "optim.learning_rate": 0.01}),
         ("skip_init=0,width=8", {"model.skip_init": 0, "model.width": 8}),
         ("flip=true", {"data.flip": True}),
         ("width=None", {"model.width": None}),

@@ -38,19 +38,22 @@ def looks(nets: Sequence[Measured]) -> list[dict[str, Any]]:
     """Chooses a line style for each net.
 
     The colour shows the kind of net, and the shade and the marker show its depth. Plain nets have open markers,
-    residual nets have filled markers, and other kinds have dashed lines.
+    residual nets have filled markers, and each other kind has dashes of its own.
 
     There is one exception. Nets of the same kind and depth would look alike, so each of them gets its own marker and
     dashes; and its own colour too, if these nets differ in more than the seed.
     """
     colours = kind_colours([net["net"] for net in nets])
+    dashed = [kind for kind in dict.fromkeys(net["net"] for net in nets) if kind not in ("plain", "resnet")]
     found = []
     for net in nets:
         alike = [other for other in nets if (other["net"], other["depth"]) == (net["net"], net["depth"])]
         rank = alike.index(net)
         look: dict[str, Any] = {"color": shade(colours[net["net"]], net["depth"]), "linewidth": 1.5}
-        dashes = rank if net["net"] in ("plain", "resnet") else rank + 3
-        look |= {"linestyle": DASHES[dashes % len(DASHES)], "label": net["name"], "marker": marker(net["depth"])}
+        dashes = DASHES[rank % len(DASHES)]
+        if net["net"] in dashed:  # never the solid line, which plain and residual nets have
+            dashes = DASHES[1:][(2 + dashed.index(net["net"]) + rank) % (len(DASHES) - 1)]
+        look |= {"linestyle": dashes, "label": net["name"], "marker": marker(net["depth"])}
         look |= {"markersize": _MARKER, "markevery": (0.0, _APART)}
         if net["net"] == "plain":
             look["markerfacecolor"] = "white"

@@ -87,6 +87,9 @@ def test_nets_are_told_apart_by_more_than_colour() -> None:
     assert len({look["color"] for look in seeds}) == 1
     cut = looks([{"name": name, "net": "resnet", "depth": 20} for name in ("resnet-20", "resnet-20-cut=stage2")])
     assert len({look["color"] for look in cut}) == 2
+    kinds = ("plain", "resnet", "preact-resnet", "resnet-B", "resnet-C")
+    one_depth = looks([{"name": f"{net}-20", "net": net, "depth": 20} for net in kinds])
+    assert len({(str(look["linestyle"]), str(look.get("markerfacecolor"))) for look in one_depth}) == len(kinds)
 
 
 def test_what_is_no_measurement_is_said() -> None:
