@@ -15,8 +15,8 @@ and more start at learning rate 0.01 until their training error falls below 80 %
 Cost of a run in multiply-adds: 1.0e15 (20 layers), 1.7e15 (32), 2.4e15 (44), 3.1e15 (56), 6.2e15 (110), 7.0e16 (1202).
 The five seeds of all nets take 5.7 days of a GPU at 1e12 multiply-adds/s, of which ResNet-1202 takes seven tenths.
 
-`cifar10-depth-short` is for two CPU cores: the nets of 20 and 56 layers with 3,200 iterations. Departs from the paper: a
-twentieth of its iterations. The milestones stay at one half and three quarters. Cost: 4 h of one CPU core.
+`cifar10-depth-short` is for two CPU cores: the nets of 20 and 56 layers with 3,200 iterations. Departs from the paper:
+a twentieth of its iterations. The milestones stay at one half and three quarters. Cost: 4 h of one CPU core.
 """
 
 from experiments.studies.cifar import RESNET, WARMUP
@@ -37,7 +37,7 @@ STUDIES = (
     ),
     Study(
         name="cifar10-depth-short",
-        purpose="The nets of 20 and 56 layers of cifar10-depth with a twentieth of the iterations, for two CPU cores.",
+        purpose="The nets of 20 and 56 layers with a twentieth of the paper's iterations, for two CPU cores.",
         base=override(RESNET, {"train.iterations": 3_200, "train.checkpoint_steps": 100}),
         variants=grid(model__depth=(20, 56), model__shortcut=("none", "A")),
         seeds=(0,),
