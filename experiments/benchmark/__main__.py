@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.all:
         for name in WHOLE:
             if getattr(chosen, name) != getattr(Benchmark, name):
-                raise UserError(f"all: got --{option(name)} too, but --all sets this option itself; omit one of the two.")
+                raise UserError(f"all: got --{option(name)} too, but --all sets this option itself; omit one of them.")
         chosen = dataclasses.replace(chosen, **WHOLE)
     if "input" in chosen.what and chosen.what != ("input",):
         raise UserError(f"what: got {' '.join(chosen.what)}; legal: input without other measurements.")
