@@ -16,7 +16,7 @@ Cost of a run in multiply-adds: 1.0e15 (20 layers), 1.7e15 (32), 2.4e15 (44), 3.
 The five seeds of all nets take 5.7 days of a GPU at 1e12 multiply-adds/s, of which ResNet-1202 takes seven tenths.
 
 `cifar10-depth-short` is for two CPU cores: the nets of 20 and 56 layers with 3,200 iterations. Departs from the paper:
-a twentieth of its iterations. The milestones stay at one half and three quarters. Cost: 4 h of one CPU core.
+a twentieth of its iterations. The milestones stay at one half and three quarters. Cost: 4.0 h of one CPU core.
 """
 
 from experiments.studies.cifar import RESNET, WARMUP
