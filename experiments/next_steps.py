@@ -4,6 +4,7 @@ Only commands that can run are suggested. An instrument is suggested if the runs
 trains the plain nets of a study longer. It is suggested if the study of the runs names a control study.
 """
 
+import dataclasses
 import shlex
 import shutil
 import sys
@@ -138,12 +139,15 @@ def repeat(run: Run) -> str:
 def _nearest_experiment(config: ExperimentConfig) -> tuple[str, list[str]]:
     """The named experiment most similar to a configuration, and the names of the fields that differ between the two.
 
-    Fields that have no effect in the configuration are left out.
+    Fields that have no effect in the configuration are left out. Milestones and warm-up are compared in iterations: an
+    experiment may give them in shares of the run, but a record always has iterations.
     """
-    asked, idle = flatten(to_dict(config)), config.without_effect()
+    asked, idle = flatten(to_dict(config.in_iterations())), config.without_effect()
     found = []
     for name, base in experiments().items():
-        mine = flatten(to_dict(base))
+        optim = base.optim.in_iterations(config.train.iterations)
+        mine = flatten({**to_dict(base), "optim": dataclasses.asdict(optim)})
+        mine = {field: list(value) if isinstance(value, tuple) else value for field, value in mine.items()}
         changed = [field for field in asked if field not in idle and asked[field] != mine[field]]
         # The same data source comes first, because the source decides what other data fields mean.
         found.append((base.data.source != config.data.source, len(changed), name, changed))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 from rich.console import Console, JustifyMethod
+from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -63,7 +64,8 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
       command: the command line; it is saved in the metadata of the figures.
     """
     from experiments.next_steps import repeat, suggestions, typed
-    from resnet_jax.reports.report import write_report
+    from resnet_jax.reports.control import control_sentence
+    from resnet_jax.reports.report import CONTROL, write_report
     from resnet_jax.reports.runs import read_runs
     from resnet_jax.text import plural
 
@@ -77,6 +79,8 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
         console.print(_fitting(view.table, console))
         if view.findings is not None and len(view.findings.rows) <= MOST_ROWS:
             console.print(_fitting(view.findings, console))
+        if view.control is not None:
+            console.print(Text(f"\n{CONTROL} {control_sentence(view.control)}"))
     if runs.unfinished:
         names = ", ".join(run.name for run in runs.unfinished)
         console.print(Text(f"{len(runs.unfinished)} unfinished, not in these numbers: {names}"))
@@ -88,7 +92,7 @@ def show_report(directories: Sequence[Path], out: Path, command: str) -> None:
     if steps:
         console.print("\nNext:", highlight=False)
     for step in steps:
-        console.print(Text(f"  {step.what}"))
+        console.print(Padding(Text(step.what), (0, 0, 0, 2), expand=False))
         for words in step.commands:
             console.print(Text(typed(words, console.width)), soft_wrap=True)
     page = next(path for path in report.files if path.suffix == ".html")

@@ -18,7 +18,16 @@ from resnet_jax.reports.text import MINUS, NOTHING, TIMES, count, difference_tex
 CLOSED = 0.01
 
 Conclusion = Literal[
-    "no comparison", "no gap", "closed", "partly closed", "not reduced", "larger", "undecided", "too few seeds"
+    "no comparison",
+    "too few seeds",
+    "no gap",
+    "deeper is better",
+    "closed",
+    "within a point",
+    "partly closed",
+    "not reduced",
+    "larger",
+    "undecided",
 ]
 
 
@@ -33,7 +42,8 @@ class Control:
     """The deepest plain net with every budget and learning rate, including `base`."""
     best: Variant | None
     """The variant of `points` with the largest budget and the lowest mean training error; None if all these variants
-    diverged."""
+    diverged. A variant of which fewer than `MIN_PAIRS` runs finished is chosen only if all are like that: the mean of
+    the few runs that survive a learning rate says little about the rate."""
     shallow: Variant | None
     """The shallower plain net, with the budget and learning rate of `base`."""
     residual: Variant | None
@@ -72,10 +82,12 @@ class Control:
             return "no comparison"
         if gap.interval is None or left.interval is None or gone.interval is None:
             return "too few seeds"
+        if gap.interval.high < 0.0:
+            return "deeper is better"
         if gap.interval.low <= 0.0:
             return "no gap"
         if left.interval.high < CLOSED:
-            return "closed"
+            return "closed" if gone.interval.low > 0.0 else "within a point"
         if left.interval.low <= 0.0:
             return "undecided"
         if gone.interval.high < 0.0:
@@ -114,8 +126,8 @@ def find_control(comparison: Comparison) -> Control | None:
     if residual is not None and shallow_residual is residual:
         shallow_residual = None
     most = max(point.iterations for point in points)
-    candidates = [(s.mean, p) for p in points if p.iterations == most and (s := p.summary("train_error")) is not None]
-    best = min(candidates, key=lambda pair: pair[0])[1] if candidates else None
+    candidates = [(s, p) for p in points if p.iterations == most and (s := p.summary("train_error")) is not None]
+    best = min(candidates, key=lambda pair: (pair[0].n < MIN_PAIRS, pair[0].mean))[1] if candidates else None
     names = {(v.net, v.depth) for v in compared if v is not None}
     rest = (*(cell for cell in comparison.cells if (cell.net, cell.depth) in names), *comparison.others)
     taken = {id(v) for v in (*points, shallow, residual, shallow_residual)}
@@ -145,6 +157,9 @@ def control_findings(control: Control) -> Table:
         f"that of a shallower one. More training: {count(longest)} iterations at the best of {rates} rates, the one "
         "with the lowest mean training error, which favours the plain net."
     )
+    few = {point.schedule for point in control.largest if len(point.finished) < MIN_PAIRS}
+    if best is not None and few and best.schedule not in few:
+        caption += f" A rate with which fewer than {MIN_PAIRS} runs finished is left out."
     return Table(caption, ("what", "difference", "points", "95 % interval"), tuple(rows), text_columns=2)
 
 
@@ -158,6 +173,11 @@ def control_sentence(control: Control) -> str:
     return {
         "too few seeds": f"Fewer than {MIN_PAIRS} seeds finished: too few to conclude anything from.",
         "no gap": "No gap is established: its interval includes zero, so there is no gap to close.",
+        "deeper is better": f"No gap: the deeper plain net has the lower training error {interval_words(gap)}.",
+        "within a point": (
+            f"{points(left, signed=True)} of the gap remain {interval_words(left)}, less than one point; but it is not "
+            f"established that {more} made the gap smaller."
+        ),
         "closed": f"{more.capitalize()} closes the gap to within one point: it was {cause}.",
         "partly closed": (
             f"Part of the gap was {cause}: {points(gone)} of {points(gap)} disappeared {interval_words(gone)}, and "

@@ -154,9 +154,11 @@ def findings_table(found: Sequence[Finding], data: str) -> Table:
         for i, finding in enumerate(found)
     )
     headers = ("difference", "error", "pairs", "points", "95 % interval", "finding")
+    two = any(finding.difference is not None and finding.difference.n == 2 for finding in found)
     caption = (
-        f"Differences on {data}, in percentage points, paired by seed; mean ± sample standard deviation. Positive: the "
-        "first has the higher error. Worse or better: the 95 % t-interval excludes zero."
+        f"Differences on {data}, in percentage points, paired by seed; mean ± sample standard deviation"
+        f"{', or both differences if there are two' * two}. Positive: the first has the higher error. Worse or better: "
+        "the 95 % t-interval excludes zero."
     )
     return Table(caption, headers, rows, text_columns=2)
 

@@ -12,7 +12,7 @@ from resnet_jax.errors import UserError
 from resnet_jax.files import write_atomically
 from resnet_jax.record import CONFIG_FILE, RECORD_FILE
 from resnet_jax.reports.comparison import Comparison
-from resnet_jax.reports.control import control_findings, control_sentence, control_table, find_control, gap_table
+from resnet_jax.reports.control import control_findings, control_sentence, control_table, gap_table
 from resnet_jax.reports.csv_files import runs_csv, table_csv
 from resnet_jax.reports.document import (
     Bullets,
@@ -40,6 +40,8 @@ from resnet_jax.reports.views import View, curve_data
 from resnet_jax.text import plural
 
 DEFAULT_FOLDER = "report"
+CONTROL = "Control: degradation, or too little training?"
+"""The question of a control experiment."""
 Repeat = Callable[[Run], str | None]
 """Function that returns the command to repeat a run, or None if there is no such command."""
 
@@ -150,9 +152,9 @@ class _Writer:
         twins = twins_table(comparison) if comparison.question == "depth" else None
         if twins is not None:
             blocks += [Heading("Twins"), twins]
-        control = find_control(comparison)
+        control = view.control
         if control is not None:
-            blocks.append(Heading("Control: degradation, or too little training?"))
+            blocks.append(Heading(CONTROL))
             shown = Picture(
                 "error-against-budget",
                 f"Training error of {control.base.name} and of nets to compare it with, in eval mode, by number of "

@@ -64,7 +64,7 @@ def interval_words(difference: Difference) -> str:
     if difference.interval is None:
         if not difference.paired:
             return "(too few seeds for an interval)"
-        return "(one seed, no interval)" if difference.n == 1 else "(both seeds; too few seeds for an interval)"
+        return "(one seed, no interval)" if difference.n == 1 else "(two seeds; too few seeds for an interval)"
     how = f"{difference.n} pairs by seed" if difference.paired else "unpaired, Welch"
     return f"(95 % interval {interval_text(difference.interval)}, {how})"
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from resnet_jax.reports import fields, findings
 from resnet_jax.reports.comparison import Comparison
+from resnet_jax.reports.control import Control, find_control
 from resnet_jax.reports.document import Picture, Table
 from resnet_jax.reports.figures.curves import curve_panels, mean_curve, watched
 from resnet_jax.reports.figures.errors import error_against_depth, error_against_field, error_by_line, error_by_row
@@ -31,6 +32,7 @@ class View:
     figure: Picture | None
     draw: Callable[[], Figure]
     differences: Table | None
+    control: Control | None
 
     @classmethod
     def of(cls, comparison: Comparison) -> View:
@@ -45,7 +47,8 @@ class View:
         data = data_words(comparison.cells[0].runs[0])
         rows, others = (findings.findings_table(each, data) if each else None for each in (found, more))
         shown = picture if len(comparison.cells) > 1 else None
-        return cls(comparison, lines, subject, answer, rows, table, shown, draw, others)
+        control = find_control(comparison)
+        return cls(comparison, lines, subject, answer, rows, table, shown, draw, others, control)
 
 
 def _subject(comparison: Comparison) -> str:

@@ -26,7 +26,9 @@ def write_runs(root: Path, depths: tuple[int, ...] = (20, 56), *, checkpoints: b
     for name, config in STUDY.runs().items():
         if config.model.depth in depths:
             net, error = config.model.net, 0.6 if config.model.is_plain and config.model.depth == 56 else 0.01
-            changes = {k: v for k, v in flatten(to_dict(config)).items() if k not in ("model.depth", "seed")}
+            changes = {
+                k: v for k, v in flatten(to_dict(config.in_iterations())).items() if k not in ("model.depth", "seed")
+            }
             error += 0.001 * config.seed
             directory = write_run(root, net, config.model.depth, config.seed, error, run=name, changes=changes)
             if checkpoints:
@@ -100,6 +102,18 @@ def test_nothing_is_suggested_that_cannot_be_done(tmp_path: Path) -> None:
     other = tmp_path / "other"
     write_run(other, "resnet", 20, study="digits-depth", changes={"optim.momentum": 0.8, "data.validation": 100})
     assert words(other) == {}  # another configuration than the study's, far from every experiment
+
+
+def test_the_screen_has_the_answer_of_a_control(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_runs(tmp_path)
+    long = studies()["digits-depth-long"][0]
+    for name, config in long.runs().items():
+        if config.model.net == "plain" and config.model.depth == 56:
+            changes = flatten(to_dict(config.in_iterations()))
+            write_run(tmp_path, "plain", 56, config.seed, 0.3, study=long.name, run=name, changes=changes)
+    assert main([str(tmp_path / "digits-depth"), str(tmp_path / long.name)]) == 0
+    screen = " ".join(capsys.readouterr().out.split())
+    assert "Control: degradation, or too little training? Part of the gap was slow optimisation: 30.20 points" in screen
 
 
 def test_the_screen_ends_with_answer_table_next_and_page(

@@ -55,6 +55,13 @@ def control(
         ((0.52, 0.62, 0.57), (0.72, 0.83, 0.77), "larger", "More training made the gap larger"),
         ((0.52, 0.62, 0.57), (0.01, 0.30, 0.02), "undecided", "Undecided: the remaining gap may be zero"),
         ((0.001, 0.004, 0.001), (0.0, 0.0, 0.001), "no gap", "No gap is established"),
+        # The gap is 0.5 to 0.6 points from the start; the decrease is -0.16 to +0.04 points.
+        (
+            (0.0065, 0.0075, 0.0085),
+            (0.0067, 0.0083, 0.0088),
+            "within a point",
+            "but it is not established that more training made the gap smaller",
+        ),
     ],
 )
 def test_each_conclusion(tmp_path: Path, deep: Errors, longer: Errors, conclusion: Conclusion, words: str) -> None:
@@ -68,6 +75,19 @@ def test_the_best_rate_is_that_of_the_lowest_mean_and_the_words_say_whom_it_favo
     assert found.best is not None
     assert found.best.rate == 0.02
     assert "best of 3 rates" in control_findings(found).caption
+
+
+def test_a_deeper_net_that_is_better_has_no_gap(tmp_path: Path) -> None:
+    found = control(tmp_path, shallow=(0.3, 0.31, 0.29), deep=(0.1, 0.11, 0.1), longer={0.1: (0.05, 0.05, 0.06)})
+    assert found.conclusion == "deeper is better"
+    assert "No gap: the deeper plain net has the lower training error (95 % interval" in control_sentence(found)
+
+
+def test_one_run_that_survived_does_not_choose_the_rate(tmp_path: Path) -> None:
+    found = control(tmp_path, longer={0.1: (0.05, None, None), 0.05: (0.3, 0.32, 0.31)})
+    assert found.best is not None
+    assert found.best.rate == 0.05
+    assert found.conclusion == "partly closed"
 
 
 def test_the_largest_budget_decides(tmp_path: Path) -> None:
