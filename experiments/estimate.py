@@ -37,7 +37,7 @@ _CLASSES = 10  # for unknown data; the last layer is a small part of the work
 
 @dataclass(frozen=True)
 class Estimate:
-    """The estimated remaining time of some runs."""
+    """The estimated remaining time of some runs, each with the share of the machine that its time was measured with."""
 
     seconds: Mapping[str, float]
     """Remaining seconds of each unfinished run, by name of the run."""
@@ -179,6 +179,8 @@ def progress(
     estimate: Estimate | None,
     processes: int,
     cost: StatedCost | None = None,
+    *,
+    at_once: int | None = None,
 ) -> str:
     """A sentence such as "5 of 16 runs finished, 11 to go: about 4 min left (from 5 finished runs).".
 
@@ -188,6 +190,7 @@ def progress(
       estimate: the time that the other runs take; None: unknown.
       processes: number of processes that share the runs.
       cost: the stated cost of the whole study, printed if `estimate` is None; None: the study states no cost.
+      at_once: number of CPU cores, because more processes than cores are not faster; None: no such limit.
     """
     if finished == len(runs):
         return f"All {len(runs)} runs finished."
@@ -196,4 +199,5 @@ def progress(
         stated = f" (the whole study is stated to take {cost.text})" if cost else ""
         return f"{counts}; the time that they take is not known yet{stated}."
     each = f" with {processes} processes" if processes > 1 else ""
-    return f"{counts}: about {about(estimate.left(processes))} left{each} ({estimate.source})."
+    left = estimate.left(min(processes, at_once or processes))
+    return f"{counts}: about {about(left)} left{each} ({estimate.source})."

@@ -108,12 +108,14 @@ def carry_out(
     runs = dict(list(_wanted(study.runs(chosen.seeds), chosen.only).items())[part - 1 :: parts])
     shares = _shares(chosen, len(runs))
     folder = chosen.runs / study.name
-    clock = Clock(stated, folder, gpu=bool(jobs.gpus()))
+    gpu, cores = bool(jobs.gpus()), len(jobs.cores())
+    at_once = None if gpu or not cores else cores  # asked before `claim_cores` leaves this process its share alone
+    clock = Clock(stated, folder, gpu=gpu)
     budget = Budget.of(chosen.budget, clock, inherited=in_command)
     console = Console()
 
     def say(processes: int) -> None:
-        text = progress(runs, finished(runs, folder), clock.estimate(runs), processes, stated.cost)
+        text = progress(runs, finished(runs, folder), clock.estimate(runs), processes, stated.cost, at_once=at_once)
         console.print(text, highlight=False, soft_wrap=True)
 
     machine.virtual_devices(machine.share_of_devices(chosen.config.parallel))
@@ -129,6 +131,9 @@ def carry_out(
         failed, _ = _run_missing(runs, folder, chosen.runs, console, budget, chosen.log, lambda: say(len(shares)))
         return cli.BAD_INPUT if failed else cli.OK, None
     title = f"{study.name}, part {part} of {parts}" if parts > 1 else study.name
+    if not runs:
+        console.print(f"{title}: this part has no run; the study has fewer runs than parts.", highlight=False)
+        return cli.OK, folder
     if not chosen.dry_run and cli.decide(lambda: finished(runs, folder) == len(runs)):
         console.print(f"{title}: all runs are finished ({len(runs)}), in {folder}.", highlight=False, soft_wrap=True)
         return cli.OK, folder

@@ -147,6 +147,9 @@ def test_progress_in_words() -> None:
         "4 of 6 runs finished, 2 to go: about 5 min left with 2 processes (from 4 finished runs)."
     )
     unknown = "0 of 6 runs finished, 6 to go; the time that they take is not known yet"
+    assert progress(RUNS, 4, known, 2, at_once=1) == progress(RUNS, 4, known, 1).replace(
+        "left", "left with 2 processes"
+    )
     assert progress(RUNS, 0, None, 2) == f"{unknown}."
     assert progress(RUNS, 0, None, 2, StatedCost(4.9e5, GPU)) == (
         f"{unknown} (the whole study is stated to take 5.7 days of a GPU at 1e12 multiply-adds/s)."

@@ -95,6 +95,15 @@ def test_shards_partition_the_runs(study: Study, ran: list[str], tmp_path: Path)
     assert [len(p) for p in parts] == [2, 1, 1]
 
 
+def test_a_part_without_runs_says_so(
+    study: Study, ran: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--dry-run", "--jobs=1"):
+        assert sweep.main(["tiny", "--runs", str(tmp_path), "--shard", "5/5", option]) == 0
+        assert "tiny, part 5 of 5: this part has no run" in " ".join(capsys.readouterr().out.split())
+    assert not ran
+
+
 def test_a_record_from_elsewhere_counts(study: Study, ran: list[str], tmp_path: Path) -> None:
     sweep.main(["tiny", "--runs", str(tmp_path / "there"), "--shard", "1/2"])
     (tmp_path / "here").mkdir()

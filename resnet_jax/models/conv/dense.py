@@ -15,6 +15,7 @@ The input gradient is the product of dy and the transpose of D. The gradient of 
 entry is a sum of numbers in x^T dy: one for each pair (p, q) that uses the entry.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,4 +95,4 @@ def _output_sides(x: Array, kernel: Array, stride: int, pad: int) -> Sides:
 def _rows(images: Array) -> Array:  # [N, H, W, C] -> [N, H W C]
     # The barrier prevents XLA from fusing the reshape with earlier operations, which would be slow in this shape.
     kept: Array = jax.lax.optimization_barrier(images)
-    return kept.reshape(len(images), -1)
+    return kept.reshape(len(images), math.prod(images.shape[1:]))  # -1 is no size of an empty batch

@@ -120,6 +120,19 @@ def test_value_and_gradients_are_those_of_lax(shape: tuple[int, ...]) -> None:
     check_beside_lax(shape)
 
 
+@pytest.mark.parametrize("shape", [TINY[0], TINY[3], PACKED[0], PACKED[4]], ids=str)
+def test_an_empty_batch_has_empty_values_and_a_kernel_gradient_of_zeros(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "loop_pays", lambda *_: False)  # as it says of an empty batch
+    x, kernel = draw(shape, jnp.float32)
+    y, pull = jax.vjp(partial(conv2d, stride=shape[-1], pad=1), x[:0], kernel)
+    dx, dkernel = pull(y)
+    expected = jax.eval_shape(partial(lax_conv, stride=shape[-1], pad=1), x, kernel)
+    assert (y.shape, dx.shape) == ((0, *expected.shape[1:]), (0, *x.shape[1:]))
+    np.testing.assert_array_equal(dkernel, np.zeros(kernel.shape))
+
+
 def shapes_of(family: Any, depth: int, size: int, **changes: Any) -> set[tuple[int, ...]]:
     """Shapes of every convolution in a net on images [2, size, size, 3], as above."""
     model = build(ModelConfig(family=family, depth=depth, num_classes=10, **changes))
