@@ -1,16 +1,20 @@
 """Tables of the documents. The name STUDY/RUN, without a seed, means the runs of all seeds."""
 
+from experiments.benchmark.spec import OURS
 from experiments.benchmark.table import render
 from experiments.derivation.tables import Language, tables as derived
 from experiments.passages.numbers import error
 from experiments.passages.records import RECORDS, content, records
+from resnet_jax.record import read_json
 from resnet_jax.reports.comparison import Comparison
 from resnet_jax.reports.control import find_control, gap_table
 from resnet_jax.reports.document import Table, markdown_table
 from resnet_jax.reports.grouping import comparisons
 from resnet_jax.reports.runs import read_runs
-from resnet_jax.reports.text import count
+from resnet_jax.reports.text import TIMES, count
 from resnet_jax.text import plural
+
+_STEP = (("median", 1e3, ".1f"), ("ratio", 1.0, ".2f"))  # of a step: key in the record, factor, format
 
 
 def report(*studies: str) -> str:
@@ -71,6 +75,20 @@ def equivalence() -> str:
 def benchmark(name: str) -> str:
     """The tables of the record of a benchmark."""
     return render(RECORDS / f"benchmark-{name}.json").strip("\n")
+
+
+def before_and_after(folder: str) -> str:
+    """A table of steps before and after a change, from the benchmark records SIZE-CORES-{before,after}.json in a
+    folder."""
+    rows = []
+    for after in sorted((RECORDS / folder).glob("*-after.json"), reverse=True):
+        both = [read_json(file) for file in (after.with_name(after.name.replace("-after", "-before")), after)]
+        ours = [next(row for row in record["results"] if row["contestant"] == OURS) for record in both]
+        pixels, cores = ours[1]["images"], both[1]["environment"]["cpu_cores"]
+        ms, ratios = ([f"{scale * row[what]:{form}}" for row in ours] for what, scale, form in _STEP)
+        rows.append((pixels, str(cores), *ms, *ratios))
+    headers = ("images", "cores", "ms before", "ms after", f"{TIMES} PyTorch before", f"{TIMES} PyTorch after")
+    return _rows(Table("", headers, tuple(rows)))
 
 
 def derivation(number: str, language: Language) -> str:
