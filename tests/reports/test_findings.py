@@ -39,6 +39,7 @@ def test_fewer_than_three_seeds_conclude_nothing(tmp_path: Path, seeds: int) -> 
     assert set(verdicts(tmp_path).values()) == {"too few seeds"}
     text = said(tmp_path)
     assert "+56.20" in text
+    assert ("(two seeds; too few seeds for an interval)" in text) == (seeds == 2)
     for claim in ("degrade", "established", "95 %"):
         assert claim not in text
 
@@ -151,7 +152,9 @@ def test_residual_minus_plain_pairs_seeds(tmp_path: Path) -> None:
             write_run(tmp_path, "resnet", depth, seed, residual, 0.02)
     comparison = only(tmp_path)
     for found, depth in ((find(comparison), 56), (find_more(comparison), 20)):
-        rows = [row[1:] for row in findings_table(found[-2:], "digits").rows]
+        table = findings_table(found[-2:], "digits")
+        assert "sample standard deviation, or both differences if there are two." in table.caption
+        rows = [row[1:] for row in table.rows]
         assert found[-1].label == f"{depth} layers, resnet {MINUS} plain"
         assert rows == [
             ("training error", "2", f"{MINUS}49.00 and {MINUS}59.00", "too few seeds", "too few seeds"),
