@@ -4,7 +4,6 @@ Only commands that can run are suggested. An instrument is suggested if the runs
 trains the plain nets of a study longer. It is suggested if the study of the runs names a control study.
 """
 
-import dataclasses
 import shlex
 import shutil
 import sys
@@ -146,8 +145,8 @@ def _nearest_experiment(config: ExperimentConfig) -> tuple[str, list[str]]:
     found = []
     for name, base in experiments().items():
         optim = base.optim.in_iterations(config.train.iterations)
-        mine = flatten({**to_dict(base), "optim": dataclasses.asdict(optim)})
-        mine = {field: list(value) if isinstance(value, tuple) else value for field, value in mine.items()}
+        mine = flatten(to_dict(base))
+        mine |= {"optim.milestones": list(optim.milestones), "optim.warmup_iterations": optim.warmup_iterations}
         changed = [field for field in asked if field not in idle and asked[field] != mine[field]]
         # The same data source comes first, because the source decides what other data fields mean.
         found.append((base.data.source != config.data.source, len(changed), name, changed))

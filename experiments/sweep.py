@@ -132,7 +132,7 @@ def carry_out(
         return cli.BAD_INPUT if failed else cli.OK, None
     title = f"{study.name}, part {part} of {parts}" if parts > 1 else study.name
     if not runs:
-        console.print(f"{title}: this part has no run; the study has fewer runs than parts.", highlight=False)
+        console.print(f"{title}: this part has no run, because there are fewer runs than parts.", highlight=False)
         return cli.OK, folder
     if not chosen.dry_run and cli.decide(lambda: finished(runs, folder) == len(runs)):
         console.print(f"{title}: all runs are finished ({len(runs)}), in {folder}.", highlight=False, soft_wrap=True)

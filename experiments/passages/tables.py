@@ -5,7 +5,6 @@ from experiments.benchmark.table import render
 from experiments.derivation.tables import Language, tables as derived
 from experiments.passages.numbers import error
 from experiments.passages.records import RECORDS, content, records
-from resnet_jax.record import read_json
 from resnet_jax.reports.comparison import Comparison
 from resnet_jax.reports.control import find_control, gap_table
 from resnet_jax.reports.document import Table, markdown_table
@@ -13,8 +12,6 @@ from resnet_jax.reports.grouping import comparisons
 from resnet_jax.reports.runs import read_runs
 from resnet_jax.reports.text import TIMES, count
 from resnet_jax.text import plural
-
-_STEP = (("median", 1e3, ".1f"), ("ratio", 1.0, ".2f"))  # of a step: key in the record, factor, format
 
 
 def report(*studies: str) -> str:
@@ -82,10 +79,11 @@ def before_and_after(folder: str) -> str:
     folder."""
     rows = []
     for after in sorted((RECORDS / folder).glob("*-after.json"), reverse=True):
-        both = [read_json(file) for file in (after.with_name(after.name.replace("-after", "-before")), after)]
+        case = after.stem.removesuffix("-after")
+        both = [content(f"{folder}/{case}-{when}") for when in ("before", "after")]
         ours = [next(row for row in record["results"] if row["contestant"] == OURS) for record in both]
         pixels, cores = ours[1]["images"], both[1]["environment"]["cpu_cores"]
-        ms, ratios = ([f"{scale * row[what]:{form}}" for row in ours] for what, scale, form in _STEP)
+        ms, ratios = [f"{1e3 * row['median']:.1f}" for row in ours], [f"{row['ratio']:.2f}" for row in ours]
         rows.append((pixels, str(cores), *ms, *ratios))
     headers = ("images", "cores", "ms before", "ms after", f"{TIMES} PyTorch before", f"{TIMES} PyTorch after")
     return _rows(Table("", headers, tuple(rows)))

@@ -8,7 +8,7 @@ import pytest
 import tyro
 
 from experiments.analyze import Analyze
-from experiments.next_steps import suggestions, typed
+from experiments.next_steps import repeat, suggestions, typed
 from experiments.report import ReportArgs, main
 from experiments.studies import experiments, studies
 from experiments.sweep import Sweep
@@ -102,6 +102,16 @@ def test_nothing_is_suggested_that_cannot_be_done(tmp_path: Path) -> None:
     other = tmp_path / "other"
     write_run(other, "resnet", 20, study="digits-depth", changes={"optim.momentum": 0.8, "data.validation": 100})
     assert words(other) == {}  # another configuration than the study's, far from every experiment
+
+
+def test_a_long_run_is_repeated_with_its_number_of_iterations_alone(tmp_path: Path) -> None:
+    """Its milestones are the experiment's shares of that number."""
+    config = STUDY.runs()["resnet-20-seed0"]
+    changes = {k: v for k, v in flatten(to_dict(config)).items() if k not in ("model.depth", "seed")}
+    changes |= {"train.iterations": 100_000, "optim.milestones": (50_000, 75_000)}
+    write_run(tmp_path, "resnet", 20, changes=changes)
+    (run,) = read_runs([tmp_path / "digits-depth"]).complete
+    assert repeat(run) == "python -m experiments.train digits-resnet --train.iterations 100000"
 
 
 def test_the_screen_has_the_answer_of_a_control(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,6 +88,7 @@ def test_one_run_that_survived_does_not_choose_the_rate(tmp_path: Path) -> None:
     assert found.best is not None
     assert found.best.rate == 0.05
     assert found.conclusion == "partly closed"
+    assert "A rate with which fewer than 3 runs finished is left out." in control_findings(found).caption
 
 
 def test_the_largest_budget_decides(tmp_path: Path) -> None:
